@@ -1,0 +1,153 @@
+//! Many credentials, each with a slot of its own, bounded in number.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::time::Instant;
+
+use super::slot::Slot;
+use crate::credentials::ClientCredentials;
+
+const SHARDS: usize = 16;
+
+/// Slots by credentials: at most `capacity` of them, the least recently used out first. One that
+/// somebody holds, a flight among them, stays; when all are held, the newcomer is kept for as long
+/// as it is held itself.
+pub(super) struct Keyed {
+    shards: [RwLock<Shard>; SHARDS],
+    len: AtomicUsize,
+    capacity: usize,
+    epoch: Instant,
+}
+
+type Shard = HashMap<ClientCredentials, Arc<Slot>, BuildHasherDefault<Fingerprint>>;
+
+/// Credentials know their hash, keyed at random.
+#[derive(Default)]
+struct Fingerprint(u64);
+
+impl Hasher for Fingerprint {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}
+
+impl Keyed {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            shards: Default::default(),
+            len: AtomicUsize::new(0),
+            capacity,
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Looks at a slot under one shard's read lock.
+    pub(super) fn with<T>(
+        &self,
+        credentials: &ClientCredentials,
+        look: impl FnOnce(&Arc<Slot>) -> T,
+    ) -> Option<T> {
+        let shard = self.shard(credentials).read().unwrap_or_else(PoisonError::into_inner);
+        let slot = shard.get(credentials)?;
+        self.touch(slot);
+        Some(look(slot))
+    }
+
+    pub(super) fn get_or_insert(&self, credentials: &ClientCredentials) -> Arc<Slot> {
+        if let Some(slot) = self.with(credentials, Arc::clone) {
+            return slot;
+        }
+        let slot = {
+            let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
+            let slot = shard.entry(credentials.clone()).or_insert_with(|| {
+                self.len.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Slot::new(credentials.clone()))
+            });
+            self.touch(slot);
+            slot.clone()
+        };
+        self.trim();
+        slot
+    }
+
+    pub(super) fn remove(&self, credentials: &ClientCredentials) -> Option<Arc<Slot>> {
+        let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
+        let slot = shard.remove(credentials)?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of those that are too many, and of a few more so that this is seldom done.
+    pub(super) fn trim(&self) {
+        if self.len() <= self.capacity {
+            return;
+        }
+        let mut idle: Vec<(u64, ClientCredentials)> = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            idle.extend(
+                shard.values().filter(|slot| is_idle(slot)).map(|slot| {
+                    (slot.last_used.load(Ordering::Relaxed), slot.credentials().clone())
+                }),
+            );
+        }
+        let surplus = self.len().saturating_sub(self.capacity) + self.capacity / 64;
+        if surplus < idle.len() {
+            idle.select_nth_unstable_by_key(surplus, |(last_used, _)| *last_used);
+            idle.truncate(surplus);
+        }
+        for (last_used, credentials) in idle {
+            let mut shard =
+                self.shard(&credentials).write().unwrap_or_else(PoisonError::into_inner);
+            // Nobody can come to hold it while the shard is locked for writing.
+            if shard.get(&credentials).is_some_and(|slot| {
+                is_idle(slot) && slot.last_used.load(Ordering::Relaxed) == last_used
+            }) {
+                shard.remove(&credentials);
+                self.len.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Tells every slot that nobody will ask for it again.
+    pub(super) fn retire(&mut self) {
+        for shard in &mut self.shards {
+            let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+            shard.values().for_each(|slot| slot.retire());
+        }
+    }
+
+    fn shard(&self, credentials: &ClientCredentials) -> &RwLock<Shard> {
+        // The map inside uses the low bits and the top seven.
+        &self.shards[(credentials.fingerprint() >> 48) as usize % SHARDS]
+    }
+
+    fn touch(&self, slot: &Slot) {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        // Mostly it says so already, and a line that many cores read stays clean.
+        if slot.last_used.load(Ordering::Relaxed) != now {
+            slot.last_used.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_idle(slot: &Arc<Slot>) -> bool {
+    Arc::strong_count(slot) == 1
+}

@@ -1,0 +1,293 @@
+//! Shared tokens: a hit costs next to nothing, a miss is one token request for all.
+
+mod builder;
+mod flight;
+mod keyed;
+mod schedule;
+mod slot;
+mod warm;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tower::{BoxError, Service};
+
+pub use self::builder::TokenCacheBuilder;
+use self::flight::Control;
+use self::keyed::Keyed;
+pub use self::schedule::Backoff;
+pub(crate) use self::slot::Grant;
+use self::slot::{Peek, Slot};
+use crate::credentials::ClientCredentials;
+use crate::error::TokenError;
+use crate::request::TokenRequest;
+use crate::token::AccessToken;
+
+/// A cache of access tokens, one for each [`ClientCredentials`], over any source of them.
+///
+/// Clones share everything. It is used by an [`OAuth2Layer`](crate::OAuth2Layer), by several of them, and
+/// without HTTP through [`get`](Self::get).
+///
+/// - A hit takes no exclusive lock, awaits nothing and allocates nothing.
+/// - However many callers miss at once, one token request is made, in a task of its own: callers
+///   that go away fail nobody.
+/// - A token that is about to expire is renewed while callers go on with it.
+/// - A rejected token is dropped once, however many callers report it.
+/// - A failure is remembered for a short while, so that a broken endpoint is not flooded.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::service_fn;
+/// use tower_oauth2::{
+///     AccessToken, ClientAuth, ClientCredentials, ConfigError, TokenCache, TokenRequest,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // In the place of a `TokenEndpoint`:
+/// let source = service_fn(|_: TokenRequest| async {
+///     Ok::<_, ConfigError>(AccessToken::new("t")?.with_expires_in(Duration::from_secs(3600)))
+/// });
+///
+/// let credentials = ClientCredentials::new(
+///     "https://auth.example.com/token",
+///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+/// )?;
+/// let tokens = TokenCache::new(credentials, source);
+///
+/// let token = tokens.get().await?;
+/// assert_eq!(token.secret(), "t");
+///
+/// // An API that is not spoken to through a layer said no:
+/// tokens.reject(&token);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    default: Arc<Slot>,
+    others: Keyed,
+    control: Arc<Control>,
+}
+
+impl Drop for Shared {
+    /// Tasks that keep slots warm hold the slots only, and end with the last handle.
+    fn drop(&mut self) {
+        self.default.retire();
+        self.others.retire();
+    }
+}
+
+impl TokenCache {
+    /// A cache whose own credentials are `credentials`, over `source`, with default settings.
+    pub fn new<S>(credentials: ClientCredentials, source: S) -> Self
+    where
+        S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        Self::builder(credentials, source).build()
+    }
+
+    /// The same, with settings.
+    pub fn builder<S>(credentials: ClientCredentials, source: S) -> TokenCacheBuilder
+    where
+        S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+    {
+        TokenCacheBuilder::new(credentials, source)
+    }
+
+    fn from_parts(credentials: ClientCredentials, control: Control, capacity: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                default: Arc::new(Slot::new(credentials)),
+                others: Keyed::new(capacity),
+                control: Arc::new(control),
+            }),
+        }
+    }
+
+    /// The cache's own credentials.
+    pub fn credentials(&self) -> &ClientCredentials {
+        self.shared.default.credentials()
+    }
+
+    /// A token for the cache's own credentials.
+    ///
+    /// Dropping the future does not stop the token request: the token arrives for the next caller.
+    ///
+    /// # Errors
+    ///
+    /// A [`TokenError`] when no token can be had. Callers that waited together get the same one.
+    pub async fn get(&self) -> Result<AccessToken, TokenError> {
+        let shared = &self.shared;
+        shared.default.get(&shared.control).await.map(|current| current.token().clone())
+    }
+
+    /// A token for `credentials`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn get_for(
+        &self,
+        credentials: &ClientCredentials,
+    ) -> Result<AccessToken, TokenError> {
+        let slot = self.slot(Some(credentials));
+        let got = slot.get(&self.shared.control).await;
+        self.let_go(slot);
+        got.map(|current| current.token().clone())
+    }
+
+    /// Drops `token`, which an API has rejected, so that the next caller gets another one.
+    ///
+    /// It counts only if this cache issued `token` and it is still the one that is handed out:
+    /// reporting one token many times, or late, costs nothing.
+    pub fn reject(&self, token: &AccessToken) {
+        if let Some(issue) = token.issue() {
+            self.reject_number(Some(&issue.credentials), issue.number);
+        }
+    }
+
+    /// Fetches a token for the cache's own credentials if there is none: ahead of the first
+    /// request, in a readiness probe.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn warm(&self) -> Result<(), TokenError> {
+        self.get().await.map(drop)
+    }
+
+    /// Keeps a token for the cache's own credentials fetched and renewed without any traffic, in a
+    /// task that ends with the last clone of this cache. Once is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio runtime. What goes wrong later is in
+    /// the trace, and in the errors of callers that find no token.
+    pub fn keep_warm(&self) -> Result<(), TokenError> {
+        let shared = &self.shared;
+        warm::keep_warm(shared.default.clone(), shared.control.clone())
+    }
+
+    /// The same for `credentials`, until they are [removed](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// As [`keep_warm`](Self::keep_warm).
+    pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
+        let shared = &self.shared;
+        let slot = self.slot(Some(credentials));
+        warm::keep_warm(slot, shared.control.clone())
+    }
+
+    /// Forgets all about `credentials`: token, failures, back-off. A token request that is on its way
+    /// serves those who wait for it.
+    pub fn remove(&self, credentials: &ClientCredentials) {
+        let shared = &self.shared;
+        if shared.default.credentials() == credentials {
+            shared.default.forget();
+        } else if let Some(slot) = shared.others.remove(credentials) {
+            slot.retire();
+        }
+    }
+
+    /// How many credentials are kept at present, the cache's own not counted.
+    pub fn len(&self) -> usize {
+        self.shared.others.len()
+    }
+
+    /// Whether none are kept besides the cache's own.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The hit.
+    #[inline]
+    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Grant> {
+        let Shared { default, others, .. } = &*self.shared;
+        match credentials {
+            None => self.peek_slot(default),
+            Some(credentials) if credentials == default.credentials() => self.peek_slot(default),
+            Some(credentials) => others.with(credentials, |slot| self.peek_slot(slot)).flatten(),
+        }
+    }
+
+    #[inline]
+    fn peek_slot(&self, slot: &Arc<Slot>) -> Option<Grant> {
+        match slot.peek(|current| current.grant()) {
+            Peek::Hit(grant) => Some(grant),
+            Peek::Due(grant) => {
+                slot.renew(&self.shared.control);
+                Some(grant)
+            }
+            Peek::Miss => None,
+        }
+    }
+
+    /// The miss.
+    pub(crate) fn grant(
+        &self,
+        credentials: Option<&ClientCredentials>,
+    ) -> impl Future<Output = Result<Grant, TokenError>> + Send + use<> {
+        let this = self.clone();
+        let slot = self.slot(credentials);
+        async move {
+            let got = slot.get(&this.shared.control).await;
+            this.let_go(slot);
+            got.map(|current| current.grant())
+        }
+    }
+
+    pub(crate) fn reject_number(&self, credentials: Option<&ClientCredentials>, number: u64) {
+        let Shared { default, others, .. } = &*self.shared;
+        match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                others.with(credentials, |slot| slot.reject(number));
+            }
+            _ => {
+                default.reject(number);
+            }
+        }
+    }
+
+    /// Starts to fetch what the next request will want.
+    pub(crate) fn prefetch(&self, credentials: Option<&ClientCredentials>) {
+        self.slot(credentials).prefetch(&self.shared.control);
+    }
+
+    fn slot(&self, credentials: Option<&ClientCredentials>) -> Arc<Slot> {
+        let Shared { default, others, .. } = &*self.shared;
+        match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                others.get_or_insert(credentials)
+            }
+            _ => default.clone(),
+        }
+    }
+
+    /// One slot too many is kept for as long as it is held, and no longer.
+    fn let_go(&self, slot: Arc<Slot>) {
+        drop(slot);
+        self.shared.others.trim();
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("credentials", self.credentials())
+            .field("others", &self.len())
+            .finish_non_exhaustive()
+    }
+}

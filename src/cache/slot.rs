@@ -1,0 +1,444 @@
+//! The state of one token: the one that is handed out, the one that was rejected, the failure that
+//! is remembered, the flight that is on its way.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::flight::Flight;
+use super::schedule::{Milestones, Schedule};
+use crate::credentials::ClientCredentials;
+use crate::error::TokenError;
+use crate::request::{Cause, TokenRequest};
+use crate::token::{AccessToken, Issue};
+
+/// Further than any clock goes.
+const NEVER: u64 = u64::MAX;
+
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    credentials: ClientCredentials,
+    current: ArcSwapOption<Current>,
+    /// Never held across an await, nor while code of others runs.
+    state: Mutex<State>,
+    /// Told of whatever a task that keeps this slot warm would want to look at.
+    pub(super) changed: Notify,
+    pub(super) is_kept_warm: AtomicBool,
+    is_retired: AtomicBool,
+    /// Milliseconds on the clock of whoever keeps many slots.
+    pub(super) last_used: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) flight: Option<Flight>,
+    /// Stays known until another token arrives.
+    rejected: Option<AccessToken>,
+    failure: Option<Failure>,
+    /// Failures in a row, of one class.
+    failures: u32,
+}
+
+/// A token as it was issued here.
+#[derive(Debug)]
+pub(super) struct Current {
+    token: AccessToken,
+    number: u64,
+    /// Nanoseconds after the token was requested; `NEVER` while a renewal is on its way.
+    due: AtomicU64,
+    /// Nanoseconds after the token was requested.
+    end: u64,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: TokenError,
+    until: Instant,
+    /// The credentials' version that a permanent failure holds for.
+    version: Option<u64>,
+    /// While there was a valid token to go on with.
+    is_of_renewal: bool,
+}
+
+/// What is handed out for one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) header: HeaderValue,
+    pub(crate) number: u64,
+}
+
+pub(super) enum Peek<T> {
+    Hit(T),
+    /// As `Hit`, and it falls to the caller to see to the renewal.
+    Due(T),
+    Miss,
+}
+
+/// What a caller that found no token is to do.
+pub(super) enum Miss {
+    Landed(Arc<Current>),
+    Wait(Flight),
+    Remembered(TokenError),
+    /// Only if the credentials still have this version.
+    RememberedFor(u64, TokenError),
+    Board(TokenRequest),
+}
+
+/// What becomes of a flight.
+pub(super) enum Landing {
+    Down(Result<Arc<Current>, TokenError>),
+    /// It brought what was rejected while it was on its way; once more.
+    Again(TokenRequest),
+}
+
+impl Current {
+    fn issue(token: AccessToken, credentials: &ClientCredentials, schedule: &Schedule) -> Self {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let lifetime = token.lifetime().or(credentials.lifetime_unless_told());
+        let Milestones { due, end } = schedule.milestones(&token, lifetime);
+        let mut token = token.issued(Issue { number, credentials: credentials.clone() });
+        if let Some(lifetime) = lifetime {
+            token = token.with_expires_in(lifetime);
+        }
+        Self {
+            token,
+            number,
+            due: AtomicU64::new(due.map_or(NEVER, nanos)),
+            end: end.map_or(NEVER, nanos),
+        }
+    }
+
+    pub(super) fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    pub(super) fn grant(&self) -> Grant {
+        Grant { header: self.token.header_value().clone(), number: self.number }
+    }
+
+    #[inline]
+    fn age(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.token.requested_at()))
+    }
+
+    fn is_usable(&self, now: Instant) -> bool {
+        self.age(now) < self.end
+    }
+
+    fn at(&self, age: u64) -> Option<Instant> {
+        (age != NEVER).then(|| self.token.requested_at() + Duration::from_nanos(age))
+    }
+
+    fn end(&self) -> Option<Instant> {
+        self.at(self.end)
+    }
+
+    fn outlives(&self, other: &Self) -> bool {
+        match (self.end(), other.end()) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(end), Some(other)) => end > other,
+        }
+    }
+
+    fn put_off_renewal(&self, until: Instant) {
+        self.due.store(self.age(until), Ordering::Relaxed);
+    }
+}
+
+impl Slot {
+    pub(super) fn new(credentials: ClientCredentials) -> Self {
+        Self {
+            credentials,
+            current: ArcSwapOption::empty(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            is_kept_warm: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
+            last_used: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
+    }
+
+    /// The hit: an atomic load, a clock read, two comparisons.
+    #[inline]
+    pub(super) fn peek<T>(&self, take: impl FnOnce(&Arc<Current>) -> T) -> Peek<T> {
+        let guard = self.current.load();
+        let Some(current) = &*guard else {
+            return Peek::Miss;
+        };
+        let age = current.age(Instant::now());
+        let due = current.due.load(Ordering::Relaxed);
+        if age >= current.end {
+            Peek::Miss
+        } else if age < due {
+            Peek::Hit(take(current))
+        } else {
+            // One caller sees to the renewal, and all go on with the token.
+            let claim =
+                current.due.compare_exchange(due, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+            match claim {
+                Ok(_) => Peek::Due(take(current)),
+                Err(_) => Peek::Hit(take(current)),
+            }
+        }
+    }
+
+    /// What to do after a miss. Whoever is told to board does so before the lock is given back.
+    pub(super) fn miss(&self, state: &State) -> Miss {
+        let now = Instant::now();
+        if let Some(current) = self.usable(now) {
+            return Miss::Landed(current);
+        }
+        if let Some(flight) = &state.flight {
+            return Miss::Wait(flight.clone());
+        }
+        if let Some(failure) = &state.failure {
+            let remaining = failure.until.saturating_duration_since(now);
+            if !remaining.is_zero() {
+                let error = failure.error.clone().with_retry_in(remaining);
+                return match failure.version {
+                    Some(version) => Miss::RememberedFor(version, error),
+                    None => Miss::Remembered(error),
+                };
+            }
+        }
+        let request = TokenRequest::new(self.credentials.clone());
+        Miss::Board(match &state.rejected {
+            Some(rejected) => request.in_place_of(rejected.clone(), Cause::Rejected),
+            None => request,
+        })
+    }
+
+    /// Forgets a permanent failure of credentials that have changed since.
+    pub(super) fn forgive(&self, version: u64) {
+        let mut state = self.lock();
+        if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {
+            state.failure = None;
+            state.failures = 0;
+        }
+    }
+
+    /// The request of a renewal, unless there is nothing to renew or it is on its way.
+    pub(super) fn renewal(&self, state: &State) -> Option<TokenRequest> {
+        let current = self.usable(Instant::now())?;
+        if state.flight.is_some() {
+            return None;
+        }
+        let request = TokenRequest::new(self.credentials.clone());
+        Some(request.in_place_of(current.token.clone(), Cause::Renewal))
+    }
+
+    /// Gives back a renewal that could not begin.
+    pub(super) fn put_off_renewal(&self, wait: Duration) {
+        if let Some(current) = &*self.current.load() {
+            current.put_off_renewal(Instant::now() + wait);
+        }
+    }
+
+    /// Drops the token of this number; `false` when it is no longer the current one.
+    pub(super) fn reject(&self, number: u64) -> bool {
+        let mut state = self.lock();
+        let Some(current) = self.current.load_full().filter(|current| current.number == number)
+        else {
+            return false;
+        };
+        self.current.store(None);
+        state.rejected = Some(current.token.clone());
+        // The first fetch after a rejection is not held back by a renewal that failed, unless the
+        // server asked for it.
+        if state
+            .failure
+            .as_ref()
+            .is_some_and(|f| f.is_of_renewal && f.error.retry_after().is_none())
+        {
+            state.failure = None;
+            state.failures = 0;
+        }
+        drop(state);
+        tracing::info!(number, "token was rejected");
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Takes in what a flight brought.
+    pub(super) fn land(
+        &self,
+        request: &TokenRequest,
+        version: u64,
+        result: Result<AccessToken, TokenError>,
+        schedule: &Schedule,
+    ) -> Landing {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let current = self.usable(now);
+
+        if let Some(rejected) = state.rejected_since(request, &result) {
+            let request = TokenRequest::new(self.credentials.clone());
+            return Landing::Again(request.in_place_of(rejected, Cause::Rejected));
+        }
+
+        state.flight = None;
+        let outcome = match result {
+            Ok(token) => {
+                let next = Arc::new(Current::issue(token, &self.credentials, schedule));
+                match current {
+                    Some(current) if !next.outlives(&current) => {
+                        state.failures = state.failures.saturating_add(1);
+                        let left = current.end().map_or(Duration::ZERO, |end| end - now);
+                        let wait = schedule.window(true, state.failures, None).max(left / 10);
+                        current.put_off_renewal(now + wait);
+                        tracing::debug!(
+                            ?wait,
+                            "renewed token lives no longer than the present one"
+                        );
+                        Ok(current)
+                    }
+                    _ => {
+                        state.rejected = None;
+                        state.failure = None;
+                        state.failures = 0;
+                        let lifetime = next.token.lifetime();
+                        tracing::debug!(number = next.number, ?lifetime, "token arrived");
+                        // One that is of no use any more is for those who waited, and then gone.
+                        self.current.store(next.is_usable(now).then(|| next.clone()));
+                        Ok(next)
+                    }
+                }
+            }
+            Err(error) => Err(state.fail(error, version, current, now, schedule)),
+        };
+        drop(state);
+        self.changed.notify_waiters();
+        Landing::Down(outcome)
+    }
+
+    /// Takes back a flight that ended without landing.
+    pub(super) fn lose(&self, id: u64, error: TokenError, is_takeover: bool, schedule: &Schedule) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.flight.as_ref().is_none_or(|flight| flight.id() != id) {
+            return;
+        }
+        state.flight = None;
+        let current = self.usable(now);
+        // The first time, one of those who waited takes over at once.
+        if is_takeover || current.is_some() {
+            state.fail(error, 0, current, now, schedule);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// When a task that keeps this slot warm is to look at it again.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let state = self.lock();
+        if let Some(current) = self.usable(now) {
+            let due = current.due.load(Ordering::Relaxed);
+            return current.at(due.min(current.end));
+        }
+        // Tokens that are gone at once, or failures that nobody remembers, are no reason to spin.
+        let soon = now + Duration::from_secs(1);
+        let until = state.failure.as_ref().map_or(soon, |failure| failure.until);
+        Some(until.max(soon))
+    }
+
+    /// Back to the beginning, but for a flight that is on its way.
+    pub(super) fn forget(&self) {
+        let mut state = self.lock();
+        self.current.store(None);
+        let flight = state.flight.take();
+        *state = State { flight, ..State::default() };
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether `current` is still what callers are to be given, or was for those who waited only.
+    pub(super) fn stands_by(&self, current: &Arc<Current>) -> bool {
+        !current.is_usable(Instant::now())
+            || self.current.load().as_ref().is_some_and(|now| now.number == current.number)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under the lock, and none of ours leaves a state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable(&self, now: Instant) -> Option<Arc<Current>> {
+        self.current.load_full().filter(|current| current.is_usable(now))
+    }
+}
+
+impl State {
+    /// The token that an API rejected while this flight, which began before, was on its way, if what
+    /// the flight brought is of no use for that reason.
+    fn rejected_since(
+        &self,
+        request: &TokenRequest,
+        result: &Result<AccessToken, TokenError>,
+    ) -> Option<AccessToken> {
+        let rejected = self.rejected.as_ref().filter(|_| request.cause() != Cause::Rejected)?;
+        let is_of_no_use = match result {
+            Ok(token) => token.has_same_secret_as(rejected),
+            // A renewal that failed does not hold back the first fetch after a rejection.
+            Err(error) => request.cause() == Cause::Renewal && error.retry_after().is_none(),
+        };
+        is_of_no_use.then(|| rejected.clone())
+    }
+
+    fn fail(
+        &mut self,
+        error: TokenError,
+        version: u64,
+        current: Option<Arc<Current>>,
+        now: Instant,
+        schedule: &Schedule,
+    ) -> TokenError {
+        let is_transient = error.is_transient();
+        let is_same_class =
+            self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
+        self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
+        let window = schedule.window(is_transient, self.failures, error.retry_after());
+        let until = now + window;
+        match &current {
+            Some(current) => {
+                current.put_off_renewal(until);
+                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
+            }
+            None => tracing::warn!(%error, retry_in = ?window, "token could not be had"),
+        }
+        self.failure = Some(Failure {
+            error: error.clone(),
+            until,
+            version: (!is_transient).then_some(version),
+            is_of_renewal: current.is_some(),
+        });
+        if window.is_zero() { error } else { error.with_retry_in(window) }
+    }
+}
+
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    // 584 years; lifetimes are cut to one.
+    duration.as_secs().saturating_mul(1_000_000_000) + u64::from(duration.subsec_nanos())
+}

@@ -1,0 +1,47 @@
+//! Keeping a token warm without traffic.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout_at;
+
+use super::flight::Control;
+use super::slot::Slot;
+use crate::error::{TokenError, TokenErrorKind};
+
+/// Renews the token of `slot` until the slot is retired: with its cache's last handle, or when its
+/// credentials are removed.
+pub(super) fn keep_warm(slot: Arc<Slot>, control: Arc<Control>) -> Result<(), TokenError> {
+    let runtime =
+        Handle::try_current().map_err(|_| TokenError::new(TokenErrorKind::NoRuntime, ""))?;
+    if slot.is_kept_warm.swap(true, Ordering::AcqRel) {
+        return Ok(());
+    }
+    let kept = Kept(slot);
+    runtime.spawn(async move {
+        let slot = &kept.0;
+        loop {
+            // A failure is remembered in the slot, and tells when to come back.
+            let _ = slot.get(&control).await;
+            let changed = slot.changed.notified();
+            if slot.is_retired() {
+                return;
+            }
+            match slot.next_look() {
+                Some(next) => drop(timeout_at(next, changed).await),
+                None => changed.await,
+            }
+        }
+    });
+    Ok(())
+}
+
+/// However the task ends, with its runtime for one, another may begin.
+struct Kept(Arc<Slot>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.is_kept_warm.store(false, Ordering::Release);
+    }
+}

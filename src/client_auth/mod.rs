@@ -1,0 +1,218 @@
+//! How the client proves to the token endpoint who it is (RFC 6749 section 2.3).
+
+mod form;
+mod secret;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tower::BoxError;
+
+pub use self::form::TokenRequestParts;
+use self::secret::{ClientSecretBasic, ClientSecretPost, NoSecret};
+
+/// How the client proves to the token endpoint who it is.
+///
+/// The methods have the names under which they are registered (RFC 7591 section 2). Cheap to
+/// clone; `Debug` shows the method only. Secrets are wiped when the last clone goes; the encoded
+/// request that they are sent in can not be.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::ClientAuth;
+///
+/// let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+/// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_basic)");
+/// ```
+#[derive(Clone)]
+pub struct ClientAuth(Arc<dyn Erased>);
+
+impl ClientAuth {
+    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1 has it.
+    pub fn client_secret_basic(
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        Self::custom(ClientSecretBasic::encoded(client_id.into(), client_secret.into()))
+    }
+
+    /// HTTP Basic with id and secret as they are, for servers that do not decode what RFC 6749
+    /// section 2.3.1 has encoded. They differ only when there are characters other than letters,
+    /// digits, `-`, `.`, `_` and `*`.
+    ///
+    /// An id with a colon in it fails at the first token request, as it can not be told from the
+    /// secret (RFC 7617 section 2).
+    pub fn client_secret_basic_raw(
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        Self::custom(ClientSecretBasic::raw(client_id.into(), client_secret.into()))
+    }
+
+    /// Id and secret as `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
+    pub fn client_secret_post(
+        client_id: impl Into<String>,
+        client_secret: impl Into<String>,
+    ) -> Self {
+        Self::custom(ClientSecretPost::new(client_id.into(), client_secret.into()))
+    }
+
+    /// No proof: `client_id` in the form and nothing else (RFC 6749 section 3.2.1).
+    pub fn none(client_id: impl Into<String>) -> Self {
+        Self::custom(NoSecret::new(client_id.into()))
+    }
+
+    /// A method of one's own.
+    pub fn custom(method: impl ClientAuthentication) -> Self {
+        Self(Arc::new(method))
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.0.client_id()
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.0.method()
+    }
+
+    pub(crate) fn identity(&self) -> Vec<u8> {
+        self.0.identity()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version()
+    }
+
+    pub(crate) async fn authenticate(&self, parts: &mut TokenRequestParts) -> Result<(), BoxError> {
+        self.0.authenticate(parts).await
+    }
+}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientAuth({})", self.method())
+    }
+}
+
+/// A way to authenticate at the token endpoint: the step that adds to each token request what
+/// proves who sends it.
+///
+/// It runs anew for every attempt, so a secret that changes can be read each time.
+///
+/// # Example
+///
+/// A secret that an orchestrator keeps in a file and may replace:
+///
+/// ```
+/// use std::path::PathBuf;
+/// use std::time::UNIX_EPOCH;
+/// use tower::BoxError;
+/// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
+///
+/// struct SecretFile(PathBuf);
+///
+/// impl ClientAuthentication for SecretFile {
+///     fn method(&self) -> &str {
+///         "client_secret_post"
+///     }
+///
+///     fn client_id(&self) -> Option<&str> {
+///         Some("client-id")
+///     }
+///
+///     fn identity(&self) -> Vec<u8> {
+///         self.0.as_os_str().as_encoded_bytes().to_vec()
+///     }
+///
+///     fn version(&self) -> u64 {
+///         let modified = std::fs::metadata(&self.0).and_then(|file| file.modified());
+///         let since = modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+///         since.map_or(0, |since| since.as_nanos() as u64)
+///     }
+///
+///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+///         let secret = std::fs::read_to_string(&self.0)?;
+///         request.set_parameter("client_id", "client-id");
+///         request.set_parameter("client_secret", secret.trim_end());
+///         Ok(())
+///     }
+/// }
+///
+/// let auth = ClientAuth::custom(SecretFile("/run/secrets/api".into()));
+/// # let _ = auth;
+/// ```
+pub trait ClientAuthentication: Send + Sync + 'static {
+    /// The name under which the method is registered (RFC 7591 section 2), or one of its own.
+    fn method(&self) -> &str;
+
+    /// The client's id, for methods that know it.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// What makes this client who it is: two that may not share a token differ here. Id, secret
+    /// or where it is read from, key, certificate.
+    ///
+    /// It is asked for once per [`ClientCredentials`](crate::ClientCredentials), and kept in memory
+    /// that is wiped. `method` and `client_id` are taken into account without being repeated.
+    fn identity(&self) -> Vec<u8>;
+
+    /// Another number whenever the secret is another one. A failure such as `invalid_client` is
+    /// remembered for a version, and forgotten with it. Called often after a failure: it must be
+    /// quick.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// Adds to a token request what proves who sends it.
+    ///
+    /// # Errors
+    ///
+    /// Any failure ends this attempt as
+    /// [`TokenErrorKind::ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication), with the
+    /// error as its source. Keep secrets out of its text.
+    fn authenticate(
+        &self,
+        request: &mut TokenRequestParts,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// [`ClientAuthentication`] without its own future type, so that it can be shared.
+trait Erased: Send + Sync {
+    fn method(&self) -> &str;
+    fn client_id(&self) -> Option<&str>;
+    fn identity(&self) -> Vec<u8>;
+    fn version(&self) -> u64;
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a mut TokenRequestParts,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+}
+
+impl<T: ClientAuthentication> Erased for T {
+    fn method(&self) -> &str {
+        ClientAuthentication::method(self)
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        ClientAuthentication::client_id(self)
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        ClientAuthentication::identity(self)
+    }
+
+    fn version(&self) -> u64 {
+        ClientAuthentication::version(self)
+    }
+
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a mut TokenRequestParts,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>> {
+        Box::pin(ClientAuthentication::authenticate(self, request))
+    }
+}

@@ -1,0 +1,128 @@
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use tower::BoxError;
+use zeroize::Zeroizing;
+
+use super::{ClientAuthentication, TokenRequestParts};
+use crate::error::ConfigError;
+
+pub(super) struct ClientSecretBasic {
+    id: String,
+    secret: Zeroizing<String>,
+    encoded: bool,
+}
+
+impl ClientSecretBasic {
+    pub(super) fn encoded(id: String, secret: String) -> Self {
+        Self { id, secret: secret.into(), encoded: true }
+    }
+
+    pub(super) fn raw(id: String, secret: String) -> Self {
+        Self { id, secret: secret.into(), encoded: false }
+    }
+
+    fn user_pass(&self) -> Result<Zeroizing<String>, BoxError> {
+        let mut user_pass = Zeroizing::new(String::new());
+        if self.encoded {
+            user_pass.extend(form_urlencoded::byte_serialize(self.id.as_bytes()));
+            user_pass.push(':');
+            user_pass.extend(form_urlencoded::byte_serialize(self.secret.as_bytes()));
+        } else if self.id.contains(':') {
+            return Err(ConfigError::new(
+                "client id",
+                "can not have a colon in it with client_secret_basic_raw",
+            )
+            .into());
+        } else {
+            user_pass.push_str(&self.id);
+            user_pass.push(':');
+            user_pass.push_str(&self.secret);
+        }
+        Ok(user_pass)
+    }
+}
+
+impl ClientAuthentication for ClientSecretBasic {
+    fn method(&self) -> &str {
+        if self.encoded { "client_secret_basic" } else { "client_secret_basic_raw" }
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        self.secret.as_bytes().to_vec()
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        let mut value = Zeroizing::new(String::from("Basic "));
+        BASE64_STANDARD.encode_string(self.user_pass()?.as_bytes(), &mut value);
+        let mut value = HeaderValue::try_from(value.as_str())?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+        Ok(())
+    }
+}
+
+pub(super) struct ClientSecretPost {
+    id: String,
+    secret: Zeroizing<String>,
+}
+
+impl ClientSecretPost {
+    pub(super) fn new(id: String, secret: String) -> Self {
+        Self { id, secret: secret.into() }
+    }
+}
+
+impl ClientAuthentication for ClientSecretPost {
+    fn method(&self) -> &str {
+        "client_secret_post"
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        self.secret.as_bytes().to_vec()
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        request.set_parameter("client_id", self.id.as_str());
+        request.set_parameter("client_secret", self.secret.as_str());
+        Ok(())
+    }
+}
+
+pub(super) struct NoSecret {
+    id: String,
+}
+
+impl NoSecret {
+    pub(super) fn new(id: String) -> Self {
+        Self { id }
+    }
+}
+
+impl ClientAuthentication for NoSecret {
+    fn method(&self) -> &str {
+        "none"
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        request.set_parameter("client_id", self.id.as_str());
+        Ok(())
+    }
+}

@@ -1,0 +1,305 @@
+//! What to ask for, as data.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use http::Uri;
+use zeroize::Zeroizing;
+
+use crate::client_auth::{ClientAuth, TokenRequestParts};
+use crate::error::ConfigError;
+use crate::origin::{Origin, Origins, parse_absolute};
+
+/// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
+///
+/// Cheap to clone. Two are equal when everything that makes the token what it is is equal:
+/// endpoint, client id, authentication method and secret, scope (as a set), audience, resources
+/// and all extra parameters. A cache keeps one token for each.
+///
+/// Put into a request's [extensions](http::Request::extensions), it takes the place of the cache's
+/// own credentials for that request.
+///
+/// `Debug` shows endpoint and authentication method, and redacts the rest.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::{ClientAuth, ClientCredentials};
+///
+/// let credentials = ClientCredentials::new(
+///     "https://auth.example.com/oauth/token",
+///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+/// )?
+/// .scope("read write")
+/// .audience("https://api.example.com/my-api/")
+/// .default_expires_in(Duration::from_secs(86_400));
+///
+/// assert_eq!(credentials, credentials.clone().scope("write read"));
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct ClientCredentials(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    endpoint: Uri,
+    endpoint_origin: Origin,
+    auth: ClientAuth,
+    scope: Vec<Box<str>>,
+    audience: Option<Box<str>>,
+    resources: Vec<Box<str>>,
+    parameters: Vec<(Box<str>, Zeroizing<String>)>,
+    default_expires_in: Option<Duration>,
+    origins: Option<Origins>,
+    identity: OnceLock<Identity>,
+}
+
+/// Everything that makes the token what it is, in one canonical spelling.
+#[derive(Clone)]
+struct Identity {
+    bytes: Zeroizing<Vec<u8>>,
+    hash: u64,
+}
+
+/// Keyed at random, so that tenants can not choose credentials that collide.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl ClientCredentials {
+    /// Credentials for the token endpoint at `endpoint`. Its query is kept and sent.
+    ///
+    /// # Errors
+    ///
+    /// An endpoint that is not an absolute URI or has user information or a fragment (RFC 6749
+    /// section 3.2), and a client id that is empty.
+    pub fn new(endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
+        const ENDPOINT: &str = "token endpoint";
+        let endpoint = parse_absolute(endpoint.as_ref(), ENDPOINT)?;
+        let endpoint_origin =
+            Origin::of(&endpoint).ok_or(ConfigError::new(ENDPOINT, "needs a scheme and a host"))?;
+        if auth.client_id() == Some("") {
+            return Err(ConfigError::new("client id", "is empty"));
+        }
+        Ok(Self(Arc::new(Inner {
+            endpoint,
+            endpoint_origin,
+            auth,
+            scope: Vec::new(),
+            audience: None,
+            resources: Vec::new(),
+            parameters: Vec::new(),
+            default_expires_in: None,
+            origins: None,
+            identity: OnceLock::new(),
+        })))
+    }
+
+    /// What may be done with the token: names with spaces between them, in any order (RFC 6749
+    /// section 3.3).
+    #[must_use]
+    pub fn scope(self, scope: impl AsRef<str>) -> Self {
+        let mut names: Vec<Box<str>> = Vec::new();
+        for name in scope.as_ref().split_ascii_whitespace() {
+            if !names.iter().any(|known| **known == *name) {
+                names.push(name.into());
+            }
+        }
+        self.edit(|inner| inner.scope = names)
+    }
+
+    /// For which API the token is meant, as Auth0 and others want it (`audience`). An empty one is
+    /// left out.
+    #[must_use]
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        let audience = audience.into();
+        self.edit(|inner| inner.audience = (!audience.is_empty()).then(|| audience.into()))
+    }
+
+    /// A resource for which the token is meant, beside those that were named before (`resource`,
+    /// RFC 8707 section 2). An empty one is left out.
+    #[must_use]
+    pub fn resource(self, resource: impl Into<String>) -> Self {
+        let resource = resource.into().into_boxed_str();
+        self.edit(|inner| {
+            if !resource.is_empty() && !inner.resources.contains(&resource) {
+                inner.resources.push(resource);
+            }
+        })
+    }
+
+    /// A further parameter of the token request, in the place of any other of this name. An empty
+    /// one is left out.
+    #[must_use]
+    pub fn parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into().into_boxed_str();
+        let value = Zeroizing::new(value.into());
+        self.edit(|inner| {
+            inner.parameters.retain(|(known, _)| *known != name);
+            if !value.is_empty() {
+                inner.parameters.push((name, value));
+            }
+        })
+    }
+
+    /// How long a token lives when the response does not say so (`expires_in`, RFC 6749 section
+    /// 5.1). Without it, such a token is valid until it is rejected.
+    #[must_use]
+    pub fn default_expires_in(self, default_expires_in: Duration) -> Self {
+        self.edit(|inner| inner.default_expires_in = Some(default_expires_in))
+    }
+
+    /// To which of the layer's origins tokens for these credentials may be sent; all of them
+    /// unless set.
+    #[must_use]
+    pub fn origins(self, origins: Origins) -> Self {
+        self.edit(|inner| inner.origins = Some(origins))
+    }
+
+    /// The token endpoint's URI.
+    pub fn token_endpoint(&self) -> &Uri {
+        &self.0.endpoint
+    }
+
+    /// The names in the scope, in the order in which they were given.
+    pub fn scope_names(&self) -> impl Iterator<Item = &str> {
+        self.0.scope.iter().map(|name| &**name)
+    }
+
+    /// The parameters of the token request other than those that authenticate the client: for
+    /// sources of one's own.
+    pub fn parameters(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        let inner = &*self.0;
+        let mut all: Vec<(Cow<'_, str>, Cow<'_, str>)> =
+            vec![("grant_type".into(), "client_credentials".into())];
+        if !inner.scope.is_empty() {
+            all.push(("scope".into(), inner.scope.join(" ").into()));
+        }
+        if let Some(audience) = &inner.audience {
+            all.push(("audience".into(), (&**audience).into()));
+        }
+        for resource in &inner.resources {
+            all.push(("resource".into(), (&**resource).into()));
+        }
+        for (name, value) in &inner.parameters {
+            all.retain(|(known, _)| known != &**name);
+            all.push(((&**name).into(), value.as_str().into()));
+        }
+        all
+    }
+
+    pub(crate) fn token_endpoint_origin(&self) -> &Origin {
+        &self.0.endpoint_origin
+    }
+
+    pub(crate) fn allowed_origins(&self) -> Option<&Origins> {
+        self.0.origins.as_ref()
+    }
+
+    pub(crate) fn lifetime_unless_told(&self) -> Option<Duration> {
+        self.0.default_expires_in
+    }
+
+    pub(crate) fn auth(&self) -> &ClientAuth {
+        &self.0.auth
+    }
+
+    /// The token request, less what authenticates the client.
+    pub(crate) fn to_parts(&self) -> TokenRequestParts {
+        let mut parts = TokenRequestParts::new(self.0.endpoint.clone());
+        for (name, value) in self.parameters() {
+            parts.add_parameter(name.into_owned().into(), Zeroizing::new(value.into_owned()));
+        }
+        parts
+    }
+
+    /// One number for equal credentials, in this process.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.identity().hash
+    }
+
+    fn identity(&self) -> &Identity {
+        self.0.identity.get_or_init(|| {
+            let bytes = self.0.canonical();
+            let hash = HASHER.hash_one(&**bytes);
+            Identity { bytes, hash }
+        })
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        let inner = Arc::make_mut(&mut self.0);
+        inner.identity = OnceLock::new();
+        change(inner);
+        self
+    }
+}
+
+impl Inner {
+    fn canonical(&self) -> Zeroizing<Vec<u8>> {
+        let sorted = |values: &[Box<str>]| {
+            let mut values = values.to_vec();
+            values.sort_unstable();
+            values
+        };
+        let path = self.endpoint.path_and_query().map_or("/", |path| path.as_str());
+
+        let mut all = Canonical::default();
+        all.list([self.endpoint_origin.to_string().as_bytes(), path.as_bytes()]);
+        all.list([
+            self.auth.method().as_bytes(),
+            self.auth.client_id().unwrap_or_default().as_bytes(),
+            &Zeroizing::new(self.auth.identity()),
+        ]);
+        all.list(sorted(&self.scope).iter().map(|name| name.as_bytes()));
+        all.list(self.audience.iter().map(|audience| audience.as_bytes()));
+        all.list(sorted(&self.resources).iter().map(|resource| resource.as_bytes()));
+        let mut parameters: Vec<_> = self.parameters.iter().collect();
+        parameters.sort_unstable_by_key(|(name, _)| name);
+        all.list(parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+        all.0
+    }
+}
+
+/// Lists of byte strings with their lengths before them: two different ones never read the same.
+#[derive(Default)]
+struct Canonical(Zeroizing<Vec<u8>>);
+
+impl Canonical {
+    fn list<'a>(&mut self, items: impl IntoIterator<Item = &'a [u8]>) {
+        let items: Vec<_> = items.into_iter().collect();
+        self.0.extend_from_slice(&items.len().to_be_bytes());
+        for item in items {
+            self.0.extend_from_slice(&item.len().to_be_bytes());
+            self.0.extend_from_slice(item);
+        }
+    }
+}
+
+impl PartialEq for ClientCredentials {
+    fn eq(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        let (one, other) = (self.identity(), other.identity());
+        one.hash == other.hash && one.bytes == other.bytes
+    }
+}
+
+impl Eq for ClientCredentials {}
+
+impl Hash for ClientCredentials {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint());
+    }
+}
+
+impl fmt::Debug for ClientCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCredentials")
+            .field("token_endpoint", &self.0.endpoint_origin)
+            .field("auth", &self.0.auth)
+            .finish_non_exhaustive()
+    }
+}

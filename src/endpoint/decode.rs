@@ -1,0 +1,216 @@
+//! Token responses and error responses (RFC 6749 sections 5.1 and 5.2).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{DATE, RETRY_AFTER};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::read::kept;
+use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
+use crate::token::{AccessToken, MAX_LIFETIME};
+
+/// A JSON object whose members are read one by one: a number that is out of range, or a value that
+/// is nested too deeply, spoils its own member only.
+type Members = BTreeMap<String, Box<RawValue>>;
+
+pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError> {
+    // The parser's own errors quote the text that they are about: they go no further.
+    let members = serde_json::from_slice::<Members>(&body).ok();
+    if head.status.is_redirection() {
+        return Err(refuse(TokenErrorKind::Redirect, "", head, body, &Members::new()));
+    }
+    let Some(members) = members else {
+        let kind = if head.status.is_success() {
+            TokenErrorKind::MalformedResponse
+        } else {
+            TokenErrorKind::ErrorResponse
+        };
+        return Err(refuse(kind, "", head, body, &Members::new()));
+    };
+    if !head.status.is_success() || text(&members, "error").is_some() {
+        return Err(refuse(TokenErrorKind::ErrorResponse, "", head, body, &members));
+    }
+    match read_token(&members) {
+        Ok(token) => Ok(token),
+        Err((kind, note)) => Err(refuse(kind, note, head, body, &members)),
+    }
+}
+
+fn read_token(members: &Members) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
+    use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
+
+    match value(members, "token_type") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(name)) if name.eq_ignore_ascii_case("bearer") => {}
+        Some(_) => return Err((UnsupportedTokenType, "only Bearer is")),
+    }
+    let access_token = match value(members, "access_token") {
+        None | Some(Value::Null) => return Err((InvalidAccessToken, "it is missing")),
+        Some(Value::String(access_token)) => access_token,
+        Some(_) => return Err((InvalidAccessToken, "it is not a string")),
+    };
+    let mut token = AccessToken::new(access_token)
+        .map_err(|_| (InvalidAccessToken, "it is empty or can not be sent in a header"))?;
+
+    if let Some(expires_in) = seconds(members, "expires_in") {
+        token = token.with_expires_in(expires_in);
+    }
+    if let Some(refresh_in) = seconds(members, "refresh_in") {
+        token = token.with_refresh_in(refresh_in);
+    }
+    if let Some(scope) = text(members, "scope") {
+        token = token.with_scope(scope);
+    }
+    Ok(token.with_all_extra(extra(members)))
+}
+
+/// Members that this crate has no name for. A refresh token is of no use to a client that has
+/// credentials (RFC 6749 section 4.4.3), and an ID token speaks of a user who is not there.
+fn extra(members: &Members) -> Map<String, Value> {
+    const NAMED: &[&str] =
+        &["access_token", "expires_in", "refresh_in", "refresh_token", "scope", "token_type"];
+    members
+        .keys()
+        .filter(|name| !NAMED.contains(&name.as_str()))
+        .filter_map(|name| Some((name.clone(), value(members, name)?)))
+        .collect()
+}
+
+fn value(members: &Members, name: &str) -> Option<Value> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+fn text(members: &Members, name: &str) -> Option<String> {
+    match value(members, name)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A number of seconds as servers write it: a number, a float, or either in a string. What is
+/// negative is none left, what is larger than a year is a year, what is no number was not said.
+fn seconds(members: &Members, name: &str) -> Option<Duration> {
+    let raw = members.get(name)?.get();
+    let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
+    let text = text.trim();
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+        return None;
+    }
+    // Out of range reads as infinity, which is larger than a year too.
+    let seconds: f64 = text.parse().ok()?;
+    if seconds.is_nan() {
+        return None;
+    }
+    Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
+}
+
+fn refuse(
+    kind: TokenErrorKind,
+    note: &'static str,
+    head: Parts,
+    body: Bytes,
+    members: &Members,
+) -> TokenError {
+    let response = ErrorResponse {
+        status: head.status,
+        retry_after: retry_after(&head.headers, SystemTime::now()),
+        headers: head.headers,
+        body: kept(body),
+        error: text(members, "error"),
+        error_description: text(members, "error_description"),
+        error_uri: text(members, "error_uri"),
+    };
+    TokenError::with_response(kind, note, response)
+}
+
+/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the
+/// server's own clock where the response tells it.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+
+    let value = text(RETRY_AFTER)?;
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has room for is a very long time.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let now = text(DATE).and_then(date).unwrap_or(now);
+    Some(date(value)?.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds_of(json: &str) -> Option<f64> {
+        let members = serde_json::from_str(&format!(r#"{{"n":{json}}}"#)).unwrap();
+        seconds(&members, "n").map(|duration| duration.as_secs_f64())
+    }
+
+    // W3, alf 16
+    #[test]
+    fn odd_numbers_of_seconds_are_read_or_clamped_or_absent() {
+        let year = Some(31_536_000.0);
+        for (json, expected) in [
+            ("3600", Some(3600.0)),
+            ("3600.9", Some(3600.9)),
+            (r#""3600""#, Some(3600.0)),
+            (r#"" 3600.5 ""#, Some(3600.5)),
+            (r#""+60""#, Some(60.0)),
+            ("0", Some(0.0)),
+            ("-5", Some(0.0)),
+            (r#""-5""#, Some(0.0)),
+            ("-1e400", Some(0.0)),
+            ("1e400", year),
+            (r#""1e400""#, year),
+            ("1000000000000000000000000000000", year),
+            ("1000000000000000000", year),
+            ("null", None),
+            ("true", None),
+            ("[]", None),
+            ("{}", None),
+            (r#""""#, None),
+            (r#""inf""#, None),
+            (r#""-inf""#, None),
+            (r#""nan""#, None),
+            (r#""soon""#, None),
+            (r#""12 parsecs""#, None),
+        ] {
+            assert_eq!(seconds_of(json), expected, "{json}");
+        }
+    }
+
+    // W5
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let read = |fields: &[(HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(name, value.parse().unwrap());
+            }
+            retry_after(&headers, now).map(|duration| duration.as_secs())
+        };
+        assert_eq!(read(&[(RETRY_AFTER, "120")]), Some(120));
+        assert_eq!(read(&[(RETRY_AFTER, "0")]), Some(0));
+        assert_eq!(read(&[(RETRY_AFTER, "99999999999999999999999")]), Some(u64::MAX));
+        assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
+        assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
+        assert_eq!(
+            read(&[
+                (RETRY_AFTER, "Sun, 06 Nov 1994 12:00:30 GMT"),
+                (DATE, "Sun, 06 Nov 1994 12:00:00 GMT"),
+            ]),
+            Some(30)
+        );
+        for rubbish in ["", "soon", "-1", "1.5", "\u{fd}"] {
+            assert_eq!(read(&[(RETRY_AFTER, rubbish)]), None, "{rubbish}");
+        }
+        assert_eq!(read(&[]), None);
+    }
+}

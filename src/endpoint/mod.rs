@@ -1,0 +1,248 @@
+//! RFC 6749 on the wire: a token endpoint as a service.
+
+mod decode;
+mod read;
+mod retry;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+use tower::{BoxError, Service, ServiceExt};
+
+pub use self::retry::TokenRetry;
+use crate::credentials::ClientCredentials;
+use crate::error::{ConfigError, TokenError, TokenErrorKind};
+use crate::origin::parse_absolute;
+use crate::request::TokenRequest;
+use crate::token::AccessToken;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
+/// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
+///
+/// One call is one HTTP request. It follows no redirect, asks for no compression, reads at most
+/// 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
+/// client to be ready, client authentication and the response's body are part of that time.
+/// Configure the HTTP client to follow no redirects either.
+///
+/// A clone of the HTTP client is made ready in each call and none is held between calls, so API and
+/// token endpoint may share one connection pool or concurrency limit.
+///
+/// # Errors
+///
+/// A [`TokenError`] whose [`kind`](TokenError::kind) says what went wrong.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{BoxError, ServiceExt, service_fn};
+/// use tower_oauth2::{ClientAuth, ClientCredentials, TokenEndpoint, TokenRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// // In the place of a hyper client:
+/// let http = service_fn(|request: Request<Full<Bytes>>| async move {
+///     assert_eq!(request.uri(), "https://auth.example.com/token");
+///     let body = r#"{"access_token":"t","token_type":"bearer","expires_in":3600}"#;
+///     Ok::<_, BoxError>(Response::new(Full::from(body)))
+/// });
+///
+/// let credentials = ClientCredentials::new(
+///     "https://auth.example.com/token",
+///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+/// )?;
+/// let token = TokenEndpoint::new(http).oneshot(TokenRequest::new(credentials)).await?;
+/// assert_eq!(token.secret(), "t");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenEndpoint<H> {
+    http: H,
+    rules: Rules,
+}
+
+#[derive(Clone)]
+struct Rules {
+    timeout: Duration,
+    allowed: Option<Arc<[String]>>,
+    allow_http: bool,
+}
+
+impl<H> TokenEndpoint<H> {
+    /// Asks over `http`.
+    pub fn new(http: H) -> Self {
+        Self { http, rules: Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false } }
+    }
+
+    /// How long one token request may take, body and all; 30 seconds unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.rules.timeout = timeout;
+        self
+    }
+
+    /// The token endpoints that may be asked, each as credentials name it; all unless set. For
+    /// credentials that come from tenants: without it, a tenant can have requests sent to any host
+    /// that this process can reach.
+    ///
+    /// # Errors
+    ///
+    /// An endpoint that [`ClientCredentials::new`] would refuse.
+    pub fn allowed_endpoints<I>(mut self, endpoints: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let allowed = endpoints.into_iter().map(|endpoint| {
+            parse_absolute(endpoint.as_ref(), "allowed endpoint").map(|uri| uri.to_string())
+        });
+        self.rules.allowed = Some(allowed.collect::<Result<_, _>>()?);
+        Ok(self)
+    }
+
+    /// Allows endpoints over plain HTTP on other machines, which sends client secrets and tokens in
+    /// clear text: for networks that encrypt beneath HTTP, such as a service mesh.
+    #[must_use]
+    pub fn dangerously_allow_http(mut self) -> Self {
+        self.rules.allow_http = true;
+        self
+    }
+
+    /// The HTTP client.
+    pub fn get_ref(&self) -> &H {
+        &self.http
+    }
+
+    /// The HTTP client.
+    pub fn get_mut(&mut self) -> &mut H {
+        &mut self.http
+    }
+
+    /// The HTTP client.
+    pub fn into_inner(self) -> H {
+        self.http
+    }
+}
+
+impl<H: fmt::Debug> fmt::Debug for TokenEndpoint<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenEndpoint")
+            .field("http", &self.http)
+            .field("timeout", &self.rules.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Rules {
+    fn check(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
+        if !credentials.token_endpoint_origin().is_secure() && !self.allow_http {
+            return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
+        }
+        let uri = credentials.token_endpoint();
+        match &self.allowed {
+            Some(allowed) if !allowed.iter().any(|allowed| *uri == **allowed) => {
+                Err(TokenError::new(TokenErrorKind::EndpointNotAllowed, ""))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<H, B> Service<TokenRequest> for TokenEndpoint<H>
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
+    H::Error: Into<BoxError>,
+    H::Future: Send,
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = AccessToken;
+    type Error = TokenError;
+    type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // The client is made ready in `call`, after client authentication, which may take its
+        // time: nothing is held until then.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let (http, rules) = (self.http.clone(), self.rules.clone());
+        Box::pin(async move {
+            let credentials = request.credentials();
+            let fetched = async {
+                rules.check(credentials)?;
+                if Handle::try_current().is_err() {
+                    return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
+                }
+                match timeout(rules.timeout, exchange(http, credentials)).await {
+                    Ok(result) => result,
+                    Err(elapsed) => {
+                        Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()))
+                    }
+                }
+            };
+            fetched.await.map_err(|error| error.at(credentials.token_endpoint_origin()))
+        })
+    }
+}
+
+async fn exchange<H, B>(http: H, credentials: &ClientCredentials) -> Result<AccessToken, TokenError>
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    H::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let requested_at = Instant::now();
+    let request = encode(credentials).await?;
+    let response = http.oneshot(request).await.map_err(|error| transport_error(error.into()))?;
+    let (head, body) = response.into_parts();
+    let body = read::read(head.status, body).await?;
+    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
+}
+
+async fn encode(credentials: &ClientCredentials) -> Result<Request<Full<Bytes>>, TokenError> {
+    let mut parts = credentials.to_parts();
+    credentials
+        .auth()
+        .authenticate(&mut parts)
+        .await
+        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
+    let (headers, body) = parts.encode();
+
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = credentials.token_endpoint().clone();
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    Ok(request)
+}
+
+fn transport_error(error: BoxError) -> TokenError {
+    let known = TokenError::from_source(error);
+    if known.kind() == TokenErrorKind::Source {
+        known.with_kind(TokenErrorKind::Transport)
+    } else {
+        known
+    }
+}

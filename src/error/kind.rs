@@ -1,0 +1,75 @@
+use std::fmt;
+
+/// What kind of failure a [`TokenError`](super::TokenError) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenErrorKind {
+    /// The HTTP client failed before a response arrived.
+    Transport,
+    /// It took too long.
+    Timeout,
+    /// The response broke off in its body.
+    IncompleteResponse,
+    /// The response's body is larger than 1 MiB.
+    ResponseTooLarge,
+    /// The token endpoint redirects, which this crate does not follow.
+    Redirect,
+    /// The token endpoint answered with an error (RFC 6749 section 5.2).
+    ErrorResponse,
+    /// The token endpoint answered with success, but not with a JSON object.
+    MalformedResponse,
+    /// The response has no `access_token`, or one that can not be sent.
+    InvalidAccessToken,
+    /// The response has a `token_type` that this crate does not know how to use (RFC 6749 section
+    /// 7.1).
+    UnsupportedTokenType,
+    /// The client could not prove who it is: its secret could not be had or can not be sent.
+    ClientAuthentication,
+    /// The token endpoint, or the request itself, would send a secret over the network in clear
+    /// text.
+    InsecureUri,
+    /// The token endpoint is not on the list of those that are allowed.
+    EndpointNotAllowed,
+    /// A source of tokens of one's own, or a layer on the way to it, failed.
+    Source,
+    /// The task that asked for the token panicked, or its runtime went away.
+    Interrupted,
+    /// No tokio runtime is there to ask for a token on.
+    NoRuntime,
+}
+
+impl TokenErrorKind {
+    pub(super) fn is_transient(self) -> bool {
+        !matches!(
+            self,
+            Self::Redirect
+                | Self::ErrorResponse
+                | Self::InvalidAccessToken
+                | Self::UnsupportedTokenType
+                | Self::InsecureUri
+                | Self::EndpointNotAllowed
+        )
+    }
+}
+
+impl fmt::Display for TokenErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transport => "the request failed before a response arrived",
+            Self::Timeout => "it took too long",
+            Self::IncompleteResponse => "the response broke off",
+            Self::ResponseTooLarge => "the response is larger than 1 MiB",
+            Self::Redirect => "the endpoint redirects, and redirects are not followed",
+            Self::ErrorResponse => "the endpoint answered with an error",
+            Self::MalformedResponse => "the response is not a JSON object",
+            Self::InvalidAccessToken => "the response has no usable access_token",
+            Self::UnsupportedTokenType => "the response has a token_type that is not supported",
+            Self::ClientAuthentication => "the client could not authenticate",
+            Self::InsecureUri => "neither https nor loopback",
+            Self::EndpointNotAllowed => "this endpoint is not allowed",
+            Self::Source => "the source of tokens failed",
+            Self::Interrupted => "the task that asked for it ended early",
+            Self::NoRuntime => "there is no tokio runtime to ask on",
+        })
+    }
+}

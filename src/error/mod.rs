@@ -1,0 +1,267 @@
+//! What can go wrong: [`TokenError`] at run time, [`ConfigError`] before.
+
+mod config;
+mod kind;
+mod response;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use tower::BoxError;
+
+pub use self::config::ConfigError;
+pub use self::kind::TokenErrorKind;
+pub(crate) use self::response::ErrorResponse;
+
+/// No token could be had.
+///
+/// One failure may reach many callers: cloning an error is cheap, and its clones share what
+/// happened. Its text and its `Debug` are short and printable and hold no secret, no token and no
+/// body; what the token endpoint answered is there for those who ask for it.
+///
+/// Services return it inside a [`BoxError`]; [`TokenError::find_in`] finds it again.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::{TokenError, TokenErrorKind};
+///
+/// fn is_our_fault(error: &(dyn std::error::Error + 'static)) -> bool {
+///     TokenError::find_in(error).is_some_and(|error| {
+///         error.kind() == TokenErrorKind::ErrorResponse && error.error() == Some("invalid_client")
+///     })
+/// }
+/// # assert!(!is_our_fault(&std::fmt::Error));
+/// ```
+#[derive(Clone)]
+pub struct TokenError {
+    what: Arc<What>,
+    rejected: Option<Arc<Response<()>>>,
+    retry_in: Option<Duration>,
+}
+
+struct What {
+    kind: TokenErrorKind,
+    /// What exactly, where the kind alone does not say it.
+    note: &'static str,
+    /// `scheme://host:port` of the token endpoint.
+    endpoint: Option<Box<str>>,
+    response: Option<ErrorResponse>,
+    source: Option<BoxError>,
+}
+
+impl TokenError {
+    pub(crate) fn new(kind: TokenErrorKind, note: &'static str) -> Self {
+        Self::build(kind, note, None, None)
+    }
+
+    pub(crate) fn with_source(kind: TokenErrorKind, source: BoxError) -> Self {
+        Self::build(kind, "", None, Some(source))
+    }
+
+    pub(crate) fn with_response(
+        kind: TokenErrorKind,
+        note: &'static str,
+        response: ErrorResponse,
+    ) -> Self {
+        Self::build(kind, note, Some(response), None)
+    }
+
+    fn build(
+        kind: TokenErrorKind,
+        note: &'static str,
+        response: Option<ErrorResponse>,
+        source: Option<BoxError>,
+    ) -> Self {
+        let what = What { kind, note, endpoint: None, response, source };
+        Self { what: Arc::new(what), rejected: None, retry_in: None }
+    }
+
+    /// What a source of tokens failed with: the [`TokenError`] in it, or one that holds it.
+    pub(crate) fn from_source(error: BoxError) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        if let Some(found) = Self::find_in(&*error) {
+            return found.clone();
+        }
+        let kind = if chain(&*error).any(|e| e.is::<tower::timeout::error::Elapsed>()) {
+            TokenErrorKind::Timeout
+        } else {
+            TokenErrorKind::Source
+        };
+        Self::with_source(kind, error)
+    }
+
+    /// The same of another kind. For whoever has just made the error.
+    pub(crate) fn with_kind(mut self, kind: TokenErrorKind) -> Self {
+        if let Some(what) = Arc::get_mut(&mut self.what) {
+            what.kind = kind;
+        }
+        self
+    }
+
+    /// At which token endpoint it happened. For whoever has just made the error.
+    pub(crate) fn at(mut self, endpoint: impl fmt::Display) -> Self {
+        if let Some(what) = Arc::get_mut(&mut self.what) {
+            what.endpoint = Some(endpoint.to_string().into());
+        }
+        self
+    }
+
+    /// The error for one of the callers that wait for a replay.
+    pub(crate) fn with_rejected(mut self, head: Response<()>) -> Self {
+        self.rejected = Some(Arc::new(head));
+        self
+    }
+
+    pub(crate) fn with_retry_in(mut self, retry_in: Duration) -> Self {
+        self.retry_in = Some(retry_in);
+        self
+    }
+
+    /// The [`TokenError`] in `error` or in its chain of sources.
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> TokenErrorKind {
+        self.what.kind
+    }
+
+    /// Whether the same request may well succeed later: no connection, a timeout, a 5xx, 408 or
+    /// 429.
+    pub fn is_transient(&self) -> bool {
+        match self.what.kind {
+            TokenErrorKind::ErrorResponse => self.what.response.as_ref().is_some_and(|response| {
+                response.status.is_server_error()
+                    || response.status == StatusCode::REQUEST_TIMEOUT
+                    || response.status == StatusCode::TOO_MANY_REQUESTS
+                    || response.status.is_success()
+                        && matches!(
+                            response.error.as_deref(),
+                            Some("temporarily_unavailable" | "server_error")
+                        )
+            }),
+            kind => kind.is_transient(),
+        }
+    }
+
+    /// The status of the token endpoint's response, if there was one.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.what.response.as_ref().map(|response| response.status)
+    }
+
+    /// The headers of the token endpoint's response.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.what.response.as_ref().map(|response| &response.headers)
+    }
+
+    /// The body of the token endpoint's response, at most 64 KiB of it. It may hold anything: do
+    /// not log it.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.what.response.as_ref().map(|response| &response.body)
+    }
+
+    /// `error` of the token endpoint's response (RFC 6749 section 5.2), as the server sent it.
+    pub fn error(&self) -> Option<&str> {
+        self.what.response.as_ref()?.error.as_deref()
+    }
+
+    /// `error_description` of the token endpoint's response (RFC 6749 section 5.2), as the server
+    /// sent it.
+    pub fn error_description(&self) -> Option<&str> {
+        self.what.response.as_ref()?.error_description.as_deref()
+    }
+
+    /// `error_uri` of the token endpoint's response (RFC 6749 section 5.2), as the server sent it.
+    pub fn error_uri(&self) -> Option<&str> {
+        self.what.response.as_ref()?.error_uri.as_deref()
+    }
+
+    /// How long the server asked to be left alone, counted from its response (`Retry-After`, RFC
+    /// 9110 section 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.what.response.as_ref()?.retry_after
+    }
+
+    /// For how much longer the cache answers with this error and asks nobody; `None` when the next
+    /// caller asks again.
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.retry_in
+    }
+
+    /// Status and headers of the API's response that made another token necessary; `None` when the
+    /// request was never sent.
+    pub fn rejected(&self) -> Option<&Response<()>> {
+        self.rejected.as_deref()
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let What { kind, note, .. } = &*self.what;
+        match &self.what.endpoint {
+            Some(endpoint) => write!(f, "no token from {endpoint}: {kind}")?,
+            None => write!(f, "no token: {kind}")?,
+        }
+        if let Some(response) = &self.what.response {
+            write!(f, " ({response})")?;
+        }
+        if !note.is_empty() {
+            write!(f, ": {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TokenError");
+        debug.field("kind", &self.what.kind);
+        if let Some(endpoint) = &self.what.endpoint {
+            debug.field("endpoint", endpoint);
+        }
+        if let Some(response) = &self.what.response {
+            debug.field("status", &response.status.as_u16());
+            debug.field("error", &response.registered_error());
+            debug.field("retry_after", &response.retry_after);
+        }
+        if let Some(rejected) = &self.rejected {
+            debug.field("rejected", &rejected.status().as_u16());
+        }
+        if let Some(retry_in) = &self.retry_in {
+            debug.field("retry_in", retry_in);
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+impl StdError for TokenError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.what.source {
+            Some(source) => Some(&**source),
+            None => None,
+        }
+    }
+}
+
+/// As [`BoxError`] has it, so that one bound covers both.
+impl AsRef<dyn StdError + Send + Sync> for TokenError {
+    fn as_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        self
+    }
+}
+
+/// `error` and its sources. A chain that is longer than any sane one ends early.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source()).take(64)
+}

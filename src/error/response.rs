@@ -1,0 +1,73 @@
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+/// What a token endpoint answered in the place of a token.
+pub(crate) struct ErrorResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) error: Option<String>,
+    pub(crate) error_description: Option<String>,
+    pub(crate) error_uri: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Error codes that may be shown. A server can put anything into `error`, a secret that it was sent
+/// among them; what is on this list is none.
+const REGISTERED: &[&str] = &[
+    // RFC 6749, sections 4.1.2.1 and 5.2
+    "access_denied",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "server_error",
+    "temporarily_unavailable",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+    // RFC 8628, section 3.5
+    "authorization_pending",
+    "expired_token",
+    "slow_down",
+    // RFC 8707, section 2
+    "invalid_target",
+    // RFC 9396, section 5
+    "invalid_authorization_details",
+    // RFC 9449, section 5
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    // OpenID Connect Core 1.0, section 3.1.2.6
+    "consent_required",
+    "interaction_required",
+    "login_required",
+    // RFC 6750, section 3.1
+    "insufficient_scope",
+    "invalid_token",
+];
+
+impl ErrorResponse {
+    pub(super) fn registered_error(&self) -> Option<&'static str> {
+        let error = self.error.as_deref()?;
+        Some(
+            REGISTERED
+                .iter()
+                .find(|code| **code == error)
+                .copied()
+                .unwrap_or("an unregistered code"),
+        )
+    }
+}
+
+impl fmt::Display for ErrorResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status.as_u16())?;
+        match self.registered_error() {
+            Some(error) => write!(f, ", {error}"),
+            None => Ok(()),
+        }
+    }
+}

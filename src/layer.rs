@@ -1,0 +1,147 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::Uri;
+use http::header::AUTHORIZATION;
+use tower::Layer;
+
+use crate::cache::TokenCache;
+use crate::credentials::ClientCredentials;
+use crate::origin::{Origins, Verdict};
+use crate::replay::{Breaker, ReplayPolicy};
+use crate::service::OAuth2;
+
+/// A [`Layer`] that lets every request leave with a valid token: see [`OAuth2`].
+///
+/// All services that it makes, and those that its clones make, share one [`TokenCache`] and one memory of
+/// APIs that refuse fresh tokens.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use http::{Request, Response};
+/// use http_body_util::Empty;
+/// use bytes::Bytes;
+/// use tower::timeout::TimeoutLayer;
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_oauth2::{
+///     AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// // In the place of a `TokenEndpoint` and of a hyper client:
+/// let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
+/// let http = service_fn(|request: Request<Empty<Bytes>>| async move {
+///     assert_eq!(request.headers()["authorization"], "Bearer t");
+///     Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new()))
+/// });
+///
+/// let credentials = ClientCredentials::new(
+///     "https://auth.example.com/token",
+///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+/// )?;
+/// let tokens = TokenCache::new(credentials, endpoint);
+/// let api = ServiceBuilder::new()
+///     .layer(TimeoutLayer::new(Duration::from_secs(30)))
+///     .layer(OAuth2Layer::new(tokens, Origins::only(["https://api.example.com"])?))
+///     .service(http);
+///
+/// let request = Request::get("https://api.example.com/things").body(Empty::new())?;
+/// assert!(api.oneshot(request).await?.status().is_success());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OAuth2Layer {
+    shared: Arc<Shared>,
+}
+
+/// What a layer and all that it made have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) tokens: TokenCache,
+    pub(crate) origins: Origins,
+    pub(crate) policy: ReplayPolicy,
+    pub(crate) header: HeaderName,
+    pub(crate) allow_http: bool,
+    pub(crate) breaker: Arc<Breaker>,
+}
+
+impl OAuth2Layer {
+    /// Tokens out of `tokens`, for requests to `origins` and to no others.
+    pub fn new(tokens: TokenCache, origins: Origins) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                tokens,
+                origins,
+                policy: ReplayPolicy::default(),
+                header: AUTHORIZATION,
+                allow_http: false,
+                breaker: Arc::default(),
+            }),
+        }
+    }
+
+    /// Which responses say that the token was rejected; any 401 unless set.
+    #[must_use]
+    pub fn replay_policy(self, policy: ReplayPolicy) -> Self {
+        self.edit(|shared| shared.policy = policy)
+    }
+
+    /// The header that carries the token, `Proxy-Authorization` for one; `Authorization` unless
+    /// set.
+    #[must_use]
+    pub fn header_name(self, header: HeaderName) -> Self {
+        self.edit(|shared| shared.header = header)
+    }
+
+    /// Sends tokens over plain HTTP to other machines, where anyone on the way can read them: for
+    /// networks that encrypt beneath HTTP, such as a service mesh.
+    #[must_use]
+    pub fn dangerously_allow_http(self) -> Self {
+        self.edit(|shared| shared.allow_http = true)
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Shared)) -> Self {
+        change(Arc::make_mut(&mut self.shared));
+        self
+    }
+}
+
+impl<S> Layer<S> for OAuth2Layer {
+    type Service = OAuth2<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        OAuth2::new(inner, self.shared.clone())
+    }
+}
+
+impl Shared {
+    /// Whether a request to `uri` is sent a token for `credentials`.
+    #[inline]
+    pub(crate) fn judge(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> Verdict {
+        let verdict = match self.origins.judge(uri) {
+            Verdict::Insecure if self.allow_http => Verdict::Secure,
+            verdict => verdict,
+        };
+        let credentials = credentials.unwrap_or_else(|| self.tokens.credentials());
+        match credentials.allowed_origins() {
+            Some(narrower) if !narrower.contains(uri) => Verdict::Foreign,
+            _ => verdict,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("tokens", &self.tokens)
+            .field("origins", &self.origins)
+            .field("policy", &self.policy)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}

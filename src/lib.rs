@@ -1,0 +1,31 @@
+//! OAuth 2.0 client credentials for any `tower::Service<http::Request<_>>`.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod cache;
+mod client_auth;
+mod credentials;
+mod endpoint;
+mod error;
+mod error_response;
+mod future;
+mod layer;
+mod origin;
+mod replay;
+mod request;
+mod service;
+mod token;
+
+pub use self::cache::{Backoff, TokenCache, TokenCacheBuilder};
+pub use self::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
+pub use self::credentials::ClientCredentials;
+pub use self::endpoint::{TokenEndpoint, TokenRetry};
+pub use self::error::{ConfigError, TokenError, TokenErrorKind};
+pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
+pub use self::future::ResponseFuture;
+pub use self::layer::OAuth2Layer;
+pub use self::origin::Origins;
+pub use self::replay::{NotReplayed, ReplayPolicy, ReplayableBody, Replayed};
+pub use self::request::{Cause, TokenRequest};
+pub use self::service::{NoToken, OAuth2};
+pub use self::token::AccessToken;

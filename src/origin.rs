@@ -1,0 +1,301 @@
+//! Which origins may be spoken to, and which may be sent a token.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use crate::error::ConfigError;
+
+/// The origins that are sent a token: a required choice, made once per [`OAuth2Layer`].
+///
+/// An origin is scheme, host and port (RFC 6454 section 4); paths play no part. A request to any
+/// other origin goes through as it is, without a token and without a replay, so that a redirect
+/// can not carry a token away. A request whose URI names no host is always sent one: its origin is
+/// the inner service's own.
+///
+/// [`OAuth2Layer`]: crate::OAuth2Layer
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::Origins;
+///
+/// let origins = Origins::only(["https://api.example.com", "http://localhost:8080"])?;
+/// assert!(origins.contains(&"https://API.example.com:443/things?page=2".parse()?));
+/// assert!(!origins.contains(&"https://api.example.com.evil.test/".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Origins(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Any,
+    Only(Arc<[Origin]>),
+}
+
+/// What a set of origins says of one URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not one of ours: no token.
+    Foreign,
+    /// One of ours, over TLS, on this machine, or without a host.
+    Secure,
+    /// One of ours, but a token would cross a network in clear text.
+    Insecure,
+}
+
+impl Origins {
+    /// These origins and no others, each written as `https://host` or `https://host:port`.
+    ///
+    /// # Errors
+    ///
+    /// An origin that is not an absolute URI, or that has user information, a path, a query or a
+    /// fragment.
+    pub fn only<I>(origins: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        origins
+            .into_iter()
+            .map(|origin| Origin::parse(origin.as_ref()))
+            .collect::<Result<Arc<[_]>, _>>()
+            .map(|origins| Self(Repr::Only(origins)))
+    }
+
+    /// Every origin that a request may name.
+    ///
+    /// Whoever chooses the URI of a request then chooses who receives the token. Prefer
+    /// [`Origins::only`].
+    pub fn any() -> Self {
+        Self(Repr::Any)
+    }
+
+    /// Whether a request to `uri` is sent a token.
+    pub fn contains(&self, uri: &Uri) -> bool {
+        self.judge(uri) != Verdict::Foreign
+    }
+
+    #[inline]
+    pub(crate) fn judge(&self, uri: &Uri) -> Verdict {
+        let Some(authority) = uri.authority() else {
+            return Verdict::Secure;
+        };
+        match &self.0 {
+            Repr::Any if uri.scheme() == Some(&Scheme::HTTPS) => return Verdict::Secure,
+            Repr::Any => {}
+            Repr::Only(origins) => {
+                // Almost every URI is spelled as the origin is: bytes first, meaning second.
+                for origin in origins.iter() {
+                    if origin.is_spelled_as(uri.scheme_str(), authority) {
+                        return origin.verdict();
+                    }
+                }
+            }
+        }
+        self.judge_slowly(uri)
+    }
+
+    #[cold]
+    fn judge_slowly(&self, uri: &Uri) -> Verdict {
+        let origin = Origin::of(uri);
+        match &self.0 {
+            Repr::Any => origin.map_or(Verdict::Insecure, |origin| origin.verdict()),
+            Repr::Only(origins) => match origin {
+                Some(origin) if origins.contains(&origin) => origin.verdict(),
+                _ => Verdict::Foreign,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Any => f.write_str("Origins::any()"),
+            Repr::Only(origins) => f.debug_list().entries(origins.iter()).finish(),
+        }
+    }
+}
+
+/// Scheme, host and port, in the one spelling that two equal origins share.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    scheme: Box<str>,
+    /// `host` or `host:port`, lower case, the scheme's own port left out.
+    authority: Box<str>,
+    /// Over TLS, or on this machine.
+    secure: bool,
+}
+
+impl Origin {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let uri = parse_absolute(text, "origin")?;
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(ConfigError::new(
+                "origin",
+                "is scheme, host and port only, without path and query",
+            ));
+        }
+        Self::of(&uri).ok_or(ConfigError::new("origin", "needs a scheme and a host"))
+    }
+
+    /// The origin that `uri` names; none when it lacks scheme or host.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let scheme = uri.scheme_str()?.to_ascii_lowercase();
+        let authority = uri.authority()?;
+        let host = authority.host().to_ascii_lowercase();
+        if host.is_empty() {
+            return None;
+        }
+        let default_port = match &*scheme {
+            "https" => Some(443),
+            "http" => Some(80),
+            _ => None,
+        };
+        let secure = scheme == "https" || is_loopback(&host);
+        let authority = match authority.port_u16() {
+            Some(port) if Some(port) != default_port => format!("{host}:{port}"),
+            // A port that is no number is no origin of anybody's.
+            None if authority.port().is_some() => return None,
+            _ => host,
+        };
+        Some(Self { scheme: scheme.into(), authority: authority.into(), secure })
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    #[inline]
+    fn is_spelled_as(&self, scheme: Option<&str>, authority: &Authority) -> bool {
+        self.authority.as_bytes() == authority.as_str().as_bytes() && scheme == Some(&*self.scheme)
+    }
+
+    #[inline]
+    fn verdict(&self) -> Verdict {
+        if self.secure { Verdict::Secure } else { Verdict::Insecure }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads `text` as an absolute URI without user information and fragment, which
+/// [`http::Uri`] would keep and drop without a word.
+pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, ConfigError> {
+    if text.contains('#') {
+        return Err(ConfigError::new(what, "must not have a fragment"));
+    }
+    let uri: Uri = text.parse().map_err(|_| ConfigError::new(what, "is not a valid URI"))?;
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(ConfigError::new(what, "must not have user information in it"))
+        }
+        Some(_) if Origin::of(&uri).is_some() => Ok(uri),
+        _ => Err(ConfigError::new(what, "needs a scheme and a host")),
+    }
+}
+
+/// `host` as [`Authority::host`] gives it, in lower case: IPv6 addresses in brackets.
+fn is_loopback(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        return v6.parse::<Ipv6Addr>().is_ok_and(|ip| {
+            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        });
+    }
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(origins: &Origins, uri: &str) -> Verdict {
+        origins.judge(&uri.parse().unwrap())
+    }
+
+    #[test]
+    fn spelling_does_not_matter_but_meaning_does() {
+        let origins =
+            Origins::only(["https://api.example.com", "HTTPS://[2001:DB8::1]:8443/"]).unwrap();
+        for ours in [
+            "https://api.example.com",
+            "https://api.example.com:443/a?b",
+            "HTTPS://API.EXAMPLE.COM/",
+            "https://user:pw@api.example.com/",
+            "https://[2001:db8::1]:8443/x",
+            "/relative",
+            "*",
+        ] {
+            assert_eq!(judge(&origins, ours), Verdict::Secure, "{ours}");
+        }
+        for foreign in [
+            "http://api.example.com/",
+            "https://api.example.com:8443/",
+            "https://api.example.com.evil.test/",
+            "https://api.example.com@evil.test/",
+            "https://[2001:db8::1]/",
+            "https://evil.test/https://api.example.com",
+            "api.example.com:443",
+        ] {
+            assert_eq!(judge(&origins, foreign), Verdict::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn clear_text_is_told_from_this_machine() {
+        let any = Origins::any();
+        for secure in [
+            "https://a.test",
+            "http://localhost:1",
+            "http://LOCALHOST",
+            "http://127.8.9.1",
+            "http://[::1]:80",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(judge(&any, secure), Verdict::Secure, "{secure}");
+        }
+        for insecure in [
+            "http://a.test",
+            "http://localhost.evil.test",
+            "http://127.0.0.1.evil.test",
+            "http://[::2]",
+            "ftp://a.test",
+            "a.test:443",
+        ] {
+            assert_eq!(judge(&any, insecure), Verdict::Insecure, "{insecure}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for bad in [
+            "",
+            "/",
+            "api.example.com",
+            "https://",
+            "https://a.test/path",
+            "https://a.test?q",
+            "https://a.test#f",
+            "https://u@a.test",
+            "https://a.test:99999",
+            "https://a b",
+        ] {
+            assert!(Origins::only([bad]).is_err(), "{bad}");
+        }
+    }
+}

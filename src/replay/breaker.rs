@@ -1,0 +1,88 @@
+//! When an API rejects fresh tokens too, more of them will not help.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::credentials::ClientCredentials;
+use crate::origin::Origin;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How many APIs can be known as broken at once. Past it, the one whose time is up first is
+/// forgotten.
+const CAPACITY: usize = 1024;
+
+/// Which credentials, at which API. No origin is the inner service's own.
+pub(crate) type Key = (ClientCredentials, Option<Origin>);
+
+/// APIs that have rejected a fresh token, and until when their rejections are ignored.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker(Mutex<HashMap<Key, Open>>);
+
+#[derive(Debug)]
+struct Open {
+    until: Instant,
+    window: Duration,
+    /// The token whose rejection counted: many requests may have been replayed with it.
+    number: u64,
+}
+
+impl Breaker {
+    /// Whether rejections are to be ignored at present.
+    pub(crate) fn is_open(&self, key: &Key) -> bool {
+        self.lock().get(key).is_some_and(|open| Instant::now() < open.until)
+    }
+
+    /// A replay with the token of this number was rejected.
+    pub(crate) fn trip(&self, key: Key, number: u64) {
+        let now = Instant::now();
+        let mut all = self.lock();
+        let window = match all.get(&key) {
+            Some(open) if open.number == number => return,
+            Some(open) => (open.window * 2).min(LONGEST),
+            None => FIRST,
+        };
+        if all.len() >= CAPACITY && !all.contains_key(&key) {
+            let first = all.iter().min_by_key(|(_, open)| open.until).map(|(key, _)| key.clone());
+            first.map(|first| all.remove(&first));
+        }
+        let origin = key.1.as_ref().map(tracing::field::display);
+        tracing::warn!(origin, ?window, "a fresh token was rejected; rejections are ignored");
+        let until = now + window;
+        all.insert(key, Open { until, window, number });
+    }
+
+    /// A replay was not rejected.
+    pub(crate) fn reset(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_auth::ClientAuth;
+
+    // R8
+    #[test]
+    fn state_is_bounded() {
+        let auth = ClientAuth::none("id");
+        let credentials = ClientCredentials::new("https://auth.test", auth).unwrap();
+        let breaker = Breaker::default();
+        for n in 0..3 * CAPACITY {
+            let origin = Origin::parse(&format!("https://{n}.test")).unwrap();
+            breaker.trip((credentials.clone(), Some(origin)), n as u64);
+        }
+        assert_eq!(breaker.lock().len(), CAPACITY);
+        let last = Origin::parse(&format!("https://{}.test", 3 * CAPACITY - 1)).unwrap();
+        assert!(breaker.is_open(&(credentials, Some(last))));
+    }
+}

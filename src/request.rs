@@ -1,0 +1,74 @@
+//! What a source of tokens is asked.
+
+use crate::credentials::ClientCredentials;
+use crate::token::AccessToken;
+
+/// What every source of tokens is asked: the credentials, the token that the cache has now, and
+/// why another is wanted.
+///
+/// Anything that is a `Service<TokenRequest, Response = AccessToken>` is a source: a
+/// [`TokenEndpoint`](crate::TokenEndpoint), a stack of tower's layers over one, a closure in a
+/// [`tower::service_fn`]. A source never answers a renewal or a rejection with the very token that
+/// it is shown.
+///
+/// # Example
+///
+/// ```
+/// use std::convert::Infallible;
+/// use tower::service_fn;
+/// use tower_oauth2::{AccessToken, Cause, ConfigError, TokenRequest};
+///
+/// let metadata_server = service_fn(|request: TokenRequest| async move {
+///     assert_eq!(request.cause(), Cause::Cold);
+///     AccessToken::new("from-somewhere-else")
+/// });
+/// # let _ = metadata_server;
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    credentials: ClientCredentials,
+    token: Option<AccessToken>,
+    cause: Cause,
+}
+
+/// Why a token is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// There is none, or the last one has expired.
+    Cold,
+    /// There is a valid one that will expire before long.
+    Renewal,
+    /// The last one was rejected by an API.
+    Rejected,
+}
+
+impl TokenRequest {
+    /// A request for a first token.
+    pub fn new(credentials: ClientCredentials) -> Self {
+        Self { credentials, token: None, cause: Cause::Cold }
+    }
+
+    /// A request for a token in the place of `token`.
+    #[must_use]
+    pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
+        self.token = Some(token);
+        self.cause = cause;
+        self
+    }
+
+    /// What to ask for.
+    pub fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
+    }
+
+    /// The token that is to be replaced.
+    pub fn token(&self) -> Option<&AccessToken> {
+        self.token.as_ref()
+    }
+
+    /// Why a token is wanted.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+}

@@ -1,0 +1,129 @@
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower::{BoxError, Service};
+
+use crate::credentials::ClientCredentials;
+use crate::error::{TokenError, TokenErrorKind};
+use crate::future::{Exchange, ResponseFuture, keep};
+use crate::layer::Shared;
+use crate::origin::Verdict;
+use crate::replay::ReplayableBody;
+
+/// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
+/// is: without a token, and without a replay.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::NoToken;
+///
+/// let mut request = http::Request::get("https://api.example.com/health").body(())?;
+/// request.extensions_mut().insert(NoToken);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "a unit struct is there to be written out")]
+pub struct NoToken;
+
+/// Lets every request leave with a valid token; made by an [`OAuth2Layer`](crate::OAuth2Layer).
+///
+/// The token replaces whatever the request has in its `Authorization` header (RFC 6750 section
+/// 2.1). [`ClientCredentials`] in the extensions of a request take the place of the cache's own,
+/// [`NoToken`] lets it through as it is, and so does an origin that is not among the layer's.
+///
+/// When the response rejects the token, that token is dropped, another one taken, and the request
+/// sent once more: same method, URI, version, headers, extensions and body. Whatever comes then is
+/// returned, with [`Replayed`](crate::Replayed) in its extensions. When no token can be had for
+/// that, the error tells what the API said in [`TokenError::rejected`].
+///
+/// While it waits for a token it holds nothing: neither a service that is ready nor a response. So
+/// API and token endpoint may sit behind one concurrency limit.
+///
+/// # Clone
+///
+/// The inner service is cloned for each request that may be sent again. One that is not `Clone`
+/// goes behind a [`Buffer`](https://docs.rs/tower/latest/tower/buffer/struct.Buffer.html). Clones
+/// share tokens.
+///
+/// # Errors
+///
+/// The inner service's own, and a [`TokenError`] when no token can be had or a token would be sent
+/// in clear text; [`TokenError::find_in`] tells them apart.
+#[derive(Clone, Debug)]
+pub struct OAuth2<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> OAuth2<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, ResBody> Service<Request<B>> for OAuth2<S>
+where
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+    S::Error: Into<BoxError>,
+    B: ReplayableBody,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, B>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let shared = &*self.shared;
+        let extensions = request.extensions();
+        if extensions.get::<NoToken>().is_some() {
+            return ResponseFuture::calling(self.inner.call(request), None);
+        }
+        let named = extensions.get::<ClientCredentials>();
+        match shared.judge(request.uri(), named) {
+            Verdict::Secure => {}
+            Verdict::Foreign => return ResponseFuture::calling(self.inner.call(request), None),
+            Verdict::Insecure => {
+                let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
+                return ResponseFuture::failed(error.into());
+            }
+        }
+        let Some(grant) = shared.tokens.peek(named) else {
+            // Whoever waits holds nothing: the service that is ready goes first, and a clone that
+            // is not yet ready takes its place here and there.
+            let spare = self.inner.clone();
+            drop(mem::replace(&mut self.inner, spare.clone()));
+            let token = Box::pin(shared.tokens.grant(named));
+            let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
+            return ResponseFuture::waiting(request, token, exchange);
+        };
+        let kept = (!shared.policy.is_never()).then(|| keep(&request));
+        request.headers_mut().insert(&shared.header, grant.header);
+        let future = self.inner.call(request);
+        let exchange = kept.map(|kept| {
+            Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number)
+        });
+        ResponseFuture::calling(future, exchange)
+    }
+}

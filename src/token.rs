@@ -1,0 +1,214 @@
+//! The access token and what the response said of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::credentials::ClientCredentials;
+use crate::error::ConfigError;
+
+/// No lifetime is taken to be longer than this, whatever a response says: one year.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+const SCHEME: &str = "Bearer ";
+
+/// An access token (RFC 6749 section 1.4) that is sent as a Bearer token (RFC 6750 section 2.1).
+///
+/// Cheap to clone. A source of one's own makes them with [`AccessToken::new`]; those that a
+/// [`TokenCache`](crate::TokenCache) hands out can be given back to
+/// [`TokenCache::reject`](crate::TokenCache::reject).
+///
+/// `Debug` never shows the token. Its memory is shared with the header values that are sent and
+/// can therefore not be wiped.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::AccessToken;
+///
+/// let token = AccessToken::new("2YotnFZFEjr1zCsicMWpAA")?
+///     .with_expires_in(Duration::from_secs(3600));
+/// assert_eq!(token.lifetime(), Some(Duration::from_secs(3600)));
+/// assert!(!format!("{token:?}").contains("2Yotn"));
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct AccessToken(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    /// `Bearer <token>`, marked sensitive.
+    header: HeaderValue,
+    requested_at: Instant,
+    lifetime: Option<Duration>,
+    refresh_in: Option<Duration>,
+    scope: Option<Box<str>>,
+    extra: Map<String, Value>,
+    issue: Option<Issue>,
+}
+
+/// Under which number, and to whom, a cache issued a token.
+#[derive(Clone)]
+pub(crate) struct Issue {
+    pub(crate) number: u64,
+    pub(crate) credentials: ClientCredentials,
+}
+
+impl AccessToken {
+    /// A token that is valid until it is rejected, requested now.
+    ///
+    /// # Errors
+    ///
+    /// A text that can not be sent as a Bearer token: an empty one, or one with a character other
+    /// than visible ASCII.
+    pub fn new(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let text = access_token.as_ref();
+        if text.is_empty() {
+            return Err(ConfigError::new("access token", "is empty"));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ConfigError::new(
+                "access token",
+                "has characters that can not be sent in a header",
+            ));
+        }
+        let value = Bytes::from(format!("{SCHEME}{text}"));
+        // The first clone of such a buffer allocates the count that later ones share.
+        drop(value.clone());
+        let mut header = HeaderValue::from_maybe_shared(value)
+            .map_err(|_| ConfigError::new("access token", "is not a valid header value"))?;
+        header.set_sensitive(true);
+        Ok(Self(Arc::new(Inner {
+            header,
+            requested_at: Instant::now(),
+            lifetime: None,
+            refresh_in: None,
+            scope: None,
+            extra: Map::new(),
+            issue: None,
+        })))
+    }
+
+    /// How long it lives, counted from the moment it was requested (`expires_in`, RFC 6749
+    /// section 5.1); cut to a year. With [`Duration::ZERO`] it is used by those who wait for it and
+    /// then gone.
+    #[must_use]
+    pub fn with_expires_in(self, expires_in: Duration) -> Self {
+        self.edit(|inner| inner.lifetime = Some(expires_in.min(MAX_LIFETIME)))
+    }
+
+    /// When the server would like it to be renewed, counted from the moment it was requested
+    /// (`refresh_in`, as Microsoft's servers send it).
+    #[must_use]
+    pub fn with_refresh_in(self, refresh_in: Duration) -> Self {
+        self.edit(|inner| inner.refresh_in = Some(refresh_in.min(MAX_LIFETIME)))
+    }
+
+    /// When the attempt that brought it began: lifetimes count from then. It is the moment of
+    /// [`AccessToken::new`] unless set.
+    #[must_use]
+    pub fn with_requested_at(self, requested_at: Instant) -> Self {
+        self.edit(|inner| inner.requested_at = requested_at)
+    }
+
+    /// The scope that was granted (`scope`, RFC 6749 section 3.3).
+    #[must_use]
+    pub fn with_scope(self, scope: impl Into<String>) -> Self {
+        let scope = scope.into().into_boxed_str();
+        self.edit(|inner| inner.scope = Some(scope))
+    }
+
+    /// A further member of the response.
+    #[must_use]
+    pub fn with_extra(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.edit(|inner| {
+            inner.extra.insert(name, value);
+        })
+    }
+
+    /// The token itself. Do not log it.
+    pub fn secret(&self) -> &str {
+        let header = self.0.header.to_str().expect("`new` let in visible ASCII only");
+        &header[SCHEME.len()..]
+    }
+
+    /// `Bearer <token>`, marked sensitive, ready to be sent.
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.0.header
+    }
+
+    /// How long it lives, counted from [`requested_at`](Self::requested_at); `None` when nobody
+    /// said.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.0.lifetime
+    }
+
+    /// When the attempt that brought it began, on tokio's clock.
+    pub fn requested_at(&self) -> Instant {
+        self.0.requested_at
+    }
+
+    /// The moment after which it is of no use; `None` when it lives until it is rejected.
+    pub fn expires_at(&self) -> Option<Instant> {
+        // A year at most, so the sum stays within the clock.
+        self.0.lifetime.map(|lifetime| self.0.requested_at + lifetime)
+    }
+
+    /// When the server would like it to be renewed, counted from
+    /// [`requested_at`](Self::requested_at).
+    pub fn refresh_in(&self) -> Option<Duration> {
+        self.0.refresh_in
+    }
+
+    /// The scope that was granted, as the server sent it; `None` when it sent none, which means
+    /// the scope that was asked for (RFC 6749 section 5.1).
+    pub fn scope(&self) -> Option<&str> {
+        self.0.scope.as_deref()
+    }
+
+    /// A member of the response that this crate has no name for, such as `instance_url`.
+    pub fn extra(&self, name: &str) -> Option<&Value> {
+        self.0.extra.get(name)
+    }
+
+    pub(crate) fn has_same_secret_as(&self, other: &Self) -> bool {
+        self.0.header == other.0.header
+    }
+
+    pub(crate) fn issue(&self) -> Option<&Issue> {
+        self.0.issue.as_ref()
+    }
+
+    pub(crate) fn issued(self, issue: Issue) -> Self {
+        self.edit(|inner| inner.issue = Some(issue))
+    }
+
+    pub(crate) fn with_all_extra(self, extra: Map<String, Value>) -> Self {
+        if extra.is_empty() {
+            return self;
+        }
+        self.edit(|inner| inner.extra = extra)
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("secret", &"**redacted**")
+            .field("lifetime", &self.0.lifetime)
+            .field("scope", &self.0.scope)
+            .finish_non_exhaustive()
+    }
+}
