@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::Uri;
@@ -55,14 +55,17 @@ struct Inner {
     parameters: Vec<(Box<str>, Zeroizing<String>)>,
     default_expires_in: Option<Duration>,
     origins: Option<Origins>,
-    identity: OnceLock<Identity>,
+    /// What `auth` says makes the client who it is.
+    client: Zeroizing<Vec<u8>>,
+    identity: Identity,
 }
 
 /// Everything that makes the token what it is, in one canonical spelling.
-#[derive(Clone)]
+#[derive(Clone, Default, PartialEq, Eq)]
 struct Identity {
-    bytes: Zeroizing<Vec<u8>>,
+    /// Compared first.
     hash: u64,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 /// Keyed at random, so that tenants can not choose credentials that collide.
@@ -83,7 +86,8 @@ impl ClientCredentials {
         if auth.client_id() == Some("") {
             return Err(ConfigError::new("client id", "is empty"));
         }
-        Ok(Self(Arc::new(Inner {
+        let client = Zeroizing::new(auth.identity());
+        let credentials = Self(Arc::new(Inner {
             endpoint,
             endpoint_origin,
             auth,
@@ -93,8 +97,10 @@ impl ClientCredentials {
             parameters: Vec::new(),
             default_expires_in: None,
             origins: None,
-            identity: OnceLock::new(),
-        })))
+            client,
+            identity: Identity::default(),
+        }));
+        Ok(credentials.edit(|_| {}))
     }
 
     /// What may be done with the token: names with spaces between them, in any order (RFC 6749
@@ -217,21 +223,15 @@ impl ClientCredentials {
 
     /// One number for equal credentials, in this process.
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.identity().hash
-    }
-
-    fn identity(&self) -> &Identity {
-        self.0.identity.get_or_init(|| {
-            let bytes = self.0.canonical();
-            let hash = HASHER.hash_one(&**bytes);
-            Identity { bytes, hash }
-        })
+        self.0.identity.hash
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         let inner = Arc::make_mut(&mut self.0);
-        inner.identity = OnceLock::new();
         change(inner);
+        let bytes = inner.canonical();
+        let hash = HASHER.hash_one(&**bytes);
+        inner.identity = Identity { hash, bytes };
         self
     }
 }
@@ -250,7 +250,7 @@ impl Inner {
         all.list([
             self.auth.method().as_bytes(),
             self.auth.client_id().unwrap_or_default().as_bytes(),
-            &Zeroizing::new(self.auth.identity()),
+            &self.client,
         ]);
         all.list(sorted(&self.scope).iter().map(|name| name.as_bytes()));
         all.list(self.audience.iter().map(|audience| audience.as_bytes()));
@@ -279,11 +279,7 @@ impl Canonical {
 
 impl PartialEq for ClientCredentials {
     fn eq(&self, other: &Self) -> bool {
-        if Arc::ptr_eq(&self.0, &other.0) {
-            return true;
-        }
-        let (one, other) = (self.identity(), other.identity());
-        one.hash == other.hash && one.bytes == other.bytes
+        Arc::ptr_eq(&self.0, &other.0) || self.0.identity == other.0.identity
     }
 }
 

@@ -21,11 +21,13 @@ use http::{HeaderMap, Response, StatusCode};
 #[derive(Clone)]
 pub struct ReplayPolicy(Repr);
 
+type IsRejection = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
+
 #[derive(Clone)]
 enum Repr {
     Unauthorized,
     Statuses(Arc<[u16]>),
-    When(Arc<dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync>),
+    When(Arc<IsRejection>),
     Never,
 }
 

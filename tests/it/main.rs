@@ -1,5 +1,15 @@
 //! What can be seen from outside, rule by rule.
+#![allow(unreachable_pub, missing_docs)]
 
 mod support;
 
+mod alf;
 mod cache;
+mod composition;
+mod flights;
+mod hostile;
+mod observing;
+mod replay;
+mod security;
+mod storms;
+mod wire;

@@ -56,9 +56,7 @@ where
 }
 
 /// A server on loopback that does what it likes with each connection.
-pub async fn raw_server<F>(
-    handler: impl Fn(TcpStream) -> F + Send + Sync + 'static,
-) -> SocketAddr
+pub async fn raw_server<F>(handler: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -27,7 +27,8 @@ impl Trace {
     }
 
     fn push(&self, metadata: &Metadata<'_>, fields: impl FnOnce(&mut Fields)) {
-        let mut line = Fields(format!("{} {} {}", metadata.level(), metadata.target(), metadata.name()));
+        let mut line =
+            Fields(format!("{} {} {}", metadata.level(), metadata.target(), metadata.name()));
         fields(&mut line);
         self.0.lock().unwrap().push(line.0);
     }
