@@ -27,28 +27,35 @@ pin_project! {
         B: ReplayableBody,
     {
         #[pin]
-        state: State<S::Future, B>,
-        // Absent when nothing remains to be done but to pass on what comes.
-        exchange: Option<Exchange<S, B::Kept>>,
+        state: State<S::Future, B, Exchange<S, B::Kept>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, B> {
-        // The request is with the inner service.
-        Calling {
+    #[project_replace = StateOwned]
+    enum State<F, B, X> {
+        // The request is with the inner service, and what comes is passed on.
+        Passing {
             #[pin]
             future: F,
         },
+        // The request is with the inner service, and may be sent again.
+        Calling {
+            #[pin]
+            future: F,
+            exchange: X,
+        },
         // The request is here, and waits for a token and then for the inner service.
         Waiting {
-            pending: Option<Box<Pending<B>>>,
+            pending: Box<Pending<B>>,
+            exchange: X,
         },
         // Nothing was sent.
         Failed {
-            error: Option<BoxError>,
+            error: BoxError,
         },
+        Done,
     }
 }
 
@@ -124,7 +131,7 @@ impl<S, K> Exchange<S, K> {
         if self.rejected.is_none() && !self.shared.policy.is_never() {
             self.kept = Some(keep(&request));
         }
-        request.headers_mut().insert(&self.shared.header, grant.header);
+        self.shared.decorate(request.headers_mut(), grant.header);
         self.service.call(request)
     }
 
@@ -186,8 +193,13 @@ where
     B: ReplayableBody,
 {
     #[inline]
-    pub(crate) fn calling(future: S::Future, exchange: Option<Exchange<S, B::Kept>>) -> Self {
-        Self { state: State::Calling { future }, exchange }
+    pub(crate) fn passing(future: S::Future) -> Self {
+        Self { state: State::Passing { future } }
+    }
+
+    #[inline]
+    pub(crate) fn calling(future: S::Future, exchange: Exchange<S, B::Kept>) -> Self {
+        Self { state: State::Calling { future, exchange } }
     }
 
     pub(crate) fn waiting(
@@ -196,12 +208,12 @@ where
         exchange: Exchange<S, B::Kept>,
     ) -> Self {
         let token = Token::Awaited(token);
-        let pending = Some(Box::new(Pending { request, token }));
-        Self { state: State::Waiting { pending }, exchange: Some(exchange) }
+        let pending = Box::new(Pending { request, token });
+        Self { state: State::Waiting { pending, exchange } }
     }
 
     pub(crate) fn failed(error: BoxError) -> Self {
-        Self { state: State::Failed { error: Some(error) }, exchange: None }
+        Self { state: State::Failed { error } }
     }
 }
 
@@ -213,45 +225,65 @@ where
 {
     type Output = Result<Response<ResBody>, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProj::Calling { future } => {
-                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    let Some(exchange) = this.exchange.as_mut() else {
-                        return Poll::Ready(Ok(response));
-                    };
-                    match exchange.take_in(response) {
-                        Next::Return(response) => return Poll::Ready(Ok(response)),
-                        // Sets free the response, which is gone already, and its future.
-                        Next::Again(pending) => {
-                            this.state.set(State::Waiting { pending: Some(pending) })
-                        }
+        let mut state = self.project().state;
+        if let StateProj::Passing { future } = state.as_mut().project() {
+            return future.poll(cx).map_err(Into::into);
+        }
+        poll_exchange(state, cx)
+    }
+}
+
+fn poll_exchange<S, B, ResBody>(
+    mut state: Pin<&mut State<S::Future, B, Exchange<S, B::Kept>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResBody>, BoxError>>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    B: ReplayableBody,
+{
+    loop {
+        match state.as_mut().project() {
+            StateProj::Calling { future, exchange } => {
+                let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                let pending = match exchange.take_in(response) {
+                    Next::Return(response) => return Poll::Ready(Ok(response)),
+                    Next::Again(pending) => pending,
+                };
+                // The response is gone already; its future goes here.
+                let StateOwned::Calling { exchange, .. } =
+                    state.as_mut().project_replace(State::Done)
+                else {
+                    unreachable!("it is the state that was matched");
+                };
+                state.set(State::Waiting { pending, exchange });
+            }
+            StateProj::Waiting { pending, exchange } => {
+                if let Token::Awaited(token) = &mut pending.token {
+                    match ready!(token.as_mut().poll(cx)) {
+                        Ok(grant) => pending.token = Token::Here(grant),
+                        Err(error) => return Poll::Ready(Err(exchange.give_up(error))),
                     }
                 }
-                StateProj::Waiting { pending } => {
-                    const ONCE: &str = "polled after it was ready";
-                    let exchange = this.exchange.as_mut().expect("set with this state");
-                    let waiting = pending.as_mut().expect(ONCE);
-                    if let Token::Awaited(token) = &mut waiting.token {
-                        match ready!(token.as_mut().poll(cx)) {
-                            Ok(grant) => waiting.token = Token::Here(grant),
-                            Err(error) => {
-                                *pending = None;
-                                return Poll::Ready(Err(exchange.give_up(error)));
-                            }
-                        }
-                    }
-                    // Never call an unready service: this one is a clone, or has been called.
-                    ready!(exchange.service.poll_ready(cx)).map_err(Into::into)?;
-                    let future = exchange.send(*pending.take().expect(ONCE));
-                    this.state.set(State::Calling { future });
-                }
-                StateProj::Failed { error } => {
-                    let error = error.take().expect("polled after it was ready");
-                    return Poll::Ready(Err(error));
-                }
+                // Never call an unready service: this one is a clone, or has been called.
+                ready!(exchange.service.poll_ready(cx)).map_err(Into::into)?;
+                let StateOwned::Waiting { pending, mut exchange } =
+                    state.as_mut().project_replace(State::Done)
+                else {
+                    unreachable!("it is the state that was matched");
+                };
+                let future = exchange.send(*pending);
+                state.set(State::Calling { future, exchange });
+            }
+            StateProj::Passing { future } => return future.poll(cx).map_err(Into::into),
+            StateProj::Failed { .. } | StateProj::Done => {
+                let StateOwned::Failed { error } = state.as_mut().project_replace(State::Done)
+                else {
+                    panic!("polled after it was ready");
+                };
+                return Poll::Ready(Err(error));
             }
         }
     }

@@ -1,9 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::Uri;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tower::Layer;
 
 use crate::cache::TokenCache;
@@ -65,7 +64,8 @@ pub(crate) struct Shared {
     pub(crate) tokens: TokenCache,
     pub(crate) origins: Origins,
     pub(crate) policy: ReplayPolicy,
-    pub(crate) header: HeaderName,
+    /// Other than `Authorization`.
+    pub(crate) header: Option<HeaderName>,
     pub(crate) allow_http: bool,
     pub(crate) breaker: Arc<Breaker>,
 }
@@ -78,7 +78,7 @@ impl OAuth2Layer {
                 tokens,
                 origins,
                 policy: ReplayPolicy::default(),
-                header: AUTHORIZATION,
+                header: None,
                 allow_http: false,
                 breaker: Arc::default(),
             }),
@@ -95,7 +95,7 @@ impl OAuth2Layer {
     /// set.
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
-        self.edit(|shared| shared.header = header)
+        self.edit(|shared| shared.header = Some(header))
     }
 
     /// Sends tokens over plain HTTP to other machines, where anyone on the way can read them: for
@@ -135,13 +135,23 @@ impl Shared {
     }
 }
 
+impl Shared {
+    #[inline]
+    pub(crate) fn decorate(&self, headers: &mut HeaderMap, token: HeaderValue) {
+        match &self.header {
+            None => headers.insert(AUTHORIZATION, token),
+            Some(name) => headers.insert(name, token),
+        };
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("tokens", &self.tokens)
             .field("origins", &self.origins)
             .field("policy", &self.policy)
-            .field("header", &self.header)
+            .field("header", self.header.as_ref().unwrap_or(&AUTHORIZATION))
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 
 use crate::error::ConfigError;
 
@@ -86,14 +86,16 @@ impl Origins {
             return Verdict::Secure;
         };
         match &self.0 {
-            Repr::Any if uri.scheme() == Some(&Scheme::HTTPS) => return Verdict::Secure,
+            Repr::Any if uri.scheme_str() == Some("https") => return Verdict::Secure,
             Repr::Any => {}
             Repr::Only(origins) => {
                 // Almost every URI is spelled as the origin is: bytes first, meaning second.
-                for origin in origins.iter() {
-                    if origin.is_spelled_as(uri.scheme_str(), authority) {
-                        return origin.verdict();
-                    }
+                if uri.scheme_str() == Some("https")
+                    && origins
+                        .iter()
+                        .any(|origin| origin.is_https && origin.is_spelled_as(authority))
+                {
+                    return Verdict::Secure;
                 }
             }
         }
@@ -126,6 +128,7 @@ impl fmt::Debug for Origins {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     scheme: Box<str>,
+    is_https: bool,
     /// `host` or `host:port`, lower case, the scheme's own port left out.
     authority: Box<str>,
     /// Over TLS, or on this machine.
@@ -147,6 +150,7 @@ impl Origin {
     /// The origin that `uri` names; none when it lacks scheme or host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
+        let is_https = scheme == "https";
         let authority = uri.authority()?;
         let host = authority.host().to_ascii_lowercase();
         if host.is_empty() {
@@ -157,14 +161,14 @@ impl Origin {
             "http" => Some(80),
             _ => None,
         };
-        let secure = scheme == "https" || is_loopback(&host);
+        let secure = is_https || is_loopback(&host);
         let authority = match authority.port_u16() {
             Some(port) if Some(port) != default_port => format!("{host}:{port}"),
             // A port that is no number is no origin of anybody's.
             None if authority.port().is_some() => return None,
             _ => host,
         };
-        Some(Self { scheme: scheme.into(), authority: authority.into(), secure })
+        Some(Self { scheme: scheme.into(), is_https, authority: authority.into(), secure })
     }
 
     pub(crate) fn is_secure(&self) -> bool {
@@ -172,8 +176,8 @@ impl Origin {
     }
 
     #[inline]
-    fn is_spelled_as(&self, scheme: Option<&str>, authority: &Authority) -> bool {
-        self.authority.as_bytes() == authority.as_str().as_bytes() && scheme == Some(&*self.scheme)
+    fn is_spelled_as(&self, authority: &Authority) -> bool {
+        self.authority.as_bytes() == authority.as_str().as_bytes()
     }
 
     #[inline]

@@ -98,12 +98,12 @@ where
         let shared = &*self.shared;
         let extensions = request.extensions();
         if extensions.get::<NoToken>().is_some() {
-            return ResponseFuture::calling(self.inner.call(request), None);
+            return ResponseFuture::passing(self.inner.call(request));
         }
         let named = extensions.get::<ClientCredentials>();
         match shared.judge(request.uri(), named) {
             Verdict::Secure => {}
-            Verdict::Foreign => return ResponseFuture::calling(self.inner.call(request), None),
+            Verdict::Foreign => return ResponseFuture::passing(self.inner.call(request)),
             Verdict::Insecure => {
                 let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
                 return ResponseFuture::failed(error.into());
@@ -118,12 +118,15 @@ where
             let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
             return ResponseFuture::waiting(request, token, exchange);
         };
-        let kept = (!shared.policy.is_never()).then(|| keep(&request));
-        request.headers_mut().insert(&shared.header, grant.header);
+        if shared.policy.is_never() {
+            shared.decorate(request.headers_mut(), grant.header);
+            return ResponseFuture::passing(self.inner.call(request));
+        }
+        let kept = keep(&request);
+        shared.decorate(request.headers_mut(), grant.header);
         let future = self.inner.call(request);
-        let exchange = kept.map(|kept| {
-            Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number)
-        });
+        let exchange =
+            Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number);
         ResponseFuture::calling(future, exchange)
     }
 }

@@ -17,8 +17,11 @@ use crate::error::TokenError;
 use crate::request::{Cause, TokenRequest};
 use crate::token::{AccessToken, Issue};
 
-/// Further than any clock goes.
-const NEVER: u64 = u64::MAX;
+/// A renewal is on its way: nobody else is to begin one.
+const CLAIMED: u64 = u64::MAX;
+
+/// For tokens that do not end: 30 years.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
@@ -49,12 +52,15 @@ pub(super) struct State {
 /// A token as it was issued here.
 #[derive(Debug)]
 pub(super) struct Current {
-    token: AccessToken,
+    header: HeaderValue,
     number: u64,
-    /// Nanoseconds after the token was requested; `NEVER` while a renewal is on its way.
+    /// Until then there is nothing to do but to hand it out.
+    fresh_until: Instant,
+    /// When to renew it, once it is not fresh: nanoseconds after it was requested, or `CLAIMED`.
     due: AtomicU64,
-    /// Nanoseconds after the token was requested.
-    end: u64,
+    /// From here on it is not handed out.
+    end: Instant,
+    token: AccessToken,
 }
 
 #[derive(Debug)]
@@ -103,15 +109,19 @@ impl Current {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let lifetime = token.lifetime().or(credentials.lifetime_unless_told());
         let Milestones { due, end } = schedule.milestones(&token, lifetime);
+        let (due, end) = (due.unwrap_or(FOREVER), end.unwrap_or(FOREVER));
+        let requested_at = token.requested_at();
         let mut token = token.issued(Issue { number, credentials: credentials.clone() });
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);
         }
         Self {
-            token,
+            header: token.header_value().clone(),
             number,
-            due: AtomicU64::new(due.map_or(NEVER, nanos)),
-            end: end.map_or(NEVER, nanos),
+            fresh_until: requested_at + due.min(end),
+            due: AtomicU64::new(nanos(due)),
+            end: requested_at + end,
+            token,
         }
     }
 
@@ -119,33 +129,38 @@ impl Current {
         &self.token
     }
 
+    #[inline]
     pub(super) fn grant(&self) -> Grant {
-        Grant { header: self.token.header_value().clone(), number: self.number }
+        Grant { header: self.header.clone(), number: self.number }
     }
 
-    #[inline]
     fn age(&self, now: Instant) -> u64 {
         nanos(now.saturating_duration_since(self.token.requested_at()))
     }
 
     fn is_usable(&self, now: Instant) -> bool {
-        self.age(now) < self.end
+        now < self.end
     }
 
-    fn at(&self, age: u64) -> Option<Instant> {
-        (age != NEVER).then(|| self.token.requested_at() + Duration::from_nanos(age))
+    /// When to look at it again.
+    fn due(&self) -> Instant {
+        let due = Duration::from_nanos(self.due.load(Ordering::Relaxed)).min(FOREVER);
+        (self.token.requested_at() + due).min(self.end)
     }
 
-    fn end(&self) -> Option<Instant> {
-        self.at(self.end)
-    }
-
-    fn outlives(&self, other: &Self) -> bool {
-        match (self.end(), other.end()) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(end), Some(other)) => end > other,
+    /// Past its freshness: still to be handed out, or not; the renewal falls to one caller.
+    #[cold]
+    fn stale(&self, now: Instant) -> Peek<()> {
+        if !self.is_usable(now) {
+            return Peek::Miss;
         }
+        let due = self.due.load(Ordering::Relaxed);
+        let is_claimed = self.age(now) >= due
+            && self
+                .due
+                .compare_exchange(due, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_claimed { Peek::Due(()) } else { Peek::Hit(()) }
     }
 
     fn put_off_renewal(&self, until: Instant) {
@@ -170,27 +185,21 @@ impl Slot {
         &self.credentials
     }
 
-    /// The hit: an atomic load, a clock read, two comparisons.
+    /// The hit: an atomic load, a clock read, a comparison.
     #[inline]
     pub(super) fn peek<T>(&self, take: impl FnOnce(&Arc<Current>) -> T) -> Peek<T> {
         let guard = self.current.load();
         let Some(current) = &*guard else {
             return Peek::Miss;
         };
-        let age = current.age(Instant::now());
-        let due = current.due.load(Ordering::Relaxed);
-        if age >= current.end {
-            Peek::Miss
-        } else if age < due {
-            Peek::Hit(take(current))
-        } else {
-            // One caller sees to the renewal, and all go on with the token.
-            let claim =
-                current.due.compare_exchange(due, NEVER, Ordering::Relaxed, Ordering::Relaxed);
-            match claim {
-                Ok(_) => Peek::Due(take(current)),
-                Err(_) => Peek::Hit(take(current)),
-            }
+        let now = Instant::now();
+        if now < current.fresh_until {
+            return Peek::Hit(take(current));
+        }
+        match current.stale(now) {
+            Peek::Hit(()) => Peek::Hit(take(current)),
+            Peek::Due(()) => Peek::Due(take(current)),
+            Peek::Miss => Peek::Miss,
         }
     }
 
@@ -293,9 +302,9 @@ impl Slot {
             Ok(token) => {
                 let next = Arc::new(Current::issue(token, &self.credentials, schedule));
                 match current {
-                    Some(current) if !next.outlives(&current) => {
+                    Some(current) if next.end <= current.end => {
                         state.failures = state.failures.saturating_add(1);
-                        let left = current.end().map_or(Duration::ZERO, |end| end - now);
+                        let left = current.end - now;
                         let wait = schedule.window(true, state.failures, None).max(left / 10);
                         current.put_off_renewal(now + wait);
                         tracing::debug!(
@@ -341,17 +350,16 @@ impl Slot {
     }
 
     /// When a task that keeps this slot warm is to look at it again.
-    pub(super) fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_look(&self) -> Instant {
         let now = Instant::now();
         let state = self.lock();
         if let Some(current) = self.usable(now) {
-            let due = current.due.load(Ordering::Relaxed);
-            return current.at(due.min(current.end));
+            return current.due();
         }
         // Tokens that are gone at once, or failures that nobody remembers, are no reason to spin.
         let soon = now + Duration::from_secs(1);
         let until = state.failure.as_ref().map_or(soon, |failure| failure.until);
-        Some(until.max(soon))
+        until.max(soon)
     }
 
     /// Back to the beginning, but for a flight that is on its way.
@@ -437,8 +445,7 @@ impl State {
     }
 }
 
-#[inline]
 fn nanos(duration: Duration) -> u64 {
-    // 584 years; lifetimes are cut to one.
+    // Room for 584 years, and nothing lasts longer than `FOREVER`.
     duration.as_secs().saturating_mul(1_000_000_000) + u64::from(duration.subsec_nanos())
 }

@@ -28,10 +28,7 @@ pub(super) fn keep_warm(slot: Arc<Slot>, control: Arc<Control>) -> Result<(), To
             if slot.is_retired() {
                 return;
             }
-            match slot.next_look() {
-                Some(next) => drop(timeout_at(next, changed).await),
-                None => changed.await,
-            }
+            drop(timeout_at(slot.next_look(), changed).await);
         }
     });
     Ok(())

@@ -98,14 +98,11 @@ fn seconds(members: &Members, name: &str) -> Option<Duration> {
     let raw = members.get(name)?.get();
     let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
     let text = text.trim();
-    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+    // Words such as `inf` are no numbers; what is out of range reads as infinity, more than a year.
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) {
         return None;
     }
-    // Out of range reads as infinity, which is larger than a year too.
     let seconds: f64 = text.parse().ok()?;
-    if seconds.is_nan() {
-        return None;
-    }
     Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
 }
 

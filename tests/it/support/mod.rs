@@ -1,6 +1,7 @@
 //! Two mocks, a source of tokens and an API, and real servers on loopback.
 
 mod api;
+mod endpoint;
 mod server;
 mod source;
 mod trace;
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
 
 pub use self::api::Api;
+pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
 pub use self::server::{Client, Seen, client, raw_server, server};
 pub use self::source::Source;
 pub use self::trace::Trace;

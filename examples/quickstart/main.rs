@@ -1,0 +1,67 @@
+//! A client with a layer that authorizes its requests, against a token endpoint and an API on
+//! loopback: what happens on the wire, next to what the rules promise.
+
+mod api;
+mod issuer;
+mod report;
+mod server;
+mod steps;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
+use tower::timeout::{Timeout, TimeoutLayer};
+use tower::{BoxError, ServiceBuilder};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+};
+
+type Http = ConcurrencyLimit<Client<HttpConnector, Full<Bytes>>>;
+type ApiClient = Timeout<OAuth2<Http>>;
+
+/// A client whose requests to `api` leave with a token from `token_endpoint`.
+fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
+    // API and token endpoint share one HTTP client, and its limit too.
+    let http = ServiceBuilder::new()
+        .layer(ConcurrencyLimitLayer::new(32))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+
+    let credentials = ClientCredentials::new(
+        token_endpoint,
+        ClientAuth::client_secret_basic(issuer::CLIENT_ID, issuer::CLIENT_SECRET),
+    )?;
+    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+
+    Ok(ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(30)))
+        .layer(OAuth2Layer::new(tokens, Origins::only([api])?))
+        .service(http))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match steps::run().await {
+        Ok(report) => report.conclude(),
+        Err(error) => {
+            eprintln!("quickstart: {}", with_sources(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,179 @@
+//! What alf's README does, and what may come between.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::task::JoinSet;
+use tower::{BoxError, Service, ServiceExt};
+use tower_oauth2::Replayed;
+
+use crate::api::Api;
+use crate::issuer::Issuer;
+use crate::report::{Report, Wire};
+use crate::{ApiClient, client, server};
+
+const ALF: &str = r#"{"name":"Alf"}"#;
+
+pub(crate) async fn run() -> Result<Report, BoxError> {
+    let mut demo = Demo::start().await?;
+    let mut client = demo.client()?;
+    demo.put_get_delete(&mut client).await?;
+    demo.reuse(&mut client).await?;
+    demo.expiry().await?;
+    demo.revocation(&mut client).await?;
+    demo.cold_callers().await?;
+    Ok(demo.report)
+}
+
+struct Demo {
+    issuer: Issuer,
+    token_endpoint: String,
+    api: Api,
+    origin: String,
+    report: Report,
+    /// Requests at the API and at the token endpoint before this step.
+    before: (usize, usize),
+}
+
+impl Demo {
+    async fn start() -> Result<Self, BoxError> {
+        let issuer = Issuer::new();
+        let api = Api::new(issuer.clone());
+        let token_endpoint = server::serve({
+            let issuer = issuer.clone();
+            move |request| {
+                let issuer = issuer.clone();
+                async move { issuer.issue(request).await }
+            }
+        });
+        let token_endpoint = format!("{}/token", token_endpoint.await?);
+        let origin = server::serve({
+            let api = api.clone();
+            move |request| std::future::ready(api.answer(request))
+        });
+        let origin = origin.await?;
+        println!("token endpoint {token_endpoint}, API {origin}");
+        Ok(Self { issuer, token_endpoint, api, origin, report: Report::default(), before: (0, 0) })
+    }
+
+    fn client(&self) -> Result<ApiClient, BoxError> {
+        client(&self.token_endpoint, &self.origin)
+    }
+
+    async fn put_get_delete(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
+        self.begin("PUT, GET, DELETE, as in alf's README");
+        for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::DELETE, "")] {
+            let what = format!("{method} is answered with 200 and {ALF}");
+            let answer = send(client, self.request(method, body)?).await?;
+            self.report.expect(&what, answer.is(StatusCode::OK, ALF));
+        }
+        self.end(3, 0, 1, "C2: one token request, however many calls");
+        Ok(())
+    }
+
+    async fn reuse(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
+        self.begin("Three more calls, with the token that is there");
+        for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::GET, "")] {
+            send(client, self.request(method, body)?).await?;
+        }
+        self.end(3, 0, 0, "C1: a token that is there is used");
+        Ok(())
+    }
+
+    async fn expiry(&mut self) -> Result<(), BoxError> {
+        self.begin("Two calls, and the token's life of one second is over in between");
+        let lifetime = Duration::from_secs(1);
+        self.issuer.set_lifetime(lifetime);
+        let mut client = self.client()?;
+        send(&mut client, self.request(Method::GET, "")?).await?;
+        tokio::time::sleep(lifetime).await;
+        send(&mut client, self.request(Method::GET, "")?).await?;
+        self.issuer.set_lifetime(Duration::from_secs(3600));
+        self.end(2, 0, 2, "C5: an expired token is not sent");
+        Ok(())
+    }
+
+    async fn revocation(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
+        self.begin("PUT with a token that was revoked");
+        self.issuer.revoke_all();
+        let answer = send(client, self.request(Method::PUT, ALF)?).await?;
+        self.report.expect("the caller gets 200", answer.is(StatusCode::OK, ALF));
+        self.report.expect(
+            "the response says that it was replayed",
+            answer.replayed == Some(Replayed::Yes),
+        );
+        let arrived = self.api.seen_since(self.before.0);
+        let is_intact = arrived.len() == 2 && arrived.iter().all(|seen| seen.body == ALF);
+        self.report.expect("the whole body arrived both times", is_intact);
+        self.end(2, 1, 1, "R1, R3: one replay, byte for byte, with a fresh token");
+        Ok(())
+    }
+
+    async fn cold_callers(&mut self) -> Result<(), BoxError> {
+        const CALLERS: usize = 1000;
+        self.begin("1,000 callers at once, and no token is there");
+        // Long enough for most of them to find that somebody has asked already.
+        self.issuer.set_pause(Duration::from_millis(100));
+        let client = self.client()?;
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (mut client, request) = (client.clone(), self.request(Method::GET, "")?);
+            callers.spawn(async move { send(&mut client, request).await });
+        }
+        let mut served = 0;
+        while let Some(answer) = callers.join_next().await {
+            served += usize::from(answer??.is(StatusCode::OK, ALF));
+        }
+        self.report.expect("every caller gets 200", served == CALLERS);
+        self.end(CALLERS, 0, 1, "C2: one token request, however many callers");
+        Ok(())
+    }
+
+    fn request(&self, method: Method, body: &'static str) -> http::Result<Request<Full<Bytes>>> {
+        Request::builder()
+            .method(method)
+            .uri(format!("{}/resource", self.origin))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body))
+    }
+
+    fn begin(&mut self, step: &'static str) {
+        self.before = (self.api.requests(), self.issuer.requests());
+        self.report.begin(step);
+    }
+
+    fn end(&mut self, api: usize, rejected: usize, token_endpoint: usize, rule: &str) {
+        let arrived = self.api.seen_since(self.before.0);
+        let is_rejected = |status| status == StatusCode::UNAUTHORIZED;
+        let happened = Wire {
+            api: arrived.len(),
+            rejected: arrived.iter().filter(|seen| is_rejected(seen.status)).count(),
+            token_endpoint: self.issuer.requests() - self.before.1,
+        };
+        self.report.wire(happened, Wire { api, rejected, token_endpoint }, rule);
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+    replayed: Option<Replayed>,
+}
+
+impl Answer {
+    fn is(&self, status: StatusCode, body: &str) -> bool {
+        self.status == status && self.body == body
+    }
+}
+
+async fn send(client: &mut ApiClient, request: Request<Full<Bytes>>) -> Result<Answer, BoxError> {
+    let response = client.ready().await?.call(request).await?;
+    Ok(Answer {
+        status: response.status(),
+        replayed: response.extensions().get().copied(),
+        body: response.into_body().collect().await?.to_bytes(),
+    })
+}

@@ -1,0 +1,175 @@
+use std::cell::Cell;
+use std::future::Future;
+use std::marker::{PhantomData, PhantomPinned};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
+use tokio::task::LocalSet;
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_oauth2::{
+    AccessToken, Backoff, Cause, ClientAuth, ClientCredentials, ConfigError, ErrorResponseFuture,
+    NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayPolicy, Replayed, ResponseFuture,
+    TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
+    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry,
+};
+
+use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
+use crate::support::{Source, credentials, hour};
+
+fn send_sync_clone<T: Send + Sync + Clone + Unpin + 'static>() {}
+fn send_sync<T: Send + Sync + 'static>() {}
+fn send_only<T: Send + 'static>() {}
+fn error<T: std::error::Error + Send + Sync + 'static>() {}
+fn future<T: Future + Send + 'static>() {}
+
+#[test]
+fn public_types_go_wherever_they_are_needed() {
+    send_sync_clone::<AccessToken>();
+    send_sync_clone::<Backoff>();
+    send_sync_clone::<Cause>();
+    send_sync_clone::<ClientAuth>();
+    send_sync_clone::<ClientCredentials>();
+    send_sync_clone::<ConfigError>();
+    send_sync_clone::<NoToken>();
+    send_sync_clone::<NotReplayed>();
+    send_sync_clone::<OAuth2<HttpMock>>();
+    send_sync_clone::<OAuth2Layer>();
+    send_sync_clone::<Origins>();
+    send_sync_clone::<Replayed>();
+    send_sync_clone::<ReplayPolicy>();
+    send_sync_clone::<TokenCache>();
+    send_sync_clone::<TokenEndpoint<HttpMock>>();
+    send_sync_clone::<TokenError>();
+    send_sync_clone::<TokenErrorKind>();
+    send_sync_clone::<TokenErrorResponse<HttpMock>>();
+    send_sync_clone::<TokenErrorResponseLayer>();
+    send_sync_clone::<TokenRequest>();
+    send_sync_clone::<TokenRetry>();
+    send_sync::<TokenRequestParts>();
+    send_only::<TokenCacheBuilder>();
+    error::<ConfigError>();
+    error::<TokenError>();
+    future::<ResponseFuture<HttpMock, Full<Bytes>>>();
+    future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
+    future::<<TokenEndpoint<HttpMock> as Service<TokenRequest>>::Future>();
+}
+
+#[test]
+fn the_service_can_be_boxed_and_a_tokens_future_spawned() {
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
+    let _boxed: BoxCloneService<HttpRequest, HttpResponse, BoxError> =
+        BoxCloneService::new(layer_over(tokens.clone()).layer(api));
+    fn is_send<T: Send + 'static>(_: T) {}
+    is_send(async move {
+        let _ = (tokens.get().await, tokens.get_for(&credentials()).await, tokens.warm().await);
+    });
+}
+
+/// A source that may go to another thread, but not be looked at by two.
+#[derive(Clone)]
+struct NotSync {
+    inner: Source,
+    _cell: PhantomData<Cell<()>>,
+}
+
+impl Service<TokenRequest> for NotSync {
+    type Response = AccessToken;
+    type Error = BoxError;
+    type Future = <Source as Service<TokenRequest>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_not_sync_serves_many_threads() {
+    let source = Source::of(hour);
+    let not_sync = NotSync { inner: source.clone(), _cell: PhantomData };
+    let tokens = TokenCache::new(credentials(), not_sync);
+    let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
+    let stack = layer_over(tokens).layer(api);
+    let all: Vec<_> = (0..50).map(|_| tokio::spawn(stack.clone().oneshot(put()))).collect();
+    for one in all {
+        assert_eq!(one.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(source.count(), 1);
+}
+
+/// Answers the first request with a 401 and others with a 200, in futures that must not move and
+/// must not leave their thread.
+#[derive(Clone)]
+struct Immobile {
+    seen: Rc<Cell<usize>>,
+}
+
+struct ImmobileFuture {
+    address: Cell<usize>,
+    status: StatusCode,
+    _pin: PhantomPinned,
+    _local: Rc<Cell<usize>>,
+}
+
+impl Service<HttpRequest> for Immobile {
+    type Response = HttpResponse;
+    type Error = BoxError;
+    type Future = ImmobileFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: HttpRequest) -> ImmobileFuture {
+        let n = self.seen.replace(self.seen.get() + 1);
+        ImmobileFuture {
+            address: Cell::new(0),
+            status: if n == 0 { StatusCode::UNAUTHORIZED } else { StatusCode::OK },
+            _pin: PhantomPinned,
+            _local: self.seen.clone(),
+        }
+    }
+}
+
+impl Future for ImmobileFuture {
+    type Output = Result<HttpResponse, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let here = std::ptr::from_ref(&*self) as usize;
+        if self.address.replace(here) == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        assert_eq!(self.address.get(), here);
+        let mut response = HttpResponse::default();
+        *response.status_mut() = self.status;
+        Poll::Ready(Ok(response))
+    }
+}
+
+#[tokio::test]
+async fn a_service_whose_futures_stay_on_their_thread_and_in_their_place_is_replayed() {
+    let seen = Rc::new(Cell::new(0));
+    let api = Immobile { seen: seen.clone() };
+    let source = Source::of(hour);
+    let tokens = TokenCache::new(credentials(), source.clone());
+    let stack = layer_over(tokens).layer(api);
+    LocalSet::new()
+        .run_until(async move {
+            let sent = tokio::task::spawn_local(async move { send(&mut stack.clone()).await });
+            let response = sent.await.unwrap().unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
+        })
+        .await;
+    assert_eq!((seen.get(), source.count()), (2, 2));
+}

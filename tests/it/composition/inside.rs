@@ -1,0 +1,220 @@
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::{Instant, sleep};
+use tower::buffer::BufferLayer;
+use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
+use tower::load_shed::LoadShedLayer;
+use tower::load_shed::error::Overloaded;
+use tower::retry::RetryLayer;
+use tower::timeout::TimeoutLayer;
+use tower::timeout::error::Elapsed;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::{TokenCache, TokenError};
+use tower_test::mock;
+
+use super::{
+    HttpRequest, HttpResponse, OnceMore, World, layer_over, miss_hit_and_replay, put, send,
+    send_well, tokens,
+};
+use crate::support::{Source, credentials, hour};
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_inside_sends_again_with_the_same_token() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(RetryLayer::new(OnceMore::default()))
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+
+    world.fail_next(1);
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!(world.seen()[5..], tokens([2, 2]));
+
+    // It is the replay that is tried again.
+    world.revoke();
+    world.fail_next(1);
+    assert!(send_well(&mut stack).await.is_some());
+    assert_eq!(world.seen()[7..], tokens([2, 3, 3]));
+    assert_eq!(world.token_requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_inside_does_not_count_the_wait_for_a_token() {
+    let world = World::new();
+    let source = Source::new(|n, _| async move {
+        sleep(Duration::from_secs(5)).await;
+        Ok(hour(n))
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .service(world.api.clone());
+    let started = Instant::now();
+    send_well(&mut stack).await;
+    world.state.lock().unwrap().revoked = 1;
+    assert!(send_well(&mut stack).await.is_some());
+    assert_eq!(started.elapsed().as_secs(), 10);
+    assert_eq!(world.seen(), tokens([1, 1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_inside_passes_on_miss_hit_and_replay() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_inside_that_fires_is_the_callers_error_and_costs_no_token() {
+    let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
+    let source = Source::of(hour);
+    let mut stack = ServiceBuilder::new()
+        .layer(layer_over(TokenCache::new(credentials(), source.clone())))
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .service(api);
+
+    let error = send(&mut stack).await.unwrap_err();
+    assert!(error.is::<Elapsed>(), "{error:?}");
+    assert!(TokenError::find_in(&*error).is_none());
+    requests.next_request().await.unwrap();
+
+    let healthy = stack.ready().await.unwrap().call(put());
+    let (_, reply) = requests.next_request().await.unwrap();
+    reply.send_response(Response::new(Full::default()));
+    assert_eq!(healthy.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(source.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_inside_counts_what_goes_to_the_api_and_no_wait_for_a_token() {
+    const PERIOD: Duration = Duration::from_secs(10);
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(BufferLayer::new(1))
+        .layer(RateLimitLayer::new(1, PERIOD))
+        .service(world.api.clone());
+    let started = Instant::now();
+    miss_hit_and_replay(&world, &mut stack).await;
+    // Five requests to the API. The miss was ready once more than it called.
+    assert_eq!(started.elapsed().as_secs(), 4 * PERIOD.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_limit_inside_is_free_while_a_token_is_awaited() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+
+    world.revoke();
+    let all: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stack = stack.clone();
+            tokio::spawn(async move { send_well(&mut stack).await })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    assert_eq!(world.token_requests(), 3);
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_a_token_does_not_keep_others_from_the_api() {
+    let world = World::new();
+    let source = Source::new(|n, request| async move {
+        // The second tenant's token server is slow.
+        if *request.credentials() != credentials() {
+            sleep(Duration::from_secs(100)).await;
+        }
+        Ok(hour(n))
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+
+    let started = Instant::now();
+    let mut slow = put();
+    slow.extensions_mut().insert(credentials().audience("slow"));
+    let slow = tokio::spawn(stack.ready().await.unwrap().call(slow));
+    crate::support::settle().await;
+    send_well(&mut stack).await;
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(slow.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(started.elapsed().as_secs(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_inside_serves_miss_hit_and_replay() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(BufferLayer::new(1))
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn a_place_in_a_buffer_inside_is_given_back_while_a_token_is_awaited() {
+    let world = World::new();
+    let stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(BufferLayer::new(1))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+    for round in 0..3 {
+        let all: Vec<_> = (0..20)
+            .map(|_| {
+                let mut stack = stack.clone();
+                tokio::spawn(async move { send_well(&mut stack).await })
+            })
+            .collect();
+        for one in all {
+            one.await.unwrap();
+        }
+        assert_eq!(world.token_requests(), round + 1);
+        world.revoke();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_shed_inside_passes_on_miss_hit_and_replay() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(LoadShedLayer::new())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_shed_inside_sheds_and_costs_no_token() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(world.layer())
+        .layer(LoadShedLayer::new())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+    send_well(&mut stack).await;
+
+    let busy = stack.ready().await.unwrap().call(put());
+    let error = send(&mut stack.clone()).await.unwrap_err();
+    assert!(error.is::<Overloaded>(), "{error:?}");
+    assert!(TokenError::find_in(&*error).is_none());
+    assert_eq!(busy.await.unwrap().status(), StatusCode::OK);
+    send_well(&mut stack).await;
+    assert_eq!((world.seen(), world.token_requests()), (tokens([1, 1, 1]), 1));
+}

@@ -1,0 +1,181 @@
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+use tower::buffer::BufferLayer;
+use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
+use tower::load_shed::LoadShedLayer;
+use tower::load_shed::error::Overloaded;
+use tower::retry::RetryLayer;
+use tower::timeout::TimeoutLayer;
+use tower::timeout::error::Elapsed;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::{TokenCache, TokenError};
+
+use super::{OnceMore, World, layer_over, miss_hit_and_replay, put, send, send_well, tokens};
+use crate::support::{Source, credentials, hour, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_outside_sends_again_what_was_not_a_rejection() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(OnceMore::default()))
+        .layer(world.layer())
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+
+    world.fail_next(1);
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!(world.seen()[5..], tokens([2, 2]));
+
+    // The replay fails with a 503: the second try starts over, with the new token.
+    world.revoke();
+    world.fail_next(1);
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!(world.seen()[7..], tokens([2, 3, 3]));
+    assert_eq!(world.token_requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_outside_passes_on_what_comes_in_time() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .layer(world.layer())
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+// C3
+#[tokio::test(start_paused = true)]
+async fn a_timeout_outside_leaves_the_fetch_running_for_the_next_request() {
+    let world = World::new();
+    let source = Source::new(|n, _| async move {
+        sleep(Duration::from_secs(5)).await;
+        Ok(hour(n))
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .layer(layer_over(TokenCache::new(credentials(), source.clone())))
+        .service(world.api.clone());
+
+    let started = Instant::now();
+    let error = send(&mut stack).await.unwrap_err();
+    assert!(error.is::<Elapsed>(), "{error:?}");
+    assert_eq!(started.elapsed().as_secs(), 1);
+    assert_eq!((source.count(), world.seen()), (1, tokens([])));
+
+    // The second waits for what the first began, and the fetch ends in its time.
+    sleep(Duration::from_millis(3500)).await;
+    send_well(&mut stack).await;
+    assert_eq!(started.elapsed().as_secs(), 5);
+    send_well(&mut stack).await;
+    assert_eq!((source.count(), world.seen()), (1, tokens([1, 1])));
+
+    // The same after a rejection: the fetch for the replay goes on without the replay.
+    world.state.lock().unwrap().revoked = 1;
+    assert!(send(&mut stack).await.unwrap_err().is::<Elapsed>());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(source.count(), 2);
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!((source.count(), world.seen()), (2, tokens([1, 1, 1, 2])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_outside_counts_a_replayed_request_once() {
+    const PERIOD: Duration = Duration::from_secs(10);
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(RateLimitLayer::new(1, PERIOD))
+        .layer(world.layer())
+        .service(world.api.clone());
+    let started = Instant::now();
+    miss_hit_and_replay(&world, &mut stack).await;
+    // Four requests, the third of which went out twice.
+    assert_eq!(started.elapsed().as_secs(), 3 * PERIOD.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_limit_outside_is_held_by_one_request_at_a_time() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(ConcurrencyLimitLayer::new(1))
+        .layer(world.layer())
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+    world.revoke();
+    let all: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stack = stack.clone();
+            tokio::spawn(async move { send_well(&mut stack).await })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    // One after the other: only the first finds its token rejected.
+    assert_eq!(world.seen().len(), 5 + 20 + 1);
+    assert_eq!(world.token_requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_outside_serves_many_callers_at_once() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(BufferLayer::new(1))
+        .layer(world.layer())
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_outside_keeps_a_token_error_to_be_found() {
+    let world = World::new();
+    let source = Source::new(|_, _| async { Err("no more tokens".into()) });
+    let mut stack = ServiceBuilder::new()
+        .layer(BufferLayer::new(1))
+        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .service(world.api.clone());
+    let error = send(&mut stack).await.unwrap_err();
+    let error = TokenError::find_in(&*error).unwrap();
+    assert_eq!(error.to_string(), "no token: the source of tokens failed");
+    assert_eq!(world.seen(), tokens([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_shed_outside_sheds_what_the_api_has_no_room_for_and_nothing_else() {
+    let world = World::new();
+    let source = Source::new(|n, _| async move {
+        sleep(Duration::from_secs(5)).await;
+        Ok(hour(n))
+    });
+    let mut stack = ServiceBuilder::new()
+        .layer(LoadShedLayer::new())
+        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(world.api.clone());
+
+    // Whoever waits for a token takes up no room at the API: nobody is shed.
+    let waiting = stack.ready().await.unwrap().call(put());
+    let waiting = tokio::spawn(waiting);
+    settle().await;
+    send_well(&mut stack).await;
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
+
+    // A request that is with the API does.
+    let busy = stack.ready().await.unwrap().call(put());
+    let error = send(&mut stack).await.unwrap_err();
+    assert!(error.is::<Overloaded>(), "{error:?}");
+    assert_eq!(busy.await.unwrap().status(), StatusCode::OK);
+    send_well(&mut stack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_shed_outside_passes_on_miss_hit_and_replay() {
+    let world = World::new();
+    let mut stack = ServiceBuilder::new()
+        .layer(LoadShedLayer::new())
+        .layer(world.layer())
+        .service(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}

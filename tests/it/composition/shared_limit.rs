@@ -1,0 +1,175 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
+use tower::{Layer, Service, ServiceExt};
+use tower_oauth2::{
+    OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
+};
+use tower_test::mock;
+
+use super::{HttpMock, HttpRequest, HttpResponse, put, send, send_well};
+use crate::support::credentials;
+
+/// One HTTP client with room for one request, which serves API and token endpoint.
+#[derive(Clone)]
+struct OneAtATime {
+    http: ConcurrencyLimit<HttpMock>,
+    semaphore: Arc<Semaphore>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    issued: usize,
+    revoked: usize,
+    is_down: bool,
+    api_requests: usize,
+}
+
+impl OneAtATime {
+    fn new() -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let semaphore = Arc::new(Semaphore::new(1));
+        let (http, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
+        let answers = state.clone();
+        tokio::spawn(async move {
+            while let Some((request, reply)) = requests.next_request().await {
+                let response = answers.lock().unwrap().answer(request);
+                reply.send_response(response);
+            }
+        });
+        let limit = GlobalConcurrencyLimitLayer::with_semaphore(semaphore.clone());
+        Self { http: limit.layer(http), semaphore, state }
+    }
+
+    fn stack(&self) -> OAuth2<ConcurrencyLimit<HttpMock>> {
+        let tokens = TokenCache::new(credentials(), TokenEndpoint::new(self.http.clone()));
+        let origins = Origins::only(["https://api.test", "http://insecure.test"]).unwrap();
+        OAuth2Layer::new(tokens, origins).layer(self.http.clone())
+    }
+
+    fn revoke(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.revoked = state.issued;
+    }
+
+    /// Requests at the token endpoint, and at the API.
+    fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.issued, state.api_requests)
+    }
+}
+
+impl State {
+    fn answer(&mut self, request: HttpRequest) -> HttpResponse {
+        let mut response = Response::new(Full::default());
+        if request.uri().host() == Some("auth.test") {
+            self.issued += 1;
+            if self.is_down {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let token = format!(r#"{{"access_token":"{}","expires_in":3600}}"#, self.issued);
+            return response.map(|_| Full::from(token));
+        }
+        self.api_requests += 1;
+        let value = request.headers()["authorization"].to_str().unwrap();
+        let n: usize = value.strip_prefix("Bearer ").unwrap().parse().unwrap();
+        if n <= self.revoked {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        response.map(|_| request.into_body())
+    }
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn a_miss_and_a_401_share_one_connection_with_the_token_endpoint() {
+    let world = OneAtATime::new();
+    let mut stack = world.stack();
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!(send_well(&mut stack).await, None);
+    assert_eq!(world.counts(), (1, 2));
+    world.revoke();
+    assert!(send_well(&mut stack).await.is_some());
+    assert_eq!(world.counts(), (2, 4));
+    assert_eq!(world.semaphore.available_permits(), 1);
+}
+
+// R5, C2
+#[tokio::test(start_paused = true)]
+async fn many_requests_at_once_share_one_connection_with_the_token_endpoint() {
+    let world = OneAtATime::new();
+    let stack = world.stack();
+    for round in 1..=3 {
+        let all: Vec<_> = (0..100)
+            .map(|_| {
+                let mut stack = stack.clone();
+                tokio::spawn(async move { send_well(&mut stack).await })
+            })
+            .collect();
+        for one in all {
+            one.await.unwrap();
+        }
+        // Each revocation is found out by one request.
+        assert_eq!(world.counts(), (round, 100 * round + round - 1));
+        world.revoke();
+    }
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn requests_that_go_away_give_the_connection_back() {
+    let world = OneAtATime::new();
+    let stack = world.stack();
+    // Polled once, twice, ... and dropped: at every await of a miss and of a replay.
+    for polls in 0..20 {
+        let mut dropped = Box::pin(stack.clone().oneshot(put()));
+        for _ in 0..polls {
+            if !std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(dropped.as_mut().poll(cx).is_ready())
+            })
+            .await
+            {
+                tokio::task::yield_now().await;
+            } else {
+                break;
+            }
+        }
+        drop(dropped);
+        send_well(&mut stack.clone()).await;
+        world.revoke();
+    }
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_fails_leaves_the_connection_free() {
+    let world = OneAtATime::new();
+    let mut stack = world.stack();
+    world.state.lock().unwrap().is_down = true;
+    let error = send(&mut stack).await.unwrap_err();
+    assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::ErrorResponse);
+    assert_eq!(world.semaphore.available_permits(), 1);
+    assert_eq!(world.counts(), (1, 0));
+}
+
+// R5: nobody waits here, but nothing is sent either.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_refused_leaves_the_connection_free() {
+    let world = OneAtATime::new();
+    let mut refusing = world.stack();
+    let insecure = Request::get("http://insecure.test/").body(Full::default()).unwrap();
+    let error = refusing.ready().await.unwrap().call(insecure).await.unwrap_err();
+    assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::InsecureUri);
+
+    // The service is kept, as a client is.
+    let mut other = refusing.clone();
+    let sent = timeout(Duration::from_secs(60), send_well(&mut other));
+    assert!(sent.await.is_ok(), "the one that refused holds the only permit");
+    send_well(&mut refusing).await;
+}

@@ -1,0 +1,188 @@
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::buffer::BufferLayer;
+use tower::buffer::error::ServiceError;
+use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
+use tower::load_shed::LoadShedLayer;
+use tower::retry::RetryLayer;
+use tower::timeout::TimeoutLayer;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    AccessToken, Cause, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    TokenRetry,
+};
+use tower_test::mock;
+
+use super::{
+    HttpMock, HttpRequest, HttpResponse, World, layer_over, miss_hit_and_replay, send, send_well,
+    tokens,
+};
+use crate::support::credentials;
+
+/// A token endpoint that answers its requests with these statuses, in order, and with 200 from then
+/// on. None: never.
+fn endpoint(answers: &'static [Option<u16>]) -> (HttpMock, Arc<AtomicUsize>) {
+    let (http, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Some((_, reply)) = requests.next_request().await {
+            let n = counter.fetch_add(1, Ordering::SeqCst);
+            let Some(status) = answers.get(n).copied().unwrap_or(Some(200)) else {
+                held.push(reply);
+                continue;
+            };
+            let body = if status == 200 { r#"{"access_token":"token-1"}"# } else { "{}" };
+            let mut response = Response::new(Full::from(body));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            reply.send_response(response);
+        }
+    });
+    (http, count)
+}
+
+// alf 5, 6
+#[tokio::test(start_paused = true)]
+async fn a_retry_on_the_token_path_retries_the_token_request_only() {
+    let world = World::new();
+    let (http, count) = endpoint(&[Some(500), Some(500)]);
+    let source = ServiceBuilder::new()
+        .layer(RetryLayer::new(TokenRetry::new(5).statuses([500])))
+        .service(TokenEndpoint::new(http));
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    send_well(&mut stack).await;
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+    assert_eq!(world.seen(), tokens([1]));
+
+    // The API's own 503 is nothing to it.
+    world.fail_next(1);
+    assert_eq!(send(&mut stack).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_on_the_token_path_is_a_token_error_of_its_own_kind() {
+    let world = World::new();
+    let (http, count) = endpoint(&[None, None]);
+    let source = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(3)))
+        .service(TokenEndpoint::new(http));
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let started = Instant::now();
+    let error = send(&mut stack).await.unwrap_err();
+    let error = TokenError::find_in(&*error).unwrap();
+    assert_eq!((error.kind(), started.elapsed().as_secs()), (TokenErrorKind::Timeout, 3));
+    assert!(error.is_transient());
+    assert_eq!((count.load(Ordering::SeqCst), world.seen()), (1, tokens([])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_timeout_and_buffer_stack_up_on_the_token_path() {
+    let world = World::new();
+    let (http, count) = endpoint(&[Some(503), None, Some(500)]);
+    let source = ServiceBuilder::new()
+        .layer(BufferLayer::new(1))
+        .layer(RetryLayer::new(TokenRetry::new(3).backoff(Duration::ZERO)))
+        .layer(TimeoutLayer::new(Duration::from_secs(3)))
+        .service(TokenEndpoint::new(http));
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let started = Instant::now();
+    send_well(&mut stack).await;
+    assert_eq!(count.load(Ordering::SeqCst), 4);
+    // Each try has a timeout of its own.
+    assert_eq!(started.elapsed().as_secs(), 3);
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn what_the_last_try_met_comes_through_retry_and_buffer() {
+    let world = World::new();
+    let (http, count) = endpoint(&[Some(503), Some(502)]);
+    let source = ServiceBuilder::new()
+        .layer(BufferLayer::new(1))
+        .layer(RetryLayer::new(TokenRetry::new(1)))
+        .service(TokenEndpoint::new(http));
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let error = send(&mut stack).await.unwrap_err();
+    let error = TokenError::find_in(&*error).unwrap();
+    assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
+    assert_eq!(error.status(), Some(StatusCode::BAD_GATEWAY));
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+/// A source that is never ready, for a reason that is a `TokenError`.
+struct Broken(TokenError);
+
+impl Service<TokenRequest> for Broken {
+    type Response = AccessToken;
+    type Error = TokenError;
+    type Future = Ready<Result<AccessToken, TokenError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TokenError>> {
+        Poll::Ready(Err(self.0.clone()))
+    }
+
+    fn call(&mut self, _: TokenRequest) -> Self::Future {
+        ready(Err(self.0.clone()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_error_is_found_in_what_a_buffer_wraps_it_in() {
+    let (http, _) = endpoint(&[Some(500)]);
+    let request = TokenRequest::new(credentials());
+    let cause = TokenEndpoint::new(http).oneshot(request.clone()).await.unwrap_err();
+    let source = BufferLayer::new(1).layer(Broken(cause));
+
+    let wrapped = source.clone().oneshot(request).await.unwrap_err();
+    assert!(wrapped.is::<ServiceError>(), "{wrapped:?}");
+    assert_eq!(TokenError::find_in(&*wrapped).unwrap().status().unwrap(), 500);
+
+    let world = World::new();
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let error = send(&mut stack).await.unwrap_err();
+    let error = TokenError::find_in(&*error).unwrap();
+    assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
+    assert_eq!(error.status().unwrap(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_layer_fits_on_the_token_path() {
+    let world = World::new();
+    let source = ServiceBuilder::new()
+        .layer(BufferLayer::new(1))
+        .layer(RateLimitLayer::new(1, Duration::from_secs(1)))
+        .layer(LoadShedLayer::new())
+        .layer(ConcurrencyLimitLayer::new(1))
+        .layer(RetryLayer::new(TokenRetry::new(1)))
+        .layer(TimeoutLayer::new(Duration::from_secs(1)))
+        .service(world.source.clone());
+    let tokens = TokenCache::new(credentials(), source);
+    let mut stack = layer_over(tokens).layer(world.api.clone());
+    miss_hit_and_replay(&world, &mut stack).await;
+}
+
+// The source is made ready for each request, and asked why it is asked.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_not_ready_is_waited_for() {
+    let world = World::new();
+    let (source, mut requests) = mock::pair::<TokenRequest, AccessToken>();
+    requests.allow(0);
+    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let sent = tokio::spawn(async move { send_well(&mut stack).await });
+    crate::support::settle().await;
+    assert!(requests.poll_request().is_pending());
+    requests.allow(1);
+    let (request, reply) = requests.next_request().await.unwrap();
+    assert_eq!(request.cause(), Cause::Cold);
+    reply.send_response(crate::support::hour(1));
+    sent.await.unwrap();
+}

@@ -1,0 +1,222 @@
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tower::{BoxError, Service, ServiceExt};
+use tower_oauth2::{AccessToken, ClientCredentials, TokenEndpoint, TokenError, TokenRequest};
+
+use super::server::{client, raw_server};
+
+/// A token endpoint on loopback that is spoken to byte for byte and remembers every request.
+#[derive(Clone)]
+pub struct RawEndpoint {
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl RawEndpoint {
+    /// Answers every request with these bytes, and lets the client keep its connection.
+    pub async fn answering(response: impl Into<Bytes>) -> Self {
+        let response = response.into();
+        Self::new(move |stream, requests| {
+            let response = response.clone();
+            async move {
+                while let Some(request) = read_request(&stream).await {
+                    requests.lock().unwrap().push(request);
+                    if send(&stream, &response).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads one request of each connection, and then does what it likes with it.
+    pub async fn acting<F>(act: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let act = Arc::new(act);
+        Self::new(move |stream, requests| {
+            let act = act.clone();
+            async move {
+                if let Some(request) = read_request(&stream).await {
+                    requests.lock().unwrap().push(request);
+                    act(stream).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends these bytes, and resets the connection.
+    pub async fn resetting_after(response: impl Into<Bytes>) -> Self {
+        let response = response.into();
+        Self::new(move |stream, requests| {
+            let response = response.clone();
+            async move {
+                if let Some(head) = read_head(&stream).await {
+                    requests.lock().unwrap().push(head);
+                    // Closed with something unread in it, a socket is reset.
+                    stream.peek(&mut [0]).await.unwrap();
+                    send(&stream, &response).await.unwrap();
+                }
+            }
+        })
+        .await
+    }
+
+    async fn new<F>(
+        handler: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let log = requests.clone();
+        let address = raw_server(move |stream| handler(stream, log.clone())).await;
+        Self { address, requests }
+    }
+
+    pub fn url(&self, target: &str) -> String {
+        format!("http://{}{target}", self.address)
+    }
+
+    /// The requests, head and body, in order.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// Everything up to the empty line; none when the client has gone.
+async fn read_head(stream: &TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(read_byte(stream).await?);
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+async fn read_request(stream: &TcpStream) -> Option<String> {
+    let head = read_head(stream).await?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = Vec::new();
+    for _ in 0..length.map_or(0, |length| length.parse().unwrap()) {
+        body.push(read_byte(stream).await?);
+    }
+    Some(head + &String::from_utf8(body).unwrap())
+}
+
+async fn read_byte(stream: &TcpStream) -> Option<u8> {
+    let mut byte = [0];
+    loop {
+        stream.readable().await.ok()?;
+        match stream.try_read(&mut byte) {
+            Ok(0) => return None,
+            Ok(_) => return Some(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Sends all of these bytes.
+pub async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// An HTTP/1.1 response that says how long it is. `headers` are whole lines.
+pub fn response(status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut all = head(status, headers);
+    all.truncate(all.len() - 2);
+    all.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+    all.extend_from_slice(body);
+    all
+}
+
+/// The head of an HTTP/1.1 response that does not say how long it is.
+pub fn head(status: u16, headers: &[&str]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status} Whatever\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+/// Asks for a token over a real client.
+pub async fn ask(credentials: ClientCredentials) -> Result<AccessToken, TokenError> {
+    TokenEndpoint::new(client()).oneshot(TokenRequest::new(credentials)).await
+}
+
+type Answer = Result<Response<Full<Bytes>>, BoxError>;
+
+/// An HTTP client without a network: it follows a script and remembers when it was asked.
+#[derive(Clone)]
+pub struct Http {
+    script: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
+    times: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Http {
+    /// Answers request number n, from 1, as `script` says.
+    pub fn new(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self { script: Arc::new(script), times: Arc::default() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.times.lock().unwrap().len()
+    }
+
+    /// When the requests came.
+    pub fn times(&self) -> Vec<Instant> {
+        self.times.lock().unwrap().clone()
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Http {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = Ready<Answer>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Full<Bytes>>) -> Self::Future {
+        let n = {
+            let mut times = self.times.lock().unwrap();
+            times.push(Instant::now());
+            times.len()
+        };
+        ready((self.script)(n))
+    }
+}
+
+/// An endpoint at a port that nobody listens at.
+pub async fn nobody() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}/token", listener.local_addr().unwrap())
+}

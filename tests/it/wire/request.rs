@@ -1,0 +1,262 @@
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderValue;
+use tower::BoxError;
+use tower_oauth2::{
+    ClientAuth, ClientAuthentication, ClientCredentials, TokenErrorKind, TokenRequestParts,
+};
+
+use crate::support::*;
+
+type Change = fn(ClientCredentials) -> ClientCredentials;
+
+const PLAIN: &str = "grant_type=client_credentials";
+
+/// What arrives, head and body, when a token is asked for at `target`.
+async fn arrives(target: &str, auth: ClientAuth, change: Change) -> String {
+    let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
+    let credentials = change(ClientCredentials::new(endpoint.url(target), auth).unwrap());
+    assert_eq!(ask(credentials).await.unwrap().secret(), "t");
+    assert_eq!(endpoint.count(), 1);
+    endpoint.requests()[0].replace(&endpoint.address.to_string(), "ADDRESS")
+}
+
+/// The same, as it should be. `proof` are whole header lines.
+fn expected(target: &str, proof: &str, body: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\n\
+         {proof}\
+         accept: application/json\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\
+         host: ADDRESS\r\n\
+         content-length: {}\r\n\
+         \r\n\
+         {body}",
+        body.len()
+    )
+}
+
+fn basic(user_pass: &str) -> String {
+    format!("authorization: Basic {}\r\n", BASE64_STANDARD.encode(user_pass))
+}
+
+fn unchanged(credentials: ClientCredentials) -> ClientCredentials {
+    credentials
+}
+
+/// Proves itself with a header and a parameter, after a while.
+struct Proof;
+
+impl ClientAuthentication for Proof {
+    fn method(&self) -> &str {
+        "proof"
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        tokio::task::yield_now().await;
+        let about = format!(
+            "{} {}",
+            request.endpoint().path(),
+            request.parameter("grant_type").unwrap_or_default()
+        );
+        request.headers_mut().insert("proof", HeaderValue::try_from(about)?);
+        request.set_parameter("client_assertion", "a.b.c");
+        Ok(())
+    }
+}
+
+// W1, alf 1
+#[tokio::test]
+async fn basic_authentication_and_the_grant_type_are_all_that_a_plain_request_has() {
+    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    assert_eq!(
+        arrives("/token", auth, unchanged).await,
+        "POST /token HTTP/1.1\r\n\
+         authorization: Basic Y2xpZW50LWlkOnMzY3IzdA==\r\n\
+         accept: application/json\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\
+         host: ADDRESS\r\n\
+         content-length: 29\r\n\
+         \r\n\
+         grant_type=client_credentials"
+    );
+}
+
+// W1, W2
+#[tokio::test]
+async fn each_method_proves_itself_in_one_way_only() {
+    let body = |more: &str| format!("{PLAIN}{more}");
+    for (auth, proof, body) in [
+        (ClientAuth::client_secret_basic("id", "pw"), basic("id:pw"), body("")),
+        (ClientAuth::client_secret_basic_raw("id", "pw"), basic("id:pw"), body("")),
+        (
+            ClientAuth::client_secret_post("id", "pw"),
+            String::new(),
+            body("&client_id=id&client_secret=pw"),
+        ),
+        (ClientAuth::none("id"), String::new(), body("&client_id=id")),
+        (
+            ClientAuth::custom(Proof),
+            "proof: /token client_credentials\r\n".to_owned(),
+            body("&client_assertion=a.b.c"),
+        ),
+    ] {
+        let arrived = arrives("/token", auth.clone(), unchanged).await;
+        assert_eq!(arrived, expected("/token", &proof, &body), "{auth:?}");
+    }
+}
+
+// W1, alf 2, alf 3
+#[tokio::test]
+async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
+    let cases: [(Change, &str); 10] = [
+        (|c| c.scope("read write"), "&scope=read+write"),
+        (
+            |c| c.audience("https://api.example.com/my-api/"),
+            "&audience=https%3A%2F%2Fapi.example.com%2Fmy-api%2F",
+        ),
+        (|c| c.resource("https://a.test"), "&resource=https%3A%2F%2Fa.test"),
+        (|c| c.resource("urn:b").resource("urn:a"), "&resource=urn%3Ab&resource=urn%3Aa"),
+        (|c| c.parameter("organization", "org 1&2"), "&organization=org+1%262"),
+        (
+            |c| c.parameter("z", "3").resource("urn:a").audience("b").scope("s"),
+            "&scope=s&audience=b&resource=urn%3Aa&z=3",
+        ),
+        (|c| c.scope("").audience("").resource("").parameter("p", ""), ""),
+        (|c| c.scope(" \t\n "), ""),
+        (|c| c.scope("s").scope("").audience("a").audience(""), ""),
+        (|c| c.scope("лес").parameter("naïve", "=&"), "&scope=%D0%BB%D0%B5%D1%81&na%C3%AFve=%3D%26"),
+    ];
+    for (change, more) in cases {
+        let auth = ClientAuth::client_secret_basic("id", "pw");
+        let arrived = arrives("/token", auth, change).await;
+        assert_eq!(arrived, expected("/token", &basic("id:pw"), &format!("{PLAIN}{more}")));
+
+        // The client's own parameters come last, and beside these.
+        let arrived = arrives("/token", ClientAuth::none("id"), change).await;
+        assert_eq!(arrived, expected("/token", "", &format!("{PLAIN}{more}&client_id=id")));
+    }
+}
+
+// W1
+#[tokio::test]
+async fn nothing_but_resource_is_sent_twice() {
+    let cases: [(Change, &str); 7] = [
+        (|c| c.parameter("p", "1").parameter("p", "2"), "&p=2"),
+        (|c| c.parameter("p", "1").parameter("p", ""), ""),
+        (|c| c.scope("read").scope("write"), "&scope=write"),
+        (|c| c.scope("read write read"), "&scope=read+write"),
+        (|c| c.scope("read").parameter("scope", "write"), "&scope=write"),
+        (|c| c.audience("a").audience("b").parameter("audience", "c"), "&audience=c"),
+        (
+            |c| c.resource("urn:a").resource("urn:b").resource("urn:a"),
+            "&resource=urn%3Aa&resource=urn%3Ab",
+        ),
+    ];
+    for (change, more) in cases {
+        let auth = ClientAuth::client_secret_basic("id", "pw");
+        let arrived = arrives("/token", auth, change).await;
+        assert_eq!(arrived, expected("/token", &basic("id:pw"), &format!("{PLAIN}{more}")));
+    }
+
+    let auth = ClientAuth::client_secret_post("id", "pw");
+    let arrived = arrives("/token", auth, |c| {
+        c.parameter("client_id", "another").parameter("client_secret", "another")
+    });
+    let body = format!("{PLAIN}&client_id=id&client_secret=pw");
+    assert_eq!(arrived.await, expected("/token", "", &body));
+}
+
+// W2, alf 8
+#[tokio::test]
+async fn id_and_secret_may_be_any_text() {
+    let (id, secret) = ("a:b+c%d ü~*-._", "p@ss: + % 日本");
+    let (encoded_id, encoded_secret) =
+        ("a%3Ab%2Bc%25d+%C3%BC%7E*-._", "p%40ss%3A+%2B+%25+%E6%97%A5%E6%9C%AC");
+
+    let arrived = arrives("/", ClientAuth::client_secret_basic(id, secret), unchanged).await;
+    let proof = basic(&format!("{encoded_id}:{encoded_secret}"));
+    assert_eq!(arrived, expected("/", &proof, PLAIN));
+
+    let id_without_colon = id.replace(':', "");
+    let auth = ClientAuth::client_secret_basic_raw(&id_without_colon, secret);
+    let proof = basic(&format!("{id_without_colon}:{secret}"));
+    assert_eq!(arrives("/", auth, unchanged).await, expected("/", &proof, PLAIN));
+
+    let arrived = arrives("/", ClientAuth::client_secret_post(id, secret), unchanged).await;
+    let body = format!("{PLAIN}&client_id={encoded_id}&client_secret={encoded_secret}");
+    assert_eq!(arrived, expected("/", "", &body));
+}
+
+// W2, alf 8
+#[tokio::test]
+async fn a_raw_id_with_a_colon_is_an_error_and_nothing_is_sent() {
+    let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
+    let auth = ClientAuth::client_secret_basic_raw("client:id", "s3cr3t");
+    let error = ask(ClientCredentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert_eq!(error.status(), None);
+    assert_eq!(endpoint.count(), 0);
+}
+
+// W2
+#[tokio::test]
+async fn a_proof_that_can_not_be_had_is_an_error_and_nothing_is_sent() {
+    struct Broken;
+
+    impl ClientAuthentication for Broken {
+        fn method(&self) -> &str {
+            "broken"
+        }
+
+        fn identity(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        async fn authenticate(&self, _request: &mut TokenRequestParts) -> Result<(), BoxError> {
+            tokio::task::yield_now().await;
+            Err("no such file".into())
+        }
+    }
+
+    let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
+    let auth = ClientAuth::custom(Broken);
+    let error = ask(ClientCredentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no such file");
+    assert_eq!(endpoint.count(), 0);
+}
+
+// W1
+#[tokio::test]
+async fn the_endpoints_own_query_is_kept() {
+    for (given, sent) in [
+        ("/token?tenant=a%20b&x", "/token?tenant=a%20b&x"),
+        ("/a//b/../c?grant_type=other", "/a//b/../c?grant_type=other"),
+        ("", "/"),
+        ("?only=query", "/?only=query"),
+    ] {
+        let arrived = arrives(given, ClientAuth::none("id"), unchanged).await;
+        assert_eq!(arrived, expected(sent, "", &format!("{PLAIN}&client_id=id")));
+    }
+}
+
+// W1
+#[test]
+fn an_endpoint_with_a_fragment_or_user_information_is_refused() {
+    for (endpoint, why) in [
+        ("https://a.test/token#part", "token endpoint: must not have a fragment"),
+        ("https://a.test/token#", "token endpoint: must not have a fragment"),
+        ("https://id:pw@a.test/token", "token endpoint: must not have user information in it"),
+        ("https://@a.test/token", "token endpoint: must not have user information in it"),
+        ("/token", "token endpoint: needs a scheme and a host"),
+        ("https://a b/token", "token endpoint: is not a valid URI"),
+    ] {
+        let refused = ClientCredentials::new(endpoint, ClientAuth::none("id")).unwrap_err();
+        assert_eq!(refused.to_string(), why, "{endpoint}");
+    }
+}

@@ -1,0 +1,147 @@
+use std::convert::Infallible;
+use std::future::{Pending, pending};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service, ServiceExt, service_fn};
+use tower_oauth2::{
+    AccessToken, ClientAuth, ClientAuthentication, ClientCredentials, TokenEndpoint, TokenError,
+    TokenErrorKind, TokenRequest, TokenRequestParts,
+};
+
+use crate::support::*;
+
+type Asked = Result<AccessToken, TokenError>;
+
+/// Gives a little now and then, without an end.
+struct Trickle(Pin<Box<tokio::time::Sleep>>);
+
+impl Trickle {
+    fn new() -> Self {
+        Self(Box::pin(sleep(Duration::from_secs(1))))
+    }
+}
+
+impl Body for Trickle {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::ready!(self.0.as_mut().poll(cx));
+        *self = Self::new();
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+    }
+}
+
+/// Is never ready to be called.
+#[derive(Clone)]
+struct NeverReady;
+
+impl Service<Request<Full<Bytes>>> for NeverReady {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = Pending<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _request: Request<Full<Bytes>>) -> Self::Future {
+        panic!("called unready");
+    }
+}
+
+/// Takes for ever to prove itself.
+struct NeverProves;
+
+impl ClientAuthentication for NeverProves {
+    fn method(&self) -> &str {
+        "never"
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn authenticate(&self, _request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        pending().await
+    }
+}
+
+async fn asked<H, B>(http: H, timeout: Option<Duration>, credentials: ClientCredentials) -> Asked
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
+    H::Error: Into<BoxError>,
+    H::Future: Send,
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let endpoint = TokenEndpoint::new(http);
+    let endpoint = match timeout {
+        Some(timeout) => endpoint.timeout(timeout),
+        None => endpoint,
+    };
+    endpoint.oneshot(TokenRequest::new(credentials)).await
+}
+
+/// Everything that can take for ever, under this timeout.
+async fn time_out(set: Option<Duration>, expected: Duration) {
+    let silent = service_fn(|_| pending::<Result<Response<Full<Bytes>>, BoxError>>());
+    let endless = service_fn(|_| async { Ok::<_, BoxError>(Response::new(Trickle::new())) });
+    let good = Http::new(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
+    let never_proves =
+        ClientCredentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
+    let attempts: [(&str, Pin<Box<dyn Future<Output = Asked>>>); 4] = [
+        ("no response", Box::pin(asked(silent, set, credentials()))),
+        ("no end", Box::pin(asked(endless, set, credentials()))),
+        ("never ready", Box::pin(asked(NeverReady, set, credentials()))),
+        ("no proof", Box::pin(asked(good, set, never_proves))),
+    ];
+    for (name, attempt) in attempts {
+        let start = Instant::now();
+        let error = attempt.await.expect_err(name);
+        let waited = start.elapsed();
+        assert_eq!(error.kind(), TokenErrorKind::Timeout, "{name}");
+        assert!(error.is_transient());
+        // The clock of tokio counts whole milliseconds.
+        let latest = expected + Duration::from_millis(2);
+        assert!((expected..=latest).contains(&waited), "{name}: {waited:?}");
+    }
+}
+
+// W7, alf 4
+#[tokio::test(start_paused = true)]
+async fn a_token_request_takes_30_seconds_at_most_unless_told() {
+    time_out(None, Duration::from_secs(30)).await;
+}
+
+// W7, alf 4
+#[tokio::test(start_paused = true)]
+async fn a_token_request_takes_as_long_as_it_is_told_at_most() {
+    time_out(Some(Duration::from_millis(250)), Duration::from_millis(250)).await;
+    time_out(Some(Duration::from_secs(90)), Duration::from_secs(90)).await;
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_response_within_the_time_is_taken() {
+    let slow = service_fn(|_| async {
+        sleep(Duration::from_secs(29)).await;
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(r#"{"access_token":"t"}"#)))
+    });
+    let start = Instant::now();
+    let token = asked(slow, None, credentials()).await.unwrap();
+    assert_eq!(token.secret(), "t");
+    // C5: its life began with the request.
+    assert_eq!(token.requested_at(), start);
+}
