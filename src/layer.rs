@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use tower::Layer;
 
-use crate::cache::TokenCache;
+use crate::cache::{Grant, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::origin::{Origins, Verdict};
 use crate::replay::{Breaker, ReplayPolicy};
-use crate::service::OAuth2;
+use crate::service::{NoToken, OAuth2};
 
 /// A [`Layer`] that lets every request leave with a valid token: see [`OAuth2`].
 ///
@@ -120,6 +120,23 @@ impl<S> Layer<S> for OAuth2Layer {
 }
 
 impl Shared {
+    /// The hit: a request that is to have a token, and a token that is there.
+    #[inline]
+    pub(crate) fn grant_at_once<B>(&self, request: &Request<B>) -> Option<Grant> {
+        let extensions = request.extensions();
+        let mut named = None;
+        if !extensions.is_empty() {
+            if extensions.get::<NoToken>().is_some() {
+                return None;
+            }
+            named = extensions.get::<ClientCredentials>();
+        }
+        match self.judge(request.uri(), named) {
+            Verdict::Secure => self.tokens.peek(named),
+            Verdict::Foreign | Verdict::Insecure => None,
+        }
+    }
+
     /// Whether a request to `uri` is sent a token for `credentials`.
     #[inline]
     pub(crate) fn judge(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> Verdict {

@@ -94,29 +94,11 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &*self.shared;
-        let extensions = request.extensions();
-        if extensions.get::<NoToken>().is_some() {
-            return ResponseFuture::passing(self.inner.call(request));
-        }
-        let named = extensions.get::<ClientCredentials>();
-        match shared.judge(request.uri(), named) {
-            Verdict::Secure => {}
-            Verdict::Foreign => return ResponseFuture::passing(self.inner.call(request)),
-            Verdict::Insecure => {
-                let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
-                return ResponseFuture::failed(error.into());
-            }
-        }
-        let Some(grant) = shared.tokens.peek(named) else {
-            // Whoever waits holds nothing: the service that is ready goes first, and a clone that
-            // is not yet ready takes its place here and there.
-            let spare = self.inner.clone();
-            drop(mem::replace(&mut self.inner, spare.clone()));
-            let token = Box::pin(shared.tokens.grant(named));
-            let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
-            return ResponseFuture::waiting(request, token, exchange);
+        let Some(grant) = shared.grant_at_once(&request) else {
+            return self.call_otherwise(request);
         };
         if shared.policy.is_never() {
             shared.decorate(request.headers_mut(), grant.header);
@@ -128,5 +110,40 @@ where
         let exchange =
             Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number);
         ResponseFuture::calling(future, exchange)
+    }
+}
+
+impl<S> OAuth2<S> {
+    /// Sends a request that is to have no token, or has to wait for one.
+    #[cold]
+    fn call_otherwise<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+        B: ReplayableBody,
+    {
+        let shared = &*self.shared;
+        let extensions = request.extensions();
+        let named = extensions.get::<ClientCredentials>();
+        let verdict = if extensions.get::<NoToken>().is_some() {
+            Verdict::Foreign
+        } else {
+            shared.judge(request.uri(), named)
+        };
+        match verdict {
+            Verdict::Foreign => ResponseFuture::passing(self.inner.call(request)),
+            Verdict::Insecure => {
+                let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
+                ResponseFuture::failed(error.into())
+            }
+            Verdict::Secure => {
+                // Whoever waits holds nothing: the service that is ready goes first, and a clone
+                // that is not yet ready takes its place here and there.
+                let spare = self.inner.clone();
+                drop(mem::replace(&mut self.inner, spare.clone()));
+                let token = Box::pin(shared.tokens.grant(named));
+                let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
+                ResponseFuture::waiting(request, token, exchange)
+            }
+        }
     }
 }

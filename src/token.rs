@@ -78,9 +78,11 @@ impl AccessToken {
                 "has characters that can not be sent in a header",
             ));
         }
-        let value = Bytes::from(format!("{SCHEME}{text}"));
-        // The first clone of such a buffer allocates the count that later ones share.
-        drop(value.clone());
+        // With room to spare the buffer is counted from the start; else its first clone allocates.
+        let mut value = Vec::with_capacity(SCHEME.len() + text.len() + 1);
+        value.extend_from_slice(SCHEME.as_bytes());
+        value.extend_from_slice(text.as_bytes());
+        let value = Bytes::from(value);
         let mut header = HeaderValue::from_maybe_shared(value)
             .map_err(|_| ConfigError::new("access token", "is not a valid header value"))?;
         header.set_sensitive(true);

@@ -44,7 +44,8 @@ impl Report {
 
     pub(crate) fn wire(&mut self, happened: Wire, promised: Wire, rule: &str) {
         println!("  happened  {happened}");
-        println!("  promised  {promised} ({rule})");
+        println!("  promised  {promised}");
+        println!("            {rule}");
         if happened != promised {
             self.broken.push(format!("{}: {happened}; promised: {promised}", self.step));
         }

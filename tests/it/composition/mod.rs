@@ -132,7 +132,8 @@ where
     S: Service<HttpRequest, Response = HttpResponse>,
     S::Error: Into<BoxError>,
 {
-    let sent = async { stack.ready().await.map_err(Into::into)?.call(put()).await.map_err(Into::into) };
+    let sent =
+        async { stack.ready().await.map_err(Into::into)?.call(put()).await.map_err(Into::into) };
     timeout(Duration::from_secs(3600), sent).await.expect("dead-locked")
 }
 

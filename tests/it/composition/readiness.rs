@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -12,7 +13,7 @@ use tower_oauth2::{Replayed, TokenCache, TokenError, TokenErrorKind};
 use tower_test::mock;
 
 use super::{HttpRequest, HttpResponse, layer_over, put};
-use crate::support::{Source, credentials, hour, settle};
+use crate::support::{Source, credentials, hour, lasting, settle};
 
 /// An API that says what it goes through, and how much of it is alive.
 #[derive(Default)]
@@ -223,10 +224,8 @@ async fn a_service_that_is_not_ready_after_the_token_came_is_waited_for() {
 // R5
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ages_while_the_service_is_not_ready_is_not_sent() {
-    use std::time::Duration;
-
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let source = Source::of(|n| crate::support::lasting(n, Duration::from_secs(100)));
+    let source = Source::of(|n| lasting(n, Duration::from_secs(100)));
     let tokens = TokenCache::new(credentials(), source);
     let mut stack = layer_over(tokens.clone()).layer(api);
     requests.allow(1);
@@ -302,7 +301,7 @@ async fn an_error_of_the_replay_itself_is_the_callers_error() {
     assert_eq!(sent.await.unwrap().unwrap_err().to_string(), "reset by peer");
 }
 
-// A token that was rejected, by somebody else's request, while this one waited to be sent.
+// R1: it was rejected by somebody else's request in the meantime, and is known to be of no use.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_rejected_while_the_service_is_not_ready_is_not_sent() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
@@ -319,6 +318,31 @@ async fn a_token_that_is_rejected_while_the_service_is_not_ready_is_not_sent() {
     assert_eq!(request.headers()["authorization"], "Bearer token-2");
     reply.send_response(HttpResponse::default());
     assert_eq!(miss.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+// R8: the same before a replay. Sent all the same, it would come back as the answer, and trip the
+// breaker of an API that is well.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_rejected_before_its_replay_goes_out_is_not_sent() {
+    let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    tokens.warm().await.unwrap();
+    let mut stack = layer_over(tokens.clone()).layer(api);
+    requests.allow(1);
+    let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
+    let mut rejection = HttpResponse::default();
+    *rejection.status_mut() = StatusCode::UNAUTHORIZED;
+    requests.next_request().await.unwrap().1.send_response(rejection);
+    settle().await;
+
+    let second = tokens.get().await.unwrap();
+    assert_eq!(second.secret(), "token-2");
+    tokens.reject(&second);
+    requests.allow(1);
+    let (request, reply) = requests.next_request().await.unwrap();
+    assert_eq!(request.headers()["authorization"], "Bearer token-3");
+    reply.send_response(HttpResponse::default());
+    assert_eq!(sent.await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -67,7 +67,7 @@ impl OneAtATime {
 
 impl State {
     fn answer(&mut self, request: HttpRequest) -> HttpResponse {
-        let mut response = Response::new(Full::default());
+        let mut response = HttpResponse::default();
         if request.uri().host() == Some("auth.test") {
             self.issued += 1;
             if self.is_down {

@@ -129,7 +129,10 @@ async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
         (|c| c.scope("").audience("").resource("").parameter("p", ""), ""),
         (|c| c.scope(" \t\n "), ""),
         (|c| c.scope("s").scope("").audience("a").audience(""), ""),
-        (|c| c.scope("лес").parameter("naïve", "=&"), "&scope=%D0%BB%D0%B5%D1%81&na%C3%AFve=%3D%26"),
+        (
+            |c| c.scope("лес").parameter("naïve", "=&"),
+            "&scope=%D0%BB%D0%B5%D1%81&na%C3%AFve=%3D%26",
+        ),
     ];
     for (change, more) in cases {
         let auth = ClientAuth::client_secret_basic("id", "pw");

@@ -92,7 +92,8 @@ async fn odd_lifetimes_are_read_or_clamped_or_taken_as_absent() {
 // W3, alf 12
 #[tokio::test]
 async fn a_token_type_is_compared_without_case_and_missing_means_bearer() {
-    for odd in ["", r#","token_type":"bEaReR""#, r#","token_type":"BEARER""#, r#","token_type":null"#]
+    for odd in
+        ["", r#","token_type":"bEaReR""#, r#","token_type":"BEARER""#, r#","token_type":null"#]
     {
         let token = token(format!(r#"{{"access_token":"t"{odd}}}"#)).await;
         assert_eq!(token.header_value(), "Bearer t", "{odd}");

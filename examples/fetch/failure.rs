@@ -1,0 +1,36 @@
+//! What went wrong, in one line.
+
+use std::error::Error;
+use std::iter;
+
+use tower_oauth2::TokenError;
+
+/// What went wrong with a request to the API at `origin`.
+pub(crate) fn of_request(error: &(dyn Error + 'static), origin: &str) -> String {
+    let text = flat(error);
+    match TokenError::find_in(error) {
+        None => format!("no response from {origin}: {text}"),
+        Some(error) => match error.rejected() {
+            None => text,
+            Some(head) => format!("after {} from {origin}: {text}", head.status().as_u16()),
+        },
+    }
+}
+
+/// An error and its sources. Many an error repeats its source in its own text: each is said once.
+pub(crate) fn flat(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for error in iter::successors(Some(error), |error| error.source()) {
+        let part = printable(&error.to_string());
+        if text.is_empty() {
+            text = part;
+        } else if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

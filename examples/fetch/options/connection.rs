@@ -1,0 +1,51 @@
+//! Whom to trust.
+
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+
+use super::Mistake;
+use super::value::Value;
+
+pub(super) const HELP: &str = "\
+Connection:
+  --cacert FILE              trust these certificates (PEM) and not the platform's
+";
+
+#[derive(Default)]
+pub(super) struct Group {
+    roots: Option<RootCertStore>,
+}
+
+impl Group {
+    pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
+        match option {
+            "cacert" => {
+                let roots = read_roots(&value.path()?);
+                self.roots = Some(roots.map_err(|what| value.mistake(&what))?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn finish(self) -> Option<RootCertStore> {
+        self.roots
+    }
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, String> {
+    let read = |error: pem::Error| match error {
+        pem::Error::Io(error) => error.to_string(),
+        _ => "is not valid PEM".to_owned(),
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
+        roots
+            .add(certificate.map_err(read)?)
+            .map_err(|_| "holds a certificate that is not valid".to_owned())?;
+    }
+    if roots.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(roots) }
+}

@@ -1,0 +1,116 @@
+//! The command line: a group of options a file, each of which knows its own.
+
+mod connection;
+mod load;
+mod request;
+mod token;
+mod value;
+
+use std::fmt;
+
+use lexopt::Arg;
+use rustls::RootCertStore;
+use tower_oauth2::ClientCredentials;
+
+pub(crate) use self::load::Load;
+pub(crate) use self::request::Template;
+use self::value::Value;
+
+pub(crate) enum Command {
+    Help,
+    Fetch(Box<Options>),
+}
+
+pub(crate) struct Options {
+    pub(crate) credentials: ClientCredentials,
+    pub(crate) request: Template,
+    pub(crate) load: Load,
+    /// In the place of the platform's.
+    pub(crate) roots: Option<RootCertStore>,
+}
+
+impl Options {
+    pub(crate) fn uses_tls(&self) -> bool {
+        let is_https = |scheme| scheme == Some("https");
+        is_https(self.request.uri().scheme_str())
+            || is_https(self.credentials.token_endpoint().scheme_str())
+    }
+}
+
+/// Arguments that can not be followed. Its text quotes no values: any of them may be a secret.
+#[derive(Debug)]
+pub(crate) struct Mistake(String);
+
+impl Mistake {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Default)]
+struct Groups {
+    token: token::Group,
+    request: request::Group,
+    load: load::Group,
+    connection: connection::Group,
+}
+
+impl Groups {
+    fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<(), Mistake> {
+        let is_known = self.token.take(option, value)?
+            || self.request.take(option, value)?
+            || self.load.take(option, value)?
+            || self.connection.take(option, value)?;
+        if is_known { Ok(()) } else { Err(unknown(&format!("--{option}"))) }
+    }
+
+    fn finish(self) -> Result<Options, Mistake> {
+        Ok(Options {
+            credentials: self.token.finish()?,
+            request: self.request.finish()?,
+            load: self.load.finish(),
+            roots: self.connection.finish(),
+        })
+    }
+}
+
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Mistake> {
+    let mut groups = Groups::default();
+    loop {
+        let option = match parser.next() {
+            Ok(None) => break,
+            Ok(Some(Arg::Long("help") | Arg::Short('h'))) => return Ok(Command::Help),
+            Ok(Some(Arg::Long(option))) => option.to_owned(),
+            Ok(Some(Arg::Short(option))) => return Err(unknown(&format!("-{option}"))),
+            Ok(Some(Arg::Value(url))) => {
+                groups.request.take_url(url)?;
+                continue;
+            }
+            Err(_) => return Err(Mistake::new("an option has a value that takes none")),
+        };
+        groups.take(&option, &mut Value::new(&option, &mut parser))?;
+    }
+    groups.finish().map(|options| Command::Fetch(Box::new(options)))
+}
+
+fn unknown(option: &str) -> Mistake {
+    Mistake(format!("unknown option {}", option.escape_debug()))
+}
+
+pub(crate) fn help() -> String {
+    let groups = [token::HELP, request::HELP, load::HELP, connection::HELP];
+    format!(
+        "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\n\
+         Sends a request to URL with an access token. The body of the last response goes to\n\
+         stdout, and what came of all requests to stderr.\n\n{}\n\
+         Exit status: 0 when every request was answered, whatever the status; 1 when there were\n\
+         errors; 2 when the arguments are not right.\n",
+        groups.join("\n"),
+    )
+}
