@@ -162,10 +162,8 @@ impl Origin {
             _ => None,
         };
         let secure = is_https || is_loopback(&host);
-        let authority = match authority.port_u16() {
+        let authority = match port_of(authority)? {
             Some(port) if Some(port) != default_port => format!("{host}:{port}"),
-            // A port that is no number is no origin of anybody's.
-            None if authority.port().is_some() => return None,
             _ => host,
         };
         Some(Self { scheme: scheme.into(), is_https, authority: authority.into(), secure })
@@ -211,6 +209,16 @@ pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, Conf
         }
         Some(_) if Origin::of(&uri).is_some() => Ok(uri),
         _ => Err(ConfigError::new(what, "needs a scheme and a host")),
+    }
+}
+
+/// The port that `authority` names, which may be none; nothing at all when it is no number.
+fn port_of(authority: &Authority) -> Option<Option<u16>> {
+    let (_, host_and_port) =
+        authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
+    match host_and_port.strip_prefix(authority.host())?.strip_prefix(':') {
+        None | Some("") => Some(None),
+        Some(port) => port.parse().ok().map(Some),
     }
 }
 

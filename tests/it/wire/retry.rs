@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
@@ -217,7 +218,7 @@ async fn a_response_that_breaks_off_is_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_tried_again_be_it_ours_or_towers() {
     async fn silent_twice(n: usize, request: TokenRequest) -> Result<AccessToken, BoxError> {
-        let http = service_fn(|_| pending::<Result<Response<Full<Bytes>>, BoxError>>());
+        let http = service_fn(|_| pending::<Result<Response<Full<Bytes>>, Infallible>>());
         let endpoint = TokenEndpoint::new(http).timeout(Duration::from_secs(20));
         if n < 3 { Ok(endpoint.oneshot(request).await?) } else { Ok(hour(n)) }
     }
