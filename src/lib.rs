@@ -1,4 +1,4 @@
-//! OAuth 2.0 client credentials for any `tower::Service<http::Request<_>>`.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod error_response;
 mod future;
+pub mod guide;
 mod layer;
 mod origin;
 mod replay;

@@ -59,7 +59,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// let http = service_fn(|request: Request<Full<Bytes>>| async move {
 ///     assert_eq!(request.uri(), "https://auth.example.com/token");
 ///     let body = r#"{"access_token":"t","token_type":"bearer","expires_in":3600}"#;
-///     Ok::<_, BoxError>(Response::new(Full::from(body)))
+///     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body)))
 /// });
 ///
 /// let credentials = ClientCredentials::new(
