@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
 use crate::cache::Grant;
+use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::layer::Shared;
@@ -163,7 +164,8 @@ impl<S, K> Exchange<S, K> {
             response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
-        tokens.reject_number(named, self.number);
+        let claims = challenge::claims(response.headers()).map(Into::into);
+        tokens.reject_number(named, self.number, claims);
         let (parts, kept_body) = kept.into_parts();
         let named = parts.extensions.get::<ClientCredentials>();
         let Some(body) = B::replay(kept_body) else {

@@ -1,5 +1,7 @@
 //! What a source of tokens is asked.
 
+use std::sync::Arc;
+
 use crate::credentials::ClientCredentials;
 use crate::token::AccessToken;
 
@@ -29,6 +31,7 @@ pub struct TokenRequest {
     credentials: ClientCredentials,
     token: Option<AccessToken>,
     cause: Cause,
+    claims: Option<Arc<str>>,
 }
 
 /// Why a token is wanted.
@@ -46,7 +49,7 @@ pub enum Cause {
 impl TokenRequest {
     /// A request for a first token.
     pub fn new(credentials: ClientCredentials) -> Self {
-        Self { credentials, token: None, cause: Cause::Cold }
+        Self { credentials, token: None, cause: Cause::Cold, claims: None }
     }
 
     /// A request for a token in the place of `token`.
@@ -54,6 +57,13 @@ impl TokenRequest {
     pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
         self.token = Some(token);
         self.cause = cause;
+        self
+    }
+
+    /// Asks for a token with these claims, as JSON.
+    #[must_use]
+    pub fn with_claims(mut self, claims: impl Into<Arc<str>>) -> Self {
+        self.claims = Some(claims.into());
         self
     }
 
@@ -70,5 +80,11 @@ impl TokenRequest {
     /// Why a token is wanted.
     pub fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// The claims that the API wants the token to have, as JSON, when it said so in the challenge with which it
+    /// rejected the last one. A [`TokenEndpoint`](crate::TokenEndpoint) sends them as `claims`.
+    pub fn claims(&self) -> Option<&str> {
+        self.claims.as_deref()
     }
 }

@@ -154,7 +154,7 @@ impl TokenCache {
     /// reporting one token many times, or late, costs nothing.
     pub fn reject(&self, token: &AccessToken) {
         if let Some(issue) = token.issue() {
-            self.reject_number(Some(&issue.credentials), issue.number);
+            self.reject_number(Some(&issue.credentials), issue.number, None);
         }
     }
 
@@ -249,14 +249,20 @@ impl TokenCache {
         }
     }
 
-    pub(crate) fn reject_number(&self, credentials: Option<&ClientCredentials>, number: u64) {
+    /// Drops the token of this number; another one is to have these claims.
+    pub(crate) fn reject_number(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        number: u64,
+        claims: Option<Arc<str>>,
+    ) {
         let Shared { default, others, .. } = &*self.shared;
         match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, |slot| slot.reject(number));
+                others.with(credentials, |slot| slot.reject(number, claims));
             }
             _ => {
-                default.reject(number);
+                default.reject(number, claims);
             }
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Slot {
 pub(super) struct State {
     pub(super) flight: Option<Flight>,
     /// Stays known until another token arrives.
-    rejected: Option<AccessToken>,
+    rejected: Option<Rejected>,
     failure: Option<Failure>,
     /// Failures in a row, of one class.
     failures: u32,
@@ -61,6 +61,13 @@ pub(super) struct Current {
     /// From here on it is not handed out.
     end: Instant,
     token: AccessToken,
+}
+
+/// A token that an API does not take, and the claims that it wants the next one to have.
+#[derive(Clone, Debug)]
+struct Rejected {
+    token: AccessToken,
+    claims: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -222,10 +229,9 @@ impl Slot {
                 };
             }
         }
-        let request = TokenRequest::new(self.credentials.clone());
         Miss::Board(match &state.rejected {
-            Some(rejected) => request.in_place_of(rejected.clone(), Cause::Rejected),
-            None => request,
+            Some(rejected) => self.request_after(rejected),
+            None => TokenRequest::new(self.credentials.clone()),
         })
     }
 
@@ -235,6 +241,15 @@ impl Slot {
         if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {
             state.failure = None;
             state.failures = 0;
+        }
+    }
+
+    fn request_after(&self, rejected: &Rejected) -> TokenRequest {
+        let request = TokenRequest::new(self.credentials.clone())
+            .in_place_of(rejected.token.clone(), Cause::Rejected);
+        match &rejected.claims {
+            Some(claims) => request.with_claims(claims.clone()),
+            None => request,
         }
     }
 
@@ -256,14 +271,14 @@ impl Slot {
     }
 
     /// Drops the token of this number; `false` when it is no longer the current one.
-    pub(super) fn reject(&self, number: u64) -> bool {
+    pub(super) fn reject(&self, number: u64, claims: Option<Arc<str>>) -> bool {
         let mut state = self.lock();
         let Some(current) = self.current.load_full().filter(|current| current.number == number)
         else {
             return false;
         };
         self.current.store(None);
-        state.rejected = Some(current.token.clone());
+        state.rejected = Some(Rejected { token: current.token.clone(), claims });
         // The first fetch after a rejection is not held back by a renewal that failed, unless the
         // server asked for it.
         if state
@@ -293,8 +308,7 @@ impl Slot {
         let current = self.usable(now);
 
         if let Some(rejected) = state.rejected_since(request, &result) {
-            let request = TokenRequest::new(self.credentials.clone());
-            return Landing::Again(request.in_place_of(rejected, Cause::Rejected));
+            return Landing::Again(self.request_after(rejected));
         }
 
         state.flight = None;
@@ -404,14 +418,14 @@ impl State {
         &self,
         request: &TokenRequest,
         result: &Result<AccessToken, TokenError>,
-    ) -> Option<AccessToken> {
+    ) -> Option<&Rejected> {
         let rejected = self.rejected.as_ref().filter(|_| request.cause() != Cause::Rejected)?;
         let is_of_no_use = match result {
-            Ok(token) => token.has_same_secret_as(rejected),
+            Ok(token) => token.has_same_secret_as(&rejected.token),
             // A renewal that failed does not hold back the first fetch after a rejection.
             Err(error) => request.cause() == Cause::Renewal && error.retry_after().is_none(),
         };
-        is_of_no_use.then(|| rejected.clone())
+        is_of_no_use.then_some(rejected)
     }
 
     fn fail(

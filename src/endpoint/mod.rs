@@ -192,7 +192,7 @@ where
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                match timeout(rules.timeout, exchange(http, credentials)).await {
+                match timeout(rules.timeout, exchange(http, &request)).await {
                     Ok(result) => result,
                     Err(elapsed) => {
                         Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()))
@@ -204,7 +204,7 @@ where
     }
 }
 
-async fn exchange<H, B>(http: H, credentials: &ClientCredentials) -> Result<AccessToken, TokenError>
+async fn exchange<H, B>(http: H, request: &TokenRequest) -> Result<AccessToken, TokenError>
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>>,
     H::Error: Into<BoxError>,
@@ -212,15 +212,19 @@ where
     B::Error: Into<BoxError>,
 {
     let requested_at = Instant::now();
-    let request = encode(credentials).await?;
+    let request = encode(request).await?;
     let response = http.oneshot(request).await.map_err(|error| transport_error(error.into()))?;
     let (head, body) = response.into_parts();
     let body = read::read(head.status, body).await?;
     decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
 }
 
-async fn encode(credentials: &ClientCredentials) -> Result<Request<Full<Bytes>>, TokenError> {
+async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenError> {
+    let credentials = request.credentials();
     let mut parts = credentials.to_parts();
+    if let Some(claims) = request.claims() {
+        parts.set_parameter("claims", claims);
+    }
     credentials
         .auth()
         .authenticate(&mut parts)
