@@ -127,7 +127,9 @@ impl<B> ReplayableBody for ReplayBody<B> {
         let reader = stream.reader.take();
         drop(stream);
         // It finds out that its turn is over.
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Some(Self { stream: kept.stream.clone(), turn, again })
     }
 }
