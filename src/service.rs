@@ -9,7 +9,7 @@ use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture, keep};
 use crate::layer::Shared;
-use crate::origin::Verdict;
+use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
 
 /// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
@@ -132,7 +132,11 @@ impl<S> OAuth2<S> {
         match verdict {
             Verdict::Foreign => ResponseFuture::passing(self.inner.call(request)),
             Verdict::Insecure => {
-                let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
+                let error = TokenError::new(TokenErrorKind::InsecureUri, "");
+                let error = match Origin::of(request.uri()) {
+                    Some(api) => error.with_api(api),
+                    None => error,
+                };
                 ResponseFuture::failed(error.into())
             }
             Verdict::Secure => {
