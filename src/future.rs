@@ -174,7 +174,9 @@ impl<S, K> Exchange<S, K> {
             return Next::Return(response);
         };
         let token = Token::Awaited(Box::pin(tokens.grant(named)));
-        let (head, _) = response.into_parts();
+        // Whoever waits holds nothing: extensions may hold a connection.
+        let (mut head, _) = response.into_parts();
+        head.extensions.clear();
         self.rejected = Some(Box::new(Rejected { head: Response::from_parts(head, ()), key }));
         let request = Request::from_parts(parts, body);
         Next::Again(Box::new(Pending { request, token }))

@@ -137,6 +137,12 @@ where
     timeout(Duration::from_secs(3600), sent).await.expect("dead-locked")
 }
 
+/// The next call of a mock. One that never comes fails, as the clock is paused.
+async fn next<T, U>(calls: &mut mock::Handle<T, U>) -> (T, mock::SendResponse<U>) {
+    let call = timeout(Duration::from_secs(3600), calls.next_request()).await;
+    call.expect("nobody called").expect("everybody is gone")
+}
+
 /// A request that comes back with a 200 and its own body.
 async fn send_well<S>(stack: &mut S) -> Option<Replayed>
 where

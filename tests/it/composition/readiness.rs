@@ -12,7 +12,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_oauth2::{Replayed, TokenCache, TokenError, TokenErrorKind};
 use tower_test::mock;
 
-use super::{HttpRequest, HttpResponse, layer_over, put};
+use super::{HttpRequest, HttpResponse, layer_over, next, put};
 use crate::support::{Source, credentials, hour, lasting, settle};
 
 /// An API that says what it goes through, and how much of it is alive.
@@ -206,7 +206,7 @@ async fn a_service_that_is_not_ready_after_the_token_came_is_waited_for() {
     assert!(requests.poll_request().is_pending());
 
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-1");
     let mut rejection = HttpResponse::default();
     *rejection.status_mut() = StatusCode::UNAUTHORIZED;
@@ -215,7 +215,7 @@ async fn a_service_that_is_not_ready_after_the_token_came_is_waited_for() {
     assert!(requests.poll_request().is_pending(), "the mock allowed one request");
 
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-2");
     reply.send_response(HttpResponse::default());
     assert_eq!(miss.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -237,7 +237,7 @@ async fn a_token_that_ages_while_the_service_is_not_ready_is_not_sent() {
     // Somebody else has fetched another one by now.
     assert_eq!(tokens.get().await.unwrap().secret(), "token-2");
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-2");
     reply.send_response(HttpResponse::default());
     assert_eq!(miss.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -251,11 +251,11 @@ async fn a_service_that_fails_to_become_ready_for_the_replay_is_the_callers_erro
     let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(api);
 
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
-    asked.next_request().await.unwrap().1.send_response(hour(1));
+    next(&mut asked).await.1.send_response(hour(1));
     let mut rejection = HttpResponse::default();
     *rejection.status_mut() = StatusCode::UNAUTHORIZED;
-    requests.next_request().await.unwrap().1.send_response(rejection);
-    let (_, reply) = asked.next_request().await.unwrap();
+    next(&mut requests).await.1.send_response(rejection);
+    let (_, reply) = next(&mut asked).await;
     requests.send_error("the connection is gone");
     reply.send_response(hour(2));
 
@@ -265,7 +265,7 @@ async fn a_service_that_fails_to_become_ready_for_the_replay_is_the_callers_erro
 
     // The token is there for the next request.
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-2");
     reply.send_response(HttpResponse::default());
     assert!(sent.await.unwrap().is_ok());
@@ -278,7 +278,7 @@ async fn a_service_that_fails_to_become_ready_after_a_miss_is_the_callers_error(
     let (source, mut asked) = mock::pair();
     let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(api);
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
-    let (_, reply) = asked.next_request().await.unwrap();
+    let (_, reply) = next(&mut asked).await;
     requests.send_error("the connection is gone");
     reply.send_response(hour(1));
     assert_eq!(sent.await.unwrap().unwrap_err().to_string(), "the connection is gone");
@@ -296,8 +296,8 @@ async fn an_error_of_the_replay_itself_is_the_callers_error() {
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
     let mut rejection = HttpResponse::default();
     *rejection.status_mut() = StatusCode::UNAUTHORIZED;
-    requests.next_request().await.unwrap().1.send_response(rejection);
-    requests.next_request().await.unwrap().1.send_error("reset by peer");
+    next(&mut requests).await.1.send_response(rejection);
+    next(&mut requests).await.1.send_error("reset by peer");
     assert_eq!(sent.await.unwrap().unwrap_err().to_string(), "reset by peer");
 }
 
@@ -314,7 +314,7 @@ async fn a_token_that_is_rejected_while_the_service_is_not_ready_is_not_sent() {
     settle().await;
     tokens.reject(&tokens.get().await.unwrap());
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-2");
     reply.send_response(HttpResponse::default());
     assert_eq!(miss.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -332,14 +332,14 @@ async fn a_token_that_is_rejected_before_its_replay_goes_out_is_not_sent() {
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
     let mut rejection = HttpResponse::default();
     *rejection.status_mut() = StatusCode::UNAUTHORIZED;
-    requests.next_request().await.unwrap().1.send_response(rejection);
+    next(&mut requests).await.1.send_response(rejection);
     settle().await;
 
     let second = tokens.get().await.unwrap();
     assert_eq!(second.secret(), "token-2");
     tokens.reject(&second);
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.headers()["authorization"], "Bearer token-3");
     reply.send_response(HttpResponse::default());
     assert_eq!(sent.await.unwrap().unwrap().status(), StatusCode::OK);
