@@ -7,6 +7,7 @@ mod outside;
 mod readiness;
 mod shared_limit;
 mod token_path;
+mod unready;
 
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
