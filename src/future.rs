@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -98,6 +99,13 @@ impl<S, K> Exchange<S, K> {
     }
 }
 
+/// Puts a clone that is not yet ready in the place of a service that is ready and will not be called,
+/// so that whoever waits holds nothing.
+pub(crate) fn release<S: Clone>(service: &mut S) {
+    let spare = service.clone();
+    drop(mem::replace(service, spare));
+}
+
 /// All of a request, with what its body keeps back.
 #[inline]
 pub(crate) fn keep<B: ReplayableBody>(request: &Request<B>) -> Request<B::Kept> {
@@ -116,18 +124,36 @@ enum Next<R, B> {
 }
 
 impl<S, K> Exchange<S, K> {
-    /// Sends the request with a token that has come, or a newer one.
+    /// Looks at the token again once the service is ready, which may have taken a while. When it was
+    /// rejected meanwhile, the wait begins anew.
+    fn freshen<B>(&mut self, pending: &mut Pending<B>) -> bool
+    where
+        S: Clone,
+    {
+        let Token::Here(grant) = &mut pending.token else {
+            return false;
+        };
+        let tokens = &self.shared.tokens;
+        let named = pending.request.extensions().get::<ClientCredentials>();
+        if let Some(fresh) = tokens.freshen(named, grant) {
+            *grant = fresh;
+            return true;
+        }
+        release(&mut self.service);
+        pending.token = Token::Awaited(Box::pin(tokens.grant(named)));
+        false
+    }
+
+    /// Sends the request with its token.
     fn send<B>(&mut self, pending: Pending<B>) -> S::Future
     where
         S: Service<Request<B>>,
         B: ReplayableBody<Kept = K>,
     {
         let Pending { mut request, token } = pending;
-        let Token::Here(awaited) = token else {
+        let Token::Here(grant) = token else {
             unreachable!("sent when the token is here");
         };
-        // It may have aged while the service was not ready.
-        let grant = self.shared.tokens.peek(request.extensions().get()).unwrap_or(awaited);
         self.number = grant.number;
         if self.rejected.is_none() && !self.shared.policy.is_never() {
             self.kept = Some(keep(&request));
@@ -223,7 +249,7 @@ where
 
 impl<S, B, ResBody> Future for ResponseFuture<S, B>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: ReplayableBody,
 {
@@ -239,12 +265,15 @@ where
     }
 }
 
+type StateOf<S, B> =
+    State<<S as Service<Request<B>>>::Future, B, Exchange<S, <B as ReplayableBody>::Kept>>;
+
 fn poll_exchange<S, B, ResBody>(
-    mut state: Pin<&mut State<S::Future, B, Exchange<S, B::Kept>>>,
+    mut state: Pin<&mut StateOf<S, B>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<ResBody>, BoxError>>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: ReplayableBody,
 {
@@ -273,6 +302,9 @@ where
                 }
                 // Never call an unready service: this one is a clone, or has been called.
                 ready!(exchange.service.poll_ready(cx)).map_err(Into::into)?;
+                if !exchange.freshen(pending) {
+                    continue;
+                }
                 let StateOwned::Waiting { pending, mut exchange } =
                     state.as_mut().project_replace(State::Done)
                 else {

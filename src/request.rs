@@ -1,5 +1,6 @@
 //! What a source of tokens is asked.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::credentials::ClientCredentials;
@@ -26,7 +27,7 @@ use crate::token::AccessToken;
 /// });
 /// # let _ = metadata_server;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TokenRequest {
     credentials: ClientCredentials,
     token: Option<AccessToken>,
@@ -86,5 +87,16 @@ impl TokenRequest {
     /// rejected the last one. A [`TokenEndpoint`](crate::TokenEndpoint) sends them as `claims`.
     pub fn claims(&self) -> Option<&str> {
         self.claims.as_deref()
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("credentials", &self.credentials)
+            .field("token", &self.token)
+            .field("cause", &self.cause)
+            .field("claims", &self.claims.as_ref().map(|_| "**redacted**"))
+            .finish()
     }
 }

@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,7 +6,7 @@ use tower::{BoxError, Service};
 
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture, keep};
+use crate::future::{Exchange, ResponseFuture, keep, release};
 use crate::layer::Shared;
 use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
@@ -132,6 +131,7 @@ impl<S> OAuth2<S> {
         match verdict {
             Verdict::Foreign => ResponseFuture::passing(self.inner.call(request)),
             Verdict::Insecure => {
+                release(&mut self.inner);
                 let error = TokenError::new(TokenErrorKind::InsecureUri, "");
                 let error = match Origin::of(request.uri()) {
                     Some(api) => error.with_api(api),
@@ -140,10 +140,8 @@ impl<S> OAuth2<S> {
                 ResponseFuture::failed(error.into())
             }
             Verdict::Secure => {
-                // Whoever waits holds nothing: the service that is ready goes first, and a clone
-                // that is not yet ready takes its place here and there.
+                release(&mut self.inner);
                 let spare = self.inner.clone();
-                drop(mem::replace(&mut self.inner, spare.clone()));
                 let token = Box::pin(shared.tokens.grant(named));
                 let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
                 ResponseFuture::waiting(request, token, exchange)

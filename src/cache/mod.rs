@@ -18,7 +18,7 @@ use self::flight::Control;
 use self::keyed::Keyed;
 pub use self::schedule::Backoff;
 pub(crate) use self::slot::Grant;
-use self::slot::{Peek, Slot};
+use self::slot::{Current, Peek, Slot};
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
@@ -215,24 +215,42 @@ impl TokenCache {
     /// The hit.
     #[inline]
     pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Grant> {
-        let Shared { default, others, .. } = &*self.shared;
-        match credentials {
-            None => self.peek_slot(default),
-            Some(credentials) if credentials == default.credentials() => self.peek_slot(default),
-            Some(credentials) => others.with(credentials, |slot| self.peek_slot(slot)).flatten(),
-        }
-    }
-
-    #[inline]
-    fn peek_slot(&self, slot: &Arc<Slot>) -> Option<Grant> {
-        match slot.peek(|current| current.grant()) {
+        let Shared { default, others, control } = &*self.shared;
+        let slot = match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                // A renewal begins when the lock on the others is given back.
+                let (grant, due) =
+                    others.with(credentials, |slot| match slot.peek(Current::grant) {
+                        Peek::Hit(grant) => (Some(grant), None),
+                        Peek::Due(grant) => (Some(grant), Some(slot.clone())),
+                        Peek::Miss => (None, None),
+                    })?;
+                if let Some(slot) = due {
+                    slot.renew(control);
+                }
+                return grant;
+            }
+            _ => default,
+        };
+        match slot.peek(Current::grant) {
             Peek::Hit(grant) => Some(grant),
             Peek::Due(grant) => {
-                slot.renew(&self.shared.control);
+                slot.renew(control);
                 Some(grant)
             }
             Peek::Miss => None,
         }
+    }
+
+    /// The token to send in the place of `grant`, which has been at hand for a while: a newer one, or
+    /// the same, but not one that has been rejected since.
+    pub(crate) fn freshen(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        grant: &Grant,
+    ) -> Option<Grant> {
+        self.peek(credentials)
+            .or_else(|| (!self.slot(credentials).is_rejected(grant.number)).then(|| grant.clone()))
     }
 
     /// The miss.
@@ -257,13 +275,14 @@ impl TokenCache {
         claims: Option<Arc<str>>,
     ) {
         let Shared { default, others, .. } = &*self.shared;
-        match credentials {
+        let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, |slot| slot.reject(number, claims));
+                others.with(credentials, Arc::clone)
             }
-            _ => {
-                default.reject(number, claims);
-            }
+            _ => Some(default.clone()),
+        };
+        if let Some(slot) = slot {
+            slot.reject(number, claims);
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) struct Current {
 #[derive(Clone, Debug)]
 struct Rejected {
     token: AccessToken,
+    number: u64,
     claims: Option<Arc<str>>,
 }
 
@@ -137,7 +138,7 @@ impl Current {
     }
 
     #[inline]
-    pub(super) fn grant(&self) -> Grant {
+    pub(super) fn grant(self: &Arc<Self>) -> Grant {
         Grant { header: self.header.clone(), number: self.number }
     }
 
@@ -278,7 +279,7 @@ impl Slot {
             return false;
         };
         self.current.store(None);
-        state.rejected = Some(Rejected { token: current.token.clone(), claims });
+        state.rejected = Some(Rejected { token: current.token.clone(), number, claims });
         // The first fetch after a rejection is not held back by a renewal that failed, unless the
         // server asked for it.
         if state
@@ -293,6 +294,11 @@ impl Slot {
         tracing::info!(number, "token was rejected");
         self.changed.notify_waiters();
         true
+    }
+
+    /// Whether this is the token that was rejected last, and not yet replaced.
+    pub(super) fn is_rejected(&self, number: u64) -> bool {
+        self.lock().rejected.as_ref().is_some_and(|rejected| rejected.number == number)
     }
 
     /// Takes in what a flight brought.
@@ -312,7 +318,7 @@ impl Slot {
         }
 
         state.flight = None;
-        let outcome = match result {
+        let (outcome, news) = match result {
             Ok(token) => {
                 let next = Arc::new(Current::issue(token, &self.credentials, schedule));
                 match current {
@@ -321,27 +327,27 @@ impl Slot {
                         let left = current.end - now;
                         let wait = schedule.window(true, state.failures, None).max(left / 10);
                         current.put_off_renewal(now + wait);
-                        tracing::debug!(
-                            ?wait,
-                            "renewed token lives no longer than the present one"
-                        );
-                        Ok(current)
+                        (Ok(current), News::NoLongerLife { wait })
                     }
                     _ => {
                         state.rejected = None;
                         state.failure = None;
                         state.failures = 0;
-                        let lifetime = next.token.lifetime();
-                        tracing::debug!(number = next.number, ?lifetime, "token arrived");
                         // One that is of no use any more is for those who waited, and then gone.
                         self.current.store(next.is_usable(now).then(|| next.clone()));
-                        Ok(next)
+                        let news =
+                            News::Arrived { number: next.number, lifetime: next.token.lifetime() };
+                        (Ok(next), news)
                     }
                 }
             }
-            Err(error) => Err(state.fail(error, version, current, now, schedule)),
+            Err(error) => {
+                let (error, news) = state.fail(error, version, current, now, schedule);
+                (Err(error), news)
+            }
         };
         drop(state);
+        news.tell();
         self.changed.notify_waiters();
         Landing::Down(outcome)
     }
@@ -356,10 +362,12 @@ impl Slot {
         state.flight = None;
         let current = self.usable(now);
         // The first time, one of those who waited takes over at once.
-        if is_takeover || current.is_some() {
-            state.fail(error, 0, current, now, schedule);
-        }
+        let news = (is_takeover || current.is_some())
+            .then(|| state.fail(error, 0, current, now, schedule).1);
         drop(state);
+        if let Some(news) = news {
+            news.tell();
+        }
         self.changed.notify_waiters();
     }
 
@@ -435,27 +443,51 @@ impl State {
         current: Option<Arc<Current>>,
         now: Instant,
         schedule: &Schedule,
-    ) -> TokenError {
+    ) -> (TokenError, News) {
         let is_transient = error.is_transient();
         let is_same_class =
             self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
         self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
         let window = schedule.window(is_transient, self.failures, error.retry_after());
         let until = now + window;
-        match &current {
-            Some(current) => {
-                current.put_off_renewal(until);
-                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
-            }
-            None => tracing::warn!(%error, retry_in = ?window, "token could not be had"),
+        if let Some(current) = &current {
+            current.put_off_renewal(until);
         }
+        let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
         self.failure = Some(Failure {
             error: error.clone(),
             until,
             version: (!is_transient).then_some(version),
             is_of_renewal: current.is_some(),
         });
-        if window.is_zero() { error } else { error.with_retry_in(window) }
+        let error = if window.is_zero() { error } else { error.with_retry_in(window) };
+        (error, news)
+    }
+}
+
+/// What is traced once the lock is given back: whoever listens may come back for a token.
+enum News {
+    Arrived { number: u64, lifetime: Option<Duration> },
+    NoLongerLife { wait: Duration },
+    Failed { error: TokenError, window: Duration, is_of_renewal: bool },
+}
+
+impl News {
+    fn tell(self) {
+        match self {
+            Self::Arrived { number, lifetime } => {
+                tracing::debug!(number, ?lifetime, "token arrived");
+            }
+            Self::NoLongerLife { wait } => {
+                tracing::debug!(?wait, "renewed token lives no longer than the present one");
+            }
+            Self::Failed { error, window, is_of_renewal: true } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
+            }
+            Self::Failed { error, window, is_of_renewal: false } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be had");
+            }
+        }
     }
 }
 

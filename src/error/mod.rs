@@ -119,7 +119,13 @@ impl TokenError {
 
     fn with_origin(mut self, which: &'static str, origin: impl fmt::Display) -> Self {
         if let Some(what) = Arc::get_mut(&mut self.what) {
-            what.origin = Some((which, origin.to_string().into()));
+            // Names of hosts are short (RFC 1035 section 2.3.4), but for those that are made up.
+            let mut origin = origin.to_string();
+            if let Some((end, _)) = origin.char_indices().nth(80) {
+                origin.truncate(end);
+                origin.push_str("...");
+            }
+            what.origin = Some((which, origin.into()));
         }
         self
     }

@@ -52,3 +52,10 @@ fn status(result: Result<HttpResponse, BoxError>) -> StatusCode {
 fn token_response(token: &str) -> HttpResponse {
     Response::new(Full::from(format!(r#"{{"access_token":"{token}","expires_in":3600}}"#)))
 }
+
+// X5
+#[test]
+fn there_is_no_unsafe_code() {
+    let root = include_str!("../../../src/lib.rs");
+    assert!(root.lines().any(|line| line == "#![forbid(unsafe_code)]"));
+}

@@ -54,7 +54,7 @@ fn token() -> AccessToken {
     AccessToken::new(TOKEN)
         .unwrap()
         .with_expires_in(Duration::from_secs(60))
-        .with_scope("read")
+        .with_scope(EXTRA)
         .with_extra("id_token", EXTRA)
 }
 
@@ -79,8 +79,7 @@ fn hides(value: &impl Debug) {
 async fn debug_redacts_credentials_and_tokens() {
     const CREDENTIALS: &str = "ClientCredentials { token_endpoint: https://auth.test, \
         auth: ClientAuth(client_secret_basic), .. }";
-    const ACCESS_TOKEN: &str =
-        "AccessToken { secret: \"**redacted**\", lifetime: Some(60s), scope: Some(\"read\"), .. }";
+    const ACCESS_TOKEN: &str = "AccessToken { secret: \"**redacted**\", lifetime: Some(60s), .. }";
     const CACHE: &str = "TokenCache { credentials: ClientCredentials { \
         token_endpoint: https://auth.test, auth: ClientAuth(client_secret_basic), .. }, \
         others: 0, .. }";
