@@ -191,8 +191,8 @@ impl TokenCache {
         warm::keep_warm(slot, shared.control.clone())
     }
 
-    /// Forgets all about `credentials`: token, failures, back-off. A token request that is on its way
-    /// serves those who wait for it.
+    /// Forgets all about `credentials`: token, failures, back-off. Callers that wait for a token at this
+    /// moment get one; what a token request brings that is on its way is not kept.
     pub fn remove(&self, credentials: &ClientCredentials) {
         let shared = &self.shared;
         if shared.default.credentials() == credentials {

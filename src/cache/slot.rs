@@ -304,6 +304,7 @@ impl Slot {
     /// Takes in what a flight brought.
     pub(super) fn land(
         &self,
+        id: u64,
         request: &TokenRequest,
         version: u64,
         result: Result<AccessToken, TokenError>,
@@ -311,6 +312,12 @@ impl Slot {
     ) -> Landing {
         let now = Instant::now();
         let mut state = self.lock();
+        if !state.is_awaiting(id) {
+            // All was forgotten meanwhile. It is for those who waited, and changes nothing.
+            drop(state);
+            let issue = |token| Arc::new(Current::issue(token, &self.credentials, schedule));
+            return Landing::Down(result.map(issue));
+        }
         let current = self.usable(now);
 
         if let Some(rejected) = state.rejected_since(request, &result) {
@@ -356,7 +363,7 @@ impl Slot {
     pub(super) fn lose(&self, id: u64, error: TokenError, is_takeover: bool, schedule: &Schedule) {
         let now = Instant::now();
         let mut state = self.lock();
-        if state.flight.as_ref().is_none_or(|flight| flight.id() != id) {
+        if !state.is_awaiting(id) {
             return;
         }
         state.flight = None;
@@ -384,12 +391,11 @@ impl Slot {
         until.max(soon)
     }
 
-    /// Back to the beginning, but for a flight that is on its way.
+    /// Back to the beginning. A flight that is on its way finds that nobody awaits it.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
         self.current.store(None);
-        let flight = state.flight.take();
-        *state = State { flight, ..State::default() };
+        *state = State::default();
         drop(state);
         self.changed.notify_waiters();
     }
@@ -420,6 +426,10 @@ impl Slot {
 }
 
 impl State {
+    fn is_awaiting(&self, id: u64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.id() == id)
+    }
+
     /// The token that an API rejected while this flight, which began before, was on its way, if what
     /// the flight brought is of no use for that reason.
     fn rejected_since(

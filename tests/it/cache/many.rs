@@ -94,6 +94,27 @@ async fn credentials_can_be_removed() {
     cache.remove(&tenant(7));
 }
 
+// C10
+#[tokio::test(start_paused = true)]
+async fn what_arrives_after_its_credentials_were_removed_is_not_kept() {
+    let source = Source::new(|n, _| async move {
+        sleep(secs(1)).await;
+        Ok(hour(n))
+    });
+    let cache = builder(&source).build();
+    for credentials in [credentials(), tenant(1)] {
+        let before = source.count();
+        let mut caller = tokio_test::task::spawn(cache.get_for(&credentials));
+        assert!(caller.poll().is_pending());
+        settle().await;
+        assert_eq!(source.count(), before + 1);
+        cache.remove(&credentials);
+        caller.await.unwrap();
+        cache.get_for(&credentials).await.unwrap();
+        assert_eq!(source.count(), before + 2);
+    }
+}
+
 // C8, C10
 #[tokio::test(start_paused = true)]
 async fn each_has_a_token_of_its_own() {
