@@ -14,8 +14,7 @@ use tracing::subscriber::DefaultGuard;
 use crate::support::{Api, Trace, get};
 
 /// With one subscriber alone, a callsite that another thread meets first would be off for good.
-static SECOND: LazyLock<Dispatch> =
-    LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 fn listen() -> (Trace, DefaultGuard) {
     LazyLock::force(&SECOND);
@@ -28,7 +27,11 @@ fn layer(tokens: &TokenCache) -> OAuth2Layer {
 
 /// Sends a request, and returns its status, or 0 for an error.
 async fn send(layer: &OAuth2Layer, api: &Api) -> u16 {
-    layer.layer(api.clone()).oneshot(get("/")).await.map_or(0, |response| response.status().as_u16())
+    layer
+        .layer(api.clone())
+        .oneshot(get("/"))
+        .await
+        .map_or(0, |response| response.status().as_u16())
 }
 
 /// What was said since `from`: each event's level and message, or each span's name.

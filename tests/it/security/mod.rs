@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenErrorKind, TokenError};
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
 
 use crate::support::{Api, Source, credentials, hour};
 

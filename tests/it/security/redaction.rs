@@ -144,7 +144,12 @@ fn debug_redacts_the_claims_that_are_asked_for() {
     let asked =
         TokenRequest::new(secretive()).with_claims(format!(r#"{{"access_token":"{EXTRA}"}}"#));
     assert!(asked.claims().unwrap().contains(EXTRA));
-    hides(&asked);
+    debugs(
+        &asked,
+        "TokenRequest { credentials: ClientCredentials { token_endpoint: https://auth.test, \
+         auth: ClientAuth(client_secret_basic), .. }, token: None, cause: Cold, \
+         claims: Some(\"**redacted**\") }",
+    );
 }
 
 // X3
