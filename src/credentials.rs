@@ -20,7 +20,7 @@ use crate::origin::{Origin, Origins, parse_absolute};
 /// and all extra parameters. A cache keeps one token for each.
 ///
 /// Put into a request's [extensions](http::Request::extensions), it takes the place of the cache's
-/// own credentials for that request.
+/// own credentials for that request; see [`NoToken`](crate::NoToken) for what a redirect does to them.
 ///
 /// `Debug` shows endpoint and authentication method, and redacts the rest.
 ///

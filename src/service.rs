@@ -14,6 +14,10 @@ use crate::replay::ReplayableBody;
 /// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
 /// is: without a token, and without a replay.
 ///
+/// A layer outside that sends requests of its own decides whether extensions go along: tower-http's
+/// `FollowRedirect` drops them when a redirect leads to another origin, and such a request is sent
+/// the cache's own token if that origin is among the layer's.
+///
 /// # Example
 ///
 /// ```

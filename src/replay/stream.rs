@@ -71,6 +71,8 @@ struct Stream<B> {
 /// What has gone out so far, if anybody wants to know.
 struct Memory {
     state: MemoryState,
+    /// How many want to know.
+    keepers: usize,
     limit: usize,
     len: usize,
     remembered: Remembered,
@@ -97,6 +99,7 @@ impl<B> ReplayBody<B> {
     pub fn new(body: B, limit: usize) -> Self {
         let memory = Memory {
             state: MemoryState::Unwanted,
+            keepers: 0,
             limit,
             len: 0,
             remembered: Remembered::default(),
@@ -113,8 +116,11 @@ impl<B> ReplayableBody for ReplayBody<B> {
 
     fn keep(&self) -> KeptBody<B> {
         let mut stream = lock(&self.stream);
-        stream.memory.state =
-            if stream.has_begun || self.turn != 0 { MemoryState::Lost } else { MemoryState::Whole };
+        stream.memory.keepers += 1;
+        if stream.memory.state == MemoryState::Unwanted {
+            stream.memory.state =
+                if stream.has_begun { MemoryState::Lost } else { MemoryState::Whole };
+        }
         drop(stream);
         KeptBody { stream: self.stream.clone() }
     }
@@ -136,7 +142,11 @@ impl<B> ReplayableBody for ReplayBody<B> {
 
 impl<B> Drop for KeptBody<B> {
     fn drop(&mut self) {
-        lock(&self.stream).memory.forget();
+        let memory = &mut lock(&self.stream).memory;
+        memory.keepers -= 1;
+        if memory.keepers == 0 {
+            memory.forget();
+        }
     }
 }
 
@@ -172,6 +182,10 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let stream = lock(&self.stream);
+        if stream.turn != self.turn {
+            // Whoever has not begun to send it must not take it for an empty one.
+            return SizeHint::new();
+        }
         let rest = match &stream.body {
             Some(body) => body.size_hint(),
             None => SizeHint::with_exact(0),
@@ -227,7 +241,10 @@ impl Memory {
         if self.state != MemoryState::Whole {
             return;
         }
-        if let Some(data) = frame.data_ref() {
+        if self.remembered.trailers.is_some() {
+            // Nothing follows trailers: if it does, it could not be sent again in this order.
+            self.lose();
+        } else if let Some(data) = frame.data_ref() {
             self.len = self.len.saturating_add(data.len());
             if self.len > self.limit {
                 self.lose();
@@ -239,6 +256,8 @@ impl Memory {
             }
         } else if let Some(trailers) = frame.trailers_ref() {
             self.remembered.trailers = Some(trailers.clone());
+        } else {
+            self.lose();
         }
     }
 
@@ -284,8 +303,12 @@ impl Remembered {
 }
 
 fn lock<B>(stream: &Mutex<Stream<B>>) -> MutexGuard<'_, Stream<B>> {
-    // A body that panics in `poll_frame` leaves the stream as it was before that frame.
-    stream.lock().unwrap_or_else(PoisonError::into_inner)
+    stream.lock().unwrap_or_else(|poisoned| {
+        // The body has panicked, and who knows what it has lost.
+        let mut stream = PoisonError::into_inner(poisoned);
+        stream.memory.lose();
+        stream
+    })
 }
 
 /// What the first body ends with when the second has taken over the stream.

@@ -5,8 +5,8 @@ use tower::retry::RetryLayer;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::{ClientCredentials, NoToken, TokenCache, TokenEndpoint, TokenRetry};
 
-use super::{layer, listen, said, send};
-use crate::support::{Api, Source, credentials, get, hour, lasting, settle};
+use super::{layer, said, send};
+use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle};
 
 const FETCH: [&str; 3] =
     ["DEBUG <token_request>", "DEBUG token is asked for", "DEBUG token arrived"];
@@ -14,7 +14,7 @@ const FETCH: [&str; 3] =
 // O
 #[tokio::test(start_paused = true)]
 async fn a_fetch_says_where_and_why() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     assert_eq!(send(&layer(&tokens), &Api::always(200)).await, 200);
     assert_eq!(said(&trace, 0), FETCH);
@@ -27,7 +27,7 @@ async fn a_fetch_says_where_and_why() {
 // O
 #[tokio::test(start_paused = true)]
 async fn the_source_runs_within_the_span_of_the_fetch() {
-    let (_trace, _guard) = listen();
+    let (_trace, _guard) = Trace::start();
     let source = Source::new(|n, _| async move {
         tokio::task::yield_now().await;
         let span = tracing::Span::current();
@@ -40,7 +40,7 @@ async fn the_source_runs_within_the_span_of_the_fetch() {
 // O, C1
 #[tokio::test(start_paused = true)]
 async fn a_hit_says_nothing_at_all() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let other = credentials().audience("other");
     let (layer, api) = (layer(&tokens), Api::always(200));
@@ -69,7 +69,7 @@ async fn a_hit_says_nothing_at_all() {
 // O, C9
 #[tokio::test(start_paused = true)]
 async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let auth_server = Api::always(503);
     let tokens = TokenCache::new(credentials(), TokenEndpoint::new(auth_server.clone()));
     let (layer, api) = (layer(&tokens), Api::always(200));
@@ -94,7 +94,7 @@ async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
 // O, C6
 #[tokio::test(start_paused = true)]
 async fn a_renewal_says_how_it_went() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let source = Source::new(|n, _| async move {
         match n {
             2 => Err("the source is down".into()),
@@ -129,7 +129,7 @@ async fn a_renewal_says_how_it_went() {
 // O, R1
 #[tokio::test(start_paused = true)]
 async fn a_rejection_and_its_replay_are_told() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let api = Api::accepting(|token| token != "token-1");
     assert_eq!(send(&layer(&tokens), &api).await, 200);
@@ -151,7 +151,7 @@ async fn a_rejection_and_its_replay_are_told() {
 // O, C8: however many report the same token.
 #[tokio::test(start_paused = true)]
 async fn a_rejection_is_told_once() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let token = tokens.get().await.unwrap();
     for _ in 0..10 {
@@ -163,7 +163,7 @@ async fn a_rejection_is_told_once() {
 // O, R8
 #[tokio::test(start_paused = true)]
 async fn the_breaker_says_for_whom_and_for_how_long() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let (layer, api) = (layer(&tokens), Api::always(401));
     tokens.warm().await.unwrap();
@@ -187,7 +187,7 @@ async fn the_breaker_says_for_whom_and_for_how_long() {
 // O
 #[tokio::test(start_paused = true)]
 async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let auth_server = Api::always(500);
     let retry = RetryLayer::new(TokenRetry::new(2).backoff(Duration::ZERO));
     let source = retry.layer(TokenEndpoint::new(auth_server.clone()));
@@ -210,7 +210,7 @@ async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
 // O, C3
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_panics_is_told_of() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     let source = Source::new(|_, _| async { panic!("on purpose") });
     let tokens = TokenCache::new(credentials(), source);
     assert!(tokens.get().await.is_err());

@@ -4,22 +4,10 @@ mod events;
 mod reentrant;
 mod secrets;
 
-use std::sync::LazyLock;
-
 use tower::{Layer, ServiceExt};
 use tower_oauth2::{OAuth2Layer, Origins, TokenCache};
-use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
 
 use crate::support::{Api, Trace, get};
-
-/// With one subscriber alone, a callsite that another thread meets first would be off for good.
-static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
-
-fn listen() -> (Trace, DefaultGuard) {
-    LazyLock::force(&SECOND);
-    Trace::start()
-}
 
 fn layer(tokens: &TokenCache) -> OAuth2Layer {
     OAuth2Layer::new(tokens.clone(), Origins::only(["https://api.test"]).unwrap())

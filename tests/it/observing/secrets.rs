@@ -16,8 +16,8 @@ use tower_oauth2::{
     TokenRetry,
 };
 
-use super::{listen, said};
-use crate::support::{Api, SECRET, Source, lasting, settle};
+use super::said;
+use crate::support::{Api, SECRET, Source, Trace, lasting, settle};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -96,7 +96,7 @@ fn counted(answer: fn(usize, &HttpRequest) -> HttpResponse) -> Api {
 // O, X3, alf 41
 #[tokio::test(start_paused = true)]
 async fn no_token_secret_client_id_or_parameter_is_ever_traced() {
-    let (trace, _guard) = listen();
+    let (trace, _guard) = Trace::start();
     // Back-off and renewal are drawn by lot.
     fastrand::seed(1);
 

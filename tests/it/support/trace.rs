@@ -1,10 +1,10 @@
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -15,6 +15,11 @@ pub struct Trace(Arc<Mutex<Vec<String>>>);
 impl Trace {
     /// Listens until the guard is dropped. For a test on a current-thread runtime.
     pub fn start() -> (Self, DefaultGuard) {
+        // With one subscriber alone, a callsite that another thread meets first would be off for good.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
+
         let trace = Self::default();
         let subscriber = tracing_subscriber::registry().with(trace.clone());
         (trace, tracing::subscriber::set_default(subscriber))
