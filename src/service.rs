@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
+use crate::cache::Grant;
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture, keep};
+use crate::future::{Exchange, ResponseFuture};
 use crate::layer::Shared;
 use crate::origin::Verdict;
 use crate::replay::ReplayableBody;
@@ -97,19 +98,17 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &*self.shared;
-        let Some(grant) = shared.grant_at_once(&request) else {
+        let Some(Grant { header, number }) = shared.grant_at_once(&request) else {
             return self.call_otherwise(request);
         };
-        if shared.policy.is_never() {
-            shared.decorate(request.headers_mut(), grant.header);
-            return ResponseFuture::passing(self.inner.call(request));
-        }
-        let kept = keep(&request);
-        shared.decorate(request.headers_mut(), grant.header);
+        let kept = (!shared.policy.is_never()).then(|| B::keep_request(&request));
+        shared.decorate(request.headers_mut(), header);
         let future = self.inner.call(request);
-        let exchange =
-            Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number);
-        ResponseFuture::calling(future, exchange)
+        let Some(kept) = kept else {
+            return ResponseFuture::passing(future);
+        };
+        let (service, shared) = (self.inner.clone(), self.shared.clone());
+        ResponseFuture::calling(future, Exchange { service, shared, kept, number })
     }
 }
 
@@ -141,8 +140,7 @@ impl<S> OAuth2<S> {
                 let spare = self.inner.clone();
                 drop(mem::replace(&mut self.inner, spare.clone()));
                 let token = Box::pin(shared.tokens.grant(named));
-                let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
-                ResponseFuture::waiting(request, token, exchange)
+                ResponseFuture::waiting(spare, self.shared.clone(), request, token)
             }
         }
     }
