@@ -182,10 +182,10 @@ where
         };
         // It may have aged while the service was not ready.
         let Grant { header, number } =
-            shared.tokens.peek(request.extensions().get()).unwrap_or(awaited);
+            shared.tokens.peek(request.extensions().get()).map_or(awaited, |hit| hit.grant());
         let may_be_replayed = rejected.is_none() && !shared.policy.is_never();
         let kept = may_be_replayed.then(|| B::keep_request(&request));
-        shared.decorate(request.headers_mut(), header);
+        shared.decorate(request.headers_mut(), &header);
         let future = service.call(request);
         match (kept, rejected) {
             (Some(kept), _) => {

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-use crate::cache::Grant;
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture};
@@ -98,11 +97,13 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &*self.shared;
-        let Some(Grant { header, number }) = shared.grant_at_once(&request) else {
+        let Some(hit) = shared.grant_at_once(&request) else {
             return self.call_otherwise(request);
         };
         let kept = (!shared.policy.is_never()).then(|| B::keep_request(&request));
-        shared.decorate(request.headers_mut(), header);
+        shared.decorate(request.headers_mut(), hit.header());
+        let number = hit.number();
+        drop(hit);
         let future = self.inner.call(request);
         let Some(kept) = kept else {
             return ResponseFuture::passing(future);

@@ -97,11 +97,11 @@ impl Slot {
         control: &Arc<Control>,
         is_takeover: bool,
     ) -> Result<Result<Arc<Current>, Flight>, TokenError> {
-        match self.peek(Arc::clone) {
-            Peek::Hit(current) => return Ok(Ok(current)),
-            Peek::Due(current) => {
+        match self.peek() {
+            Peek::Hit(hit) => return Ok(Ok(hit.into_current())),
+            Peek::Due(hit) => {
                 self.renew(control);
-                return Ok(Ok(current));
+                return Ok(Ok(hit.into_current()));
             }
             Peek::Miss => {}
         }

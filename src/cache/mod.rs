@@ -17,7 +17,7 @@ pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
 use self::keyed::Keyed;
 pub use self::schedule::Backoff;
-pub(crate) use self::slot::Grant;
+pub(crate) use self::slot::{Grant, Hit};
 use self::slot::{Peek, Slot};
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
@@ -214,7 +214,7 @@ impl TokenCache {
 
     /// The hit.
     #[inline]
-    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Grant> {
+    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Hit> {
         let Shared { default, others, .. } = &*self.shared;
         match credentials {
             None => self.peek_slot(default),
@@ -224,12 +224,12 @@ impl TokenCache {
     }
 
     #[inline]
-    fn peek_slot(&self, slot: &Arc<Slot>) -> Option<Grant> {
-        match slot.peek(|current| current.grant()) {
-            Peek::Hit(grant) => Some(grant),
-            Peek::Due(grant) => {
+    fn peek_slot(&self, slot: &Arc<Slot>) -> Option<Hit> {
+        match slot.peek() {
+            Peek::Hit(hit) => Some(hit),
+            Peek::Due(hit) => {
                 slot.renew(&self.shared.control);
-                Some(grant)
+                Some(hit)
             }
             Peek::Miss => None,
         }
