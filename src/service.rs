@@ -100,14 +100,16 @@ where
         let Some(hit) = shared.grant_at_once(&request) else {
             return self.call_otherwise(request);
         };
-        let kept = (!shared.policy.is_never()).then(|| B::keep_request(&request));
+        if shared.policy.is_never() {
+            shared.decorate_inline(request.headers_mut(), hit.header());
+            drop(hit);
+            return ResponseFuture::passing(self.inner.call(request));
+        }
+        let kept = B::keep_request(&request);
         shared.decorate(request.headers_mut(), hit.header());
         let number = hit.number();
         drop(hit);
         let future = self.inner.call(request);
-        let Some(kept) = kept else {
-            return ResponseFuture::passing(future);
-        };
         let (service, shared) = (self.inner.clone(), self.shared.clone());
         ResponseFuture::calling(future, Exchange { service, shared, kept, number })
     }
