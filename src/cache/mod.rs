@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 pub use self::builder::TokenCacheBuilder;
@@ -216,16 +217,18 @@ impl TokenCache {
     #[inline]
     pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Hit> {
         let Shared { default, others, .. } = &*self.shared;
+        let now = Instant::now();
         match credentials {
-            None => self.peek_slot(default),
-            Some(credentials) if credentials == default.credentials() => self.peek_slot(default),
-            Some(credentials) => others.with(credentials, |slot| self.peek_slot(slot)).flatten(),
+            Some(credentials) if credentials != default.credentials() => {
+                others.with(credentials, now, |slot| self.peek_slot(slot, now)).flatten()
+            }
+            _ => self.peek_slot(default, now),
         }
     }
 
     #[inline]
-    fn peek_slot(&self, slot: &Arc<Slot>) -> Option<Hit> {
-        match slot.peek() {
+    fn peek_slot(&self, slot: &Arc<Slot>, now: Instant) -> Option<Hit> {
+        match slot.peek(now) {
             Peek::Hit(hit) => Some(hit),
             Peek::Due(hit) => {
                 slot.renew(&self.shared.control);
@@ -253,7 +256,7 @@ impl TokenCache {
         let Shared { default, others, .. } = &*self.shared;
         match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, |slot| slot.reject(number));
+                others.with(credentials, Instant::now(), |slot| slot.reject(number));
             }
             _ => {
                 default.reject(number);

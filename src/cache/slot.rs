@@ -81,7 +81,7 @@ pub(crate) struct Grant {
 }
 
 /// A token that is looked at where it is: nothing of it is counted or copied before it is used.
-/// To be let go of before code of others runs.
+/// To be let go of before the request goes out.
 pub(crate) struct Hit(Guard<Option<Arc<Current>>>);
 
 impl Hit {
@@ -221,14 +221,13 @@ impl Slot {
         &self.credentials
     }
 
-    /// The hit: an atomic load, a clock read, a comparison.
+    /// The hit: an atomic load and a comparison.
     #[inline]
-    pub(super) fn peek(&self) -> Peek {
+    pub(super) fn peek(&self, now: Instant) -> Peek {
         let guard = self.current.load();
         let Some(current) = &*guard else {
             return Peek::Miss;
         };
-        let now = Instant::now();
         if now < current.fresh_until {
             return Peek::Hit(Hit(guard));
         }
