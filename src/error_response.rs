@@ -142,8 +142,15 @@ fn to_response(error: &TokenError) -> Option<Response<Full<Bytes>>> {
 /// Headers that belonged to the connection (RFC 9110 section 7.6.1) or to the whole of the body,
 /// and cookies, which are the token endpoint's.
 fn without_framing(headers: &HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|names| names.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
     let mut headers = headers.clone();
-    for name in [
+    for name in named.into_iter().chain([
         CONNECTION,
         CONTENT_LENGTH,
         SET_COOKIE,
@@ -153,7 +160,7 @@ fn without_framing(headers: &HeaderMap) -> HeaderMap {
         UPGRADE,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
-    ] {
+    ]) {
         headers.remove(name);
     }
     headers

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
 use crate::cache::Grant;
+use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::layer::Shared;
@@ -103,6 +105,13 @@ struct Rejected {
     key: (ClientCredentials, Option<Origin>),
 }
 
+/// Puts a clone that is not yet ready in the place of a service that is ready and will not be called,
+/// so that whoever waits holds nothing.
+pub(crate) fn release<S: Clone>(service: &mut S) {
+    let spare = service.clone();
+    drop(mem::replace(service, spare));
+}
+
 enum Next<R, W> {
     Return(R),
     Wait(Box<W>),
@@ -132,7 +141,8 @@ impl<S, K> Exchange<S, K> {
             response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
-        tokens.reject_number(named, number);
+        let claims = challenge::claims(response.headers()).map(Into::into);
+        tokens.reject_number(named, number, claims);
         let (parts, kept_body) = kept.into_parts();
         let named = parts.extensions.get::<ClientCredentials>();
         let Some(body) = B::replay(kept_body) else {
@@ -141,7 +151,9 @@ impl<S, K> Exchange<S, K> {
             return Next::Return(response);
         };
         let token = Token::Awaited(Box::pin(tokens.grant(named)));
-        let (head, _) = response.into_parts();
+        // Whoever waits holds nothing: extensions may hold a connection.
+        let (mut head, _) = response.into_parts();
+        head.extensions.clear();
         let rejected = Some(Rejected { head: Response::from_parts(head, ()), key });
         let request = Request::from_parts(parts, body);
         Next::Wait(Box::new(Waiting { service, shared, request, token, rejected }))
@@ -150,20 +162,42 @@ impl<S, K> Exchange<S, K> {
 
 impl<S, B> Waiting<S, B>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>> + Clone,
     S::Error: Into<BoxError>,
     B: ReplayableBody,
 {
     /// Waits for the token, and then for the service: never call an unready one, and this one is
     /// a clone, or has been called.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if let Token::Awaited(token) = &mut self.token {
-            match ready!(token.as_mut().poll(cx)) {
-                Ok(grant) => self.token = Token::Here(grant),
-                Err(error) => return Poll::Ready(Err(self.give_up(error))),
+        loop {
+            if let Token::Awaited(token) = &mut self.token {
+                match ready!(token.as_mut().poll(cx)) {
+                    Ok(grant) => self.token = Token::Here(grant),
+                    Err(error) => return Poll::Ready(Err(self.give_up(error))),
+                }
+            }
+            ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
+            if self.freshen() {
+                return Poll::Ready(Ok(()));
             }
         }
-        self.service.poll_ready(cx).map_err(Into::into)
+    }
+
+    /// Looks at the token again once the service is ready, which may have taken a while. When it was
+    /// rejected meanwhile, the wait begins anew.
+    fn freshen(&mut self) -> bool {
+        let Token::Here(grant) = &mut self.token else {
+            return false;
+        };
+        let tokens = &self.shared.tokens;
+        let named = self.request.extensions().get::<ClientCredentials>();
+        if let Some(fresh) = tokens.freshen(named, grant) {
+            *grant = fresh;
+            return true;
+        }
+        release(&mut self.service);
+        self.token = Token::Awaited(Box::pin(tokens.grant(named)));
+        false
     }
 
     /// No token: the error, with what the API said of the last one.
@@ -174,15 +208,12 @@ where
         }
     }
 
-    /// Sends the request with the token that has come, or a newer one.
+    /// Sends the request with its token.
     fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
         let Self { mut service, shared, mut request, token, rejected } = self;
-        let Token::Here(awaited) = token else {
+        let Token::Here(Grant { header, number }) = token else {
             unreachable!("sent when the token is here");
         };
-        // It may have aged while the service was not ready.
-        let Grant { header, number } =
-            shared.tokens.peek(request.extensions().get()).map_or(awaited, |hit| hit.grant());
         let may_be_replayed = rejected.is_none() && !shared.policy.is_never();
         let kept = may_be_replayed.then(|| B::keep_request(&request));
         shared.decorate(request.headers_mut(), &header);
@@ -248,7 +279,7 @@ where
 
 impl<S, B, ResBody> Future for ResponseFuture<S, B>
 where
-    S: Service<Request<B>, Response = Response<ResBody>>,
+    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
     S::Error: Into<BoxError>,
     B: ReplayableBody,
 {
@@ -263,6 +294,8 @@ where
                 StateProj::Calling { future, exchange } => {
                     let response = ready!(future.poll(cx)).map_err(Into::into)?;
                     if !exchange.is_rejection(&response) {
+                        // What was kept is not held for as long as somebody holds the future.
+                        state.set(State::Done);
                         return Poll::Ready(Ok(response));
                     }
                     // The future goes before anything is waited for.

@@ -1,14 +1,16 @@
-//! OAuth 2.0 client credentials for any `tower::Service<http::Request<_>>`.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
+mod challenge;
 mod client_auth;
 mod credentials;
 mod endpoint;
 mod error;
 mod error_response;
 mod future;
+pub mod guide;
 mod layer;
 mod origin;
 mod replay;
@@ -25,7 +27,10 @@ pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErr
 pub use self::future::ResponseFuture;
 pub use self::layer::OAuth2Layer;
 pub use self::origin::Origins;
-pub use self::replay::{NotReplayed, ReplayPolicy, ReplayableBody, Replayed};
+pub use self::replay::{
+    KeptBody, NotReplayed, ReplayBody, ReplayPolicy, Replayable, ReplayableBody, ReplayableLayer,
+    Replayed,
+};
 pub use self::request::{Cause, TokenRequest};
 pub use self::service::{NoToken, OAuth2};
 pub use self::token::AccessToken;

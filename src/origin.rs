@@ -9,6 +9,8 @@ use http::uri::Authority;
 
 use crate::error::ConfigError;
 
+const NEEDS_BOTH: ConfigError = ConfigError::new("origin", "needs a scheme and a host");
+
 /// The origins that are sent a token: a required choice, made once per [`OAuth2Layer`].
 ///
 /// An origin is scheme, host and port (RFC 6454 section 4); paths play no part. A request to any
@@ -65,6 +67,16 @@ impl Origins {
             .map(|origin| Origin::parse(origin.as_ref()))
             .collect::<Result<Arc<[_]>, _>>()
             .map(|origins| Self(Repr::Only(origins)))
+    }
+
+    /// The origin of `uri` and no other, whatever its path.
+    ///
+    /// # Errors
+    ///
+    /// A URI without scheme or host.
+    pub fn of(uri: &Uri) -> Result<Self, ConfigError> {
+        let origin = Origin::of(uri).ok_or(NEEDS_BOTH)?;
+        Ok(Self(Repr::Only(Arc::new([origin]))))
     }
 
     /// Every origin that a request may name.
@@ -144,7 +156,7 @@ impl Origin {
                 "is scheme, host and port only, without path and query",
             ));
         }
-        Self::of(&uri).ok_or(ConfigError::new("origin", "needs a scheme and a host"))
+        Self::of(&uri).ok_or(NEEDS_BOTH)
     }
 
     /// The origin that `uri` names; none when it lacks scheme or host.
@@ -266,6 +278,14 @@ mod tests {
         ] {
             assert_eq!(judge(&origins, foreign), Verdict::Foreign, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_origin_of_a_uri_is_all_that_counts_of_it() {
+        let origins = Origins::of(&"https://u:p@A.test:443/x?y".parse().unwrap()).unwrap();
+        assert_eq!(judge(&origins, "https://a.test/z"), Verdict::Secure);
+        assert_eq!(judge(&origins, "https://b.test/x"), Verdict::Foreign);
+        assert!(Origins::of(&"/x".parse().unwrap()).is_err());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What a source of tokens is asked.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::credentials::ClientCredentials;
 use crate::token::AccessToken;
 
@@ -24,11 +27,12 @@ use crate::token::AccessToken;
 /// });
 /// # let _ = metadata_server;
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TokenRequest {
     credentials: ClientCredentials,
     token: Option<AccessToken>,
     cause: Cause,
+    claims: Option<Arc<str>>,
 }
 
 /// Why a token is wanted.
@@ -46,7 +50,7 @@ pub enum Cause {
 impl TokenRequest {
     /// A request for a first token.
     pub fn new(credentials: ClientCredentials) -> Self {
-        Self { credentials, token: None, cause: Cause::Cold }
+        Self { credentials, token: None, cause: Cause::Cold, claims: None }
     }
 
     /// A request for a token in the place of `token`.
@@ -54,6 +58,13 @@ impl TokenRequest {
     pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
         self.token = Some(token);
         self.cause = cause;
+        self
+    }
+
+    /// Asks for a token with these claims, as JSON.
+    #[must_use]
+    pub fn with_claims(mut self, claims: impl Into<Arc<str>>) -> Self {
+        self.claims = Some(claims.into());
         self
     }
 
@@ -70,5 +81,22 @@ impl TokenRequest {
     /// Why a token is wanted.
     pub fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// The claims that the API wants the token to have, as JSON, when it said so in the challenge with which it
+    /// rejected the last one. A [`TokenEndpoint`](crate::TokenEndpoint) sends them as `claims`.
+    pub fn claims(&self) -> Option<&str> {
+        self.claims.as_deref()
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("credentials", &self.credentials)
+            .field("token", &self.token)
+            .field("cause", &self.cause)
+            .field("claims", &self.claims.as_ref().map(|_| "**redacted**"))
+            .finish()
     }
 }

@@ -1,4 +1,3 @@
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,9 +6,9 @@ use tower::{BoxError, Service};
 
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture};
+use crate::future::{Exchange, ResponseFuture, release};
 use crate::layer::Shared;
-use crate::origin::Verdict;
+use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
 
 /// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
@@ -134,14 +133,17 @@ impl<S> OAuth2<S> {
         match verdict {
             Verdict::Foreign => ResponseFuture::passing(self.inner.call(request)),
             Verdict::Insecure => {
-                let error = TokenError::new(TokenErrorKind::InsecureUri, "the request's URI");
+                release(&mut self.inner);
+                let error = TokenError::new(TokenErrorKind::InsecureUri, "");
+                let error = match Origin::of(request.uri()) {
+                    Some(api) => error.with_api(api),
+                    None => error,
+                };
                 ResponseFuture::failed(error.into())
             }
             Verdict::Secure => {
-                // Whoever waits holds nothing: the service that is ready goes first, and a clone
-                // that is not yet ready takes its place here and there.
+                release(&mut self.inner);
                 let spare = self.inner.clone();
-                drop(mem::replace(&mut self.inner, spare.clone()));
                 let token = Box::pin(shared.tokens.grant(named));
                 ResponseFuture::waiting(spare, self.shared.clone(), request, token)
             }

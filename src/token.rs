@@ -210,7 +210,6 @@ impl fmt::Debug for AccessToken {
         f.debug_struct("AccessToken")
             .field("secret", &"**redacted**")
             .field("lifetime", &self.0.lifetime)
-            .field("scope", &self.0.scope)
             .finish_non_exhaustive()
     }
 }

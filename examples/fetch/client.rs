@@ -49,7 +49,9 @@ fn tls(options: &Options) -> Result<ClientConfig, BoxError> {
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = match &options.roots {
         Some(roots) => config.with_root_certificates(roots.clone()),
-        None if options.uses_tls() => config.try_with_platform_verifier()?,
+        None if options.uses_tls() => config.try_with_platform_verifier().map_err(|error| {
+            format!("the platform's certificates can not be used, --cacert gives others: {error}")
+        })?,
         // A machine without any roots can still speak to itself.
         None => config.with_root_certificates(RootCertStore::empty()),
     };

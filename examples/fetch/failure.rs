@@ -17,10 +17,15 @@ pub(crate) fn of_request(error: &(dyn Error + 'static), origin: &str) -> String 
     }
 }
 
+/// What went wrong with the body of a response from the API at `origin`.
+pub(crate) fn of_body(error: &(dyn Error + 'static), origin: &str) -> String {
+    format!("the response from {origin} broke off: {}", flat(error))
+}
+
 /// An error and its sources. Many an error repeats its source in its own text: each is said once.
 pub(crate) fn flat(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    for error in iter::successors(Some(error), |error| error.source()) {
+    for error in iter::successors(Some(error), |&error| error.source()) {
         let part = printable(&error.to_string());
         if text.is_empty() {
             text = part;

@@ -5,7 +5,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower::{BoxError, ServiceExt};
+use tower::ServiceExt;
 
 use crate::client::Client;
 use crate::failure;
@@ -22,9 +22,9 @@ pub(crate) async fn run(client: Client, template: &Template, load: &Load) -> Tal
             take_one(&mut requests, &mut tally).await;
         }
         if let Some(pause) = pause.take() {
-            sleep_out(pause).await;
+            pause.await;
         }
-        pause = (!load.every.is_zero()).then(|| Box::pin(sleep(load.every)));
+        pause = (!load.every.is_zero()).then(|| sleep(load.every));
         requests.spawn(exchange(client.clone(), template.request(), origin.clone()));
     }
     while !requests.is_empty() {
@@ -33,15 +33,11 @@ pub(crate) async fn run(client: Client, template: &Template, load: &Load) -> Tal
     tally
 }
 
-async fn sleep_out(pause: std::pin::Pin<Box<tokio::time::Sleep>>) {
-    pause.await;
-}
-
 async fn take_one(requests: &mut JoinSet<Result<Answer, String>>, tally: &mut Tally) {
     match requests.join_next().await {
         Some(Ok(Ok(answer))) => tally.answered(answer),
         Some(Ok(Err(error))) => tally.failed(error),
-        Some(Err(error)) => tally.failed(failure::flat(&error)),
+        Some(Err(_)) => tally.failed("a request's task panicked".to_owned()),
         None => {}
     }
 }
@@ -51,13 +47,13 @@ async fn exchange(
     request: Request<Full<Bytes>>,
     origin: String,
 ) -> Result<Answer, String> {
-    let answer = async {
-        let response = client.oneshot(request).await?;
-        Ok::<_, BoxError>(Answer {
-            status: response.status(),
-            replayed: response.extensions().get().copied(),
-            body: response.into_body().collect().await?.to_bytes(),
-        })
-    };
-    answer.await.map_err(|error| failure::of_request(&*error, &origin))
+    let response =
+        client.oneshot(request).await.map_err(|error| failure::of_request(&*error, &origin))?;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| failure::of_body(&error, &origin))?;
+    Ok(Answer {
+        status: head.status,
+        replayed: head.extensions.get().copied(),
+        body: body.to_bytes(),
+    })
 }

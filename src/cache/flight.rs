@@ -196,7 +196,7 @@ impl Pilot {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
             let version = self.slot.credentials().auth().version();
             let result = self.control.ask(request.clone()).await;
-            match self.slot.land(&request, version, result, &self.control.schedule) {
+            match self.slot.land(self.id, &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,
                 Landing::Down(outcome) => {
                     self.has_landed = true;

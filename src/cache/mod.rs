@@ -155,7 +155,7 @@ impl TokenCache {
     /// reporting one token many times, or late, costs nothing.
     pub fn reject(&self, token: &AccessToken) {
         if let Some(issue) = token.issue() {
-            self.reject_number(Some(&issue.credentials), issue.number);
+            self.reject_number(Some(&issue.credentials), issue.number, None);
         }
     }
 
@@ -192,8 +192,8 @@ impl TokenCache {
         warm::keep_warm(slot, shared.control.clone())
     }
 
-    /// Forgets all about `credentials`: token, failures, back-off. A token request that is on its way
-    /// serves those who wait for it.
+    /// Forgets all about `credentials`: token, failures, back-off. Callers that wait for a token at this
+    /// moment get one; what a token request brings that is on its way is not kept.
     pub fn remove(&self, credentials: &ClientCredentials) {
         let shared = &self.shared;
         if shared.default.credentials() == credentials {
@@ -216,26 +216,43 @@ impl TokenCache {
     /// The hit.
     #[inline]
     pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Hit> {
-        let Shared { default, others, .. } = &*self.shared;
+        let Shared { default, others, control } = &*self.shared;
         let now = Instant::now();
-        match credentials {
+        let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, now, |slot| self.peek_slot(slot, now)).flatten()
+                // A renewal begins when the lock on the others is given back.
+                let (hit, due) = others.with(credentials, now, |slot| match slot.peek(now) {
+                    Peek::Hit(hit) => (Some(hit), None),
+                    Peek::Due(hit) => (Some(hit), Some(slot.clone())),
+                    Peek::Miss => (None, None),
+                })?;
+                if let Some(slot) = due {
+                    slot.renew(control);
+                }
+                return hit;
             }
-            _ => self.peek_slot(default, now),
-        }
-    }
-
-    #[inline]
-    fn peek_slot(&self, slot: &Arc<Slot>, now: Instant) -> Option<Hit> {
+            _ => default,
+        };
         match slot.peek(now) {
             Peek::Hit(hit) => Some(hit),
             Peek::Due(hit) => {
-                slot.renew(&self.shared.control);
+                slot.renew(control);
                 Some(hit)
             }
             Peek::Miss => None,
         }
+    }
+
+    /// The token to send in the place of `grant`, which has been at hand for a while: a newer one, or
+    /// the same, but not one that has been rejected since.
+    pub(crate) fn freshen(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        grant: &Grant,
+    ) -> Option<Grant> {
+        self.peek(credentials)
+            .map(|hit| hit.grant())
+            .or_else(|| (!self.slot(credentials).is_rejected(grant.number)).then(|| grant.clone()))
     }
 
     /// The miss.
@@ -252,15 +269,22 @@ impl TokenCache {
         }
     }
 
-    pub(crate) fn reject_number(&self, credentials: Option<&ClientCredentials>, number: u64) {
+    /// Drops the token of this number; another one is to have these claims.
+    pub(crate) fn reject_number(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        number: u64,
+        claims: Option<Arc<str>>,
+    ) {
         let Shared { default, others, .. } = &*self.shared;
-        match credentials {
+        let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, Instant::now(), |slot| slot.reject(number));
+                others.with(credentials, Instant::now(), Arc::clone)
             }
-            _ => {
-                default.reject(number);
-            }
+            _ => Some(default.clone()),
+        };
+        if let Some(slot) = slot {
+            slot.reject(number, claims);
         }
     }
 

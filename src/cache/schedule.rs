@@ -44,7 +44,7 @@ impl Backoff {
     fn window(&self, failures: u32) -> Duration {
         let longest = self.min.saturating_mul(2_u32.saturating_pow(failures)).min(self.max);
         let spread = longest.saturating_sub(self.min);
-        self.min.min(self.max.max(self.min)) + spread.mul_f64(fastrand::f64())
+        self.min + spread.mul_f64(fastrand::f64())
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Slot {
 pub(super) struct State {
     pub(super) flight: Option<Flight>,
     /// Stays known until another token arrives.
-    rejected: Option<AccessToken>,
+    rejected: Option<Rejected>,
     failure: Option<Failure>,
     /// Failures in a row, of one class.
     failures: u32,
@@ -61,6 +61,14 @@ pub(crate) struct Current {
     /// From here on it is not handed out.
     end: Instant,
     token: AccessToken,
+}
+
+/// A token that an API does not take, and the claims that it wants the next one to have.
+#[derive(Clone, Debug)]
+struct Rejected {
+    token: AccessToken,
+    number: u64,
+    claims: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -165,7 +173,6 @@ impl Current {
         &self.token
     }
 
-    #[inline]
     pub(super) fn grant(&self) -> Grant {
         Grant { header: self.header.clone(), number: self.number }
     }
@@ -250,17 +257,16 @@ impl Slot {
         if let Some(failure) = &state.failure {
             let remaining = failure.until.saturating_duration_since(now);
             if !remaining.is_zero() {
-                let error = failure.error.clone().with_retry_in(remaining);
+                let error = failure.error.clone().remembered(remaining);
                 return match failure.version {
                     Some(version) => Miss::RememberedFor(version, error),
                     None => Miss::Remembered(error),
                 };
             }
         }
-        let request = TokenRequest::new(self.credentials.clone());
         Miss::Board(match &state.rejected {
-            Some(rejected) => request.in_place_of(rejected.clone(), Cause::Rejected),
-            None => request,
+            Some(rejected) => self.request_after(rejected),
+            None => TokenRequest::new(self.credentials.clone()),
         })
     }
 
@@ -270,6 +276,15 @@ impl Slot {
         if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {
             state.failure = None;
             state.failures = 0;
+        }
+    }
+
+    fn request_after(&self, rejected: &Rejected) -> TokenRequest {
+        let request = TokenRequest::new(self.credentials.clone())
+            .in_place_of(rejected.token.clone(), Cause::Rejected);
+        match &rejected.claims {
+            Some(claims) => request.with_claims(claims.clone()),
+            None => request,
         }
     }
 
@@ -291,14 +306,14 @@ impl Slot {
     }
 
     /// Drops the token of this number; `false` when it is no longer the current one.
-    pub(super) fn reject(&self, number: u64) -> bool {
+    pub(super) fn reject(&self, number: u64, claims: Option<Arc<str>>) -> bool {
         let mut state = self.lock();
         let Some(current) = self.current.load_full().filter(|current| current.number == number)
         else {
             return false;
         };
         self.current.store(None);
-        state.rejected = Some(current.token.clone());
+        state.rejected = Some(Rejected { token: current.token.clone(), number, claims });
         // The first fetch after a rejection is not held back by a renewal that failed, unless the
         // server asked for it.
         if state
@@ -315,9 +330,15 @@ impl Slot {
         true
     }
 
+    /// Whether this is the token that was rejected last, and not yet replaced.
+    pub(super) fn is_rejected(&self, number: u64) -> bool {
+        self.lock().rejected.as_ref().is_some_and(|rejected| rejected.number == number)
+    }
+
     /// Takes in what a flight brought.
     pub(super) fn land(
         &self,
+        id: u64,
         request: &TokenRequest,
         version: u64,
         result: Result<AccessToken, TokenError>,
@@ -325,15 +346,20 @@ impl Slot {
     ) -> Landing {
         let now = Instant::now();
         let mut state = self.lock();
+        if !state.is_awaiting(id) {
+            // All was forgotten meanwhile. It is for those who waited, and changes nothing.
+            drop(state);
+            let issue = |token| Arc::new(Current::issue(token, &self.credentials, schedule));
+            return Landing::Down(result.map(issue));
+        }
         let current = self.usable(now);
 
         if let Some(rejected) = state.rejected_since(request, &result) {
-            let request = TokenRequest::new(self.credentials.clone());
-            return Landing::Again(request.in_place_of(rejected, Cause::Rejected));
+            return Landing::Again(self.request_after(rejected));
         }
 
         state.flight = None;
-        let outcome = match result {
+        let (outcome, news) = match result {
             Ok(token) => {
                 let next = Arc::new(Current::issue(token, &self.credentials, schedule));
                 match current {
@@ -342,27 +368,27 @@ impl Slot {
                         let left = current.end - now;
                         let wait = schedule.window(true, state.failures, None).max(left / 10);
                         current.put_off_renewal(now + wait);
-                        tracing::debug!(
-                            ?wait,
-                            "renewed token lives no longer than the present one"
-                        );
-                        Ok(current)
+                        (Ok(current), News::NoLongerLife { wait })
                     }
                     _ => {
                         state.rejected = None;
                         state.failure = None;
                         state.failures = 0;
-                        let lifetime = next.token.lifetime();
-                        tracing::debug!(number = next.number, ?lifetime, "token arrived");
                         // One that is of no use any more is for those who waited, and then gone.
                         self.current.store(next.is_usable(now).then(|| next.clone()));
-                        Ok(next)
+                        let news =
+                            News::Arrived { number: next.number, lifetime: next.token.lifetime() };
+                        (Ok(next), news)
                     }
                 }
             }
-            Err(error) => Err(state.fail(error, version, current, now, schedule)),
+            Err(error) => {
+                let (error, news) = state.fail(error, version, current, now, schedule);
+                (Err(error), news)
+            }
         };
         drop(state);
+        news.tell();
         self.changed.notify_waiters();
         Landing::Down(outcome)
     }
@@ -371,16 +397,18 @@ impl Slot {
     pub(super) fn lose(&self, id: u64, error: TokenError, is_takeover: bool, schedule: &Schedule) {
         let now = Instant::now();
         let mut state = self.lock();
-        if state.flight.as_ref().is_none_or(|flight| flight.id() != id) {
+        if !state.is_awaiting(id) {
             return;
         }
         state.flight = None;
         let current = self.usable(now);
         // The first time, one of those who waited takes over at once.
-        if is_takeover || current.is_some() {
-            state.fail(error, 0, current, now, schedule);
-        }
+        let news = (is_takeover || current.is_some())
+            .then(|| state.fail(error, 0, current, now, schedule).1);
         drop(state);
+        if let Some(news) = news {
+            news.tell();
+        }
         self.changed.notify_waiters();
     }
 
@@ -397,12 +425,11 @@ impl Slot {
         until.max(soon)
     }
 
-    /// Back to the beginning, but for a flight that is on its way.
+    /// Back to the beginning. A flight that is on its way finds that nobody awaits it.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
         self.current.store(None);
-        let flight = state.flight.take();
-        *state = State { flight, ..State::default() };
+        *state = State::default();
         drop(state);
         self.changed.notify_waiters();
     }
@@ -433,20 +460,24 @@ impl Slot {
 }
 
 impl State {
+    fn is_awaiting(&self, id: u64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.id() == id)
+    }
+
     /// The token that an API rejected while this flight, which began before, was on its way, if what
     /// the flight brought is of no use for that reason.
     fn rejected_since(
         &self,
         request: &TokenRequest,
         result: &Result<AccessToken, TokenError>,
-    ) -> Option<AccessToken> {
+    ) -> Option<&Rejected> {
         let rejected = self.rejected.as_ref().filter(|_| request.cause() != Cause::Rejected)?;
         let is_of_no_use = match result {
-            Ok(token) => token.has_same_secret_as(rejected),
+            Ok(token) => token.has_same_secret_as(&rejected.token),
             // A renewal that failed does not hold back the first fetch after a rejection.
             Err(error) => request.cause() == Cause::Renewal && error.retry_after().is_none(),
         };
-        is_of_no_use.then(|| rejected.clone())
+        is_of_no_use.then_some(rejected)
     }
 
     fn fail(
@@ -456,27 +487,51 @@ impl State {
         current: Option<Arc<Current>>,
         now: Instant,
         schedule: &Schedule,
-    ) -> TokenError {
+    ) -> (TokenError, News) {
         let is_transient = error.is_transient();
         let is_same_class =
             self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
         self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
         let window = schedule.window(is_transient, self.failures, error.retry_after());
         let until = now + window;
-        match &current {
-            Some(current) => {
-                current.put_off_renewal(until);
-                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
-            }
-            None => tracing::warn!(%error, retry_in = ?window, "token could not be had"),
+        if let Some(current) = &current {
+            current.put_off_renewal(until);
         }
+        let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
         self.failure = Some(Failure {
             error: error.clone(),
             until,
             version: (!is_transient).then_some(version),
             is_of_renewal: current.is_some(),
         });
-        if window.is_zero() { error } else { error.with_retry_in(window) }
+        let error = if window.is_zero() { error } else { error.with_retry_in(window) };
+        (error, news)
+    }
+}
+
+/// What is traced once the lock is given back: whoever listens may come back for a token.
+enum News {
+    Arrived { number: u64, lifetime: Option<Duration> },
+    NoLongerLife { wait: Duration },
+    Failed { error: TokenError, window: Duration, is_of_renewal: bool },
+}
+
+impl News {
+    fn tell(self) {
+        match self {
+            Self::Arrived { number, lifetime } => {
+                tracing::debug!(number, ?lifetime, "token arrived");
+            }
+            Self::NoLongerLife { wait } => {
+                tracing::debug!(?wait, "renewed token lives no longer than the present one");
+            }
+            Self::Failed { error, window, is_of_renewal: true } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
+            }
+            Self::Failed { error, window, is_of_renewal: false } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be had");
+            }
+        }
     }
 }
 

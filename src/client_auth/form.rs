@@ -40,10 +40,8 @@ impl TokenRequestParts {
     /// (RFC 6749 section 3.2). One without a value is left out.
     pub fn set_parameter(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let (name, value) = (name.into(), Zeroizing::new(value.into()));
-        if !value.is_empty() {
-            self.form.retain(|(known, _)| *known != name);
-            self.form.push((name, value));
-        }
+        self.form.retain(|(known, _)| *known != name);
+        self.add_parameter(name, value);
     }
 
     /// Puts a parameter beside those of the same name, as `resource` allows (RFC 8707 section 2).

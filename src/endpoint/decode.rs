@@ -32,7 +32,7 @@ pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError
         };
         return Err(refuse(kind, "", head, body, &Members::new()));
     };
-    if !head.status.is_success() || text(&members, "error").is_some() {
+    if !head.status.is_success() || is_string(&members, "error") {
         return Err(refuse(TokenErrorKind::ErrorResponse, "", head, body, &members));
     }
     match read_token(&members) {
@@ -44,9 +44,9 @@ pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError
 fn read_token(members: &Members) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
 
-    match value(members, "token_type") {
-        None | Some(Value::Null) => {}
-        Some(Value::String(name)) if name.eq_ignore_ascii_case("bearer") => {}
+    match members.get("token_type").map(|_| value(members, "token_type")) {
+        None | Some(Some(Value::Null)) => {}
+        Some(Some(Value::String(name))) if name.eq_ignore_ascii_case("bearer") => {}
         Some(_) => return Err((UnsupportedTokenType, "only Bearer is")),
     }
     let access_token = match value(members, "access_token") {
@@ -81,6 +81,12 @@ fn extra(members: &Members) -> Map<String, Value> {
         .collect()
 }
 
+/// Whether it is a string, even one that can not be read.
+fn is_string(members: &Members, name: &str) -> bool {
+    members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
+}
+
+/// The member's value, if it can be read.
 fn value(members: &Members, name: &str) -> Option<Value> {
     serde_json::from_str(members.get(name)?.get()).ok()
 }

@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service, ServiceExt};
 
 pub use self::retry::TokenRetry;
@@ -28,6 +28,9 @@ use crate::request::TokenRequest;
 use crate::token::AccessToken;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Keeps sums within the clock, whatever is set.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
@@ -59,7 +62,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// let http = service_fn(|request: Request<Full<Bytes>>| async move {
 ///     assert_eq!(request.uri(), "https://auth.example.com/token");
 ///     let body = r#"{"access_token":"t","token_type":"bearer","expires_in":3600}"#;
-///     Ok::<_, BoxError>(Response::new(Full::from(body)))
+///     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body)))
 /// });
 ///
 /// let credentials = ClientCredentials::new(
@@ -192,19 +195,18 @@ where
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                match timeout(rules.timeout, exchange(http, credentials)).await {
-                    Ok(result) => result,
-                    Err(elapsed) => {
-                        Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()))
-                    }
-                }
+                exchange(http, &request, rules.timeout).await
             };
             fetched.await.map_err(|error| error.at(credentials.token_endpoint_origin()))
         })
     }
 }
 
-async fn exchange<H, B>(http: H, credentials: &ClientCredentials) -> Result<AccessToken, TokenError>
+async fn exchange<H, B>(
+    http: H,
+    request: &TokenRequest,
+    limit: Duration,
+) -> Result<AccessToken, TokenError>
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>>,
     H::Error: Into<BoxError>,
@@ -212,15 +214,28 @@ where
     B::Error: Into<BoxError>,
 {
     let requested_at = Instant::now();
-    let request = encode(credentials).await?;
-    let response = http.oneshot(request).await.map_err(|error| transport_error(error.into()))?;
+    let deadline = requested_at + limit.min(MAX_TIMEOUT);
+    let sent = async {
+        let request = encode(request).await?;
+        http.oneshot(request).await.map_err(|error| transport_error(error.into()))
+    };
+    let response = match timeout_at(deadline, sent).await {
+        Ok(response) => response?,
+        Err(elapsed) => {
+            return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
+        }
+    };
     let (head, body) = response.into_parts();
-    let body = read::read(head.status, body).await?;
+    let body = read::read(head.status, body, deadline).await?;
     decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
 }
 
-async fn encode(credentials: &ClientCredentials) -> Result<Request<Full<Bytes>>, TokenError> {
+async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenError> {
+    let credentials = request.credentials();
     let mut parts = credentials.to_parts();
+    if let Some(claims) = request.claims() {
+        parts.set_parameter("claims", claims);
+    }
     credentials
         .auth()
         .authenticate(&mut parts)

@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
@@ -18,8 +17,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// A [`Policy`] for [`tower::retry::RetryLayer`] on the way to a token endpoint: a number of
 /// further tries, each after a longer wait than the one before.
 ///
-/// A try follows when the HTTP client failed or timed out, when a response broke off, and when its
-/// status is one of those that are [set](Self::statuses). `Retry-After` is obeyed, up to a minute. API requests
+/// A try follows when the failure may well pass ([`TokenError::is_transient`]), but for error
+/// responses, where the statuses that are [set](Self::statuses) decide. `Retry-After` is obeyed, up to a minute. API requests
 /// are never retried by it.
 ///
 /// The wait before try *n* is drawn uniformly from the upper half of [`backoff`](Self::backoff) × 2ⁿ⁻¹, and is at
@@ -104,15 +103,12 @@ impl TokenRetry {
             // A layer or a source of one's own failed in a way that this crate knows nothing of.
             return true;
         };
-        match error.kind() {
-            TokenErrorKind::ErrorResponse => error
-                .status()
-                .is_some_and(|status: StatusCode| self.statuses.contains(&status.as_u16())),
-            TokenErrorKind::Transport
-            | TokenErrorKind::Timeout
-            | TokenErrorKind::IncompleteResponse
-            | TokenErrorKind::Source => true,
-            _ => false,
+        match (error.kind(), error.status()) {
+            (TokenErrorKind::NoRuntime, _) => false,
+            (TokenErrorKind::ErrorResponse, Some(status)) if !status.is_success() => {
+                self.statuses.contains(&status.as_u16())
+            }
+            _ => error.is_transient(),
         }
     }
 

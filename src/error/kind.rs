@@ -65,7 +65,7 @@ impl fmt::Display for TokenErrorKind {
             Self::InvalidAccessToken => "the response has no usable access_token",
             Self::UnsupportedTokenType => "the response has a token_type that is not supported",
             Self::ClientAuthentication => "the client could not authenticate",
-            Self::InsecureUri => "neither https nor loopback",
+            Self::InsecureUri => "it is neither https nor loopback",
             Self::EndpointNotAllowed => "this endpoint is not allowed",
             Self::Source => "the source of tokens failed",
             Self::Interrupted => "the task that asked for it ended early",

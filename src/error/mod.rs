@@ -42,14 +42,15 @@ pub struct TokenError {
     what: Arc<What>,
     rejected: Option<Arc<Response<()>>>,
     retry_in: Option<Duration>,
+    is_remembered: bool,
 }
 
 struct What {
     kind: TokenErrorKind,
     /// What exactly, where the kind alone does not say it.
     note: &'static str,
-    /// `scheme://host:port` of the token endpoint.
-    endpoint: Option<Box<str>>,
+    /// `from` a token endpoint, or `for` an API: its `scheme://host:port`.
+    origin: Option<(&'static str, Box<str>)>,
     response: Option<ErrorResponse>,
     source: Option<BoxError>,
 }
@@ -77,8 +78,8 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let what = What { kind, note, endpoint: None, response, source };
-        Self { what: Arc::new(what), rejected: None, retry_in: None }
+        let what = What { kind, note, origin: None, response, source };
+        Self { what: Arc::new(what), rejected: None, retry_in: None, is_remembered: false }
     }
 
     /// What a source of tokens failed with: the [`TokenError`] in it, or one that holds it.
@@ -107,9 +108,24 @@ impl TokenError {
     }
 
     /// At which token endpoint it happened. For whoever has just made the error.
-    pub(crate) fn at(mut self, endpoint: impl fmt::Display) -> Self {
+    pub(crate) fn at(self, endpoint: impl fmt::Display) -> Self {
+        self.with_origin("from", endpoint)
+    }
+
+    /// For a request to which API. For whoever has just made the error.
+    pub(crate) fn with_api(self, api: impl fmt::Display) -> Self {
+        self.with_origin("for", api)
+    }
+
+    fn with_origin(mut self, which: &'static str, origin: impl fmt::Display) -> Self {
         if let Some(what) = Arc::get_mut(&mut self.what) {
-            what.endpoint = Some(endpoint.to_string().into());
+            // Names of hosts are short (RFC 1035 section 2.3.4), but for those that are made up.
+            let mut origin = origin.to_string();
+            if let Some((end, _)) = origin.char_indices().nth(80) {
+                origin.truncate(end);
+                origin.push_str("...");
+            }
+            what.origin = Some((which, origin.into()));
         }
         self
     }
@@ -123,6 +139,12 @@ impl TokenError {
     pub(crate) fn with_retry_in(mut self, retry_in: Duration) -> Self {
         self.retry_in = Some(retry_in);
         self
+    }
+
+    /// The same for a caller that came a while later, when nobody was asked.
+    pub(crate) fn remembered(mut self, remaining: Duration) -> Self {
+        self.is_remembered = true;
+        self.with_retry_in(remaining)
     }
 
     /// The [`TokenError`] in `error` or in its chain of sources.
@@ -207,8 +229,8 @@ impl TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let What { kind, note, .. } = &*self.what;
-        match &self.what.endpoint {
-            Some(endpoint) => write!(f, "no token from {endpoint}: {kind}")?,
+        match &self.what.origin {
+            Some((which, origin)) => write!(f, "no token {which} {origin}: {kind}")?,
             None => write!(f, "no token: {kind}")?,
         }
         if let Some(response) = &self.what.response {
@@ -217,7 +239,12 @@ impl fmt::Display for TokenError {
         if !note.is_empty() {
             write!(f, ": {note}")?;
         }
-        Ok(())
+        match self.retry_in {
+            Some(left) if self.is_remembered => {
+                write!(f, "; this is remembered, and asked again in {} ms", left.as_millis())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -225,8 +252,8 @@ impl fmt::Debug for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("TokenError");
         debug.field("kind", &self.what.kind);
-        if let Some(endpoint) = &self.what.endpoint {
-            debug.field("endpoint", endpoint);
+        if let Some((_, origin)) = &self.what.origin {
+            debug.field("origin", origin);
         }
         if let Some(response) = &self.what.response {
             debug.field("status", &response.status.as_u16());

@@ -3,7 +3,8 @@ use http::Request;
 /// A request body that can be given out a second time, byte for byte.
 ///
 /// Every body that is [`Clone`] is one, such as [`Full`](http_body_util::Full) and
-/// [`Empty`](http_body_util::Empty).
+/// [`Empty`](http_body_util::Empty), and so is every [`ReplayBody`](super::ReplayBody), which a
+/// [`ReplayableLayer`](super::ReplayableLayer) makes of any other.
 ///
 /// # Example
 ///
@@ -22,8 +23,8 @@ use http::Request;
 #[diagnostic::on_unimplemented(
     message = "a request with a body of type `{Self}` can not be sent a second time",
     label = "this body can not be given out twice",
-    note = "`OAuth2` sends a request again when its token is rejected, so its body has to be `Clone`",
-    note = "collect the body first, for example into an `http_body_util::Full<Bytes>`"
+    note = "`OAuth2` sends a request again when its token is rejected: its body has to be `Clone`, or a `ReplayBody`",
+    note = "put a `ReplayableLayer` outside the `OAuth2Layer`, and the body may be any `http_body::Body`"
 )]
 pub trait ReplayableBody: Sized {
     /// What is held back when the body goes out.

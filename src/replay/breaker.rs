@@ -50,10 +50,12 @@ impl Breaker {
             let first = all.iter().min_by_key(|(_, open)| open.until).map(|(key, _)| key.clone());
             first.map(|first| all.remove(&first));
         }
-        let origin = key.1.as_ref().map(tracing::field::display);
+        let origin = key.1.clone();
+        all.insert(key, Open { until: now + window, window, number });
+        // Not under the lock: whoever listens may come back here.
+        drop(all);
+        let origin = origin.as_ref().map(tracing::field::display);
         tracing::warn!(origin, ?window, "a fresh token was rejected; rejections are ignored");
-        let until = now + window;
-        all.insert(key, Open { until, window, number });
     }
 
     /// A replay was not rejected.

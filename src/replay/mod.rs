@@ -2,11 +2,15 @@
 
 mod body;
 mod breaker;
+mod layer;
 mod policy;
+mod stream;
 
 pub use self::body::ReplayableBody;
 pub(crate) use self::breaker::Breaker;
+pub use self::layer::{Replayable, ReplayableLayer};
 pub use self::policy::ReplayPolicy;
+pub use self::stream::{KeptBody, ReplayBody};
 
 /// What became of a request whose token was rejected: in the extensions of its response, and
 /// nowhere else.

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
 
+use crate::challenge;
+
 /// Which responses say that the token was rejected, so that the request is sent once more with
 /// another one.
 ///
@@ -26,6 +28,8 @@ type IsRejection = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
 #[derive(Clone)]
 enum Repr {
     Unauthorized,
+    InvalidToken,
+    GrpcUnauthenticated,
     Statuses(Arc<[u16]>),
     When(Arc<IsRejection>),
     Never,
@@ -35,6 +39,18 @@ impl ReplayPolicy {
     /// Any 401 (RFC 9110 section 15.5.2). The default.
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized)
+    }
+
+    /// A 401 with a Bearer challenge that says `invalid_token`: expired, revoked or malformed (RFC 6750
+    /// section 3.1). For APIs that answer 401 for other reasons too.
+    pub fn invalid_token() -> Self {
+        Self(Repr::InvalidToken)
+    }
+
+    /// `grpc-status: 16` (`UNAUTHENTICATED`) in the headers, as a gRPC server sends it that refuses a
+    /// call before it begins.
+    pub fn grpc_unauthenticated() -> Self {
+        Self(Repr::GrpcUnauthenticated)
     }
 
     /// Any of these statuses.
@@ -64,6 +80,13 @@ impl ReplayPolicy {
     pub(crate) fn is_rejection<B>(&self, response: &Response<B>) -> bool {
         match &self.0 {
             Repr::Unauthorized => response.status() == StatusCode::UNAUTHORIZED,
+            Repr::InvalidToken => {
+                response.status() == StatusCode::UNAUTHORIZED
+                    && challenge::says_invalid_token(response.headers())
+            }
+            Repr::GrpcUnauthenticated => {
+                response.headers().get("grpc-status").is_some_and(|status| status == "16")
+            }
             Repr::Statuses(statuses) => statuses.contains(&response.status().as_u16()),
             Repr::When(is_rejection) => is_rejection(response.status(), response.headers()),
             Repr::Never => false,
@@ -81,6 +104,8 @@ impl fmt::Debug for ReplayPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Unauthorized => f.write_str("ReplayPolicy::unauthorized()"),
+            Repr::InvalidToken => f.write_str("ReplayPolicy::invalid_token()"),
+            Repr::GrpcUnauthenticated => f.write_str("ReplayPolicy::grpc_unauthenticated()"),
             Repr::Statuses(statuses) => write!(f, "ReplayPolicy::statuses({statuses:?})"),
             Repr::When(_) => f.write_str("ReplayPolicy::when(..)"),
             Repr::Never => f.write_str("ReplayPolicy::never()"),

@@ -8,6 +8,7 @@ mod cache;
 mod composition;
 mod flights;
 mod hostile;
+mod named;
 mod observing;
 mod replay;
 mod security;

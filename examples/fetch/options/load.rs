@@ -13,13 +13,13 @@ Load:
 ";
 
 pub(super) struct Group {
-    repeat: u64,
+    repeat: u32,
     concurrency: u16,
-    every: u64,
+    every: u32,
 }
 
 pub(crate) struct Load {
-    pub(crate) repeat: u64,
+    pub(crate) repeat: u32,
     pub(crate) concurrency: usize,
     pub(crate) every: Duration,
 }
@@ -33,9 +33,9 @@ impl Default for Group {
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
-            "repeat" => self.repeat = value.number(1)?,
-            "concurrency" => self.concurrency = value.number(1)?,
-            "every" => self.every = value.number(0)?,
+            "repeat" => self.repeat = value.number(1..=u32::MAX)?,
+            "concurrency" => self.concurrency = value.number(1..=u16::MAX)?,
+            "every" => self.every = value.number(0..=u32::MAX)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -45,7 +45,7 @@ impl Group {
         Load {
             repeat: self.repeat,
             concurrency: self.concurrency.into(),
-            every: Duration::from_millis(self.every),
+            every: Duration::from_millis(self.every.into()),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The values of options, read and checked.
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -25,10 +27,13 @@ impl<'a> Value<'a> {
         self.raw().map(PathBuf::from)
     }
 
-    /// A number from `least` on.
-    pub(super) fn number<N: FromStr + PartialOrd>(&mut self, least: N) -> Result<N, Mistake> {
-        let number = self.text()?.parse().ok().filter(|number| *number >= least);
-        number.ok_or_else(|| self.mistake("is not a number in range"))
+    pub(super) fn number<N>(&mut self, range: RangeInclusive<N>) -> Result<N, Mistake>
+    where
+        N: FromStr + PartialOrd + Display,
+    {
+        let number = self.text()?.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = range.into_inner();
+        number.ok_or_else(|| self.mistake(&format!("is not a number from {least} to {most}")))
     }
 
     /// Two texts, the first one not empty, with `separator` between them.

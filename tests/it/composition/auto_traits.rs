@@ -13,9 +13,10 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_oauth2::{
     AccessToken, Backoff, Cause, ClientAuth, ClientCredentials, ConfigError, ErrorResponseFuture,
-    NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayPolicy, Replayed, ResponseFuture,
-    TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
-    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry,
+    KeptBody, NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy,
+    Replayable, ReplayableLayer, Replayed, ResponseFuture, TokenCache, TokenCacheBuilder,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse, TokenErrorResponseLayer,
+    TokenRequest, TokenRequestParts, TokenRetry,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -40,6 +41,8 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<OAuth2<HttpMock>>();
     send_sync_clone::<OAuth2Layer>();
     send_sync_clone::<Origins>();
+    send_sync_clone::<Replayable<HttpMock>>();
+    send_sync_clone::<ReplayableLayer>();
     send_sync_clone::<Replayed>();
     send_sync_clone::<ReplayPolicy>();
     send_sync_clone::<TokenCache>();
@@ -51,6 +54,8 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<TokenRequest>();
     send_sync_clone::<TokenRetry>();
     send_sync::<TokenRequestParts>();
+    send_only::<KeptBody<Full<Bytes>>>();
+    send_only::<ReplayBody<Full<Bytes>>>();
     send_only::<TokenCacheBuilder>();
     error::<ConfigError>();
     error::<TokenError>();

@@ -15,7 +15,7 @@ use tower_oauth2::{TokenCache, TokenError};
 use tower_test::mock;
 
 use super::{
-    HttpRequest, HttpResponse, OnceMore, World, layer_over, miss_hit_and_replay, put, send,
+    HttpRequest, HttpResponse, OnceMore, World, layer_over, miss_hit_and_replay, next, put, send,
     send_well, tokens,
 };
 use crate::support::{Source, credentials, hour};
@@ -82,10 +82,10 @@ async fn a_timeout_inside_that_fires_is_the_callers_error_and_costs_no_token() {
     let error = send(&mut stack).await.unwrap_err();
     assert!(error.is::<Elapsed>(), "{error:?}");
     assert!(TokenError::find_in(&*error).is_none());
-    requests.next_request().await.unwrap();
+    next(&mut requests).await;
 
     let healthy = stack.ready().await.unwrap().call(put());
-    let (_, reply) = requests.next_request().await.unwrap();
+    let (_, reply) = next(&mut requests).await;
     reply.send_response(Response::new(Full::default()));
     assert_eq!(healthy.await.unwrap().status(), StatusCode::OK);
     assert_eq!(source.count(), 1);

@@ -7,6 +7,7 @@ mod outside;
 mod readiness;
 mod shared_limit;
 mod token_path;
+mod unready;
 
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
@@ -135,6 +136,12 @@ where
     let sent =
         async { stack.ready().await.map_err(Into::into)?.call(put()).await.map_err(Into::into) };
     timeout(Duration::from_secs(3600), sent).await.expect("dead-locked")
+}
+
+/// The next call of a mock. One that never comes fails, as the clock is paused.
+async fn next<T, U>(calls: &mut mock::Handle<T, U>) -> (T, mock::SendResponse<U>) {
+    let call = timeout(Duration::from_secs(3600), calls.next_request()).await;
+    call.expect("nobody called").expect("everybody is gone")
 }
 
 /// A request that comes back with a 200 and its own body.

@@ -21,8 +21,8 @@ use tower_oauth2::{
 use tower_test::mock;
 
 use super::{
-    HttpMock, HttpRequest, HttpResponse, World, layer_over, miss_hit_and_replay, send, send_well,
-    tokens,
+    HttpMock, HttpRequest, HttpResponse, World, layer_over, miss_hit_and_replay, next, send,
+    send_well, tokens,
 };
 use crate::support::credentials;
 
@@ -181,7 +181,7 @@ async fn a_source_that_is_not_ready_is_waited_for() {
     crate::support::settle().await;
     assert!(requests.poll_request().is_pending());
     requests.allow(1);
-    let (request, reply) = requests.next_request().await.unwrap();
+    let (request, reply) = next(&mut requests).await;
     assert_eq!(request.cause(), Cause::Cold);
     reply.send_response(crate::support::hour(1));
     sent.await.unwrap();

@@ -39,6 +39,16 @@ impl RawEndpoint {
         .await
     }
 
+    /// Sends these bytes, and closes the connection.
+    pub async fn closing_after(response: impl Into<Bytes>) -> Self {
+        let response = response.into();
+        Self::acting(move |stream| {
+            let response = response.clone();
+            async move { send(&stream, &response).await.unwrap() }
+        })
+        .await
+    }
+
     /// Reads one request of each connection, and then does what it likes with it.
     pub async fn acting<F>(act: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where

@@ -53,7 +53,7 @@ async fn an_error_has_all_of_the_endpoints_response() {
     assert_eq!(
         format!("{error:?}"),
         format!(
-            "TokenError {{ kind: ErrorResponse, endpoint: \"http://{address}\", status: 401, \
+            "TokenError {{ kind: ErrorResponse, origin: \"http://{address}\", status: 401, \
              error: Some(\"invalid_client\"), retry_after: Some(17s), .. }}"
         )
     );

@@ -145,6 +145,16 @@ async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
     }
 }
 
+// W1, alf 3
+#[test]
+fn what_is_empty_makes_no_difference() {
+    let plain = credentials();
+    let empty = plain.clone().scope(" ").audience("").resource("").parameter("p", "");
+    assert_eq!(empty, plain);
+    let expected = [("grant_type".into(), "client_credentials".into())];
+    assert_eq!(empty.parameters(), expected);
+}
+
 // W1
 #[tokio::test]
 async fn nothing_but_resource_is_sent_twice() {

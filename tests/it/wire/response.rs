@@ -103,7 +103,6 @@ async fn a_token_type_is_compared_without_case_and_missing_means_bearer() {
 // W3, alf 12
 #[tokio::test]
 async fn a_token_type_that_is_not_understood_is_an_error() {
-    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for odd in [
         r#""mac""#,
         r#""DPoP""#,
@@ -115,15 +114,22 @@ async fn a_token_type_that_is_not_understood_is_an_error() {
         "[\"Bearer\"]",
         "{}",
         "false",
-        // Not to be had as a value, and there all the same.
-        "1e400",
-        r#""\ud800""#,
-        &deep,
     ] {
         let body = format!(r#"{{"access_token":"t","token_type":{odd}}}"#);
         let error = answered(200, body).await.expect_err(odd);
         assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType, "{odd}");
         assert_eq!(error.status().unwrap(), 200);
+    }
+}
+
+// W3
+#[tokio::test]
+async fn a_token_type_that_can_not_be_read_is_not_understood_either() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for odd in [r#""\ud800""#, "1e400", &deep] {
+        let body = format!(r#"{{"access_token":"t","token_type":{odd}}}"#);
+        let error = answered(200, body).await.expect_err(odd);
+        assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType, "{odd}");
     }
 }
 
@@ -149,7 +155,7 @@ async fn an_error_is_one_in_a_success_too_if_it_is_a_string() {
 
 // W3
 #[tokio::test]
-async fn an_error_whose_text_is_broken_is_one_all_the_same() {
+async fn an_error_that_can_not_be_read_is_one_all_the_same() {
     let refused = answered(200, r#"{"access_token":"t","error":"\ud800"}"#).await;
     assert_eq!(refused.unwrap_err().kind(), TokenErrorKind::ErrorResponse);
 }

@@ -9,8 +9,8 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::{
-    AccessToken, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenRequest, TokenRetry,
+    AccessToken, Backoff, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind, TokenRequest, TokenRetry,
 };
 
 use crate::support::*;
@@ -134,7 +134,6 @@ async fn what_will_not_pass_is_not_tried_again() {
     for (status, body, kind) in [
         (400, r#"{"error":"invalid_client"}"#, TokenErrorKind::ErrorResponse),
         (200, r#"{"error":"invalid_scope"}"#, TokenErrorKind::ErrorResponse),
-        (200, "<html>", TokenErrorKind::MalformedResponse),
         (200, "{}", TokenErrorKind::InvalidAccessToken),
         (200, r#"{"token_type":"mac"}"#, TokenErrorKind::UnsupportedTokenType),
         (302, "", TokenErrorKind::Redirect),
@@ -144,6 +143,14 @@ async fn what_will_not_pass_is_not_tried_again() {
         assert_eq!(error.kind(), kind);
         assert_eq!(http.count(), 1, "{status} {body}");
     }
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn a_page_in_the_place_of_a_token_may_well_pass() {
+    let http = Http::new(|n| Ok(if n == 1 { answer(200, "<html>") } else { good() }));
+    asked(TokenRetry::new(5), &http).await.unwrap();
+    assert_eq!(http.count(), 2);
 }
 
 // alf 5
@@ -244,6 +251,27 @@ async fn a_failure_of_a_source_of_ones_own_is_tried_again() {
     let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
     assert_eq!(token.secret(), "token-3");
     assert_eq!(inner.count(), 3);
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_a_cache_below_is_tried_again() {
+    let cache = TokenCache::builder(
+        credentials(),
+        Source::new(|n, _| async move {
+            if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
+        }),
+    )
+    .transient_backoff(Backoff::none())
+    .build();
+    let below = Source::new(move |_, _| {
+        let cache = cache.clone();
+        async move { Ok(cache.get().await?) }
+    });
+    let source = RetryLayer::new(TokenRetry::new(2)).layer(below.clone());
+    let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
+    assert_eq!(token.secret(), "token-3");
+    assert_eq!(below.count(), 3);
 }
 
 // alf 6

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_oauth2::{
     AccessToken, ClientAuth, ClientAuthentication, ClientCredentials, TokenEndpoint, TokenError,
@@ -18,6 +18,7 @@ use tower_oauth2::{
 use crate::support::*;
 
 type Asked = Result<AccessToken, TokenError>;
+type Attempt = Pin<Box<dyn Future<Output = Asked>>>;
 
 /// Gives a little now and then, without an end.
 struct Trickle(Pin<Box<tokio::time::Sleep>>);
@@ -101,7 +102,7 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
     let good = Http::new(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
     let never_proves =
         ClientCredentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
-    let attempts: [(&str, Pin<Box<dyn Future<Output = Asked>>>); 4] = [
+    let attempts: [(&str, Attempt); 4] = [
         ("no response", Box::pin(asked(silent, set, credentials()))),
         ("no end", Box::pin(asked(endless, set, credentials()))),
         ("never ready", Box::pin(asked(NeverReady, set, credentials()))),
@@ -109,7 +110,8 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
     ];
     for (name, attempt) in attempts {
         let start = Instant::now();
-        let error = attempt.await.expect_err(name);
+        let ended = timeout(Duration::from_secs(24 * 60 * 60), attempt).await.expect(name);
+        let error = ended.expect_err(name);
         let waited = start.elapsed();
         assert_eq!(error.kind(), TokenErrorKind::Timeout, "{name}");
         assert!(error.is_transient());

@@ -1,0 +1,289 @@
+//! `WWW-Authenticate`: what an API says of a token that it does not take (RFC 9110 section 11).
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderMap;
+use http::header::WWW_AUTHENTICATE;
+
+/// More than any claims request needs, and little enough to carry about.
+const MAX_CLAIMS: usize = 8 * 1024;
+
+/// One challenge: a scheme and what it says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn is_bearer(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case("Bearer")
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a Bearer challenge says that the token is expired, revoked or malformed (RFC 6750
+/// section 3.1).
+pub(crate) fn says_invalid_token(headers: &HeaderMap) -> bool {
+    bearer(headers).any(|challenge| challenge.parameter("error") == Some("invalid_token"))
+}
+
+/// The claims that a Bearer challenge wants the next token to have, as JSON: what is sent as
+/// `claims` in a token request (a claims challenge, as Entra ID's continuous access evaluation sends).
+pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
+    // Servers differ in alphabet and in padding.
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+
+    bearer(headers).find_map(|challenge| {
+        let encoded = challenge.parameter("claims").filter(|claims| claims.len() <= MAX_CLAIMS)?;
+        let encoded = encoded.replace('+', "-").replace('/', "_");
+        let claims = String::from_utf8(URL_SAFE.decode(encoded).ok()?).ok()?;
+        let is_object = matches!(serde_json::from_str(&claims), Ok(serde_json::Value::Object(_)));
+        is_object.then_some(claims)
+    })
+}
+
+fn bearer(headers: &HeaderMap) -> impl Iterator<Item = Challenge> {
+    headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .flat_map(|field| parse(&String::from_utf8_lossy(field.as_bytes())))
+        .filter(Challenge::is_bearer)
+}
+
+/// All challenges of one field. What can not be read is passed over, up to the next comma.
+pub(crate) fn parse(field: &str) -> Vec<Challenge> {
+    let mut all: Vec<Challenge> = Vec::new();
+    let mut input = Input(field);
+    loop {
+        input.skip(|c| matches!(c, ' ' | '\t' | ','));
+        if input.0.is_empty() {
+            return all;
+        }
+        let name = input.token();
+        if name.is_empty() {
+            input.skip_element();
+            continue;
+        }
+        if let Some(value) = input.value() {
+            // `name=value`: it belongs to the challenge before it.
+            if let Some(challenge) = all.last_mut() {
+                challenge.parameters.push((name.to_owned(), value));
+            }
+            continue;
+        }
+        if !input.0.is_empty() && !input.0.starts_with([' ', '\t', ',']) {
+            input.skip_element();
+            continue;
+        }
+        all.push(Challenge { scheme: name.to_owned(), parameters: Vec::new() });
+        // `token68`, if that is what follows, is of no use here.
+        input.skip_space();
+        if !input.is_at_parameter() {
+            input.skip_element();
+        }
+    }
+}
+
+struct Input<'a>(&'a str);
+
+impl<'a> Input<'a> {
+    fn skip(&mut self, what: impl Fn(char) -> bool) {
+        self.0 = self.0.trim_start_matches(what);
+    }
+
+    fn skip_space(&mut self) {
+        self.skip(|c| matches!(c, ' ' | '\t'));
+    }
+
+    /// A `token` (RFC 9110 section 5.6.2), or nothing.
+    fn token(&mut self) -> &'a str {
+        let end = self.0.find(|c| !is_token(c)).unwrap_or(self.0.len());
+        let (token, rest) = self.0.split_at(end);
+        self.0 = rest;
+        token
+    }
+
+    /// `= value`, with a token or a quoted string for a value. Moves only if it is there.
+    fn value(&mut self) -> Option<String> {
+        let mut ahead = Input(self.0);
+        ahead.skip_space();
+        ahead.0 = ahead.0.strip_prefix('=')?;
+        ahead.skip_space();
+        let value = match ahead.0.strip_prefix('"') {
+            Some(quoted) => {
+                ahead.0 = quoted;
+                ahead.quoted()?
+            }
+            None => ahead.token().to_owned(),
+        };
+        ahead.skip_space();
+        if !ahead.0.is_empty() && !ahead.0.starts_with(',') {
+            return None;
+        }
+        *self = ahead;
+        Some(value)
+    }
+
+    /// The rest of a quoted string (RFC 9110 section 5.6.4); nothing if it does not end.
+    fn quoted(&mut self) -> Option<String> {
+        let mut value = String::new();
+        let mut chars = self.0.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => {
+                    self.0 = &self.0[at + 1..];
+                    return Some(value);
+                }
+                '\\' => value.push(chars.next()?.1),
+                c => value.push(c),
+            }
+        }
+        None
+    }
+
+    /// Whether `name=value` follows, and not the padding of a `token68`.
+    fn is_at_parameter(&self) -> bool {
+        let mut ahead = Input(self.0);
+        let has_name = !ahead.token().is_empty();
+        ahead.skip_space();
+        let Some(value) = ahead.0.strip_prefix('=') else {
+            return false;
+        };
+        ahead.0 = value;
+        ahead.skip_space();
+        has_name && ahead.0.starts_with(|c| c == '"' || is_token(c))
+    }
+
+    /// To the next comma that is not in quotes.
+    fn skip_element(&mut self) {
+        let mut is_quoted = false;
+        let mut is_escaped = false;
+        let end = self.0.find(|c| {
+            match c {
+                _ if is_escaped => is_escaped = false,
+                '\\' if is_quoted => is_escaped = true,
+                '"' => is_quoted = !is_quoted,
+                ',' if !is_quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        self.0 = &self.0[end.unwrap_or(self.0.len())..];
+    }
+}
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(field: &str) -> Vec<String> {
+        let show = |challenge: Challenge| {
+            let mut text = challenge.scheme;
+            for (name, value) in challenge.parameters {
+                text += &format!(" {name}=<{value}>");
+            }
+            text
+        };
+        parse(field).into_iter().map(show).collect()
+    }
+
+    // R7
+    #[test]
+    fn challenges_are_read_as_rfc_9110_has_them() {
+        for (field, expected) in [
+            ("", &[][..]),
+            ("Bearer", &["Bearer"]),
+            ("bearer realm=\"x\"", &["bearer realm=<x>"]),
+            (
+                "Bearer realm=\"x\", error=\"invalid_token\"",
+                &["Bearer realm=<x> error=<invalid_token>"],
+            ),
+            ("Bearer error=invalid_token", &["Bearer error=<invalid_token>"]),
+            ("Bearer error = \"a\" , b=c", &["Bearer error=<a> b=<c>"]),
+            (
+                "Basic realm=\"a, b\", Bearer error=\"c\"",
+                &["Basic realm=<a, b>", "Bearer error=<c>"],
+            ),
+            (
+                "Newauth realm=\"apps\", type=1, title=\"Login to \\\"apps\\\"\", Basic realm=\"simple\"",
+                &[
+                    "Newauth realm=<apps> type=<1> title=<Login to \"apps\">",
+                    "Basic realm=<simple>",
+                ],
+            ),
+            ("Negotiate YWJj==, Bearer error=\"x\"", &["Negotiate", "Bearer error=<x>"]),
+            (
+                "Negotiate YWJj, Bearer, Basic realm=\"\"",
+                &["Negotiate", "Bearer", "Basic realm=<>"],
+            ),
+            ("Negotiate a=, Bearer x=y", &["Negotiate", "Bearer x=<y>"]),
+            (",, ,Bearer a=b,,c=d,", &["Bearer a=<b> c=<d>"]),
+            ("realm=\"nobody's\"", &[]),
+            ("Bearer a=\"open", &["Bearer"]),
+            ("Bearer a=\"b\"c=\"d\", e=f", &["Bearer e=<f>"]),
+            ("@@@, Bearer a=b", &["Bearer a=<b>"]),
+            ("Bearer/2 a=b, c=d", &[]),
+            ("Bearer \u{e9}=b, c=d", &["Bearer c=<d>"]),
+        ] {
+            assert_eq!(all(field), expected, "{field}");
+        }
+    }
+
+    fn headers(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|field| (WWW_AUTHENTICATE, field.parse().unwrap())).collect()
+    }
+
+    // R7
+    #[test]
+    fn only_a_bearer_challenge_says_invalid_token() {
+        for fields in [
+            &["Bearer error=\"invalid_token\""][..],
+            &["bEARER realm=x, ERROR=invalid_token"],
+            &["Basic realm=\"x\"", "Bearer error=\"invalid_token\""],
+        ] {
+            assert!(says_invalid_token(&headers(fields)), "{fields:?}");
+        }
+        for fields in [
+            &[][..],
+            &["Bearer"],
+            &["Bearer error=\"insufficient_scope\""],
+            &["Basic error=\"invalid_token\""],
+            &["Bearer realm=\"error=invalid_token\""],
+            &["DPoP error=\"invalid_token\""],
+        ] {
+            assert!(!says_invalid_token(&headers(fields)), "{fields:?}");
+        }
+    }
+
+    // R7
+    #[test]
+    fn claims_are_decoded_whatever_their_alphabet_and_padding() {
+        let json = r#"{"access_token":{"nbf":{"essential":true,"value":"1?>~"}}}"#;
+        for engine in [
+            base64::prelude::BASE64_STANDARD,
+            base64::prelude::BASE64_STANDARD_NO_PAD,
+            base64::prelude::BASE64_URL_SAFE,
+            base64::prelude::BASE64_URL_SAFE_NO_PAD,
+        ] {
+            let field = format!("Bearer error=\"x\", claims=\"{}\"", engine.encode(json));
+            assert_eq!(claims(&headers(&[&field])).as_deref(), Some(json));
+        }
+        let large = base64::prelude::BASE64_STANDARD.encode(vec![b' '; MAX_CLAIMS]);
+        for rubbish in ["", "!!!", "YWJj", "WzFd", "//79", &large] {
+            let field = format!("Bearer claims=\"{rubbish}\"");
+            assert_eq!(claims(&headers(&[&field])), None, "{rubbish}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower::{Layer, Service};
+
+use super::ReplayBody;
+
+const DEFAULT_LIMIT: usize = 64 * 1024;
+
+/// Lets requests with streaming bodies be sent a second time: turns each body into a
+/// [`ReplayBody`], which is remembered as it goes out.
+///
+/// It goes outside an [`OAuth2Layer`](crate::OAuth2Layer). A body of which more has gone out than the
+/// [limit](Self::limit) is not sent again: its 401 is returned with
+/// [`NotReplayed::Body`](crate::NotReplayed::Body), and the token is replaced for the next request.
+///
+/// # Example
+///
+/// ```
+/// use tower::ServiceBuilder;
+/// use tower_oauth2::{OAuth2Layer, ReplayableLayer};
+///
+/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Sized {
+///     ServiceBuilder::new()
+///         .layer(ReplayableLayer::new().limit(256 * 1024))
+///         .layer(oauth2)
+///         .service(http)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayableLayer {
+    limit: usize,
+}
+
+impl ReplayableLayer {
+    /// Remembers up to 64 KiB of each body.
+    pub const fn new() -> Self {
+        Self { limit: DEFAULT_LIMIT }
+    }
+
+    /// How many bytes of a body are remembered at the most.
+    #[must_use]
+    pub const fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+impl Default for ReplayableLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for ReplayableLayer {
+    type Service = Replayable<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Replayable { inner, limit: self.limit }
+    }
+}
+
+/// Turns request bodies into [`ReplayBody`]s; made by a [`ReplayableLayer`].
+#[derive(Clone, Debug)]
+pub struct Replayable<S> {
+    inner: S,
+    limit: usize,
+}
+
+impl<S> Replayable<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B> Service<Request<B>> for Replayable<S>
+where
+    S: Service<Request<ReplayBody<B>>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.inner.call(request.map(|body| ReplayBody::new(body, self.limit)))
+    }
+}

@@ -1,0 +1,319 @@
+//! The examples, run as a newcomer runs them.
+#![allow(unreachable_pub, missing_docs)]
+
+#[path = "examples/process.rs"]
+mod process;
+#[path = "examples/server.rs"]
+mod server;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::Method;
+use http::header::AUTHORIZATION;
+
+use self::process::{File, SECRET, example, fetch, fetch_from, run};
+use self::server::{Ca, Server};
+
+fn basic(user_pass: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(user_pass))
+}
+
+#[tokio::test]
+async fn the_quickstart_sees_what_it_promises() {
+    let ended = run(example("quickstart")).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for counts in [
+        "3 at the API, 0 of them 401; 1 at the token endpoint",
+        "3 at the API, 0 of them 401; 0 at the token endpoint",
+        "2 at the API, 0 of them 401; 2 at the token endpoint",
+        "2 at the API, 1 of them 401; 1 at the token endpoint",
+        "1000 at the API, 0 of them 401; 1 at the token endpoint",
+    ] {
+        for word in ["happened", "promised"] {
+            let line = format!("  {word}  {counts}\n");
+            assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+        }
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
+#[tokio::test]
+async fn a_request_goes_out_as_the_options_say() {
+    let server = Server::start().await;
+    let arguments = [
+        "--scope",
+        "read write",
+        "--audience",
+        "the api",
+        "--resource",
+        "https://a.test",
+        "--resource",
+        "https://b.test",
+        "--param",
+        "tenant=x=y",
+        "--method",
+        "PUT",
+        "--header",
+        "content-type: application/json",
+        "--data",
+        r#"{"name":"Alf"}"#,
+    ];
+    let ended = run(fetch_from(&server, "/echo?page=2", arguments)).await;
+    assert_eq!(ended.stdout, r#"{"name":"Alf"}"#);
+    assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!(ended.code, Some(0));
+
+    let tokens = server.token_requests();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(tokens[0].headers()[AUTHORIZATION], basic(&format!("client-id:{SECRET}")));
+    assert_eq!(
+        tokens[0].body(),
+        "grant_type=client_credentials&scope=read+write&audience=the+api&\
+         resource=https%3A%2F%2Fa.test&resource=https%3A%2F%2Fb.test&tenant=x%3Dy"
+    );
+    let requests = server.api_requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].method(), Method::PUT);
+    assert_eq!(requests[0].uri(), "/echo?page=2");
+    assert_eq!(requests[0].headers()[AUTHORIZATION], "Bearer token-1");
+    assert_eq!(requests[0].headers()["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn clients_authenticate_as_the_options_say() {
+    let secret_file = File::new("secret", "from a+file\n");
+    let secret_file = ["--client-secret-file", secret_file.path()];
+    for (method, header, body) in [
+        ("client_secret_basic", Some(basic("client-id:from+a%2Bfile")), ""),
+        ("client_secret_basic_raw", Some(basic("client-id:from a+file")), ""),
+        ("client_secret_post", None, "&client_id=client-id&client_secret=from+a%2Bfile"),
+        ("none", None, "&client_id=client-id"),
+    ] {
+        let server = Server::start().await;
+        let arguments = ["--auth", method].into_iter().chain(secret_file);
+        let ended = run(fetch_from(&server, "/echo", arguments)).await;
+        assert_eq!(ended.code, Some(0), "{method}: {}", ended.stderr);
+        let sent = &server.token_requests()[0];
+        let sent_header = sent.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap());
+        assert_eq!(sent_header, header.as_deref(), "{method}");
+        assert_eq!(*sent.body(), format!("grant_type=client_credentials{body}"), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_share_one_token() {
+    let server = Server::start().await;
+    let arguments = ["--repeat", "1000", "--concurrency", "20"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.stderr, "1000 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!(ended.code, Some(0));
+    assert_eq!((server.token_requests().len(), server.api_requests().len()), (1, 1000));
+}
+
+#[tokio::test]
+async fn requests_may_be_spread_out() {
+    let server = Server::start().await;
+    let arguments = ["--repeat", "3", "--every", "1", "--data", "x"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.stderr, "3 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!(ended.stdout, "x", "the last response's body and no other");
+    assert!(server.api_requests().iter().all(|request| request.method() == Method::POST));
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_replaced_and_the_body_sent_again() {
+    let server = Server::start().await;
+    let body = File::new("body", "line 1\nline 2\n");
+    let data = format!("@{}", body.path());
+    let ended = run(fetch_from(&server, "/second-token-only", ["--data", &data])).await;
+    assert_eq!(ended.stderr, "1 x 200, 0 x 401; 2 token requests, 1 replay, 0 errors\n");
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "line 1\nline 2\n"));
+    let bodies: Vec<_> =
+        server.api_requests().into_iter().map(|request| request.into_body()).collect();
+    assert_eq!(bodies, ["line 1\nline 2\n", "line 1\nline 2\n"]);
+}
+
+#[tokio::test]
+async fn a_status_is_no_error() {
+    for (path, body, summary) in [
+        ("/busy", "busy", "0 x 401, 1 x 503; 1 token request, 0 replays, 0 errors\n"),
+        ("/refused", "refused", "1 x 401; 2 token requests, 1 replay, 0 errors\n"),
+        ("/moved", "", "1 x 302, 0 x 401; 1 token request, 0 replays, 0 errors\n"),
+    ] {
+        let server = Server::start().await;
+        let ended = run(fetch_from(&server, path, [])).await;
+        assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), body, summary));
+        assert!(server.api_requests().iter().all(|request| request.uri().path() == path));
+    }
+}
+
+#[tokio::test]
+async fn tls_works_with_a_ca_that_is_given() {
+    let ca = Ca::new();
+    let server = Server::start_tls(&ca).await;
+    let cacert = File::new("ca.pem", &ca.pem);
+    let arguments = ["--cacert", cacert.path(), "--data", "over TLS"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "over TLS"));
+}
+
+#[tokio::test]
+async fn a_wrong_ca_is_an_error() {
+    let server = Server::start_tls(&Ca::new()).await;
+    let other = File::new("other-ca.pem", &Ca::new().pem);
+    let arguments = ["--cacert", other.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    assert!(error.starts_with(&format!("error: no token from {}: ", server.origin)), "{error}");
+    assert!(error.contains("invalid peer certificate: "), "{error}");
+    assert_eq!(summary, "0 x 401; 1 token request, 0 replays, 1 error");
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn a_kind_of_error_is_one_line() {
+    let server = Server::start().await;
+    let endpoint = server.at("/invalid-client");
+    let arguments = ["--token-endpoint", &endpoint, "--repeat", "3", "--concurrency", "3"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    let text = "the endpoint answered with an error (status 401, invalid_client)";
+    assert_eq!(error, format!("error: 3 x no token from {}: {text}", server.origin));
+    assert!(summary.starts_with("0 x 401; "), "{summary}");
+    assert!(summary.ends_with(", 0 replays, 3 errors"), "{summary}");
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_up_is_an_error() {
+    let server = Server::start().await;
+    let ended = run(fetch_from(&server, "/hang-up", [])).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    assert!(error.starts_with(&format!("error: no response from {}: ", server.origin)), "{error}");
+    assert_eq!(summary, "0 x 401; 1 token request, 0 replays, 1 error");
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_is_an_error() {
+    let server = Server::start().await;
+    let api = server::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nthe beginning");
+    let mut command = fetch(["--token-endpoint", &server.at("/token"), "--client-id", "client-id"]);
+    command.arg(&api);
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    assert!(error.starts_with(&format!("error: the response from {api} broke off: ")), "{error}");
+    assert_eq!(summary, "0 x 401; 1 token request, 0 replays, 1 error");
+}
+
+#[tokio::test]
+async fn a_token_never_goes_over_a_network_in_clear_text() {
+    let server = Server::start().await;
+    let mut command = fetch(["--token-endpoint", &server.at("/token"), "--client-id", "client-id"]);
+    command.arg("http://api.test/");
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(1));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    assert!(error.contains("neither https nor loopback"), "{error}");
+    assert_eq!(summary, "0 x 401; 0 token requests, 0 replays, 1 error");
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn bad_arguments_are_told_in_one_line() {
+    let needed = ["--token-endpoint", "https://auth.test", "--client-id", "client-id"];
+    let url = "https://api.test";
+    let empty = File::new("empty.pem", "");
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "the URL is missing"),
+        (&[url, url], "there is more than one URL"),
+        (&["api.test"], "URL: "),
+        (&["/path"], "URL: "),
+        (&["ftp://api.test"], "URL: "),
+        (&["https://api.test:65536"], "URL: the port"),
+        (&["https://[::1]:x"], "URL: the port"),
+        (&["https://s3cr3t-of-the-client@api.test"], "URL: "),
+        (&["https://a b"], "URL: "),
+        (&["--nonsense", url], "unknown option --nonsense"),
+        (&["-x", url], "unknown option -x"),
+        (&["--client-secret", SECRET, url], "unknown option --client-secret"),
+        (&["--token-endpoint", "nowhere", url], "token endpoint: "),
+        (&["--client-id", "", url], "client id: is empty"),
+        (&["--client-id"], "--client-id: needs a value"),
+        (&["--auth", "magic", url], "--auth: "),
+        (&["--param", SECRET, url], "--param: is not of the form NAME=VALUE"),
+        (&["--method", "A B", url], "--method: "),
+        (&["--method", "CONNECT", url], "--method: "),
+        (&["--header", SECRET, url], "--header: is not of the form NAME:VALUE"),
+        (&["--header", "a b:c", url], "--header: the name"),
+        (&["--header", "a:b\nc", url], "--header: the value of a"),
+        (&["--header", "content-length:1", url], "--header: content-length"),
+        (&["--data", "@/no/such/file", url], "--data: "),
+        (&["--cacert", "/no/such/file", url], "--cacert: "),
+        (&["--cacert", empty.path(), url], "--cacert: holds no certificate"),
+        (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
+        (&["--repeat", "0", url], "--repeat: "),
+        (&["--concurrency", "65536", url], "--concurrency: "),
+        (&["--every", "-1", url], "--every: "),
+    ];
+    for (arguments, expected) in cases {
+        let mut command = fetch(needed);
+        command.args(*arguments);
+        let ended = run(command).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments:?}: {}", ended.stderr);
+        let [line] = ended.lines()[..] else { panic!("{arguments:?}: {}", ended.stderr) };
+        assert!(line.starts_with(&format!("fetch: {expected}")), "{arguments:?}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_left_out_is_asked_for() {
+    for (arguments, expected) in [
+        (&["--client-id", "client-id", "https://api.test"], "--token-endpoint is missing"),
+        (&["--token-endpoint", "https://auth.test", "https://api.test"], "--client-id is missing"),
+    ] {
+        let ended = run(fetch(*arguments)).await;
+        assert_eq!(ended.code, Some(2));
+        assert_eq!(ended.stderr, format!("fetch: {expected} (see --help)\n"));
+    }
+    let server = Server::start().await;
+    let mut command = fetch_from(&server, "/echo", []);
+    command.env_remove("CLIENT_SECRET");
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("fetch: a secret is missing: CLIENT_SECRET"));
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn arguments_that_are_no_text_are_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let rubbish = OsStr::from_bytes(b"\xff");
+    for option in [&["--client-id"][..], &["--data"], &["--header"], &["--repeat"], &[]] {
+        let mut command = fetch(option.iter().copied());
+        command.arg(rubbish);
+        let ended = run(command).await;
+        assert_eq!((ended.code, ended.lines().len()), (Some(2), 1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("is not UTF-8"), "{}", ended.stderr);
+    }
+    let mut command = fetch(["--client-id", "a", "--token-endpoint", "https://a.test"]);
+    command.arg("https://b.test").env("CLIENT_SECRET", rubbish);
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.stderr, "fetch: CLIENT_SECRET: is not UTF-8 (see --help)\n");
+}
+
+#[tokio::test]
+async fn help_is_no_mistake() {
+    let ended = run(fetch(["--help"])).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    for option in ["--token-endpoint", "--auth", "--resource", "--cacert", "--every"] {
+        assert!(ended.stdout.contains(option), "{option}");
+    }
+}

@@ -1,0 +1,175 @@
+//! A token endpoint and an API on loopback, in one server, with TLS or without.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, LOCATION};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate authority of nobody's.
+pub struct Ca {
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.into()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// Issues `token-1`, `token-2`, ... and remembers every request.
+pub struct Server {
+    pub origin: String,
+    seen: Arc<Mutex<Vec<Request<Bytes>>>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::listen(None).await
+    }
+
+    pub async fn start_tls(ca: &Ca) -> Self {
+        Self::listen(Some(ca.acceptor())).await
+    }
+
+    async fn listen(acceptor: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let seen = Arc::<Mutex<Vec<Request<Bytes>>>>::default();
+        let log = seen.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (log, acceptor) = (log.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    let Some(acceptor) = acceptor else {
+                        return serve(stream, log).await;
+                    };
+                    // A client that does not trust this server has hung up.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, log).await;
+                    }
+                });
+            }
+        });
+        Self { origin, seen }
+    }
+
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    pub fn seen(&self) -> Vec<Request<Bytes>> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub fn token_requests(&self) -> Vec<Request<Bytes>> {
+        self.seen().into_iter().filter(|request| request.uri().path() == "/token").collect()
+    }
+
+    pub fn api_requests(&self) -> Vec<Request<Bytes>> {
+        self.seen().into_iter().filter(|request| request.uri().path() != "/token").collect()
+    }
+}
+
+/// A server that answers one request with `response`, as it is, and hangs up; its origin.
+pub fn raw(response: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // To the end of the head: what is left unread would reset the connection.
+        let mut lines = BufReader::new(&stream).lines();
+        while !lines.next().unwrap().unwrap().is_empty() {}
+        (&stream).write_all(response.as_bytes()).unwrap();
+    });
+    origin
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    log: Arc<Mutex<Vec<Request<Bytes>>>>,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let log = log.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let request = Request::from_parts(
+                head,
+                body.collect().await.map_err(io::Error::other)?.to_bytes(),
+            );
+            let before = {
+                let mut log = log.lock().unwrap();
+                log.push(request.clone());
+                log.iter().filter(|request| request.uri().path() == "/token").count()
+            };
+            answer(&request, before).ok_or_else(|| io::Error::other("hung up"))
+        }
+    });
+    // A connection that breaks off is what some tests are about.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// What the path asks for; `None` hangs up.
+fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Full<Bytes>>> {
+    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let is_second = token == Some("Bearer token-2");
+    Some(match request.uri().path() {
+        "/token" => {
+            let body = format!(r#"{{"access_token":"token-{token_requests}","expires_in":3600}}"#);
+            response(StatusCode::OK, body)
+        }
+        "/invalid-client" => response(StatusCode::UNAUTHORIZED, r#"{"error":"invalid_client"}"#),
+        "/hang-up" => return None,
+        "/refused" => response(StatusCode::UNAUTHORIZED, "refused"),
+        "/busy" => response(StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        "/moved" => {
+            let mut response = response(StatusCode::FOUND, "");
+            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/echo"));
+            response
+        }
+        "/second-token-only" if !is_second => response(StatusCode::UNAUTHORIZED, ""),
+        _ => response(StatusCode::OK, request.body().clone()),
+    })
+}
+
+fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use tokio::time::{advance, sleep};
+use tower_oauth2::{ClientCredentials, TokenCache};
+
+use super::{builder, secs};
+use crate::support::*;
+
+fn tenant(n: usize) -> ClientCredentials {
+    credentials().audience(format!("https://tenant-{n}.test/"))
+}
+
+/// How many token requests were made for `tenant`.
+fn asked(source: &Source, tenant: &ClientCredentials) -> usize {
+    source.requests().iter().filter(|request| request.credentials() == tenant).count()
+}
+
+async fn use_in_order(cache: &TokenCache, tenants: &[usize]) {
+    for n in tenants {
+        cache.get_for(&tenant(*n)).await.unwrap();
+        advance(Duration::from_millis(1)).await;
+    }
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn the_least_recently_used_credentials_go_first_and_never_the_default_ones() {
+    let source = Source::of(hour);
+    let cache = builder(&source).capacity(2).build();
+    cache.get().await.unwrap();
+    use_in_order(&cache, &[1, 2, 1, 3]).await;
+    assert_eq!(cache.len(), 2);
+    use_in_order(&cache, &[1, 3]).await;
+    assert_eq!((asked(&source, &tenant(1)), asked(&source, &tenant(3))), (1, 1), "kept");
+    use_in_order(&cache, &[2]).await;
+    assert_eq!(asked(&source, &tenant(2)), 2, "gone");
+    cache.get().await.unwrap();
+    assert_eq!(asked(&source, &credentials()), 1, "the default ones stay");
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_are_kept_unless_set_otherwise() {
+    let source = Source::of(hour);
+    let cache = builder(&source).build();
+    for n in 0..10_000 {
+        cache.get_for(&tenant(n)).await.unwrap();
+    }
+    assert_eq!(cache.len(), 10_000);
+    for n in 10_000..10_200 {
+        cache.get_for(&tenant(n)).await.unwrap();
+        assert!(cache.len() <= 10_000);
+    }
+}
+
+// C10, C2
+#[tokio::test(start_paused = true)]
+async fn when_none_can_go_the_newcomer_is_served_and_not_kept() {
+    let source = Source::new(|n, _| async move {
+        sleep(secs(1)).await;
+        Ok(hour(n))
+    });
+    let cache = builder(&source).capacity(1).build();
+    let (first, second) = (tenant(1), tenant(2));
+    // The first has a flight for as long as the others do.
+    let (one, two, two_again) =
+        tokio::join!(cache.get_for(&first), cache.get_for(&second), cache.get_for(&second));
+    assert!(one.is_ok() && two.is_ok() && two_again.is_ok());
+    assert_eq!(source.count(), 2, "one flight for the newcomer too");
+    assert!(cache.len() <= 1);
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn no_room_at_all_still_serves() {
+    let source = Source::of(hour);
+    let cache = builder(&source).capacity(0).build();
+    use_in_order(&cache, &[1, 1]).await;
+    assert_eq!(source.count(), 2);
+    assert!(cache.is_empty());
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn credentials_can_be_removed() {
+    let source = Source::of(hour);
+    let cache = builder(&source).build();
+    for credentials in [credentials(), tenant(1)] {
+        cache.get_for(&credentials).await.unwrap();
+        cache.remove(&credentials);
+        cache.get_for(&credentials).await.unwrap();
+        assert_eq!(asked(&source, &credentials), 2);
+    }
+    cache.remove(&tenant(7));
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn what_arrives_after_its_credentials_were_removed_is_not_kept() {
+    let source = Source::new(|n, _| async move {
+        sleep(secs(1)).await;
+        Ok(hour(n))
+    });
+    let cache = builder(&source).build();
+    for credentials in [credentials(), tenant(1)] {
+        let before = source.count();
+        let mut caller = tokio_test::task::spawn(cache.get_for(&credentials));
+        assert!(caller.poll().is_pending());
+        settle().await;
+        assert_eq!(source.count(), before + 1);
+        cache.remove(&credentials);
+        caller.await.unwrap();
+        cache.get_for(&credentials).await.unwrap();
+        assert_eq!(source.count(), before + 2);
+    }
+}
+
+// C8, C10
+#[tokio::test(start_paused = true)]
+async fn each_has_a_token_of_its_own() {
+    let source = Source::of(hour);
+    let cache = builder(&source).build();
+    let one = cache.get_for(&tenant(1)).await.unwrap();
+    let two = cache.get_for(&tenant(2)).await.unwrap();
+    assert_ne!(one.secret(), two.secret());
+    cache.reject(&one);
+    assert_eq!(cache.get_for(&tenant(2)).await.unwrap().secret(), two.secret());
+    assert_ne!(cache.get_for(&tenant(1)).await.unwrap().secret(), one.secret());
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn the_default_credentials_named_are_the_default_credentials() {
+    let source = Source::of(hour);
+    let cache = builder(&source).build();
+    cache.get().await.unwrap();
+    cache.get_for(&credentials()).await.unwrap();
+    assert_eq!((source.count(), cache.len()), (1, 0));
+}

@@ -1,0 +1,220 @@
+use std::time::Duration;
+
+use http_body_util::Full;
+use tower::retry::RetryLayer;
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{ClientCredentials, NoToken, TokenCache, TokenEndpoint, TokenRetry};
+
+use super::{layer, listen, said, send};
+use crate::support::{Api, Source, credentials, get, hour, lasting, settle};
+
+const FETCH: [&str; 3] =
+    ["DEBUG <token_request>", "DEBUG token is asked for", "DEBUG token arrived"];
+
+// O
+#[tokio::test(start_paused = true)]
+async fn a_fetch_says_where_and_why() {
+    let (trace, _guard) = listen();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    assert_eq!(send(&layer(&tokens), &Api::always(200)).await, 200);
+    assert_eq!(said(&trace, 0), FETCH);
+    let span = &trace.lines()[0];
+    assert!(span.ends_with("token_request endpoint=https://auth.test cause=Cold"), "{span}");
+    let arrived = &trace.lines()[2];
+    assert!(arrived.contains("lifetime=Some(3600s)"), "{arrived}");
+}
+
+// O
+#[tokio::test(start_paused = true)]
+async fn the_source_runs_within_the_span_of_the_fetch() {
+    let (_trace, _guard) = listen();
+    let source = Source::new(|n, _| async move {
+        tokio::task::yield_now().await;
+        let span = tracing::Span::current();
+        assert_eq!(span.metadata().unwrap().name(), "token_request");
+        Ok(hour(n))
+    });
+    assert!(TokenCache::new(credentials(), source).get().await.is_ok());
+}
+
+// O, C1
+#[tokio::test(start_paused = true)]
+async fn a_hit_says_nothing_at_all() {
+    let (trace, _guard) = listen();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let other = credentials().audience("other");
+    let (layer, api) = (layer(&tokens), Api::always(200));
+    tokens.warm().await.unwrap();
+    tokens.get_for(&other).await.unwrap();
+    let before = trace.lines().len();
+    assert_eq!(before, 2 * FETCH.len());
+
+    for _ in 0..100 {
+        assert_eq!(send(&layer, &api).await, 200);
+        let mut named = get("/");
+        named.extensions_mut().insert::<ClientCredentials>(other.clone());
+        let mut without = get("/");
+        without.extensions_mut().insert(NoToken);
+        let foreign = http::Request::get("https://foreign.test").body(Full::default()).unwrap();
+        for request in [named, without, foreign] {
+            layer.layer(api.clone()).oneshot(request).await.unwrap();
+        }
+        tokens.get().await.unwrap();
+        tokens.get_for(&other).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(trace.lines().len(), before);
+}
+
+// O, C9
+#[tokio::test(start_paused = true)]
+async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
+    let (trace, _guard) = listen();
+    let auth_server = Api::always(503);
+    let tokens = TokenCache::new(credentials(), TokenEndpoint::new(auth_server.clone()));
+    let (layer, api) = (layer(&tokens), Api::always(200));
+    for _ in 0..10 {
+        assert_eq!(send(&layer, &api).await, 0);
+    }
+    assert_eq!(auth_server.count(), 1);
+    assert_eq!(
+        said(&trace, 0),
+        ["DEBUG <token_request>", "DEBUG token is asked for", "WARN token could not be had"]
+    );
+    let error = tokens.get().await.unwrap_err();
+    let line = &trace.lines()[2];
+    let expected = format!(
+        "error=no token from https://auth.test: the endpoint answered with an error (status 503) \
+         retry_in={:?}",
+        error.retry_in().unwrap()
+    );
+    assert!(line.ends_with(&expected), "{line}");
+}
+
+// O, C6
+#[tokio::test(start_paused = true)]
+async fn a_renewal_says_how_it_went() {
+    let (trace, _guard) = listen();
+    let source = Source::new(|n, _| async move {
+        match n {
+            2 => Err("the source is down".into()),
+            3 => Ok(lasting(n, Duration::from_secs(60))),
+            _ => Ok(hour(n)),
+        }
+    });
+    let tokens = TokenCache::new(credentials(), source.clone());
+    let (layer, api) = (layer(&tokens), Api::always(200));
+    assert_eq!(send(&layer, &api).await, 200);
+    // Within the last fifth of its life it is due, and stays so.
+    tokio::time::advance(Duration::from_secs(3400)).await;
+    for outcome in [
+        "WARN token could not be renewed",
+        "DEBUG renewed token lives no longer than the present one",
+        "DEBUG token arrived",
+    ] {
+        let before = trace.lines().len();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(send(&layer, &api).await, 200);
+        settle().await;
+        assert_eq!(
+            said(&trace, before),
+            ["DEBUG <token_request>", "DEBUG token is asked for", outcome]
+        );
+        assert!(trace.lines()[before].ends_with("cause=Renewal"));
+    }
+    assert_eq!(api.tokens(), ["token-1"; 4]);
+    assert_eq!(source.count(), 4);
+}
+
+// O, R1
+#[tokio::test(start_paused = true)]
+async fn a_rejection_and_its_replay_are_told() {
+    let (trace, _guard) = listen();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let api = Api::accepting(|token| token != "token-1");
+    assert_eq!(send(&layer(&tokens), &api).await, 200);
+    assert_eq!(
+        said(&trace, 3),
+        [
+            "INFO token was rejected",
+            "DEBUG <token_request>",
+            "DEBUG token is asked for",
+            "DEBUG token arrived",
+            "DEBUG replayed",
+        ]
+    );
+    let lines = trace.lines();
+    assert!(lines[4].ends_with("endpoint=https://auth.test cause=Rejected"), "{}", lines[4]);
+    assert!(lines[7].ends_with("status=200 is_rejection=false"), "{}", lines[7]);
+}
+
+// O, C8: however many report the same token.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_told_once() {
+    let (trace, _guard) = listen();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let token = tokens.get().await.unwrap();
+    for _ in 0..10 {
+        tokens.reject(&token);
+    }
+    assert_eq!(said(&trace, 3), ["INFO token was rejected"]);
+}
+
+// O, R8
+#[tokio::test(start_paused = true)]
+async fn the_breaker_says_for_whom_and_for_how_long() {
+    let (trace, _guard) = listen();
+    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let (layer, api) = (layer(&tokens), Api::always(401));
+    tokens.warm().await.unwrap();
+    let before = trace.lines().len();
+    assert_eq!(send(&layer, &api).await, 401);
+    assert_eq!(
+        said(&trace, before)[4..],
+        ["DEBUG replayed", "WARN a fresh token was rejected; rejections are ignored"]
+    );
+    let line = trace.lines().pop().unwrap();
+    assert!(line.ends_with("origin=https://api.test window=100ms"), "{line}");
+
+    // While it is open there is nothing new to say.
+    let before = trace.lines().len();
+    for _ in 0..10 {
+        assert_eq!(send(&layer, &api).await, 401);
+    }
+    assert_eq!(trace.lines().len(), before);
+}
+
+// O
+#[tokio::test(start_paused = true)]
+async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
+    let (trace, _guard) = listen();
+    let auth_server = Api::always(500);
+    let retry = RetryLayer::new(TokenRetry::new(2).backoff(Duration::ZERO));
+    let source = retry.layer(TokenEndpoint::new(auth_server.clone()));
+    let tokens = TokenCache::new(credentials(), source);
+    assert!(tokens.get().await.is_err());
+    assert_eq!(auth_server.count(), 3);
+    assert_eq!(
+        said(&trace, 2),
+        [
+            "DEBUG token request will be tried again",
+            "DEBUG token request will be tried again",
+            "WARN token could not be had",
+        ]
+    );
+    let lines = trace.lines();
+    assert!(lines[2].ends_with("tried=1 of=2 wait=0ns"), "{}", lines[2]);
+    assert!(lines[3].ends_with("tried=2 of=2 wait=0ns"), "{}", lines[3]);
+}
+
+// O, C3
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_panics_is_told_of() {
+    let (trace, _guard) = listen();
+    let source = Source::new(|_, _| async { panic!("on purpose") });
+    let tokens = TokenCache::new(credentials(), source);
+    assert!(tokens.get().await.is_err());
+    assert_eq!(said(&trace, 0).last().unwrap(), "WARN token could not be had");
+    let line = trace.lines().pop().unwrap();
+    assert!(line.contains("error=no token: the task that asked for it ended early"), "{line}");
+}

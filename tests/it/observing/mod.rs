@@ -1,0 +1,49 @@
+//! What is traced, when, and what never is.
+
+mod events;
+mod reentrant;
+mod secrets;
+
+use std::sync::LazyLock;
+
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache};
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
+
+use crate::support::{Api, Trace, get};
+
+/// With one subscriber alone, a callsite that another thread meets first would be off for good.
+static SECOND: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
+fn listen() -> (Trace, DefaultGuard) {
+    LazyLock::force(&SECOND);
+    Trace::start()
+}
+
+fn layer(tokens: &TokenCache) -> OAuth2Layer {
+    OAuth2Layer::new(tokens.clone(), Origins::only(["https://api.test"]).unwrap())
+}
+
+/// Sends a request, and returns its status, or 0 for an error.
+async fn send(layer: &OAuth2Layer, api: &Api) -> u16 {
+    layer.layer(api.clone()).oneshot(get("/")).await.map_or(0, |response| response.status().as_u16())
+}
+
+/// What was said since `from`: each event's level and message, or each span's name.
+fn said(trace: &Trace, from: usize) -> Vec<String> {
+    trace.lines()[from..].iter().map(|line| gist(line)).collect()
+}
+
+fn gist(line: &str) -> String {
+    let mut words = line.split(' ');
+    let (level, _target, name) = (words.next().unwrap(), words.next(), words.next().unwrap());
+    match line.split_once(" message=") {
+        Some((_, rest)) => {
+            let message: Vec<_> = rest.split(' ').take_while(|word| !word.contains('=')).collect();
+            format!("{level} {}", message.join(" "))
+        }
+        None => format!("{level} <{name}>"),
+    }
+}

@@ -1,0 +1,99 @@
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tower_oauth2::TokenCache;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::{layer, send};
+use crate::support::{Api, Source, credentials, hour};
+
+/// A listener that has something of its own to do at each event, such as to send it to a collector
+/// that wants a token too.
+#[derive(Clone, Default)]
+struct Busy {
+    action: Arc<Mutex<Option<Action>>>,
+}
+
+type Action = Arc<dyn Fn() + Send + Sync>;
+
+impl Busy {
+    fn does(&self, action: impl Fn() + Send + Sync + 'static) {
+        *self.action.lock().unwrap() = Some(Arc::new(action));
+    }
+}
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Busy {
+    fn on_event(&self, _: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let action = self.action.lock().unwrap().clone();
+        if let Some(action) = action {
+            action();
+        }
+    }
+}
+
+/// Runs `scenario` to its end, with somebody listening who is busy.
+#[track_caller]
+fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 'static) {
+    let (ended, has_ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let busy = Busy::default();
+        let subscriber = tracing_subscriber::registry().with(busy.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(scenario(busy));
+        ended.send(()).unwrap();
+    });
+    // Only a dead-lock takes as long as this.
+    has_ended.recv_timeout(Duration::from_secs(10)).expect("the listener is locked out");
+}
+
+// O: what a fetch brought is not told under a lock.
+#[test]
+fn a_listener_may_use_the_cache_when_a_token_arrives() {
+    ends(|busy| async move {
+        let tokens = TokenCache::new(credentials(), Source::of(hour));
+        let token = tokens.get().await.unwrap();
+        tokens.reject(&token);
+        let heard = tokens.clone();
+        busy.does(move || heard.reject(&token));
+        assert_eq!(tokens.get().await.unwrap().secret(), "token-2");
+    });
+}
+
+// O: nor that it failed.
+#[test]
+fn a_listener_may_use_the_cache_when_a_fetch_fails() {
+    ends(|busy| async move {
+        let source = Source::new(|n, _| async move {
+            if n == 1 { Ok(hour(n)) } else { Err("the source is down".into()) }
+        });
+        let tokens = TokenCache::new(credentials(), source);
+        let token = tokens.get().await.unwrap();
+        tokens.reject(&token);
+        let heard = tokens.clone();
+        busy.does(move || heard.reject(&token));
+        assert!(tokens.get().await.is_err());
+    });
+}
+
+// O: nor that a breaker opened.
+#[test]
+fn a_listener_may_use_the_layer_when_its_breaker_opens() {
+    ends(|busy| async move {
+        let tokens = TokenCache::new(credentials(), Source::of(hour));
+        let (layer, api) = (layer(&tokens), Api::always(401));
+        let (heard, its_api) = (layer.clone(), api.clone());
+        busy.does(move || {
+            let sent = pin!(send(&heard, &its_api));
+            let _ = sent.poll(&mut Context::from_waker(Waker::noop()));
+        });
+        assert_eq!(send(&layer, &api).await, 401);
+    });
+}

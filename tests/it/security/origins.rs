@@ -1,0 +1,223 @@
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use tower_oauth2::{ClientCredentials, NoToken, Origins, Replayed};
+
+use super::{layer_for, only, request, send, status};
+use crate::support::{Api, credentials};
+
+const OWN: HeaderValue = HeaderValue::from_static("Basic the-callers-own");
+
+// X2
+#[tokio::test]
+async fn only_listed_origins_are_sent_a_token() {
+    let origins = only(&["https://api.test", "https://[2001:db8::1]:8443", "http://localhost:80"]);
+    for (uri, expected) in [
+        ("https://api.test/", true),
+        ("https://api.test", true),
+        ("https://api.test:443/a?b=c", true),
+        ("HTTPS://Api.Test/", true),
+        ("https://user:pw@api.test/", true),
+        ("https://[2001:DB8::1]:8443/", true),
+        ("http://localhost/", true),
+        // Relative: its origin is the inner service's own.
+        ("/path", true),
+        ("https://api.test:8443/", false),
+        ("http://api.test/", false),
+        ("https://api.test./", false),
+        ("https://sub.api.test/", false),
+        ("https://api.test.evil.test/", false),
+        ("https://api.test@evil.test/", false),
+        ("https://api.test:443@evil.test/", false),
+        ("https://evil.test/https://api.test/", false),
+        ("https://evil.test/?https://api.test", false),
+        ("https://[2001:db8::1]/", false),
+        ("https://[2001:db8::2]:8443/", false),
+        ("http://localhost:8080/", false),
+        ("https://localhost:80/", false),
+    ] {
+        let (layer, source) = layer_for(origins.clone());
+        let api = Api::always(200);
+        assert_eq!(status(send(&layer, &api, request(uri)).await), StatusCode::OK);
+        let token = if expected { "token-1" } else { "" };
+        assert_eq!(api.tokens(), [token], "{uri}");
+        assert_eq!(source.count(), usize::from(expected), "{uri}");
+        assert_eq!(origins.contains(&uri.parse().unwrap()), expected, "{uri}");
+    }
+}
+
+// X2
+#[tokio::test]
+async fn any_origin_is_sent_a_token_when_that_is_said_in_so_many_words() {
+    let (layer, _) = layer_for(Origins::any());
+    let api = Api::always(200);
+    for uri in ["https://a.test/", "https://b.test:8443/", "http://localhost/", "/relative"] {
+        assert_eq!(status(send(&layer, &api, request(uri)).await), StatusCode::OK);
+    }
+    assert_eq!(api.tokens(), ["token-1"; 4]);
+}
+
+// X2
+#[tokio::test]
+async fn no_origin_at_all_is_sent_a_token_by_an_empty_list() {
+    let (layer, source) = layer_for(only(&[]));
+    let api = Api::always(200);
+    assert_eq!(status(send(&layer, &api, request("https://a.test/")).await), StatusCode::OK);
+    assert_eq!((api.tokens(), source.count()), (vec![String::new()], 0));
+}
+
+// X2
+#[tokio::test]
+async fn a_foreign_origin_gets_the_request_as_it_is_and_is_not_replayed() {
+    for uri in ["https://foreign.test/", "http://foreign.test/"] {
+        let (layer, source) = layer_for(only(&["https://api.test"]));
+        let api = Api::always(401);
+        let mut own = request(uri);
+        own.headers_mut().insert(AUTHORIZATION, OWN);
+        let response = send(&layer, &api, own).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.extensions().get::<Replayed>(), None);
+        let requests = api.requests();
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].headers()[AUTHORIZATION], OWN);
+        assert_eq!(requests[0].headers().len(), 1);
+        assert_eq!(source.count(), 0);
+    }
+}
+
+// X2
+#[tokio::test]
+async fn a_401_of_a_foreign_origin_does_not_cost_the_token_that_is_there() {
+    let (layer, source) = layer_for(only(&["https://api.test"]));
+    let api = Api::new(|request| {
+        let mut response = super::HttpResponse::default();
+        if request.uri().host() == Some("foreign.test") {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        response
+    });
+    send(&layer, &api, request("https://api.test/")).await.unwrap();
+    send(&layer, &api, request("https://foreign.test/")).await.unwrap();
+    send(&layer, &api, request("https://api.test/")).await.unwrap();
+    assert_eq!(api.tokens(), ["token-1", "", "token-1"]);
+    assert_eq!(source.count(), 1);
+}
+
+// alf 11
+#[tokio::test]
+async fn the_callers_own_authorization_is_replaced_at_a_listed_origin() {
+    let (layer, _) = layer_for(only(&["https://api.test"]));
+    let api = Api::always(200);
+    let mut own = request("https://api.test/");
+    own.headers_mut().append(AUTHORIZATION, OWN);
+    own.headers_mut().append(AUTHORIZATION, OWN);
+    send(&layer, &api, own).await.unwrap();
+    let sent = &api.requests()[0];
+    let values: Vec<_> = sent.headers().get_all(AUTHORIZATION).iter().collect();
+    assert_eq!(values, ["Bearer token-1"]);
+}
+
+// X2
+#[tokio::test]
+async fn credentials_narrow_the_layers_origins_and_never_widen_them() {
+    let both = ["https://a.test", "https://b.test"];
+    for (layers, narrower, expected) in [
+        (only(&both), Some(only(&["https://b.test"])), ["", "token-1", "", "token-1"]),
+        (only(&both), Some(Origins::any()), ["token-1", "token-1", "", "token-1"]),
+        (only(&both), Some(only(&["https://c.test"])), ["", "", "", "token-1"]),
+        (only(&both), None, ["token-1", "token-1", "", "token-1"]),
+        (Origins::any(), Some(only(&["https://c.test"])), ["", "", "token-1", "token-1"]),
+    ] {
+        let narrow = |credentials: ClientCredentials| match &narrower {
+            Some(narrower) => credentials.origins(narrower.clone()),
+            None => credentials,
+        };
+        let uris = ["https://a.test/", "https://b.test/", "https://c.test/", "/relative"];
+
+        // As the cache's own, and as those of one request.
+        let source = crate::support::Source::of(|_| crate::support::hour(1));
+        let tokens = tower_oauth2::TokenCache::new(narrow(credentials()), source);
+        let layer = tower_oauth2::OAuth2Layer::new(tokens, layers.clone());
+        let api = Api::always(200);
+        for uri in uris {
+            send(&layer, &api, request(uri)).await.unwrap();
+        }
+        assert_eq!(api.tokens(), expected);
+
+        let (layer, _) = layer_for(layers);
+        let api = Api::always(200);
+        for uri in uris {
+            let mut request = request(uri);
+            request.extensions_mut().insert(narrow(credentials().audience("a tenant")));
+            send(&layer, &api, request).await.unwrap();
+        }
+        assert_eq!(api.tokens(), expected);
+    }
+}
+
+// X2: the cache's own credentials say nothing of the origins of others.
+#[tokio::test]
+async fn the_origins_of_one_tenant_are_not_those_of_another() {
+    let (layer, _) = layer_for(Origins::any());
+    let api = Api::always(200);
+    let tenants = credentials().audience("same");
+    for (narrower, uri) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
+        let mut request = request(&format!("https://{uri}.test/"));
+        let origins = only(&[&format!("https://{narrower}.test")]);
+        request.extensions_mut().insert(tenants.clone().origins(origins));
+        send(&layer, &api, request).await.unwrap();
+    }
+    assert_eq!(api.tokens(), ["token-1", "", "", "token-1"]);
+}
+
+// X2
+#[tokio::test]
+async fn a_request_that_asks_for_no_token_goes_through_as_it_is() {
+    for uri in ["https://api.test/health", "http://api.test/health", "/health"] {
+        let (layer, source) = layer_for(only(&["https://api.test", "http://api.test"]));
+        let api = Api::always(401);
+        let without = || {
+            let mut without = request(uri);
+            without.headers_mut().insert(AUTHORIZATION, OWN);
+            without.extensions_mut().insert(NoToken);
+            without
+        };
+        let mut named = without();
+        named.extensions_mut().insert(credentials());
+        let response = send(&layer, &api, named).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.extensions().get::<Replayed>(), None);
+        assert_eq!((api.count(), source.count()), (1, 0), "{uri}");
+
+        // With a token at hand it is no other.
+        send(&layer, &Api::always(200), request("https://api.test/")).await.unwrap();
+        let response = send(&layer, &api, without()).await.unwrap();
+        assert_eq!(response.extensions().get::<Replayed>(), None);
+        assert_eq!((api.count(), source.count()), (2, 1), "{uri}");
+        assert!(api.requests().iter().all(|request| request.headers()[AUTHORIZATION] == OWN));
+    }
+}
+
+#[tokio::test]
+async fn another_header_carries_the_token_and_is_replayed_with_the_next_one() {
+    for name in [PROXY_AUTHORIZATION, HeaderName::from_static("x-token")] {
+        let (layer, _) = layer_for(only(&["https://api.test"]));
+        let layer = layer.header_name(name.clone());
+        let header = name.clone();
+        let api = Api::new(move |request| {
+            let mut response = super::HttpResponse::default();
+            if request.headers()[&header] == "Bearer token-1" {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+            }
+            response
+        });
+        let mut own = request("https://api.test/");
+        own.headers_mut().insert(AUTHORIZATION, OWN);
+        own.headers_mut().insert(&name, HeaderValue::from_static("the caller's own"));
+        assert_eq!(status(send(&layer, &api, own).await), StatusCode::OK);
+        let sent: Vec<_> =
+            api.requests().iter().map(|request| request.headers()[&name].clone()).collect();
+        assert_eq!(sent, ["Bearer token-1", "Bearer token-2"]);
+        assert!(sent.iter().all(HeaderValue::is_sensitive));
+        assert!(api.requests().iter().all(|request| request.headers()[AUTHORIZATION] == OWN));
+    }
+}

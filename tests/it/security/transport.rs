@@ -1,0 +1,202 @@
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tower::Layer;
+use tower::ServiceExt;
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind,
+    TokenRequest,
+};
+
+use super::{kind, layer_for, only, request, send, status, token_response};
+use crate::support::{Api, SECRET, credentials_at};
+
+// X1
+#[tokio::test]
+async fn a_request_that_would_carry_its_token_in_clear_text_is_refused_before_anything_is_sent() {
+    const INSECURE: &[&str] = &[
+        "http://api.test/",
+        "http://api.test:443/",
+        "HTTP://API.TEST/",
+        "http://127.0.0.1.api.test/",
+        "http://localhost.api.test/",
+        "http://10.0.0.1/",
+        "http://0.0.0.0/",
+        "http://[::2]/",
+        "http://localhost@api.test/",
+        "ws://api.test/",
+    ];
+    for uri in INSECURE {
+        let (layer, source) = layer_for(Origins::any());
+        let api = Api::always(200);
+        let refused = send(&layer, &api, request(uri)).await;
+        assert_eq!(kind(refused), TokenErrorKind::InsecureUri, "{uri}");
+        assert_eq!((api.count(), source.count()), (0, 0), "{uri}");
+    }
+    // A host that is named, but no scheme.
+    let (layer, source) = layer_for(Origins::any());
+    let api = Api::always(200);
+    let connect = Request::connect("api.test:443").body(Full::default()).unwrap();
+    assert_eq!(kind(send(&layer, &api, connect).await), TokenErrorKind::InsecureUri);
+    assert_eq!((api.count(), source.count()), (0, 0));
+}
+
+// X1
+#[tokio::test]
+async fn a_request_to_a_listed_origin_in_clear_text_is_refused_with_a_token_at_hand_too() {
+    let (layer, source) = layer_for(only(&["http://api.test", "https://api.test"]));
+    let api = Api::always(200);
+    assert_eq!(status(send(&layer, &api, request("https://api.test/")).await), StatusCode::OK);
+    let refused = send(&layer, &api, request("http://api.test/")).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "no token for http://api.test: it is neither https nor loopback"
+    );
+    assert_eq!((api.count(), source.count()), (1, 1));
+}
+
+// X1
+#[tokio::test]
+async fn this_machine_is_spoken_to_in_clear_text() {
+    for uri in [
+        "http://localhost/",
+        "http://LOCALHOST:8080/",
+        "http://127.0.0.1:1/",
+        "http://127.9.9.9/",
+        "http://[::1]:8080/",
+    ] {
+        let (layer, _) = layer_for(Origins::any());
+        let api = Api::always(200);
+        assert_eq!(status(send(&layer, &api, request(uri)).await), StatusCode::OK);
+        assert_eq!(api.tokens(), ["token-1"], "{uri}");
+    }
+}
+
+// X1
+#[tokio::test]
+async fn requests_in_clear_text_are_let_through_by_an_opt_out_that_says_so() {
+    let (layer, _) = layer_for(only(&["http://api.mesh"]));
+    let layer = layer.dangerously_allow_http();
+    let api = Api::always(200);
+    assert_eq!(status(send(&layer, &api, request("http://api.mesh/")).await), StatusCode::OK);
+    // It opts out of nothing else.
+    assert_eq!(status(send(&layer, &api, request("http://other.mesh/")).await), StatusCode::OK);
+    assert_eq!(api.tokens(), ["token-1", ""]);
+}
+
+// X1
+#[tokio::test]
+async fn a_token_endpoint_in_clear_text_is_refused_before_anything_is_sent() {
+    for endpoint in ["http://auth.test/token", "http://localhost.auth.test/", "ftp://auth.test/"] {
+        let auth_server = Api::new(|_| token_response("t"));
+        let tokens =
+            TokenCache::new(credentials_at(endpoint), TokenEndpoint::new(auth_server.clone()));
+        let api = Api::always(200);
+        let layer = OAuth2Layer::new(tokens, Origins::any());
+        let refused = send(&layer, &api, request("https://api.test/")).await;
+        assert_eq!(kind(refused), TokenErrorKind::InsecureUri, "{endpoint}");
+        assert_eq!((api.count(), auth_server.count()), (0, 0), "{endpoint}");
+    }
+}
+
+// X1
+#[tokio::test]
+async fn a_token_endpoint_in_clear_text_is_no_trouble_on_this_machine_or_with_its_own_opt_out() {
+    for (endpoint, opt_out) in [
+        ("http://localhost:8080/token", false),
+        ("http://[::1]/token", false),
+        ("http://auth.mesh/token", true),
+    ] {
+        let auth_server = Api::new(|_| token_response("t"));
+        let mut source = TokenEndpoint::new(auth_server.clone());
+        if opt_out {
+            source = source.dangerously_allow_http();
+        }
+        let token = source.oneshot(TokenRequest::new(credentials_at(endpoint))).await.unwrap();
+        assert_eq!((token.secret(), auth_server.count()), ("t", 1), "{endpoint}");
+    }
+
+    // The layer's opt-out is not the endpoint's.
+    let auth_server = Api::new(|_| token_response("t"));
+    let tokens = TokenCache::new(
+        credentials_at("http://auth.mesh/token"),
+        TokenEndpoint::new(auth_server.clone()),
+    );
+    let layer = OAuth2Layer::new(tokens, Origins::any()).dangerously_allow_http();
+    let refused = layer.layer(Api::always(200)).oneshot(request("http://api.mesh/")).await;
+    assert_eq!(kind(refused), TokenErrorKind::InsecureUri);
+    assert_eq!(auth_server.count(), 0);
+}
+
+// X1, W1
+#[test]
+fn an_endpoint_is_one_absolute_uri_without_user_information_or_fragment() {
+    for (endpoint, why) in [
+        ("/token", "needs a scheme and a host"),
+        ("auth.test/token", "is not a valid URI"),
+        ("auth.test:443", "needs a scheme and a host"),
+        ("https://user:pw@auth.test/token", "must not have user information in it"),
+        ("https://auth.test/token#here", "must not have a fragment"),
+        ("", "is not a valid URI"),
+    ] {
+        let auth = ClientAuth::client_secret_basic("client-id", SECRET);
+        let error = ClientCredentials::new(endpoint, auth).unwrap_err();
+        assert_eq!(error.to_string(), format!("token endpoint: {why}"), "{endpoint}");
+    }
+}
+
+// X4
+#[tokio::test]
+async fn only_allowed_endpoints_are_asked() {
+    const ALLOWED: &str = "https://auth.test/token?tenant=1";
+    for (endpoint, allowed) in [
+        (ALLOWED, true),
+        ("https://AUTH.test/token?tenant=1", true),
+        ("https://auth.test/token", false),
+        ("https://auth.test/token?tenant=2", false),
+        ("https://auth.test/token?tenant=1&more", false),
+        ("https://auth.test/", false),
+        ("https://auth.test:8443/token?tenant=1", false),
+        ("https://auth.test.evil.test/token?tenant=1", false),
+        ("https://169.254.169.254/latest/", false),
+        ("http://localhost/token?tenant=1", false),
+    ] {
+        let auth_server = Api::new(|_| token_response("t"));
+        let source = TokenEndpoint::new(auth_server.clone()).allowed_endpoints([ALLOWED]).unwrap();
+        let result = source.oneshot(TokenRequest::new(credentials_at(endpoint))).await;
+        assert_eq!(result.is_ok(), allowed, "{endpoint}");
+        assert_eq!(auth_server.count(), usize::from(allowed), "{endpoint}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed, "{endpoint}");
+            assert!(!error.is_transient());
+        }
+    }
+}
+
+// X4
+#[tokio::test]
+async fn an_empty_list_of_allowed_endpoints_allows_none() {
+    let auth_server = Api::new(|_| token_response("t"));
+    let source =
+        TokenEndpoint::new(auth_server.clone()).allowed_endpoints(std::iter::empty::<&str>());
+    let request = TokenRequest::new(credentials_at("https://auth.test/token"));
+    let error = source.unwrap().oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
+    assert_eq!(auth_server.count(), 0);
+    assert!(TokenEndpoint::new(auth_server).allowed_endpoints(["/token"]).is_err());
+}
+
+// X4
+#[tokio::test]
+async fn a_tenant_with_an_endpoint_of_its_own_choice_reaches_nobody() {
+    let auth_server = Api::new(|_| token_response("t"));
+    let source = TokenEndpoint::new(auth_server.clone())
+        .allowed_endpoints(["https://auth.test/token"])
+        .unwrap();
+    let tokens = TokenCache::new(credentials_at("https://auth.test/token"), source);
+    let layer = OAuth2Layer::new(tokens, only(&["https://api.test"]));
+    let api = Api::always(200);
+    let mut tenants = request("https://api.test/");
+    tenants.extensions_mut().insert(credentials_at("https://internal.test/admin"));
+    assert_eq!(kind(send(&layer, &api, tenants).await), TokenErrorKind::EndpointNotAllowed);
+    assert_eq!((api.count(), auth_server.count()), (0, 0));
+}
