@@ -26,12 +26,12 @@ fn request(bencher: Bencher<'_, '_>, case: &str) {
 struct Timed<'a, 'b>(Bencher<'a, 'b>);
 
 impl Measure for Timed<'_, '_> {
-    fn measure<S, E>(self, mut service: S, mut request: impl FnMut() -> Request<Body>)
+    fn measure<S, E>(self, mut service: S, request: impl FnMut() -> Request<Body>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = E> + Clone,
         E: std::fmt::Debug,
     {
-        self.0.with_inputs(move || request()).bench_local_values(|request| {
+        self.0.with_inputs(request).bench_local_values(|request| {
             send(&mut service, request);
         });
     }

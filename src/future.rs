@@ -29,14 +29,15 @@ pin_project! {
         B: ReplayableBody,
     {
         #[pin]
-        state: State<S::Future, B, Exchange<S, B::Kept>>,
+        state: State<S::Future, Exchange<S, B::Kept>, Waiting<S, B>>,
     }
 }
 
 pin_project! {
+    // What happens seldom is boxed: a future is moved until it is polled.
     #[project = StateProj]
     #[project_replace = StateOwned]
-    enum State<F, B, X> {
+    enum State<F, X, W> {
         // The request is with the inner service, and what comes is passed on.
         Passing {
             #[pin]
@@ -50,8 +51,13 @@ pin_project! {
         },
         // The request is here, and waits for a token and then for the inner service.
         Waiting {
-            pending: Box<Pending<B>>,
-            exchange: X,
+            waiting: Box<W>,
+        },
+        // The request is with the inner service for the second time.
+        Replaying {
+            #[pin]
+            future: F,
+            replay: Box<Replay>,
         },
         // Nothing was sent.
         Failed {
@@ -61,9 +67,24 @@ pin_project! {
     }
 }
 
-struct Pending<B> {
+/// What it takes to send a request again.
+pub(crate) struct Exchange<S, K> {
+    pub(crate) service: S,
+    pub(crate) shared: Arc<Shared>,
+    /// The request that went out, without its token.
+    pub(crate) kept: Request<K>,
+    /// Of the token that went with it.
+    pub(crate) number: u64,
+}
+
+/// What it takes to send a request once there is a token.
+pub(crate) struct Waiting<S, B> {
+    service: S,
+    shared: Arc<Shared>,
     request: Request<B>,
     token: Token,
+    /// The first token was.
+    rejected: Option<Rejected>,
 }
 
 enum Token {
@@ -71,32 +92,17 @@ enum Token {
     Here(Grant),
 }
 
-/// What it takes to send a request, and to send it again.
-pub(crate) struct Exchange<S, K> {
-    service: S,
+/// What is to be learned from the response to a replay.
+struct Replay {
     shared: Arc<Shared>,
-    /// Of the request that went out.
-    kept: Option<Request<K>>,
+    key: (ClientCredentials, Option<Origin>),
     number: u64,
-    /// Once the first token was rejected: what the API said, and whom to hold it against.
-    rejected: Option<Box<Rejected>>,
 }
 
+/// What the API said to the first token, and whom to hold it against.
 struct Rejected {
     head: Response<()>,
     key: (ClientCredentials, Option<Origin>),
-}
-
-impl<S, K> Exchange<S, K> {
-    #[inline]
-    pub(crate) fn new(
-        service: S,
-        shared: Arc<Shared>,
-        kept: Option<Request<K>>,
-        number: u64,
-    ) -> Self {
-        Self { service, shared, kept, number, rejected: None }
-    }
 }
 
 /// Puts a clone that is not yet ready in the place of a service that is ready and will not be called,
@@ -106,83 +112,28 @@ pub(crate) fn release<S: Clone>(service: &mut S) {
     drop(mem::replace(service, spare));
 }
 
-/// All of a request, with what its body keeps back.
-#[inline]
-pub(crate) fn keep<B: ReplayableBody>(request: &Request<B>) -> Request<B::Kept> {
-    let mut kept = Request::new(request.body().keep());
-    *kept.method_mut() = request.method().clone();
-    *kept.uri_mut() = request.uri().clone();
-    *kept.version_mut() = request.version();
-    *kept.headers_mut() = request.headers().clone();
-    *kept.extensions_mut() = request.extensions().clone();
-    kept
-}
-
-enum Next<R, B> {
+enum Next<R, W> {
     Return(R),
-    Again(Box<Pending<B>>),
+    Wait(Box<W>),
 }
 
 impl<S, K> Exchange<S, K> {
-    /// Looks at the token again once the service is ready, which may have taken a while. When it was
-    /// rejected meanwhile, the wait begins anew.
-    fn freshen<B>(&mut self, pending: &mut Pending<B>) -> bool
-    where
-        S: Clone,
-    {
-        let Token::Here(grant) = &mut pending.token else {
-            return false;
-        };
-        let tokens = &self.shared.tokens;
-        let named = pending.request.extensions().get::<ClientCredentials>();
-        if let Some(fresh) = tokens.freshen(named, grant) {
-            *grant = fresh;
-            return true;
-        }
-        release(&mut self.service);
-        pending.token = Token::Awaited(Box::pin(tokens.grant(named)));
-        false
+    #[inline]
+    fn is_rejection<ResBody>(&self, response: &Response<ResBody>) -> bool {
+        self.shared.policy.is_rejection(response)
     }
 
-    /// Sends the request with its token.
-    fn send<B>(&mut self, pending: Pending<B>) -> S::Future
-    where
-        S: Service<Request<B>>,
-        B: ReplayableBody<Kept = K>,
-    {
-        let Pending { mut request, token } = pending;
-        let Token::Here(grant) = token else {
-            unreachable!("sent when the token is here");
-        };
-        self.number = grant.number;
-        if self.rejected.is_none() && !self.shared.policy.is_never() {
-            self.kept = Some(keep(&request));
-        }
-        self.shared.decorate(request.headers_mut(), grant.header);
-        self.service.call(request)
-    }
-
-    /// Decides what is to be done about a response.
-    fn take_in<B, ResBody>(&mut self, mut response: Response<ResBody>) -> Next<Response<ResBody>, B>
+    /// Decides what is to be done about a response that rejects the token.
+    #[cold]
+    fn take_rejection<B, ResBody>(
+        self,
+        mut response: Response<ResBody>,
+    ) -> Next<Response<ResBody>, Waiting<S, B>>
     where
         B: ReplayableBody<Kept = K>,
     {
-        let Shared { tokens, policy, breaker, .. } = &*self.shared;
-        let is_rejection = policy.is_rejection(&response);
-        if let Some(rejected) = self.rejected.take() {
-            // This is the second response: it is returned, whatever it is.
-            tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
-            if is_rejection {
-                breaker.trip(rejected.key, self.number);
-            } else {
-                breaker.reset(&rejected.key);
-            }
-            response.extensions_mut().insert(Replayed::Yes);
-            return Next::Return(response);
-        }
-        let Some(kept) = self.kept.take().filter(|_| is_rejection) else {
-            return Next::Return(response);
-        };
+        let Self { service, shared, kept, number } = self;
+        let Shared { tokens, breaker, .. } = &*shared;
         let named = kept.extensions().get::<ClientCredentials>();
         let credentials = named.unwrap_or_else(|| tokens.credentials()).clone();
         let key = (credentials, Origin::of(kept.uri()));
@@ -191,7 +142,7 @@ impl<S, K> Exchange<S, K> {
             return Next::Return(response);
         }
         let claims = challenge::claims(response.headers()).map(Into::into);
-        tokens.reject_number(named, self.number, claims);
+        tokens.reject_number(named, number, claims);
         let (parts, kept_body) = kept.into_parts();
         let named = parts.extensions.get::<ClientCredentials>();
         let Some(body) = B::replay(kept_body) else {
@@ -203,9 +154,50 @@ impl<S, K> Exchange<S, K> {
         // Whoever waits holds nothing: extensions may hold a connection.
         let (mut head, _) = response.into_parts();
         head.extensions.clear();
-        self.rejected = Some(Box::new(Rejected { head: Response::from_parts(head, ()), key }));
+        let rejected = Some(Rejected { head: Response::from_parts(head, ()), key });
         let request = Request::from_parts(parts, body);
-        Next::Again(Box::new(Pending { request, token }))
+        Next::Wait(Box::new(Waiting { service, shared, request, token, rejected }))
+    }
+}
+
+impl<S, B> Waiting<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: ReplayableBody,
+{
+    /// Waits for the token, and then for the service: never call an unready one, and this one is
+    /// a clone, or has been called.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        loop {
+            if let Token::Awaited(token) = &mut self.token {
+                match ready!(token.as_mut().poll(cx)) {
+                    Ok(grant) => self.token = Token::Here(grant),
+                    Err(error) => return Poll::Ready(Err(self.give_up(error))),
+                }
+            }
+            ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
+            if self.freshen() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Looks at the token again once the service is ready, which may have taken a while. When it was
+    /// rejected meanwhile, the wait begins anew.
+    fn freshen(&mut self) -> bool {
+        let Token::Here(grant) = &mut self.token else {
+            return false;
+        };
+        let tokens = &self.shared.tokens;
+        let named = self.request.extensions().get::<ClientCredentials>();
+        if let Some(fresh) = tokens.freshen(named, grant) {
+            *grant = fresh;
+            return true;
+        }
+        release(&mut self.service);
+        self.token = Token::Awaited(Box::pin(tokens.grant(named)));
+        false
     }
 
     /// No token: the error, with what the API said of the last one.
@@ -214,6 +206,43 @@ impl<S, K> Exchange<S, K> {
             Some(rejected) => error.with_rejected(rejected.head).into(),
             None => error.into(),
         }
+    }
+
+    /// Sends the request with its token.
+    fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
+        let Self { mut service, shared, mut request, token, rejected } = self;
+        let Token::Here(Grant { header, number }) = token else {
+            unreachable!("sent when the token is here");
+        };
+        let may_be_replayed = rejected.is_none() && !shared.policy.is_never();
+        let kept = may_be_replayed.then(|| B::keep_request(&request));
+        shared.decorate(request.headers_mut(), &header);
+        let future = service.call(request);
+        match (kept, rejected) {
+            (Some(kept), _) => {
+                State::Calling { future, exchange: Exchange { service, shared, kept, number } }
+            }
+            (None, Some(Rejected { key, .. })) => {
+                State::Replaying { future, replay: Box::new(Replay { shared, key, number }) }
+            }
+            (None, None) => State::Passing { future },
+        }
+    }
+}
+
+impl Replay {
+    /// The second response is returned, whatever it is.
+    fn conclude<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody> {
+        let Shared { policy, breaker, .. } = &*self.shared;
+        let is_rejection = policy.is_rejection(&response);
+        tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
+        if is_rejection {
+            breaker.trip(self.key.clone(), self.number);
+        } else {
+            breaker.reset(&self.key);
+        }
+        response.extensions_mut().insert(Replayed::Yes);
+        response
     }
 }
 
@@ -233,13 +262,14 @@ where
     }
 
     pub(crate) fn waiting(
+        service: S,
+        shared: Arc<Shared>,
         request: Request<B>,
         token: GrantFuture,
-        exchange: Exchange<S, B::Kept>,
     ) -> Self {
         let token = Token::Awaited(token);
-        let pending = Box::new(Pending { request, token });
-        Self { state: State::Waiting { pending, exchange } }
+        let waiting = Box::new(Waiting { service, shared, request, token, rejected: None });
+        Self { state: State::Waiting { waiting } }
     }
 
     pub(crate) fn failed(error: BoxError) -> Self {
@@ -258,69 +288,49 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if let StateProj::Passing { future } = state.as_mut().project() {
-            return future.poll(cx).map_err(Into::into);
-        }
-        poll_exchange(state, cx)
-    }
-}
-
-type StateOf<S, B> =
-    State<<S as Service<Request<B>>>::Future, B, Exchange<S, <B as ReplayableBody>::Kept>>;
-
-fn poll_exchange<S, B, ResBody>(
-    mut state: Pin<&mut StateOf<S, B>>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Response<ResBody>, BoxError>>
-where
-    S: Service<Request<B>, Response = Response<ResBody>> + Clone,
-    S::Error: Into<BoxError>,
-    B: ReplayableBody,
-{
-    loop {
-        match state.as_mut().project() {
-            StateProj::Calling { future, exchange } => {
-                let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                let pending = match exchange.take_in(response) {
-                    Next::Return(response) => return Poll::Ready(Ok(response)),
-                    Next::Again(pending) => pending,
-                };
-                // The response is gone already; its future goes here.
-                let StateOwned::Calling { exchange, .. } =
-                    state.as_mut().project_replace(State::Done)
-                else {
-                    unreachable!("it is the state that was matched");
-                };
-                state.set(State::Waiting { pending, exchange });
-            }
-            StateProj::Waiting { pending, exchange } => {
-                if let Token::Awaited(token) = &mut pending.token {
-                    match ready!(token.as_mut().poll(cx)) {
-                        Ok(grant) => pending.token = Token::Here(grant),
-                        Err(error) => return Poll::Ready(Err(exchange.give_up(error))),
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Passing { future } => return future.poll(cx).map_err(Into::into),
+                StateProj::Calling { future, exchange } => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    if !exchange.is_rejection(&response) {
+                        // What was kept is not held for as long as somebody holds the future.
+                        state.set(State::Done);
+                        return Poll::Ready(Ok(response));
+                    }
+                    // The future goes before anything is waited for.
+                    let StateOwned::Calling { exchange, .. } =
+                        state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("it is the state that was matched");
+                    };
+                    match exchange.take_rejection(response) {
+                        Next::Return(response) => return Poll::Ready(Ok(response)),
+                        Next::Wait(waiting) => State::Waiting { waiting },
                     }
                 }
-                // Never call an unready service: this one is a clone, or has been called.
-                ready!(exchange.service.poll_ready(cx)).map_err(Into::into)?;
-                if !exchange.freshen(pending) {
-                    continue;
+                StateProj::Waiting { waiting } => {
+                    ready!(waiting.poll_ready(cx))?;
+                    let StateOwned::Waiting { waiting } =
+                        state.as_mut().project_replace(State::Done)
+                    else {
+                        unreachable!("it is the state that was matched");
+                    };
+                    waiting.send()
                 }
-                let StateOwned::Waiting { pending, mut exchange } =
-                    state.as_mut().project_replace(State::Done)
-                else {
-                    unreachable!("it is the state that was matched");
-                };
-                let future = exchange.send(*pending);
-                state.set(State::Calling { future, exchange });
-            }
-            StateProj::Passing { future } => return future.poll(cx).map_err(Into::into),
-            StateProj::Failed { .. } | StateProj::Done => {
-                let StateOwned::Failed { error } = state.as_mut().project_replace(State::Done)
-                else {
-                    panic!("polled after it was ready");
-                };
-                return Poll::Ready(Err(error));
-            }
+                StateProj::Replaying { future, replay } => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    return Poll::Ready(Ok(replay.conclude(response)));
+                }
+                StateProj::Failed { .. } | StateProj::Done => {
+                    let StateOwned::Failed { error } = state.as_mut().project_replace(State::Done)
+                    else {
+                        panic!("polled after it was ready");
+                    };
+                    return Poll::Ready(Err(error));
+                }
+            };
+            state.set(next);
         }
     }
 }

@@ -2,10 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use tower::Layer;
 
-use crate::cache::{Grant, TokenCache};
+use crate::cache::{Hit, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::origin::{Origins, Verdict};
 use crate::replay::{Breaker, ReplayPolicy};
@@ -122,17 +122,27 @@ impl<S> Layer<S> for OAuth2Layer {
 impl Shared {
     /// The hit: a request that is to have a token, and a token that is there.
     #[inline]
-    pub(crate) fn grant_at_once<B>(&self, request: &Request<B>) -> Option<Grant> {
-        let extensions = request.extensions();
-        let mut named = None;
-        if !extensions.is_empty() {
-            if extensions.get::<NoToken>().is_some() {
-                return None;
-            }
-            named = extensions.get::<ClientCredentials>();
+    pub(crate) fn grant_at_once<B>(&self, request: &Request<B>) -> Option<Hit> {
+        let (uri, extensions) = (request.uri(), request.extensions());
+        if extensions.is_empty() {
+            self.grant_to(uri, None)
+        } else if extensions.get::<NoToken>().is_none() {
+            self.grant_as_named(uri, extensions)
+        } else {
+            None
         }
-        match self.judge(request.uri(), named) {
-            Verdict::Secure => self.tokens.peek(named),
+    }
+
+    /// Not inlined: most of its work are look-ups, and it would crowd the way of all others.
+    #[inline(never)]
+    fn grant_as_named(&self, uri: &Uri, extensions: &Extensions) -> Option<Hit> {
+        self.grant_to(uri, extensions.get())
+    }
+
+    #[inline]
+    fn grant_to(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> Option<Hit> {
+        match self.judge(uri, credentials) {
+            Verdict::Secure => self.tokens.peek(credentials),
             Verdict::Foreign | Verdict::Insecure => None,
         }
     }
@@ -150,14 +160,22 @@ impl Shared {
             _ => verdict,
         }
     }
-}
 
-impl Shared {
+    /// As [`decorate`](Self::decorate), but inlined: worth it where nothing is cloned. It is so
+    /// while there is one call of it only, since nobody inlines `HeaderMap::insert` twice.
     #[inline]
-    pub(crate) fn decorate(&self, headers: &mut HeaderMap, token: HeaderValue) {
+    pub(crate) fn decorate_inline(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        match self.header {
+            None => drop(headers.insert(AUTHORIZATION, token.clone())),
+            Some(_) => self.decorate(headers, token),
+        };
+    }
+
+    #[inline(never)]
+    pub(crate) fn decorate(&self, headers: &mut HeaderMap, token: &HeaderValue) {
         match &self.header {
-            None => headers.insert(AUTHORIZATION, token),
-            Some(name) => headers.insert(name, token),
+            None => headers.insert(AUTHORIZATION, token.clone()),
+            Some(name) => headers.insert(name, token.clone()),
         };
     }
 }

@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture, keep, release};
+use crate::future::{Exchange, ResponseFuture, release};
 use crate::layer::Shared;
 use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
@@ -100,19 +100,21 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &*self.shared;
-        let Some(grant) = shared.grant_at_once(&request) else {
+        let Some(hit) = shared.grant_at_once(&request) else {
             return self.call_otherwise(request);
         };
         if shared.policy.is_never() {
-            shared.decorate(request.headers_mut(), grant.header);
+            shared.decorate_inline(request.headers_mut(), hit.header());
+            drop(hit);
             return ResponseFuture::passing(self.inner.call(request));
         }
-        let kept = keep(&request);
-        shared.decorate(request.headers_mut(), grant.header);
+        let kept = B::keep_request(&request);
+        shared.decorate(request.headers_mut(), hit.header());
+        let number = hit.number();
+        drop(hit);
         let future = self.inner.call(request);
-        let exchange =
-            Exchange::new(self.inner.clone(), self.shared.clone(), Some(kept), grant.number);
-        ResponseFuture::calling(future, exchange)
+        let (service, shared) = (self.inner.clone(), self.shared.clone());
+        ResponseFuture::calling(future, Exchange { service, shared, kept, number })
     }
 }
 
@@ -147,8 +149,7 @@ impl<S> OAuth2<S> {
                 release(&mut self.inner);
                 let spare = self.inner.clone();
                 let token = Box::pin(shared.tokens.grant(named));
-                let exchange = Exchange::new(spare, self.shared.clone(), None, 0);
-                ResponseFuture::waiting(request, token, exchange)
+                ResponseFuture::waiting(spare, self.shared.clone(), request, token)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
 use tracing::Instrument;
@@ -97,11 +97,11 @@ impl Slot {
         control: &Arc<Control>,
         is_takeover: bool,
     ) -> Result<Result<Arc<Current>, Flight>, TokenError> {
-        match self.peek(Arc::clone) {
-            Peek::Hit(current) => return Ok(Ok(current)),
-            Peek::Due(current) => {
+        match self.peek(Instant::now()) {
+            Peek::Hit(hit) => return Ok(Ok(hit.into_current())),
+            Peek::Due(hit) => {
                 self.renew(control);
-                return Ok(Ok(current));
+                return Ok(Ok(hit.into_current()));
             }
             Peek::Miss => {}
         }

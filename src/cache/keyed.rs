@@ -58,16 +58,18 @@ impl Keyed {
     pub(super) fn with<T>(
         &self,
         credentials: &ClientCredentials,
+        now: Instant,
         look: impl FnOnce(&Arc<Slot>) -> T,
     ) -> Option<T> {
         let shard = self.shard(credentials).read().unwrap_or_else(PoisonError::into_inner);
         let slot = shard.get(credentials)?;
-        self.touch(slot);
+        self.touch(slot, now);
         Some(look(slot))
     }
 
     pub(super) fn get_or_insert(&self, credentials: &ClientCredentials) -> Arc<Slot> {
-        if let Some(slot) = self.with(credentials, Arc::clone) {
+        let now = Instant::now();
+        if let Some(slot) = self.with(credentials, now, Arc::clone) {
             return slot;
         }
         let slot = {
@@ -76,7 +78,7 @@ impl Keyed {
                 self.len.fetch_add(1, Ordering::Relaxed);
                 Arc::new(Slot::new(credentials.clone()))
             });
-            self.touch(slot);
+            self.touch(slot, now);
             slot.clone()
         };
         self.trim();
@@ -139,8 +141,8 @@ impl Keyed {
         &self.shards[(credentials.fingerprint() >> 48) as usize % SHARDS]
     }
 
-    fn touch(&self, slot: &Slot) {
-        let now = self.epoch.elapsed().as_millis() as u64;
+    fn touch(&self, slot: &Slot, now: Instant) {
+        let now = now.saturating_duration_since(self.epoch).as_millis() as u64;
         // Mostly it says so already, and a line that many cores read stays clean.
         if slot.last_used.load(Ordering::Relaxed) != now {
             slot.last_used.store(now, Ordering::Relaxed);

@@ -11,14 +11,15 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
 use self::keyed::Keyed;
 pub use self::schedule::Backoff;
-pub(crate) use self::slot::Grant;
-use self::slot::{Current, Peek, Slot};
+pub(crate) use self::slot::{Grant, Hit};
+use self::slot::{Peek, Slot};
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
@@ -214,29 +215,29 @@ impl TokenCache {
 
     /// The hit.
     #[inline]
-    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Grant> {
+    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Hit> {
         let Shared { default, others, control } = &*self.shared;
+        let now = Instant::now();
         let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
                 // A renewal begins when the lock on the others is given back.
-                let (grant, due) =
-                    others.with(credentials, |slot| match slot.peek(Current::grant) {
-                        Peek::Hit(grant) => (Some(grant), None),
-                        Peek::Due(grant) => (Some(grant), Some(slot.clone())),
-                        Peek::Miss => (None, None),
-                    })?;
+                let (hit, due) = others.with(credentials, now, |slot| match slot.peek(now) {
+                    Peek::Hit(hit) => (Some(hit), None),
+                    Peek::Due(hit) => (Some(hit), Some(slot.clone())),
+                    Peek::Miss => (None, None),
+                })?;
                 if let Some(slot) = due {
                     slot.renew(control);
                 }
-                return grant;
+                return hit;
             }
             _ => default,
         };
-        match slot.peek(Current::grant) {
-            Peek::Hit(grant) => Some(grant),
-            Peek::Due(grant) => {
+        match slot.peek(now) {
+            Peek::Hit(hit) => Some(hit),
+            Peek::Due(hit) => {
                 slot.renew(control);
-                Some(grant)
+                Some(hit)
             }
             Peek::Miss => None,
         }
@@ -250,6 +251,7 @@ impl TokenCache {
         grant: &Grant,
     ) -> Option<Grant> {
         self.peek(credentials)
+            .map(|hit| hit.grant())
             .or_else(|| (!self.slot(credentials).is_rejected(grant.number)).then(|| grant.clone()))
     }
 
@@ -277,7 +279,7 @@ impl TokenCache {
         let Shared { default, others, .. } = &*self.shared;
         let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, Arc::clone)
+                others.with(credentials, Instant::now(), Arc::clone)
             }
             _ => Some(default.clone()),
         };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ pub(super) struct State {
 
 /// A token as it was issued here.
 #[derive(Debug)]
-pub(super) struct Current {
+pub(crate) struct Current {
     header: HeaderValue,
     number: u64,
     /// Until then there is nothing to do but to hand it out.
@@ -88,11 +88,47 @@ pub(crate) struct Grant {
     pub(crate) number: u64,
 }
 
-pub(super) enum Peek<T> {
-    Hit(T),
+/// A token that is looked at where it is: nothing of it is counted or copied before it is used.
+/// To be let go of before the request goes out.
+pub(crate) struct Hit(Guard<Option<Arc<Current>>>);
+
+impl Hit {
+    #[inline]
+    fn current(&self) -> &Current {
+        self.0.as_deref().expect("a hit has a token")
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &HeaderValue {
+        &self.current().header
+    }
+
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.current().number
+    }
+
+    pub(crate) fn grant(&self) -> Grant {
+        self.current().grant()
+    }
+
+    pub(super) fn into_current(self) -> Arc<Current> {
+        Guard::into_inner(self.0).expect("a hit has a token")
+    }
+}
+
+pub(super) enum Peek {
+    Hit(Hit),
     /// As `Hit`, and it falls to the caller to see to the renewal.
-    Due(T),
+    Due(Hit),
     Miss,
+}
+
+/// What a token that is no longer fresh is good for.
+enum Stale {
+    Usable,
+    Due,
+    Gone,
 }
 
 /// What a caller that found no token is to do.
@@ -137,8 +173,7 @@ impl Current {
         &self.token
     }
 
-    #[inline]
-    pub(super) fn grant(self: &Arc<Self>) -> Grant {
+    pub(super) fn grant(&self) -> Grant {
         Grant { header: self.header.clone(), number: self.number }
     }
 
@@ -158,9 +193,9 @@ impl Current {
 
     /// Past its freshness: still to be handed out, or not; the renewal falls to one caller.
     #[cold]
-    fn stale(&self, now: Instant) -> Peek<()> {
+    fn stale(&self, now: Instant) -> Stale {
         if !self.is_usable(now) {
-            return Peek::Miss;
+            return Stale::Gone;
         }
         let due = self.due.load(Ordering::Relaxed);
         let is_claimed = self.age(now) >= due
@@ -168,7 +203,7 @@ impl Current {
                 .due
                 .compare_exchange(due, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-        if is_claimed { Peek::Due(()) } else { Peek::Hit(()) }
+        if is_claimed { Stale::Due } else { Stale::Usable }
     }
 
     fn put_off_renewal(&self, until: Instant) {
@@ -193,21 +228,20 @@ impl Slot {
         &self.credentials
     }
 
-    /// The hit: an atomic load, a clock read, a comparison.
+    /// The hit: an atomic load and a comparison.
     #[inline]
-    pub(super) fn peek<T>(&self, take: impl FnOnce(&Arc<Current>) -> T) -> Peek<T> {
+    pub(super) fn peek(&self, now: Instant) -> Peek {
         let guard = self.current.load();
         let Some(current) = &*guard else {
             return Peek::Miss;
         };
-        let now = Instant::now();
         if now < current.fresh_until {
-            return Peek::Hit(take(current));
+            return Peek::Hit(Hit(guard));
         }
         match current.stale(now) {
-            Peek::Hit(()) => Peek::Hit(take(current)),
-            Peek::Due(()) => Peek::Due(take(current)),
-            Peek::Miss => Peek::Miss,
+            Stale::Usable => Peek::Hit(Hit(guard)),
+            Stale::Due => Peek::Due(Hit(guard)),
+            Stale::Gone => Peek::Miss,
         }
     }
 
