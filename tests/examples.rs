@@ -8,8 +8,8 @@ mod server;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::Method;
 use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, Version};
 
 use self::process::{File, SECRET, example, fetch, fetch_from, run};
 use self::server::{Ca, Server};
@@ -35,6 +35,24 @@ async fn the_quickstart_sees_what_it_promises() {
         }
     }
     assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
+#[tokio::test]
+async fn the_clients_see_what_they_promise() {
+    for (name, seen) in [
+        ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
+        ("session", &["  seen      GET brings the JSON that was put\n"]),
+        ("middleware", &["  seen      the second attempt is answered with 200\n"]),
+    ] {
+        let ended = run(example(name)).await;
+        assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
+        for seen in seen {
+            assert!(ended.stdout.contains(seen), "{name}: {seen} is missing in {}", ended.stdout);
+        }
+        let counts = "  happened  2 at the API, 1 of them 401; 1 at the token endpoint\n";
+        assert!(ended.stdout.contains(counts), "{name}: {}", ended.stdout);
+        assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -131,6 +149,108 @@ async fn a_rejected_token_is_replaced_and_the_body_sent_again() {
     let bodies: Vec<_> =
         server.api_requests().into_iter().map(|request| request.into_body()).collect();
     assert_eq!(bodies, ["line 1\nline 2\n", "line 1\nline 2\n"]);
+}
+
+#[tokio::test]
+async fn data_may_come_from_stdin() {
+    for (arguments, framing) in [(&[][..], "content-length"), (&["--stream"], "transfer-encoding")]
+    {
+        let server = Server::start().await;
+        let stdin = File::new("stdin", "line 1\nline 2\n");
+        let mut command = fetch_from(&server, "/echo", ["--data", "@-"]);
+        command.args(arguments).stdin(std::fs::File::open(stdin.path()).unwrap());
+        let ended = run(command).await;
+        assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), "line 1\nline 2\n"));
+        let request = &server.api_requests()[0];
+        assert_eq!(request.method(), Method::POST);
+        assert!(request.headers().contains_key(framing), "{:?}", request.headers());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_again_up_to_its_limit() {
+    let body = "0123456789".repeat(20_000);
+    let file = File::new("stream", &body);
+    let from_file = format!("@{}", file.path());
+    let whole = "2 x 200, 0 x 401; 2 token requests, 1 replay, 0 errors\n";
+    // The second request finds the token that the first could not be sent again with.
+    let over = "1 x 200, 1 x 401; 2 token requests, 0 replays, 0 errors\n";
+    for (data, body, limit, summary) in [
+        ("0123456789", "0123456789", &[][..], whole),
+        ("0123456789", "0123456789", &["--replay-limit", "10"], whole),
+        ("0123456789", "0123456789", &["--replay-limit", "9"], over),
+        (&from_file, &body, &["--replay-limit", "200000"], whole),
+        (&from_file, &body, &["--replay-limit", "199999"], over),
+        (&from_file, &body, &[], over),
+    ] {
+        for version in [&[][..], &["--http2"]] {
+            let server = Server::start().await;
+            let arguments = ["--stream", "--data", data, "--repeat", "2"];
+            let mut command = fetch_from(&server, "/second-token-only", arguments);
+            command.args(limit).args(version);
+            let ended = run(command).await;
+            assert_eq!((ended.code, &*ended.stderr), (Some(0), summary), "{limit:?} {version:?}");
+            let requests = server.api_requests();
+            assert_eq!(requests.len(), if summary == whole { 3 } else { 2 });
+            for request in requests {
+                assert!(*request.body() == *body, "{limit:?} {version:?}");
+                assert_eq!(request.headers()["content-length"], body.len().to_string());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_when_asked_for() {
+    let ca = Ca::new();
+    let cacert = File::new("http2-ca.pem", &ca.pem);
+    let over_tls = ["--cacert", cacert.path()];
+    for (server, arguments) in
+        [(Server::start().await, &[][..]), (Server::start_tls(&ca).await, &over_tls)]
+    {
+        for (option, version) in [(&[][..], Version::HTTP_11), (&["--http2"], Version::HTTP_2)] {
+            let before = server.seen().len();
+            let mut command = fetch_from(&server, "/echo", ["--data", "x", "--repeat", "3"]);
+            command.args(arguments).args(option);
+            let ended = run(command).await;
+            assert_eq!(ended.stderr, "3 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+            assert_eq!((ended.code, &*ended.stdout), (Some(0), "x"));
+            let seen = server.seen().split_off(before);
+            assert_eq!(seen.len(), 4);
+            assert!(seen.iter().all(|request| request.version() == version), "{seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http2_is_an_error() {
+    let old = server::raw("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let mut command = fetch(["--token-endpoint", &old, "--client-id", "client-id", "--http2"]);
+    command.arg(&old);
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
+    assert!(error.starts_with(&format!("error: no token from {old}: ")), "{error}");
+    assert_eq!(summary, "0 x 401; 1 token request, 0 replays, 1 error");
+}
+
+#[tokio::test]
+async fn tokens_go_to_the_origins_that_are_allowed() {
+    let (server, other) = (Server::start().await, "https://other.test");
+    for (origins, summary) in [
+        (&[other][..], "1 x 200, 0 x 401; 0 token requests, 0 replays, 0 errors\n"),
+        (&[other, &server.origin], "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n"),
+    ] {
+        let mut command = fetch_from(&server, "/echo", []);
+        command.args(origins.iter().flat_map(|origin| ["--allow-origin", origin]));
+        let ended = run(command).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), summary));
+    }
+    let requests = server.api_requests();
+    let tokens: Vec<_> =
+        requests.iter().map(|request| request.headers().get(AUTHORIZATION)).collect();
+    assert_eq!(tokens, [None, Some(&HeaderValue::from_static("Bearer token-1"))]);
 }
 
 #[tokio::test]
@@ -252,6 +372,17 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--header", "a:b\nc", url], "--header: the value of a"),
         (&["--header", "content-length:1", url], "--header: content-length"),
         (&["--data", "@/no/such/file", url], "--data: "),
+        (&["--stream", url], "--stream: needs --data"),
+        (&["--stream", "--data", "@/no/such/file", url], "--data: "),
+        (&["--stream", "--data", "@/", url], "--data: "),
+        (&["--stream", "--data", "@-", "--repeat", "2", url], "--repeat: stdin"),
+        (&["--stream=yes", "--data", "x", url], "an option has a value that takes none"),
+        (&["--data", "x", "--replay-limit", "1", url], "--replay-limit: needs --stream"),
+        (&["--stream", "--data", "x", "--replay-limit", "-1", url], "--replay-limit: "),
+        (&["--allow-origin", "api.test", url], "--allow-origin: origin: needs a scheme"),
+        (&["--allow-origin", "https://api.test/things", url], "--allow-origin: origin: "),
+        (&["--allow-origin", "https://a:s3cr3t-of-the-client@api.test", url], "--allow-origin: "),
+        (&["--http2=yes", url], "an option has a value that takes none"),
         (&["--cacert", "/no/such/file", url], "--cacert: "),
         (&["--cacert", empty.path(), url], "--cacert: holds no certificate"),
         (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
@@ -313,7 +444,17 @@ async fn arguments_that_are_no_text_are_refused() {
 async fn help_is_no_mistake() {
     let ended = run(fetch(["--help"])).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
-    for option in ["--token-endpoint", "--auth", "--resource", "--cacert", "--every"] {
+    for option in [
+        "--token-endpoint",
+        "--auth",
+        "--resource",
+        "--allow-origin",
+        "--stream",
+        "--replay-limit",
+        "--cacert",
+        "--http2",
+        "--every",
+    ] {
         assert!(ended.stdout.contains(option), "{option}");
     }
 }

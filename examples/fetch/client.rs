@@ -1,9 +1,10 @@
-//! An HTTP client over TLS, with a layer that authorizes its requests.
+//! HTTP clients over TLS, with a layer that authorizes their requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Body;
 use http_body_util::Full;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -12,42 +13,77 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
-use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{
+    OAuth2, OAuth2Layer, ReplayBody, Replayable, ReplayableLayer, TokenCache, TokenEndpoint,
+};
 
+use crate::chunks::Chunks;
 use crate::count::{Count, CountLayer};
 use crate::options::Options;
 
-type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-pub(crate) type Client = Timeout<OAuth2<Http>>;
+type Http<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
+pub(crate) type Client = Timeout<OAuth2<Http<Full<Bytes>>>>;
+pub(crate) type Streaming = Replayable<OAuth2<Http<ReplayBody<Chunks>>>>;
 
-/// A client for the API's origin, and for no other.
+/// A client for bodies that are there as a whole.
 pub(crate) fn client(options: &Options, token_requests: &Count) -> Result<Client, BoxError> {
-    let http = http(options)?;
-    let endpoint =
-        ServiceBuilder::new().layer(CountLayer::new(token_requests.clone())).service(http.clone());
-    let tokens = TokenCache::new(options.credentials.clone(), TokenEndpoint::new(endpoint));
-    let origins = Origins::only([options.request.origin()])?;
+    let connector = connector(options)?;
     Ok(ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(30)))
-        .layer(OAuth2Layer::new(tokens, origins))
-        .service(http))
+        .layer(oauth2(options, connector.clone(), token_requests))
+        .service(http(options, connector)))
+}
+
+/// A client for bodies that are read as they go out, which takes as long as it takes.
+pub(crate) fn streaming(
+    options: &Options,
+    replay_limit: Option<usize>,
+    token_requests: &Count,
+) -> Result<Streaming, BoxError> {
+    let connector = connector(options)?;
+    let replayable = ReplayableLayer::new();
+    Ok(ServiceBuilder::new()
+        .layer(replay_limit.map_or(replayable, |limit| replayable.limit(limit)))
+        .layer(oauth2(options, connector.clone(), token_requests))
+        .service(http(options, connector)))
+}
+
+fn oauth2(
+    options: &Options,
+    connector: HttpsConnector<HttpConnector>,
+    token_requests: &Count,
+) -> OAuth2Layer {
+    let endpoint = ServiceBuilder::new()
+        .layer(CountLayer::new(token_requests.clone()))
+        .service(http(options, connector));
+    let tokens = TokenCache::new(options.credentials.clone(), TokenEndpoint::new(endpoint));
+    OAuth2Layer::new(tokens, options.origins.clone())
 }
 
 /// It follows no redirects and asks for no compression.
-fn http(options: &Options) -> Result<Http, BoxError> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(options)?)
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(legacy::Client::builder(TokioExecutor::new()).build(connector))
+fn http<B>(options: &Options, connector: HttpsConnector<HttpConnector>) -> Http<B>
+where
+    B: Body<Data: Send> + Send,
+{
+    legacy::Client::builder(TokioExecutor::new())
+        .http2_only(options.connection.http2)
+        .build(connector)
+}
+
+fn connector(options: &Options) -> Result<HttpsConnector<HttpConnector>, BoxError> {
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls(options)?).https_or_http();
+    Ok(if options.connection.http2 {
+        connector.enable_http2().build()
+    } else {
+        connector.enable_http1().build()
+    })
 }
 
 fn tls(options: &Options) -> Result<ClientConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = match &options.roots {
+    let config = match &options.connection.roots {
         Some(roots) => config.with_root_certificates(roots.clone()),
         None if options.uses_tls() => config.try_with_platform_verifier().map_err(|error| {
             format!("the platform's certificates can not be used, --cacert gives others: {error}")

@@ -1,19 +1,33 @@
 //! Sends the request as often as asked for, and no more at once than allowed.
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
+use std::future::Future;
+use std::io;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower::ServiceExt;
+use tower::{BoxError, Service, ServiceExt};
 
-use crate::client::Client;
 use crate::failure;
 use crate::options::{Load, Template};
 use crate::tally::{Answer, Tally};
 
-pub(crate) async fn run(client: Client, template: &Template, load: &Load) -> Tally {
-    let origin = template.origin();
+/// `body` is called for each request anew.
+pub(crate) async fn run<S, B, F>(
+    client: S,
+    template: &Template,
+    body: impl Fn() -> F,
+    load: &Load,
+) -> Tally
+where
+    S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    F: Future<Output = io::Result<B>> + Send + 'static,
+    B: Send + 'static,
+{
     let mut tally = Tally::default();
     let mut requests = JoinSet::new();
     let mut pause = None;
@@ -25,7 +39,7 @@ pub(crate) async fn run(client: Client, template: &Template, load: &Load) -> Tal
             pause.await;
         }
         pause = (!load.every.is_zero()).then(|| sleep(load.every));
-        requests.spawn(exchange(client.clone(), template.request(), origin.clone()));
+        requests.spawn(exchange(client.clone(), template.clone(), body()));
     }
     while !requests.is_empty() {
         take_one(&mut requests, &mut tally).await;
@@ -42,13 +56,18 @@ async fn take_one(requests: &mut JoinSet<Result<Answer, String>>, tally: &mut Ta
     }
 }
 
-async fn exchange(
-    client: Client,
-    request: Request<Full<Bytes>>,
-    origin: String,
-) -> Result<Answer, String> {
-    let response =
-        client.oneshot(request).await.map_err(|error| failure::of_request(&*error, &origin))?;
+async fn exchange<S, B>(
+    client: S,
+    template: Template,
+    body: impl Future<Output = io::Result<B>>,
+) -> Result<Answer, String>
+where
+    S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
+{
+    let origin = template.origin();
+    let body = body.await.map_err(|error| format!("the data can not be read: {error}"))?;
+    let response = client.oneshot(template.request(body)).await;
+    let response = response.map_err(|error| failure::of_request(&*error, &origin))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| failure::of_body(&error, &origin))?;
     Ok(Answer {

@@ -1,13 +1,12 @@
 //! A client with a layer that authorizes its requests, against a token endpoint and an API on
 //! loopback: what happens on the wire, next to what the rules promise.
 
+#[path = "../support/api.rs"]
 mod api;
-mod issuer;
-mod report;
-mod server;
 mod steps;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +22,9 @@ use tower_oauth2::{
     ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
+use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
+use crate::support::report;
+
 type Http = ConcurrencyLimit<Client<HttpConnector, Full<Bytes>>>;
 type ApiClient = Timeout<OAuth2<Http>>;
 
@@ -35,7 +37,7 @@ fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
 
     let credentials = ClientCredentials::new(
         token_endpoint,
-        ClientAuth::client_secret_basic(issuer::CLIENT_ID, issuer::CLIENT_SECRET),
+        ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
 
@@ -47,21 +49,5 @@ fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match steps::run().await {
-        Ok(report) => report.conclude(),
-        Err(error) => {
-            eprintln!("quickstart: {}", with_sources(&*error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    report::conclude(steps::run().await)
 }

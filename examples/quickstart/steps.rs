@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::Replayed;
 
-use crate::api::Api;
-use crate::issuer::Issuer;
-use crate::report::{Report, Wire};
-use crate::{ApiClient, client, server};
+use crate::api::{Api, Digest};
+use crate::support::issuer::Issuer;
+use crate::support::report::{Report, Wire};
+use crate::support::server;
+use crate::{ApiClient, client};
 
 const ALF: &str = r#"{"name":"Alf"}"#;
 
@@ -34,29 +35,17 @@ struct Demo {
     api: Api,
     origin: String,
     report: Report,
-    /// Requests at the API and at the token endpoint before this step.
-    before: (usize, usize),
 }
 
 impl Demo {
     async fn start() -> Result<Self, BoxError> {
         let issuer = Issuer::new();
-        let api = Api::new(issuer.clone());
-        let token_endpoint = server::serve({
-            let issuer = issuer.clone();
-            move |request| {
-                let issuer = issuer.clone();
-                async move { issuer.issue(request).await }
-            }
-        });
-        let token_endpoint = format!("{}/token", token_endpoint.await?);
-        let origin = server::serve({
-            let api = api.clone();
-            move |request| std::future::ready(api.answer(request))
-        });
-        let origin = origin.await?;
+        let token_endpoint = issuer.serve().await?;
+        let api = Api::new(&issuer);
+        let origin = server::serve(api.clone()).await?;
         println!("token endpoint {token_endpoint}, API {origin}");
-        Ok(Self { issuer, token_endpoint, api, origin, report: Report::default(), before: (0, 0) })
+        let report = Report::new(&issuer);
+        Ok(Self { issuer, token_endpoint, api, origin, report })
     }
 
     fn client(&self) -> Result<ApiClient, BoxError> {
@@ -64,40 +53,49 @@ impl Demo {
     }
 
     async fn put_get_delete(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
-        self.begin("PUT, GET, DELETE, as in alf's README");
+        self.report.begin("PUT, GET, DELETE, as in alf's README");
         for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::DELETE, "")] {
             let what = format!("{method} is answered with 200 and {ALF}");
             let answer = send(client, self.request(method, body)?).await?;
             self.report.expect(&what, answer.is(StatusCode::OK, ALF));
         }
-        self.end(3, 0, 1, "C2: one token request, however many calls");
+        self.report.end(
+            Wire { api: 3, rejected: 0, token_endpoint: 1 },
+            "C2: one token request, however many calls",
+        );
         Ok(())
     }
 
     async fn reuse(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
-        self.begin("Three more calls, with the token that is there");
+        self.report.begin("Three more calls, with the token that is there");
         for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::GET, "")] {
             send(client, self.request(method, body)?).await?;
         }
-        self.end(3, 0, 0, "C1: a token that is there is used");
+        self.report.end(
+            Wire { api: 3, rejected: 0, token_endpoint: 0 },
+            "C1: a token that is there is used",
+        );
         Ok(())
     }
 
     async fn expiry(&mut self) -> Result<(), BoxError> {
-        self.begin("Two calls, and the token's life of one second is over in between");
+        self.report.begin("Two calls, and the token's life of one second is over in between");
         let lifetime = Duration::from_secs(1);
-        self.issuer.set_lifetime(lifetime);
+        self.issuer.terms().lifetime = lifetime;
         let mut client = self.client()?;
         send(&mut client, self.request(Method::GET, "")?).await?;
         tokio::time::sleep(lifetime).await;
         send(&mut client, self.request(Method::GET, "")?).await?;
-        self.issuer.set_lifetime(Duration::from_secs(3600));
-        self.end(2, 0, 2, "C5: an expired token is not sent");
+        self.issuer.terms().lifetime = Duration::from_secs(3600);
+        self.report.end(
+            Wire { api: 2, rejected: 0, token_endpoint: 2 },
+            "C5: an expired token is not sent",
+        );
         Ok(())
     }
 
     async fn revocation(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
-        self.begin("PUT with a token that was revoked");
+        self.report.begin("PUT with a token that was revoked");
         self.issuer.revoke_all();
         let answer = send(client, self.request(Method::PUT, ALF)?).await?;
         self.report.expect("the caller gets 200", answer.is(StatusCode::OK, ALF));
@@ -105,18 +103,20 @@ impl Demo {
             "the response says that it was replayed",
             answer.replayed == Some(Replayed::Yes),
         );
-        let arrived = self.api.seen_since(self.before.0);
-        let is_intact = arrived.len() == 2 && arrived.iter().all(|seen| seen.body == ALF);
+        let is_intact = self.api.bodies().ends_with(&[Digest::of([ALF]); 2]);
         self.report.expect("the whole body arrived both times", is_intact);
-        self.end(2, 1, 1, "R1, R3: one replay, byte for byte, with a fresh token");
+        self.report.end(
+            Wire { api: 2, rejected: 1, token_endpoint: 1 },
+            "R1, R3: one replay, byte for byte, with a fresh token",
+        );
         Ok(())
     }
 
     async fn cold_callers(&mut self) -> Result<(), BoxError> {
         const CALLERS: usize = 1000;
-        self.begin("1,000 callers at once, and no token is there");
+        self.report.begin("1,000 callers at once, and no token is there");
         // Long enough for most of them to find that somebody has asked already.
-        self.issuer.set_pause(Duration::from_millis(100));
+        self.issuer.terms().pause = Duration::from_millis(100);
         let client = self.client()?;
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
@@ -128,7 +128,10 @@ impl Demo {
             served += usize::from(answer??.is(StatusCode::OK, ALF));
         }
         self.report.expect("every caller gets 200", served == CALLERS);
-        self.end(CALLERS, 0, 1, "C2: one token request, however many callers");
+        self.report.end(
+            Wire { api: CALLERS, rejected: 0, token_endpoint: 1 },
+            "C2: one token request, however many callers",
+        );
         Ok(())
     }
 
@@ -138,22 +141,6 @@ impl Demo {
             .uri(format!("{}/resource", self.origin))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(body))
-    }
-
-    fn begin(&mut self, step: &'static str) {
-        self.before = (self.api.requests(), self.issuer.requests());
-        self.report.begin(step);
-    }
-
-    fn end(&mut self, api: usize, rejected: usize, token_endpoint: usize, rule: &str) {
-        let arrived = self.api.seen_since(self.before.0);
-        let is_rejected = |status| status == StatusCode::UNAUTHORIZED;
-        let happened = Wire {
-            api: arrived.len(),
-            rejected: arrived.iter().filter(|seen| is_rejected(seen.status)).count(),
-            token_endpoint: self.issuer.requests() - self.before.1,
-        };
-        self.report.wire(happened, Wire { api, rejected, token_endpoint }, rule);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whom to trust.
+//! How to speak, and whom to trust.
 
 use std::path::Path;
 
@@ -12,27 +12,36 @@ use super::value::Value;
 pub(super) const HELP: &str = "\
 Connection:
   --cacert FILE              trust these certificates (PEM) and not the platform's
+  --http2                    speak HTTP/2 only, with the API and with the token endpoint; over plain
+                             http as one who knows that they understand it
 ";
 
 #[derive(Default)]
-pub(super) struct Group {
-    roots: Option<RootCertStore>,
+pub(crate) struct Connection {
+    /// In the place of the platform's.
+    pub(crate) roots: Option<RootCertStore>,
+    /// And nothing else.
+    pub(crate) http2: bool,
 }
+
+#[derive(Default)]
+pub(super) struct Group(Connection);
 
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "cacert" => {
                 let roots = read_roots(&value.path()?);
-                self.roots = Some(roots.map_err(|what| value.mistake(&what))?);
+                self.0.roots = Some(roots.map_err(|what| value.mistake(&what))?);
             }
+            "http2" => self.0.http2 = true,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    pub(super) fn finish(self) -> Option<RootCertStore> {
-        self.roots
+    pub(super) fn finish(self) -> Connection {
+        self.0
     }
 }
 

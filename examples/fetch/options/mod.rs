@@ -1,5 +1,6 @@
 //! The command line: a group of options a file, each of which knows its own.
 
+mod body;
 mod connection;
 mod load;
 mod request;
@@ -9,9 +10,10 @@ mod value;
 use std::fmt;
 
 use lexopt::Arg;
-use rustls::RootCertStore;
-use tower_oauth2::ClientCredentials;
+use tower_oauth2::{ClientCredentials, Origins};
 
+pub(crate) use self::body::{Payload, Source};
+pub(crate) use self::connection::Connection;
 pub(crate) use self::load::Load;
 pub(crate) use self::request::Template;
 use self::value::Value;
@@ -23,10 +25,12 @@ pub(crate) enum Command {
 
 pub(crate) struct Options {
     pub(crate) credentials: ClientCredentials,
+    /// Who is sent a token.
+    pub(crate) origins: Origins,
     pub(crate) request: Template,
+    pub(crate) payload: Payload,
     pub(crate) load: Load,
-    /// In the place of the platform's.
-    pub(crate) roots: Option<RootCertStore>,
+    pub(crate) connection: Connection,
 }
 
 impl Options {
@@ -57,6 +61,7 @@ impl fmt::Display for Mistake {
 struct Groups {
     token: token::Group,
     request: request::Group,
+    body: body::Group,
     load: load::Group,
     connection: connection::Group,
 }
@@ -65,18 +70,23 @@ impl Groups {
     fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<(), Mistake> {
         let is_known = self.token.take(option, value)?
             || self.request.take(option, value)?
+            || self.body.take(option, value)?
             || self.load.take(option, value)?
             || self.connection.take(option, value)?;
         if is_known { Ok(()) } else { Err(unknown(&format!("--{option}"))) }
     }
 
     fn finish(self) -> Result<Options, Mistake> {
-        Ok(Options {
-            credentials: self.token.finish()?,
-            request: self.request.finish()?,
-            load: self.load.finish(),
-            roots: self.connection.finish(),
-        })
+        let (credentials, allowed) = self.token.finish()?;
+        let request = self.request.finish(self.body.has_data())?;
+        let origins = match allowed {
+            Some(origins) => origins,
+            None => Origins::of(request.uri()).map_err(|error| Mistake(error.to_string()))?,
+        };
+        let load = self.load.finish();
+        let payload = self.body.finish(load.repeat)?;
+        let connection = self.connection.finish();
+        Ok(Options { credentials, origins, request, payload, load, connection })
     }
 }
 
@@ -104,7 +114,7 @@ fn unknown(option: &str) -> Mistake {
 }
 
 pub(crate) fn help() -> String {
-    let groups = [token::HELP, request::HELP, load::HELP, connection::HELP];
+    let groups = [token::HELP, request::HELP, body::HELP, load::HELP, connection::HELP];
     format!(
         "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\n\
          Sends a request to URL with an access token. The body of the last response goes to\n\

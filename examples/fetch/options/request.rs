@@ -2,10 +2,8 @@
 
 use std::ffi::OsString;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
 
 use super::Mistake;
 use super::value::Value;
@@ -14,7 +12,6 @@ pub(super) const HELP: &str = "\
 Request:
   --method M                 GET unless given, or POST with --data
   --header NAME:VALUE        may be given several times
-  --data DATA                the body; @FILE is what a file holds
 ";
 
 /// How the request is framed is the client's to say, and it takes no other word for it.
@@ -25,15 +22,14 @@ pub(super) struct Group {
     uri: Option<Uri>,
     method: Option<Method>,
     headers: HeaderMap,
-    data: Option<Bytes>,
 }
 
-/// A request that can be sent any number of times.
+/// All of a request but its body.
+#[derive(Clone)]
 pub(crate) struct Template {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
 }
 
 impl Group {
@@ -46,7 +42,6 @@ impl Group {
                     .try_append(name, content)
                     .map_err(|_| value.mistake("there are too many"))?;
             }
-            "data" => self.data = Some(data(value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -61,13 +56,12 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Template, Mistake> {
-        let default = if self.data.is_some() { Method::POST } else { Method::GET };
+    pub(super) fn finish(self, has_data: bool) -> Result<Template, Mistake> {
+        let default = if has_data { Method::POST } else { Method::GET };
         Ok(Template {
             method: self.method.unwrap_or(default),
             uri: self.uri.ok_or_else(|| Mistake::new("the URL is missing"))?,
             headers: self.headers,
-            body: self.data.unwrap_or_default(),
         })
     }
 }
@@ -84,8 +78,8 @@ impl Template {
         format!("{scheme}://{authority}")
     }
 
-    pub(crate) fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+    pub(crate) fn request<B>(&self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -128,15 +122,4 @@ fn header(value: &mut Value<'_>) -> Result<(HeaderName, HeaderValue), Mistake> {
     let content = HeaderValue::try_from(content.trim())
         .map_err(|_| value.mistake(&format!("the value of {name} is not valid")))?;
     Ok((name, content))
-}
-
-fn data(value: &mut Value<'_>) -> Result<Bytes, Mistake> {
-    let text = value.text()?;
-    match text.strip_prefix('@') {
-        None => Ok(text.into()),
-        Some(path) => match std::fs::read(path) {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(error) => Err(value.mistake(&error.to_string())),
-        },
-    }
 }

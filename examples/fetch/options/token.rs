@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tower_oauth2::{ClientAuth, ClientCredentials};
+use tower_oauth2::{ClientAuth, ClientCredentials, Origins};
 
 use super::Mistake;
 use super::value::Value;
@@ -18,6 +18,8 @@ Token:
   --audience A
   --resource R               may be given several times
   --param NAME=VALUE         a further parameter; may be given several times
+  --allow-origin URL         send tokens to this origin (https://host:port), and not to that of the
+                             request's URL; may be given several times
 ";
 
 const SECRET_VARIABLE: &str = "CLIENT_SECRET";
@@ -32,6 +34,8 @@ pub(super) struct Group {
     audience: String,
     resources: Vec<String>,
     parameters: Vec<(String, String)>,
+    origins: Option<Origins>,
+    allowed: Vec<String>,
 }
 
 impl Group {
@@ -48,12 +52,18 @@ impl Group {
             "audience" => self.audience = value.text()?,
             "resource" => self.resources.push(value.text()?),
             "param" => self.parameters.push(value.pair('=')?),
+            "allow-origin" => {
+                self.allowed.push(value.text()?);
+                let origins = Origins::only(&self.allowed);
+                self.origins = Some(origins.map_err(|error| value.mistake(&error.to_string()))?);
+            }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    pub(super) fn finish(mut self) -> Result<ClientCredentials, Mistake> {
+    /// The origins are those that were named, if any were.
+    pub(super) fn finish(mut self) -> Result<(ClientCredentials, Option<Origins>), Mistake> {
         let endpoint =
             self.endpoint.take().ok_or_else(|| Mistake::new("--token-endpoint is missing"))?;
         let auth = self.client_auth()?;
@@ -67,7 +77,7 @@ impl Group {
         for (name, value) in self.parameters {
             credentials = credentials.parameter(name, value);
         }
-        Ok(credentials)
+        Ok((credentials, self.origins))
     }
 
     fn client_auth(&mut self) -> Result<ClientAuth, Mistake> {

@@ -1,0 +1,169 @@
+//! Calls, and what becomes of them when the token was revoked.
+
+use futures_util::{FutureExt, StreamExt, stream};
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
+use tonic::{Code, Status, Streaming};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_check_response::ServingStatus::{NotServing, Serving};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
+use tower::BoxError;
+use tower_oauth2::{Replayed, TokenError};
+
+use crate::server::{self, Running, SUM};
+use crate::support::issuer::{CLIENT_SECRET, Issuer};
+use crate::support::report::{Report, Wire};
+use crate::{AuthorizedChannel, channel, tokens};
+
+pub(crate) async fn run() -> Result<Report, BoxError> {
+    let issuer = Issuer::new();
+    let token_endpoint = issuer.serve().await?;
+    let server = server::start(&issuer).await?;
+    println!("token endpoint {token_endpoint}, gRPC server {}", server.origin);
+    let channel = channel(tokens(&token_endpoint, CLIENT_SECRET)?, &server.origin)?;
+    let report = Report::new(&issuer);
+
+    let mut demo = Demo { issuer, token_endpoint, server, report };
+    demo.unary(channel.clone()).await?;
+    demo.server_streaming(channel.clone()).await?;
+    demo.revocation(channel.clone()).await?;
+    demo.revocation_before_a_stream(channel.clone()).await?;
+    demo.revocation_while_the_caller_streams(channel).await?;
+    demo.no_token().await?;
+    Ok(demo.report)
+}
+
+struct Demo {
+    issuer: Issuer,
+    token_endpoint: String,
+    server: Running,
+    report: Report,
+}
+
+impl Demo {
+    async fn unary(&mut self, channel: AuthorizedChannel) -> Result<(), BoxError> {
+        self.report.begin("Three unary calls");
+        let mut health = self.health(channel)?;
+        for _ in 0..3 {
+            let response = health.check(HealthCheckRequest::default()).await?;
+            let is_serving = response.get_ref().status() == Serving;
+            self.report.expect("the server says that it is serving", is_serving);
+        }
+        self.end(3, 0, 1, "C2: one token request, however many calls");
+        Ok(())
+    }
+
+    async fn server_streaming(&mut self, channel: AuthorizedChannel) -> Result<(), BoxError> {
+        self.report.begin("A call that is answered with a stream");
+        let mut health = self.health(channel)?;
+        let mut changes = health.watch(HealthCheckRequest::default()).await?.into_inner();
+        self.both_states_arrive(&mut changes).await?;
+        self.end(1, 0, 0, "C1: a token that is there is used");
+        Ok(())
+    }
+
+    async fn revocation(&mut self, channel: AuthorizedChannel) -> Result<(), BoxError> {
+        self.report.begin("A unary call with a token that was revoked");
+        self.issuer.revoke_all();
+        let response = self.health(channel)?.check(HealthCheckRequest::default()).await?;
+        self.report.expect("the caller is answered", response.get_ref().status() == Serving);
+        self.expect_replay(&response);
+        self.end(2, 1, 1, "R1, R7: UNAUTHENTICATED is healed by one replay");
+        Ok(())
+    }
+
+    async fn revocation_before_a_stream(
+        &mut self,
+        channel: AuthorizedChannel,
+    ) -> Result<(), BoxError> {
+        self.report.begin("A call that is answered with a stream, and the token was revoked");
+        self.issuer.revoke_all();
+        let response = self.health(channel)?.watch(HealthCheckRequest::default()).await?;
+        self.expect_replay(&response);
+        self.both_states_arrive(&mut response.into_inner()).await?;
+        self.end(2, 1, 1, "R1, R7: the stream that arrives is the replay's");
+        Ok(())
+    }
+
+    async fn revocation_while_the_caller_streams(
+        &mut self,
+        channel: AuthorizedChannel,
+    ) -> Result<(), BoxError> {
+        self.report.begin("The caller streams numbers, and the token was revoked");
+        self.issuer.revoke_all();
+        let sum_begun = self.server.sum_begun.clone();
+        // The rest comes once the server has let the caller in: so the first call is refused in the
+        // middle of its stream.
+        let rest = async move {
+            sum_begun.notified().await;
+            stream::iter(501..=1000)
+        };
+        let numbers = stream::iter(1..=500).chain(rest.flatten_stream());
+
+        // This client names no origin, as generated ones that are made with `new`: the channel's
+        // own is where the token goes.
+        let mut adder = Grpc::new(channel);
+        adder.ready().await?;
+        let response = adder
+            .client_streaming(
+                tonic::Request::new(numbers),
+                PathAndQuery::from_static(SUM),
+                ProstCodec::<u64, u64>::new(),
+            )
+            .await?;
+        self.expect_replay(&response);
+        let is_whole = *response.get_ref() == (1..=1000).sum::<u64>();
+        self.report.expect("each number arrived once", is_whole);
+        self.end(2, 1, 1, "R3, R4, X2: the replay has what went out, and then the rest");
+        Ok(())
+    }
+
+    async fn no_token(&mut self) -> Result<(), BoxError> {
+        self.report.begin("A call of a client with a wrong secret");
+        let tokens = tokens(&self.token_endpoint, "a wrong one")?;
+        let channel = channel(tokens, &self.server.origin)?;
+        let Err(status) = self.health(channel)?.check(HealthCheckRequest::default()).await else {
+            return Err("a call without a token was answered".into());
+        };
+        self.report.expect("the status is UNKNOWN, tonic's for errors that are none of its own", {
+            status.code() == Code::Unknown
+        });
+        let error = TokenError::find_in(&status).and_then(TokenError::error);
+        self.report.expect("its source says invalid_client", error == Some("invalid_client"));
+        self.end(0, 0, 1, "R2: no token, no call");
+        Ok(())
+    }
+
+    /// A client as generated code makes it. Since it names the origin, the token goes nowhere else.
+    fn health(
+        &self,
+        channel: AuthorizedChannel,
+    ) -> Result<HealthClient<AuthorizedChannel>, BoxError> {
+        Ok(HealthClient::with_origin(channel, self.server.origin.parse()?))
+    }
+
+    async fn both_states_arrive(
+        &mut self,
+        changes: &mut Streaming<HealthCheckResponse>,
+    ) -> Result<(), Status> {
+        let before = changes.message().await?.map(|response| response.status());
+        self.server.health.set_service_status("", ServingStatus::NotServing).await;
+        let after = changes.message().await?.map(|response| response.status());
+        self.server.health.set_service_status("", ServingStatus::Serving).await;
+        let is_whole = (before, after) == (Some(Serving), Some(NotServing));
+        self.report.expect("both messages of the stream arrive", is_whole);
+        Ok(())
+    }
+
+    fn expect_replay<T>(&mut self, response: &tonic::Response<T>) {
+        let replayed = response.extensions().get::<Replayed>();
+        self.report
+            .expect("the response says that it was replayed", replayed == Some(&Replayed::Yes));
+    }
+
+    fn end(&mut self, api: usize, rejected: usize, token_endpoint: usize, rule: &str) {
+        self.report.end(Wire { api, rejected, token_endpoint }, rule);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the command line asks for.
+
+use lexopt::prelude::*;
+
+pub(crate) enum Options {
+    /// `[--uploads N] [--mib N]`
+    Demo(Size),
+    /// What the demo starts itself with, for the proxies: `with-token UPSTREAM TOKEN_ENDPOINT` or
+    /// `pass-through UPSTREAM`.
+    Serve(Role),
+}
+
+/// Of the uploads whose memory is looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) uploads: u64,
+    pub(crate) mib: u64,
+}
+
+#[derive(Clone)]
+pub(crate) enum Role {
+    WithToken { upstream: String, token_endpoint: String },
+    PassThrough { upstream: String },
+}
+
+impl Role {
+    pub(crate) fn to_arguments(&self) -> Vec<&str> {
+        match self {
+            Self::WithToken { upstream, token_endpoint } => {
+                vec!["with-token", upstream, token_endpoint]
+            }
+            Self::PassThrough { upstream } => vec!["pass-through", upstream],
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn parse() -> Result<Self, lexopt::Error> {
+        let mut parser = lexopt::Parser::from_env();
+        let mut size = Size { uploads: 8, mib: 8 };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("uploads") => size.uploads = parser.value()?.parse()?,
+                Long("mib") => size.mib = parser.value()?.parse()?,
+                Value(role) if role == "with-token" => {
+                    let (upstream, token_endpoint) =
+                        (parser.value()?.string()?, parser.value()?.string()?);
+                    return Ok(Self::Serve(Role::WithToken { upstream, token_endpoint }));
+                }
+                Value(role) if role == "pass-through" => {
+                    return Ok(Self::Serve(Role::PassThrough {
+                        upstream: parser.value()?.string()?,
+                    }));
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(Self::Demo(size))
+    }
+}

@@ -1,0 +1,153 @@
+//! The proxy: an axum router over a client with two layers.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, NotReplayed, OAuth2Layer, Origins, ReplayableLayer, Replayed,
+    TokenCache, TokenEndpoint, TokenError,
+};
+
+use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
+
+type HttpClient = BoxCloneSyncService<Request, Response, BoxError>;
+
+/// A proxy whose requests to `upstream` leave with the service's own token, in the place of whatever
+/// the caller has in `Authorization`.
+pub(crate) fn with_token(upstream: &str, token_endpoint: &str) -> Result<Router, BoxError> {
+    let client = ServiceBuilder::new()
+        .map_response(|response: Response<Incoming>| response.map(Body::new))
+        // Uploads are streams: they are remembered as they go out, up to 64 KiB of each.
+        .layer(ReplayableLayer::new())
+        .layer(OAuth2Layer::new(tokens(token_endpoint)?, Origins::only([upstream])?))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    router(BoxCloneSyncService::new(client), upstream)
+}
+
+pub(crate) fn tokens(token_endpoint: &str) -> Result<TokenCache, BoxError> {
+    let http = Client::builder(TokioExecutor::new()).build_http();
+    let credentials = ClientCredentials::new(
+        token_endpoint,
+        ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
+    )?;
+    Ok(TokenCache::new(credentials, TokenEndpoint::new(http)))
+}
+
+/// A proxy without the layers, to compare it with.
+pub(crate) fn pass_through(upstream: &str) -> Result<Router, BoxError> {
+    let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
+    let client = ServiceBuilder::new()
+        .map_response(|response: Response<Incoming>| response.map(Body::new))
+        .map_err(BoxError::from)
+        .service(client);
+    router(BoxCloneSyncService::new(client), upstream)
+}
+
+fn router(client: HttpClient, upstream: &str) -> Result<Router, BoxError> {
+    let upstream = upstream.parse::<Uri>()?.into_parts();
+    let (Some(scheme), Some(authority)) = (upstream.scheme, upstream.authority) else {
+        return Err("the upstream needs a scheme and a host".into());
+    };
+    let proxy = Proxy { client, scheme, authority };
+    Ok(Router::new().fallback(forward).with_state(proxy))
+}
+
+#[derive(Clone)]
+struct Proxy {
+    client: HttpClient,
+    scheme: Scheme,
+    authority: Authority,
+}
+
+async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
+    let response = match proxy.to_upstream(request) {
+        Ok(request) => proxy.client.oneshot(request).await,
+        Err(error) => Err(error.into()),
+    };
+    match response {
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => rejected(&response),
+        Ok(mut response) => {
+            remove_hop_by_hop(response.headers_mut());
+            response
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+impl Proxy {
+    /// The caller's request, as the upstream is to see it. Version and extensions are those of the
+    /// caller's connection, and stay behind.
+    fn to_upstream(&self, request: Request) -> http::Result<Request> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.into_parts().path_and_query;
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path.unwrap_or(PathAndQuery::from_static("/")));
+        let mut request = Request::builder().method(head.method).uri(uri.build()?).body(body)?;
+        *request.headers_mut() = head.headers;
+        remove_hop_by_hop(request.headers_mut());
+        // The client names the upstream's own.
+        request.headers_mut().remove(HOST);
+        Ok(request)
+    }
+}
+
+/// Headers that are meant for one connection only (RFC 9110 section 7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let known = [
+        CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        HeaderName::from_static("proxy-connection"),
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in known.into_iter().chain(named) {
+        headers.remove(name);
+    }
+}
+
+/// The upstream refused the service's token: nothing that the caller could log in against.
+fn rejected(response: &Response) -> Response {
+    match response.extensions().get() {
+        // The next request has another token.
+        Some(Replayed::No(NotReplayed::Body)) => try_again_in(0),
+        _ => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+fn failed(error: &BoxError) -> Response {
+    eprintln!("proxy: {error}");
+    match TokenError::find_in(&**error).and_then(TokenError::retry_in) {
+        Some(wait) => try_again_in(wait.as_secs() + 1),
+        None => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+fn try_again_in(seconds: u64) -> Response {
+    let headers = [(RETRY_AFTER, HeaderValue::from(seconds))];
+    (StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
+}

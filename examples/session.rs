@@ -1,0 +1,98 @@
+//! A client that is used as a session is: `client.get(url).send()`, with JSON in and out, and tokens
+//! that nobody has to think of.
+//!
+//! The methods are those of `tower-http-client`, which has them for any HTTP client that is a tower
+//! service; so they are there with a layer around it too.
+
+#[path = "support/api.rs"]
+mod api;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tower::{BoxError, ServiceBuilder};
+use tower_http_client::{ResponseExt, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
+    TokenEndpoint, TokenError, TokenErrorResponse, TokenErrorResponseLayer,
+};
+
+use crate::api::{Api, Digest};
+use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
+use crate::support::report::{self, Report, Wire};
+use crate::support::server;
+
+type Session = TokenErrorResponse<OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>>;
+
+fn session(token_endpoint: &str, secret: &str, api: &str) -> Result<Session, BoxError> {
+    let http = legacy::Client::builder(TokioExecutor::new()).build_http();
+    let auth = ClientAuth::client_secret_basic(CLIENT_ID, secret);
+    let credentials = ClientCredentials::new(token_endpoint, auth)?;
+    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    Ok(ServiceBuilder::new()
+        // When no token can be had, the token endpoint's response is the result.
+        .layer(TokenErrorResponseLayer::new())
+        .layer(OAuth2Layer::new(tokens, Origins::only([api])?))
+        .service(http))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    report::conclude(run().await)
+}
+
+async fn run() -> Result<Report, BoxError> {
+    let issuer = Issuer::new();
+    let token_endpoint = issuer.serve().await?;
+    let api = Api::new(&issuer);
+    let origin = server::serve(api.clone()).await?;
+    println!("token endpoint {token_endpoint}, API {origin}");
+
+    let mut report = Report::new(&issuer);
+    let url = format!("{origin}/people/1");
+    let alf = json!({ "name": "Alf" });
+    let mut client = session(&token_endpoint, CLIENT_SECRET, &origin)?;
+
+    report.begin("PUT, GET, DELETE, GET");
+    let put = client.put(&url).json(&alf)?.send().await?;
+    report.expect("PUT is answered with 200", put.status() == StatusCode::OK);
+    let person: Value = client.get(&url).send().await?.body_reader().json().await?;
+    report.expect("GET brings the JSON that was put", person == alf);
+    let delete = client.delete(&url).send().await?;
+    report.expect("DELETE is answered with 200", delete.status() == StatusCode::OK);
+    let get = client.get(&url).send().await?;
+    report.expect("after that, GET is answered with 404", get.status() == StatusCode::NOT_FOUND);
+    let wire = Wire { api: 4, rejected: 0, token_endpoint: 1 };
+    report.end(wire, "C1, C2: one token request, however many calls");
+
+    report.begin("PUT with a token that was revoked");
+    issuer.revoke_all();
+    let put = client.put(&url).json(&alf)?.send().await?;
+    report.expect("it is answered with 200", put.status() == StatusCode::OK);
+    report.expect("it was replayed", put.extensions().get() == Some(&Replayed::Yes));
+    let is_intact = api.bodies().ends_with(&[Digest::of([alf.to_string()]); 2]);
+    report.expect("the whole JSON arrived both times", is_intact);
+    let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
+    report.end(wire, "R1, R3: one replay, byte for byte, with a fresh token");
+
+    report.begin("GET of somebody who has the wrong secret");
+    let mut stranger = session(&token_endpoint, "a guess", &origin)?;
+    let get = stranger.get(&url).send().await?;
+    report.expect("it is answered with 401", get.status() == StatusCode::UNAUTHORIZED);
+    let is_told = get.extensions().get::<TokenError>().is_some();
+    report.expect("which is said to be the token endpoint's", is_told);
+    let answer: Value = get.body_reader().json().await?;
+    report.expect("and so is the body", answer == json!({ "error": "invalid_client" }));
+    let wire = Wire { api: 0, rejected: 0, token_endpoint: 1 };
+    report.end(wire, "W6: without a token, nothing is sent to the API");
+
+    Ok(report)
+}

@@ -1,0 +1,116 @@
+//! What happened, next to what is promised.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Sub;
+use std::process::ExitCode;
+
+use tower::BoxError;
+
+use super::issuer::Issuer;
+
+/// Requests that went over the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wire {
+    pub(crate) api: usize,
+    /// Those of them that were answered with 401.
+    pub(crate) rejected: usize,
+    pub(crate) token_endpoint: usize,
+}
+
+impl Sub for Wire {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            api: self.api - earlier.api,
+            rejected: self.rejected - earlier.rejected,
+            token_endpoint: self.token_endpoint - earlier.token_endpoint,
+        }
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api, rejected, token_endpoint } = self;
+        write!(
+            f,
+            "{api} at the API, {rejected} of them 401; {token_endpoint} at the token endpoint"
+        )
+    }
+}
+
+pub(crate) struct Report {
+    issuer: Issuer,
+    step: String,
+    /// All requests before this step.
+    before: Wire,
+    broken: Vec<String>,
+}
+
+impl Report {
+    /// Of what goes over the wire to `issuer`, and to the APIs that ask it about tokens.
+    pub(crate) fn new(issuer: &Issuer) -> Self {
+        let before = issuer.wire();
+        Self { issuer: issuer.clone(), step: String::new(), before, broken: Vec::new() }
+    }
+
+    pub(crate) fn begin(&mut self, step: impl Into<String>) {
+        self.step = step.into();
+        self.before = self.issuer.wire();
+        println!("\n{}", self.step);
+    }
+
+    /// Something that the step is expected to bring about.
+    pub(crate) fn expect(&mut self, what: &str, holds: bool) {
+        println!("  {:<10}{what}", if holds { "seen" } else { "NOT SEEN" });
+        if !holds {
+            self.broken.push(format!("{}: not seen: {what}", self.step));
+        }
+    }
+
+    /// What the step has sent, which is the end of it; `rule` says why it is no more and no less.
+    pub(crate) fn end(&mut self, promised: Wire, rule: &str) {
+        let happened = self.issuer.wire() - self.before;
+        println!("  happened  {happened}");
+        println!("  promised  {promised}");
+        println!("            {rule}");
+        if happened != promised {
+            self.broken.push(format!("{}: {happened}; promised: {promised}", self.step));
+        }
+    }
+
+    fn conclude(self) -> ExitCode {
+        if self.broken.is_empty() {
+            println!("\nEverything happened as promised.");
+            return ExitCode::SUCCESS;
+        }
+        self.broken.iter().for_each(|broken| complain(broken));
+        ExitCode::FAILURE
+    }
+}
+
+/// How the example ends.
+pub(crate) fn conclude(ran: Result<Report, BoxError>) -> ExitCode {
+    match ran {
+        Ok(report) => report.conclude(),
+        Err(error) => {
+            complain(&with_sources(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(what: &str) {
+    eprintln!("{}: {what}", env!("CARGO_BIN_NAME"));
+}
+
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
