@@ -5,7 +5,7 @@ use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use tower::Layer;
 
-use crate::cache::{Hit, TokenCache};
+use crate::cache::{AtHand, Hit, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::origin::{Origins, Verdict};
 use crate::replay::{Breaker, ReplayPolicy};
@@ -63,6 +63,8 @@ pub struct OAuth2Layer {
 pub(crate) struct Shared {
     pub(crate) tokens: TokenCache,
     pub(crate) origins: Origins,
+    /// What the cache's own credentials leave of them.
+    narrower: Option<Origins>,
     pub(crate) policy: ReplayPolicy,
     /// Other than `Authorization`.
     pub(crate) header: Option<HeaderName>,
@@ -75,6 +77,7 @@ impl OAuth2Layer {
     pub fn new(tokens: TokenCache, origins: Origins) -> Self {
         Self {
             shared: Arc::new(Shared {
+                narrower: tokens.credentials().allowed_origins().cloned(),
                 tokens,
                 origins,
                 policy: ReplayPolicy::default(),
@@ -122,28 +125,37 @@ impl<S> Layer<S> for OAuth2Layer {
 impl Shared {
     /// The hit: a request that is to have a token, and a token that is there.
     #[inline]
-    pub(crate) fn grant_at_once<B>(&self, request: &Request<B>) -> Option<Hit> {
+    pub(crate) fn grant_at_once<'a, B>(
+        &self,
+        request: &Request<B>,
+        at_hand: &'a mut AtHand,
+    ) -> Option<Hit<'a>> {
         let (uri, extensions) = (request.uri(), request.extensions());
-        if extensions.is_empty() {
-            self.grant_to(uri, None)
-        } else if extensions.get::<NoToken>().is_none() {
-            self.grant_as_named(uri, extensions)
-        } else {
-            None
+        if !extensions.is_empty() {
+            return self.grant_as_extensions_say(uri, extensions, at_hand);
+        }
+        match self.judge(uri, None) {
+            Verdict::Secure => self.tokens.peek(at_hand),
+            Verdict::Foreign | Verdict::Insecure => None,
         }
     }
 
     /// Not inlined: most of its work are look-ups, and it would crowd the way of all others.
     #[inline(never)]
-    fn grant_as_named(&self, uri: &Uri, extensions: &Extensions) -> Option<Hit> {
-        self.grant_to(uri, extensions.get())
-    }
-
-    #[inline]
-    fn grant_to(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> Option<Hit> {
-        match self.judge(uri, credentials) {
-            Verdict::Secure => self.tokens.peek(credentials),
-            Verdict::Foreign | Verdict::Insecure => None,
+    fn grant_as_extensions_say<'a>(
+        &self,
+        uri: &Uri,
+        extensions: &Extensions,
+        at_hand: &'a mut AtHand,
+    ) -> Option<Hit<'a>> {
+        if extensions.get::<NoToken>().is_some() {
+            return None;
+        }
+        let named = extensions.get();
+        match (self.judge(uri, named), named) {
+            (Verdict::Secure, Some(named)) => self.tokens.peek_for(named),
+            (Verdict::Secure, None) => self.tokens.peek(at_hand),
+            (Verdict::Foreign | Verdict::Insecure, _) => None,
         }
     }
 
@@ -154,8 +166,11 @@ impl Shared {
             Verdict::Insecure if self.allow_http => Verdict::Secure,
             verdict => verdict,
         };
-        let credentials = credentials.unwrap_or_else(|| self.tokens.credentials());
-        match credentials.allowed_origins() {
+        let narrower = match credentials {
+            None => self.narrower.as_ref(),
+            Some(credentials) => credentials.allowed_origins(),
+        };
+        match narrower {
             Some(narrower) if !narrower.contains(uri) => Verdict::Foreign,
             _ => verdict,
         }

@@ -1,9 +1,11 @@
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
+use crate::cache::AtHand;
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture, release};
@@ -55,15 +57,16 @@ pub struct NoToken;
 ///
 /// The inner service's own, and a [`TokenError`] when no token can be had or a token would be sent
 /// in clear text; [`TokenError::find_in`] tells them apart.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OAuth2<S> {
     inner: S,
     shared: Arc<Shared>,
+    at_hand: AtHand,
 }
 
 impl<S> OAuth2<S> {
     pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+        Self { inner, shared, at_hand: AtHand::default() }
     }
 
     /// The inner service.
@@ -100,7 +103,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let shared = &*self.shared;
-        let Some(hit) = shared.grant_at_once(&request) else {
+        let Some(hit) = shared.grant_at_once(&request, &mut self.at_hand) else {
             return self.call_otherwise(request);
         };
         if shared.policy.is_never() {
@@ -152,5 +155,14 @@ impl<S> OAuth2<S> {
                 ResponseFuture::waiting(spare, self.shared.clone(), request, token)
             }
         }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for OAuth2<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth2")
+            .field("inner", &self.inner)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
     }
 }

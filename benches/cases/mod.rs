@@ -1,6 +1,5 @@
 //! The same request through stacks that add a token, and through one that does not.
 
-use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 use tower_http::auth::AddAuthorizationLayer;
 use tower_oauth2::{
     AccessToken, ClientAuth, ClientCredentials, ConfigError, OAuth2Layer, Origins, ReplayPolicy,
@@ -146,10 +145,10 @@ pub struct Api;
 
 impl Service<Request<Body>> for Api {
     type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<Body>, BoxError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 

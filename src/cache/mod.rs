@@ -18,8 +18,8 @@ pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
 use self::keyed::Keyed;
 pub use self::schedule::Backoff;
-pub(crate) use self::slot::{Grant, Hit};
-use self::slot::{Peek, Slot};
+pub(crate) use self::slot::{AtHand, Grant, Hit};
+use self::slot::{InSlot, Peek, Slot};
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
@@ -213,31 +213,45 @@ impl TokenCache {
         self.len() == 0
     }
 
-    /// The hit.
+    /// The hit for the cache's own credentials.
     #[inline]
-    pub(crate) fn peek(&self, credentials: Option<&ClientCredentials>) -> Option<Hit> {
+    pub(crate) fn peek<'a>(&self, at_hand: &'a mut AtHand) -> Option<Hit<'a>> {
+        let Shared { default, control, .. } = &*self.shared;
+        let now = Instant::now();
+        if at_hand.is_fresh(default.number(), now) {
+            return at_hand.hit();
+        }
+        let found = Self::peek_slot(default, control, now)?;
+        at_hand.take(&found);
+        Some(Hit::InSlot(found))
+    }
+
+    /// The hit for the credentials that a request names.
+    pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<Hit<'static>> {
         let Shared { default, others, control } = &*self.shared;
         let now = Instant::now();
-        let slot = match credentials {
-            Some(credentials) if credentials != default.credentials() => {
-                // A renewal begins when the lock on the others is given back.
-                let (hit, due) = others.with(credentials, now, |slot| match slot.peek(now) {
-                    Peek::Hit(hit) => (Some(hit), None),
-                    Peek::Due(hit) => (Some(hit), Some(slot.clone())),
-                    Peek::Miss => (None, None),
-                })?;
-                if let Some(slot) = due {
-                    slot.renew(control);
-                }
-                return hit;
-            }
-            _ => default,
-        };
+        if credentials == default.credentials() {
+            return Self::peek_slot(default, control, now).map(Hit::InSlot);
+        }
+        // A renewal begins when the lock on the others is given back.
+        let (found, due) = others.with(credentials, now, |slot| match slot.peek(now) {
+            Peek::Hit(found) => (Some(found), None),
+            Peek::Due(found) => (Some(found), Some(slot.clone())),
+            Peek::Miss => (None, None),
+        })?;
+        if let Some(slot) = due {
+            slot.renew(control);
+        }
+        found.map(Hit::InSlot)
+    }
+
+    #[inline]
+    fn peek_slot(slot: &Arc<Slot>, control: &Arc<Control>, now: Instant) -> Option<InSlot> {
         match slot.peek(now) {
-            Peek::Hit(hit) => Some(hit),
-            Peek::Due(hit) => {
+            Peek::Hit(found) => Some(found),
+            Peek::Due(found) => {
                 slot.renew(control);
-                Some(hit)
+                Some(found)
             }
             Peek::Miss => None,
         }
@@ -250,8 +264,8 @@ impl TokenCache {
         credentials: Option<&ClientCredentials>,
         grant: &Grant,
     ) -> Option<Grant> {
-        self.peek(credentials)
-            .map(|hit| hit.grant())
+        let hit = self.peek_for(credentials.unwrap_or_else(|| self.credentials()));
+        hit.map(|hit| hit.grant())
             .or_else(|| (!self.slot(credentials).is_rejected(grant.number)).then(|| grant.clone()))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::{fmt, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -45,12 +45,49 @@ const SMALL: usize = 256;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Put a [`ReplayableLayer`](super::ReplayableLayer) outside, and the body may be any:
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::combinators::BoxBody;
+/// # use tower::{BoxError, Layer, Service};
+/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
+/// type Stream = BoxBody<Bytes, BoxError>;
+///
+/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
+/// where
+///     S: Service<Request<ReplayBody<Stream>>, Response = Response<()>, Error = BoxError> + Clone,
+/// {
+///     ReplayableLayer::new().layer(oauth2.layer(http))
+/// }
+/// ```
+///
+/// Without it, a stream is not taken:
+///
+/// ```compile_fail,E0277
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::combinators::BoxBody;
+/// # use tower::{BoxError, Layer, Service};
+/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
+/// # type Stream = BoxBody<Bytes, BoxError>;
+/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
+/// where
+///     S: Service<Request<Stream>, Response = Response<()>, Error = BoxError> + Clone,
+/// {
+///     oauth2.layer(http)
+/// }
+/// ```
 pub struct ReplayBody<B> {
     stream: Arc<Mutex<Stream<B>>>,
     /// The stream belongs to the body whose turn it is.
     turn: u32,
     /// What goes out before the rest of the stream.
     again: Remembered,
+    /// How many bytes have gone out of this one.
+    sent: u64,
 }
 
 /// What is held back of a [`ReplayBody`].
@@ -62,6 +99,8 @@ struct Stream<B> {
     /// Gone once it has ended or failed.
     body: Option<Pin<Box<B>>>,
     has_begun: bool,
+    /// What the body said of its size before it began.
+    size: SizeHint,
     turn: u32,
     /// Whoever reads at present, to be told when another takes over.
     reader: Option<Waker>,
@@ -105,9 +144,16 @@ impl<B> ReplayBody<B> {
             remembered: Remembered::default(),
             small: BytesMut::new(),
         };
-        let stream =
-            Stream { body: Some(Box::pin(body)), has_begun: false, turn: 0, reader: None, memory };
-        Self { stream: Arc::new(Mutex::new(stream)), turn: 0, again: Remembered::default() }
+        let stream = Stream {
+            body: Some(Box::pin(body)),
+            has_begun: false,
+            size: SizeHint::new(),
+            turn: 0,
+            reader: None,
+            memory,
+        };
+        let stream = Arc::new(Mutex::new(stream));
+        Self { stream, turn: 0, again: Remembered::default(), sent: 0 }
     }
 }
 
@@ -136,7 +182,7 @@ impl<B> ReplayableBody for ReplayBody<B> {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(Self { stream: kept.stream.clone(), turn, again })
+        Some(Self { stream: kept.stream.clone(), turn, again, sent: 0 })
     }
 }
 
@@ -167,10 +213,14 @@ where
         if stream.turn != this.turn {
             return Poll::Ready(Some(Err(TakenOver.into())));
         }
-        if let Some(frame) = this.again.next() {
-            return Poll::Ready(Some(Ok(frame)));
+        let frame = match this.again.next() {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(stream.poll_frame(cx)),
+        };
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            this.sent = this.sent.saturating_add(data.len() as u64);
         }
-        stream.poll_frame(cx)
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -186,15 +236,17 @@ where
             // Whoever has not begun to send it must not take it for an empty one.
             return SizeHint::new();
         }
-        let rest = match &stream.body {
-            Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        };
-        let again: u64 = self.again.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        if self.turn == 0 || !stream.has_begun {
+            return match &stream.body {
+                Some(body) => body.size_hint(),
+                None => SizeHint::with_exact(0),
+            };
+        }
+        // As the first one at this point, so that it is framed as that was.
         let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(again));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(again)) {
-            hint.set_upper(upper);
+        hint.set_lower(stream.size.lower().saturating_sub(self.sent));
+        if let Some(upper) = stream.size.upper() {
+            hint.set_upper(upper.saturating_sub(self.sent));
         }
         hint
     }
@@ -209,6 +261,9 @@ where
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
+        if !self.has_begun {
+            self.size = body.size_hint();
+        }
         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
             match &mut self.reader {
                 Some(reader) => reader.clone_from(cx.waker()),

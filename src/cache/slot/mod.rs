@@ -1,34 +1,35 @@
 //! The state of one token: the one that is handed out, the one that was rejected, the failure that
 //! is remembered, the flight that is on its way.
 
+mod current;
+mod state;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwapOption, Guard};
-use http::HeaderValue;
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::current::Stale;
+pub(crate) use self::current::{AtHand, Grant, Hit};
+pub(super) use self::current::{Current, InSlot};
+pub(super) use self::state::State;
+use self::state::{News, Rejected};
 use super::flight::Flight;
-use super::schedule::{Milestones, Schedule};
+use super::schedule::Schedule;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::{Cause, TokenRequest};
-use crate::token::{AccessToken, Issue};
-
-/// A renewal is on its way: nobody else is to begin one.
-const CLAIMED: u64 = u64::MAX;
-
-/// For tokens that do not end: 30 years.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-static NUMBERS: AtomicU64 = AtomicU64::new(1);
+use crate::token::AccessToken;
 
 #[derive(Debug)]
 pub(super) struct Slot {
     credentials: ClientCredentials,
     current: ArcSwapOption<Current>,
+    /// Of the current token, or 0: for those who have it at hand.
+    number: AtomicU64,
     /// Never held across an await, nor while code of others runs.
     state: Mutex<State>,
     /// Told of whatever a task that keeps this slot warm would want to look at.
@@ -39,96 +40,11 @@ pub(super) struct Slot {
     pub(super) last_used: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) flight: Option<Flight>,
-    /// Stays known until another token arrives.
-    rejected: Option<Rejected>,
-    failure: Option<Failure>,
-    /// Failures in a row, of one class.
-    failures: u32,
-}
-
-/// A token as it was issued here.
-#[derive(Debug)]
-pub(crate) struct Current {
-    header: HeaderValue,
-    number: u64,
-    /// Until then there is nothing to do but to hand it out.
-    fresh_until: Instant,
-    /// When to renew it, once it is not fresh: nanoseconds after it was requested, or `CLAIMED`.
-    due: AtomicU64,
-    /// From here on it is not handed out.
-    end: Instant,
-    token: AccessToken,
-}
-
-/// A token that an API does not take, and the claims that it wants the next one to have.
-#[derive(Clone, Debug)]
-struct Rejected {
-    token: AccessToken,
-    number: u64,
-    claims: Option<Arc<str>>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    error: TokenError,
-    until: Instant,
-    /// The credentials' version that a permanent failure holds for.
-    version: Option<u64>,
-    /// While there was a valid token to go on with.
-    is_of_renewal: bool,
-}
-
-/// What is handed out for one request.
-#[derive(Clone, Debug)]
-pub(crate) struct Grant {
-    pub(crate) header: HeaderValue,
-    pub(crate) number: u64,
-}
-
-/// A token that is looked at where it is: nothing of it is counted or copied before it is used.
-/// To be let go of before the request goes out.
-pub(crate) struct Hit(Guard<Option<Arc<Current>>>);
-
-impl Hit {
-    #[inline]
-    fn current(&self) -> &Current {
-        self.0.as_deref().expect("a hit has a token")
-    }
-
-    #[inline]
-    pub(crate) fn header(&self) -> &HeaderValue {
-        &self.current().header
-    }
-
-    #[inline]
-    pub(crate) fn number(&self) -> u64 {
-        self.current().number
-    }
-
-    pub(crate) fn grant(&self) -> Grant {
-        self.current().grant()
-    }
-
-    pub(super) fn into_current(self) -> Arc<Current> {
-        Guard::into_inner(self.0).expect("a hit has a token")
-    }
-}
-
 pub(super) enum Peek {
-    Hit(Hit),
+    Hit(InSlot),
     /// As `Hit`, and it falls to the caller to see to the renewal.
-    Due(Hit),
+    Due(InSlot),
     Miss,
-}
-
-/// What a token that is no longer fresh is good for.
-enum Stale {
-    Usable,
-    Due,
-    Gone,
 }
 
 /// What a caller that found no token is to do.
@@ -148,74 +64,12 @@ pub(super) enum Landing {
     Again(TokenRequest),
 }
 
-impl Current {
-    fn issue(token: AccessToken, credentials: &ClientCredentials, schedule: &Schedule) -> Self {
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let lifetime = token.lifetime().or(credentials.lifetime_unless_told());
-        let Milestones { due, end } = schedule.milestones(&token, lifetime);
-        let (due, end) = (due.unwrap_or(FOREVER), end.unwrap_or(FOREVER));
-        let requested_at = token.requested_at();
-        let mut token = token.issued(Issue { number, credentials: credentials.clone() });
-        if let Some(lifetime) = lifetime {
-            token = token.with_expires_in(lifetime);
-        }
-        Self {
-            header: token.header_value().clone(),
-            number,
-            fresh_until: requested_at + due.min(end),
-            due: AtomicU64::new(nanos(due)),
-            end: requested_at + end,
-            token,
-        }
-    }
-
-    pub(super) fn token(&self) -> &AccessToken {
-        &self.token
-    }
-
-    pub(super) fn grant(&self) -> Grant {
-        Grant { header: self.header.clone(), number: self.number }
-    }
-
-    fn age(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.token.requested_at()))
-    }
-
-    fn is_usable(&self, now: Instant) -> bool {
-        now < self.end
-    }
-
-    /// When to look at it again.
-    fn due(&self) -> Instant {
-        let due = Duration::from_nanos(self.due.load(Ordering::Relaxed)).min(FOREVER);
-        (self.token.requested_at() + due).min(self.end)
-    }
-
-    /// Past its freshness: still to be handed out, or not; the renewal falls to one caller.
-    #[cold]
-    fn stale(&self, now: Instant) -> Stale {
-        if !self.is_usable(now) {
-            return Stale::Gone;
-        }
-        let due = self.due.load(Ordering::Relaxed);
-        let is_claimed = self.age(now) >= due
-            && self
-                .due
-                .compare_exchange(due, CLAIMED, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_claimed { Stale::Due } else { Stale::Usable }
-    }
-
-    fn put_off_renewal(&self, until: Instant) {
-        self.due.store(self.age(until), Ordering::Relaxed);
-    }
-}
-
 impl Slot {
     pub(super) fn new(credentials: ClientCredentials) -> Self {
         Self {
             credentials,
             current: ArcSwapOption::empty(),
+            number: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Notify::new(),
             is_kept_warm: AtomicBool::new(false),
@@ -236,13 +90,26 @@ impl Slot {
             return Peek::Miss;
         };
         if now < current.fresh_until {
-            return Peek::Hit(Hit(guard));
+            return Peek::Hit(InSlot(guard));
         }
         match current.stale(now) {
-            Stale::Usable => Peek::Hit(Hit(guard)),
-            Stale::Due => Peek::Due(Hit(guard)),
+            Stale::Usable => Peek::Hit(InSlot(guard)),
+            Stale::Due => Peek::Due(InSlot(guard)),
             Stale::Gone => Peek::Miss,
         }
+    }
+
+    /// The number of the current token, or 0.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Under the lock of the state.
+    fn replace(&self, current: Option<Arc<Current>>) {
+        let number = current.as_ref().map_or(0, |current| current.number);
+        self.current.store(current);
+        self.number.store(number, Ordering::Release);
     }
 
     /// What to do after a miss. Whoever is told to board does so before the lock is given back.
@@ -312,7 +179,7 @@ impl Slot {
         else {
             return false;
         };
-        self.current.store(None);
+        self.replace(None);
         state.rejected = Some(Rejected { token: current.token.clone(), number, claims });
         // The first fetch after a rejection is not held back by a renewal that failed, unless the
         // server asked for it.
@@ -375,7 +242,7 @@ impl Slot {
                         state.failure = None;
                         state.failures = 0;
                         // One that is of no use any more is for those who waited, and then gone.
-                        self.current.store(next.is_usable(now).then(|| next.clone()));
+                        self.replace(next.is_usable(now).then(|| next.clone()));
                         let news =
                             News::Arrived { number: next.number, lifetime: next.token.lifetime() };
                         (Ok(next), news)
@@ -428,7 +295,7 @@ impl Slot {
     /// Back to the beginning. A flight that is on its way finds that nobody awaits it.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
-        self.current.store(None);
+        self.replace(None);
         *state = State::default();
         drop(state);
         self.changed.notify_waiters();
@@ -457,85 +324,4 @@ impl Slot {
     fn usable(&self, now: Instant) -> Option<Arc<Current>> {
         self.current.load_full().filter(|current| current.is_usable(now))
     }
-}
-
-impl State {
-    fn is_awaiting(&self, id: u64) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.id() == id)
-    }
-
-    /// The token that an API rejected while this flight, which began before, was on its way, if what
-    /// the flight brought is of no use for that reason.
-    fn rejected_since(
-        &self,
-        request: &TokenRequest,
-        result: &Result<AccessToken, TokenError>,
-    ) -> Option<&Rejected> {
-        let rejected = self.rejected.as_ref().filter(|_| request.cause() != Cause::Rejected)?;
-        let is_of_no_use = match result {
-            Ok(token) => token.has_same_secret_as(&rejected.token),
-            // A renewal that failed does not hold back the first fetch after a rejection.
-            Err(error) => request.cause() == Cause::Renewal && error.retry_after().is_none(),
-        };
-        is_of_no_use.then_some(rejected)
-    }
-
-    fn fail(
-        &mut self,
-        error: TokenError,
-        version: u64,
-        current: Option<Arc<Current>>,
-        now: Instant,
-        schedule: &Schedule,
-    ) -> (TokenError, News) {
-        let is_transient = error.is_transient();
-        let is_same_class =
-            self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
-        self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
-        let window = schedule.window(is_transient, self.failures, error.retry_after());
-        let until = now + window;
-        if let Some(current) = &current {
-            current.put_off_renewal(until);
-        }
-        let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
-        self.failure = Some(Failure {
-            error: error.clone(),
-            until,
-            version: (!is_transient).then_some(version),
-            is_of_renewal: current.is_some(),
-        });
-        let error = if window.is_zero() { error } else { error.with_retry_in(window) };
-        (error, news)
-    }
-}
-
-/// What is traced once the lock is given back: whoever listens may come back for a token.
-enum News {
-    Arrived { number: u64, lifetime: Option<Duration> },
-    NoLongerLife { wait: Duration },
-    Failed { error: TokenError, window: Duration, is_of_renewal: bool },
-}
-
-impl News {
-    fn tell(self) {
-        match self {
-            Self::Arrived { number, lifetime } => {
-                tracing::debug!(number, ?lifetime, "token arrived");
-            }
-            Self::NoLongerLife { wait } => {
-                tracing::debug!(?wait, "renewed token lives no longer than the present one");
-            }
-            Self::Failed { error, window, is_of_renewal: true } => {
-                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
-            }
-            Self::Failed { error, window, is_of_renewal: false } => {
-                tracing::warn!(%error, retry_in = ?window, "token could not be had");
-            }
-        }
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    // Room for 584 years, and nothing lasts longer than `FOREVER`.
-    duration.as_secs().saturating_mul(1_000_000_000) + u64::from(duration.subsec_nanos())
 }

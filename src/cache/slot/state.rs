@@ -1,0 +1,117 @@
+//! What a slot remembers under its lock, and what is told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::current::Current;
+use crate::cache::flight::Flight;
+use crate::cache::schedule::Schedule;
+use crate::error::TokenError;
+use crate::request::{Cause, TokenRequest};
+use crate::token::AccessToken;
+
+#[derive(Debug, Default)]
+pub(in crate::cache) struct State {
+    pub(in crate::cache) flight: Option<Flight>,
+    /// Stays known until another token arrives.
+    pub(super) rejected: Option<Rejected>,
+    pub(super) failure: Option<Failure>,
+    /// Failures in a row, of one class.
+    pub(super) failures: u32,
+}
+
+/// A token that an API does not take, and the claims that it wants the next one to have.
+#[derive(Clone, Debug)]
+pub(super) struct Rejected {
+    pub(super) token: AccessToken,
+    pub(super) number: u64,
+    pub(super) claims: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: TokenError,
+    pub(super) until: Instant,
+    /// The credentials' version that a permanent failure holds for.
+    pub(super) version: Option<u64>,
+    /// While there was a valid token to go on with.
+    pub(super) is_of_renewal: bool,
+}
+
+impl State {
+    pub(super) fn is_awaiting(&self, id: u64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.id() == id)
+    }
+
+    /// The token that an API rejected while this flight, which began before, was on its way, if what
+    /// the flight brought is of no use for that reason.
+    pub(super) fn rejected_since(
+        &self,
+        request: &TokenRequest,
+        result: &Result<AccessToken, TokenError>,
+    ) -> Option<&Rejected> {
+        let rejected = self.rejected.as_ref().filter(|_| request.cause() != Cause::Rejected)?;
+        let is_of_no_use = match result {
+            Ok(token) => token.has_same_secret_as(&rejected.token),
+            // A renewal that failed does not hold back the first fetch after a rejection.
+            Err(error) => request.cause() == Cause::Renewal && error.retry_after().is_none(),
+        };
+        is_of_no_use.then_some(rejected)
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        error: TokenError,
+        version: u64,
+        current: Option<Arc<Current>>,
+        now: Instant,
+        schedule: &Schedule,
+    ) -> (TokenError, News) {
+        let is_transient = error.is_transient();
+        let is_same_class =
+            self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
+        self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
+        let window = schedule.window(is_transient, self.failures, error.retry_after());
+        let until = now + window;
+        if let Some(current) = &current {
+            current.put_off_renewal(until);
+        }
+        let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
+        self.failure = Some(Failure {
+            error: error.clone(),
+            until,
+            version: (!is_transient).then_some(version),
+            is_of_renewal: current.is_some(),
+        });
+        let error = if window.is_zero() { error } else { error.with_retry_in(window) };
+        (error, news)
+    }
+}
+
+/// What is traced once the lock is given back: whoever listens may come back for a token.
+pub(super) enum News {
+    Arrived { number: u64, lifetime: Option<Duration> },
+    NoLongerLife { wait: Duration },
+    Failed { error: TokenError, window: Duration, is_of_renewal: bool },
+}
+
+impl News {
+    pub(super) fn tell(self) {
+        match self {
+            Self::Arrived { number, lifetime } => {
+                tracing::debug!(number, ?lifetime, "token arrived");
+            }
+            Self::NoLongerLife { wait } => {
+                tracing::debug!(?wait, "renewed token lives no longer than the present one");
+            }
+            Self::Failed { error, window, is_of_renewal: true } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
+            }
+            Self::Failed { error, window, is_of_renewal: false } => {
+                tracing::warn!(%error, retry_in = ?window, "token could not be had");
+            }
+        }
+    }
+}
