@@ -5,8 +5,6 @@ use tower::{Layer, Service};
 
 use super::ReplayBody;
 
-const DEFAULT_LIMIT: usize = 64 * 1024;
-
 /// Lets requests with streaming bodies be sent a second time: turns each body into a
 /// [`ReplayBody`], which is remembered as it goes out.
 ///
@@ -33,9 +31,12 @@ pub struct ReplayableLayer {
 }
 
 impl ReplayableLayer {
+    /// How many bytes of a body are remembered unless it is set: 64 KiB.
+    pub const DEFAULT_LIMIT: usize = 64 * 1024;
+
     /// Remembers up to 64 KiB of each body.
     pub const fn new() -> Self {
-        Self { limit: DEFAULT_LIMIT }
+        Self { limit: Self::DEFAULT_LIMIT }
     }
 
     /// How many bytes of a body are remembered at the most.

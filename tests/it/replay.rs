@@ -295,6 +295,36 @@ async fn a_token_that_aged_while_the_service_was_not_ready_is_looked_up_again() 
     assert_eq!(api.tokens(), ["token-2"]);
 }
 
+// C1, C6, C8
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_used_again_sees_at_once_that_its_token_is_another() {
+    let source = Source::of(|n| lasting(n, Duration::from_secs(1000)));
+    let cache = TokenCache::new(credentials(), source.clone());
+    let api = Api::always(200);
+    let mut service = OAuth2Layer::new(cache.clone(), Origins::any()).layer(api.clone());
+    let mut sent = async |times: usize| {
+        for _ in 0..times {
+            service.ready().await.unwrap().call(get("/")).await.unwrap();
+        }
+        api.tokens().pop().unwrap()
+    };
+    assert_eq!(sent(5).await, "token-1");
+    cache.reject(&cache.get().await.unwrap());
+    assert_eq!(sent(1).await, "token-2", "rejected elsewhere");
+    assert_eq!(sent(5).await, "token-2");
+    // Due now: the first call starts the renewal, and the token that it brings is the one to use.
+    advance(Duration::from_secs(800)).await;
+    assert_eq!(sent(1).await, "token-2");
+    settle().await;
+    assert_eq!(sent(1).await, "token-3", "renewed");
+    assert_eq!(sent(5).await, "token-3");
+    cache.remove(&credentials());
+    assert_eq!(sent(1).await, "token-4", "removed");
+    assert_eq!(sent(5).await, "token-4");
+    advance(Duration::from_secs(991)).await;
+    assert_eq!(sent(1).await, "token-5", "expired");
+}
+
 // ---- R8, the breaker ----
 
 /// Calls `service` every 10 ms for `time`, and says how many of the responses were not 200.

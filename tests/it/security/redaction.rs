@@ -126,7 +126,7 @@ async fn debug_redacts_credentials_and_tokens() {
         "Shared {{ tokens: {cache}, origins: [https://api.test, http://localhost], \
          policy: ReplayPolicy::statuses([401, 419]), header: \"authorization\", .. }}"
     );
-    debugs(&layer, &format!("OAuth2Layer {{ shared: {shared}, .. }}"));
+    debugs(&layer, &format!("OAuth2Layer {{ shared: {shared} }}"));
     debugs(&layer.layer(Http), &format!("OAuth2 {{ inner: Http, shared: {shared}, .. }}"));
     let mut service = TokenErrorResponseLayer::new().layer(layer.layer(Http));
     debugs(
