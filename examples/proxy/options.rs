@@ -1,5 +1,7 @@
 //! What the command line asks for.
 
+use std::num::NonZeroU32;
+
 use lexopt::prelude::*;
 
 pub(crate) enum Options {
@@ -13,7 +15,7 @@ pub(crate) enum Options {
 /// Of the uploads whose memory is looked at.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
-    pub(crate) uploads: u64,
+    pub(crate) uploads: u32,
     pub(crate) mib: u64,
 }
 
@@ -40,8 +42,8 @@ impl Options {
         let mut size = Size { uploads: 8, mib: 8 };
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("uploads") => size.uploads = parser.value()?.parse()?,
-                Long("mib") => size.mib = parser.value()?.parse()?,
+                Long("uploads") => size.uploads = parser.value()?.parse::<NonZeroU32>()?.get(),
+                Long("mib") => size.mib = parser.value()?.parse_with(mib)?,
                 Value(role) if role == "with-token" => {
                     let (upstream, token_endpoint) =
                         (parser.value()?.string()?, parser.value()?.string()?);
@@ -57,4 +59,9 @@ impl Options {
         }
         Ok(Self::Demo(size))
     }
+}
+
+/// Less fits into the buffers of connections, and tells nothing.
+fn mib(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|mib| *mib >= 8).ok_or("it is to be 8 or more")
 }

@@ -12,22 +12,23 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tower::BoxError;
+use tokio::task::JoinError;
 
 use crate::api::Digest;
+use crate::upstream::IMPATIENT;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) type Client = legacy::Client<HttpConnector, Body>;
 
 const CHUNK: usize = 64 * 1024;
 
-/// What an upload in two begins with.
-pub(crate) const FIRST: usize = CHUNK / 2;
+/// What an upload in two begins with: as much as is remembered of it.
+pub(crate) const FIRST: usize = CHUNK;
 
 /// Tells its bytes from those of any other.
 #[derive(Clone, Copy)]
 pub(crate) struct Upload {
-    pub(crate) number: u64,
+    pub(crate) number: u32,
     pub(crate) mib: u64,
 }
 
@@ -37,28 +38,29 @@ impl Upload {
         self.request(origin, "/upload").body(body.boxed_unsync())
     }
 
-    pub(crate) fn request(self, origin: &str, path: &str) -> Builder {
+    fn request(self, origin: &str, path: &str) -> Builder {
         Request::post(format!("{origin}{path}"))
             .header(CONTENT_LENGTH, self.chunk_count() * CHUNK as u64)
     }
 
-    /// The first bytes, and the rest when `ready` is.
-    pub(crate) fn body_in_two(self, ready: impl Future<Output = ()> + Send + 'static) -> Body {
+    /// [`FIRST`] bytes, and the rest when `ready` is.
+    pub(crate) fn in_two(
+        self,
+        origin: &str,
+        ready: impl Future<Output = ()> + Send + 'static,
+    ) -> http::Result<Request<Body>> {
         let mut chunks = self.chunks();
-        let mut first = chunks.next().expect("a MiB has chunks");
-        let second = first.split_off(FIRST);
+        let first = stream::iter(chunks.next());
         let rest = async move {
             ready.await;
-            stream::iter(std::iter::once(second).chain(chunks))
+            stream::iter(chunks)
         };
-        let chunks = stream::iter([first]).chain(rest.flatten_stream());
-        StreamBody::new(chunks.map(frame)).boxed_unsync()
+        let body = StreamBody::new(first.chain(rest.flatten_stream()).map(frame));
+        self.request(origin, IMPATIENT).body(body.boxed_unsync())
     }
 
-    /// What the server says of it, if it has all of it.
-    pub(crate) async fn digest(self) -> Result<String, BoxError> {
-        let digest = tokio::task::spawn_blocking(move || Digest::of(self.chunks()));
-        Ok(digest.await?.to_string())
+    pub(crate) async fn digest(self) -> Result<Digest, JoinError> {
+        tokio::task::spawn_blocking(move || Digest::of(self.chunks())).await
     }
 
     fn chunk_count(self) -> u64 {
@@ -68,7 +70,7 @@ impl Upload {
     fn chunks(self) -> impl Iterator<Item = Bytes> + Send + 'static {
         (0..self.chunk_count()).map(move |chunk| {
             let mut bytes = vec![0x5a; CHUNK];
-            bytes[..8].copy_from_slice(&self.number.to_be_bytes());
+            bytes[..4].copy_from_slice(&self.number.to_be_bytes());
             bytes[8..16].copy_from_slice(&chunk.to_be_bytes());
             bytes.into()
         })

@@ -5,19 +5,19 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::api::{Api, Digest};
 use crate::support::issuer::Issuer;
 use crate::upload::FIRST;
 
-/// Uploads without a valid token are refused as soon as they have begun to arrive.
+/// Uploads are refused or let in once their [`FIRST`] bytes have arrived.
 pub(crate) const IMPATIENT: &str = "/impatient";
 
 #[derive(Clone)]
@@ -25,19 +25,29 @@ pub(crate) struct Upstream {
     issuer: Issuer,
     api: Api,
     last: Arc<Mutex<Option<Parts>>>,
-    /// Told of each impatient upload that is let in.
-    pub(crate) let_in: Arc<Notify>,
+    /// One permit for each upload that was let in there.
+    let_in: Arc<Semaphore>,
 }
 
 impl Upstream {
     pub(crate) fn new(issuer: &Issuer) -> Self {
-        let (last, let_in) = (Arc::default(), Arc::default());
-        Self { issuer: issuer.clone(), api: Api::new(issuer), last, let_in }
+        let let_in = Arc::new(Semaphore::new(0));
+        Self { issuer: issuer.clone(), api: Api::new(issuer), last: Arc::default(), let_in }
+    }
+
+    /// Those that the API has read to their end, whatever its answer.
+    pub(crate) fn bodies(&self) -> Vec<Digest> {
+        self.api.bodies()
     }
 
     /// The last request as it arrived here, without its body.
     pub(crate) fn last(&self) -> Option<Parts> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until so many more uploads were let in.
+    pub(crate) async fn let_in(&self, uploads: u32) {
+        self.let_in.acquire_many(uploads).await.expect("it is never closed").forget();
     }
 
     async fn answer(mut self, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
@@ -53,19 +63,19 @@ impl Upstream {
     async fn impatient(self, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
         let is_accepted = self.issuer.accepts(request.headers());
         let mut body = request.into_body();
+        let mut first = BytesMut::new();
+        while first.len() < FIRST {
+            let Some(frame) = body.frame().await.transpose()? else { break };
+            first.extend(frame.into_data().unwrap_or_default());
+        }
         if !is_accepted {
-            // All that has come is read, lest closing the connection should lose the refusal.
-            let mut left = FIRST;
-            while let Some(frame) = body.frame().await.filter(|_| left > 0) {
-                left = left.saturating_sub(frame?.data_ref().map_or(0, Bytes::len));
-            }
             let mut refusal = Response::default();
             *refusal.status_mut() = StatusCode::UNAUTHORIZED;
             return Ok(refusal);
         }
-        self.let_in.notify_one();
-        let digest = Digest::of([body.collect().await?.to_bytes()]);
-        Ok(Response::new(digest.to_string().into()))
+        self.let_in.add_permits(1);
+        let rest = body.collect().await?.to_bytes();
+        Ok(Response::new(Digest::of([first.freeze(), rest]).to_string().into()))
     }
 }
 
