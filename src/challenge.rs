@@ -5,6 +5,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
+use serde_json::Value;
 
 /// More than any claims request needs, and little enough to carry about.
 const MAX_CLAIMS: usize = 8 * 1024;
@@ -45,9 +46,32 @@ pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
         let encoded = challenge.parameter("claims").filter(|claims| claims.len() <= MAX_CLAIMS)?;
         let encoded = encoded.replace('+', "-").replace('/', "_");
         let claims = String::from_utf8(URL_SAFE.decode(encoded).ok()?).ok()?;
-        let is_object = matches!(serde_json::from_str(&claims), Ok(serde_json::Value::Object(_)));
+        let is_object = matches!(serde_json::from_str(&claims), Ok(Value::Object(_)));
         is_object.then_some(claims)
     })
+}
+
+/// The claims that a client asks for of itself, with those of a challenge put into them.
+pub(crate) fn merge_claims(own: &str, challenge: &str) -> String {
+    match (serde_json::from_str::<Value>(own), serde_json::from_str::<Value>(challenge)) {
+        (Ok(mut own @ Value::Object(_)), Ok(challenge)) => {
+            merge(&mut own, challenge);
+            own.to_string()
+        }
+        _ => challenge.to_owned(),
+    }
+}
+
+/// As deep as the parser lets a text be.
+fn merge(own: &mut Value, challenge: Value) {
+    match (own, challenge) {
+        (Value::Object(own), Value::Object(challenge)) => {
+            for (name, value) in challenge {
+                merge(own.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (own, challenge) => *own = challenge,
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> impl Iterator<Item = Challenge> {

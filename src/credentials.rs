@@ -9,9 +9,10 @@ use std::time::Duration;
 use http::Uri;
 use zeroize::Zeroizing;
 
-use crate::client_auth::{ClientAuth, TokenRequestParts};
+use crate::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
+use crate::token::MAX_LIFETIME;
 
 /// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
 ///
@@ -20,7 +21,7 @@ use crate::origin::{Origin, Origins, parse_absolute};
 /// and all extra parameters. A cache keeps one token for each.
 ///
 /// Put into a request's [extensions](http::Request::extensions), it takes the place of the cache's
-/// own credentials for that request; see [`NoToken`](crate::NoToken) for what a redirect does to them.
+/// own credentials for that request, at every [`OAuth2Layer`](crate::OAuth2Layer) that it passes; see [`NoToken`](crate::NoToken) for what a redirect does to them.
 ///
 /// `Debug` shows endpoint and authentication method, and redacts the rest.
 ///
@@ -151,10 +152,13 @@ impl ClientCredentials {
     }
 
     /// How long a token lives when the response does not say so (`expires_in`, RFC 6749 section
-    /// 5.1). Without it, such a token is valid until it is rejected.
+    /// 5.1), cut to a year. Without it, such a token is valid until it is rejected.
+    ///
+    /// It plays no part in whether credentials are equal: among equal ones, those that a cache saw first
+    /// decide.
     #[must_use]
     pub fn default_expires_in(self, default_expires_in: Duration) -> Self {
-        self.edit(|inner| inner.default_expires_in = Some(default_expires_in))
+        self.edit(|inner| inner.default_expires_in = Some(default_expires_in.min(MAX_LIFETIME)))
     }
 
     /// To which of the layer's origins tokens for these credentials may be sent; all of them
@@ -167,6 +171,16 @@ impl ClientCredentials {
     /// The token endpoint's URI.
     pub fn token_endpoint(&self) -> &Uri {
         &self.0.endpoint
+    }
+
+    /// How the client authenticates.
+    pub fn client_auth(&self) -> &ClientAuth {
+        &self.0.auth
+    }
+
+    /// The client's id, if the authentication method knows it.
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.auth.client_id()
     }
 
     /// The names in the scope, in the order in which they were given.
@@ -208,10 +222,6 @@ impl ClientCredentials {
         self.0.default_expires_in
     }
 
-    pub(crate) fn auth(&self) -> &ClientAuth {
-        &self.0.auth
-    }
-
     /// The token request, less what authenticates the client.
     pub(crate) fn to_parts(&self) -> TokenRequestParts {
         let mut parts = TokenRequestParts::new(self.0.endpoint.clone());
@@ -245,7 +255,14 @@ impl Inner {
         };
         let path = self.endpoint.path_and_query().map_or("/", |path| path.as_str());
 
-        let mut all = Canonical::default();
+        // With room for all of it: memory that is outgrown is not wiped.
+        let texts = [path, self.auth.method(), self.auth.client_id().unwrap_or_default()]
+            .into_iter()
+            .chain(self.audience.as_deref())
+            .chain(self.scope.iter().chain(&self.resources).map(|text| &**text))
+            .chain(self.parameters.iter().flat_map(|(name, value)| [&**name, value.as_str()]));
+        let room = texts.map(|text| text.len() + WORD).sum::<usize>() + self.client.len();
+        let mut all = Canonical(Zeroizing::new(Vec::with_capacity(room + 512)));
         all.list([self.endpoint_origin.to_string().as_bytes(), path.as_bytes()]);
         all.list([
             self.auth.method().as_bytes(),
@@ -262,8 +279,10 @@ impl Inner {
     }
 }
 
+/// A length takes this much.
+const WORD: usize = size_of::<usize>();
+
 /// Lists of byte strings with their lengths before them: two different ones never read the same.
-#[derive(Default)]
 struct Canonical(Zeroizing<Vec<u8>>);
 
 impl Canonical {

@@ -17,7 +17,7 @@ use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::layer::Shared;
 use crate::origin::Origin;
-use crate::replay::{NotReplayed, ReplayableBody, Replayed};
+use crate::replay::{BreakerKey, NotReplayed, ReplayableBody, Replayed};
 
 type GrantFuture = Pin<Box<dyn Future<Output = Result<Grant, TokenError>> + Send>>;
 
@@ -95,14 +95,14 @@ enum Token {
 /// What is to be learned from the response to a replay.
 struct Replay {
     shared: Arc<Shared>,
-    key: (ClientCredentials, Option<Origin>),
+    key: BreakerKey,
     number: u64,
 }
 
 /// What the API said to the first token, and whom to hold it against.
 struct Rejected {
     head: Response<()>,
-    key: (ClientCredentials, Option<Origin>),
+    key: BreakerKey,
 }
 
 /// Puts a clone that is not yet ready in the place of a service that is ready and will not be called,
@@ -135,8 +135,8 @@ impl<S, K> Exchange<S, K> {
         let Self { service, shared, kept, number } = self;
         let Shared { tokens, breaker, .. } = &*shared;
         let named = kept.extensions().get::<ClientCredentials>();
-        let credentials = named.unwrap_or_else(|| tokens.credentials()).clone();
-        let key = (credentials, Origin::of(kept.uri()));
+        let credentials = named.unwrap_or_else(|| tokens.credentials());
+        let key = (credentials.fingerprint(), Origin::of(kept.uri()));
         if breaker.is_open(&key) {
             response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
             return Next::Return(response);
@@ -211,7 +211,7 @@ where
     /// Sends the request with its token.
     fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
         let Self { mut service, shared, mut request, token, rejected } = self;
-        let Token::Here(Grant { header, number }) = token else {
+        let Token::Here(Grant { header, number, .. }) = token else {
             unreachable!("sent when the token is here");
         };
         let may_be_replayed = rejected.is_none() && !shared.policy.is_never();
@@ -292,12 +292,15 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Passing { future } => return future.poll(cx).map_err(Into::into),
                 StateProj::Calling { future, exchange } => {
-                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
-                    if !exchange.is_rejection(&response) {
-                        // What was kept is not held for as long as somebody holds the future.
-                        state.set(State::Done);
-                        return Poll::Ready(Ok(response));
-                    }
+                    let result = ready!(future.poll(cx)).map_err(Into::into);
+                    let response = match result {
+                        Ok(response) if exchange.is_rejection(&response) => response,
+                        result => {
+                            // What was kept is not held for as long as somebody holds the future.
+                            state.set(State::Done);
+                            return Poll::Ready(result);
+                        }
+                    };
                     // The future goes before anything is waited for.
                     let StateOwned::Calling { exchange, .. } =
                         state.as_mut().project_replace(State::Done)

@@ -96,6 +96,9 @@ impl OAuth2Layer {
 
     /// The header that carries the token, `Proxy-Authorization` for one; `Authorization` unless
     /// set.
+    ///
+    /// A request that passes two layers is seen by both: credentials in its extensions are used for
+    /// both headers, and [`NoToken`] keeps both out.
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
         self.edit(|shared| shared.header = Some(header))
@@ -106,6 +109,11 @@ impl OAuth2Layer {
     #[must_use]
     pub fn dangerously_allow_http(self) -> Self {
         self.edit(|shared| shared.allow_http = true)
+    }
+
+    /// Where the tokens come from.
+    pub fn tokens(&self) -> &TokenCache {
+        &self.shared.tokens
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Shared)) -> Self {

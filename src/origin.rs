@@ -16,7 +16,7 @@ const NEEDS_BOTH: ConfigError = ConfigError::new("origin", "needs a scheme and a
 /// An origin is scheme, host and port (RFC 6454 section 4); paths play no part. A request to any
 /// other origin goes through as it is, without a token and without a replay, so that a redirect
 /// can not carry a token away. A request whose URI names no host is always sent one: its origin is
-/// the inner service's own.
+/// the inner service's own, and whether that is spoken to over TLS is for that service to say.
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
 ///
@@ -51,11 +51,12 @@ pub(crate) enum Verdict {
 }
 
 impl Origins {
-    /// These origins and no others, each written as `https://host` or `https://host:port`.
+    /// These origins and no others, each written as `https://host` or `https://host:port`. With none, no
+    /// request that names a host gets a token.
     ///
     /// # Errors
     ///
-    /// An origin that is not an absolute URI, or that has user information, a path, a query or a
+    /// An origin that is not an absolute URI or has user information, a path, a query or a
     /// fragment.
     pub fn only<I>(origins: I) -> Result<Self, ConfigError>
     where
@@ -87,7 +88,7 @@ impl Origins {
         Self(Repr::Any)
     }
 
-    /// Whether a request to `uri` is sent a token.
+    /// Whether the origin of `uri` is among these.
     pub fn contains(&self, uri: &Uri) -> bool {
         self.judge(uri) != Verdict::Foreign
     }
@@ -213,6 +214,9 @@ impl fmt::Debug for Origin {
 pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, ConfigError> {
     if text.contains('#') {
         return Err(ConfigError::new(what, "must not have a fragment"));
+    }
+    if !text.contains("://") {
+        return Err(ConfigError::new(what, "needs a scheme and a host"));
     }
     let uri: Uri = text.parse().map_err(|_| ConfigError::new(what, "is not a valid URI"))?;
     match uri.authority() {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-use crate::cache::AtHand;
+use crate::cache::{AtHand, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture, release};
@@ -67,6 +67,11 @@ pub struct OAuth2<S> {
 impl<S> OAuth2<S> {
     pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
         Self { inner, shared, at_hand: AtHand::default() }
+    }
+
+    /// Where the tokens come from.
+    pub fn tokens(&self) -> &TokenCache {
+        &self.shared.tokens
     }
 
     /// The inner service.
@@ -132,13 +137,15 @@ impl<S> OAuth2<S> {
         let shared = &*self.shared;
         let extensions = request.extensions();
         let named = extensions.get::<ClientCredentials>();
-        let verdict = if extensions.get::<NoToken>().is_some() {
-            Verdict::Foreign
-        } else {
-            shared.judge(request.uri(), named)
-        };
-        match verdict {
-            Verdict::Foreign => ResponseFuture::passing(self.inner.call(request)),
+        if extensions.get::<NoToken>().is_some() {
+            return ResponseFuture::passing(self.inner.call(request));
+        }
+        match shared.judge(request.uri(), named) {
+            Verdict::Foreign => {
+                let origin = Origin::of(request.uri()).map(tracing::field::display);
+                tracing::debug!(origin, "a request to an origin that is not listed gets no token");
+                ResponseFuture::passing(self.inner.call(request))
+            }
             Verdict::Insecure => {
                 release(&mut self.inner);
                 let error = TokenError::new(TokenErrorKind::InsecureUri, "");

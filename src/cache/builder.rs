@@ -6,10 +6,11 @@ use tower::{BoxError, Service, ServiceExt};
 
 use super::TokenCache;
 use super::flight::Control;
+use super::keyed::Keyed;
 use super::schedule::{Backoff, Schedule};
 use crate::credentials::ClientCredentials;
 use crate::request::TokenRequest;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, MAX_LIFETIME};
 
 const DEFAULT_CAPACITY: usize = 10_000;
 
@@ -87,11 +88,11 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// How long the source may take for one token, all its retries and waits included: 5 minutes. A
-    /// source that never answers would otherwise be waited for for ever; set the timeouts that
-    /// matter on the source itself.
+    /// How long the source may take for one token, all its retries and waits included: 10 minutes, and a
+    /// year at most. A source that never answers would otherwise be waited for for ever; set the timeouts
+    /// that matter on the source itself.
     pub fn fetch_timeout(mut self, fetch_timeout: Duration) -> Self {
-        self.schedule.fetch_timeout = fetch_timeout;
+        self.schedule.fetch_timeout = fetch_timeout.min(MAX_LIFETIME);
         self
     }
 
@@ -104,8 +105,8 @@ impl TokenCacheBuilder {
 
     /// The cache.
     pub fn build(self) -> TokenCache {
-        let control = Control::new(self.source, self.schedule);
-        TokenCache::from_parts(self.credentials, control, self.capacity)
+        let control = Control::new(self.source, self.schedule, Keyed::new(self.capacity));
+        TokenCache::from_parts(self.credentials, control)
     }
 }
 

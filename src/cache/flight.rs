@@ -3,16 +3,19 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
 use tracing::Instrument;
 
+use super::keyed::Keyed;
 use super::schedule::Schedule;
 use super::slot::{Current, Landing, Miss, Peek, Slot};
+use crate::client_auth::ClientAuthentication;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
@@ -22,17 +25,41 @@ static IDS: AtomicU64 = AtomicU64::new(1);
 type Outcome = Result<Arc<Current>, TokenError>;
 
 /// A token request that is on its way, for those who wait for it.
-///
-/// The channel closes without an outcome when the task panicked or its runtime went away.
 #[derive(Clone)]
 pub(super) struct Flight {
     id: u64,
-    outcome: watch::Receiver<Option<Outcome>>,
+    deadline: Instant,
+    stage: watch::Sender<Stage>,
 }
+
+#[derive(Clone)]
+enum Stage {
+    InAir,
+    Down(Outcome),
+    /// The task panicked, its runtime went away, or nobody drives it.
+    Lost,
+}
+
+/// How much longer than its deadline a flight is waited for, which it keeps itself if it is driven.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Flight {
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        now > self.deadline + GRACE
+    }
+
+    /// What it brought; nothing when it was lost.
+    async fn wait(&self) -> Option<Outcome> {
+        let mut stage = self.stage.subscribe();
+        let stage = stage.wait_for(|stage| !matches!(stage, Stage::InAir)).await;
+        match stage.as_deref() {
+            Ok(Stage::Down(outcome)) => Some(outcome.clone()),
+            _ => None,
+        }
     }
 }
 
@@ -42,24 +69,41 @@ impl fmt::Debug for Flight {
     }
 }
 
-/// Whom to ask, and when.
+/// Wakes those who wait for an overdue flight, once the slot's lock is given back.
+struct Abandoned(Option<Flight>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(flight) = &self.0 {
+            flight.stage.send_replace(Stage::Lost);
+        }
+    }
+}
+
+/// Whom to ask, when, and for whom else.
 pub(super) struct Control {
     /// Locked to clone only: a source need not be `Sync`.
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
-    pub(super) schedule: Schedule,
+    schedule: Schedule,
+    pub(super) others: Keyed,
 }
 
 impl Control {
     pub(super) fn new(
         source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
         schedule: Schedule,
+        others: Keyed,
     ) -> Self {
-        Self { source: Mutex::new(source), schedule }
+        Self { source: Mutex::new(source), schedule, others }
     }
 
-    async fn ask(&self, request: TokenRequest) -> Result<AccessToken, TokenError> {
+    async fn ask(
+        &self,
+        request: TokenRequest,
+        deadline: Instant,
+    ) -> Result<AccessToken, TokenError> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match timeout(self.schedule.fetch_timeout, source.oneshot(request)).await {
+        match timeout_at(deadline, source.oneshot(request)).await {
             Ok(result) => result.map_err(TokenError::from_source),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         }
@@ -73,15 +117,11 @@ impl Slot {
         let mut lost = 0;
         let mut outdated = 0;
         loop {
-            let mut flight = match self.look(control, lost > 0)? {
+            let flight = match self.look(control, lost > 0)? {
                 Ok(current) => return Ok(current),
                 Err(flight) => flight,
             };
-            let outcome = match flight.outcome.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone(),
-                Err(_) => None,
-            };
-            match outcome {
+            match flight.wait().await {
                 // It may have been rejected before this caller came to run; but not for ever.
                 Some(Ok(current)) if outdated < 2 && !self.stands_by(&current) => outdated += 1,
                 Some(outcome) => return outcome,
@@ -106,14 +146,16 @@ impl Slot {
             Peek::Miss => {}
         }
         loop {
+            let mut abandoned = Abandoned(None);
             let mut state = self.lock();
+            abandoned.0 = state.take_overdue(Instant::now());
             match self.miss(&state) {
                 Miss::Landed(current) => return Ok(Ok(current)),
                 Miss::Wait(flight) => return Ok(Err(flight)),
                 Miss::Remembered(error) => return Err(error),
                 Miss::RememberedFor(version, error) => {
                     drop(state);
-                    if self.credentials().auth().version() == version {
+                    if self.credentials().client_auth().version() == version {
                         return Err(error);
                     }
                     self.forgive(version);
@@ -136,7 +178,7 @@ impl Slot {
     pub(super) fn renew(self: &Arc<Self>, control: &Arc<Control>) {
         let Ok(runtime) = Handle::try_current() else {
             // Called outside of any runtime, as a hit may be: a later caller sees to it.
-            self.put_off_renewal(std::time::Duration::from_secs(1));
+            self.put_off_renewal(Duration::from_secs(1));
             return;
         };
         let mut state = self.lock();
@@ -155,64 +197,72 @@ impl Slot {
 
     fn board(self: &Arc<Self>, control: &Arc<Control>, is_takeover: bool) -> (Pilot, Flight) {
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        let (sender, outcome) = watch::channel(None);
+        let deadline = Instant::now() + control.schedule.fetch_timeout;
+        let flight = Flight { id, deadline, stage: watch::Sender::new(Stage::InAir) };
         let pilot = Pilot {
-            slot: self.clone(),
+            slot: Some(self.clone()),
             control: control.clone(),
-            id,
+            flight: flight.clone(),
             is_takeover,
-            has_landed: false,
-            outcome: sender,
         };
-        (pilot, Flight { id, outcome })
+        (pilot, flight)
     }
 }
 
 /// Sees a flight home. However it ends, the slot is left without it.
 struct Pilot {
-    slot: Arc<Slot>,
+    /// Until it is down.
+    slot: Option<Arc<Slot>>,
     control: Arc<Control>,
-    id: u64,
+    flight: Flight,
     is_takeover: bool,
-    has_landed: bool,
-    /// Closed after `drop` has cleared the slot, so that whoever takes over finds it free.
-    outcome: watch::Sender<Option<Outcome>>,
 }
 
 impl Pilot {
     /// Not under the slot's lock: a runtime that shuts down drops the task, and with it the pilot,
     /// right here.
     fn take_off(self, runtime: &Handle, request: TokenRequest) {
+        // It outlives the request that it begins for.
         let span = tracing::debug_span!(
+            parent: None,
             "token_request",
             endpoint = %request.credentials().token_endpoint_origin(),
             cause = ?request.cause(),
         );
+        span.follows_from(tracing::Span::current());
         runtime.spawn(self.fly(request).instrument(span));
     }
 
     async fn fly(mut self, mut request: TokenRequest) {
+        let Some(slot) = self.slot.clone() else {
+            return;
+        };
         loop {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
-            let version = self.slot.credentials().auth().version();
-            let result = self.control.ask(request.clone()).await;
-            match self.slot.land(self.id, &request, version, result, &self.control.schedule) {
+            let version = slot.credentials().client_auth().version();
+            let result = self.control.ask(request.clone(), self.flight.deadline).await;
+            match slot.land(self.flight.id, &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,
                 Landing::Down(outcome) => {
-                    self.has_landed = true;
-                    self.outcome.send_replace(Some(outcome));
-                    return;
+                    self.slot = None;
+                    self.flight.stage.send_replace(Stage::Down(outcome));
+                    break;
                 }
             }
         }
+        drop(slot);
+        self.control.others.trim();
     }
 }
 
 impl Drop for Pilot {
     fn drop(&mut self) {
-        if !self.has_landed {
-            let schedule = &self.control.schedule;
-            self.slot.lose(self.id, interrupted(), self.is_takeover, schedule);
+        if let Some(slot) = self.slot.take() {
+            // The slot is cleared first, so that whoever takes over finds it free.
+            slot.lose(self.flight.id, interrupted(), self.is_takeover, &self.control.schedule);
+            self.flight.stage.send_replace(Stage::Lost);
+            drop(slot);
+            self.control.others.trim();
         }
     }
 }

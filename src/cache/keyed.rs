@@ -129,9 +129,9 @@ impl Keyed {
     }
 
     /// Tells every slot that nobody will ask for it again.
-    pub(super) fn retire(&mut self) {
-        for shard in &mut self.shards {
-            let shard = shard.get_mut().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn retire(&self) {
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
             shard.values().for_each(|slot| slot.retire());
         }
     }

@@ -16,7 +16,6 @@ use tower::{BoxError, Service};
 
 pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
-use self::keyed::Keyed;
 pub use self::schedule::Backoff;
 pub(crate) use self::slot::{AtHand, Grant, Hit};
 use self::slot::{InSlot, Peek, Slot};
@@ -74,7 +73,6 @@ pub struct TokenCache {
 
 struct Shared {
     default: Arc<Slot>,
-    others: Keyed,
     control: Arc<Control>,
 }
 
@@ -82,7 +80,7 @@ impl Drop for Shared {
     /// Tasks that keep slots warm hold the slots only, and end with the last handle.
     fn drop(&mut self) {
         self.default.retire();
-        self.others.retire();
+        self.control.others.retire();
     }
 }
 
@@ -107,11 +105,10 @@ impl TokenCache {
         TokenCacheBuilder::new(credentials, source)
     }
 
-    fn from_parts(credentials: ClientCredentials, control: Control, capacity: usize) -> Self {
+    fn from_parts(credentials: ClientCredentials, control: Control) -> Self {
         Self {
             shared: Arc::new(Shared {
                 default: Arc::new(Slot::new(credentials)),
-                others: Keyed::new(capacity),
                 control: Arc::new(control),
             }),
         }
@@ -143,10 +140,8 @@ impl TokenCache {
         &self,
         credentials: &ClientCredentials,
     ) -> Result<AccessToken, TokenError> {
-        let slot = self.slot(Some(credentials));
-        let got = slot.get(&self.shared.control).await;
-        self.let_go(slot);
-        got.map(|current| current.token().clone())
+        let held = self.hold(Some(credentials));
+        held.slot.get(&held.control.0).await.map(|current| current.token().clone())
     }
 
     /// Drops `token`, which an API has rejected, so that the next caller gets another one.
@@ -170,7 +165,7 @@ impl TokenCache {
     }
 
     /// Keeps a token for the cache's own credentials fetched and renewed without any traffic, in a
-    /// task that ends with the last clone of this cache. Once is enough.
+    /// task that ends with the last clone of this cache, or with its runtime. Once is enough.
     ///
     /// # Errors
     ///
@@ -181,15 +176,16 @@ impl TokenCache {
         warm::keep_warm(shared.default.clone(), shared.control.clone())
     }
 
-    /// The same for `credentials`, until they are [removed](Self::remove).
+    /// The same for `credentials`, until they are [removed](Self::remove); the cache's own are kept
+    /// warm all the same.
     ///
     /// # Errors
     ///
     /// As [`keep_warm`](Self::keep_warm).
     pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
         let shared = &self.shared;
-        let slot = self.slot(Some(credentials));
-        warm::keep_warm(slot, shared.control.clone())
+        let held = self.hold(Some(credentials));
+        warm::keep_warm(held.slot.clone(), shared.control.clone())
     }
 
     /// Forgets all about `credentials`: token, failures, back-off. Callers that wait for a token at this
@@ -198,25 +194,20 @@ impl TokenCache {
         let shared = &self.shared;
         if shared.default.credentials() == credentials {
             shared.default.forget();
-        } else if let Some(slot) = shared.others.remove(credentials) {
+        } else if let Some(slot) = shared.control.others.remove(credentials) {
             slot.retire();
         }
     }
 
-    /// How many credentials are kept at present, the cache's own not counted.
-    pub fn len(&self) -> usize {
-        self.shared.others.len()
-    }
-
-    /// Whether none are kept besides the cache's own.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// For how many credentials besides the cache's own something is kept at present.
+    pub fn others(&self) -> usize {
+        self.shared.control.others.len()
     }
 
     /// The hit for the cache's own credentials.
     #[inline]
     pub(crate) fn peek<'a>(&self, at_hand: &'a mut AtHand) -> Option<Hit<'a>> {
-        let Shared { default, control, .. } = &*self.shared;
+        let Shared { default, control } = &*self.shared;
         let now = Instant::now();
         if at_hand.is_fresh(default.number(), now) {
             return at_hand.hit();
@@ -228,13 +219,13 @@ impl TokenCache {
 
     /// The hit for the credentials that a request names.
     pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<Hit<'static>> {
-        let Shared { default, others, control } = &*self.shared;
+        let Shared { default, control } = &*self.shared;
         let now = Instant::now();
         if credentials == default.credentials() {
             return Self::peek_slot(default, control, now).map(Hit::InSlot);
         }
         // A renewal begins when the lock on the others is given back.
-        let (found, due) = others.with(credentials, now, |slot| match slot.peek(now) {
+        let (found, due) = control.others.with(credentials, now, |slot| match slot.peek(now) {
             Peek::Hit(found) => (Some(found), None),
             Peek::Due(found) => (Some(found), Some(slot.clone())),
             Peek::Miss => (None, None),
@@ -265,8 +256,10 @@ impl TokenCache {
         grant: &Grant,
     ) -> Option<Grant> {
         let hit = self.peek_for(credentials.unwrap_or_else(|| self.credentials()));
-        hit.map(|hit| hit.grant())
-            .or_else(|| (!self.slot(credentials).is_rejected(grant.number)).then(|| grant.clone()))
+        hit.map(|hit| hit.grant()).or_else(|| {
+            let slot = self.find(credentials);
+            (!slot.is_some_and(|slot| slot.is_over(grant))).then(|| grant.clone())
+        })
     }
 
     /// The miss.
@@ -274,13 +267,8 @@ impl TokenCache {
         &self,
         credentials: Option<&ClientCredentials>,
     ) -> impl Future<Output = Result<Grant, TokenError>> + Send + use<> {
-        let this = self.clone();
-        let slot = self.slot(credentials);
-        async move {
-            let got = slot.get(&this.shared.control).await;
-            this.let_go(slot);
-            got.map(|current| current.grant())
-        }
+        let held = self.hold(credentials);
+        async move { held.slot.get(&held.control.0).await.map(|current| current.grant()) }
     }
 
     /// Drops the token of this number; another one is to have these claims.
@@ -290,37 +278,52 @@ impl TokenCache {
         number: u64,
         claims: Option<Arc<str>>,
     ) {
-        let Shared { default, others, .. } = &*self.shared;
-        let slot = match credentials {
-            Some(credentials) if credentials != default.credentials() => {
-                others.with(credentials, Instant::now(), Arc::clone)
-            }
-            _ => Some(default.clone()),
-        };
-        if let Some(slot) = slot {
+        if let Some(slot) = self.find(credentials) {
             slot.reject(number, claims);
         }
     }
 
     /// Starts to fetch what the next request will want.
     pub(crate) fn prefetch(&self, credentials: Option<&ClientCredentials>) {
-        self.slot(credentials).prefetch(&self.shared.control);
+        let held = self.hold(credentials);
+        held.slot.prefetch(&held.control.0);
     }
 
-    fn slot(&self, credentials: Option<&ClientCredentials>) -> Arc<Slot> {
-        let Shared { default, others, .. } = &*self.shared;
+    /// The slot, if there is one.
+    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<Arc<Slot>> {
+        let Shared { default, control } = &*self.shared;
         match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                others.get_or_insert(credentials)
+                control.others.with(credentials, Instant::now(), Arc::clone)
             }
-            _ => default.clone(),
+            _ => Some(default.clone()),
         }
     }
 
-    /// One slot too many is kept for as long as it is held, and no longer.
-    fn let_go(&self, slot: Arc<Slot>) {
-        drop(slot);
-        self.shared.others.trim();
+    fn hold(&self, credentials: Option<&ClientCredentials>) -> Held {
+        let Shared { default, control } = &*self.shared;
+        let slot = match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                control.others.get_or_insert(credentials)
+            }
+            _ => default.clone(),
+        };
+        Held { slot, control: Trimming(control.clone()) }
+    }
+}
+
+/// A slot that somebody waits at. One too many is kept for as long as it is held, and no longer.
+struct Held {
+    /// Let go of first.
+    slot: Arc<Slot>,
+    control: Trimming,
+}
+
+struct Trimming(Arc<Control>);
+
+impl Drop for Trimming {
+    fn drop(&mut self) {
+        self.0.others.trim();
     }
 }
 
@@ -328,7 +331,7 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
             .field("credentials", self.credentials())
-            .field("others", &self.len())
+            .field("others", &self.others())
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::token::AccessToken;
+use crate::token::{AccessToken, MAX_LIFETIME};
 
 /// A server's `Retry-After` is obeyed up to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -30,9 +30,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Windows from `min` up to `max`. When `max` is less than `min`, `min` is.
+    /// Windows from `min` up to `max`, a year at most. When `max` is less than `min`, `min` is.
     pub const fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max }
+        Self { min: cut(min), max: cut(max) }
     }
 
     /// No window at all: the next caller asks again.
@@ -46,6 +46,11 @@ impl Backoff {
         let spread = longest.saturating_sub(self.min);
         self.min + spread.mul_f64(fastrand::f64())
     }
+}
+
+/// To what keeps sums within the clock.
+const fn cut(duration: Duration) -> Duration {
+    if duration.as_secs() < MAX_LIFETIME.as_secs() { duration } else { MAX_LIFETIME }
 }
 
 /// What a cache can be told about time.
@@ -112,7 +117,7 @@ impl Default for Schedule {
             renew_ahead: s(5 * 60),
             transient: Backoff::new(ms(100), s(10)),
             permanent: Backoff::new(s(1), s(60)),
-            fetch_timeout: s(5 * 60),
+            fetch_timeout: s(10 * 60),
         }
     }
 }

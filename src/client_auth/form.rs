@@ -15,13 +15,20 @@ pub struct TokenRequestParts {
 }
 
 impl TokenRequestParts {
-    pub(crate) fn new(endpoint: Uri) -> Self {
+    /// An empty token request to `endpoint`: to try a [`ClientAuthentication`](super::ClientAuthentication) of
+    /// one's own.
+    pub fn new(endpoint: Uri) -> Self {
         Self { endpoint, headers: HeaderMap::new(), form: Vec::with_capacity(4) }
     }
 
     /// The token endpoint's URI.
     pub fn endpoint(&self) -> &Uri {
         &self.endpoint
+    }
+
+    /// The headers of the request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The headers of the request. Mark what is secret as

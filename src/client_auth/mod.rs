@@ -69,31 +69,34 @@ impl ClientAuth {
     pub fn custom(method: impl ClientAuthentication) -> Self {
         Self(Arc::new(method))
     }
+}
 
-    pub(crate) fn client_id(&self) -> Option<&str> {
-        self.0.client_id()
-    }
-
-    pub(crate) fn method(&self) -> &str {
+/// So that a method of one's own can build on one of these.
+impl ClientAuthentication for ClientAuth {
+    fn method(&self) -> &str {
         self.0.method()
     }
 
-    pub(crate) fn identity(&self) -> Vec<u8> {
+    fn client_id(&self) -> Option<&str> {
+        self.0.client_id()
+    }
+
+    fn identity(&self) -> Vec<u8> {
         self.0.identity()
     }
 
-    pub(crate) fn version(&self) -> u64 {
+    fn version(&self) -> u64 {
         self.0.version()
     }
 
-    pub(crate) async fn authenticate(&self, parts: &mut TokenRequestParts) -> Result<(), BoxError> {
-        self.0.authenticate(parts).await
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        self.0.authenticate(request).await
     }
 }
 
 impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientAuth({})", self.method())
+        write!(f, "ClientAuth({})", self.0.method())
     }
 }
 
@@ -128,13 +131,14 @@ impl fmt::Debug for ClientAuth {
 ///     }
 ///
 ///     fn version(&self) -> u64 {
+///         // Asked for after failures only; it does not read the file.
 ///         let modified = std::fs::metadata(&self.0).and_then(|file| file.modified());
 ///         let since = modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
 ///         since.map_or(0, |since| since.as_nanos() as u64)
 ///     }
 ///
 ///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-///         let secret = std::fs::read_to_string(&self.0)?;
+///         let secret = tokio::fs::read_to_string(&self.0).await?;
 ///         request.set_parameter("client_id", "client-id");
 ///         request.set_parameter("client_secret", secret.trim_end());
 ///         Ok(())

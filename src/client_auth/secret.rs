@@ -24,7 +24,9 @@ impl ClientSecretBasic {
     }
 
     fn user_pass(&self) -> Result<Zeroizing<String>, BoxError> {
-        let mut user_pass = Zeroizing::new(String::new());
+        // With room for all of it: memory that is outgrown is not wiped.
+        let room = 3 * (self.id.len() + self.secret.len()) + 1;
+        let mut user_pass = Zeroizing::new(String::with_capacity(room));
         if self.encoded {
             user_pass.extend(form_urlencoded::byte_serialize(self.id.as_bytes()));
             user_pass.push(':');
@@ -58,8 +60,10 @@ impl ClientAuthentication for ClientSecretBasic {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let mut value = Zeroizing::new(String::from("Basic "));
-        BASE64_STANDARD.encode_string(self.user_pass()?.as_bytes(), &mut value);
+        let user_pass = self.user_pass()?;
+        let mut value = Zeroizing::new(String::with_capacity(2 * user_pass.len() + 16));
+        value.push_str("Basic ");
+        BASE64_STANDARD.encode_string(user_pass.as_bytes(), &mut value);
         let mut value = HeaderValue::try_from(value.as_str())?;
         value.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, value);

@@ -70,7 +70,7 @@ fn read_token(members: &Members) -> Result<AccessToken, (TokenErrorKind, &'stati
 }
 
 /// Members that this crate has no name for. A refresh token is of no use to a client that has
-/// credentials (RFC 6749 section 4.4.3), and an ID token speaks of a user who is not there.
+/// credentials (RFC 6749 section 4.4.3).
 fn extra(members: &Members) -> Map<String, Value> {
     const NAMED: &[&str] =
         &["access_token", "expires_in", "refresh_in", "refresh_token", "scope", "token_type"];
@@ -140,10 +140,10 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = text(RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number has room for is a very long time.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(MAX_LIFETIME));
     }
     let now = text(DATE).and_then(date).unwrap_or(now);
-    Some(date(value)?.duration_since(now).unwrap_or_default())
+    Some(date(value)?.duration_since(now).unwrap_or_default().min(MAX_LIFETIME))
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
         };
         assert_eq!(read(&[(RETRY_AFTER, "120")]), Some(120));
         assert_eq!(read(&[(RETRY_AFTER, "0")]), Some(0));
-        assert_eq!(read(&[(RETRY_AFTER, "99999999999999999999999")]), Some(u64::MAX));
+        assert_eq!(read(&[(RETRY_AFTER, "99999999999999999999999")]), Some(31_536_000));
         assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
         assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
         assert_eq!(

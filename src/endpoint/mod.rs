@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::runtime::Handle;
@@ -21,16 +21,15 @@ use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service, ServiceExt};
 
 pub use self::retry::TokenRetry;
+use crate::challenge;
+use crate::client_auth::ClientAuthentication;
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::origin::parse_absolute;
+use crate::origin::{Origin, parse_absolute};
 use crate::request::TokenRequest;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, MAX_LIFETIME};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Keeps sums within the clock, whatever is set.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
@@ -83,7 +82,7 @@ pub struct TokenEndpoint<H> {
 #[derive(Clone)]
 struct Rules {
     timeout: Duration,
-    allowed: Option<Arc<[String]>>,
+    allowed: Option<Arc<[(Origin, String)]>>,
     allow_http: bool,
 }
 
@@ -93,7 +92,7 @@ impl<H> TokenEndpoint<H> {
         Self { http, rules: Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false } }
     }
 
-    /// How long one token request may take, body and all; 30 seconds unless set.
+    /// How long one token request may take, body and all; 30 seconds unless set, and a year at most.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = timeout;
@@ -112,8 +111,11 @@ impl<H> TokenEndpoint<H> {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
+        const WHAT: &str = "allowed endpoint";
         let allowed = endpoints.into_iter().map(|endpoint| {
-            parse_absolute(endpoint.as_ref(), "allowed endpoint").map(|uri| uri.to_string())
+            let uri = parse_absolute(endpoint.as_ref(), WHAT)?;
+            let origin = Origin::of(&uri).ok_or(ConfigError::new(WHAT, "needs a host"))?;
+            Ok((origin, path_of(&uri).to_owned()))
         });
         self.rules.allowed = Some(allowed.collect::<Result<_, _>>()?);
         Ok(self)
@@ -159,7 +161,11 @@ impl Rules {
         }
         let uri = credentials.token_endpoint();
         match &self.allowed {
-            Some(allowed) if !allowed.iter().any(|allowed| *uri == **allowed) => {
+            Some(allowed)
+                if !allowed.iter().any(|(origin, path)| {
+                    origin == credentials.token_endpoint_origin() && path == path_of(uri)
+                }) =>
+            {
                 Err(TokenError::new(TokenErrorKind::EndpointNotAllowed, ""))
             }
             _ => Ok(()),
@@ -202,6 +208,10 @@ where
     }
 }
 
+fn path_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
 async fn exchange<H, B>(
     http: H,
     request: &TokenRequest,
@@ -214,7 +224,7 @@ where
     B::Error: Into<BoxError>,
 {
     let requested_at = Instant::now();
-    let deadline = requested_at + limit.min(MAX_TIMEOUT);
+    let deadline = requested_at + limit.min(MAX_LIFETIME);
     let sent = async {
         let request = encode(request).await?;
         http.oneshot(request).await.map_err(|error| transport_error(error.into()))
@@ -234,10 +244,14 @@ async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenErr
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     if let Some(claims) = request.claims() {
+        let claims = match parts.parameter("claims") {
+            Some(own) => challenge::merge_claims(own, claims),
+            None => claims.to_owned(),
+        };
         parts.set_parameter("claims", claims);
     }
     credentials
-        .auth()
+        .client_auth()
         .authenticate(&mut parts)
         .await
         .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;

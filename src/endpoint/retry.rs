@@ -73,7 +73,8 @@ pub struct TokenRetry {
 }
 
 impl TokenRetry {
-    /// Up to `total` further tries, on 408, 429, 500, 502, 503 and 504, with a first wait of up to
+    /// Up to `total` further tries, within the cache's
+    /// [`fetch_timeout`](crate::TokenCacheBuilder::fetch_timeout), on 408, 429, 500, 502, 503 and 504, with a first wait of up to
     /// 100 ms.
     pub fn new(total: u32) -> Self {
         Self {

@@ -34,7 +34,8 @@ pub enum TokenErrorKind {
     Source,
     /// The task that asked for the token panicked, or its runtime went away.
     Interrupted,
-    /// No tokio runtime is there to ask for a token on.
+    /// No tokio runtime is there to ask for a token on. (One whose time driver is not enabled ends in
+    /// [`Interrupted`](Self::Interrupted).)
     NoRuntime,
 }
 

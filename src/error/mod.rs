@@ -157,8 +157,10 @@ impl TokenError {
         self.what.kind
     }
 
-    /// Whether the same request may well succeed later: no connection, a timeout, a 5xx, 408 or
-    /// 429.
+    /// Whether the same request may well succeed later: no connection, a timeout, a response that broke
+    /// off or is a page of HTML, a 5xx, 408 or 429, a secret that could not be read, a failure in a
+    /// source of one's own. Not so: any other error response, a redirect, a response without a usable
+    /// token, an endpoint that may not be asked, an invalid client id.
     pub fn is_transient(&self) -> bool {
         match self.what.kind {
             TokenErrorKind::ErrorResponse => self.what.response.as_ref().is_some_and(|response| {
@@ -171,6 +173,9 @@ impl TokenError {
                             Some("temporarily_unavailable" | "server_error")
                         )
             }),
+            TokenErrorKind::ClientAuthentication => {
+                self.what.source.as_ref().is_none_or(|source| !source.is::<ConfigError>())
+            }
             kind => kind.is_transient(),
         }
     }

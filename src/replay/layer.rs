@@ -39,7 +39,8 @@ impl ReplayableLayer {
         Self { limit: Self::DEFAULT_LIMIT }
     }
 
-    /// How many bytes of a body are remembered at the most.
+    /// How many bytes of a body are remembered at the most. Chunks of 8 KiB and more are kept with the
+    /// buffers that they are part of.
     #[must_use]
     pub const fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;

@@ -7,7 +7,7 @@ mod policy;
 mod stream;
 
 pub use self::body::ReplayableBody;
-pub(crate) use self::breaker::Breaker;
+pub(crate) use self::breaker::{Breaker, Key as BreakerKey};
 pub use self::layer::{Replayable, ReplayableLayer};
 pub use self::policy::ReplayPolicy;
 pub use self::stream::{KeptBody, ReplayBody};

@@ -13,15 +13,15 @@ use tower::BoxError;
 
 use super::ReplayableBody;
 
-/// Frames smaller than this are copied together, so that the smallest frames can not cost many times
-/// their size.
-const SMALL: usize = 256;
+/// Frames smaller than this are copied together: small ones can not cost many times their size, nor keep
+/// many large buffers alive that they are slices of.
+const SMALL: usize = 8 * 1024;
 
 /// A streaming request body that is remembered as it goes out, so that it can be sent once more;
 /// made by a [`ReplayableLayer`](super::ReplayableLayer).
 ///
 /// Data, trailers, `size_hint` and `is_end_stream` are those of the body within, and nothing is
-/// remembered unless [`OAuth2`](crate::OAuth2) asks for it. What can be reference-counted is not copied. Once the
+/// remembered unless [`OAuth2`](crate::OAuth2) asks for it. Chunks of 8 KiB and more are not copied, but counted. Once the
 /// limit is passed, what was kept is freed, and the body goes on untouched.
 ///
 /// When the request is sent again while this body is still going out, the second one takes over the

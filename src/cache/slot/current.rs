@@ -29,6 +29,8 @@ pub(crate) struct Current {
     pub(super) fresh_until: Instant,
     /// When to renew it, once it is not fresh: nanoseconds after it was requested, or `CLAIMED`.
     due: AtomicU64,
+    /// Whether anybody said when it ends.
+    has_known_end: bool,
     /// From here on it is not handed out.
     pub(super) end: Instant,
     pub(super) token: AccessToken,
@@ -39,6 +41,8 @@ pub(crate) struct Current {
 pub(crate) struct Grant {
     pub(crate) header: HeaderValue,
     pub(crate) number: u64,
+    /// None for a token that was over when it arrived: those who waited for it use it all the same.
+    pub(super) good_until: Option<Instant>,
 }
 
 /// A token that is looked at where it is: nothing of it is counted or copied before it is used.
@@ -139,6 +143,7 @@ impl Current {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let lifetime = token.lifetime().or(credentials.lifetime_unless_told());
         let Milestones { due, end } = schedule.milestones(&token, lifetime);
+        let has_known_end = end.is_some();
         let (due, end) = (due.unwrap_or(FOREVER), end.unwrap_or(FOREVER));
         let requested_at = token.requested_at();
         let mut token = token.issued(Issue { number, credentials: credentials.clone() });
@@ -150,6 +155,7 @@ impl Current {
             number,
             fresh_until: requested_at + due.min(end),
             due: AtomicU64::new(nanos(due)),
+            has_known_end,
             end: requested_at + end,
             token,
         }
@@ -160,7 +166,8 @@ impl Current {
     }
 
     pub(in crate::cache) fn grant(&self) -> Grant {
-        Grant { header: self.header.clone(), number: self.number }
+        let good_until = self.is_usable(Instant::now()).then_some(self.end);
+        Grant { header: self.header.clone(), number: self.number, good_until }
     }
 
     fn age(&self, now: Instant) -> u64 {
@@ -169,6 +176,15 @@ impl Current {
 
     pub(super) fn is_usable(&self, now: Instant) -> bool {
         now < self.end
+    }
+
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.end.saturating_duration_since(now)
+    }
+
+    /// Whether it is certain that it brings nothing.
+    pub(super) fn lives_no_longer_than(&self, other: &Self) -> bool {
+        self.has_known_end && other.has_known_end && self.end <= other.end
     }
 
     /// When to look at it again.

@@ -197,9 +197,10 @@ impl Slot {
         true
     }
 
-    /// Whether this is the token that was rejected last, and not yet replaced.
-    pub(super) fn is_rejected(&self, number: u64) -> bool {
-        self.lock().rejected.as_ref().is_some_and(|rejected| rejected.number == number)
+    /// Whether a token that was granted a while ago has been rejected since, or has ended.
+    pub(super) fn is_over(&self, grant: &Grant) -> bool {
+        grant.good_until.is_some_and(|end| Instant::now() >= end)
+            || self.lock().rejected.as_ref().is_some_and(|known| known.number == grant.number)
     }
 
     /// Takes in what a flight brought.
@@ -230,10 +231,10 @@ impl Slot {
             Ok(token) => {
                 let next = Arc::new(Current::issue(token, &self.credentials, schedule));
                 match current {
-                    Some(current) if next.end <= current.end => {
+                    Some(current) if next.lives_no_longer_than(&current) => {
                         state.failures = state.failures.saturating_add(1);
-                        let left = current.end - now;
-                        let wait = schedule.window(true, state.failures, None).max(left / 10);
+                        let wait = schedule.window(true, state.failures, None);
+                        let wait = wait.max(current.left(now) / 10);
                         current.put_off_renewal(now + wait);
                         (Ok(current), News::NoLongerLife { wait })
                     }

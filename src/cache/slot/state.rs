@@ -41,6 +41,11 @@ pub(super) struct Failure {
 }
 
 impl State {
+    /// Takes away a flight whose runtime nobody seems to drive any more.
+    pub(in crate::cache) fn take_overdue(&mut self, now: Instant) -> Option<Flight> {
+        self.flight.take_if(|flight| flight.is_overdue(now))
+    }
+
     pub(super) fn is_awaiting(&self, id: u64) -> bool {
         self.flight.as_ref().is_some_and(|flight| flight.id() == id)
     }
@@ -76,7 +81,9 @@ impl State {
         let window = schedule.window(is_transient, self.failures, error.retry_after());
         let until = now + window;
         if let Some(current) = &current {
-            current.put_off_renewal(until);
+            // Even without any back-off it is not asked for without pause.
+            let pause = (current.left(now) / 10).min(Duration::from_millis(250));
+            current.put_off_renewal(until.max(now + pause));
         }
         let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
         self.failure = Some(Failure {

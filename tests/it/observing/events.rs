@@ -55,8 +55,7 @@ async fn a_hit_says_nothing_at_all() {
         named.extensions_mut().insert::<ClientCredentials>(other.clone());
         let mut without = get("/");
         without.extensions_mut().insert(NoToken);
-        let foreign = http::Request::get("https://foreign.test").body(Full::default()).unwrap();
-        for request in [named, without, foreign] {
+        for request in [named, without] {
             layer.layer(api.clone()).oneshot(request).await.unwrap();
         }
         tokens.get().await.unwrap();
@@ -64,6 +63,20 @@ async fn a_hit_says_nothing_at_all() {
     }
     settle().await;
     assert_eq!(trace.lines().len(), before);
+}
+
+// O, X2
+#[tokio::test(start_paused = true)]
+async fn a_request_to_an_origin_that_is_not_listed_says_why_it_has_no_token() {
+    let (trace, _guard) = Trace::start();
+    let source = Source::of(hour);
+    let (layer, api) = (layer(&TokenCache::new(credentials(), source)), Api::always(401));
+    let foreign = http::Request::get("https://foreign.test/path").body(Full::default()).unwrap();
+    layer.layer(api).oneshot(foreign).await.unwrap();
+    let lines = trace.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("origin=https://foreign.test"), "{lines:?}");
+    assert!(lines[0].contains("gets no token") && !lines[0].contains("path"), "{lines:?}");
 }
 
 // O, C9

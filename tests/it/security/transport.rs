@@ -132,11 +132,12 @@ async fn a_token_endpoint_in_clear_text_is_no_trouble_on_this_machine_or_with_it
 fn an_endpoint_is_one_absolute_uri_without_user_information_or_fragment() {
     for (endpoint, why) in [
         ("/token", "needs a scheme and a host"),
-        ("auth.test/token", "is not a valid URI"),
+        ("auth.test/token", "needs a scheme and a host"),
         ("auth.test:443", "needs a scheme and a host"),
         ("https://user:pw@auth.test/token", "must not have user information in it"),
         ("https://auth.test/token#here", "must not have a fragment"),
-        ("", "is not a valid URI"),
+        ("", "needs a scheme and a host"),
+        ("https://a b/", "is not a valid URI"),
     ] {
         let auth = ClientAuth::client_secret_basic("client-id", SECRET);
         let error = ClientCredentials::new(endpoint, auth).unwrap_err();

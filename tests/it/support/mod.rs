@@ -15,7 +15,7 @@ use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
 
 pub use self::api::Api;
 pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
-pub use self::server::{Client, Seen, client, raw_server, server};
+pub use self::server::{Client, Seen, client, server};
 pub use self::source::Source;
 pub use self::trace::Trace;
 
