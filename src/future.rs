@@ -15,9 +15,9 @@ use crate::cache::Grant;
 use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
-use crate::layer::Shared;
 use crate::origin::Origin;
 use crate::replay::{BreakerKey, NotReplayed, ReplayableBody, Replayed};
+use crate::shared::Shared;
 
 type GrantFuture = Pin<Box<dyn Future<Output = Result<Grant, TokenError>> + Send>>;
 

@@ -16,6 +16,7 @@ mod origin;
 mod replay;
 mod request;
 mod service;
+mod shared;
 mod token;
 
 pub use self::cache::{Backoff, TokenCache, TokenCacheBuilder};
@@ -32,5 +33,6 @@ pub use self::replay::{
     Replayed,
 };
 pub use self::request::{Cause, TokenRequest};
-pub use self::service::{NoToken, OAuth2};
+pub use self::service::OAuth2;
+pub use self::shared::NoToken;
 pub use self::token::AccessToken;

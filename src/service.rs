@@ -9,29 +9,9 @@ use crate::cache::{AtHand, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture, release};
-use crate::layer::Shared;
 use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
-
-/// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
-/// is: without a token, and without a replay.
-///
-/// A layer outside that sends requests of its own decides whether extensions go along: tower-http's
-/// `FollowRedirect` drops them when a redirect leads to another origin, and such a request is sent
-/// the cache's own token if that origin is among the layer's.
-///
-/// # Example
-///
-/// ```
-/// use tower_oauth2::NoToken;
-///
-/// let mut request = http::Request::get("https://api.example.com/health").body(())?;
-/// request.extensions_mut().insert(NoToken);
-/// # Ok::<(), http::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_structs, reason = "a unit struct is there to be written out")]
-pub struct NoToken;
+use crate::shared::{NoToken, Shared};
 
 /// Lets every request leave with a valid token; made by an [`OAuth2Layer`](crate::OAuth2Layer).
 ///
