@@ -6,6 +6,7 @@ mod support;
 mod alf;
 mod cache;
 mod composition;
+mod edges;
 mod flights;
 mod hostile;
 mod named;

@@ -1,0 +1,232 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, advance, sleep};
+use tower::retry::RetryLayer;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    AccessToken, Backoff, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenErrorKind,
+    TokenRequest, TokenRetry,
+};
+
+use super::{YEAR, builder, secret, secs};
+use crate::support::*;
+
+const EXTREMES: [Duration; 2] = [Duration::ZERO, Duration::MAX];
+
+type Set = fn(TokenCacheBuilder, Duration) -> TokenCacheBuilder;
+
+const SETTINGS: [(&str, Set); 9] = [
+    ("expiry_margin", TokenCacheBuilder::expiry_margin),
+    ("renew_ahead", TokenCacheBuilder::renew_ahead),
+    ("fetch_timeout", TokenCacheBuilder::fetch_timeout),
+    ("transient_backoff", |b, d| b.transient_backoff(Backoff::new(d, d))),
+    ("transient_backoff, min", |b, d| b.transient_backoff(Backoff::new(d, secs(1)))),
+    ("transient_backoff, max", |b, d| b.transient_backoff(Backoff::new(secs(1), d))),
+    ("permanent_backoff", |b, d| b.permanent_backoff(Backoff::new(d, d))),
+    ("permanent_backoff, min", |b, d| b.permanent_backoff(Backoff::new(d, secs(1)))),
+    ("permanent_backoff, max", |b, d| b.permanent_backoff(Backoff::new(secs(1), d))),
+];
+
+fn all(mut builder: TokenCacheBuilder, duration: Duration) -> TokenCacheBuilder {
+    for (_, set) in SETTINGS {
+        builder = set(builder, duration);
+    }
+    builder
+}
+
+/// Four token requests out of five fail, if `fails`: more than one flight and whoever takes it over.
+fn source(token: &AccessToken, fails: bool) -> Source {
+    let token = token.clone();
+    Source::new(move |n, _| {
+        let token = token.clone().with_requested_at(Instant::now());
+        async move { if fails && n % 5 != 0 { Err(BoxError::from("down")) } else { Ok(token) } }
+    })
+}
+
+fn http(script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) -> Http {
+    Http::new(move |n| {
+        let (status, body) = script(n);
+        Ok(Response::builder().status(status).body(Full::new(Bytes::from(body)))?)
+    })
+}
+
+/// Uses a cache in each way in which it counts with time. A task that panicked is missing, or is
+/// seen as an interrupted flight.
+async fn use_up(cache: &TokenCache, expected: TokenErrorKind, what: &str) {
+    cache.keep_warm().unwrap();
+    for round in 0..8 {
+        match cache.get().await {
+            Ok(token) => {
+                assert!(token.expires_at() >= token.lifetime().map(|_| token.requested_at()));
+                if round % 2 == 1 {
+                    cache.reject(&token);
+                }
+            }
+            Err(error) => {
+                let kinds = [expected, TokenErrorKind::Timeout];
+                assert!(kinds.contains(&error.kind()), "{what}: {error}");
+            }
+        }
+        sleep(secs(5)).await;
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 1, "{what}: still kept warm");
+    }
+}
+
+/// Until the task that kept a cache warm has gone.
+async fn ended(cache: TokenCache) {
+    drop(cache);
+    settle().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+// C5, C6, C9, C11
+#[tokio::test(start_paused = true)]
+async fn a_cache_takes_every_duration() {
+    let plain = AccessToken::new("t").unwrap();
+    for token in [plain.clone(), plain.with_expires_in(secs(10))] {
+        for duration in EXTREMES {
+            for fails in [false, true] {
+                for (name, set) in SETTINGS.into_iter().chain([("all", all as Set)]) {
+                    let source = source(&token, fails);
+                    let cache = set(builder(&source), duration).build();
+                    let what = format!("{name}: {duration:?}, {token:?}, fails: {fails}");
+                    use_up(&cache, TokenErrorKind::Source, &what).await;
+                    ended(cache).await;
+                }
+            }
+        }
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn permanent_failures_take_every_duration() {
+    for duration in EXTREMES {
+        for (name, set) in SETTINGS.into_iter().chain([("all", all as Set)]) {
+            let http = http(|_| (401, r#"{"error":"invalid_client"}"#));
+            let builder = TokenCache::builder(credentials(), TokenEndpoint::new(http));
+            let cache = set(builder, duration).build();
+            let what = format!("{name}: {duration:?}");
+            use_up(&cache, TokenErrorKind::ErrorResponse, &what).await;
+            ended(cache).await;
+        }
+    }
+}
+
+// C5, C6, C7
+#[tokio::test(start_paused = true)]
+async fn a_token_takes_every_duration() {
+    let [shortest, longest] = EXTREMES.map(Some);
+    for expires_in in [None, shortest, longest] {
+        for refresh_in in [None, shortest, longest] {
+            for unless_told in [None, shortest, longest] {
+                let mut token = AccessToken::new("t").unwrap();
+                if let Some(expires_in) = expires_in {
+                    token = token.with_expires_in(expires_in);
+                }
+                if let Some(refresh_in) = refresh_in {
+                    token = token.with_refresh_in(refresh_in);
+                }
+                let mut credentials = credentials();
+                if let Some(unless_told) = unless_told {
+                    credentials = credentials.default_expires_in(unless_told);
+                }
+                let what = format!("{expires_in:?}, {refresh_in:?}, {unless_told:?}");
+                for duration in EXTREMES {
+                    let source = source(&token, false);
+                    let plain = TokenCache::builder(credentials.clone(), source.clone()).build();
+                    plain.get().await.expect(&what);
+                    drop(plain);
+                    let cache =
+                        all(TokenCache::builder(credentials.clone(), source), duration).build();
+                    use_up(&cache, TokenErrorKind::Source, &what).await;
+                    ended(cache).await;
+                }
+            }
+        }
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn back_off_lasts_a_year_at_most() {
+    let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let for_ever = Backoff::new(Duration::MAX, Duration::MAX);
+    let cache = builder(&source).transient_backoff(for_ever).build();
+    for quarters in [4, 3, 2, 1, 4] {
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Source);
+        assert_eq!(error.retry_in(), Some(quarters * YEAR / 4));
+        advance(YEAR / 4).await;
+    }
+    assert_eq!(source.count(), 2);
+}
+
+// C9, C11
+#[tokio::test(start_paused = true)]
+async fn keeping_warm_without_back_off_does_not_spin_while_there_is_a_token() {
+    let source = Source::new(|n, _| async move {
+        if n == 1 {
+            return Ok(lasting(n, secs(100)));
+        }
+        sleep(Duration::from_millis(1)).await;
+        Err(BoxError::from("down"))
+    });
+    let cache = builder(&source).transient_backoff(Backoff::none()).build();
+    cache.keep_warm().unwrap();
+    // Renewed after 70 to 80 s, and handed out for 90.
+    sleep(secs(89)).await;
+    assert!((2..100).contains(&source.count()), "{}", source.count());
+    assert_eq!(secret(&cache).await, "token-1");
+}
+
+// C7
+#[tokio::test(start_paused = true)]
+async fn a_default_lifetime_of_any_length_is_what_the_token_says_of_itself() {
+    for unless_told in [secs(10), YEAR, 10 * YEAR, Duration::MAX] {
+        let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+        let credentials = credentials().default_expires_in(unless_told);
+        let cache = TokenCache::new(credentials, source.clone());
+        let token = cache.get().await.unwrap();
+        assert_eq!(token.lifetime(), Some(unless_told.min(YEAR)));
+        for _ in 0..4 {
+            advance(YEAR / 2).await;
+            let token = cache.get().await.unwrap();
+            assert!(token.expires_at().unwrap() > Instant::now(), "handed out after its end");
+        }
+    }
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_token_request_takes_every_timeout() {
+    for timeout in EXTREMES {
+        let http = http(|_| (200, r#"{"access_token":"t"}"#));
+        let endpoint = TokenEndpoint::new(http).timeout(timeout);
+        match endpoint.oneshot(TokenRequest::new(credentials())).await {
+            Ok(token) => assert_eq!(token.secret(), "t"),
+            Err(error) => {
+                assert_eq!((error.kind(), timeout), (TokenErrorKind::Timeout, Duration::ZERO));
+            }
+        }
+    }
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn retries_take_every_back_off() {
+    for backoff in EXTREMES {
+        let http = http(|n| if n <= 40 { (503, "") } else { (200, r#"{"access_token":"t"}"#) });
+        let source = ServiceBuilder::new()
+            .layer(RetryLayer::new(TokenRetry::new(u32::MAX).backoff(backoff)))
+            .service(TokenEndpoint::new(http));
+        let start = Instant::now();
+        let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
+        assert_eq!(token.secret(), "t");
+        assert!(start.elapsed() <= 40 * secs(61), "a minute at most, each time");
+    }
+}
