@@ -1,0 +1,152 @@
+use std::task::Poll;
+use std::thread;
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio_test::task;
+use tower_oauth2::{ReplayBody, ReplayableBody};
+
+use crate::support::*;
+
+const LIMIT: usize = 64 * 1024;
+
+fn is_error<T, E>(poll: &Poll<Option<Result<T, E>>>) -> bool {
+    matches!(poll, Poll::Ready(Some(Err(_))))
+}
+
+// R4
+#[test]
+fn taken_over_while_it_waits_the_first_body_is_woken_and_ends_with_an_error() {
+    let (feeder, body) = fed();
+    let mut first = task::spawn(ReplayBody::new(body, LIMIT));
+    let kept = first.keep();
+    feeder.data("one ");
+    assert!(first.enter(|cx, body| body.poll_frame(cx)).is_ready());
+    assert!(first.enter(|cx, body| body.poll_frame(cx)).is_pending());
+    assert!(!first.is_woken());
+
+    let second = ReplayBody::replay(kept).unwrap();
+    assert!(first.is_woken(), "it would wait for ever");
+    let frame = first.enter(|cx, body| body.poll_frame(cx));
+    let Poll::Ready(Some(Err(error))) = frame else { panic!("not an error: {frame:?}") };
+    assert_eq!(error.to_string(), "the request is sent again, with the rest of this body");
+    drop((second, feeder));
+}
+
+// R4
+#[test]
+fn the_second_body_waits_for_the_rest_and_is_woken_by_it() {
+    let (feeder, body) = fed();
+    let mut first = task::spawn(ReplayBody::new(body, LIMIT));
+    let kept = first.keep();
+    feeder.data("one ");
+    assert!(first.enter(|cx, body| body.poll_frame(cx)).is_ready());
+    assert!(first.enter(|cx, body| body.poll_frame(cx)).is_pending());
+
+    let mut second = task::spawn(ReplayBody::replay(kept).unwrap());
+    let mut seen = Vec::new();
+    let mut look_at_second = |second: &mut task::Spawn<ReplayBody<Fed>>| {
+        let frame = second.enter(|cx, body| body.poll_frame(cx));
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            seen.extend_from_slice(frame.data_ref().unwrap());
+        }
+        (frame.is_ready(), String::from_utf8(seen.clone()).unwrap())
+    };
+    assert_eq!(look_at_second(&mut second), (true, "one ".to_owned()));
+    assert_eq!(look_at_second(&mut second), (false, "one ".to_owned()));
+    // What the first one does has no bearing on who is woken.
+    assert!(is_error(&first.enter(|cx, body| body.poll_frame(cx))));
+    feeder.data("two");
+    assert!(second.is_woken());
+    assert_eq!(look_at_second(&mut second), (true, "one two".to_owned()));
+    assert_eq!(look_at_second(&mut second), (false, "one two".to_owned()));
+    drop(feeder);
+    assert!(second.is_woken());
+    assert_eq!(look_at_second(&mut second), (true, "one two".to_owned()));
+}
+
+// R4
+#[test]
+fn a_first_body_that_was_taken_over_never_yields_data_nor_an_end() {
+    let mut first = ReplayBody::new(Script::of(["one ", "two ", "three"]), LIMIT);
+    let kept = first.keep();
+    assert!(look(&mut first).is_ready());
+    let mut second = ReplayBody::replay(kept).unwrap();
+    for _ in 0..3 {
+        assert!(is_error(&look(&mut first)));
+        assert!(look(&mut second).is_ready());
+    }
+    // All is out, and still it is no end that anybody could take for one.
+    assert!(matches!(look(&mut second), Poll::Ready(None)));
+    assert!(is_error(&look(&mut first)));
+    assert!(!first.is_end_stream());
+    drop(second);
+    assert!(is_error(&look(&mut first)));
+}
+
+// R3, R4
+#[test]
+fn a_first_body_that_was_taken_over_unread_does_not_look_empty() {
+    // A client that had it in a queue would send it as such, and never ask for the error.
+    let first = ReplayBody::new(Script::of(["one"]), LIMIT);
+    let mut second = ReplayBody::replay(first.keep()).unwrap();
+    assert_eq!(hint(&second), (3, Some(3)));
+    assert_eq!(read(&mut second), b"one");
+    assert!(matches!(look(&mut second), Poll::Ready(None)));
+    assert!(!first.is_end_stream());
+    assert_eq!(hint(&first), (0, None));
+}
+
+// R4
+#[test]
+fn a_first_body_that_was_taken_over_can_not_be_kept_again() {
+    let first = ReplayBody::new(Script::of(["one"]), LIMIT);
+    let mut second = ReplayBody::replay(first.keep()).unwrap();
+    let kept = first.keep();
+    assert_eq!(read(&mut second), b"one");
+    assert!(ReplayBody::replay(kept).is_none());
+}
+
+// R3, R4
+#[test]
+fn taken_over_at_any_moment_by_another_thread_nothing_is_doubled_or_cut() {
+    let whole: Vec<_> = (0..200_u8).collect();
+    for round in 0..300 {
+        let script = whole.chunks(1 + round % 7).map(<[u8]>::to_vec);
+        let mut first = ReplayBody::new(Script::of(script), LIMIT);
+        let kept = first.keep();
+        let (data, ended) = thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let mut data = Vec::new();
+                loop {
+                    match look(&mut first) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            data.extend_from_slice(frame.data_ref().unwrap());
+                        }
+                        Poll::Ready(end) => return (data, end.is_none()),
+                        Poll::Pending => {}
+                    }
+                }
+            });
+            let mut second = ReplayBody::replay(kept).unwrap();
+            assert_eq!(read(&mut second), whole);
+            assert!(matches!(look(&mut second), Poll::Ready(None)));
+            reader.join().unwrap()
+        });
+        assert!(whole.starts_with(&data));
+        assert!(!ended || data == whole, "an end where there is none");
+    }
+}
+
+// R3
+#[test]
+fn the_second_body_is_not_copied_where_it_can_be_counted() {
+    let chunk = Bytes::from(vec![b'x'; COUNTED]);
+    let mut first = ReplayBody::new(Script::of([chunk.clone()]), LIMIT);
+    let kept = first.keep();
+    let sent = [look(&mut first), look(&mut ReplayBody::replay(kept).unwrap())];
+    for frame in sent {
+        let Poll::Ready(Some(Ok(frame))) = frame else { panic!("no data: {frame:?}") };
+        assert_eq!(frame.into_data().unwrap().as_ptr(), chunk.as_ptr());
+    }
+}

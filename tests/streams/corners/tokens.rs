@@ -1,0 +1,130 @@
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
+
+use crate::support::*;
+
+// R3, R6
+#[tokio::test(start_paused = true)]
+async fn a_401_over_the_limit_is_returned_and_the_next_request_has_another_token() {
+    let source = Source::of(hour);
+    let api = Api::new(|n, request| {
+        let len = read(&mut request.into_body()).len();
+        async move {
+            assert_eq!(len, 3000);
+            let mut response = status(if n == 1 { 401 } else { 200 });
+            response.headers_mut().insert("x-answer", n.into());
+            response
+        }
+    });
+    let oauth2 = warm_layer(&source).await.layer(api.clone());
+    let service = ReplayableLayer::new().limit(2999).layer(oauth2);
+    let response = service.clone().oneshot(put(Script::of([vec![b'x'; 3000]]))).await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["x-answer"], "1", "as it is");
+    assert_eq!(replayed(&response), Some(Replayed::No(NotReplayed::Body)));
+    // Renewed ahead of the next request, which finds it.
+    settle().await;
+    assert_eq!(source.count(), 2);
+
+    let response = service.oneshot(put(Script::of([vec![b'x'; 3000]]))).await.unwrap();
+    assert_eq!((response.status().as_u16(), replayed(&response)), (200, None));
+    assert_eq!(api.tokens(), ["token-1", "token-2"]);
+    assert_eq!(source.count(), 2);
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_touched_before_the_first_token_is_there() {
+    let (source, bell) = ringing_source(0);
+    let api = Api::new(|_, request| {
+        let mut body = request.into_body();
+        async move {
+            assert_eq!(read(&mut body), b"one two");
+            status(200)
+        }
+    });
+    let (feeder, body) = fed();
+    feeder.data("one ");
+    let service = ReplayableLayer::new().layer(cold_layer(&source).layer(api.clone()));
+    let call = tokio::spawn(service.oneshot(put(body)));
+    settle().await;
+    assert_eq!((source.count(), feeder.looks(), api.count()), (1, 0, 0));
+    feeder.data("two");
+    bell.notify_one();
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    assert_eq!(api.tokens(), ["token-1"]);
+}
+
+// R3
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waited_for_its_token_is_sent_again_whole() {
+    let source = Source::of(hour);
+    let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let api = Api::new({
+        let seen = seen.clone();
+        move |n, request| {
+            seen.lock().unwrap().push(read(&mut request.into_body()));
+            async move { status(if n == 1 { 401 } else { 200 }) }
+        }
+    });
+    let service = ReplayableLayer::new().layer(cold_layer(&source).layer(api.clone()));
+    let response = service.oneshot(put(Script::of(["one ", "two"]))).await.unwrap();
+    assert_eq!((response.status().as_u16(), replayed(&response)), (200, Some(Replayed::Yes)));
+    assert_eq!(*seen.lock().unwrap(), [b"one two", b"one two"]);
+}
+
+// R4, R5
+#[tokio::test(start_paused = true)]
+async fn while_the_next_token_is_awaited_the_abandoned_upload_has_ended_and_the_rest_waits() {
+    let (source, bell) = ringing_source(1);
+    let held = Arc::<Mutex<Option<ReplayBody<Fed>>>>::default();
+    let api = Api::new({
+        let held = held.clone();
+        move |n, request| {
+            let mut body = request.into_body();
+            let held = held.clone();
+            async move {
+                if n == 1 {
+                    assert!(matches!(look(&mut body), Poll::Ready(Some(Ok(_)))));
+                    *held.lock().unwrap() = Some(body);
+                    return status(401);
+                }
+                assert_eq!(read(&mut body), b"one two");
+                status(200)
+            }
+        }
+    });
+    let (feeder, body) = fed();
+    feeder.data("one ");
+    let service = ReplayableLayer::new().layer(warm_layer(&source).await.layer(api.clone()));
+    let call = tokio::spawn(service.oneshot(put(body)));
+    settle().await;
+    assert_eq!((source.count(), feeder.looks(), api.count()), (2, 1, 1));
+    feeder.data("two");
+    let mut first = held.lock().unwrap().take().unwrap();
+    assert!(matches!(look(&mut first), Poll::Ready(Some(Err(_)))));
+    assert_eq!(feeder.looks(), 1, "it has not got hold of the rest");
+    bell.notify_one();
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    assert_eq!(api.tokens(), ["token-1", "token-2"]);
+}
+
+// R1
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_rejected_too_is_returned_and_not_sent_a_third_time() {
+    let source = Source::of(hour);
+    let api = Api::new(|_, request| {
+        let mut body = request.into_body();
+        async move {
+            assert_eq!(read(&mut body), b"one two");
+            status(401)
+        }
+    });
+    let service = ReplayableLayer::new().layer(warm_layer(&source).await.layer(api.clone()));
+    let response = service.oneshot(put(Script::of(["one ", "two"]))).await.unwrap();
+    assert_eq!((response.status().as_u16(), replayed(&response)), (401, Some(Replayed::Yes)));
+    assert_eq!(api.count(), 2);
+}

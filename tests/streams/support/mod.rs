@@ -1,0 +1,102 @@
+//! A source of tokens, an API that is a closure, and bodies that follow a script.
+
+mod api;
+mod body;
+#[allow(dead_code, reason = "shared with the other tests")]
+#[path = "../../it/support/source.rs"]
+mod source;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use tokio::sync::Notify;
+use tower_oauth2::{
+    AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, Replayed, TokenCache,
+};
+
+pub use self::api::Api;
+pub use self::body::{Broken, Fed, Hint, Pieces, Script, Splitting, Step, fed, hint};
+pub use self::source::Source;
+
+/// Chunks of this size and more are counted, and smaller ones copied together.
+pub const COUNTED: usize = 8 * 1024;
+
+pub fn credentials() -> ClientCredentials {
+    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+}
+
+/// A token `token-<n>` that lives for an hour.
+pub fn hour(n: usize) -> AccessToken {
+    AccessToken::new(format!("token-{n}")).unwrap().with_expires_in(Duration::from_secs(3600))
+}
+
+/// Tokens out of `source`, of which none has come yet.
+pub fn cold_layer(source: &Source) -> OAuth2Layer {
+    OAuth2Layer::new(TokenCache::new(credentials(), source.clone()), Origins::any())
+}
+
+/// The same with a token in its cache.
+pub async fn warm_layer(source: &Source) -> OAuth2Layer {
+    let cache = TokenCache::new(credentials(), source.clone());
+    cache.warm().await.unwrap();
+    OAuth2Layer::new(cache, Origins::any())
+}
+
+/// A source whose tokens, the first so many aside, come when the bell rings.
+pub fn ringing_source(at_once: usize) -> (Source, Arc<Notify>) {
+    let bell = Arc::new(Notify::new());
+    let ringing = bell.clone();
+    let source = Source::new(move |n, _| {
+        let bell = bell.clone();
+        async move {
+            if n > at_once {
+                bell.notified().await;
+            }
+            Ok(hour(n))
+        }
+    });
+    (source, ringing)
+}
+
+/// A response without anything else.
+pub fn status(status: u16) -> Response<()> {
+    Response::builder().status(status).body(()).unwrap()
+}
+
+pub fn put<B>(body: B) -> Request<B> {
+    Request::put("https://api.test/things/1").body(body).unwrap()
+}
+
+pub fn replayed<B>(response: &Response<B>) -> Option<Replayed> {
+    response.extensions().get().copied()
+}
+
+/// What comes of a look at a body.
+pub type Look<D, E> = Poll<Option<Result<Frame<D>, E>>>;
+
+/// One look at a body, by hand.
+pub fn look<B: Body + Unpin>(body: &mut B) -> Look<B::Data, B::Error> {
+    Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The data that a body has at once: all of it, or until it waits, ends or fails.
+pub fn read<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Poll::Ready(Some(Ok(frame))) = look(body) {
+        all.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+    }
+    all
+}
+
+/// Lets every task that can run do so, without moving the clock.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
