@@ -50,6 +50,8 @@ pub trait ReplayableBody: Sized {
     fn replay(kept: Self::Kept) -> Option<Self>;
 }
 
+// Or the compiler would speak of `Clone` only, and not of what else there is.
+#[diagnostic::do_not_recommend]
 impl<B: Clone> ReplayableBody for B {
     type Kept = Self;
 
