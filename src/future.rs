@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -67,10 +67,27 @@ pin_project! {
     }
 }
 
+/// A clone of the inner service that is never made ready, to be cloned again when a request has to be
+/// sent again: few have to, and all can have one.
+pub(crate) struct Spare<S> {
+    shared: Arc<Shared>,
+    /// Locked to clone only.
+    service: Mutex<S>,
+}
+
+impl<S: Clone> Spare<S> {
+    pub(crate) fn new(shared: Arc<Shared>, service: &S) -> Arc<Self> {
+        Arc::new(Self { shared, service: Mutex::new(service.clone()) })
+    }
+
+    fn service(&self) -> S {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// What it takes to send a request again.
 pub(crate) struct Exchange<S, K> {
-    pub(crate) service: S,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) spare: Arc<Spare<S>>,
     /// The request that went out, without its token.
     pub(crate) kept: Request<K>,
     /// Of the token that went with it.
@@ -80,7 +97,7 @@ pub(crate) struct Exchange<S, K> {
 /// What it takes to send a request once there is a token.
 pub(crate) struct Waiting<S, B> {
     service: S,
-    shared: Arc<Shared>,
+    spare: Arc<Spare<S>>,
     request: Request<B>,
     token: Token,
     /// The first token was.
@@ -120,7 +137,7 @@ enum Next<R, W> {
 impl<S, K> Exchange<S, K> {
     #[inline]
     fn is_rejection<ResBody>(&self, response: &Response<ResBody>) -> bool {
-        self.shared.policy.is_rejection(response)
+        self.spare.shared.policy.is_rejection(response)
     }
 
     /// Decides what is to be done about a response that rejects the token.
@@ -130,10 +147,11 @@ impl<S, K> Exchange<S, K> {
         mut response: Response<ResBody>,
     ) -> Next<Response<ResBody>, Waiting<S, B>>
     where
+        S: Clone,
         B: ReplayableBody<Kept = K>,
     {
-        let Self { service, shared, kept, number } = self;
-        let Shared { tokens, breaker, .. } = &*shared;
+        let Self { spare, kept, number } = self;
+        let Shared { tokens, breaker, .. } = &*spare.shared;
         let named = kept.extensions().get::<ClientCredentials>();
         let credentials = named.unwrap_or_else(|| tokens.credentials());
         let key = (credentials.fingerprint(), Origin::of(kept.uri()));
@@ -156,7 +174,8 @@ impl<S, K> Exchange<S, K> {
         head.extensions.clear();
         let rejected = Some(Rejected { head: Response::from_parts(head, ()), key });
         let request = Request::from_parts(parts, body);
-        Next::Wait(Box::new(Waiting { service, shared, request, token, rejected }))
+        let service = spare.service();
+        Next::Wait(Box::new(Waiting { service, spare, request, token, rejected }))
     }
 }
 
@@ -189,7 +208,7 @@ where
         let Token::Here(grant) = &mut self.token else {
             return false;
         };
-        let tokens = &self.shared.tokens;
+        let tokens = &self.spare.shared.tokens;
         let named = self.request.extensions().get::<ClientCredentials>();
         if let Some(fresh) = tokens.freshen(named, grant) {
             *grant = fresh;
@@ -210,7 +229,8 @@ where
 
     /// Sends the request with its token.
     fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
-        let Self { mut service, shared, mut request, token, rejected } = self;
+        let Self { mut service, spare, mut request, token, rejected } = self;
+        let shared = &spare.shared;
         let Token::Here(Grant { header, number, .. }) = token else {
             unreachable!("sent when the token is here");
         };
@@ -220,9 +240,10 @@ where
         let future = service.call(request);
         match (kept, rejected) {
             (Some(kept), _) => {
-                State::Calling { future, exchange: Exchange { service, shared, kept, number } }
+                State::Calling { future, exchange: Exchange { spare, kept, number } }
             }
             (None, Some(Rejected { key, .. })) => {
+                let shared = shared.clone();
                 State::Replaying { future, replay: Box::new(Replay { shared, key, number }) }
             }
             (None, None) => State::Passing { future },
@@ -263,12 +284,12 @@ where
 
     pub(crate) fn waiting(
         service: S,
-        shared: Arc<Shared>,
+        spare: Arc<Spare<S>>,
         request: Request<B>,
         token: GrantFuture,
     ) -> Self {
         let token = Token::Awaited(token);
-        let waiting = Box::new(Waiting { service, shared, request, token, rejected: None });
+        let waiting = Box::new(Waiting { service, spare, request, token, rejected: None });
         Self { state: State::Waiting { waiting } }
     }
 

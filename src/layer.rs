@@ -96,7 +96,7 @@ impl OAuth2Layer {
     }
 }
 
-impl<S> Layer<S> for OAuth2Layer {
+impl<S: Clone> Layer<S> for OAuth2Layer {
     type Service = OAuth2<S>;
 
     fn layer(&self, inner: S) -> Self::Service {

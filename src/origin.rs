@@ -115,8 +115,17 @@ impl Origins {
         self.judge_slowly(uri)
     }
 
+    /// Out of the way of what is spelled as it should be and goes over TLS.
     #[cold]
     fn judge_slowly(&self, uri: &Uri) -> Verdict {
+        if let (Repr::Only(origins), Some(authority), Some("http")) =
+            (&self.0, uri.authority(), uri.scheme_str())
+        {
+            let spelled = origins.iter().find(|o| o.is_http && o.is_spelled_as(authority));
+            if let Some(origin) = spelled {
+                return origin.verdict();
+            }
+        }
         let origin = Origin::of(uri);
         match &self.0 {
             Repr::Any => origin.map_or(Verdict::Insecure, |origin| origin.verdict()),
@@ -142,6 +151,7 @@ impl fmt::Debug for Origins {
 pub(crate) struct Origin {
     scheme: Box<str>,
     is_https: bool,
+    is_http: bool,
     /// `host` or `host:port`, lower case, the scheme's own port left out.
     authority: Box<str>,
     /// Over TLS, or on this machine.
@@ -163,7 +173,7 @@ impl Origin {
     /// The origin that `uri` names; none when it lacks scheme or host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
-        let is_https = scheme == "https";
+        let (is_https, is_http) = (scheme == "https", scheme == "http");
         let authority = uri.authority()?;
         let host = authority.host().to_ascii_lowercase();
         if host.is_empty() {
@@ -179,7 +189,7 @@ impl Origin {
             Some(port) if Some(port) != default_port => format!("{host}:{port}"),
             _ => host,
         };
-        Some(Self { scheme: scheme.into(), is_https, authority: authority.into(), secure })
+        Some(Self { scheme: scheme.into(), is_https, is_http, authority: authority.into(), secure })
     }
 
     pub(crate) fn is_secure(&self) -> bool {

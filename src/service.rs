@@ -8,7 +8,7 @@ use tower::{BoxError, Service};
 use crate::cache::{AtHand, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture, release};
+use crate::future::{Exchange, ResponseFuture, Spare, release};
 use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
 use crate::shared::{NoToken, Shared};
@@ -29,8 +29,8 @@ use crate::shared::{NoToken, Shared};
 ///
 /// # Clone
 ///
-/// The inner service is cloned for each request that may be sent again. One that is not `Clone`
-/// goes behind a [`Buffer`](https://docs.rs/tower/latest/tower/buffer/struct.Buffer.html). Clones
+/// The inner service is cloned when a layer is put around it, when a request has to wait for a token,
+/// and when one is sent again. One that is not `Clone` goes behind a [`Buffer`](https://docs.rs/tower/latest/tower/buffer/struct.Buffer.html). Clones
 /// share tokens.
 ///
 /// # Errors
@@ -41,12 +41,18 @@ use crate::shared::{NoToken, Shared};
 pub struct OAuth2<S> {
     inner: S,
     shared: Arc<Shared>,
+    /// Of `inner` as it is; none after it may have changed.
+    spare: Option<Arc<Spare<S>>>,
     at_hand: AtHand,
 }
 
 impl<S> OAuth2<S> {
-    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared, at_hand: AtHand::default() }
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self
+    where
+        S: Clone,
+    {
+        let spare = Some(Spare::new(shared.clone(), &inner));
+        Self { inner, shared, spare, at_hand: AtHand::default() }
     }
 
     /// Where the tokens come from.
@@ -61,6 +67,7 @@ impl<S> OAuth2<S> {
 
     /// The inner service.
     pub fn get_mut(&mut self) -> &mut S {
+        self.spare = None;
         &mut self.inner
     }
 
@@ -101,8 +108,8 @@ where
         let number = hit.number();
         drop(hit);
         let future = self.inner.call(request);
-        let (service, shared) = (self.inner.clone(), self.shared.clone());
-        ResponseFuture::calling(future, Exchange { service, shared, kept, number })
+        let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
+        ResponseFuture::calling(future, Exchange { spare, kept, number })
     }
 }
 
@@ -137,12 +144,22 @@ impl<S> OAuth2<S> {
             }
             Verdict::Secure => {
                 release(&mut self.inner);
-                let spare = self.inner.clone();
                 let token = Box::pin(shared.tokens.grant(named));
-                ResponseFuture::waiting(spare, self.shared.clone(), request, token)
+                let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
+                ResponseFuture::waiting(self.inner.clone(), spare, request, token)
             }
         }
     }
+}
+
+/// The spare of a service, made anew if the service may have changed.
+#[inline]
+fn spare<'a, S: Clone>(
+    spare: &'a mut Option<Arc<Spare<S>>>,
+    shared: &Arc<Shared>,
+    service: &S,
+) -> &'a Arc<Spare<S>> {
+    spare.get_or_insert_with(|| Spare::new(shared.clone(), service))
 }
 
 impl<S: fmt::Debug> fmt::Debug for OAuth2<S> {

@@ -259,6 +259,17 @@ async fn the_replay_carries_the_token_of_the_credentials_that_the_request_names(
     assert!(audiences);
 }
 
+// R1
+#[tokio::test(start_paused = true)]
+async fn a_replay_goes_to_the_inner_service_as_it_is_now() {
+    let (before, now) = (Api::always(401), Api::always(401));
+    let mut service = layer(&Source::of(hour)).layer(before.clone());
+    *service.get_mut() = now.clone();
+    let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
+    assert_eq!(replayed(&response), Some(Replayed::Yes));
+    assert_eq!((before.count(), now.count()), (0, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_token_can_go_into_another_header() {
     let (source, api) = (Source::of(hour), Api::always(200));
