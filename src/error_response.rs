@@ -28,7 +28,7 @@ use crate::error::{TokenError, TokenErrorKind};
 /// use tower::ServiceBuilder;
 /// use tower_oauth2::{OAuth2Layer, TokenErrorResponseLayer};
 ///
-/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Sized {
+/// fn stack<S: Clone>(oauth2: OAuth2Layer, http: S) -> impl Sized {
 ///     ServiceBuilder::new()
 ///         .layer(TokenErrorResponseLayer::new())
 ///         .layer(oauth2)

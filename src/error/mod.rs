@@ -42,7 +42,6 @@ pub struct TokenError {
     what: Arc<What>,
     rejected: Option<Arc<Response<()>>>,
     retry_in: Option<Duration>,
-    is_remembered: bool,
 }
 
 struct What {
@@ -79,7 +78,7 @@ impl TokenError {
         source: Option<BoxError>,
     ) -> Self {
         let what = What { kind, note, origin: None, response, source };
-        Self { what: Arc::new(what), rejected: None, retry_in: None, is_remembered: false }
+        Self { what: Arc::new(what), rejected: None, retry_in: None }
     }
 
     /// What a source of tokens failed with: the [`TokenError`] in it, or one that holds it.
@@ -139,12 +138,6 @@ impl TokenError {
     pub(crate) fn with_retry_in(mut self, retry_in: Duration) -> Self {
         self.retry_in = Some(retry_in);
         self
-    }
-
-    /// The same for a caller that came a while later, when nobody was asked.
-    pub(crate) fn remembered(mut self, remaining: Duration) -> Self {
-        self.is_remembered = true;
-        self.with_retry_in(remaining)
     }
 
     /// The [`TokenError`] in `error` or in its chain of sources.
@@ -244,12 +237,7 @@ impl fmt::Display for TokenError {
         if !note.is_empty() {
             write!(f, ": {note}")?;
         }
-        match self.retry_in {
-            Some(left) if self.is_remembered => {
-                write!(f, "; this is remembered, and asked again in {} ms", left.as_millis())
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

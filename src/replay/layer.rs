@@ -18,7 +18,7 @@ use super::ReplayBody;
 /// use tower::ServiceBuilder;
 /// use tower_oauth2::{OAuth2Layer, ReplayableLayer};
 ///
-/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Sized {
+/// fn stack<S: Clone>(oauth2: OAuth2Layer, http: S) -> impl Sized {
 ///     ServiceBuilder::new()
 ///         .layer(ReplayableLayer::new().limit(256 * 1024))
 ///         .layer(oauth2)

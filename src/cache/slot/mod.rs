@@ -124,7 +124,7 @@ impl Slot {
         if let Some(failure) = &state.failure {
             let remaining = failure.until.saturating_duration_since(now);
             if !remaining.is_zero() {
-                let error = failure.error.clone().remembered(remaining);
+                let error = failure.error.clone().with_retry_in(remaining);
                 return match failure.version {
                     Some(version) => Miss::RememberedFor(version, error),
                     None => Miss::Remembered(error),
