@@ -30,8 +30,8 @@ use crate::shared::{NoToken, Shared};
 /// # Clone
 ///
 /// The inner service is cloned when a layer is put around it, when a request has to wait for a token,
-/// and when one is sent again. One that is not `Clone` goes behind a [`Buffer`](https://docs.rs/tower/latest/tower/buffer/struct.Buffer.html). Clones
-/// share tokens.
+/// and when one is sent again. One that is not `Clone` goes behind a
+/// [`Buffer`](https://docs.rs/tower/latest/tower/buffer/struct.Buffer.html). Clones share tokens.
 ///
 /// # Errors
 ///

@@ -1,12 +1,9 @@
 //! Single flight: one task that asks for a token, and all who wait for it.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
@@ -14,60 +11,11 @@ use tracing::Instrument;
 
 use super::keyed::Keyed;
 use super::schedule::Schedule;
-use super::slot::{Current, Landing, Miss, Peek, Slot};
+use super::slot::{Current, Flight, Landing, Miss, Outcome, Peek, Slot};
 use crate::client_auth::ClientAuthentication;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
-
-static IDS: AtomicU64 = AtomicU64::new(1);
-
-type Outcome = Result<Arc<Current>, TokenError>;
-
-/// A token request that is on its way, for those who wait for it.
-#[derive(Clone)]
-pub(super) struct Flight {
-    id: u64,
-    deadline: Instant,
-    stage: watch::Sender<Stage>,
-}
-
-#[derive(Clone)]
-enum Stage {
-    InAir,
-    Down(Outcome),
-    /// The task panicked, its runtime went away, or nobody drives it.
-    Lost,
-}
-
-/// How much longer than its deadline a flight is waited for, which it keeps itself if it is driven.
-const GRACE: Duration = Duration::from_secs(1);
-
-impl Flight {
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        now > self.deadline + GRACE
-    }
-
-    /// What it brought; nothing when it was lost.
-    async fn wait(&self) -> Option<Outcome> {
-        let mut stage = self.stage.subscribe();
-        let stage = stage.wait_for(|stage| !matches!(stage, Stage::InAir)).await;
-        match stage.as_deref() {
-            Ok(Stage::Down(outcome)) => Some(outcome.clone()),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Debug for Flight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flight({})", self.id)
-    }
-}
 
 /// Wakes those who wait for an overdue flight, once the slot's lock is given back.
 struct Abandoned(Option<Flight>);
@@ -75,7 +23,7 @@ struct Abandoned(Option<Flight>);
 impl Drop for Abandoned {
     fn drop(&mut self) {
         if let Some(flight) = &self.0 {
-            flight.stage.send_replace(Stage::Lost);
+            flight.lose();
         }
     }
 }
@@ -196,9 +144,7 @@ impl Slot {
     }
 
     fn board(self: &Arc<Self>, control: &Arc<Control>, is_takeover: bool) -> (Pilot, Flight) {
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + control.schedule.fetch_timeout;
-        let flight = Flight { id, deadline, stage: watch::Sender::new(Stage::InAir) };
+        let flight = Flight::new(Instant::now() + control.schedule.fetch_timeout);
         let pilot = Pilot {
             slot: Some(self.clone()),
             control: control.clone(),
@@ -240,12 +186,12 @@ impl Pilot {
         loop {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
             let version = slot.credentials().client_auth().version();
-            let result = self.control.ask(request.clone(), self.flight.deadline).await;
-            match slot.land(self.flight.id, &request, version, result, &self.control.schedule) {
+            let result = self.control.ask(request.clone(), self.flight.deadline()).await;
+            match slot.land(self.flight.id(), &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,
                 Landing::Down(outcome) => {
                     self.slot = None;
-                    self.flight.stage.send_replace(Stage::Down(outcome));
+                    self.flight.land(outcome);
                     break;
                 }
             }
@@ -259,8 +205,8 @@ impl Drop for Pilot {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             // The slot is cleared first, so that whoever takes over finds it free.
-            slot.lose(self.flight.id, interrupted(), self.is_takeover, &self.control.schedule);
-            self.flight.stage.send_replace(Stage::Lost);
+            slot.lose(self.flight.id(), interrupted(), self.is_takeover, &self.control.schedule);
+            self.flight.lose();
             drop(slot);
             self.control.others.trim();
         }

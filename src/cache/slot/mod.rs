@@ -2,6 +2,7 @@
 //! is remembered, the flight that is on its way.
 
 mod current;
+mod flight;
 mod state;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +16,9 @@ use tokio::time::Instant;
 use self::current::Stale;
 pub(crate) use self::current::{AtHand, Grant, Hit};
 pub(super) use self::current::{Current, InSlot};
+pub(super) use self::flight::{Flight, Outcome};
 pub(super) use self::state::State;
 use self::state::{News, Rejected};
-use super::flight::Flight;
 use super::schedule::Schedule;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
@@ -59,7 +60,7 @@ pub(super) enum Miss {
 
 /// What becomes of a flight.
 pub(super) enum Landing {
-    Down(Result<Arc<Current>, TokenError>),
+    Down(Outcome),
     /// It brought what was rejected while it was on its way; once more.
     Again(TokenRequest),
 }

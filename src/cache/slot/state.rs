@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::current::Current;
-use crate::cache::flight::Flight;
+use super::flight::Flight;
 use crate::cache::schedule::Schedule;
 use crate::error::TokenError;
 use crate::request::{Cause, TokenRequest};
