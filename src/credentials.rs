@@ -236,6 +236,11 @@ impl ClientCredentials {
         self.0.identity.hash
     }
 
+    /// Everything that makes the token what it is, the secret among it, in one canonical spelling.
+    pub(crate) fn identity(&self) -> &[u8] {
+        &self.0.identity.bytes
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         let inner = Arc::make_mut(&mut self.0);
         change(inner);
@@ -280,7 +285,7 @@ impl Inner {
 }
 
 /// A length takes this much.
-const WORD: usize = size_of::<usize>();
+const WORD: usize = size_of::<u64>();
 
 /// Lists of byte strings with their lengths before them: two different ones never read the same.
 struct Canonical(Zeroizing<Vec<u8>>);
@@ -288,11 +293,16 @@ struct Canonical(Zeroizing<Vec<u8>>);
 impl Canonical {
     fn list<'a>(&mut self, items: impl IntoIterator<Item = &'a [u8]>) {
         let items: Vec<_> = items.into_iter().collect();
-        self.0.extend_from_slice(&items.len().to_be_bytes());
+        self.length(items.len());
         for item in items {
-            self.0.extend_from_slice(&item.len().to_be_bytes());
+            self.length(item.len());
             self.0.extend_from_slice(item);
         }
+    }
+
+    /// As wide on every machine: machines share what is stored under it.
+    fn length(&mut self, length: usize) {
+        self.0.extend_from_slice(&(length as u64).to_be_bytes());
     }
 }
 

@@ -114,6 +114,8 @@ struct Replay {
     shared: Arc<Shared>,
     key: BreakerKey,
     number: u64,
+    /// Whose token is to be dropped when it is rejected too: one out of a store, which is not fresh.
+    stale: Option<Option<ClientCredentials>>,
 }
 
 /// What the API said to the first token, and whom to hold it against.
@@ -231,12 +233,14 @@ where
     fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
         let Self { mut service, spare, mut request, token, rejected } = self;
         let shared = &spare.shared;
-        let Token::Here(Grant { header, number, .. }) = token else {
+        let Token::Here(Grant { header, number, is_from_store, .. }) = token else {
             unreachable!("sent when the token is here");
         };
         let may_be_replayed = rejected.is_none() && !shared.policy.is_never();
         let kept = may_be_replayed.then(|| B::keep_request(&request));
         shared.decorate(request.headers_mut(), &header);
+        let stale = (is_from_store && rejected.is_some())
+            .then(|| request.extensions().get::<ClientCredentials>().cloned());
         let future = service.call(request);
         match (kept, rejected) {
             (Some(kept), _) => {
@@ -244,7 +248,7 @@ where
             }
             (None, Some(Rejected { key, .. })) => {
                 let shared = shared.clone();
-                State::Replaying { future, replay: Box::new(Replay { shared, key, number }) }
+                State::Replaying { future, replay: Box::new(Replay { shared, key, number, stale }) }
             }
             (None, None) => State::Passing { future },
         }
@@ -254,11 +258,16 @@ where
 impl Replay {
     /// The second response is returned, whatever it is.
     fn conclude<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody> {
-        let Shared { policy, breaker, .. } = &*self.shared;
+        let Shared { tokens, policy, breaker, .. } = &*self.shared;
         let is_rejection = policy.is_rejection(&response);
         tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
         if is_rejection {
             breaker.trip(self.key.clone(), self.number);
+            if let Some(named) = &self.stale {
+                let claims = challenge::claims(response.headers()).map(Into::into);
+                tokens.reject_number(named.as_ref(), self.number, claims);
+                tokens.prefetch(named.as_ref());
+            }
         } else {
             breaker.reset(&self.key);
         }

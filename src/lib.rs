@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod backoff;
 mod cache;
 mod challenge;
 mod client_auth;
@@ -17,9 +18,11 @@ mod replay;
 mod request;
 mod service;
 mod shared;
+mod store;
 mod token;
 
-pub use self::cache::{Backoff, TokenCache, TokenCacheBuilder};
+pub use self::backoff::Backoff;
+pub use self::cache::{TokenCache, TokenCacheBuilder};
 pub use self::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
 pub use self::credentials::ClientCredentials;
 pub use self::endpoint::{TokenEndpoint, TokenRetry};
@@ -35,4 +38,5 @@ pub use self::replay::{
 pub use self::request::{Cause, TokenRequest};
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
+pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
 pub use self::token::AccessToken;

@@ -51,6 +51,8 @@ struct Inner {
     scope: Option<Box<str>>,
     extra: Map<String, Value>,
     issue: Option<Issue>,
+    /// Another process may have had it for a while.
+    is_from_store: bool,
 }
 
 /// Under which number, and to whom, a cache issued a token.
@@ -94,6 +96,7 @@ impl AccessToken {
             scope: None,
             extra: Map::new(),
             issue: None,
+            is_from_store: false,
         })))
     }
 
@@ -190,6 +193,18 @@ impl AccessToken {
 
     pub(crate) fn issued(self, issue: Issue) -> Self {
         self.edit(|inner| inner.issue = Some(issue))
+    }
+
+    pub(crate) fn is_from_store(&self) -> bool {
+        self.0.is_from_store
+    }
+
+    pub(crate) fn from_store(self) -> Self {
+        self.edit(|inner| inner.is_from_store = true)
+    }
+
+    pub(crate) fn all_extra(&self) -> &Map<String, Value> {
+        &self.0.extra
     }
 
     pub(crate) fn with_all_extra(self, extra: Map<String, Value>) -> Self {

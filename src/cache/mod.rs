@@ -16,7 +16,6 @@ use tower::{BoxError, Service};
 
 pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
-pub use self::schedule::Backoff;
 pub(crate) use self::slot::{AtHand, Grant, Hit};
 use self::slot::{InSlot, Peek, Slot};
 use crate::credentials::ClientCredentials;

@@ -43,6 +43,8 @@ pub(crate) struct Grant {
     pub(crate) number: u64,
     /// None for a token that was over when it arrived: those who waited for it use it all the same.
     pub(super) good_until: Option<Instant>,
+    /// It may be as old as the one before it.
+    pub(crate) is_from_store: bool,
 }
 
 /// A token that is looked at where it is: nothing of it is counted or copied before it is used.
@@ -167,7 +169,12 @@ impl Current {
 
     pub(in crate::cache) fn grant(&self) -> Grant {
         let good_until = self.is_usable(Instant::now()).then_some(self.end);
-        Grant { header: self.header.clone(), number: self.number, good_until }
+        Grant {
+            header: self.header.clone(),
+            number: self.number,
+            good_until,
+            is_from_store: self.token.is_from_store(),
+        }
     }
 
     fn age(&self, now: Instant) -> u64 {

@@ -1,0 +1,72 @@
+//! How long to leave alone what has failed.
+
+use std::time::Duration;
+
+use crate::token::MAX_LIFETIME;
+
+/// How long whatever has failed is left alone: a source of tokens by its cache, a store by its layer.
+///
+/// The first failure is followed by a window drawn uniformly between [`min`](Self::new) and twice that; each
+/// further one doubles the longest that can be drawn, up to [`max`](Self::new). The draw keeps a fleet from
+/// coming back in step. A success starts over.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::Backoff;
+///
+/// let patient = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+/// let off = Backoff::none();
+/// # let _ = (patient, off);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Windows from `min` up to `max`, a year at most. When `max` is less than `min`, `min` is.
+    pub const fn new(min: Duration, max: Duration) -> Self {
+        Self { min: cut(min), max: cut(max) }
+    }
+
+    /// No window at all: the next caller asks again.
+    pub const fn none() -> Self {
+        Self::new(Duration::ZERO, Duration::ZERO)
+    }
+
+    /// The window after `failures` in a row.
+    pub(crate) fn window(&self, failures: u32) -> Duration {
+        let longest = self.min.saturating_mul(2_u32.saturating_pow(failures)).min(self.max);
+        let spread = longest.saturating_sub(self.min);
+        self.min + spread.mul_f64(fastrand::f64())
+    }
+}
+
+/// To what keeps sums within the clock.
+const fn cut(duration: Duration) -> Duration {
+    if duration.as_secs() < MAX_LIFETIME.as_secs() { duration } else { MAX_LIFETIME }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C9
+    #[test]
+    fn windows_start_at_the_least_double_and_stop_at_the_most() {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        for failures in 1..=40 {
+            let longest = 100 * 2_u64.saturating_pow(failures);
+            for _ in 0..200 {
+                let window = backoff.window(failures).as_millis() as u64;
+                assert!((100..=longest.min(10_000)).contains(&window), "{failures}: {window}");
+            }
+        }
+        assert_eq!(Backoff::none().window(7), Duration::ZERO);
+        let upside_down = Backoff::new(Duration::from_secs(2), Duration::from_secs(1));
+        assert_eq!(upside_down.window(3), Duration::from_secs(2));
+    }
+}

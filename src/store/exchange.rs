@@ -1,0 +1,147 @@
+//! From the store if it has one, else from the source, by one process for all.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::erased::Erased;
+use super::health::{Health, Trouble};
+use super::lease::{self, Lease};
+use super::{key, record};
+use crate::request::TokenRequest;
+use crate::token::AccessToken;
+
+/// Between two looks at what another process does: the first wait, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// What a layer and all that it made have in common.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Erased>,
+    pub(super) health: Health,
+    /// How long a lease lasts that nobody makes last longer.
+    pub(super) lease: Duration,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreLayer")
+            .field("deadline", &self.health.deadline)
+            .field("backoff", &self.health.backoff)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a look into the store comes to.
+enum Look {
+    Found(AccessToken),
+    Ask(Turn),
+}
+
+/// The turn to ask the source.
+struct Turn {
+    /// None when this process has waited for another for long enough.
+    lease: Option<Lease>,
+    /// What is in the store and is to be replaced.
+    seen: Option<Vec<u8>>,
+}
+
+/// The token in the store that answers `request`, else the one that `ask` brings. The store is never the
+/// reason for an error.
+pub(super) async fn exchange<E>(
+    shared: Arc<Shared>,
+    request: TokenRequest,
+    ask: impl Future<Output = Result<AccessToken, E>>,
+) -> Result<AccessToken, E> {
+    if !shared.health.may_ask() {
+        tracing::debug!("the token store is left alone");
+        return ask.await;
+    }
+    let key = key::of(request.credentials());
+    let Turn { lease, seen } = match look(&shared, &key, &request).await {
+        Ok(Look::Found(token)) => {
+            tracing::debug!("a token was found in the store");
+            return Ok(token);
+        }
+        Ok(Look::Ask(turn)) => turn,
+        Err(Trouble) => return ask.await,
+    };
+    let token = match &lease {
+        Some(lease) => lease.during(ask).await,
+        None => ask.await,
+    };
+    if let Ok(token) = &token {
+        shared.keep(&key, &request, seen.as_deref(), token).await;
+    }
+    if let Some(lease) = lease {
+        lease.release().await;
+    }
+    token
+}
+
+/// Looks until there is a token, or it is this process's turn to ask for one.
+async fn look(shared: &Arc<Shared>, key: &str, request: &TokenRequest) -> Result<Look, Trouble> {
+    let owner = lease::owner();
+    // A lease that its holder does not give back ends within this time, and whoever takes the next one has
+    // half as long again.
+    let patience = Instant::now() + shared.lease + shared.lease / 2;
+    let (mut pause, longest) = PAUSES;
+    loop {
+        let mut seen = match shared.find(key, request).await? {
+            Ok(token) => return Ok(Look::Found(token)),
+            Err(seen) => seen,
+        };
+        let lease = Lease::take(shared, key, &owner).await?;
+        if lease.is_some() {
+            // Its last holder may have stored a token since.
+            seen = match shared.find(key, request).await? {
+                Ok(token) => return Ok(Look::Found(token)),
+                Err(seen) => seen,
+            };
+        }
+        if lease.is_some() || Instant::now() >= patience {
+            return Ok(Look::Ask(Turn { lease, seen }));
+        }
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+impl Shared {
+    /// The token in the store that answers `request`, else what is in its place.
+    async fn find(
+        &self,
+        key: &str,
+        request: &TokenRequest,
+    ) -> Result<Result<AccessToken, Option<Vec<u8>>>, Trouble> {
+        let Some(stored) = self.health.ask("get", self.store.get(key)).await? else {
+            return Ok(Err(None));
+        };
+        match record::decode(&stored) {
+            Some(record) if record.answers(request) => return Ok(Ok(record.token)),
+            Some(_) => {}
+            None => tracing::warn!("what is in the store is no token record; it is replaced"),
+        }
+        Ok(Err(Some(stored.value().to_vec())))
+    }
+
+    /// Puts a token into the store, unless something else came there since.
+    async fn keep(
+        &self,
+        key: &str,
+        request: &TokenRequest,
+        seen: Option<&[u8]>,
+        token: &AccessToken,
+    ) {
+        let Some((value, time_to_live)) = record::encode(request, token) else {
+            return;
+        };
+        let replaced = self.store.replace(key, seen, &value, time_to_live);
+        if let Ok(false) = self.health.ask("replace", replaced).await {
+            tracing::debug!("another process has stored a token meanwhile; it stays");
+        }
+    }
+}

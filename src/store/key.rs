@@ -1,0 +1,46 @@
+//! Under which key a token is kept.
+
+use sha2::{Digest, Sha256};
+
+use super::record;
+use crate::credentials::ClientCredentials;
+
+/// A hash over everything that makes the token what it is, as 64 hexadecimal digits. Records of another
+/// version have other keys: two versions of this crate in one fleet leave each other's alone.
+pub(super) fn of(credentials: &ClientCredentials) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"tower-oauth2 record ");
+    hash.update(record::VERSION.to_be_bytes());
+    hash.update(credentials.identity());
+    hex(&hash.finalize())
+}
+
+/// The claims that a token was asked for with, as told apart in a record.
+pub(super) fn of_claims(claims: &str) -> String {
+    hex(&Sha256::digest(claims))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_auth::ClientAuth;
+
+    // S2
+    #[test]
+    fn keys_are_the_same_on_every_machine() {
+        let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+        let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+        let credentials = credentials.scope("b a").audience("https://api.example.com");
+        assert_eq!(
+            of(&credentials),
+            "3991bf9a13cae978b46204d64c7f1854a2f3fc4448fddb340c126007acf1947f",
+            "if this has to change, `record::VERSION` has to change with it"
+        );
+    }
+}

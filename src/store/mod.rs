@@ -1,0 +1,201 @@
+//! Sharing tokens between caches, processes and machines.
+
+mod erased;
+mod exchange;
+mod health;
+mod key;
+mod layer;
+mod lease;
+mod memory;
+mod record;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::BoxError;
+
+pub use self::layer::{Store, StoreLayer};
+pub use self::memory::MemoryStore;
+
+/// Where tokens are kept for others: bytes under a key, for a time.
+///
+/// [`get`](Self::get) and [`set`](Self::set) are all that has to be written. The other methods have
+/// defaults with which every process asks for itself when several find nothing; a store that can
+/// lock and compare makes that one token request for all of them.
+///
+/// Keys are 64 hexadecimal digits, values are below 2 MiB and hold a token: keep them out of texts and
+/// traces, those of errors too. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
+/// fail, be dropped half-way, and answer with anything.
+///
+/// # Example
+///
+/// Files, each in the place of the last one at once. The layer tells by the record's own clock
+/// when a token has ended.
+///
+/// ```
+/// use std::fs;
+/// use std::path::PathBuf;
+/// use std::time::Duration;
+///
+/// use tower::BoxError;
+/// use tower_oauth2::{Stored, TokenStore};
+///
+/// struct Files(PathBuf);
+///
+/// impl TokenStore for Files {
+///     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+///         match fs::read(self.0.join(key)) {
+///             Ok(value) => Ok(Some(Stored::new(value))),
+///             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+///             Err(error) => Err(error.into()),
+///         }
+///     }
+///
+///     async fn set(&self, key: &str, value: &[u8], _ttl: Duration) -> Result<(), BoxError> {
+///         let new = self.0.join(format!("{key}.{}", std::process::id()));
+///         fs::write(&new, value)?;
+///         Ok(fs::rename(new, self.0.join(key))?)
+///     }
+/// }
+/// # let _ = Files(".".into());
+/// ```
+pub trait TokenStore: Send + Sync + 'static {
+    /// What is kept under `key`, if anything is.
+    ///
+    /// # Errors
+    ///
+    /// Any failure; the caller does without the store. So for all of these methods.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Stored>, BoxError>> + Send;
+
+    /// Keeps `value` under `key` for as long as `time_to_live`, and then no longer, if the store can see to that.
+    fn set(
+        &self,
+        key: &str,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Puts `value` in the place of `expected`, or where nothing is when that is `None`. `false` when
+    /// something else is there by now: it stays.
+    ///
+    /// By default that is a `get` and a `set`, between which another process may come.
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        async move {
+            let there = self.get(key).await?;
+            if there.as_ref().map(Stored::value) != expected {
+                return Ok(false);
+            }
+            self.set(key, value, time_to_live).await?;
+            Ok(true)
+        }
+    }
+
+    /// Takes the lease on `key` for `owner`, or, when `owner` has it, makes it last for `lease` from now.
+    /// `false` when somebody else has it. A lease that nobody makes last longer ends by itself.
+    ///
+    /// By default there is no lease, and all may go ahead.
+    fn lock(
+        &self,
+        _key: &str,
+        _owner: &str,
+        _lease: Duration,
+    ) -> impl Future<Output = Result<bool, BoxError>> + Send {
+        async { Ok(true) }
+    }
+
+    /// Gives the lease on `key` back, if `owner` has it.
+    fn unlock(
+        &self,
+        _key: &str,
+        _owner: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// A value out of a [`TokenStore`].
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::Stored;
+///
+/// let stored = Stored::new(b"bytes".to_vec()).with_time_to_live(Duration::from_secs(60));
+/// assert_eq!(stored.value(), b"bytes");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stored {
+    value: Vec<u8>,
+    time_to_live: Option<Duration>,
+}
+
+impl Stored {
+    /// A value of which the store does not know how long it will keep it.
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: value.into(), time_to_live: None }
+    }
+
+    /// How much longer the store keeps it. That tells how long the token lives, so that no two
+    /// machines' clocks need to agree; without it, the wall clock does.
+    #[must_use]
+    pub fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// The value.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// How much longer the store keeps it, if it knows.
+    pub fn time_to_live(&self) -> Option<Duration> {
+        self.time_to_live
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("value", &"**redacted**")
+            .field("time_to_live", &self.time_to_live)
+            .finish()
+    }
+}
+
+impl<T: TokenStore> TokenStore for Arc<T> {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        T::get(self, key).await
+    }
+
+    async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
+        T::set(self, key, value, time_to_live).await
+    }
+
+    async fn replace(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<bool, BoxError> {
+        T::replace(self, key, expected, value, time_to_live).await
+    }
+
+    async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
+        T::lock(self, key, owner, lease).await
+    }
+
+    async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
+        T::unlock(self, key, owner).await
+    }
+}

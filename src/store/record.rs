@@ -1,0 +1,127 @@
+//! What is stored: a token and what is known of it, as JSON.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{Stored, key};
+use crate::request::{Cause, TokenRequest};
+use crate::token::{AccessToken, MAX_LIFETIME};
+
+/// Of the record's layout and of what goes into its key.
+pub(super) const VERSION: u64 = 1;
+
+/// How long a token is kept that does not end by itself.
+const KEPT_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A token out of a store.
+pub(super) struct Record {
+    pub(super) token: AccessToken,
+    /// The claims that it was asked for with.
+    claims: Option<String>,
+}
+
+/// The bytes of a record, and for how long to keep them; none for a token that is over.
+pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec<u8>, Duration)> {
+    let lifetime = token.lifetime().or(request.credentials().lifetime_unless_told());
+    let time_to_live = match lifetime {
+        Some(lifetime) => lifetime.checked_sub(token.requested_at().elapsed())?,
+        None => KEPT_WITHOUT_END,
+    };
+    // What is shorter than a millisecond can not be told to most stores.
+    if time_to_live < Duration::from_millis(1) {
+        return None;
+    }
+    let ends = lifetime.map(|_| millis(since_epoch() + time_to_live));
+    let record = json!({
+        "v": VERSION,
+        "access_token": token.secret(),
+        "lifetime": lifetime.map(millis),
+        "ends": ends,
+        "refresh_in": token.refresh_in().map(millis),
+        "scope": token.scope(),
+        "claims": request.claims().map(key::of_claims),
+        "extra": token.all_extra(),
+    });
+    Some((record.to_string().into_bytes(), time_to_live))
+}
+
+/// The token in what a store answered with; none for anything else.
+pub(super) fn decode(stored: &Stored) -> Option<Record> {
+    let Value::Object(mut record) = serde_json::from_slice(stored.value()).ok()? else {
+        return None;
+    };
+    if record.get("v")?.as_u64()? != VERSION {
+        return None;
+    }
+    let mut token = AccessToken::new(record.get("access_token")?.as_str()?).ok()?;
+    if let Some(lifetime) = duration(&record, "lifetime") {
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        let left = match stored.time_to_live() {
+            Some(left) => left,
+            None => duration(&record, "ends")?.saturating_sub(since_epoch()),
+        };
+        let age = lifetime.saturating_sub(left);
+        token = match Instant::now().checked_sub(age) {
+            Some(requested_at) => token.with_expires_in(lifetime).with_requested_at(requested_at),
+            // On a clock that does not reach back that far.
+            None => token.with_expires_in(left.min(lifetime)),
+        };
+    }
+    if let Some(refresh_in) = duration(&record, "refresh_in") {
+        token = token.with_refresh_in(refresh_in);
+    }
+    if let Some(scope) = record.get("scope").and_then(Value::as_str) {
+        token = token.with_scope(scope);
+    }
+    let claims = record.get("claims").and_then(Value::as_str).map(str::to_owned);
+    if let Some(Value::Object(extra)) = record.remove("extra") {
+        token = token.with_all_extra(extra);
+    }
+    Some(Record { token: token.from_store(), claims })
+}
+
+impl Record {
+    /// Whether it answers `request`: not with the token that it shows, not with one that is about to
+    /// end, not with one that has other claims.
+    pub(super) fn answers(&self, request: &TokenRequest) -> bool {
+        let Self { token, claims } = self;
+        if request.claims().is_some_and(|wanted| *claims != Some(key::of_claims(wanted))) {
+            return false;
+        }
+        if token.expires_at().is_some_and(|end| end <= Instant::now() + margin(token)) {
+            return false;
+        }
+        request.token().is_none_or(|shown| {
+            !token.has_same_secret_as(shown) && !self.is_outlived_by(shown, request)
+        })
+    }
+
+    /// A renewal is for a longer life.
+    fn is_outlived_by(&self, shown: &AccessToken, request: &TokenRequest) -> bool {
+        request.cause() == Cause::Renewal
+            && self.token.expires_at().is_some_and(|end| {
+                // Stores may count in whole seconds.
+                shown.expires_at().is_none_or(|shown| end <= shown + Duration::from_secs(1))
+            })
+    }
+}
+
+/// What is left of a life that is of no use any more.
+fn margin(token: &AccessToken) -> Duration {
+    let lifetime = token.lifetime().unwrap_or_default();
+    (lifetime / 10).min(Duration::from_secs(10))
+}
+
+fn duration(record: &Map<String, Value>, name: &str) -> Option<Duration> {
+    record.get(name)?.as_u64().map(Duration::from_millis)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
