@@ -199,7 +199,7 @@ impl AccessToken {
         self.0.is_from_store
     }
 
-    pub(crate) fn from_store(self) -> Self {
+    pub(crate) fn into_stored(self) -> Self {
         self.edit(|inner| inner.is_from_store = true)
     }
 

@@ -79,7 +79,7 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
     if let Some(Value::Object(extra)) = record.remove("extra") {
         token = token.with_all_extra(extra);
     }
-    Some(Record { token: token.from_store(), claims })
+    Some(Record { token: token.into_stored(), claims })
 }
 
 impl Record {
