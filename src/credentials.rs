@@ -10,6 +10,7 @@ use http::Uri;
 use zeroize::Zeroizing;
 
 use crate::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
+use crate::dpop::DpopKey;
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
 use crate::token::MAX_LIFETIME;
@@ -17,8 +18,8 @@ use crate::token::MAX_LIFETIME;
 /// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
 ///
 /// Cheap to clone. Two are equal when everything that makes the token what it is is equal:
-/// endpoint, client id, authentication method and secret, scope (as a set), audience, resources
-/// and all extra parameters. A cache keeps one token for each.
+/// endpoint, client id, authentication method and secret, scope (as a set), audience, resources, all extra parameters, and
+/// the key that tokens are bound to. A cache keeps one token for each.
 ///
 /// Put into a request's [extensions](http::Request::extensions), it takes the place of the cache's
 /// own credentials for that request, at every [`OAuth2Layer`](crate::OAuth2Layer) that it passes; see [`NoToken`](crate::NoToken) for what a redirect does to them.
@@ -56,6 +57,7 @@ struct Inner {
     parameters: Vec<(Box<str>, Zeroizing<String>)>,
     default_expires_in: Option<Duration>,
     origins: Option<Origins>,
+    dpop: Option<DpopKey>,
     /// What `auth` says makes the client who it is.
     client: Zeroizing<Vec<u8>>,
     identity: Identity,
@@ -98,6 +100,7 @@ impl ClientCredentials {
             parameters: Vec::new(),
             default_expires_in: None,
             origins: None,
+            dpop: None,
             client,
             identity: Identity::default(),
         }));
@@ -168,6 +171,15 @@ impl ClientCredentials {
         self.edit(|inner| inner.origins = Some(origins))
     }
 
+    /// Tokens are to be bound to `key` and go with a proof of it (DPoP, RFC 9449). A server that answers with a Bearer
+    /// token all the same is an error.
+    #[cfg(feature = "jwt")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+    #[must_use]
+    pub fn dpop(self, key: DpopKey) -> Self {
+        self.edit(|inner| inner.dpop = Some(key))
+    }
+
     /// The token endpoint's URI.
     pub fn token_endpoint(&self) -> &Uri {
         &self.0.endpoint
@@ -218,6 +230,10 @@ impl ClientCredentials {
         self.0.origins.as_ref()
     }
 
+    pub(crate) fn dpop_key(&self) -> Option<&DpopKey> {
+        self.0.dpop.as_ref()
+    }
+
     pub(crate) fn lifetime_unless_told(&self) -> Option<Duration> {
         self.0.default_expires_in
     }
@@ -266,6 +282,7 @@ impl Inner {
             .chain(self.audience.as_deref())
             .chain(self.scope.iter().chain(&self.resources).map(|text| &**text))
             .chain(self.parameters.iter().flat_map(|(name, value)| [&**name, value.as_str()]));
+        let thumbprint = self.dpop.as_ref().map(DpopKey::thumbprint);
         let room = texts.map(|text| text.len() + WORD).sum::<usize>() + self.client.len();
         let mut all = Canonical(Zeroizing::new(Vec::with_capacity(room + 512)));
         all.list([self.endpoint_origin.to_string().as_bytes(), path.as_bytes()]);
@@ -280,6 +297,7 @@ impl Inner {
         let mut parameters: Vec<_> = self.parameters.iter().collect();
         parameters.sort_unstable_by_key(|(name, _)| name);
         all.list(parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+        all.list(thumbprint.iter().map(|thumbprint| thumbprint.as_bytes()));
         all.0
     }
 }

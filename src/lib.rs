@@ -7,6 +7,7 @@ mod cache;
 mod challenge;
 mod client_auth;
 mod credentials;
+mod dpop;
 mod endpoint;
 mod error;
 mod error_response;

@@ -93,6 +93,14 @@ impl Origins {
         self.judge(uri) != Verdict::Foreign
     }
 
+    /// The one that there is, if there is one only.
+    pub(crate) fn sole(&self) -> Option<&Origin> {
+        match &self.0 {
+            Repr::Only(origins) if origins.len() == 1 => origins.first(),
+            _ => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn judge(&self, uri: &Uri) -> Verdict {
         let Some(authority) = uri.authority() else {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-use crate::cache::{AtHand, TokenCache};
+use crate::cache::{AtHand, Grant, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, ResponseFuture, Spare, release};
@@ -98,6 +98,10 @@ where
         let Some(hit) = shared.grant_at_once(&request, &mut self.at_hand) else {
             return self.call_otherwise(request);
         };
+        if hit.needs_proof() {
+            let grant = hit.grant();
+            return self.call_with_proof(request, grant);
+        }
         if shared.policy.is_never() {
             shared.decorate_inline(request.headers_mut(), hit.header());
             drop(hit);
@@ -109,11 +113,26 @@ where
         drop(hit);
         let future = self.inner.call(request);
         let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
-        ResponseFuture::calling(future, Exchange { spare, kept, number })
+        ResponseFuture::calling(future, Exchange::new(spare, kept, number))
     }
 }
 
 impl<S> OAuth2<S> {
+    /// Sends a request whose token goes with a proof.
+    #[cold]
+    fn call_with_proof<B, ResBody>(
+        &mut self,
+        request: Request<B>,
+        grant: Grant,
+    ) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>, Response = Response<ResBody>> + Clone,
+        B: ReplayableBody,
+    {
+        let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
+        ResponseFuture::proven(&mut self.inner, spare, request, grant)
+    }
+
     /// Sends a request that is to have no token, or has to wait for one.
     #[cold]
     fn call_otherwise<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>

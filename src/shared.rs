@@ -8,7 +8,9 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use crate::cache::{AtHand, Hit, TokenCache};
 use crate::credentials::ClientCredentials;
-use crate::origin::{Origins, Verdict};
+use crate::dpop::{DPOP, Prover, Sent};
+use crate::error::{TokenError, TokenErrorKind};
+use crate::origin::{Origin, Origins, Verdict};
 use crate::replay::{Breaker, ReplayPolicy};
 
 /// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
@@ -127,6 +129,27 @@ impl Shared {
             None => headers.insert(AUTHORIZATION, token.clone()),
             Some(name) => headers.insert(name, token.clone()),
         };
+    }
+
+    /// Puts a proof of possession into a request.
+    #[cold]
+    pub(crate) fn prove<B>(
+        &self,
+        prover: &Prover,
+        request: &mut Request<B>,
+    ) -> Result<Sent, TokenError> {
+        let origin = Origin::of(request.uri()).or_else(|| self.origins.sole().cloned());
+        let origin = origin.ok_or_else(|| {
+            TokenError::new(
+                TokenErrorKind::Proof,
+                "the request names no host, and the layer's origins are not just one",
+            )
+        })?;
+        let (proof, sent) = prover
+            .prove(request.method(), request.uri(), origin)
+            .map_err(|error| TokenError::with_source(TokenErrorKind::Proof, error))?;
+        request.headers_mut().insert(DPOP, proof);
+        Ok(sent)
     }
 }
 

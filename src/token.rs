@@ -15,9 +15,12 @@ use crate::error::ConfigError;
 /// No lifetime is taken to be longer than this, whatever a response says: one year.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-const SCHEME: &str = "Bearer ";
+/// How a token is sent (RFC 9110 section 11.4).
+const BEARER: &str = "Bearer";
+const DPOP: &str = "DPoP";
 
-/// An access token (RFC 6749 section 1.4) that is sent as a Bearer token (RFC 6750 section 2.1).
+/// An access token (RFC 6749 section 1.4) that is sent as a Bearer token (RFC 6750 section 2.1), or as one that is bound to a
+/// key (RFC 9449 section 7.1).
 ///
 /// Cheap to clone. A source of one's own makes them with [`AccessToken::new`]; those that a
 /// [`TokenCache`](crate::TokenCache) hands out can be given back to
@@ -43,8 +46,9 @@ pub struct AccessToken(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    /// `Bearer <token>`, marked sensitive.
+    /// `Bearer <token>` or `DPoP <token>`, marked sensitive.
     header: HeaderValue,
+    token_type: &'static str,
     requested_at: Instant,
     lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
@@ -70,7 +74,20 @@ impl AccessToken {
     /// A text that can not be sent as a Bearer token: an empty one, or one with a character other
     /// than visible ASCII.
     pub fn new(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
-        let text = access_token.as_ref();
+        Self::of_type(BEARER, access_token.as_ref())
+    }
+
+    /// The same for a token that is bound to a key and sent with a proof of it (`token_type` `DPoP`, RFC 9449
+    /// section 5).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn dpop(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Self::of_type(DPOP, access_token.as_ref())
+    }
+
+    fn of_type(token_type: &'static str, text: &str) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::new("access token", "is empty"));
         }
@@ -81,8 +98,9 @@ impl AccessToken {
             ));
         }
         // With room to spare the buffer is counted from the start; else its first clone allocates.
-        let mut value = Vec::with_capacity(SCHEME.len() + text.len() + 1);
-        value.extend_from_slice(SCHEME.as_bytes());
+        let mut value = Vec::with_capacity(token_type.len() + text.len() + 2);
+        value.extend_from_slice(token_type.as_bytes());
+        value.push(b' ');
         value.extend_from_slice(text.as_bytes());
         let value = Bytes::from(value);
         let mut header = HeaderValue::from_maybe_shared(value)
@@ -90,6 +108,7 @@ impl AccessToken {
         header.set_sensitive(true);
         Ok(Self(Arc::new(Inner {
             header,
+            token_type,
             requested_at: Instant::now(),
             lifetime: None,
             refresh_in: None,
@@ -141,10 +160,19 @@ impl AccessToken {
     /// The token itself. Do not log it.
     pub fn secret(&self) -> &str {
         let header = self.0.header.to_str().expect("`new` let in visible ASCII only");
-        &header[SCHEME.len()..]
+        &header[self.0.token_type.len() + 1..]
     }
 
-    /// `Bearer <token>`, marked sensitive, ready to be sent.
+    /// `Bearer` or `DPoP`: how it is sent.
+    pub fn token_type(&self) -> &'static str {
+        self.0.token_type
+    }
+
+    pub(crate) fn is_dpop(&self) -> bool {
+        self.0.token_type == DPOP
+    }
+
+    /// `Bearer <token>` or `DPoP <token>`, marked sensitive, ready to be sent.
     pub fn header_value(&self) -> &HeaderValue {
         &self.0.header
     }

@@ -51,7 +51,11 @@ impl Control {
         deadline: Instant,
     ) -> Result<AccessToken, TokenError> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_to_be_bound = request.credentials().dpop_key().is_some();
         match timeout_at(deadline, source.oneshot(request)).await {
+            Ok(Ok(token)) if token.is_dpop() != is_to_be_bound => {
+                Err(TokenError::token_type(token.token_type()))
+            }
             Ok(result) => result.map_err(TokenError::from_source),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         }

@@ -25,6 +25,8 @@ pub enum TokenErrorKind {
     UnsupportedTokenType,
     /// The client could not prove who it is: its secret could not be had or can not be sent.
     ClientAuthentication,
+    /// No proof of possession could be made for a request (RFC 9449).
+    Proof,
     /// The token endpoint, or the request itself, would send a secret over the network in clear
     /// text.
     InsecureUri,
@@ -49,6 +51,7 @@ impl TokenErrorKind {
                 | Self::UnsupportedTokenType
                 | Self::InsecureUri
                 | Self::EndpointNotAllowed
+                | Self::Proof
         )
     }
 }
@@ -66,6 +69,7 @@ impl fmt::Display for TokenErrorKind {
             Self::InvalidAccessToken => "the response has no usable access_token",
             Self::UnsupportedTokenType => "the response has a token_type that is not supported",
             Self::ClientAuthentication => "the client could not authenticate",
+            Self::Proof => "no proof of possession (DPoP) could be made",
             Self::InsecureUri => "it is neither https nor loopback",
             Self::EndpointNotAllowed => "this endpoint is not allowed",
             Self::Source => "the source of tokens failed",

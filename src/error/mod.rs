@@ -71,6 +71,16 @@ impl TokenError {
         Self::build(kind, note, Some(response), None)
     }
 
+    /// A token that is bound to a key and should not be, or the other way round.
+    pub(crate) fn token_type(found: &str) -> Self {
+        let note = if found == "DPoP" {
+            "it is DPoP, and there is no key to prove"
+        } else {
+            "it is Bearer, and one that is bound to a key was asked for"
+        };
+        Self::new(TokenErrorKind::UnsupportedTokenType, note)
+    }
+
     fn build(
         kind: TokenErrorKind,
         note: &'static str,

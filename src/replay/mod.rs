@@ -45,6 +45,8 @@ pub enum Replayed {
 pub enum NotReplayed {
     /// Its body could not be given out a second time. The token is replaced for the next request.
     Body,
+    /// The API wants a DPoP nonce, and the one that it gave with its last response was not it (RFC 9449 section 9).
+    Nonce,
     /// This API has just rejected a fresh token, so that another one would be no better.
     BreakerOpen,
 }

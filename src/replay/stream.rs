@@ -88,6 +88,7 @@ pub struct ReplayBody<B> {
     again: Remembered,
     /// How many bytes have gone out of this one.
     sent: u64,
+    has_begun: bool,
 }
 
 /// What is held back of a [`ReplayBody`].
@@ -127,7 +128,7 @@ enum MemoryState {
     Lost,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Remembered {
     chunks: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
@@ -153,7 +154,7 @@ impl<B> ReplayBody<B> {
             memory,
         };
         let stream = Arc::new(Mutex::new(stream));
-        Self { stream, turn: 0, again: Remembered::default(), sent: 0 }
+        Self { stream, turn: 0, again: Remembered::default(), sent: 0, has_begun: false }
     }
 }
 
@@ -164,8 +165,13 @@ impl<B> ReplayableBody for ReplayBody<B> {
         let mut stream = lock(&self.stream);
         stream.memory.keepers += 1;
         if stream.memory.state == MemoryState::Unwanted {
-            stream.memory.state =
-                if stream.has_begun { MemoryState::Lost } else { MemoryState::Whole };
+            if self.has_begun || self.turn != stream.turn || self.turn == 0 && stream.has_begun {
+                stream.memory.state = MemoryState::Lost;
+            } else {
+                stream.memory.state = MemoryState::Whole;
+                // What goes out before the rest of the stream would go out again too.
+                stream.memory.remembered = self.again.clone();
+            }
         }
         drop(stream);
         KeptBody { stream: self.stream.clone() }
@@ -174,6 +180,7 @@ impl<B> ReplayableBody for ReplayBody<B> {
     fn replay(kept: KeptBody<B>) -> Option<Self> {
         let mut stream = lock(&kept.stream);
         let again = stream.memory.take()?;
+        stream.memory.len = again.len();
         stream.turn += 1;
         let turn = stream.turn;
         let reader = stream.reader.take();
@@ -182,7 +189,7 @@ impl<B> ReplayableBody for ReplayBody<B> {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(Self { stream: kept.stream.clone(), turn, again, sent: 0 })
+        Some(Self { stream: kept.stream.clone(), turn, again, sent: 0, has_begun: false })
     }
 }
 
@@ -209,6 +216,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        this.has_begun = true;
         let mut stream = lock(&this.stream);
         if stream.turn != this.turn {
             return Poll::Ready(Some(Err(TakenOver.into())));
@@ -328,7 +336,7 @@ impl Memory {
             return None;
         }
         self.gather();
-        self.state = MemoryState::Lost;
+        self.state = MemoryState::Unwanted;
         Some(mem::take(&mut self.remembered))
     }
 
@@ -350,6 +358,10 @@ impl Remembered {
     fn next(&mut self) -> Option<Frame<Bytes>> {
         let data = self.chunks.pop_front().map(Frame::data);
         data.or_else(|| self.trailers.take().map(Frame::trailers))
+    }
+
+    fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
     }
 
     fn is_empty(&self) -> bool {

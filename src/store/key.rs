@@ -39,7 +39,7 @@ mod tests {
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
             of(&credentials),
-            "3991bf9a13cae978b46204d64c7f1854a2f3fc4448fddb340c126007acf1947f",
+            "a4cfeb83e3384cee4e10fec9b7e3fa3e01d608b1852d41b1a02df2ac3526b993",
             "if this has to change, `record::VERSION` has to change with it"
         );
     }

@@ -37,6 +37,7 @@ pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec
     let record = json!({
         "v": VERSION,
         "access_token": token.secret(),
+        "token_type": token.token_type(),
         "lifetime": lifetime.map(millis),
         "ends": ends,
         "refresh_in": token.refresh_in().map(millis),
@@ -55,7 +56,12 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
     if record.get("v")?.as_u64()? != VERSION {
         return None;
     }
-    let mut token = AccessToken::new(record.get("access_token")?.as_str()?).ok()?;
+    let access_token = record.get("access_token")?.as_str()?;
+    let mut token = match record.get("token_type")?.as_str()? {
+        "Bearer" => AccessToken::new(access_token).ok()?,
+        "DPoP" => AccessToken::dpop(access_token).ok()?,
+        _ => return None,
+    };
     if let Some(lifetime) = duration(&record, "lifetime") {
         let lifetime = lifetime.min(MAX_LIFETIME);
         let left = match stored.time_to_live() {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::cache::schedule::{Milestones, Schedule};
 use crate::credentials::ClientCredentials;
+use crate::dpop::Prover;
 use crate::token::{AccessToken, Issue};
 
 /// A renewal is on its way: nobody else is to begin one.
@@ -34,6 +35,8 @@ pub(crate) struct Current {
     /// From here on it is not handed out.
     pub(super) end: Instant,
     pub(super) token: AccessToken,
+    /// For a token that goes with a proof.
+    prover: Option<Prover>,
 }
 
 /// What is handed out for one request.
@@ -45,6 +48,7 @@ pub(crate) struct Grant {
     pub(super) good_until: Option<Instant>,
     /// It may be as old as the one before it.
     pub(crate) is_from_store: bool,
+    pub(crate) prover: Option<Prover>,
 }
 
 /// A token that is looked at where it is: nothing of it is counted or copied before it is used.
@@ -124,6 +128,12 @@ impl Hit<'_> {
         self.current().number
     }
 
+    /// Whether the token goes with a proof.
+    #[inline]
+    pub(crate) fn needs_proof(&self) -> bool {
+        self.current().prover.is_some()
+    }
+
     pub(crate) fn grant(&self) -> Grant {
         self.current().grant()
     }
@@ -148,6 +158,8 @@ impl Current {
         let has_known_end = end.is_some();
         let (due, end) = (due.unwrap_or(FOREVER), end.unwrap_or(FOREVER));
         let requested_at = token.requested_at();
+        let key = credentials.dpop_key().filter(|_| token.is_dpop());
+        let prover = key.map(|key| key.prover(Some(&token)));
         let mut token = token.issued(Issue { number, credentials: credentials.clone() });
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);
@@ -160,6 +172,7 @@ impl Current {
             has_known_end,
             end: requested_at + end,
             token,
+            prover,
         }
     }
 
@@ -174,6 +187,7 @@ impl Current {
             number: self.number,
             good_until,
             is_from_store: self.token.is_from_store(),
+            prover: self.prover.clone(),
         }
     }
 

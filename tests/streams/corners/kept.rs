@@ -69,11 +69,30 @@ fn a_body_that_has_ended_before_it_was_kept_is_not_sent_again_empty() {
 
 // R3
 #[test]
-fn a_second_body_is_not_kept() {
-    let first = ReplayBody::new(Script::of(["one"]), LIMIT);
-    let mut second = ReplayBody::replay(first.keep()).unwrap();
+fn a_second_body_is_kept_only_if_that_is_asked_for_before_it_begins() {
+    let mut first = ReplayBody::new(Script::of(["one ", "two ", "three"]), LIMIT);
+    let kept = first.keep();
+    assert!(look(&mut first).is_ready());
+    let mut second = ReplayBody::replay(kept).unwrap();
     let kept = second.keep();
-    assert_eq!(read(&mut second), b"one");
+    assert!(look(&mut second).is_ready());
+    assert!(look(&mut second).is_ready());
+    let mut third = ReplayBody::replay(kept).unwrap();
+    assert_eq!(read(&mut third), b"one two three");
+    assert!(ReplayBody::replay(third.keep()).is_none());
+}
+
+// R3
+#[test]
+fn what_a_second_body_sends_again_counts_towards_the_limit() {
+    let first = ReplayBody::new(Script::of(["12345", "67890"]), 8);
+    drop(first.keep());
+    let mut first = first;
+    let kept = first.keep();
+    assert!(look(&mut first).is_ready());
+    let mut second = ReplayBody::replay(kept).unwrap();
+    let kept = second.keep();
+    assert_eq!(read(&mut second), b"1234567890");
     assert!(ReplayBody::replay(kept).is_none());
 }
 

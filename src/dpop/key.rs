@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+use tower::BoxError;
+
+use super::server::Nonces;
+use super::{Opinion, proof};
+use crate::challenge;
+use crate::clock::{Clocks, Offset, Reading};
+use crate::error::ConfigError;
+use crate::jwt::{self, Algorithm, SigningKey};
+use crate::origin::Origin;
+use crate::token::AccessToken;
+
+/// A key that tokens are bound to (DPoP, RFC 9449): without it, a token that leaks is of no use.
+///
+/// Given to [`ClientCredentials::dpop`](crate::ClientCredentials::dpop). From then on each token request and each request to
+/// an API carries a proof of its own, made with this key. The newest nonce of each server and what its clock says are kept
+/// here: clones share them.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::{ClientAuth, ClientCredentials, DpopKey};
+///
+/// let credentials = ClientCredentials::new(
+///     "https://auth.example.com/token",
+///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+/// )?
+/// .dpop(DpopKey::generate()?);
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct DpopKey(Arc<Inner>);
+
+struct Inner {
+    key: SigningKey,
+    nonces: Nonces,
+    clocks: Clocks,
+}
+
+impl DpopKey {
+    /// A key that is kept elsewhere, so that processes that share tokens share it.
+    pub fn new(key: SigningKey) -> Self {
+        Self(Arc::new(Inner { key, nonces: Nonces::default(), clocks: Clocks::default() }))
+    }
+
+    /// A new key for `ES256`, for this process alone.
+    ///
+    /// # Errors
+    ///
+    /// A system without randomness.
+    pub fn generate() -> Result<Self, ConfigError> {
+        SigningKey::generate(Algorithm::ES256).map(Self::new)
+    }
+
+    /// The SHA-256 thumbprint of the public key (RFC 7638), in base64url: what a token that is bound to it has in
+    /// `cnf.jkt` (RFC 9449 section 6.1).
+    pub fn thumbprint(&self) -> String {
+        self.0.key.thumbprint()
+    }
+
+    /// What makes the proofs that go with `token`, or with token requests.
+    pub(crate) fn prover(&self, token: Option<&AccessToken>) -> Prover {
+        let ath = token.map(|token| jwt::encode(Sha256::digest(token.secret())).into());
+        Prover { key: self.clone(), ath }
+    }
+}
+
+impl fmt::Debug for DpopKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DpopKey").field("key", &self.0.key).finish_non_exhaustive()
+    }
+}
+
+/// A key, and the token that it proves the possession of.
+#[derive(Clone)]
+pub(crate) struct Prover {
+    key: DpopKey,
+    ath: Option<Arc<str>>,
+}
+
+/// A proof that went out.
+pub(crate) struct Sent {
+    key: DpopKey,
+    origin: Origin,
+    nonce: Option<Arc<str>>,
+    offset: Offset,
+    at: Instant,
+}
+
+impl Prover {
+    /// A proof for one request to `origin`, with the newest nonce.
+    pub(crate) fn prove(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        origin: Origin,
+    ) -> Result<(HeaderValue, Sent), BoxError> {
+        let Inner { key, nonces, clocks } = &*self.key.0;
+        let nonce = nonces.of(&origin);
+        let offset = clocks.of(&origin);
+        let claims = proof::Claims {
+            method,
+            uri,
+            origin: &origin,
+            at: offset.apply(SystemTime::now()),
+            nonce: nonce.as_deref(),
+            ath: self.ath.as_deref(),
+        };
+        let proof = proof::make(key, &claims)?;
+        Ok((proof, Sent { key: self.key.clone(), origin, nonce, offset, at: Instant::now() }))
+    }
+}
+
+impl Sent {
+    /// Learns from the response, whatever it is. `error` is what a token endpoint says in its body; an API says it in a
+    /// challenge.
+    pub(crate) fn judge(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        error: Option<&str>,
+    ) -> Opinion {
+        let Inner { nonces, clocks, .. } = &*self.key.0;
+        nonces.learn(&self.origin, headers);
+        let reading = Reading::of(headers, SystemTime::now(), self.at.elapsed());
+        if let Some(reading) = reading {
+            clocks.learn(&self.origin, reading);
+        }
+        if !status.is_client_error() {
+            return Opinion::Fine;
+        }
+        let challenged = challenge::dpop_error(headers);
+        match error.or(challenged.as_deref()) {
+            Some("use_dpop_nonce") if nonces.of(&self.origin) != self.nonce => Opinion::Another,
+            Some("invalid_dpop_proof")
+                if reading.is_some_and(|reading| reading.contradicts(self.offset)) =>
+            {
+                Opinion::Another
+            }
+            Some("use_dpop_nonce") => Opinion::Hopeless,
+            _ => Opinion::Fine,
+        }
+    }
+}
+
+impl fmt::Debug for Prover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prover").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! What is known of servers: the nonces that they gave, and their clocks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, HeaderName};
+
+use crate::origin::Origin;
+
+/// How many servers' nonces are kept. Past it, the one that was not heard from for longest is forgotten.
+const MOST: usize = 1024;
+
+/// A longer one is none.
+const LONGEST: usize = 1024;
+
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// The newest nonce of each server (RFC 9449 section 8).
+#[derive(Debug, Default)]
+pub(super) struct Nonces(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    nonces: HashMap<Origin, Nonce>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Nonce {
+    value: Arc<str>,
+    /// The lowest is the oldest.
+    number: u64,
+}
+
+impl Nonces {
+    pub(super) fn of(&self, origin: &Origin) -> Option<Arc<str>> {
+        self.lock().nonces.get(origin).map(|nonce| nonce.value.clone())
+    }
+
+    /// Takes the nonce that a response brings.
+    pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap) {
+        let Some(value) = headers.get(DPOP_NONCE).and_then(|value| value.to_str().ok()) else {
+            return;
+        };
+        if value.is_empty() || value.len() > LONGEST || !value.bytes().all(is_nqchar) {
+            return;
+        }
+        let mut known = self.lock();
+        known.count += 1;
+        let number = known.count;
+        if let Some(nonce) = known.nonces.get_mut(origin) {
+            nonce.number = number;
+            if *nonce.value != *value {
+                nonce.value = value.into();
+            }
+            return;
+        }
+        if known.nonces.len() >= MOST {
+            let oldest = known.nonces.iter().min_by_key(|(_, nonce)| nonce.number);
+            let oldest = oldest.map(|(origin, _)| origin.clone());
+            oldest.map(|oldest| known.nonces.remove(&oldest));
+        }
+        known.nonces.insert(origin.clone(), Nonce { value: value.into(), number });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// RFC 6749 appendix A.
+fn is_nqchar(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learn(nonces: &Nonces, host: usize, value: &str) {
+        let headers = HeaderMap::from_iter([(DPOP_NONCE, value.parse().unwrap())]);
+        nonces.learn(&origin(host), &headers);
+    }
+
+    fn origin(host: usize) -> Origin {
+        Origin::parse(&format!("https://{host}.test")).unwrap()
+    }
+
+    #[test]
+    fn the_newest_nonce_of_each_server_wins_and_rubbish_is_none() {
+        let nonces = Nonces::default();
+        learn(&nonces, 1, "a");
+        learn(&nonces, 2, "b");
+        learn(&nonces, 1, "c");
+        for rubbish in ["", "with space", "quo\"te", &"x".repeat(LONGEST + 1)] {
+            learn(&nonces, 1, rubbish);
+        }
+        assert_eq!(nonces.of(&origin(1)).as_deref(), Some("c"));
+        assert_eq!(nonces.of(&origin(2)).as_deref(), Some("b"));
+        assert_eq!(nonces.of(&origin(3)), None);
+    }
+
+    #[test]
+    fn the_memory_of_nonces_is_bounded() {
+        let nonces = Nonces::default();
+        for host in 0..2 * MOST {
+            learn(&nonces, host, "n");
+            learn(&nonces, 0, "again");
+        }
+        assert_eq!(nonces.lock().nonces.len(), MOST);
+        assert!(nonces.of(&origin(0)).is_some(), "heard from just now");
+    }
+}

@@ -1,0 +1,292 @@
+//! A request on its way: out with a token, and back to wait for another one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use tower::{BoxError, Service};
+
+use super::proven::{Carried, Proven};
+use super::replay::{Rejected, Replay};
+use super::spare::{Spare, release};
+use super::state::State;
+use crate::cache::Grant;
+use crate::challenge;
+use crate::credentials::ClientCredentials;
+use crate::dpop::Opinion;
+use crate::error::TokenError;
+use crate::origin::Origin;
+use crate::replay::{NotReplayed, ReplayableBody, Replayed};
+use crate::shared::Shared;
+
+pub(super) type GrantFuture = Pin<Box<dyn Future<Output = Result<Grant, TokenError>> + Send>>;
+
+/// What it takes to send a request again.
+pub(crate) struct Exchange<S, K> {
+    spare: Arc<Spare<S>>,
+    /// The request that went out, without its token.
+    kept: Request<K>,
+    /// Of the token that went with it.
+    number: u64,
+    /// If the token went with a proof.
+    proven: Option<Carried>,
+}
+
+/// What it takes to send a request once there is a token.
+pub(crate) struct Waiting<S, B> {
+    service: S,
+    spare: Arc<Spare<S>>,
+    request: Request<B>,
+    token: Token,
+    /// The first token was.
+    rejected: Option<Rejected>,
+    /// It goes out with another proof, the first one having been refused.
+    is_corrected: bool,
+}
+
+enum Token {
+    Awaited(GrantFuture),
+    Here(Grant),
+}
+
+pub(super) enum Next<R, W> {
+    Return(R),
+    Wait(Box<W>),
+}
+
+impl<S, K> Exchange<S, K> {
+    /// Of a request whose token goes without a proof.
+    #[inline]
+    pub(crate) fn new(spare: Arc<Spare<S>>, kept: Request<K>, number: u64) -> Self {
+        Self { spare, kept, number, proven: None }
+    }
+
+    /// Whether there is something to be done about a response, or to be learned from it.
+    #[inline]
+    pub(super) fn concerns<ResBody>(&self, response: &Response<ResBody>) -> bool {
+        self.proven.is_some() || self.spare.shared.policy.is_rejection(response)
+    }
+
+    #[cold]
+    pub(super) fn take<B, ResBody>(
+        mut self,
+        response: Response<ResBody>,
+    ) -> Next<Response<ResBody>, Waiting<S, B>>
+    where
+        S: Clone,
+        B: ReplayableBody<Kept = K>,
+    {
+        match self.proven.take() {
+            Some(proven) => self.take_proven(proven.open(), response),
+            None => self.take_rejection(response, false),
+        }
+    }
+
+    /// Decides what is to be done about the response to a request that went out with a proof.
+    fn take_proven<B, ResBody>(
+        self,
+        proven: Proven,
+        mut response: Response<ResBody>,
+    ) -> Next<Response<ResBody>, Waiting<S, B>>
+    where
+        S: Clone,
+        B: ReplayableBody<Kept = K>,
+    {
+        let Proven { sent, grant, rejected, is_corrected } = proven;
+        let shared = &self.spare.shared;
+        let why_not = match sent.judge(response.status(), response.headers(), None) {
+            Opinion::Another if !is_corrected => {
+                let (parts, kept_body) = self.kept.into_parts();
+                if let Some(body) = B::replay(kept_body) {
+                    tracing::debug!("sent again with another proof of possession");
+                    return Next::Wait(Box::new(Waiting {
+                        service: self.spare.service(),
+                        spare: self.spare,
+                        request: Request::from_parts(parts, body),
+                        token: Token::Here(grant),
+                        rejected,
+                        is_corrected: true,
+                    }));
+                }
+                NotReplayed::Body
+            }
+            Opinion::Another | Opinion::Hopeless => NotReplayed::Nonce,
+            Opinion::Fine => {
+                return match rejected {
+                    Some(Rejected { key, .. }) => {
+                        let stale = stale(&grant, &self.kept);
+                        let shared = shared.clone();
+                        let replay = Replay { shared, key, number: self.number, stale };
+                        Next::Return(replay.conclude(response))
+                    }
+                    None if shared.policy.is_rejection(&response) => {
+                        self.take_rejection(response, is_corrected)
+                    }
+                    None => Next::Return(response),
+                };
+            }
+        };
+        let replayed = rejected.map_or(Replayed::No(why_not), |_| Replayed::Yes);
+        response.extensions_mut().insert(replayed);
+        Next::Return(response)
+    }
+
+    /// Decides what is to be done about a response that rejects the token.
+    fn take_rejection<B, ResBody>(
+        self,
+        mut response: Response<ResBody>,
+        is_corrected: bool,
+    ) -> Next<Response<ResBody>, Waiting<S, B>>
+    where
+        S: Clone,
+        B: ReplayableBody<Kept = K>,
+    {
+        let Self { spare, kept, number, .. } = self;
+        let Shared { tokens, breaker, .. } = &*spare.shared;
+        let named = kept.extensions().get::<ClientCredentials>();
+        let credentials = named.unwrap_or_else(|| tokens.credentials());
+        let key = (credentials.fingerprint(), Origin::of(kept.uri()));
+        if breaker.is_open(&key) {
+            response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
+            return Next::Return(response);
+        }
+        let claims = challenge::claims(response.headers()).map(Into::into);
+        tokens.reject_number(named, number, claims);
+        let (parts, kept_body) = kept.into_parts();
+        let named = parts.extensions.get::<ClientCredentials>();
+        let Some(body) = B::replay(kept_body) else {
+            tokens.prefetch(named);
+            response.extensions_mut().insert(Replayed::No(NotReplayed::Body));
+            return Next::Return(response);
+        };
+        let token = Token::Awaited(Box::pin(tokens.grant(named)));
+        // Whoever waits holds nothing: extensions may hold a connection.
+        let (mut head, _) = response.into_parts();
+        head.extensions.clear();
+        let rejected = Some(Rejected { head: Response::from_parts(head, ()), key });
+        let request = Request::from_parts(parts, body);
+        let service = spare.service();
+        Next::Wait(Box::new(Waiting { service, spare, request, token, rejected, is_corrected }))
+    }
+}
+
+impl<S, B> Waiting<S, B> {
+    /// For a first token.
+    pub(super) fn new(
+        service: S,
+        spare: Arc<Spare<S>>,
+        request: Request<B>,
+        token: GrantFuture,
+    ) -> Self {
+        let token = Token::Awaited(token);
+        Self { service, spare, request, token, rejected: None, is_corrected: false }
+    }
+}
+
+impl<S, B> Waiting<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: ReplayableBody,
+{
+    /// Waits for the token, and then for the service: never call an unready one, and this one is
+    /// a clone, or has been called.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        loop {
+            if let Token::Awaited(token) = &mut self.token {
+                match ready!(token.as_mut().poll(cx)) {
+                    Ok(grant) => self.token = Token::Here(grant),
+                    Err(error) => return Poll::Ready(Err(self.give_up(error))),
+                }
+            }
+            ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
+            if self.freshen() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Looks at the token again once the service is ready, which may have taken a while. When it was
+    /// rejected meanwhile, the wait begins anew.
+    fn freshen(&mut self) -> bool {
+        let Token::Here(grant) = &mut self.token else {
+            return false;
+        };
+        let tokens = &self.spare.shared.tokens;
+        let named = self.request.extensions().get::<ClientCredentials>();
+        if let Some(fresh) = tokens.freshen(named, grant) {
+            *grant = fresh;
+            return true;
+        }
+        release(&mut self.service);
+        self.token = Token::Awaited(Box::pin(tokens.grant(named)));
+        false
+    }
+
+    /// No token: the error, with what the API said of the last one.
+    fn give_up(&mut self, error: TokenError) -> BoxError {
+        match self.rejected.take() {
+            Some(rejected) => error.with_rejected(rejected.head).into(),
+            None => error.into(),
+        }
+    }
+
+    /// Sends the request with its token.
+    pub(super) fn send(self) -> State<S::Future, Exchange<S, B::Kept>, Self> {
+        let Self { mut service, spare, request, token, rejected, is_corrected } = self;
+        let Token::Here(grant) = token else {
+            unreachable!("sent when the token is here");
+        };
+        send(&mut service, spare, request, grant, rejected, is_corrected)
+    }
+}
+
+/// Sends a request by a service that is ready.
+pub(super) fn send<S, B>(
+    service: &mut S,
+    spare: Arc<Spare<S>>,
+    mut request: Request<B>,
+    grant: Grant,
+    rejected: Option<Rejected>,
+    is_corrected: bool,
+) -> State<S::Future, Exchange<S, B::Kept>, Waiting<S, B>>
+where
+    S: Service<Request<B>> + Clone,
+    B: ReplayableBody,
+{
+    let shared = &spare.shared;
+    let may_be_sent_again =
+        grant.prover.is_some() || rejected.is_none() && !shared.policy.is_never();
+    let kept = may_be_sent_again.then(|| B::keep_request(&request));
+    shared.decorate(request.headers_mut(), &grant.header);
+    let number = grant.number;
+    let Some(kept) = kept else {
+        let stale = stale(&grant, &request);
+        let future = service.call(request);
+        return match rejected {
+            Some(Rejected { key, .. }) => {
+                let shared = shared.clone();
+                State::Replaying { future, replay: Box::new(Replay { shared, key, number, stale }) }
+            }
+            None => State::Passing { future },
+        };
+    };
+    let proof = grant.prover.as_ref().map(|prover| shared.prove(prover, &mut request));
+    let proven = match proof {
+        None => None,
+        Some(Ok(sent)) => Some(Carried::new(Proven { sent, grant, rejected, is_corrected })),
+        Some(Err(error)) => {
+            release(service);
+            return State::Failed { error: error.into() };
+        }
+    };
+    let future = service.call(request);
+    State::Calling { future, exchange: Exchange { spare, kept, number, proven } }
+}
+
+/// Whose token is to be dropped if it is rejected although it is another one.
+fn stale<B>(grant: &Grant, request: &Request<B>) -> Option<Option<ClientCredentials>> {
+    grant.is_from_store.then(|| request.extensions().get().cloned())
+}

@@ -1,0 +1,46 @@
+//! What is learned from a replay.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use crate::challenge;
+use crate::credentials::ClientCredentials;
+use crate::replay::{BreakerKey, Replayed};
+use crate::shared::Shared;
+
+/// What is to be learned from the response to a replay.
+pub(super) struct Replay {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: BreakerKey,
+    pub(super) number: u64,
+    /// Whose token is to be dropped when it is rejected too: one out of a store, which is not fresh.
+    pub(super) stale: Option<Option<ClientCredentials>>,
+}
+
+/// What the API said to the first token, and whom to hold it against.
+pub(super) struct Rejected {
+    pub(super) head: Response<()>,
+    pub(super) key: BreakerKey,
+}
+
+impl Replay {
+    /// The second response is returned, whatever it is.
+    pub(super) fn conclude<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody> {
+        let Shared { tokens, policy, breaker, .. } = &*self.shared;
+        let is_rejection = policy.is_rejection(&response);
+        tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
+        if is_rejection {
+            breaker.trip(self.key.clone(), self.number);
+            if let Some(named) = &self.stale {
+                let claims = challenge::claims(response.headers()).map(Into::into);
+                tokens.reject_number(named.as_ref(), self.number, claims);
+                tokens.prefetch(named.as_ref());
+            }
+        } else {
+            breaker.reset(&self.key);
+        }
+        response.extensions_mut().insert(Replayed::Yes);
+        response
+    }
+}
