@@ -9,11 +9,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::response::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::runtime::Handle;
@@ -23,6 +24,7 @@ use tower::{BoxError, Service, ServiceExt};
 pub use self::retry::TokenRetry;
 use crate::challenge;
 use crate::client_auth::ClientAuthentication;
+use crate::clock::{Clocks, Offset, Reading};
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::origin::{Origin, parse_absolute};
@@ -34,7 +36,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
 ///
-/// One call is one HTTP request. It follows no redirect, asks for no compression, reads at most
+/// One call is one HTTP request, or two: one whose assertion was refused because this machine's
+/// clock differs from the server's is sent again at once, with an assertion by the server's clock. It follows no redirect, asks for no compression, reads at most
 /// 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
 /// client to be ready, client authentication and the response's body are part of that time.
 /// Configure the HTTP client to follow no redirects either.
@@ -77,6 +80,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct TokenEndpoint<H> {
     http: H,
     rules: Rules,
+    clocks: Clocks,
 }
 
 #[derive(Clone)]
@@ -89,7 +93,8 @@ struct Rules {
 impl<H> TokenEndpoint<H> {
     /// Asks over `http`.
     pub fn new(http: H) -> Self {
-        Self { http, rules: Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false } }
+        let rules = Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false };
+        Self { http, rules, clocks: Clocks::default() }
     }
 
     /// How long one token request may take, body and all; 30 seconds unless set, and a year at most.
@@ -193,7 +198,7 @@ where
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let (http, rules) = (self.http.clone(), self.rules.clone());
+        let (http, rules, clocks) = (self.http.clone(), self.rules.clone(), self.clocks.clone());
         Box::pin(async move {
             let credentials = request.credentials();
             let fetched = async {
@@ -201,7 +206,7 @@ where
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                exchange(http, &request, rules.timeout).await
+                exchange(http, &request, rules.timeout, &clocks).await
             };
             fetched.await.map_err(|error| error.at(credentials.token_endpoint_origin()))
         })
@@ -216,7 +221,60 @@ async fn exchange<H, B>(
     http: H,
     request: &TokenRequest,
     limit: Duration,
+    clocks: &Clocks,
 ) -> Result<AccessToken, TokenError>
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+    H::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let origin = request.credentials().token_endpoint_origin();
+    let deadline = Instant::now() + limit.min(MAX_LIFETIME);
+    let mut answer = attempt(http.clone(), request, clocks.get(origin), deadline).await?;
+    match answer.clock {
+        Clock::Off(better) if Instant::now() < deadline => {
+            // Once only: the next answer is what it is, whatever its date.
+            let ahead = better.as_secs();
+            tracing::info!(ahead, "assertion was refused and the clock differs; once more");
+            answer = attempt(http, request, better, deadline).await?;
+            // What came of it shows whether the date can be trusted.
+            if answer.head.status.is_success() {
+                clocks.set(origin, better);
+            }
+        }
+        // It may have been put right since.
+        Clock::Unknown => clocks.set(origin, Offset::default()),
+        Clock::Off(_) | Clock::Fine => {}
+    }
+    let Answer { head, body, requested_at, .. } = answer;
+    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
+}
+
+/// What one HTTP request brought.
+struct Answer {
+    head: Parts,
+    body: Bytes,
+    requested_at: Instant,
+    clock: Clock,
+}
+
+/// What an answer says of the clock that a request went by.
+enum Clock {
+    /// There was none, or nothing is wrong with it.
+    Fine,
+    /// The request was refused, and the server goes by another clock.
+    Off(Offset),
+    /// The request was refused, and the server does not say which clock it goes by.
+    Unknown,
+}
+
+async fn attempt<H, B>(
+    http: H,
+    request: &TokenRequest,
+    clock: Offset,
+    deadline: Instant,
+) -> Result<Answer, TokenError>
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>>,
     H::Error: Into<BoxError>,
@@ -224,25 +282,43 @@ where
     B::Error: Into<BoxError>,
 {
     let requested_at = Instant::now();
-    let deadline = requested_at + limit.min(MAX_LIFETIME);
     let sent = async {
-        let request = encode(request).await?;
-        http.oneshot(request).await.map_err(|error| transport_error(error.into()))
+        let (request, used_clock) = encode(request, clock).await?;
+        let sent_at = Instant::now();
+        let response = http.oneshot(request).await.map_err(|e| transport_error(e.into()))?;
+        let clock = used_clock.map_or(Clock::Fine, |used| judge(used, &response, sent_at));
+        Ok::<_, TokenError>((response, clock))
     };
-    let response = match timeout_at(deadline, sent).await {
-        Ok(response) => response?,
+    let (response, clock) = match timeout_at(deadline, sent).await {
+        Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
         }
     };
     let (head, body) = response.into_parts();
     let body = read::read(head.status, body, deadline).await?;
-    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
+    Ok(Answer { head, body, requested_at, clock })
 }
 
-async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenError> {
+fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
+    if !matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
+        return Clock::Fine;
+    }
+    match Reading::of(response.headers(), SystemTime::now(), sent_at.elapsed()) {
+        Some(reading) if reading.contradicts(used) => Clock::Off(reading.offset()),
+        Some(_) => Clock::Fine,
+        None => Clock::Unknown,
+    }
+}
+
+/// The HTTP request, and the clock that its times go by, if there are any.
+async fn encode(
+    request: &TokenRequest,
+    clock: Offset,
+) -> Result<(Request<Full<Bytes>>, Option<Offset>), TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
+    parts.set_clock(clock);
     if let Some(claims) = request.claims() {
         let claims = match parts.parameter("claims") {
             Some(own) => challenge::merge_claims(own, claims),
@@ -255,6 +331,7 @@ async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenErr
         .authenticate(&mut parts)
         .await
         .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
+    let used_clock = parts.used_clock();
     let (headers, body) = parts.encode();
 
     let mut request = Request::new(Full::from(body));
@@ -264,7 +341,7 @@ async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenErr
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    Ok(request)
+    Ok((request, used_clock))
 }
 
 fn transport_error(error: BoxError) -> TokenError {
