@@ -91,13 +91,19 @@ pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, Config
     }
     let public = Reader(fields.take(PUBLIC_KEY)?).take(BIT_STRING)?;
     let public = public.strip_prefix(&[0]).ok_or(BROKEN)?;
-    let (len, make): (usize, fn(&[u8], &[u8]) -> _) =
-        if curve == P256 { (32, Pair::p256) } else { (48, Pair::p384) };
-    // Some tools leave out the zeros at its beginning.
+    if curve == P256 {
+        Pair::p256(&padded(private, 32)?, public)
+    } else {
+        Pair::p384(&padded(private, 48)?, public)
+    }
+}
+
+/// With the zeros at its beginning that some tools leave out.
+fn padded(number: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let zeros = len.checked_sub(number.len()).ok_or(BROKEN)?;
     let mut padded = Zeroizing::new(vec![0; len]);
-    let start = len.checked_sub(private.len()).ok_or(BROKEN)?;
-    padded[start..].copy_from_slice(private);
-    make(&padded, public)
+    padded[zeros..].copy_from_slice(number);
+    Ok(padded)
 }
 
 /// Reads one value of DER after the other.

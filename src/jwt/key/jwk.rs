@@ -34,6 +34,7 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
     let signs = members.get("key_ops").is_none_or(|operations| {
         operations.as_array().is_some_and(|all| all.iter().any(|operation| operation == "sign"))
     });
+    let has_more_primes = members.contains_key("oth");
     let members = Members::new(members);
     if members.text("use").is_some_and(|usage| usage != "sig") || !signs {
         return no("is not for signing: its `use` or `key_ops` says so");
@@ -64,6 +65,7 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
             Pair::ed25519(Ed25519KeyPair::from_seed_and_public_key(&private, &public))?
         }
         (Some("OKP"), _) => return no("is on a curve that is not supported: use Ed25519"),
+        (Some("RSA"), _) if has_more_primes => return no("of RSA has more than two primes"),
         (Some("RSA"), _) => members.rsa()?,
         (Some("oct"), _) => return no("is a shared secret: use client_secret_jwt"),
         _ => return no("has a `kty` that is not supported"),
@@ -112,9 +114,6 @@ impl Members {
     }
 
     fn rsa(&self) -> Result<Pair, ConfigError> {
-        if self.0.contains_key("oth") {
-            return Err(ConfigError::new(KEY, "of RSA has more than two primes"));
-        }
         // No zeros at the beginning, as `ring` wants it.
         let integer = |name| {
             let mut bytes = self.decoded(name)?;
