@@ -139,7 +139,7 @@ impl AssertionKey {
             Source::File(file) => [
                 b"file".to_vec(),
                 file.name_of_algorithm().into(),
-                file.given_kid().unwrap_or_default().into(),
+                file.choice_of_kid(),
                 file.identity(),
             ],
         }
@@ -171,8 +171,8 @@ impl fmt::Debug for AssertionKey {
     }
 }
 
-/// `client_secret_jwt`: the client makes a short-lived JWT with an HMAC over it, whose key is the client
-/// secret (`HS256`; RFC 7523 sections 2.2 and 3, OpenID Connect Core 1.0 section 9).
+/// `client_secret_jwt`: the client makes a short-lived JWT with an HMAC over it, whose key are the bytes
+/// of the client secret in UTF-8 (`HS256`; RFC 7523 sections 2.2 and 3, OpenID Connect Core 1.0 section 9).
 ///
 /// [`ClientAuth::client_secret_jwt`](super::ClientAuth::client_secret_jwt) is the short form. The
 /// secret itself is never sent; whoever sees a JWT can try secrets until one fits, so it should have 32

@@ -102,10 +102,12 @@ impl KeyFile {
         self.algorithm.map(|algorithm| algorithm.to_string()).unwrap_or_default()
     }
 
-    pub(crate) fn given_kid(&self) -> Option<&str> {
+    /// What tells one choice of `kid` from another.
+    pub(crate) fn choice_of_kid(&self) -> Vec<u8> {
         match &self.kid {
-            Kid::Given(kid) => Some(kid),
-            Kid::OfTheKey | Kid::Thumbprint => None,
+            Kid::OfTheKey => Vec::new(),
+            Kid::Given(kid) => [b"given ", kid.as_bytes()].concat(),
+            Kid::Thumbprint => b"thumbprint".to_vec(),
         }
     }
 }

@@ -24,9 +24,8 @@ const KEY: &str = "signing key";
 
 /// A private key that signs JWTs: EC (P-256, P-384), RSA (2048 to 4096 bits) or Ed25519.
 ///
-/// Cheap to clone. `Debug` shows its algorithm and its `kid`. What it was read from is wiped from memory
-/// as far as it was copied here; the key itself, while it is in use and after, is in the hands of
-/// `ring`, which does not wipe it.
+/// Cheap to clone. `Debug` shows its algorithm and its `kid`. Copies that this crate makes while it reads a key
+/// are wiped from memory; the key itself is in the hands of `ring`, which does not wipe it.
 ///
 /// # Example
 ///

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tower::{Service, ServiceExt, service_fn};
@@ -24,17 +24,17 @@ fn moved(by: i64) -> SystemTime {
 #[derive(Clone)]
 struct Elsewhen {
     offset: Arc<AtomicI64>,
-    tells: bool,
+    tells: Arc<AtomicBool>,
 }
 
 impl Elsewhen {
     fn new(offset: i64) -> Self {
-        Self { offset: Arc::new(AtomicI64::new(offset)), tells: true }
+        Self { offset: Arc::new(AtomicI64::new(offset)), tells: Arc::new(AtomicBool::new(true)) }
     }
 
     /// And tells nobody.
     fn silent(offset: i64) -> Self {
-        Self { tells: false, ..Self::new(offset) }
+        Self { tells: Arc::default(), ..Self::new(offset) }
     }
 
     fn serve(&self) -> Api {
@@ -43,7 +43,7 @@ impl Elsewhen {
             let now = moved(this.offset.load(Ordering::Relaxed));
             let jwt = futures_util::FutureExt::now_or_never(Jwt::of(request)).unwrap();
             let is_good = jwt.time("iat") <= now + LEEWAY && jwt.time("exp") >= now - LEEWAY;
-            let date = this.tells.then_some(now);
+            let date = this.tells.load(Ordering::Relaxed).then_some(now);
             if is_good {
                 answer(200, date, r#"{"access_token":"t"}"#)
             } else {
@@ -111,6 +111,19 @@ async fn a_clock_that_is_put_right_is_noticed() {
     assert_eq!(server.count(), 4);
     ask(&mut endpoint).await.unwrap();
     assert_eq!(server.count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_put_right_is_noticed_without_a_date_too() {
+    let elsewhen = Elsewhen::new(-300);
+    let server = elsewhen.serve();
+    let mut endpoint = TokenEndpoint::new(server.clone());
+    ask(&mut endpoint).await.unwrap();
+    elsewhen.offset.store(0, Ordering::Relaxed);
+    elsewhen.tells.store(false, Ordering::Relaxed);
+    ask(&mut endpoint).await.unwrap_err();
+    ask(&mut endpoint).await.unwrap();
+    assert_eq!(server.count(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -171,6 +171,8 @@ fn what_makes_a_client_another_one_is_told_apart() {
                 "client-id",
                 KeyFile::new("/k").algorithm(Algorithm::PS256),
             ),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid_from_thumbprint()),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid("thumbprint")),
             ClientAuth::private_key_jwt("client-id", KeyFile::new("/l")),
             ClientAuth::private_key_jwt("other-id", key()),
             ClientAuth::client_secret_jwt("client-id", SECRET),
