@@ -14,7 +14,8 @@ Token:
   --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
                              client_secret_post, client_secret_jwt, private_key_jwt,
                              client_assertion or none
-  --key FILE                 for private_key_jwt: the private key (PEM or JWK)
+  --key FILE                 for private_key_jwt: the private key (PEM or JWK), read for every
+                             token request; both jwt methods need the feature of that name
   --kid ID                   the name under which the server knows it; else the JWK's own
   --alg ALG                  what to sign with: PS256 in the place of RS256
   --assertion-audience AUD   for both jwt methods: aud, other than the token endpoint
