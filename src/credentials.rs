@@ -49,6 +49,8 @@ pub struct ClientCredentials(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     endpoint: Uri,
+    /// As it was given.
+    endpoint_text: Box<str>,
     endpoint_origin: Origin,
     auth: ClientAuth,
     scope: Vec<Box<str>>,
@@ -83,6 +85,7 @@ impl ClientCredentials {
     /// section 3.2), and a client id that is empty.
     pub fn new(endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         const ENDPOINT: &str = "token endpoint";
+        let endpoint_text = endpoint.as_ref().into();
         let endpoint = parse_absolute(endpoint.as_ref(), ENDPOINT)?;
         let endpoint_origin =
             Origin::of(&endpoint).ok_or(ConfigError::new(ENDPOINT, "needs a scheme and a host"))?;
@@ -92,6 +95,7 @@ impl ClientCredentials {
         let client = Zeroizing::new(auth.identity());
         let credentials = Self(Arc::new(Inner {
             endpoint,
+            endpoint_text,
             endpoint_origin,
             auth,
             scope: Vec::new(),
@@ -240,7 +244,7 @@ impl ClientCredentials {
 
     /// The token request, less what authenticates the client.
     pub(crate) fn to_parts(&self) -> TokenRequestParts {
-        let mut parts = TokenRequestParts::new(self.0.endpoint.clone());
+        let mut parts = TokenRequestParts::named(self.0.endpoint.clone(), &self.0.endpoint_text);
         for (name, value) in self.parameters() {
             parts.add_parameter(name.into_owned().into(), Zeroizing::new(value.into_owned()));
         }

@@ -6,6 +6,7 @@ mod backoff;
 mod cache;
 mod challenge;
 mod client_auth;
+mod clock;
 mod credentials;
 mod dpop;
 mod endpoint;
@@ -13,10 +14,13 @@ mod error;
 mod error_response;
 mod future;
 pub mod guide;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod layer;
 mod origin;
 mod replay;
 mod request;
+mod secret;
 mod service;
 mod shared;
 mod store;
@@ -24,12 +28,16 @@ mod token;
 
 pub use self::backoff::Backoff;
 pub use self::cache::{TokenCache, TokenCacheBuilder};
-pub use self::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
+#[cfg(feature = "jwt")]
+pub use self::client_auth::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
+pub use self::client_auth::{ClientAssertion, ClientAuth, ClientAuthentication, TokenRequestParts};
 pub use self::credentials::ClientCredentials;
 pub use self::endpoint::{TokenEndpoint, TokenRetry};
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
+#[cfg(feature = "jwt")]
+pub use self::jwt::{Algorithm, KeyFile, Signer, SigningKey};
 pub use self::layer::OAuth2Layer;
 pub use self::origin::Origins;
 pub use self::replay::{
@@ -37,6 +45,7 @@ pub use self::replay::{
     Replayed,
 };
 pub use self::request::{Cause, TokenRequest};
+pub use self::secret::Secret;
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};

@@ -14,6 +14,9 @@ use http::{HeaderValue, Method, Version};
 use self::process::{File, SECRET, example, fetch, fetch_from, run};
 use self::server::{Ca, Server};
 
+const KEY_IS_MISSING: &str =
+    if cfg!(feature = "jwt") { "--key is missing" } else { "--auth: this method needs" };
+
 fn basic(user_pass: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(user_pass))
 }
@@ -116,6 +119,62 @@ async fn clients_authenticate_as_the_options_say() {
         assert_eq!(sent_header, header.as_deref(), "{method}");
         assert_eq!(*sent.body(), format!("grant_type=client_credentials{body}"), "{method}");
     }
+}
+
+/// The header of the assertion in the one token request, its claims, and the client id beside it.
+#[cfg(feature = "jwt")]
+fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<String>) {
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    let sent = server.token_requests().remove(0);
+    let parameter = |name: &str| {
+        let mut form = form_urlencoded::parse(sent.body());
+        form.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    };
+    let assertion = parameter("client_assertion").unwrap();
+    let mut parts = assertion.split('.').map(|part| {
+        let json = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        serde_json::from_slice(&json).unwrap_or_default()
+    });
+    (parts.next().unwrap(), parts.next().unwrap(), parameter("client_id"))
+}
+
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn clients_sign_as_the_options_say() {
+    let key = File::new("key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let server = Server::start().await;
+    let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--kid", "k1"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let (header, claims, id) = assertion(&server);
+    assert_eq!(header, serde_json::json!({ "alg": "ES256", "kid": "k1", "typ": "JWT" }));
+    assert_eq!(claims["aud"], server.at("/token"));
+    assert_eq!((&claims["iss"], id.as_deref()), (&"client-id".into(), Some("client-id")));
+
+    let server = Server::start().await;
+    let arguments = ["--auth", "client_secret_jwt", "--assertion-audience", "https://a.test"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let (header, claims, _) = assertion(&server);
+    assert_eq!((&header["alg"], &claims["aud"]), (&"HS256".into(), &"https://a.test".into()));
+
+    // A key that can not be used is an error of the token request, in one line.
+    let broken = File::new("broken.pem", "-----BEGIN PRIVATE KEY-----\nAAAA");
+    let arguments = ["--auth", "private_key_jwt", "--key", broken.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("signing key: breaks off before its end"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn an_assertion_of_somebody_else_comes_from_a_file() {
+    let file = File::new("assertion", "a.b.c\n");
+    let server = Server::start().await;
+    let arguments = ["--auth", "client_assertion", "--assertion-file", file.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(server.token_requests()[0].body().ends_with(b"&client_assertion=a.b.c"));
 }
 
 #[tokio::test]
@@ -386,6 +445,12 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--cacert", "/no/such/file", url], "--cacert: "),
         (&["--cacert", empty.path(), url], "--cacert: holds no certificate"),
         (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
+        (&["--client-secret-file", "/", url], "--client-secret-file: is not a regular file"),
+        (&["--auth", "client_assertion", url], "--assertion-file is missing"),
+        (&["--auth", "private_key_jwt", url], KEY_IS_MISSING),
+        (&["--key", "/no/such/file", url], "--key: "),
+        (&["--alg", "none", url], "--alg: "),
+        (&["--kid", "k1", url], "--k"),
         (&["--repeat", "0", url], "--repeat: "),
         (&["--concurrency", "65536", url], "--concurrency: "),
         (&["--every", "-1", url], "--every: "),

@@ -1,7 +1,11 @@
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
+
+use crate::clock::Offset;
 
 /// A token request on its way out: what client authentication may look at and add to.
 ///
@@ -10,20 +14,67 @@ use zeroize::Zeroizing;
 /// See [`ClientAuthentication`](super::ClientAuthentication).
 pub struct TokenRequestParts {
     endpoint: Uri,
+    /// As the credentials spell it.
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "for what is signed"))]
+    named: Box<str>,
     headers: HeaderMap,
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
+    clock: Offset,
+    was_asked_for_the_time: AtomicBool,
 }
 
 impl TokenRequestParts {
     /// An empty token request to `endpoint`: to try a [`ClientAuthentication`](super::ClientAuthentication) of
     /// one's own.
     pub fn new(endpoint: Uri) -> Self {
-        Self { endpoint, headers: HeaderMap::new(), form: Vec::with_capacity(4) }
+        let named = endpoint.to_string();
+        Self::named(endpoint, &named)
+    }
+
+    /// The same to an endpoint that is spelled like this.
+    pub(crate) fn named(endpoint: Uri, named: &str) -> Self {
+        Self {
+            endpoint,
+            named: named.into(),
+            headers: HeaderMap::new(),
+            form: Vec::with_capacity(4),
+            clock: Offset::default(),
+            was_asked_for_the_time: AtomicBool::new(false),
+        }
+    }
+
+    /// With a server whose clock is off by so much.
+    pub(crate) fn set_clock(&mut self, clock: Offset) {
+        self.clock = clock;
     }
 
     /// The token endpoint's URI.
     pub fn endpoint(&self) -> &Uri {
         &self.endpoint
+    }
+
+    /// The same, letter for letter as the credentials have it: what a server compares `aud` with.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn endpoint_as_named(&self) -> &str {
+        &self.named
+    }
+
+    /// The time, by the token endpoint's clock as far as it is known: for times that the server checks,
+    /// such as those in an assertion. It is this machine's own time until that turns out to be wrong.
+    ///
+    /// When a request whose authentication asked for the time is answered with 400 or 401, and the
+    /// `Date` of the response shows that the time was off by more than 30 seconds, a
+    /// [`TokenEndpoint`](crate::TokenEndpoint) authenticates and asks once more, by the server's clock. If that
+    /// brings a token, the difference is remembered for the endpoint's origin. A `Date` that is off by
+    /// more than a day is not believed.
+    pub fn now(&self) -> SystemTime {
+        self.was_asked_for_the_time.store(true, Ordering::Relaxed);
+        self.clock.apply(SystemTime::now())
+    }
+
+    /// The clock that somebody went by, if anybody did.
+    pub(crate) fn used_clock(&self) -> Option<Offset> {
+        self.was_asked_for_the_time.load(Ordering::Relaxed).then_some(self.clock)
     }
 
     /// The headers of the request.

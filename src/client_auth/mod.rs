@@ -1,6 +1,9 @@
 //! How the client proves to the token endpoint who it is (RFC 6749 section 2.3).
 
+#[cfg(feature = "jwt")]
+mod assertion;
 mod form;
+mod given;
 mod secret;
 
 use std::fmt;
@@ -10,8 +13,12 @@ use std::sync::Arc;
 
 use tower::BoxError;
 
+#[cfg(feature = "jwt")]
+pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub use self::form::TokenRequestParts;
+pub use self::given::ClientAssertion;
 use self::secret::{ClientSecretBasic, ClientSecretPost, NoSecret};
+use crate::secret::Secret;
 
 /// How the client proves to the token endpoint who it is.
 ///
@@ -34,7 +41,7 @@ impl ClientAuth {
     /// HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1 has it.
     pub fn client_secret_basic(
         client_id: impl Into<String>,
-        client_secret: impl Into<String>,
+        client_secret: impl Into<Secret>,
     ) -> Self {
         Self::custom(ClientSecretBasic::encoded(client_id.into(), client_secret.into()))
     }
@@ -47,7 +54,7 @@ impl ClientAuth {
     /// secret (RFC 7617 section 2).
     pub fn client_secret_basic_raw(
         client_id: impl Into<String>,
-        client_secret: impl Into<String>,
+        client_secret: impl Into<Secret>,
     ) -> Self {
         Self::custom(ClientSecretBasic::raw(client_id.into(), client_secret.into()))
     }
@@ -55,9 +62,58 @@ impl ClientAuth {
     /// Id and secret as `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
     pub fn client_secret_post(
         client_id: impl Into<String>,
-        client_secret: impl Into<String>,
+        client_secret: impl Into<Secret>,
     ) -> Self {
         Self::custom(ClientSecretPost::new(client_id.into(), client_secret.into()))
+    }
+
+    /// An assertion that somebody else has made for this client, as `client_assertion` in the form with
+    /// the type for JWTs and `client_id` beside it: the token of a Kubernetes service account, a SPIFFE JWT-SVID, what
+    /// a cloud's workload identity issues (RFC 7523 section 2.2). See [`ClientAssertion`] for one
+    /// without an id, or of another type.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::{ClientAuth, Secret};
+    ///
+    /// let token = Secret::file("/var/run/secrets/azure/tokens/azure-identity-token");
+    /// let auth = ClientAuth::client_assertion("client-id", token);
+    /// # let _ = auth;
+    /// ```
+    pub fn client_assertion(client_id: impl Into<String>, assertion: impl Into<Secret>) -> Self {
+        Self::custom(ClientAssertion::new(assertion).client_id(client_id))
+    }
+
+    /// A JWT that is signed with the client's private key for each attempt (RFC 7523 section 2.2).
+    /// `key` is a [`SigningKey`](crate::SigningKey), a [`KeyFile`](crate::KeyFile), or a
+    /// [`Signer`](crate::Signer) of one's own; see [`PrivateKeyJwt`] for what can be set.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
+    /// use tower_oauth2::{Algorithm, ClientAuth, SigningKey};
+    ///
+    /// let key = SigningKey::generate(Algorithm::ES256)?.with_kid("2026-01");
+    /// let auth = ClientAuth::private_key_jwt("client-id", key);
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "jwt")]
+    pub fn private_key_jwt(client_id: impl Into<String>, key: impl Into<AssertionKey>) -> Self {
+        Self::custom(PrivateKeyJwt::new(client_id, key))
+    }
+
+    /// A JWT for each attempt, with an HMAC whose key is the client secret (`HS256`, RFC 7523
+    /// section 2.2). See [`ClientSecretJwt`] for what can be set.
+    #[cfg(feature = "jwt")]
+    pub fn client_secret_jwt(
+        client_id: impl Into<String>,
+        client_secret: impl Into<Secret>,
+    ) -> Self {
+        Self::custom(ClientSecretJwt::new(client_id, client_secret))
     }
 
     /// No proof: `client_id` in the form and nothing else (RFC 6749 section 3.2.1).
@@ -107,45 +163,49 @@ impl fmt::Debug for ClientAuth {
 ///
 /// # Example
 ///
-/// A secret that an orchestrator keeps in a file and may replace:
+/// A gateway before the token endpoint that wants a key of its own, beside what RFC 6749 has:
 ///
 /// ```
-/// use std::path::PathBuf;
-/// use std::time::UNIX_EPOCH;
+/// use http::HeaderValue;
 /// use tower::BoxError;
 /// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
 ///
-/// struct SecretFile(PathBuf);
+/// struct WithGatewayKey {
+///     client: ClientAuth,
+///     gateway_key: String,
+/// }
 ///
-/// impl ClientAuthentication for SecretFile {
+/// impl ClientAuthentication for WithGatewayKey {
 ///     fn method(&self) -> &str {
-///         "client_secret_post"
+///         "gateway_key"
 ///     }
 ///
 ///     fn client_id(&self) -> Option<&str> {
-///         Some("client-id")
+///         self.client.client_id()
 ///     }
 ///
 ///     fn identity(&self) -> Vec<u8> {
-///         self.0.as_os_str().as_encoded_bytes().to_vec()
+///         let mut identity = self.client.identity();
+///         identity.extend_from_slice(self.gateway_key.as_bytes());
+///         identity
 ///     }
 ///
 ///     fn version(&self) -> u64 {
-///         // Asked for after failures only; it does not read the file.
-///         let modified = std::fs::metadata(&self.0).and_then(|file| file.modified());
-///         let since = modified.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-///         since.map_or(0, |since| since.as_nanos() as u64)
+///         self.client.version()
 ///     }
 ///
 ///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-///         let secret = tokio::fs::read_to_string(&self.0).await?;
-///         request.set_parameter("client_id", "client-id");
-///         request.set_parameter("client_secret", secret.trim_end());
-///         Ok(())
+///         let mut key = HeaderValue::try_from(&self.gateway_key)?;
+///         key.set_sensitive(true);
+///         request.headers_mut().insert("x-gateway-key", key);
+///         self.client.authenticate(request).await
 ///     }
 /// }
 ///
-/// let auth = ClientAuth::custom(SecretFile("/run/secrets/api".into()));
+/// let auth = ClientAuth::custom(WithGatewayKey {
+///     client: ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+///     gateway_key: "k3y".to_owned(),
+/// });
 /// # let _ = auth;
 /// ```
 pub trait ClientAuthentication: Send + Sync + 'static {

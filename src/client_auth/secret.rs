@@ -7,30 +7,31 @@ use zeroize::Zeroizing;
 
 use super::{ClientAuthentication, TokenRequestParts};
 use crate::error::ConfigError;
+use crate::secret::Secret;
 
 pub(super) struct ClientSecretBasic {
     id: String,
-    secret: Zeroizing<String>,
+    secret: Secret,
     encoded: bool,
 }
 
 impl ClientSecretBasic {
-    pub(super) fn encoded(id: String, secret: String) -> Self {
-        Self { id, secret: secret.into(), encoded: true }
+    pub(super) fn encoded(id: String, secret: Secret) -> Self {
+        Self { id, secret, encoded: true }
     }
 
-    pub(super) fn raw(id: String, secret: String) -> Self {
-        Self { id, secret: secret.into(), encoded: false }
+    pub(super) fn raw(id: String, secret: Secret) -> Self {
+        Self { id, secret, encoded: false }
     }
 
-    fn user_pass(&self) -> Result<Zeroizing<String>, BoxError> {
+    fn user_pass(&self, secret: &str) -> Result<Zeroizing<String>, BoxError> {
         // With room for all of it: memory that is outgrown is not wiped.
-        let room = 3 * (self.id.len() + self.secret.len()) + 1;
+        let room = 3 * (self.id.len() + secret.len()) + 1;
         let mut user_pass = Zeroizing::new(String::with_capacity(room));
         if self.encoded {
             user_pass.extend(form_urlencoded::byte_serialize(self.id.as_bytes()));
             user_pass.push(':');
-            user_pass.extend(form_urlencoded::byte_serialize(self.secret.as_bytes()));
+            user_pass.extend(form_urlencoded::byte_serialize(secret.as_bytes()));
         } else if self.id.contains(':') {
             return Err(ConfigError::new(
                 "client id",
@@ -40,7 +41,7 @@ impl ClientSecretBasic {
         } else {
             user_pass.push_str(&self.id);
             user_pass.push(':');
-            user_pass.push_str(&self.secret);
+            user_pass.push_str(secret);
         }
         Ok(user_pass)
     }
@@ -56,11 +57,15 @@ impl ClientAuthentication for ClientSecretBasic {
     }
 
     fn identity(&self) -> Vec<u8> {
-        self.secret.as_bytes().to_vec()
+        self.secret.identity()
+    }
+
+    fn version(&self) -> u64 {
+        self.secret.current_version()
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let user_pass = self.user_pass()?;
+        let user_pass = self.user_pass(&self.secret.read().await?)?;
         let mut value = Zeroizing::new(String::with_capacity(2 * user_pass.len() + 16));
         value.push_str("Basic ");
         BASE64_STANDARD.encode_string(user_pass.as_bytes(), &mut value);
@@ -73,12 +78,12 @@ impl ClientAuthentication for ClientSecretBasic {
 
 pub(super) struct ClientSecretPost {
     id: String,
-    secret: Zeroizing<String>,
+    secret: Secret,
 }
 
 impl ClientSecretPost {
-    pub(super) fn new(id: String, secret: String) -> Self {
-        Self { id, secret: secret.into() }
+    pub(super) fn new(id: String, secret: Secret) -> Self {
+        Self { id, secret }
     }
 }
 
@@ -92,12 +97,17 @@ impl ClientAuthentication for ClientSecretPost {
     }
 
     fn identity(&self) -> Vec<u8> {
-        self.secret.as_bytes().to_vec()
+        self.secret.identity()
+    }
+
+    fn version(&self) -> u64 {
+        self.secret.current_version()
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        let secret = self.secret.read().await?;
         request.set_parameter("client_id", self.id.as_str());
-        request.set_parameter("client_secret", self.secret.as_str());
+        request.set_parameter("client_secret", secret.as_str());
         Ok(())
     }
 }

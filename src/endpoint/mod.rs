@@ -1,6 +1,7 @@
 //! RFC 6749 on the wire: a token endpoint as a service.
 
 mod decode;
+mod exchange;
 mod read;
 mod retry;
 
@@ -12,29 +13,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
+use self::exchange::exchange;
 pub use self::retry::TokenRetry;
-use crate::challenge;
-use crate::client_auth::ClientAuthentication;
+use crate::clock::Clocks;
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::origin::{Origin, parse_absolute};
 use crate::request::TokenRequest;
-use crate::token::{AccessToken, MAX_LIFETIME};
+use crate::token::AccessToken;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
 ///
-/// One call is one HTTP request. It follows no redirect, asks for no compression, reads at most
+/// One call is one HTTP request, or two: one whose assertion was refused because this machine's
+/// clock differs from the server's is sent again at once, with an assertion by the server's clock. It follows no redirect, asks for no compression, reads at most
 /// 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
 /// client to be ready, client authentication and the response's body are part of that time.
 /// Configure the HTTP client to follow no redirects either.
@@ -77,6 +77,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct TokenEndpoint<H> {
     http: H,
     rules: Rules,
+    clocks: Clocks,
 }
 
 #[derive(Clone)]
@@ -89,7 +90,8 @@ struct Rules {
 impl<H> TokenEndpoint<H> {
     /// Asks over `http`.
     pub fn new(http: H) -> Self {
-        Self { http, rules: Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false } }
+        let rules = Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false };
+        Self { http, rules, clocks: Clocks::default() }
     }
 
     /// How long one token request may take, body and all; 30 seconds unless set, and a year at most.
@@ -193,7 +195,7 @@ where
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let (http, rules) = (self.http.clone(), self.rules.clone());
+        let (http, rules, clocks) = (self.http.clone(), self.rules.clone(), self.clocks.clone());
         Box::pin(async move {
             let credentials = request.credentials();
             let fetched = async {
@@ -201,7 +203,7 @@ where
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                exchange(http, &request, rules.timeout).await
+                exchange(http, &request, rules.timeout, &clocks).await
             };
             fetched.await.map_err(|error| error.at(credentials.token_endpoint_origin()))
         })
@@ -210,68 +212,4 @@ where
 
 fn path_of(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |path| path.as_str())
-}
-
-async fn exchange<H, B>(
-    http: H,
-    request: &TokenRequest,
-    limit: Duration,
-) -> Result<AccessToken, TokenError>
-where
-    H: Service<Request<Full<Bytes>>, Response = Response<B>>,
-    H::Error: Into<BoxError>,
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    let requested_at = Instant::now();
-    let deadline = requested_at + limit.min(MAX_LIFETIME);
-    let sent = async {
-        let request = encode(request).await?;
-        http.oneshot(request).await.map_err(|error| transport_error(error.into()))
-    };
-    let response = match timeout_at(deadline, sent).await {
-        Ok(response) => response?,
-        Err(elapsed) => {
-            return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
-        }
-    };
-    let (head, body) = response.into_parts();
-    let body = read::read(head.status, body, deadline).await?;
-    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
-}
-
-async fn encode(request: &TokenRequest) -> Result<Request<Full<Bytes>>, TokenError> {
-    let credentials = request.credentials();
-    let mut parts = credentials.to_parts();
-    if let Some(claims) = request.claims() {
-        let claims = match parts.parameter("claims") {
-            Some(own) => challenge::merge_claims(own, claims),
-            None => claims.to_owned(),
-        };
-        parts.set_parameter("claims", claims);
-    }
-    credentials
-        .client_auth()
-        .authenticate(&mut parts)
-        .await
-        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
-    let (headers, body) = parts.encode();
-
-    let mut request = Request::new(Full::from(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = credentials.token_endpoint().clone();
-    *request.headers_mut() = headers;
-    let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    Ok(request)
-}
-
-fn transport_error(error: BoxError) -> TokenError {
-    let known = TokenError::from_source(error);
-    if known.kind() == TokenErrorKind::Source {
-        known.with_kind(TokenErrorKind::Transport)
-    } else {
-        known
-    }
 }

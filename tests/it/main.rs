@@ -4,7 +4,10 @@
 mod support;
 
 mod alf;
+#[cfg(feature = "jwt")]
+mod assertion;
 mod cache;
+mod changing;
 mod composition;
 mod edges;
 mod flights;

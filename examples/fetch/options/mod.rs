@@ -2,6 +2,8 @@
 
 mod body;
 mod connection;
+#[cfg_attr(not(feature = "jwt"), path = "no_jwt.rs")]
+mod jwt;
 mod load;
 mod request;
 mod token;

@@ -1,19 +1,25 @@
 //! What to ask for, and as whom.
 
-use std::path::Path;
+use tower_oauth2::{ClientAuth, ClientCredentials, Origins, Secret};
 
-use tower_oauth2::{ClientAuth, ClientCredentials, Origins};
-
-use super::Mistake;
 use super::value::Value;
+use super::{Mistake, jwt};
 
 pub(super) const HELP: &str = "\
 Token:
   --token-endpoint URL       where tokens come from
   --client-id ID             who asks for them
-  --client-secret-file FILE  the secret; else it is in the environment, in CLIENT_SECRET
+  --client-secret-file FILE  the secret, read for every token request; else it is in the
+                             environment, in CLIENT_SECRET
   --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
-                             client_secret_post or none
+                             client_secret_post, client_secret_jwt, private_key_jwt,
+                             client_assertion or none
+  --key FILE                 for private_key_jwt: the private key (PEM or JWK), read for every
+                             token request; both jwt methods need the feature of that name
+  --kid ID                   the name under which the server knows it; else the JWK's own
+  --alg ALG                  what to sign with: PS256 in the place of RS256
+  --assertion-audience AUD   for both jwt methods: aud, other than the token endpoint
+  --assertion-file FILE      for client_assertion: the assertion, read for every token request
   --scope S                  names with spaces between them
   --audience A
   --resource R               may be given several times
@@ -28,7 +34,9 @@ const SECRET_VARIABLE: &str = "CLIENT_SECRET";
 pub(super) struct Group {
     endpoint: Option<String>,
     client_id: Option<String>,
-    secret: Option<String>,
+    secret: Option<Secret>,
+    assertion: Option<Secret>,
+    jwt: jwt::Group,
     auth: Option<String>,
     scope: String,
     audience: String,
@@ -43,10 +51,8 @@ impl Group {
         match option {
             "token-endpoint" => self.endpoint = Some(value.text()?),
             "client-id" => self.client_id = Some(value.text()?),
-            "client-secret-file" => {
-                let secret = read_secret(&value.path()?);
-                self.secret = Some(secret.map_err(|error| value.mistake(&error.to_string()))?);
-            }
+            "client-secret-file" => self.secret = Some(Secret::file(value.file()?)),
+            "assertion-file" => self.assertion = Some(Secret::file(value.file()?)),
             "auth" => self.auth = Some(value.text()?),
             "scope" => self.scope = value.text()?,
             "audience" => self.audience = value.text()?,
@@ -57,7 +63,7 @@ impl Group {
                 let origins = Origins::only(&self.allowed);
                 self.origins = Some(origins.map_err(|error| value.mistake(&error.to_string()))?);
             }
-            _ => return Ok(false),
+            _ => return self.jwt.take(option, value),
         }
         Ok(true)
     }
@@ -82,6 +88,14 @@ impl Group {
 
     fn client_auth(&mut self) -> Result<ClientAuth, Mistake> {
         let id = self.client_id.take().ok_or_else(|| Mistake::new("--client-id is missing"))?;
+        let jwt = std::mem::take(&mut self.jwt);
+        if jwt.is_used()
+            && !matches!(self.auth.as_deref(), Some("client_secret_jwt" | "private_key_jwt"))
+        {
+            return Err(Mistake::new(
+                "--key, --kid, --alg and --assertion-audience: need --auth private_key_jwt",
+            ));
+        }
         Ok(match self.auth.as_deref() {
             None | Some("client_secret_basic") => {
                 ClientAuth::client_secret_basic(id, self.secret()?)
@@ -90,26 +104,25 @@ impl Group {
                 ClientAuth::client_secret_basic_raw(id, self.secret()?)
             }
             Some("client_secret_post") => ClientAuth::client_secret_post(id, self.secret()?),
+            Some("client_secret_jwt") => jwt.client_secret_jwt(id, self.secret()?)?,
+            Some("private_key_jwt") => jwt.private_key_jwt(id)?,
+            Some("client_assertion") => {
+                let missing = || Mistake::new("--assertion-file is missing");
+                ClientAuth::client_assertion(id, self.assertion.take().ok_or_else(missing)?)
+            }
             Some("none") => ClientAuth::none(id),
             Some(_) => return Err(Mistake::new("--auth: no such method")),
         })
     }
 
-    fn secret(&mut self) -> Result<String, Mistake> {
+    fn secret(&mut self) -> Result<Secret, Mistake> {
         if let Some(secret) = self.secret.take() {
             return Ok(secret);
         }
         let secret = std::env::var_os(SECRET_VARIABLE).ok_or_else(|| {
             Mistake(format!("a secret is missing: {SECRET_VARIABLE} or --client-secret-file"))
         })?;
-        secret.into_string().map_err(|_| Mistake(format!("{SECRET_VARIABLE}: is not UTF-8")))
+        let secret = secret.into_string();
+        secret.map(Secret::from).map_err(|_| Mistake(format!("{SECRET_VARIABLE}: is not UTF-8")))
     }
-}
-
-/// The text of a file, less the line break at its end.
-fn read_secret(path: &Path) -> std::io::Result<String> {
-    let mut secret = std::fs::read_to_string(path)?;
-    let end = secret.trim_end_matches(['\r', '\n']).len();
-    secret.truncate(end);
-    Ok(secret)
 }

@@ -27,6 +27,16 @@ impl<'a> Value<'a> {
         self.raw().map(PathBuf::from)
     }
 
+    /// The path of a file that is there now, whatever is in it later.
+    pub(super) fn file(&mut self) -> Result<PathBuf, Mistake> {
+        let path = self.path()?;
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(path),
+            Ok(_) => Err(self.mistake("is not a regular file")),
+            Err(error) => Err(self.mistake(&error.to_string())),
+        }
+    }
+
     pub(super) fn number<N>(&mut self, range: RangeInclusive<N>) -> Result<N, Mistake>
     where
         N: FromStr + PartialOrd + Display,

@@ -12,11 +12,11 @@ use tokio::task::LocalSet;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_oauth2::{
-    AccessToken, Backoff, Cause, ClientAuth, ClientCredentials, ConfigError, ErrorResponseFuture,
-    KeptBody, NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy,
-    Replayable, ReplayableLayer, Replayed, ResponseFuture, TokenCache, TokenCacheBuilder,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse, TokenErrorResponseLayer,
-    TokenRequest, TokenRequestParts, TokenRetry,
+    AccessToken, Backoff, Cause, ClientAssertion, ClientAuth, ClientCredentials, ConfigError,
+    ErrorResponseFuture, KeptBody, NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody,
+    ReplayPolicy, Replayable, ReplayableLayer, Replayed, ResponseFuture, Secret, TokenCache,
+    TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
+    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -28,11 +28,23 @@ fn send_only<T: Send + 'static>() {}
 fn error<T: std::error::Error + Send + Sync + 'static>() {}
 fn future<T: Future + Send + 'static>() {}
 
+#[cfg(feature = "jwt")]
+#[test]
+fn keys_go_wherever_they_are_needed() {
+    send_sync_clone::<tower_oauth2::Algorithm>();
+    send_sync_clone::<tower_oauth2::AssertionKey>();
+    send_sync_clone::<tower_oauth2::ClientSecretJwt>();
+    send_sync_clone::<tower_oauth2::KeyFile>();
+    send_sync_clone::<tower_oauth2::PrivateKeyJwt>();
+    send_sync_clone::<tower_oauth2::SigningKey>();
+}
+
 #[test]
 fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<AccessToken>();
     send_sync_clone::<Backoff>();
     send_sync_clone::<Cause>();
+    send_sync_clone::<ClientAssertion>();
     send_sync_clone::<ClientAuth>();
     send_sync_clone::<ClientCredentials>();
     send_sync_clone::<ConfigError>();
@@ -45,6 +57,7 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<ReplayableLayer>();
     send_sync_clone::<Replayed>();
     send_sync_clone::<ReplayPolicy>();
+    send_sync_clone::<Secret>();
     send_sync_clone::<TokenCache>();
     send_sync_clone::<TokenEndpoint<HttpMock>>();
     send_sync_clone::<TokenError>();

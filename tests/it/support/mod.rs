@@ -2,6 +2,7 @@
 
 mod api;
 mod endpoint;
+mod folder;
 mod server;
 mod source;
 mod trace;
@@ -15,6 +16,7 @@ use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
 
 pub use self::api::Api;
 pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
+pub use self::folder::Folder;
 pub use self::server::{Client, Seen, client, server};
 pub use self::source::Source;
 pub use self::trace::Trace;

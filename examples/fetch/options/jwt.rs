@@ -1,0 +1,62 @@
+//! What to sign with, and for whom.
+
+use std::path::PathBuf;
+
+use tower_oauth2::{Algorithm, ClientAuth, ClientSecretJwt, KeyFile, PrivateKeyJwt, Secret};
+
+use super::Mistake;
+use super::value::Value;
+
+#[derive(Default)]
+pub(super) struct Group {
+    key: Option<PathBuf>,
+    kid: Option<String>,
+    algorithm: Option<Algorithm>,
+    audience: String,
+}
+
+impl Group {
+    pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
+        match option {
+            "key" => self.key = Some(value.file()?),
+            "kid" => self.kid = Some(value.text()?),
+            "alg" => {
+                let algorithm = value.text()?.parse();
+                self.algorithm = Some(algorithm.map_err(|_| value.mistake("is not an algorithm"))?);
+            }
+            "assertion-audience" => self.audience = value.text()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.is_about_keys() || !self.audience.is_empty()
+    }
+
+    fn is_about_keys(&self) -> bool {
+        self.key.is_some() || self.kid.is_some() || self.algorithm.is_some()
+    }
+
+    pub(super) fn client_secret_jwt(
+        self,
+        id: String,
+        secret: Secret,
+    ) -> Result<ClientAuth, Mistake> {
+        if self.is_about_keys() {
+            return Err(Mistake::new("--key, --kid and --alg: need --auth private_key_jwt"));
+        }
+        Ok(ClientAuth::custom(ClientSecretJwt::new(id, secret).audience(self.audience)))
+    }
+
+    pub(super) fn private_key_jwt(self, id: String) -> Result<ClientAuth, Mistake> {
+        let mut key = KeyFile::new(self.key.ok_or_else(|| Mistake::new("--key is missing"))?);
+        if let Some(kid) = self.kid {
+            key = key.kid(kid);
+        }
+        if let Some(algorithm) = self.algorithm {
+            key = key.algorithm(algorithm);
+        }
+        Ok(ClientAuth::custom(PrivateKeyJwt::new(id, key).audience(self.audience)))
+    }
+}

@@ -1,0 +1,33 @@
+//! In the place of what needs a feature that is not there.
+
+use tower_oauth2::{ClientAuth, Secret};
+
+use super::Mistake;
+use super::value::Value;
+
+#[derive(Default)]
+pub(super) struct Group;
+
+impl Group {
+    #[allow(clippy::unused_self, reason = "as in its other form")]
+    pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
+        match option {
+            "key" | "kid" | "alg" | "assertion-audience" => {
+                Err(value.mistake("needs `cargo run --features jwt`"))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        false
+    }
+
+    pub(super) fn client_secret_jwt(self, _: String, _: Secret) -> Result<ClientAuth, Mistake> {
+        Err(Mistake::new("--auth: this method needs `cargo run --features jwt`"))
+    }
+
+    pub(super) fn private_key_jwt(self, _: String) -> Result<ClientAuth, Mistake> {
+        Err(Mistake::new("--auth: this method needs `cargo run --features jwt`"))
+    }
+}

@@ -1,0 +1,156 @@
+//! One token request: a request and its response, or two when a clock is off.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::response::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::time::{Instant, timeout_at};
+use tower::{BoxError, Service, ServiceExt};
+
+use super::{decode, read};
+use crate::challenge;
+use crate::client_auth::ClientAuthentication;
+use crate::clock::{Clocks, Offset, Reading};
+use crate::error::{TokenError, TokenErrorKind};
+use crate::request::TokenRequest;
+use crate::token::{AccessToken, MAX_LIFETIME};
+
+pub(super) async fn exchange<H, B>(
+    http: H,
+    request: &TokenRequest,
+    limit: Duration,
+    clocks: &Clocks,
+) -> Result<AccessToken, TokenError>
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+    H::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let origin = request.credentials().token_endpoint_origin();
+    let deadline = Instant::now() + limit.min(MAX_LIFETIME);
+    let mut answer = attempt(http.clone(), request, clocks.get(origin), deadline).await?;
+    match answer.clock {
+        Clock::Off(better) if Instant::now() < deadline => {
+            // Once only: the next answer is what it is, whatever its date.
+            let ahead = better.as_secs();
+            tracing::info!(ahead, "assertion was refused and the clock differs; once more");
+            answer = attempt(http, request, better, deadline).await?;
+            // What came of it shows whether the date can be trusted.
+            if answer.head.status.is_success() {
+                clocks.set(origin, better);
+            }
+        }
+        // It may have been put right since.
+        Clock::Unknown => clocks.set(origin, Offset::default()),
+        Clock::Off(_) | Clock::Fine => {}
+    }
+    let Answer { head, body, requested_at, .. } = answer;
+    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
+}
+
+/// What one HTTP request brought.
+struct Answer {
+    head: Parts,
+    body: Bytes,
+    requested_at: Instant,
+    clock: Clock,
+}
+
+/// What an answer says of the clock that a request went by.
+enum Clock {
+    /// There was none, or nothing is wrong with it.
+    Fine,
+    /// The request was refused, and the server goes by another clock.
+    Off(Offset),
+    /// The request was refused, and the server does not say which clock it goes by.
+    Unknown,
+}
+
+async fn attempt<H, B>(
+    http: H,
+    request: &TokenRequest,
+    clock: Offset,
+    deadline: Instant,
+) -> Result<Answer, TokenError>
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    H::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let requested_at = Instant::now();
+    let sent = async {
+        let (request, used_clock) = encode(request, clock).await?;
+        let sent_at = Instant::now();
+        let response = http.oneshot(request).await.map_err(|e| transport_error(e.into()))?;
+        let clock = used_clock.map_or(Clock::Fine, |used| judge(used, &response, sent_at));
+        Ok::<_, TokenError>((response, clock))
+    };
+    let (response, clock) = match timeout_at(deadline, sent).await {
+        Ok(sent) => sent?,
+        Err(elapsed) => {
+            return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
+        }
+    };
+    let (head, body) = response.into_parts();
+    let body = read::read(head.status, body, deadline).await?;
+    Ok(Answer { head, body, requested_at, clock })
+}
+
+fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
+    if !matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
+        return Clock::Fine;
+    }
+    match Reading::of(response.headers(), SystemTime::now(), sent_at.elapsed()) {
+        Some(reading) if reading.contradicts(used) => Clock::Off(reading.offset()),
+        Some(_) => Clock::Fine,
+        None => Clock::Unknown,
+    }
+}
+
+/// The HTTP request, and the clock that its times go by, if there are any.
+async fn encode(
+    request: &TokenRequest,
+    clock: Offset,
+) -> Result<(Request<Full<Bytes>>, Option<Offset>), TokenError> {
+    let credentials = request.credentials();
+    let mut parts = credentials.to_parts();
+    parts.set_clock(clock);
+    if let Some(claims) = request.claims() {
+        let claims = match parts.parameter("claims") {
+            Some(own) => challenge::merge_claims(own, claims),
+            None => claims.to_owned(),
+        };
+        parts.set_parameter("claims", claims);
+    }
+    credentials
+        .client_auth()
+        .authenticate(&mut parts)
+        .await
+        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
+    let used_clock = parts.used_clock();
+    let (headers, body) = parts.encode();
+
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = credentials.token_endpoint().clone();
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    Ok((request, used_clock))
+}
+
+fn transport_error(error: BoxError) -> TokenError {
+    let known = TokenError::from_source(error);
+    if known.kind() == TokenErrorKind::Source {
+        known.with_kind(TokenErrorKind::Transport)
+    } else {
+        known
+    }
+}

@@ -1,0 +1,139 @@
+//! Keys in DER: which kind they are, and their parts as far as `ring` wants them taken apart.
+
+use ring::signature::{Ed25519KeyPair, RsaKeyPair};
+use zeroize::Zeroizing;
+
+use super::{KEY, Pair};
+use crate::error::ConfigError;
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+/// `[0]` and `[1]`, constructed.
+const PARAMETERS: u8 = 0xa0;
+const PUBLIC_KEY: u8 = 0xa1;
+
+/// RFC 8017 appendix C
+const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
+/// RFC 5480 section 2.1.1
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
+/// RFC 8410 section 3
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+
+const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in a form that is not supported");
+
+/// PKCS#8 (RFC 5958 section 2).
+pub(super) fn from_pkcs8(der: &[u8]) -> Result<Pair, ConfigError> {
+    let no = |why| Err(ConfigError::new(KEY, why));
+    let mut fields = Reader::of(der, SEQUENCE)?;
+    match fields.tag() {
+        Some(INTEGER) => fields.take(INTEGER)?,
+        Some(SEQUENCE) => {
+            fields.take(SEQUENCE)?;
+            return no(match fields.tag() {
+                Some(OCTET_STRING) => "is encrypted: decrypt it first",
+                Some(BIT_STRING) => "is a public key",
+                _ => "is no private key",
+            });
+        }
+        _ => return Err(BROKEN),
+    };
+    let mut kind = Reader(fields.take(SEQUENCE)?);
+    let Ok(private) = fields.take(OCTET_STRING) else {
+        return no("is not in PKCS#8");
+    };
+    match kind.take(OBJECT_IDENTIFIER)? {
+        RSA_ENCRYPTION => from_pkcs1(private),
+        RSASSA_PSS => no("is of RSASSA-PSS only: convert it to a plain RSA key"),
+        EC_PUBLIC_KEY => from_sec1(private, kind.take(OBJECT_IDENTIFIER).ok()),
+        ED25519 => Pair::ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)),
+        _ => no("is neither EC, RSA nor Ed25519"),
+    }
+}
+
+/// `RSAPrivateKey` (RFC 8017 appendix A.1.2).
+pub(super) fn from_pkcs1(der: &[u8]) -> Result<Pair, ConfigError> {
+    Pair::rsa(RsaKeyPair::from_der(der))
+}
+
+/// `ECPrivateKey` (RFC 5915 section 3) on `curve`, or on the one that it names itself.
+pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, ConfigError> {
+    let no = |why| Err(ConfigError::new(KEY, why));
+    let mut fields = Reader::of(der, SEQUENCE)?;
+    fields.take(INTEGER)?;
+    let private = fields.take(OCTET_STRING)?;
+    let own = match fields.tag() {
+        // A curve that is spelled out in full has no name.
+        Some(PARAMETERS) => {
+            Reader(fields.take(PARAMETERS)?).take(OBJECT_IDENTIFIER).map_or(Some(&[][..]), Some)
+        }
+        _ => None,
+    };
+    let curve = match (curve, own) {
+        (Some(curve), Some(own)) if curve != own => return Err(BROKEN),
+        (Some(curve), _) | (None, Some(curve)) => curve,
+        (None, None) => return no("does not say which curve it is on"),
+    };
+    if curve == P521 {
+        return no("is on P-521, which is not supported: use P-256 or P-384");
+    }
+    if curve != P256 && curve != P384 {
+        return no("is on a curve that is not supported: use P-256 or P-384");
+    }
+    if fields.tag() != Some(PUBLIC_KEY) {
+        return no("has no public key in it, which is needed: write it out with its public part");
+    }
+    let public = Reader(fields.take(PUBLIC_KEY)?).take(BIT_STRING)?;
+    let public = public.strip_prefix(&[0]).ok_or(BROKEN)?;
+    if curve == P256 {
+        Pair::p256(&padded(private, 32)?, public)
+    } else {
+        Pair::p384(&padded(private, 48)?, public)
+    }
+}
+
+/// With the zeros at its beginning that some tools leave out.
+fn padded(number: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let zeros = len.checked_sub(number.len()).ok_or(BROKEN)?;
+    let mut padded = Zeroizing::new(vec![0; len]);
+    padded[zeros..].copy_from_slice(number);
+    Ok(padded)
+}
+
+/// Reads one value of DER after the other.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// What is in the one value that `der` is.
+    fn of(der: &'a [u8], tag: u8) -> Result<Self, ConfigError> {
+        let mut all = Self(der);
+        let content = all.take(tag)?;
+        if all.0.is_empty() { Ok(Self(content)) } else { Err(BROKEN) }
+    }
+
+    fn tag(&self) -> Option<u8> {
+        self.0.first().copied()
+    }
+
+    fn take(&mut self, tag: u8) -> Result<&'a [u8], ConfigError> {
+        let (content, rest) = match *self.0 {
+            [found, len @ 0..=0x7f, ref rest @ ..] if found == tag => {
+                rest.split_at_checked(len.into())
+            }
+            [found, 0x81, len, ref rest @ ..] if found == tag => rest.split_at_checked(len.into()),
+            [found, 0x82, high, low, ref rest @ ..] if found == tag => {
+                rest.split_at_checked(u16::from_be_bytes([high, low]).into())
+            }
+            _ => None,
+        }
+        .ok_or(BROKEN)?;
+        self.0 = rest;
+        Ok(content)
+    }
+}

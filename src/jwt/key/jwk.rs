@@ -1,0 +1,175 @@
+//! Keys as JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::rsa::{KeyPairComponents, PublicKeyComponents};
+use ring::signature::{Ed25519KeyPair, RsaKeyPair};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::{KEY, Pair};
+use crate::error::ConfigError;
+use crate::jwt::{Algorithm, encode};
+
+pub(super) struct Jwk {
+    pub(super) pair: Pair,
+    pub(super) kid: Option<String>,
+    pub(super) algorithm: Option<Algorithm>,
+}
+
+pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
+    let no = |why| Err(ConfigError::new(KEY, why));
+    if json.trim_ascii().is_empty() {
+        return no("is empty");
+    }
+    // The parser's own errors go no further: they may quote what they are about.
+    let Ok(members) = serde_json::from_str::<Map<String, Value>>(json) else {
+        return no("is not a JSON object");
+    };
+    if members.contains_key("keys") {
+        return no("is a set of keys: name one of them");
+    }
+    let signs = members.get("key_ops").is_none_or(|operations| {
+        operations.as_array().is_some_and(|all| all.iter().any(|operation| operation == "sign"))
+    });
+    let has_more_primes = members.contains_key("oth");
+    let members = Members::new(members);
+    if members.text("use").is_some_and(|usage| usage != "sig") || !signs {
+        return no("is not for signing: its `use` or `key_ops` says so");
+    }
+    let algorithm = match members.text("alg") {
+        None => None,
+        Some(name) => match name.parse() {
+            Ok(algorithm) => Some(algorithm),
+            Err(_) => return no("has an `alg` that is not supported"),
+        },
+    };
+    let kind = members.text("kty");
+    if kind != Some("oct") && members.text("d").is_none() {
+        return no(match kind {
+            Some("EC" | "RSA" | "OKP") => "is a public key: the private part is missing",
+            _ => "has a `kty` that is not supported",
+        });
+    }
+    let pair = match (kind, members.text("crv")) {
+        (Some("EC"), Some("P-256")) => Pair::p256(&members.bytes("d", 32)?, &members.point(32)?)?,
+        (Some("EC"), Some("P-384")) => Pair::p384(&members.bytes("d", 48)?, &members.point(48)?)?,
+        (Some("EC"), Some("P-521")) => {
+            return no("is on P-521, which is not supported: use P-256 or P-384");
+        }
+        (Some("EC"), _) => return no("is on a curve that is not supported: use P-256 or P-384"),
+        (Some("OKP"), Some("Ed25519")) => {
+            let (private, public) = (members.bytes("d", 32)?, members.bytes("x", 32)?);
+            Pair::ed25519(Ed25519KeyPair::from_seed_and_public_key(&private, &public))?
+        }
+        (Some("OKP"), _) => return no("is on a curve that is not supported: use Ed25519"),
+        (Some("RSA"), _) if has_more_primes => return no("of RSA has more than two primes"),
+        (Some("RSA"), _) => members.rsa()?,
+        (Some("oct"), _) => return no("is a shared secret: use client_secret_jwt"),
+        _ => return no("has a `kty` that is not supported"),
+    };
+    let kid = members.text("kid").filter(|kid| !kid.is_empty()).map(str::to_owned);
+    Ok(Jwk { pair, kid, algorithm })
+}
+
+/// The members that are texts.
+struct Members(BTreeMap<String, Zeroizing<String>>);
+
+impl Members {
+    fn new(members: Map<String, Value>) -> Self {
+        let texts = members.into_iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name, Zeroizing::new(text))),
+            _ => None,
+        });
+        Self(texts.collect())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|text| text.as_str())
+    }
+
+    fn decoded(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        let text = self.text(name).ok_or(ConfigError::new(KEY, "lacks one of its parts"))?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+        BASE64_URL_SAFE_NO_PAD
+            .decode_vec(text, &mut bytes)
+            .map_err(|_| ConfigError::new(KEY, "has a part that is not base64url"))?;
+        Ok(bytes)
+    }
+
+    fn bytes(&self, name: &str, len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        let bytes = self.decoded(name)?;
+        if bytes.len() == len {
+            Ok(bytes)
+        } else {
+            Err(ConfigError::new(KEY, "has a part of the wrong length"))
+        }
+    }
+
+    /// The public key of an elliptic curve, uncompressed (SEC 1 section 2.3.3).
+    fn point(&self, len: usize) -> Result<Vec<u8>, ConfigError> {
+        Ok([&[4][..], &self.bytes("x", len)?, &self.bytes("y", len)?].concat())
+    }
+
+    fn rsa(&self) -> Result<Pair, ConfigError> {
+        // No zeros at the beginning, as `ring` wants it.
+        let integer = |name| {
+            let mut bytes = self.decoded(name)?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            bytes.drain(..zeros);
+            Ok::<_, ConfigError>(bytes)
+        };
+        let part = |name| {
+            integer(name).map_err(|error| match self.text(name) {
+                Some(_) => error,
+                None => ConfigError::new(KEY, "of RSA needs n, e, d, p, q, dp, dq and qi"),
+            })
+        };
+        let components = KeyPairComponents {
+            public_key: PublicKeyComponents { n: part("n")?, e: part("e")? },
+            d: part("d")?,
+            p: part("p")?,
+            q: part("q")?,
+            dP: part("dp")?,
+            dQ: part("dq")?,
+            qInv: part("qi")?,
+        };
+        let components = KeyPairComponents {
+            public_key: PublicKeyComponents {
+                n: components.public_key.n.as_slice(),
+                e: components.public_key.e.as_slice(),
+            },
+            d: components.d.as_slice(),
+            p: components.p.as_slice(),
+            q: components.q.as_slice(),
+            dP: components.dP.as_slice(),
+            dQ: components.dQ.as_slice(),
+            qInv: components.qInv.as_slice(),
+        };
+        Pair::rsa(RsaKeyPair::from_components(&components))
+    }
+}
+
+impl Pair {
+    /// The members in the order of RFC 7638 section 3.3, whether or not maps keep theirs.
+    pub(super) fn public_jwk(&self) -> Value {
+        let public = self.public();
+        let on_curve = |curve| {
+            // After the byte that says that nothing is compressed.
+            let (x, y) = public[1..].split_at(public.len() / 2);
+            json!({ "crv": curve, "kty": "EC", "x": encode(x), "y": encode(y) })
+        };
+        match self {
+            Self::P256(_) => on_curve("P-256"),
+            Self::P384(_) => on_curve("P-384"),
+            Self::Ed25519(_) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(public) }),
+            Self::Rsa(pair) => {
+                let PublicKeyComponents { n, e } =
+                    PublicKeyComponents::<Vec<u8>>::from(pair.public());
+                json!({ "e": encode(e), "kty": "RSA", "n": encode(n) })
+            }
+        }
+    }
+}

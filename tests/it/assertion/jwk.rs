@@ -1,0 +1,120 @@
+use serde_json::{Value, json};
+use tower_oauth2::{Algorithm, Signer, SigningKey};
+
+use super::vectors::*;
+
+/// A JWK with other members.
+fn with(jwk: &str, members: Value) -> String {
+    let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+    for (name, value) in members.as_object().unwrap() {
+        jwk[name] = value.clone();
+    }
+    jwk.to_string()
+}
+
+fn without(jwk: &str, name: &str) -> String {
+    let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+    jwk.as_object_mut().unwrap().remove(name).unwrap();
+    jwk.to_string()
+}
+
+#[track_caller]
+fn refused(jwk: &str, why: &str) {
+    let error = SigningKey::from_jwk(jwk).map(drop).unwrap_err();
+    assert_eq!(error.to_string(), format!("signing key: {why}"), "{jwk}");
+}
+
+#[test]
+fn the_name_and_the_algorithm_of_a_jwk_are_used() {
+    let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
+    assert_eq!((key.kid(), key.algorithm()), (Some("2011-04-29"), Algorithm::RS256));
+    let jwk = with(RSA_WITH_KID, json!({ "alg": "PS256", "use": "sig", "key_ops": ["sign"] }));
+    assert_eq!(SigningKey::from_jwk(&jwk).unwrap().algorithm(), Algorithm::PS256);
+    let jwk = with(ED25519, json!({ "alg": "Ed25519", "kid": "", "unknown": [1, {}] }));
+    let key = SigningKey::from_jwk(&jwk).unwrap();
+    assert_eq!((key.kid(), key.algorithm()), (None, Algorithm::EdDSA));
+}
+
+#[test]
+fn a_jwk_that_is_not_for_signing_is_refused() {
+    let not_for_signing = "is not for signing: its `use` or `key_ops` says so";
+    refused(&with(P256, json!({ "use": "enc" })), not_for_signing);
+    refused(&with(P256, json!({ "key_ops": ["verify"] })), not_for_signing);
+    refused(&with(P256, json!({ "key_ops": [] })), not_for_signing);
+    refused(&with(P256, json!({ "key_ops": "sign" })), not_for_signing);
+}
+
+#[test]
+fn a_jwk_of_another_kind_is_refused() {
+    refused("", "is empty");
+    refused("  \n", "is empty");
+    refused("secret", "is not a JSON object");
+    refused("[]", "is not a JSON object");
+    refused(&P256[..P256.len() - 2], "is not a JSON object");
+    refused(r#"{"keys":[]}"#, "is a set of keys: name one of them");
+    refused("{}", "has a `kty` that is not supported");
+    refused(r#"{"kty":7,"d":"AA"}"#, "has a `kty` that is not supported");
+    refused(r#"{"kty":"AKP","d":"AA"}"#, "has a `kty` that is not supported");
+    refused(r#"{"kty":"oct","k":"c2VjcmV0"}"#, "is a shared secret: use client_secret_jwt");
+    for jwk in [P256, ED25519, RSA] {
+        refused(&without(jwk, "d"), "is a public key: the private part is missing");
+    }
+    refused(
+        &with(P256, json!({ "crv": "P-521" })),
+        "is on P-521, which is not supported: use P-256 or P-384",
+    );
+    let curve = "is on a curve that is not supported: use P-256 or P-384";
+    refused(&with(P256, json!({ "crv": "secp256k1" })), curve);
+    refused(&without(P256, "crv"), curve);
+    let curve = "is on a curve that is not supported: use Ed25519";
+    refused(&with(ED25519, json!({ "crv": "Ed448" })), curve);
+    refused(&with(ED25519, json!({ "crv": "X25519" })), curve);
+}
+
+#[test]
+fn an_algorithm_that_does_not_fit_is_refused() {
+    let kind = "is not of the kind that the algorithm needs";
+    refused(&with(P256, json!({ "alg": "RS256" })), kind);
+    refused(&with(P256, json!({ "alg": "ES384" })), kind);
+    refused(&with(RSA, json!({ "alg": "EdDSA" })), kind);
+    for alg in ["none", "HS256", "RS512", ""] {
+        refused(&with(RSA, json!({ "alg": alg })), "has an `alg` that is not supported");
+    }
+}
+
+#[test]
+fn a_damaged_jwk_is_refused() {
+    let apart = "has parts that do not belong together";
+    let other = SigningKey::generate(Algorithm::ES256).unwrap().public_jwk();
+    refused(&with(P256, json!({ "x": other["x"], "y": other["y"] })), apart);
+    let other = SigningKey::generate(Algorithm::EdDSA).unwrap().public_jwk();
+    refused(&with(ED25519, json!({ "x": other["x"] })), apart);
+    refused(&with(P256, json!({ "crv": "P-384" })), "has a part of the wrong length");
+    refused(&with(ED25519, json!({ "d": "AAAA" })), "has a part of the wrong length");
+    refused(&with(P256, json!({ "d": "s3cr3t!" })), "has a part that is not base64url");
+    refused(&without(P256, "y"), "lacks one of its parts");
+    for part in ["n", "e", "p", "q", "dp", "dq", "qi"] {
+        refused(&without(RSA, part), "of RSA needs n, e, d, p, q, dp, dq and qi");
+    }
+    refused(&with(RSA, json!({ "oth": [] })), "of RSA has more than two primes");
+    // Each by itself is a number like any other.
+    let rsa: Value = serde_json::from_str(RSA).unwrap();
+    refused(&with(RSA, json!({ "dp": rsa["dq"] })), apart);
+    let other: Value = serde_json::from_str(RSA_WITH_KID).unwrap();
+    refused(&with(RSA, json!({ "n": other["n"] })), apart);
+    refused(&with(RSA, json!({ "n": rsa["p"] })), "of RSA has less than 2048 bits");
+}
+
+// RFC 7518 section 2 has none, but some write them.
+#[test]
+fn zeros_before_a_number_make_no_difference() {
+    let rsa: Value = serde_json::from_str(RSA).unwrap();
+    let padded = |name: &str| {
+        use base64::Engine;
+        let bytes = [vec![0], super::decode(rsa[name].as_str().unwrap())].concat();
+        base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    };
+    let jwk = with(RSA, json!({ "n": padded("n"), "p": padded("p"), "qi": padded("qi") }));
+    let key = SigningKey::from_jwk(&jwk).unwrap();
+    assert_eq!(key.thumbprint(), SigningKey::from_jwk(RSA).unwrap().thumbprint());
+}

@@ -1,0 +1,291 @@
+use std::collections::HashSet;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ring::hmac;
+use tower::retry::RetryLayer;
+use tower::{BoxError, Layer, ServiceExt};
+use tower_oauth2::{
+    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, ConfigError, KeyFile, PrivateKeyJwt,
+    Secret, Signer, SigningKey, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest,
+    TokenRetry,
+};
+
+use super::{ENDPOINT, Jwt, answer, credentials, form, member, vectors};
+use crate::support::{Api, SECRET, Trace};
+
+const TOKEN: &str = r#"{"access_token":"t"}"#;
+
+fn endpoint() -> Api {
+    Api::new(|_| answer(200, None, TOKEN))
+}
+
+/// The one token request that is made with `auth` at `uri`.
+async fn sent_to(uri: &str, auth: ClientAuth) -> super::HttpRequest {
+    let endpoint = endpoint();
+    let credentials = ClientCredentials::new(uri, auth).unwrap();
+    let request = TokenRequest::new(credentials);
+    TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap();
+    assert_eq!(endpoint.count(), 1);
+    endpoint.requests().remove(0)
+}
+
+async fn sent(auth: ClientAuth) -> super::HttpRequest {
+    sent_to(ENDPOINT, auth).await
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_jwk(vectors::P256).unwrap()
+}
+
+// W2, RFC 7523 sections 2.2 and 3
+#[tokio::test]
+async fn a_signed_assertion_says_who_for_whom_and_for_how_long() {
+    let before = SystemTime::now() - Duration::from_secs(1);
+    let request = sent(ClientAuth::private_key_jwt("client-id", key().with_kid("k1"))).await;
+    assert!(!request.headers().contains_key("authorization"));
+    let form = form(&request).await;
+    assert_eq!(member(&form, "client_id"), Some("client-id"));
+    assert_eq!(member(&form, "grant_type"), Some("client_credentials"));
+    assert_eq!(form.len(), 4);
+
+    let jwt = Jwt::of(&request).await;
+    assert_eq!(jwt.header, serde_json::json!({ "alg": "ES256", "kid": "k1", "typ": "JWT" }));
+    assert!(jwt.is_signed_by(&key().public_jwk()));
+    let claims = jwt.claims.as_object().unwrap();
+    assert_eq!(claims.len(), 6);
+    for (name, value) in [("iss", "client-id"), ("sub", "client-id"), ("aud", ENDPOINT)] {
+        assert_eq!(claims[name], value, "{name}");
+    }
+    assert!(jwt.time("iat") >= before && jwt.time("iat") <= SystemTime::now());
+    assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(60));
+    assert_eq!(super::decode(claims["jti"].as_str().unwrap()).len(), 16);
+}
+
+// W2
+#[tokio::test]
+async fn every_algorithm_is_verified_by_the_server() {
+    let rsa = SigningKey::from_jwk(vectors::RSA).unwrap();
+    for key in [
+        SigningKey::generate(Algorithm::ES256).unwrap(),
+        SigningKey::generate(Algorithm::ES384).unwrap(),
+        SigningKey::generate(Algorithm::EdDSA).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::PS256).unwrap(),
+        rsa,
+    ] {
+        let request = sent(ClientAuth::private_key_jwt("client-id", key.clone())).await;
+        let jwt = Jwt::of(&request).await;
+        assert_eq!(jwt.header["alg"], key.algorithm().to_string());
+        assert_eq!(jwt.header.get("kid"), None);
+        assert!(jwt.is_signed_by(&key.public_jwk()), "{key:?}");
+    }
+}
+
+// W2
+#[tokio::test]
+async fn an_hmac_has_the_secret_as_its_key_and_does_not_tell_it() {
+    let request = sent(ClientAuth::client_secret_jwt("client-id", SECRET)).await;
+    let form = form(&request).await;
+    assert_eq!(member(&form, "client_id"), Some("client-id"));
+    assert_eq!(member(&form, "client_secret"), None);
+    let jwt = Jwt::of(&request).await;
+    assert_eq!(jwt.header, serde_json::json!({ "alg": "HS256", "typ": "JWT" }));
+    assert_eq!((&jwt.claims["sub"], &jwt.claims["aud"]), (&"client-id".into(), &ENDPOINT.into()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    assert!(hmac::verify(&key, jwt.input.as_bytes(), &jwt.signature).is_ok());
+}
+
+// RFC 7523 section 3: servers compare text with text.
+#[tokio::test]
+async fn the_audience_is_the_endpoint_letter_for_letter_unless_set() {
+    for uri in ["https://auth.test", "https://Auth.test:443/a%2fb?tenant=1", "HTTPS://auth.test/"] {
+        let auth = ClientAuth::private_key_jwt("client-id", key());
+        assert_eq!(Jwt::of(&sent_to(uri, auth).await).await.claims["aud"], uri);
+    }
+    let issuer = "https://auth.test/realm";
+    for auth in [
+        ClientAuth::custom(PrivateKeyJwt::new("client-id", key()).audience(issuer)),
+        ClientAuth::custom(ClientSecretJwt::new("client-id", SECRET).audience(issuer)),
+    ] {
+        assert_eq!(Jwt::of(&sent(auth).await).await.claims["aud"], issuer);
+    }
+    let default_again = PrivateKeyJwt::new("client-id", key()).audience(issuer).audience("");
+    let request = sent(ClientAuth::custom(default_again)).await;
+    assert_eq!(Jwt::of(&request).await.claims["aud"], ENDPOINT);
+}
+
+#[tokio::test]
+async fn an_assertion_lives_as_long_as_it_is_told() {
+    for (lifetime, seconds) in [
+        (Duration::from_secs(5), 5),
+        (Duration::ZERO, 1),
+        (Duration::from_millis(1500), 1),
+        (Duration::MAX, 365 * 24 * 60 * 60),
+    ] {
+        let auth = PrivateKeyJwt::new("client-id", key()).lifetime(lifetime);
+        let jwt = Jwt::of(&sent(ClientAuth::custom(auth)).await).await;
+        assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(seconds));
+        let auth = ClientSecretJwt::new("client-id", SECRET).lifetime(lifetime);
+        let jwt = Jwt::of(&sent(ClientAuth::custom(auth)).await).await;
+        assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(seconds));
+    }
+}
+
+// W8, RFC 7519 section 4.1.7
+#[tokio::test(start_paused = true)]
+async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
+    let endpoint = Api::new(|_| answer(503, None, ""));
+    let source = RetryLayer::new(TokenRetry::new(4)).layer(TokenEndpoint::new(endpoint.clone()));
+    for auth in [
+        ClientAuth::private_key_jwt("client-id", key()),
+        ClientAuth::client_secret_jwt("client-id", SECRET),
+    ] {
+        let request = TokenRequest::new(credentials(auth));
+        assert_eq!(source.clone().oneshot(request).await.unwrap_err().status().unwrap(), 503);
+    }
+    let mut seen = HashSet::new();
+    for request in endpoint.requests() {
+        let jti = Jwt::of(&request).await.claims["jti"].as_str().unwrap().to_owned();
+        assert!(seen.insert(jti));
+    }
+    assert_eq!(seen.len(), 10);
+}
+
+// S2
+#[test]
+fn what_makes_a_client_another_one_is_told_apart() {
+    let auths = || {
+        let with = |key: SigningKey| ClientAuth::private_key_jwt("client-id", key);
+        let rsa = SigningKey::from_jwk(vectors::RSA).unwrap();
+        vec![
+            with(key()),
+            with(key().with_kid("k1")),
+            with(SigningKey::from_jwk(vectors::ED25519).unwrap()),
+            with(rsa.clone()),
+            with(rsa.with_algorithm(Algorithm::PS256).unwrap()),
+            ClientAuth::custom(PrivateKeyJwt::new("client-id", key()).audience("a")),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k")),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid("k1")),
+            ClientAuth::private_key_jwt(
+                "client-id",
+                KeyFile::new("/k").algorithm(Algorithm::PS256),
+            ),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid_from_thumbprint()),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid("thumbprint")),
+            ClientAuth::private_key_jwt("client-id", KeyFile::new("/l")),
+            ClientAuth::private_key_jwt("other-id", key()),
+            ClientAuth::client_secret_jwt("client-id", SECRET),
+            ClientAuth::client_secret_jwt("client-id", Secret::file(SECRET)),
+            ClientAuth::client_secret_post("client-id", SECRET),
+            ClientAuth::custom(ClientSecretJwt::new("client-id", SECRET).audience("a")),
+        ]
+    };
+    let (some, same) = (auths(), auths());
+    for (n, one) in some.into_iter().enumerate() {
+        for (m, other) in same.iter().enumerate() {
+            assert_eq!(credentials(one.clone()) == credentials(other.clone()), n == m, "{n} {m}");
+        }
+    }
+    // How long assertions live plays no part.
+    let brief = PrivateKeyJwt::new("client-id", key()).lifetime(Duration::from_secs(5));
+    assert_eq!(
+        credentials(ClientAuth::custom(brief)),
+        credentials(ClientAuth::private_key_jwt("client-id", key()))
+    );
+}
+
+/// A key that is somewhere else, with a mind of its own.
+struct Remote(fn() -> Result<Vec<u8>, BoxError>);
+
+impl Signer for Remote {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::ES256
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        b"remote".to_vec()
+    }
+
+    async fn sign(&self, _: &[u8]) -> Result<Vec<u8>, BoxError> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (self.0)()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signer_of_ones_own_may_take_its_time() {
+    let request = sent(ClientAuth::private_key_jwt("client-id", Remote(|| Ok(vec![7; 64])))).await;
+    assert_eq!(Jwt::of(&request).await.signature, [7; 64]);
+    let shared = Arc::new(Remote(|| Ok(vec![8; 64])));
+    let request = sent(ClientAuth::private_key_jwt("client-id", shared)).await;
+    assert_eq!(Jwt::of(&request).await.signature, [8; 64]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signer_that_fails_is_an_error_and_nothing_is_sent() {
+    let endpoint = endpoint();
+    let ask = async |signer| {
+        let auth = ClientAuth::private_key_jwt("client-id", signer);
+        let request = TokenRequest::new(credentials(auth));
+        TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err()
+    };
+    let error = ask(Remote(|| Err("the HSM is asleep".into()))).await;
+    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert!(error.is_transient());
+    assert_eq!(error.source().unwrap().to_string(), "the HSM is asleep");
+
+    // In DER, as some services have it; and none at all.
+    for wrong in [|| Ok(vec![0x30; 70]), || Ok(Vec::new())] {
+        let error = ask(Remote(wrong)).await;
+        assert!(error.source().unwrap().is::<ConfigError>());
+        assert!(!error.is_transient());
+    }
+    assert_eq!(endpoint.count(), 0);
+}
+
+#[tokio::test]
+async fn an_empty_secret_signs_nothing() {
+    let endpoint = endpoint();
+    let auth = ClientAuth::client_secret_jwt("client-id", "");
+    let request = TokenRequest::new(credentials(auth));
+    let error = TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "client secret: is empty");
+    assert_eq!(endpoint.count(), 0);
+}
+
+// X3, O
+#[tokio::test(start_paused = true)]
+async fn no_assertion_and_no_key_is_ever_shown() {
+    let (trace, _guard) = Trace::start();
+    let rsa = SigningKey::from_jwk(vectors::RSA).unwrap();
+    let mut shown = Vec::new();
+    for auth in [
+        ClientAuth::private_key_jwt("1d-of-the-client", rsa.clone()),
+        ClientAuth::client_secret_jwt("1d-of-the-client", SECRET),
+    ] {
+        // A server that repeats what it was sent.
+        let endpoint = Api::new(|request| {
+            let mut response = super::HttpResponse::new(request.body().clone());
+            *response.status_mut() = http::StatusCode::UNAUTHORIZED;
+            response.headers_mut().insert("date", "Thu, 01 Jan 2026 00:00:00 GMT".parse().unwrap());
+            response
+        });
+        shown.push(format!("{auth:?} {:#?}", credentials(auth.clone())));
+        let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint));
+        let error = tokens.get().await.unwrap_err();
+        shown.push(format!("{error} {error:?} {:?}", error.source()));
+    }
+    shown.push(format!(
+        "{:?} {:?} {:?}",
+        PrivateKeyJwt::new("1d-of-the-client", rsa),
+        ClientSecretJwt::new("1d-of-the-client", SECRET),
+        Secret::from(SECRET),
+    ));
+    shown.extend(trace.lines());
+    for text in shown {
+        for hidden in [SECRET, "1d-of-the-client", "eyJhbGci", "ofgWCuLjybRlzo0", "Eq5xpGnNCivDf"] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::json;
+use tower_oauth2::{Algorithm, Signer, SigningKey};
+
+use super::vectors::*;
+use super::verifies;
+
+async fn signed(key: &SigningKey, message: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()).await.unwrap())
+}
+
+// RFC 7515 appendix A.2
+#[tokio::test]
+async fn rs256_is_that_of_the_rfc() {
+    let key = SigningKey::from_jwk(RSA).unwrap();
+    assert_eq!(key.algorithm(), Algorithm::RS256);
+    assert_eq!(signed(&key, RS256_INPUT).await, RS256_SIGNATURE);
+}
+
+// RFC 8037 appendix A
+#[tokio::test]
+async fn eddsa_is_that_of_the_rfc() {
+    let key = SigningKey::from_jwk(ED25519).unwrap();
+    assert_eq!(signed(&key, EDDSA_INPUT).await, EDDSA_SIGNATURE);
+    assert_eq!(key.thumbprint(), ED25519_THUMBPRINT);
+    assert_eq!(
+        key.public_jwk().to_string(),
+        r#"{"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#
+    );
+}
+
+// RFC 7515 appendix A.3
+#[tokio::test]
+async fn es256_with_the_key_of_the_rfc_is_two_integers_and_verifies() {
+    let key = SigningKey::from_jwk(P256).unwrap();
+    assert_eq!(
+        key.public_jwk().to_string(),
+        concat!(
+            r#"{"crv":"P-256","kty":"EC","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","#,
+            r#""y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#
+        )
+    );
+    for _ in 0..16 {
+        let signature = key.sign(b"message").await.unwrap();
+        assert_eq!(signature.len(), 64);
+        assert!(verifies(&key.public_jwk(), "ES256", b"message", &signature));
+    }
+}
+
+// RFC 7638 section 3.1
+#[test]
+fn the_thumbprint_is_that_of_the_rfc() {
+    let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
+    assert_eq!(key.thumbprint(), RSA_THUMBPRINT);
+    // Neither `kid` nor algorithm is part of it.
+    let other = key.with_kid("other").with_algorithm(Algorithm::PS256).unwrap();
+    assert_eq!(other.thumbprint(), RSA_THUMBPRINT);
+}
+
+#[tokio::test]
+async fn every_algorithm_signs_what_the_public_part_verifies() {
+    let rsa = SigningKey::from_jwk(RSA).unwrap();
+    let keys = [
+        SigningKey::generate(Algorithm::ES256).unwrap(),
+        SigningKey::generate(Algorithm::ES384).unwrap(),
+        SigningKey::generate(Algorithm::EdDSA).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::PS256).unwrap(),
+        rsa,
+    ];
+    for key in &keys {
+        let algorithm = key.algorithm().to_string();
+        let signature = key.sign(b"message").await.unwrap();
+        assert!(verifies(&key.public_jwk(), &algorithm, b"message", &signature), "{algorithm}");
+        assert!(!verifies(&key.public_jwk(), &algorithm, b"massage", &signature), "{algorithm}");
+    }
+    // The two of RSA are not each other's.
+    let signature = keys[3].sign(b"message").await.unwrap();
+    assert!(!verifies(&keys[3].public_jwk(), "RS256", b"message", &signature));
+}
+
+#[test]
+fn a_key_signs_with_what_it_is_for() {
+    let ec = SigningKey::generate(Algorithm::ES256).unwrap();
+    for algorithm in [Algorithm::ES384, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
+        let error = ec.clone().with_algorithm(algorithm).unwrap_err();
+        assert_eq!(error.to_string(), "signing key: is not of the kind that the algorithm needs");
+    }
+    for algorithm in [Algorithm::RS256, Algorithm::PS256] {
+        let error = SigningKey::generate(algorithm).unwrap_err();
+        assert_eq!(error.to_string(), "signing key: of RSA can not be generated, only read");
+    }
+}
+
+#[test]
+fn algorithms_have_their_registered_names() {
+    for name in ["ES256", "ES384", "RS256", "PS256", "EdDSA"] {
+        assert_eq!(name.parse::<Algorithm>().unwrap().to_string(), name);
+    }
+    assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
+    for name in ["", "none", "HS256", "es256", "RS512"] {
+        assert!(name.parse::<Algorithm>().is_err(), "{name}");
+    }
+}
+
+#[test]
+fn generated_keys_differ() {
+    let new = || SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let (one, other) = (new(), new());
+    assert_ne!(one.thumbprint(), other.thumbprint());
+    assert_ne!(Signer::identity(&one), Signer::identity(&other));
+    assert_eq!(one.public_jwk()["kty"], json!("OKP"));
+}
+
+#[test]
+fn a_key_shows_its_algorithm_and_name_only() {
+    let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
+    assert_eq!(
+        format!("{key:?}"),
+        r#"SigningKey { algorithm: RS256, kid: Some("2011-04-29"), .. }"#
+    );
+    let key = SigningKey::from_jwk(P256).unwrap().with_kid("");
+    assert_eq!(format!("{key:?}"), "SigningKey { algorithm: ES256, kid: None, .. }");
+}

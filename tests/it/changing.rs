@@ -1,0 +1,339 @@
+//! Secrets and assertions that change while a process runs.
+
+use std::error::Error as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{ServiceExt, service_fn};
+use tower_oauth2::{
+    AccessToken, ClientAssertion, ClientAuth, ClientCredentials, Secret, TokenCache, TokenEndpoint,
+    TokenError, TokenErrorKind, TokenRequest,
+};
+
+use crate::support::{Api, Folder, SECRET, settle, text};
+
+fn credentials(auth: ClientAuth) -> ClientCredentials {
+    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+}
+
+fn token() -> Response<Full<Bytes>> {
+    Response::new(Full::from(r#"{"access_token":"t","expires_in":3600}"#))
+}
+
+fn refusal() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(r#"{"error":"invalid_client"}"#));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    response
+}
+
+async fn ask(auth: ClientAuth) -> Result<Request<Full<Bytes>>, TokenError> {
+    let endpoint = Api::new(|_| token());
+    let request = TokenRequest::new(credentials(auth));
+    TokenEndpoint::new(endpoint.clone()).oneshot(request).await?;
+    Ok(endpoint.requests().remove(0))
+}
+
+/// What arrives in the form.
+async fn form(auth: ClientAuth) -> String {
+    let (_, body) = ask(auth).await.unwrap().into_parts();
+    text(Response::new(body)).await
+}
+
+fn post(secret: impl Into<Secret>) -> ClientAuth {
+    ClientAuth::client_secret_post("id", secret)
+}
+
+const FORM: &str = "grant_type=client_credentials&client_id=id&client_secret=";
+
+// W9
+#[tokio::test]
+async fn a_file_is_read_for_each_token_request_less_its_last_line_breaks() {
+    let folder = Folder::new();
+    let path = folder.path("secret");
+    let auth = post(Secret::file(&path));
+    for (content, sent) in
+        [("one", "one"), ("two\n", "two"), ("three\r\n\r\n", "three"), (" fo\nur \n", "+fo%0Aur+")]
+    {
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(form(auth.clone()).await, format!("{FORM}{sent}"));
+    }
+
+    std::fs::write(&path, "s:p\n").unwrap();
+    for (auth, sent) in [
+        (ClientAuth::client_secret_basic("id", Secret::file(&path)), "id:s%3Ap"),
+        (ClientAuth::client_secret_basic_raw("id", Secret::file(&path)), "id:s:p"),
+    ] {
+        let request = ask(auth).await.unwrap();
+        let sent = format!("Basic {}", BASE64_STANDARD.encode(sent));
+        assert_eq!(request.headers()[AUTHORIZATION], sent);
+    }
+}
+
+// W9
+#[tokio::test]
+async fn a_function_is_called_for_each_token_request() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let auth = post(Secret::from_fn("vault", move || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            tokio::task::yield_now().await;
+            if n == 1 { Err(io::Error::other("sealed")) } else { Ok(format!("secret-{n}")) }
+        }
+    }));
+    assert_eq!(form(auth.clone()).await, format!("{FORM}secret-0"));
+    let error = ask(auth.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert!(error.is_transient());
+    assert_eq!(error.source().unwrap().to_string(), "sealed");
+    assert_eq!(form(auth).await, format!("{FORM}secret-2"));
+
+    let empty = post(Secret::from_fn("empty", || async { Ok::<_, io::Error>("") }));
+    let error = ask(empty).await.unwrap_err();
+    assert!(error.is_transient());
+    assert_eq!(error.source().unwrap().to_string(), "the secret is empty");
+}
+
+#[track_caller]
+fn of_no_use(error: TokenError, path: &Path, why: &str) {
+    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert!(error.is_transient(), "{why}");
+    assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: {why}"));
+    let shown = format!("{error} {error:?} {:?}", error.source());
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+// W9
+#[tokio::test]
+async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
+    let folder = Folder::new();
+    let path = folder.path("secret");
+    let auth = || post(Secret::file(&path));
+    of_no_use(ask(auth()).await.unwrap_err(), &path, "can not be read");
+    let large = vec![b'x'; 1024 * 1024 + 1];
+    let binary = [SECRET.as_bytes(), &[0xff]].concat();
+    for (content, why) in [
+        (&b""[..], "is empty"),
+        (b"\n\r\n", "is empty"),
+        (&binary, "is not UTF-8"),
+        (&large, "is larger than 1 MiB"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        of_no_use(ask(auth()).await.unwrap_err(), &path, why);
+    }
+    std::fs::write(&path, &large[1..]).unwrap();
+    ask(auth()).await.unwrap();
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    of_no_use(ask(auth()).await.unwrap_err(), &path, "is not a regular file");
+}
+
+// To open it, or to read it to its end, would take for ever.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_without_an_end_is_not_opened() {
+    let path = Path::new("/dev/zero");
+    let error = ask(post(Secret::file(path))).await.unwrap_err();
+    of_no_use(error, path, "is not a regular file");
+}
+
+#[test]
+fn without_a_runtime_a_file_is_an_error() {
+    use tower_oauth2::{ClientAuthentication, TokenRequestParts};
+
+    let auth = post(Secret::file("/no/such/file"));
+    let mut parts = TokenRequestParts::new("https://auth.test/token".parse().unwrap());
+    let read = futures_util::FutureExt::now_or_never(auth.authenticate(&mut parts)).unwrap();
+    let why = "\"/no/such/file\": there is no tokio runtime to read it on";
+    assert_eq!(read.unwrap_err().to_string(), why);
+}
+
+/// A cache whose endpoint takes this secret, and how often it was asked.
+fn cache(secret: Secret, taken: &'static str) -> (TokenCache, Api) {
+    let endpoint = Api::new(move |request| {
+        use http_body_util::BodyExt;
+        let body = request.clone().into_body().collect();
+        let body = futures_util::FutureExt::now_or_never(body).unwrap().unwrap().to_bytes();
+        if body.ends_with(taken.as_bytes()) { token() } else { refusal() }
+    });
+    let tokens = TokenCache::new(credentials(post(secret)), TokenEndpoint::new(endpoint.clone()));
+    (tokens, endpoint)
+}
+
+async fn is_refused(tokens: &TokenCache) {
+    assert_eq!(tokens.get().await.unwrap_err().error(), Some("invalid_client"));
+}
+
+// C9, W9
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_replaced_after_a_refusal_is_used_at_once() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("secret"), "secret-1").unwrap();
+    let (tokens, endpoint) = cache(Secret::file(folder.path("secret")), "secret-2");
+    for _ in 0..5 {
+        is_refused(&tokens).await;
+    }
+    assert_eq!(endpoint.count(), 1);
+    folder.replace("secret", "secret-2");
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 2);
+
+    // A token that is there is not thrown away for yet another one.
+    folder.replace("secret", "secret-3");
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 2);
+}
+
+// C9: as Kubernetes does it: a link leads to a link that leads somewhere else from one moment on.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_link_that_leads_to_another_secret_is_followed() {
+    use std::os::unix::fs::symlink;
+
+    let folder = Folder::new();
+    for n in [1, 2] {
+        std::fs::create_dir(folder.path(&n.to_string())).unwrap();
+        std::fs::write(folder.path(&format!("{n}/secret")), format!("secret-{n}")).unwrap();
+    }
+    symlink("1", folder.path("..data")).unwrap();
+    symlink("..data/secret", folder.path("secret")).unwrap();
+    let (tokens, endpoint) = cache(Secret::file(folder.path("secret")), "secret-2");
+    is_refused(&tokens).await;
+    is_refused(&tokens).await;
+    assert_eq!(endpoint.count(), 1);
+    symlink("2", folder.path("..new")).unwrap();
+    std::fs::rename(folder.path("..new"), folder.path("..data")).unwrap();
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 2);
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn what_a_function_brings_has_the_version_that_it_is_given() {
+    let number = Arc::new(AtomicU64::new(1));
+    let read = {
+        let number = number.clone();
+        move || {
+            let number = number.load(Ordering::Relaxed);
+            async move { Ok::<_, io::Error>(format!("secret-{number}")) }
+        }
+    };
+    // Without one, the refusal is remembered for as long as it is.
+    let (tokens, endpoint) = cache(Secret::from_fn("vault", read.clone()), "secret-2");
+    is_refused(&tokens).await;
+    number.store(2, Ordering::Relaxed);
+    is_refused(&tokens).await;
+    assert_eq!(endpoint.count(), 1);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokens.get().await.unwrap();
+
+    number.store(1, Ordering::Relaxed);
+    let versioned = {
+        let number = number.clone();
+        Secret::from_fn("vault", read).version(move || number.load(Ordering::Relaxed))
+    };
+    let (tokens, endpoint) = cache(versioned, "secret-2");
+    is_refused(&tokens).await;
+    is_refused(&tokens).await;
+    number.store(2, Ordering::Relaxed);
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 2);
+}
+
+// RFC 7521 section 4.2, RFC 7523 section 2.2
+#[tokio::test]
+async fn an_assertion_of_somebody_else_is_sent_as_it_is() {
+    const TYPE: &str =
+        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    const GRANT: &str = "grant_type=client_credentials";
+    let folder = Folder::new();
+    let path = folder.path("token");
+    for assertion in ["a.b.c", "d.e.f"] {
+        std::fs::write(&path, format!("{assertion}\n")).unwrap();
+        let sent = form(ClientAuth::client_assertion("id", Secret::file(&path))).await;
+        assert_eq!(sent, format!("{GRANT}&client_id=id&{TYPE}&client_assertion={assertion}"));
+        let nameless = ClientAssertion::new(Secret::file(&path));
+        let sent = form(ClientAuth::custom(nameless.clone())).await;
+        assert_eq!(sent, format!("{GRANT}&{TYPE}&client_assertion={assertion}"));
+        let spiffe = nameless.assertion_type("urn:x");
+        let sent = form(ClientAuth::custom(spiffe)).await;
+        let kind = "client_assertion_type=urn%3Ax";
+        assert_eq!(sent, format!("{GRANT}&{kind}&client_assertion={assertion}"));
+    }
+}
+
+// S2
+#[test]
+fn where_a_secret_comes_from_is_what_tells_it_apart() {
+    let from_fn = |name: &str| Secret::from_fn(name, || async { Ok::<_, io::Error>("a") });
+    let auths = || {
+        vec![
+            post("a"),
+            post(Secret::file("a")),
+            post(Secret::file("b")),
+            post(from_fn("a")),
+            post(from_fn("b")),
+            ClientAuth::client_secret_basic("id", "a"),
+            ClientAuth::client_assertion("id", "a"),
+            ClientAuth::client_assertion("id", Secret::file("a")),
+            ClientAuth::custom(ClientAssertion::new("a")),
+            ClientAuth::custom(ClientAssertion::new("a").client_id("id").assertion_type("b")),
+        ]
+    };
+    for (n, one) in auths().into_iter().enumerate() {
+        for (m, other) in auths().into_iter().enumerate() {
+            assert_eq!(credentials(one.clone()) == credentials(other), n == m, "{n} {m}");
+        }
+    }
+}
+
+// X3
+#[test]
+fn debug_shows_where_a_secret_comes_from_and_nothing_of_it() {
+    assert_eq!(format!("{:?}", Secret::from(SECRET)), "Secret(**redacted**)");
+    assert_eq!(format!("{:?}", Secret::file("/run/s")), r#"Secret::file("/run/s")"#);
+    let vault = Secret::from_fn("vault", || async { Ok::<_, io::Error>(SECRET) });
+    assert_eq!(format!("{vault:?}"), r#"Secret::from_fn("vault")"#);
+    let assertion = ClientAssertion::new(SECRET).client_id("id");
+    assert!(!format!("{assertion:?}").contains(SECRET));
+    assert_eq!(
+        format!("{:?}", ClientAuth::client_assertion("id", SECRET)),
+        "ClientAuth(client_assertion)"
+    );
+}
+
+// C3: a secret that never comes costs the time of one token request, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_function_that_hangs_is_given_up() {
+    let endpoint = Api::new(|_| token());
+    let hangs = Secret::from_fn("vault", std::future::pending::<Result<String, io::Error>>);
+    let request = TokenRequest::new(credentials(post(hangs)));
+    let error = TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::Timeout);
+    assert_eq!(endpoint.count(), 0);
+}
+
+// What takes a secret takes what has become a text elsewhere.
+#[tokio::test]
+async fn a_text_is_a_secret_whatever_its_type() {
+    let sent = format!("{FORM}s");
+    assert_eq!(form(post("s")).await, sent);
+    let text = String::from("s");
+    assert_eq!(form(post(&text)).await, sent);
+    assert_eq!(form(post(text)).await, sent);
+    assert_eq!(form(post(std::borrow::Cow::from("s"))).await, sent);
+    assert_eq!(form(post(Box::<str>::from("s"))).await, sent);
+    // A source of one's own is not concerned.
+    let source = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
+    TokenCache::new(credentials(post("s")), source).warm().await.unwrap();
+    settle().await;
+}
