@@ -22,7 +22,7 @@ mod token;
 pub use self::cache::{Backoff, TokenCache, TokenCacheBuilder};
 pub use self::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
 pub use self::credentials::ClientCredentials;
-pub use self::endpoint::{TokenEndpoint, TokenRetry};
+pub use self::endpoint::{Metadata, MetadataBuilder, TokenEndpoint, TokenRetry, WellKnown};
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;

@@ -16,7 +16,7 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 
 /// A JSON object whose members are read one by one: a number that is out of range, or a value that
 /// is nested too deeply, spoils its own member only.
-type Members = BTreeMap<String, Box<RawValue>>;
+pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
 pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError> {
     // The parser's own errors quote the text that they are about: they go no further.
@@ -82,12 +82,12 @@ fn extra(members: &Members) -> Map<String, Value> {
 }
 
 /// Whether it is a string, even one that can not be read.
-fn is_string(members: &Members, name: &str) -> bool {
+pub(super) fn is_string(members: &Members, name: &str) -> bool {
     members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
 }
 
 /// The member's value, if it can be read.
-fn value(members: &Members, name: &str) -> Option<Value> {
+pub(super) fn value(members: &Members, name: &str) -> Option<Value> {
     serde_json::from_str(members.get(name)?.get()).ok()
 }
 
@@ -112,7 +112,7 @@ fn seconds(members: &Members, name: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
 }
 
-fn refuse(
+pub(super) fn refuse(
     kind: TokenErrorKind,
     note: &'static str,
     head: Parts,

@@ -1,6 +1,7 @@
 //! RFC 6749 on the wire: a token endpoint as a service.
 
 mod decode;
+mod metadata;
 mod read;
 mod retry;
 
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service, ServiceExt};
 
+pub use self::metadata::{Metadata, MetadataBuilder, WellKnown};
 pub use self::retry::TokenRetry;
 use crate::challenge;
 use crate::client_auth::ClientAuthentication;

@@ -6,9 +6,11 @@ mod support;
 mod alf;
 mod cache;
 mod composition;
+mod discovery;
 mod edges;
 mod flights;
 mod hostile;
+
 mod named;
 mod observing;
 mod replay;
