@@ -10,12 +10,13 @@ mod value;
 use std::fmt;
 
 use lexopt::Arg;
-use tower_oauth2::{ClientCredentials, Origins};
+use tower_oauth2::Origins;
 
 pub(crate) use self::body::{Payload, Source};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::load::Load;
 pub(crate) use self::request::Template;
+pub(crate) use self::token::Wanted;
 use self::value::Value;
 
 pub(crate) enum Command {
@@ -24,7 +25,7 @@ pub(crate) enum Command {
 }
 
 pub(crate) struct Options {
-    pub(crate) credentials: ClientCredentials,
+    pub(crate) wanted: Wanted,
     /// Who is sent a token.
     pub(crate) origins: Origins,
     pub(crate) request: Template,
@@ -35,9 +36,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn uses_tls(&self) -> bool {
-        let is_https = |scheme| scheme == Some("https");
-        is_https(self.request.uri().scheme_str())
-            || is_https(self.credentials.token_endpoint().scheme_str())
+        self.request.uri().scheme_str() == Some("https") || self.wanted.uses_tls()
     }
 }
 
@@ -77,7 +76,9 @@ impl Groups {
     }
 
     fn finish(self) -> Result<Options, Mistake> {
-        let (credentials, allowed) = self.token.finish()?;
+        let connection = self.connection.finish()?;
+        let certificate = connection.identity.as_ref().map(|identity| &*identity.chain[0]);
+        let (wanted, allowed) = self.token.finish(certificate)?;
         let request = self.request.finish(self.body.has_data())?;
         let origins = match allowed {
             Some(origins) => origins,
@@ -85,8 +86,7 @@ impl Groups {
         };
         let load = self.load.finish();
         let payload = self.body.finish(load.repeat)?;
-        let connection = self.connection.finish();
-        Ok(Options { credentials, origins, request, payload, load, connection })
+        Ok(Options { wanted, origins, request, payload, load, connection })
     }
 }
 
@@ -116,7 +116,8 @@ fn unknown(option: &str) -> Mistake {
 pub(crate) fn help() -> String {
     let groups = [token::HELP, request::HELP, body::HELP, load::HELP, connection::HELP];
     format!(
-        "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\n\
+        "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\
+        \x20      fetch --issuer URL --client-id ID [OPTION]... URL\n\n\
          Sends a request to URL with an access token. The body of the last response goes to\n\
          stdout, and what came of all requests to stderr.\n\n{}\n\
          Exit status: 0 when every request was answered, whatever the status; 1 when there were\n\

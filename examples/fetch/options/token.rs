@@ -2,18 +2,26 @@
 
 use std::path::Path;
 
-use tower_oauth2::{ClientAuth, ClientCredentials, Origins};
+use bytes::Bytes;
+use http_body_util::Full;
+use tower::BoxError;
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, ConfigError, Metadata, MetadataBuilder, Origins,
+};
 
 use super::Mistake;
 use super::value::Value;
+use crate::client::Http;
 
 pub(super) const HELP: &str = "\
 Token:
-  --token-endpoint URL       where tokens come from
+  --token-endpoint URL       where tokens come from; or
+  --issuer URL               who issues them, and says where they come from at a well-known place
   --client-id ID             who asks for them
   --client-secret-file FILE  the secret; else it is in the environment, in CLIENT_SECRET
   --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
-                             client_secret_post or none
+                             client_secret_post, none, or with --cert and --key
+                             tls_client_auth or self_signed_tls_client_auth
   --scope S                  names with spaces between them
   --audience A
   --resource R               may be given several times
@@ -27,6 +35,7 @@ const SECRET_VARIABLE: &str = "CLIENT_SECRET";
 #[derive(Default)]
 pub(super) struct Group {
     endpoint: Option<String>,
+    issuer: Option<String>,
     client_id: Option<String>,
     secret: Option<String>,
     auth: Option<String>,
@@ -38,10 +47,71 @@ pub(super) struct Group {
     allowed: Vec<String>,
 }
 
+/// What to ask for, and where.
+pub(crate) enum Wanted {
+    At(ClientCredentials),
+    /// Its issuer has to be asked where.
+    From(Box<Discovery>),
+}
+
+pub(crate) struct Discovery {
+    issuer: MetadataBuilder,
+    is_https: bool,
+    auth: ClientAuth,
+    what: What,
+}
+
+/// What tokens are for.
+#[derive(Clone)]
+pub(crate) struct What {
+    scope: String,
+    audience: String,
+    resources: Vec<String>,
+    parameters: Vec<(String, String)>,
+}
+
+impl Wanted {
+    pub(crate) async fn credentials(
+        &self,
+        http: Http<Full<Bytes>>,
+    ) -> Result<ClientCredentials, BoxError> {
+        match self {
+            Self::At(credentials) => Ok(credentials.clone()),
+            Self::From(discovery) => {
+                let metadata = discovery.issuer.clone().fetch(http).await?;
+                let credentials = metadata.credentials(discovery.auth.clone())?;
+                Ok(discovery.what.clone().of(credentials))
+            }
+        }
+    }
+
+    /// Whether it takes TLS to get tokens, as far as that is known.
+    pub(super) fn uses_tls(&self) -> bool {
+        match self {
+            Self::At(credentials) => credentials.token_endpoint().scheme_str() == Some("https"),
+            Self::From(discovery) => discovery.is_https,
+        }
+    }
+}
+
+impl What {
+    fn of(self, credentials: ClientCredentials) -> ClientCredentials {
+        let mut credentials = credentials.scope(self.scope).audience(self.audience);
+        for resource in self.resources {
+            credentials = credentials.resource(resource);
+        }
+        for (name, value) in self.parameters {
+            credentials = credentials.parameter(name, value);
+        }
+        credentials
+    }
+}
+
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "token-endpoint" => self.endpoint = Some(value.text()?),
+            "issuer" => self.issuer = Some(value.text()?),
             "client-id" => self.client_id = Some(value.text()?),
             "client-secret-file" => {
                 let secret = read_secret(&value.path()?);
@@ -62,26 +132,43 @@ impl Group {
         Ok(true)
     }
 
-    /// The origins are those that were named, if any were.
-    pub(super) fn finish(mut self) -> Result<(ClientCredentials, Option<Origins>), Mistake> {
-        let endpoint =
-            self.endpoint.take().ok_or_else(|| Mistake::new("--token-endpoint is missing"))?;
-        let auth = self.client_auth()?;
-        let mut credentials = ClientCredentials::new(endpoint, auth)
-            .map_err(|error| Mistake(error.to_string()))?
-            .scope(self.scope)
-            .audience(self.audience);
-        for resource in self.resources {
-            credentials = credentials.resource(resource);
-        }
-        for (name, value) in self.parameters {
-            credentials = credentials.parameter(name, value);
-        }
-        Ok((credentials, self.origins))
+    /// `certificate` is the one that the client shows. The origins are those that were named, if any
+    /// were.
+    pub(super) fn finish(
+        mut self,
+        certificate: Option<&[u8]>,
+    ) -> Result<(Wanted, Option<Origins>), Mistake> {
+        let (endpoint, issuer) = (self.endpoint.take(), self.issuer.take());
+        let auth = self.client_auth(certificate)?;
+        let origins = self.origins.take();
+        let what = What {
+            scope: self.scope,
+            audience: self.audience,
+            resources: self.resources,
+            parameters: self.parameters,
+        };
+        let wanted = match (endpoint, issuer) {
+            (Some(endpoint), None) => {
+                Wanted::At(what.of(ClientCredentials::new(endpoint, auth).map_err(mistake)?))
+            }
+            (None, Some(text)) => {
+                let issuer = Metadata::builder(&text).map_err(mistake)?;
+                let is_https = text.starts_with("https");
+                Wanted::From(Box::new(Discovery { issuer, is_https, auth, what }))
+            }
+            (None, None) => return Err(Mistake::new("--token-endpoint or --issuer is missing")),
+            (Some(_), Some(_)) => {
+                return Err(Mistake::new("--issuer: not together with --token-endpoint"));
+            }
+        };
+        Ok((wanted, origins))
     }
 
-    fn client_auth(&mut self) -> Result<ClientAuth, Mistake> {
+    fn client_auth(&mut self, certificate: Option<&[u8]>) -> Result<ClientAuth, Mistake> {
         let id = self.client_id.take().ok_or_else(|| Mistake::new("--client-id is missing"))?;
+        let certificate = || {
+            certificate.ok_or_else(|| Mistake::new("--auth: this method needs --cert and --key"))
+        };
         Ok(match self.auth.as_deref() {
             None | Some("client_secret_basic") => {
                 ClientAuth::client_secret_basic(id, self.secret()?)
@@ -91,6 +178,10 @@ impl Group {
             }
             Some("client_secret_post") => ClientAuth::client_secret_post(id, self.secret()?),
             Some("none") => ClientAuth::none(id),
+            Some("tls_client_auth") => ClientAuth::tls_client_auth(id, certificate()?),
+            Some("self_signed_tls_client_auth") => {
+                ClientAuth::self_signed_tls_client_auth(id, certificate()?)
+            }
             Some(_) => return Err(Mistake::new("--auth: no such method")),
         })
     }
@@ -104,6 +195,10 @@ impl Group {
         })?;
         secret.into_string().map_err(|_| Mistake(format!("{SECRET_VARIABLE}: is not UTF-8")))
     }
+}
+
+fn mistake(error: ConfigError) -> Mistake {
+    Mistake(error.to_string())
 }
 
 /// The text of a file, less the line break at its end.
