@@ -10,7 +10,7 @@ mod discovery;
 mod edges;
 mod flights;
 mod hostile;
-
+mod mtls;
 mod named;
 mod observing;
 mod replay;
