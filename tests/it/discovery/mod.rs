@@ -4,6 +4,7 @@ mod credentials;
 mod documents;
 mod members;
 mod places;
+mod properties;
 mod time;
 
 use bytes::Bytes;
