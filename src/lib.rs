@@ -32,7 +32,9 @@ pub use self::cache::{TokenCache, TokenCacheBuilder};
 pub use self::client_auth::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub use self::client_auth::{ClientAssertion, ClientAuth, ClientAuthentication, TokenRequestParts};
 pub use self::credentials::ClientCredentials;
-pub use self::endpoint::{TokenEndpoint, TokenRetry};
+#[cfg(feature = "jwt")]
+pub use self::dpop::DpopKey;
+pub use self::endpoint::{Metadata, MetadataBuilder, TokenEndpoint, TokenRetry, WellKnown};
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;

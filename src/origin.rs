@@ -272,7 +272,7 @@ fn port_of(authority: &Authority) -> Option<Option<u16>> {
 }
 
 /// `host` as [`Authority::host`] gives it, in lower case: IPv6 addresses in brackets.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return v6.parse::<Ipv6Addr>().is_ok_and(|ip| {
             ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())

@@ -45,6 +45,7 @@ async fn the_clients_see_what_they_promise() {
     for (name, seen) in [
         ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
         ("session", &["  seen      GET brings the JSON that was put\n"]),
+        ("mtls", &["RFC 8705 section 3: a token is good with its own certificate only\n"]),
         ("middleware", &["  seen      the second attempt is answered with 200\n"]),
     ] {
         let ended = run(example(name)).await;
@@ -338,6 +339,78 @@ async fn tls_works_with_a_ca_that_is_given() {
 }
 
 #[tokio::test]
+async fn an_issuer_is_asked_where_tokens_come_from() {
+    let server = Server::start().await;
+    let issuer = server.at("/realm");
+    let mut command = fetch(["--issuer", &issuer, "--client-id", "client-id", "--scope", "read"]);
+    command.args(["--repeat", "3"]).arg(server.at("/echo"));
+    let ended = run(command).await;
+    assert_eq!(ended.stderr, "3 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!(ended.code, Some(0));
+    let seen: Vec<_> =
+        server.seen().iter().map(|request| request.uri().path().to_owned()).collect();
+    assert_eq!(
+        seen[..3],
+        [
+            "/.well-known/oauth-authorization-server/realm",
+            "/realm/.well-known/openid-configuration",
+            "/token"
+        ]
+    );
+    assert_eq!(server.token_requests()[0].body(), "grant_type=client_credentials&scope=read");
+
+    for (issuer, auth, expected) in [
+        (server.at("/realm/"), "client_secret_basic", "error: no metadata from http://"),
+        (server.at("/refused"), "client_secret_basic", "error: no metadata from http://"),
+        (server.at("/realm"), "client_secret_post", "error: client authentication: the method"),
+    ] {
+        let mut command = fetch(["--issuer", &issuer, "--client-id", "client-id", "--auth", auth]);
+        command.arg(server.at("/echo"));
+        let ended = run(command).await;
+        assert_eq!((ended.code, ended.lines().len()), (Some(1), 1), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+    }
+    assert_eq!(server.token_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_takes_the_place_of_a_secret() {
+    let ca = Ca::new();
+    let server = Server::start_mtls(&ca).await;
+    let cacert = File::new("mtls-ca.pem", &ca.pem);
+    let (cert, key) = ca.certify();
+    let (cert, key) = (File::new("mtls-cert.pem", &cert), File::new("mtls-key.pem", &key));
+    let (cert, key) = (["--cert", cert.path()], ["--key", key.path()]);
+    for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
+        let before = server.seen().len();
+        let arguments = ["--cacert", cacert.path(), "--auth", method];
+        let mut command =
+            fetch_from(&server, "/echo", arguments.into_iter().chain(cert).chain(key));
+        command.env_remove("CLIENT_SECRET");
+        let ended = run(command).await;
+        assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+        let sent = &server.seen()[before];
+        assert_eq!(sent.body(), "grant_type=client_credentials&client_id=client-id");
+        assert!(!sent.headers().contains_key(AUTHORIZATION));
+    }
+
+    let before = server.seen().len();
+    let ended = run(fetch_from(&server, "/echo", ["--cacert", cacert.path()])).await;
+    assert_eq!(ended.code, Some(1));
+    let error = format!("error: no token from {}: ", server.origin);
+    assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
+    assert_eq!(server.seen().len(), before);
+
+    // A key that is not the certificate's.
+    let other = File::new("mtls-other.pem", &ca.certify().1);
+    let arguments = ["--cacert", cacert.path(), "--key", other.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments.into_iter().chain(cert))).await;
+    assert_eq!((ended.code, ended.lines().len()), (Some(1), 1));
+    assert!(ended.stderr.starts_with("error: --cert and --key can not be used: "));
+    assert_eq!(server.seen().len(), before);
+}
+
+#[tokio::test]
 async fn a_wrong_ca_is_an_error() {
     let server = Server::start_tls(&Ca::new()).await;
     let other = File::new("other-ca.pem", &Ca::new().pem);
@@ -406,6 +479,8 @@ async fn bad_arguments_are_told_in_one_line() {
     let needed = ["--token-endpoint", "https://auth.test", "--client-id", "client-id"];
     let url = "https://api.test";
     let empty = File::new("empty.pem", "");
+    let (cert, key) = Ca::new().certify();
+    let (cert, key) = (File::new("cert.pem", &cert), File::new("key.pem", &key));
     let cases: &[(&[&str], &str)] = &[
         (&[], "the URL is missing"),
         (&[url, url], "there is more than one URL"),
@@ -444,6 +519,14 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--http2=yes", url], "an option has a value that takes none"),
         (&["--cacert", "/no/such/file", url], "--cacert: "),
         (&["--cacert", empty.path(), url], "--cacert: holds no certificate"),
+        (&["--issuer", "https://auth.test", url], "--issuer: not together with --token-endpoint"),
+        (&["--auth", "tls_client_auth", url], "--auth: this method needs --cert and --key"),
+        (&["--cert", "/no/such/file", url], "--cert: "),
+        (&["--cert", empty.path(), url], "--cert: holds no certificate"),
+        (&["--cert", cert.path(), url], "--cert: needs --key"),
+        (&["--key", "/no/such/file", url], "--key: "),
+        (&["--cert", cert.path(), "--key", empty.path(), url], "--key: holds no private key"),
+        (&["--key", key.path(), url], "--key: needs --cert"),
         (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
         (&["--client-secret-file", "/", url], "--client-secret-file: is not a regular file"),
         (&["--auth", "client_assertion", url], "--assertion-file is missing"),
@@ -468,13 +551,22 @@ async fn bad_arguments_are_told_in_one_line() {
 #[tokio::test]
 async fn what_can_not_be_left_out_is_asked_for() {
     for (arguments, expected) in [
-        (&["--client-id", "client-id", "https://api.test"], "--token-endpoint is missing"),
+        (
+            &["--client-id", "client-id", "https://api.test"],
+            "--token-endpoint or --issuer is missing",
+        ),
         (&["--token-endpoint", "https://auth.test", "https://api.test"], "--client-id is missing"),
     ] {
         let ended = run(fetch(*arguments)).await;
         assert_eq!(ended.code, Some(2));
         assert_eq!(ended.stderr, format!("fetch: {expected} (see --help)\n"));
     }
+    let mut command = fetch(["--issuer", "auth.test", "--client-id", "id", "https://api.test"]);
+    command.env("CLIENT_SECRET", SECRET);
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.stderr, "fetch: issuer: needs a scheme and a host (see --help)\n");
+
     let server = Server::start().await;
     let mut command = fetch_from(&server, "/echo", []);
     command.env_remove("CLIENT_SECRET");
@@ -511,6 +603,8 @@ async fn help_is_no_mistake() {
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     for option in [
         "--token-endpoint",
+        "--issuer",
+        "--cert",
         "--auth",
         "--resource",
         "--allow-origin",

@@ -14,49 +14,60 @@ use rustls::{ClientConfig, RootCertStore};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::{
-    OAuth2, OAuth2Layer, ReplayBody, Replayable, ReplayableLayer, TokenCache, TokenEndpoint,
+    ClientCredentials, OAuth2, OAuth2Layer, ReplayBody, Replayable, ReplayableLayer, TokenCache,
+    TokenEndpoint,
 };
 
 use crate::chunks::Chunks;
 use crate::count::{Count, CountLayer};
 use crate::options::Options;
 
-type Http<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
+pub(crate) type Http<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 pub(crate) type Client = Timeout<OAuth2<Http<Full<Bytes>>>>;
 pub(crate) type Streaming = Replayable<OAuth2<Http<ReplayBody<Chunks>>>>;
 
 /// A client for bodies that are there as a whole.
-pub(crate) fn client(options: &Options, token_requests: &Count) -> Result<Client, BoxError> {
+pub(crate) async fn client(options: &Options, token_requests: &Count) -> Result<Client, BoxError> {
     let connector = connector(options)?;
+    let credentials = credentials(options, connector.clone()).await?;
     Ok(ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(30)))
-        .layer(oauth2(options, connector.clone(), token_requests))
+        .layer(oauth2(options, credentials, connector.clone(), token_requests))
         .service(http(options, connector)))
 }
 
 /// A client for bodies that are read as they go out, which takes as long as it takes.
-pub(crate) fn streaming(
+pub(crate) async fn streaming(
     options: &Options,
     replay_limit: Option<usize>,
     token_requests: &Count,
 ) -> Result<Streaming, BoxError> {
     let connector = connector(options)?;
+    let credentials = credentials(options, connector.clone()).await?;
     let replayable = ReplayableLayer::new();
     Ok(ServiceBuilder::new()
         .layer(replay_limit.map_or(replayable, |limit| replayable.limit(limit)))
-        .layer(oauth2(options, connector.clone(), token_requests))
+        .layer(oauth2(options, credentials, connector.clone(), token_requests))
         .service(http(options, connector)))
+}
+
+async fn credentials(
+    options: &Options,
+    connector: HttpsConnector<HttpConnector>,
+) -> Result<ClientCredentials, BoxError> {
+    options.wanted.credentials(http(options, connector)).await
 }
 
 fn oauth2(
     options: &Options,
+    credentials: ClientCredentials,
     connector: HttpsConnector<HttpConnector>,
     token_requests: &Count,
 ) -> OAuth2Layer {
     let endpoint = ServiceBuilder::new()
         .layer(CountLayer::new(token_requests.clone()))
         .service(http(options, connector));
-    let tokens = TokenCache::new(options.credentials.clone(), TokenEndpoint::new(endpoint));
+    let tokens = TokenCache::new(credentials, TokenEndpoint::new(endpoint));
     OAuth2Layer::new(tokens, options.origins.clone())
 }
 
@@ -91,5 +102,10 @@ fn tls(options: &Options) -> Result<ClientConfig, BoxError> {
         // A machine without any roots can still speak to itself.
         None => config.with_root_certificates(RootCertStore::empty()),
     };
-    Ok(config.with_no_client_auth())
+    Ok(match &options.connection.identity {
+        Some(identity) => config
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .map_err(|error| format!("--cert and --key can not be used: {error}"))?,
+        None => config.with_no_client_auth(),
+    })
 }

@@ -50,12 +50,12 @@ async fn fetch(options: &Options) -> Result<ExitCode, BoxError> {
     let Options { request, load, .. } = options;
     let tally = match &options.payload {
         Payload::Whole(bytes) => {
-            let client = client::client(options, &token_requests)?;
+            let client = client::client(options, &token_requests).await?;
             let body = || future::ready(Ok(Full::new(bytes.clone())));
             run::run(client, request, body, load).await
         }
         Payload::Chunks { source, replay_limit } => {
-            let client = client::streaming(options, *replay_limit, &token_requests)?;
+            let client = client::streaming(options, *replay_limit, &token_requests).await?;
             let body = || Chunks::open(source.clone());
             run::run(client, request, body, load).await
         }

@@ -13,8 +13,8 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -114,16 +114,19 @@ impl Issuer {
     }
 }
 
-impl Service<Request<Incoming>> for Issuer {
+impl<B> Service<Request<B>> for Issuer
+where
+    B: Body<Data: Send> + Send + 'static,
+{
     type Response = Response<Full<Bytes>>;
-    type Error = hyper::Error;
+    type Error = B::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let issuer = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();

@@ -5,6 +5,7 @@ mod assertion;
 mod form;
 mod given;
 mod secret;
+mod tls;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,7 @@ pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
 use self::secret::{ClientSecretBasic, ClientSecretPost, NoSecret};
+use self::tls::Tls;
 use crate::secret::Secret;
 
 /// How the client proves to the token endpoint who it is.
@@ -119,6 +121,47 @@ impl ClientAuth {
     /// No proof: `client_id` in the form and nothing else (RFC 6749 section 3.2.1).
     pub fn none(client_id: impl Into<String>) -> Self {
         Self::custom(NoSecret::new(client_id.into()))
+    }
+
+    /// Mutual TLS with a certificate that a certificate authority has signed: `client_id` in the
+    /// form, and the proof is the handshake's (RFC 8705 section 2.1).
+    ///
+    /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) shows the certificate, and
+    /// its TLS configuration holds the key; neither can be seen from here. As a token may be bound
+    /// to the certificate that it was asked for with (RFC 8705 section 3), and is then of no use
+    /// with another, `certificate` says which one it is: the client's own certificate as DER,
+    /// without its chain. It is not sent; credentials with different certificates are different
+    /// credentials. After the certificate is replaced, make new ones.
+    ///
+    /// An API that asks for bound tokens has to be called with the same certificate: give the HTTP
+    /// clients for API and token endpoint the same TLS configuration. A token endpoint for mutual
+    /// TLS may have an address of its own, see
+    /// [`Metadata::mtls_token_endpoint`](crate::Metadata::mtls_token_endpoint).
+    ///
+    /// With an empty `certificate`, token requests fail before anything is sent.
+    ///
+    /// ```
+    /// use tower_oauth2::{ClientAuth, ClientCredentials};
+    ///
+    /// # fn credentials(chain: &[Vec<u8>]) -> Result<ClientCredentials, tower_oauth2::ConfigError> {
+    /// // `chain` is what the TLS library has been given: with rustls, `CertificateDer`s.
+    /// let auth = ClientAuth::tls_client_auth("client-id", &chain[0]);
+    /// ClientCredentials::new("https://mtls.auth.example.com/token", auth)
+    /// # }
+    /// # assert_ne!(credentials(&[vec![1]])?, credentials(&[vec![2]])?);
+    /// # Ok::<(), tower_oauth2::ConfigError>(())
+    /// ```
+    pub fn tls_client_auth(client_id: impl Into<String>, certificate: impl AsRef<[u8]>) -> Self {
+        Self::custom(Tls::pki(client_id.into(), certificate.as_ref()))
+    }
+
+    /// Mutual TLS with a self-signed certificate that the server has been told of (RFC 8705 section
+    /// 2.2). Else as [`tls_client_auth`](Self::tls_client_auth).
+    pub fn self_signed_tls_client_auth(
+        client_id: impl Into<String>,
+        certificate: impl AsRef<[u8]>,
+    ) -> Self {
+        Self::custom(Tls::self_signed(client_id.into(), certificate.as_ref()))
     }
 
     /// A method of one's own.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::server::Nonces;
+use super::nonces::Nonces;
 use super::{Opinion, proof};
 use crate::challenge;
 use crate::clock::{Clocks, Offset, Reading};
@@ -39,14 +39,32 @@ pub struct DpopKey(Arc<Inner>);
 
 struct Inner {
     key: SigningKey,
+    /// Without its type: credentials are keys of maps, and this is what changes in them and is no part
+    /// of what makes them equal.
+    servers: Box<dyn Memory>,
+}
+
+/// What is known of servers.
+#[derive(Default)]
+struct Servers {
     nonces: Nonces,
     clocks: Clocks,
+}
+
+trait Memory: Send + Sync {
+    fn get(&self) -> &Servers;
+}
+
+impl Memory for Servers {
+    fn get(&self) -> &Servers {
+        self
+    }
 }
 
 impl DpopKey {
     /// A key that is kept elsewhere, so that processes that share tokens share it.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(Inner { key, nonces: Nonces::default(), clocks: Clocks::default() }))
+        Self(Arc::new(Inner { key, servers: Box::<Servers>::default() }))
     }
 
     /// A new key for `ES256`, for this process alone.
@@ -101,9 +119,10 @@ impl Prover {
         uri: &Uri,
         origin: Origin,
     ) -> Result<(HeaderValue, Sent), BoxError> {
-        let Inner { key, nonces, clocks } = &*self.key.0;
-        let nonce = nonces.of(&origin);
-        let offset = clocks.of(&origin);
+        let Inner { key, servers } = &*self.key.0;
+        let Servers { nonces, clocks } = servers.get();
+        let nonce = nonces.get(&origin);
+        let offset = clocks.get(&origin);
         let claims = proof::Claims {
             method,
             uri,
@@ -126,24 +145,28 @@ impl Sent {
         headers: &HeaderMap,
         error: Option<&str>,
     ) -> Opinion {
-        let Inner { nonces, clocks, .. } = &*self.key.0;
+        let Servers { nonces, clocks } = self.key.0.servers.get();
         nonces.learn(&self.origin, headers);
-        let reading = Reading::of(headers, SystemTime::now(), self.at.elapsed());
-        if let Some(reading) = reading {
-            clocks.learn(&self.origin, reading);
-        }
         if !status.is_client_error() {
             return Opinion::Fine;
         }
         let challenged = challenge::dpop_error(headers);
         match error.or(challenged.as_deref()) {
-            Some("use_dpop_nonce") if nonces.of(&self.origin) != self.nonce => Opinion::Another,
-            Some("invalid_dpop_proof")
-                if reading.is_some_and(|reading| reading.contradicts(self.offset)) =>
-            {
-                Opinion::Another
-            }
+            Some("use_dpop_nonce") if nonces.get(&self.origin) != self.nonce => Opinion::Another,
             Some("use_dpop_nonce") => Opinion::Hopeless,
+            Some("invalid_dpop_proof") => {
+                match Reading::of(headers, SystemTime::now(), self.at.elapsed()) {
+                    Some(reading) if reading.contradicts(self.offset) => {
+                        clocks.set(&self.origin, reading.offset());
+                        Opinion::Another
+                    }
+                    // What was learned of the clock, if anything was, was no help.
+                    _ => {
+                        clocks.set(&self.origin, Offset::default());
+                        Opinion::Fine
+                    }
+                }
+            }
             _ => Opinion::Fine,
         }
     }

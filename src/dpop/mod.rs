@@ -5,9 +5,9 @@ mod absent;
 #[cfg(feature = "jwt")]
 mod key;
 #[cfg(feature = "jwt")]
-mod proof;
+mod nonces;
 #[cfg(feature = "jwt")]
-mod server;
+mod proof;
 
 use http::HeaderName;
 
@@ -23,6 +23,7 @@ pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// What a server thinks of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "there is nothing to have one of"))]
 pub(crate) enum Opinion {
     /// It says nothing of it.
     Fine,

@@ -16,9 +16,13 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 
 /// A JSON object whose members are read one by one: a number that is out of range, or a value that
 /// is nested too deeply, spoils its own member only.
-type Members = BTreeMap<String, Box<RawValue>>;
+pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
-pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError> {
+pub(super) fn decode(
+    head: Parts,
+    body: Bytes,
+    is_to_be_bound: bool,
+) -> Result<AccessToken, TokenError> {
     // The parser's own errors quote the text that they are about: they go no further.
     let members = serde_json::from_slice::<Members>(&body).ok();
     if head.status.is_redirection() {
@@ -35,27 +39,43 @@ pub(super) fn decode(head: Parts, body: Bytes) -> Result<AccessToken, TokenError
     if !head.status.is_success() || is_string(&members, "error") {
         return Err(refuse(TokenErrorKind::ErrorResponse, "", head, body, &members));
     }
-    match read_token(&members) {
+    match read_token(&members, is_to_be_bound) {
         Ok(token) => Ok(token),
         Err((kind, note)) => Err(refuse(kind, note, head, body, &members)),
     }
 }
 
-fn read_token(members: &Members) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
+fn read_token(
+    members: &Members,
+    is_to_be_bound: bool,
+) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
 
-    match members.get("token_type").map(|_| value(members, "token_type")) {
-        None | Some(Some(Value::Null)) => {}
-        Some(Some(Value::String(name))) if name.eq_ignore_ascii_case("bearer") => {}
-        Some(_) => return Err((UnsupportedTokenType, "only Bearer is")),
+    let token_type = members.get("token_type").map(|_| value(members, "token_type"));
+    let is = |name: &str| match &token_type {
+        Some(Some(Value::String(found))) => found.eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    let is_bound = is("DPoP");
+    if is_bound != is_to_be_bound {
+        let note = match is_to_be_bound {
+            true => "one that is bound to a key (DPoP) was asked for",
+            false => "only Bearer is, and DPoP where there is a key",
+        };
+        return Err((UnsupportedTokenType, note));
+    }
+    if !is_bound && !is("Bearer") && !matches!(token_type, None | Some(Some(Value::Null))) {
+        return Err((UnsupportedTokenType, "only Bearer is, and DPoP where there is a key"));
     }
     let access_token = match value(members, "access_token") {
         None | Some(Value::Null) => return Err((InvalidAccessToken, "it is missing")),
         Some(Value::String(access_token)) => access_token,
         Some(_) => return Err((InvalidAccessToken, "it is not a string")),
     };
-    let mut token = AccessToken::new(access_token)
-        .map_err(|_| (InvalidAccessToken, "it is empty or can not be sent in a header"))?;
+    let token =
+        if is_bound { AccessToken::dpop(access_token) } else { AccessToken::new(access_token) };
+    let mut token =
+        token.map_err(|_| (InvalidAccessToken, "it is empty or can not be sent in a header"))?;
 
     if let Some(expires_in) = seconds(members, "expires_in") {
         token = token.with_expires_in(expires_in);
@@ -67,6 +87,11 @@ fn read_token(members: &Members) -> Result<AccessToken, (TokenErrorKind, &'stati
         token = token.with_scope(scope);
     }
     Ok(token.with_all_extra(extra(members)))
+}
+
+/// The `error` of an error response, for whoever has to know before it is decoded.
+pub(super) fn error(body: &Bytes) -> Option<String> {
+    text(&serde_json::from_slice::<Members>(body).ok()?, "error")
 }
 
 /// Members that this crate has no name for. A refresh token is of no use to a client that has
@@ -82,12 +107,12 @@ fn extra(members: &Members) -> Map<String, Value> {
 }
 
 /// Whether it is a string, even one that can not be read.
-fn is_string(members: &Members, name: &str) -> bool {
+pub(super) fn is_string(members: &Members, name: &str) -> bool {
     members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
 }
 
 /// The member's value, if it can be read.
-fn value(members: &Members, name: &str) -> Option<Value> {
+pub(super) fn value(members: &Members, name: &str) -> Option<Value> {
     serde_json::from_str(members.get(name)?.get()).ok()
 }
 
@@ -112,7 +137,7 @@ fn seconds(members: &Members, name: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
 }
 
-fn refuse(
+pub(super) fn refuse(
     kind: TokenErrorKind,
     note: &'static str,
     head: Parts,

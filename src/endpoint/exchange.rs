@@ -1,4 +1,5 @@
-//! One token request: a request and its response, or two when a clock is off.
+//! One token request: a request and its response, or two when a clock is off or a nonce is wanted, or three.
+#![cfg_attr(not(feature = "jwt"), allow(unreachable_code, reason = "there are no proofs"))]
 
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,7 @@ use super::{decode, read};
 use crate::challenge;
 use crate::client_auth::ClientAuthentication;
 use crate::clock::{Clocks, Offset, Reading};
+use crate::dpop::{DPOP, Opinion, Sent};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
 use crate::token::{AccessToken, MAX_LIFETIME};
@@ -31,26 +33,40 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let origin = request.credentials().token_endpoint_origin();
+    let credentials = request.credentials();
+    let origin = credentials.token_endpoint_origin();
     let deadline = Instant::now() + limit.min(MAX_LIFETIME);
-    let mut answer = attempt(http.clone(), request, clocks.get(origin), deadline).await?;
-    match answer.clock {
-        Clock::Off(better) if Instant::now() < deadline => {
-            // Once only: the next answer is what it is, whatever its date.
-            let ahead = better.as_secs();
-            tracing::info!(ahead, "assertion was refused and the clock differs; once more");
-            answer = attempt(http, request, better, deadline).await?;
-            // What came of it shows whether the date can be trusted.
-            if answer.head.status.is_success() {
-                clocks.set(origin, better);
+    let mut clock = clocks.get(origin);
+    let (mut is_set_right, mut is_proven_anew) = (false, false);
+    loop {
+        let answer = attempt(http.clone(), request, clock, deadline).await?;
+        let has_time = Instant::now() < deadline;
+        match answer.clock {
+            Clock::Off(better) if has_time && !is_set_right => {
+                // Once only: the next answer is what it is, whatever its date.
+                let ahead = better.as_secs();
+                tracing::info!(ahead, "assertion was refused and the clock differs; once more");
+                (clock, is_set_right) = (better, true);
+                continue;
             }
+            // It may have been put right since.
+            Clock::Unknown if !is_set_right => clocks.set(origin, Offset::default()),
+            Clock::Off(_) | Clock::Unknown | Clock::Fine => {}
         }
-        // It may have been put right since.
-        Clock::Unknown => clocks.set(origin, Offset::default()),
-        Clock::Off(_) | Clock::Fine => {}
+        // What came of it shows whether the date can be trusted.
+        if is_set_right && answer.head.status.is_success() {
+            clocks.set(origin, clock);
+        }
+        if answer.proof == Opinion::Another && has_time && !is_proven_anew {
+            tracing::debug!("proof of possession was refused; once more with another one");
+            is_proven_anew = true;
+            continue;
+        }
+        let Answer { head, body, requested_at, .. } = answer;
+        let is_to_be_bound = credentials.dpop_key().is_some();
+        return decode::decode(head, body, is_to_be_bound)
+            .map(|token| token.with_requested_at(requested_at));
     }
-    let Answer { head, body, requested_at, .. } = answer;
-    decode::decode(head, body).map(|token| token.with_requested_at(requested_at))
 }
 
 /// What one HTTP request brought.
@@ -59,6 +75,7 @@ struct Answer {
     body: Bytes,
     requested_at: Instant,
     clock: Clock,
+    proof: Opinion,
 }
 
 /// What an answer says of the clock that a request went by.
@@ -85,13 +102,13 @@ where
 {
     let requested_at = Instant::now();
     let sent = async {
-        let (request, used_clock) = encode(request, clock).await?;
+        let (request, used_clock, proof) = encode(request, clock).await?;
         let sent_at = Instant::now();
         let response = http.oneshot(request).await.map_err(|e| transport_error(e.into()))?;
         let clock = used_clock.map_or(Clock::Fine, |used| judge(used, &response, sent_at));
-        Ok::<_, TokenError>((response, clock))
+        Ok::<_, TokenError>((response, clock, proof))
     };
-    let (response, clock) = match timeout_at(deadline, sent).await {
+    let (response, clock, proof) = match timeout_at(deadline, sent).await {
         Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
@@ -99,7 +116,11 @@ where
     };
     let (head, body) = response.into_parts();
     let body = read::read(head.status, body, deadline).await?;
-    Ok(Answer { head, body, requested_at, clock })
+    let proof = proof.map_or(Opinion::Fine, |sent| {
+        let error = decode::error(&body);
+        sent.judge(head.status, &head.headers, error.as_deref())
+    });
+    Ok(Answer { head, body, requested_at, clock, proof })
 }
 
 fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
@@ -113,11 +134,12 @@ fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
     }
 }
 
-/// The HTTP request, and the clock that its times go by, if there are any.
+/// The HTTP request, the clock that its times go by, if there are any, and the proof that it carries, if it
+/// does.
 async fn encode(
     request: &TokenRequest,
     clock: Offset,
-) -> Result<(Request<Full<Bytes>>, Option<Offset>), TokenError> {
+) -> Result<(Request<Full<Bytes>>, Option<Offset>, Option<Sent>), TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     parts.set_clock(clock);
@@ -143,10 +165,20 @@ async fn encode(
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    Ok((request, used_clock))
+    let origin = credentials.token_endpoint_origin();
+    let prover = credentials.dpop_key().map(|key| key.prover(None));
+    let proof = prover.map(|prover| prover.prove(&Method::POST, request.uri(), origin.clone()));
+    let proof = match proof.transpose() {
+        Ok(proof) => proof.map(|(value, sent)| {
+            request.headers_mut().insert(DPOP, value);
+            sent
+        }),
+        Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
+    };
+    Ok((request, used_clock, proof))
 }
 
-fn transport_error(error: BoxError) -> TokenError {
+pub(super) fn transport_error(error: BoxError) -> TokenError {
     let known = TokenError::from_source(error);
     if known.kind() == TokenErrorKind::Source {
         known.with_kind(TokenErrorKind::Transport)

@@ -2,6 +2,7 @@
 
 mod decode;
 mod exchange;
+mod metadata;
 mod read;
 mod retry;
 
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tower::{BoxError, Service};
 
 use self::exchange::exchange;
+pub use self::metadata::{Metadata, MetadataBuilder, WellKnown};
 pub use self::retry::TokenRetry;
 use crate::clock::Clocks;
 use crate::credentials::ClientCredentials;

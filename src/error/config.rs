@@ -18,6 +18,10 @@ impl ConfigError {
     pub(crate) const fn new(what: &'static str, why: &'static str) -> Self {
         Self { what, why }
     }
+
+    pub(crate) fn why(&self) -> &'static str {
+        self.why
+    }
 }
 
 impl fmt::Display for ConfigError {

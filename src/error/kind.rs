@@ -32,6 +32,10 @@ pub enum TokenErrorKind {
     InsecureUri,
     /// The token endpoint is not on the list of those that are allowed.
     EndpointNotAllowed,
+    /// The issuer is no URI that can be asked for its metadata (RFC 8414 section 2).
+    InvalidIssuer,
+    /// The issuer's metadata are wrong, or another issuer's (RFC 8414 section 3.3).
+    InvalidMetadata,
     /// A source of tokens of one's own, or a layer on the way to it, failed.
     Source,
     /// The task that asked for the token panicked, or its runtime went away.
@@ -52,6 +56,8 @@ impl TokenErrorKind {
                 | Self::InsecureUri
                 | Self::EndpointNotAllowed
                 | Self::Proof
+                | Self::InvalidIssuer
+                | Self::InvalidMetadata
         )
     }
 }
@@ -72,6 +78,8 @@ impl fmt::Display for TokenErrorKind {
             Self::Proof => "no proof of possession (DPoP) could be made",
             Self::InsecureUri => "it is neither https nor loopback",
             Self::EndpointNotAllowed => "this endpoint is not allowed",
+            Self::InvalidIssuer => "the issuer can not be asked",
+            Self::InvalidMetadata => "the metadata can not be used",
             Self::Source => "the source of tokens failed",
             Self::Interrupted => "the task that asked for it ended early",
             Self::NoRuntime => "there is no tokio runtime to ask on",

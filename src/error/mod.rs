@@ -17,7 +17,7 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// No token could be had.
+/// No token could be had, or no [`Metadata`](crate::Metadata) of who issues them.
 ///
 /// One failure may reach many callers: cloning an error is cheap, and its clones share what
 /// happened. Its text and its `Debug` are short and printable and hold no secret, no token and no
@@ -48,7 +48,7 @@ struct What {
     kind: TokenErrorKind,
     /// What exactly, where the kind alone does not say it.
     note: &'static str,
-    /// `from` a token endpoint, or `for` an API: its `scheme://host:port`.
+    /// What could not be had from or for whom: their `scheme://host:port`.
     origin: Option<(&'static str, Box<str>)>,
     response: Option<ErrorResponse>,
     source: Option<BoxError>,
@@ -118,15 +118,28 @@ impl TokenError {
 
     /// At which token endpoint it happened. For whoever has just made the error.
     pub(crate) fn at(self, endpoint: impl fmt::Display) -> Self {
-        self.with_origin("from", endpoint)
+        self.with_origin("no token from", endpoint)
     }
 
     /// For a request to which API. For whoever has just made the error.
     pub(crate) fn with_api(self, api: impl fmt::Display) -> Self {
-        self.with_origin("for", api)
+        self.with_origin("no token for", api)
     }
 
-    fn with_origin(mut self, which: &'static str, origin: impl fmt::Display) -> Self {
+    /// Of which issuer's metadata. For whoever has just made the error.
+    pub(crate) fn of_metadata(self, issuer: impl fmt::Display) -> Self {
+        self.with_origin("no metadata from", issuer)
+    }
+
+    /// The same with more to say. For whoever has just made the error.
+    pub(crate) fn with_note(mut self, note: &'static str) -> Self {
+        if let Some(what) = Arc::get_mut(&mut self.what) {
+            what.note = note;
+        }
+        self
+    }
+
+    fn with_origin(mut self, what_failed: &'static str, origin: impl fmt::Display) -> Self {
         if let Some(what) = Arc::get_mut(&mut self.what) {
             // Names of hosts are short (RFC 1035 section 2.3.4), but for those that are made up.
             let mut origin = origin.to_string();
@@ -134,7 +147,7 @@ impl TokenError {
                 origin.truncate(end);
                 origin.push_str("...");
             }
-            what.origin = Some((which, origin.into()));
+            what.origin = Some((what_failed, origin.into()));
         }
         self
     }
@@ -163,7 +176,7 @@ impl TokenError {
     /// Whether the same request may well succeed later: no connection, a timeout, a response that broke
     /// off or is a page of HTML, a 5xx, 408 or 429, a secret that could not be read, a failure in a
     /// source of one's own. Not so: any other error response, a redirect, a response without a usable
-    /// token, an endpoint that may not be asked, an invalid client id.
+    /// token, an endpoint that may not be asked, an invalid client id, metadata that can not be used.
     pub fn is_transient(&self) -> bool {
         match self.what.kind {
             TokenErrorKind::ErrorResponse => self.what.response.as_ref().is_some_and(|response| {
@@ -238,7 +251,8 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let What { kind, note, .. } = &*self.what;
         match &self.what.origin {
-            Some((which, origin)) => write!(f, "no token {which} {origin}: {kind}")?,
+            Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
+            None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
             None => write!(f, "no token: {kind}")?,
         }
         if let Some(response) = &self.what.response {

@@ -1,4 +1,5 @@
 //! A request on its way: out with a token, and back to wait for another one.
+#![cfg_attr(not(feature = "jwt"), allow(unreachable_code, reason = "there are no proofs"))]
 
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +51,13 @@ enum Token {
     Awaited(GrantFuture),
     Here(Grant),
 }
+
+/// Where a request is, of these types.
+pub(super) type Sending<S, B> = State<
+    <S as Service<Request<B>>>::Future,
+    Exchange<S, <B as ReplayableBody>::Kept>,
+    Waiting<S, B>,
+>;
 
 pub(super) enum Next<R, W> {
     Return(R),
@@ -251,7 +259,7 @@ pub(super) fn send<S, B>(
     grant: Grant,
     rejected: Option<Rejected>,
     is_corrected: bool,
-) -> State<S::Future, Exchange<S, B::Kept>, Waiting<S, B>>
+) -> Sending<S, B>
 where
     S: Service<Request<B>> + Clone,
     B: ReplayableBody,

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
 pub(crate) use self::exchange::Exchange;
-use self::exchange::{GrantFuture, Next, Waiting, send};
+use self::exchange::{GrantFuture, Next, Sending, Waiting, send};
 pub(crate) use self::spare::{Spare, release};
 use self::state::{State, StateOwned, StateProj};
 use crate::cache::Grant;
@@ -31,7 +31,7 @@ pin_project! {
         B: ReplayableBody,
     {
         #[pin]
-        state: State<S::Future, Exchange<S, B::Kept>, Waiting<S, B>>,
+        state: Sending<S, B>,
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use tower::BoxError;
 use zeroize::Zeroizing;
 
-use super::signer::Erased;
+use super::key::SigningKey;
+use super::signer::{Erased, Signer};
 use crate::error::ConfigError;
 
 /// base64url without padding (RFC 7515 section 2).
@@ -41,6 +42,17 @@ pub(crate) async fn sign(
         )
         .into());
     }
+    Ok(compact(input, &signature))
+}
+
+/// `claims`, signed with a key that is in memory.
+pub(crate) fn sign_at_once(
+    key: &SigningKey,
+    header: Map<String, Value>,
+    claims: &Value,
+) -> Result<Zeroizing<String>, BoxError> {
+    let input = signing_input(&Signer::algorithm(key).to_string(), header, claims);
+    let signature = key.signature(input.as_bytes()).map_err(|_| "the key can not sign")?;
     Ok(compact(input, &signature))
 }
 

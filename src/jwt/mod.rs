@@ -7,7 +7,7 @@ mod key_file;
 mod signer;
 
 pub use self::algorithm::Algorithm;
-pub(crate) use self::jws::{encode, random_id, sign, sign_with_secret};
+pub(crate) use self::jws::{encode, random_id, sign, sign_at_once, sign_with_secret};
 pub use self::key::SigningKey;
 pub use self::key_file::KeyFile;
 pub(crate) use self::signer::Erased;

@@ -39,7 +39,7 @@ mod tests {
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
             of(&credentials),
-            "a4cfeb83e3384cee4e10fec9b7e3fa3e01d608b1852d41b1a02df2ac3526b993",
+            "8636bb4f8af68585e873742cf8b9b5c0ba652bdf1527a4b524e133edf9893ad9",
             "if this has to change, `record::VERSION` has to change with it"
         );
     }

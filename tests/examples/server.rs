@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::{AUTHORIZATION, HOST, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -12,8 +12,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -33,15 +35,32 @@ impl Ca {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    /// A certificate for a client, and its key, as PEM.
+    pub fn certify(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["client-id.clients.test".to_owned()]).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// For all clients, or for those only that show a certificate of this authority's.
+    fn acceptor(&self, needs_certificate: bool) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = if needs_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+                .build()
+                .unwrap()
+        } else {
+            WebPkiClientVerifier::no_client_auth()
+        };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(
                 vec![certificate.into()],
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
@@ -64,7 +83,12 @@ impl Server {
     }
 
     pub async fn start_tls(ca: &Ca) -> Self {
-        Self::listen(Some(ca.acceptor())).await
+        Self::listen(Some(ca.acceptor(false))).await
+    }
+
+    /// For those only that show a certificate.
+    pub async fn start_mtls(ca: &Ca) -> Self {
+        Self::listen(Some(ca.acceptor(true))).await
     }
 
     async fn listen(acceptor: Option<TlsAcceptor>) -> Self {
@@ -156,6 +180,16 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
             let body = format!(r#"{{"access_token":"token-{token_requests}","expires_in":3600}}"#);
             response(StatusCode::OK, body)
         }
+        "/realm/.well-known/openid-configuration" => {
+            let host = request.headers().get(HOST)?.to_str().ok()?;
+            let issuer = format!("http://{host}/realm");
+            let methods = r#"["client_secret_basic"]"#;
+            let body = format!(
+                r#"{{"issuer":"{issuer}","token_endpoint":"http://{host}/token","token_endpoint_auth_methods_supported":{methods}}}"#
+            );
+            response(StatusCode::OK, body)
+        }
+        path if path.starts_with("/.well-known/") => response(StatusCode::NOT_FOUND, ""),
         "/invalid-client" => response(StatusCode::UNAUTHORIZED, r#"{"error":"invalid_client"}"#),
         "/hang-up" => return None,
         "/refused" => response(StatusCode::UNAUTHORIZED, "refused"),

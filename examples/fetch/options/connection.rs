@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Mistake;
 use super::value::Value;
@@ -12,6 +12,9 @@ use super::value::Value;
 pub(super) const HELP: &str = "\
 Connection:
   --cacert FILE              trust these certificates (PEM) and not the platform's
+  --cert FILE                show this certificate (PEM, with its chain after it), to the API and to the
+                             token endpoint; needs --key
+  --key FILE                 the private key to it (PEM)
   --http2                    speak HTTP/2 only, with the API and with the token endpoint; over plain
                              http as one who knows that they understand it
 ";
@@ -20,41 +23,79 @@ Connection:
 pub(crate) struct Connection {
     /// In the place of the platform's.
     pub(crate) roots: Option<RootCertStore>,
+    pub(crate) identity: Option<Identity>,
     /// And nothing else.
     pub(crate) http2: bool,
 }
 
+/// A certificate that the client shows, and its key.
+pub(crate) struct Identity {
+    /// The client's own first; never empty.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
 #[derive(Default)]
-pub(super) struct Group(Connection);
+pub(super) struct Group {
+    connection: Connection,
+    chain: Option<Vec<CertificateDer<'static>>>,
+}
 
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "cacert" => {
                 let roots = read_roots(&value.path()?);
-                self.0.roots = Some(roots.map_err(|what| value.mistake(&what))?);
+                self.connection.roots = Some(roots.map_err(|what| value.mistake(&what))?);
             }
-            "http2" => self.0.http2 = true,
+            "cert" => {
+                let chain = read_chain(&value.path()?);
+                self.chain = Some(chain.map_err(|what| value.mistake(&what))?);
+            }
+            "http2" => self.connection.http2 = true,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    pub(super) fn finish(self) -> Connection {
-        self.0
+    /// `key` is where the key to the certificate is.
+    pub(super) fn finish(self, key: Option<&Path>) -> Result<Connection, Mistake> {
+        let identity = match (self.chain, key) {
+            (Some(chain), Some(key)) => Some(Identity { chain, key: read_key(key)? }),
+            (Some(_), None) => return Err(Mistake::new("--cert: needs --key")),
+            (None, _) => None,
+        };
+        Ok(Connection { identity, ..self.connection })
     }
 }
 
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Mistake> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        let what = match error {
+            pem::Error::NoItemsFound => "holds no private key".to_owned(),
+            error => unreadable(error),
+        };
+        Mistake(format!("--key: {what}"))
+    })
+}
+
 fn read_roots(path: &Path) -> Result<RootCertStore, String> {
-    let read = |error: pem::Error| match error {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots.add(certificate).map_err(|_| "holds a certificate that is not valid".to_owned())?;
+    }
+    Ok(roots)
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+    let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(unreadable)?;
+    if chain.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(chain) }
+}
+
+fn unreadable(error: pem::Error) -> String {
+    match error {
         pem::Error::Io(error) => error.to_string(),
         _ => "is not valid PEM".to_owned(),
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
-        roots
-            .add(certificate.map_err(read)?)
-            .map_err(|_| "holds a certificate that is not valid".to_owned())?;
     }
-    if roots.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(roots) }
 }

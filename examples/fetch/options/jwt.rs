@@ -9,7 +9,7 @@ use super::value::Value;
 
 #[derive(Default)]
 pub(super) struct Group {
-    key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     kid: Option<String>,
     algorithm: Option<Algorithm>,
     audience: String,
@@ -18,7 +18,6 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
-            "key" => self.key = Some(value.file()?),
             "kid" => self.kid = Some(value.text()?),
             "alg" => {
                 let algorithm = value.text()?.parse();
@@ -35,7 +34,7 @@ impl Group {
     }
 
     fn is_about_keys(&self) -> bool {
-        self.key.is_some() || self.kid.is_some() || self.algorithm.is_some()
+        self.kid.is_some() || self.algorithm.is_some()
     }
 
     pub(super) fn client_secret_jwt(
@@ -44,7 +43,7 @@ impl Group {
         secret: Secret,
     ) -> Result<ClientAuth, Mistake> {
         if self.is_about_keys() {
-            return Err(Mistake::new("--key, --kid and --alg: need --auth private_key_jwt"));
+            return Err(Mistake::new("--kid and --alg: need --auth private_key_jwt"));
         }
         Ok(ClientAuth::custom(ClientSecretJwt::new(id, secret).audience(self.audience)))
     }

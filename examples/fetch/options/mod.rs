@@ -10,14 +10,16 @@ mod token;
 mod value;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use lexopt::Arg;
-use tower_oauth2::{ClientCredentials, Origins};
+use tower_oauth2::Origins;
 
 pub(crate) use self::body::{Payload, Source};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::load::Load;
 pub(crate) use self::request::Template;
+pub(crate) use self::token::Wanted;
 use self::value::Value;
 
 pub(crate) enum Command {
@@ -26,7 +28,7 @@ pub(crate) enum Command {
 }
 
 pub(crate) struct Options {
-    pub(crate) credentials: ClientCredentials,
+    pub(crate) wanted: Wanted,
     /// Who is sent a token.
     pub(crate) origins: Origins,
     pub(crate) request: Template,
@@ -37,9 +39,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn uses_tls(&self) -> bool {
-        let is_https = |scheme| scheme == Some("https");
-        is_https(self.request.uri().scheme_str())
-            || is_https(self.credentials.token_endpoint().scheme_str())
+        self.request.uri().scheme_str() == Some("https") || self.wanted.uses_tls()
     }
 }
 
@@ -66,10 +66,16 @@ struct Groups {
     body: body::Group,
     load: load::Group,
     connection: connection::Group,
+    /// To a certificate, or to sign with.
+    key: Option<PathBuf>,
 }
 
 impl Groups {
     fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<(), Mistake> {
+        if option == "key" {
+            self.key = Some(value.file()?);
+            return Ok(());
+        }
         let is_known = self.token.take(option, value)?
             || self.request.take(option, value)?
             || self.body.take(option, value)?
@@ -79,7 +85,13 @@ impl Groups {
     }
 
     fn finish(self) -> Result<Options, Mistake> {
-        let (credentials, allowed) = self.token.finish()?;
+        let signs = self.token.signs_with_a_key();
+        let connection = self.connection.finish(self.key.as_deref())?;
+        if self.key.is_some() && connection.identity.is_none() && !signs {
+            return Err(Mistake::new("--key: needs --cert, or --auth private_key_jwt"));
+        }
+        let certificate = connection.identity.as_ref().map(|identity| &*identity.chain[0]);
+        let (wanted, allowed) = self.token.finish(certificate, self.key)?;
         let request = self.request.finish(self.body.has_data())?;
         let origins = match allowed {
             Some(origins) => origins,
@@ -87,8 +99,7 @@ impl Groups {
         };
         let load = self.load.finish();
         let payload = self.body.finish(load.repeat)?;
-        let connection = self.connection.finish();
-        Ok(Options { credentials, origins, request, payload, load, connection })
+        Ok(Options { wanted, origins, request, payload, load, connection })
     }
 }
 
@@ -118,7 +129,8 @@ fn unknown(option: &str) -> Mistake {
 pub(crate) fn help() -> String {
     let groups = [token::HELP, request::HELP, body::HELP, load::HELP, connection::HELP];
     format!(
-        "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\n\
+        "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\
+        \x20      fetch --issuer URL --client-id ID [OPTION]... URL\n\n\
          Sends a request to URL with an access token. The body of the last response goes to\n\
          stdout, and what came of all requests to stderr.\n\n{}\n\
          Exit status: 0 when every request was answered, whatever the status; 1 when there were\n\

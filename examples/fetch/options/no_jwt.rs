@@ -1,18 +1,22 @@
 //! In the place of what needs a feature that is not there.
 
+use std::path::PathBuf;
+
 use tower_oauth2::{ClientAuth, Secret};
 
 use super::Mistake;
 use super::value::Value;
 
 #[derive(Default)]
-pub(super) struct Group;
+pub(super) struct Group {
+    pub(super) key: Option<PathBuf>,
+}
 
 impl Group {
     #[allow(clippy::unused_self, reason = "as in its other form")]
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
-            "key" | "kid" | "alg" | "assertion-audience" => {
+            "kid" | "alg" | "assertion-audience" => {
                 Err(value.mistake("needs `cargo run --features jwt`"))
             }
             _ => Ok(false),

@@ -1,19 +1,29 @@
 //! What to ask for, and as whom.
 
-use tower_oauth2::{ClientAuth, ClientCredentials, Origins, Secret};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use tower::BoxError;
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, ConfigError, Metadata, MetadataBuilder, Origins, Secret,
+};
 
 use super::value::Value;
 use super::{Mistake, jwt};
+use crate::client::Http;
 
 pub(super) const HELP: &str = "\
 Token:
-  --token-endpoint URL       where tokens come from
+  --token-endpoint URL       where tokens come from; or
+  --issuer URL               who issues them, and says where they come from at a well-known place
   --client-id ID             who asks for them
   --client-secret-file FILE  the secret, read for every token request; else it is in the
                              environment, in CLIENT_SECRET
   --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
                              client_secret_post, client_secret_jwt, private_key_jwt,
-                             client_assertion or none
+                             client_assertion, none, or with --cert and --key tls_client_auth
+                             or self_signed_tls_client_auth
   --key FILE                 for private_key_jwt: the private key (PEM or JWK), read for every
                              token request; both jwt methods need the feature of that name
   --kid ID                   the name under which the server knows it; else the JWK's own
@@ -33,6 +43,7 @@ const SECRET_VARIABLE: &str = "CLIENT_SECRET";
 #[derive(Default)]
 pub(super) struct Group {
     endpoint: Option<String>,
+    issuer: Option<String>,
     client_id: Option<String>,
     secret: Option<Secret>,
     assertion: Option<Secret>,
@@ -46,10 +57,71 @@ pub(super) struct Group {
     allowed: Vec<String>,
 }
 
+/// What to ask for, and where.
+pub(crate) enum Wanted {
+    At(ClientCredentials),
+    /// Its issuer has to be asked where.
+    From(Box<Discovery>),
+}
+
+pub(crate) struct Discovery {
+    issuer: MetadataBuilder,
+    is_https: bool,
+    auth: ClientAuth,
+    what: What,
+}
+
+/// What tokens are for.
+#[derive(Clone)]
+pub(crate) struct What {
+    scope: String,
+    audience: String,
+    resources: Vec<String>,
+    parameters: Vec<(String, String)>,
+}
+
+impl Wanted {
+    pub(crate) async fn credentials(
+        &self,
+        http: Http<Full<Bytes>>,
+    ) -> Result<ClientCredentials, BoxError> {
+        match self {
+            Self::At(credentials) => Ok(credentials.clone()),
+            Self::From(discovery) => {
+                let metadata = discovery.issuer.clone().fetch(http).await?;
+                let credentials = metadata.credentials(discovery.auth.clone())?;
+                Ok(discovery.what.clone().of(credentials))
+            }
+        }
+    }
+
+    /// Whether it takes TLS to get tokens, as far as that is known.
+    pub(super) fn uses_tls(&self) -> bool {
+        match self {
+            Self::At(credentials) => credentials.token_endpoint().scheme_str() == Some("https"),
+            Self::From(discovery) => discovery.is_https,
+        }
+    }
+}
+
+impl What {
+    fn of(self, credentials: ClientCredentials) -> ClientCredentials {
+        let mut credentials = credentials.scope(self.scope).audience(self.audience);
+        for resource in self.resources {
+            credentials = credentials.resource(resource);
+        }
+        for (name, value) in self.parameters {
+            credentials = credentials.parameter(name, value);
+        }
+        credentials
+    }
+}
+
 impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "token-endpoint" => self.endpoint = Some(value.text()?),
+            "issuer" => self.issuer = Some(value.text()?),
             "client-id" => self.client_id = Some(value.text()?),
             "client-secret-file" => self.secret = Some(Secret::file(value.file()?)),
             "assertion-file" => self.assertion = Some(Secret::file(value.file()?)),
@@ -68,34 +140,63 @@ impl Group {
         Ok(true)
     }
 
-    /// The origins are those that were named, if any were.
-    pub(super) fn finish(mut self) -> Result<(ClientCredentials, Option<Origins>), Mistake> {
-        let endpoint =
-            self.endpoint.take().ok_or_else(|| Mistake::new("--token-endpoint is missing"))?;
-        let auth = self.client_auth()?;
-        let mut credentials = ClientCredentials::new(endpoint, auth)
-            .map_err(|error| Mistake(error.to_string()))?
-            .scope(self.scope)
-            .audience(self.audience);
-        for resource in self.resources {
-            credentials = credentials.resource(resource);
-        }
-        for (name, value) in self.parameters {
-            credentials = credentials.parameter(name, value);
-        }
-        Ok((credentials, self.origins))
+    /// `certificate` is the one that the client shows, `key` where the key is. The origins are those that
+    /// were named, if any were.
+    pub(super) fn finish(
+        mut self,
+        certificate: Option<&[u8]>,
+        key: Option<PathBuf>,
+    ) -> Result<(Wanted, Option<Origins>), Mistake> {
+        let (endpoint, issuer) = (self.endpoint.take(), self.issuer.take());
+        let auth = self.client_auth(certificate, key)?;
+        let origins = self.origins.take();
+        let what = What {
+            scope: self.scope,
+            audience: self.audience,
+            resources: self.resources,
+            parameters: self.parameters,
+        };
+        let wanted = match (endpoint, issuer) {
+            (Some(endpoint), None) => {
+                Wanted::At(what.of(ClientCredentials::new(endpoint, auth).map_err(mistake)?))
+            }
+            (None, Some(text)) => {
+                let issuer = Metadata::builder(&text).map_err(mistake)?;
+                let is_https = text.starts_with("https");
+                Wanted::From(Box::new(Discovery { issuer, is_https, auth, what }))
+            }
+            (None, None) => return Err(Mistake::new("--token-endpoint or --issuer is missing")),
+            (Some(_), Some(_)) => {
+                return Err(Mistake::new("--issuer: not together with --token-endpoint"));
+            }
+        };
+        Ok((wanted, origins))
     }
 
-    fn client_auth(&mut self) -> Result<ClientAuth, Mistake> {
+    pub(super) fn signs_with_a_key(&self) -> bool {
+        self.auth.as_deref() == Some("private_key_jwt")
+    }
+
+    fn client_auth(
+        &mut self,
+        certificate: Option<&[u8]>,
+        key: Option<PathBuf>,
+    ) -> Result<ClientAuth, Mistake> {
         let id = self.client_id.take().ok_or_else(|| Mistake::new("--client-id is missing"))?;
-        let jwt = std::mem::take(&mut self.jwt);
-        if jwt.is_used()
-            && !matches!(self.auth.as_deref(), Some("client_secret_jwt" | "private_key_jwt"))
-        {
-            return Err(Mistake::new(
-                "--key, --kid, --alg and --assertion-audience: need --auth private_key_jwt",
-            ));
+        let mut jwt = std::mem::take(&mut self.jwt);
+        match self.auth.as_deref() {
+            Some("private_key_jwt") => jwt.key = key,
+            Some("client_secret_jwt") => {}
+            _ if jwt.is_used() => {
+                return Err(Mistake::new(
+                    "--kid, --alg and --assertion-audience: need --auth private_key_jwt",
+                ));
+            }
+            _ => {}
         }
+        let certificate = || {
+            certificate.ok_or_else(|| Mistake::new("--auth: this method needs --cert and --key"))
+        };
         Ok(match self.auth.as_deref() {
             None | Some("client_secret_basic") => {
                 ClientAuth::client_secret_basic(id, self.secret()?)
@@ -111,6 +212,10 @@ impl Group {
                 ClientAuth::client_assertion(id, self.assertion.take().ok_or_else(missing)?)
             }
             Some("none") => ClientAuth::none(id),
+            Some("tls_client_auth") => ClientAuth::tls_client_auth(id, certificate()?),
+            Some("self_signed_tls_client_auth") => {
+                ClientAuth::self_signed_tls_client_auth(id, certificate()?)
+            }
             Some(_) => return Err(Mistake::new("--auth: no such method")),
         })
     }
@@ -125,4 +230,8 @@ impl Group {
         let secret = secret.into_string();
         secret.map(Secret::from).map_err(|_| Mistake(format!("{SECRET_VARIABLE}: is not UTF-8")))
     }
+}
+
+fn mistake(error: ConfigError) -> Mistake {
+    Mistake(error.to_string())
 }

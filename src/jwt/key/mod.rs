@@ -169,7 +169,7 @@ impl SigningKey {
         Self { algorithm, kid: None, pair: Arc::new(pair) }
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::P256(pair) | Pair::P384(pair) => {

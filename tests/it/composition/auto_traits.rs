@@ -13,10 +13,10 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_oauth2::{
     AccessToken, Backoff, Cause, ClientAssertion, ClientAuth, ClientCredentials, ConfigError,
-    ErrorResponseFuture, KeptBody, NoToken, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody,
-    ReplayPolicy, Replayable, ReplayableLayer, Replayed, ResponseFuture, Secret, TokenCache,
-    TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
-    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry,
+    ErrorResponseFuture, KeptBody, Metadata, MetadataBuilder, NoToken, NotReplayed, OAuth2, OAuth2Layer,
+    Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed, ResponseFuture, Secret,
+    TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
+    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry, WellKnown,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -48,6 +48,8 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<ClientAuth>();
     send_sync_clone::<ClientCredentials>();
     send_sync_clone::<ConfigError>();
+    send_sync_clone::<Metadata>();
+    send_sync_clone::<MetadataBuilder>();
     send_sync_clone::<NoToken>();
     send_sync_clone::<NotReplayed>();
     send_sync_clone::<OAuth2<HttpMock>>();
@@ -66,6 +68,7 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<TokenErrorResponseLayer>();
     send_sync_clone::<TokenRequest>();
     send_sync_clone::<TokenRetry>();
+    send_sync_clone::<WellKnown>();
     send_sync::<TokenRequestParts>();
     send_only::<KeptBody<Full<Bytes>>>();
     send_only::<ReplayBody<Full<Bytes>>>();

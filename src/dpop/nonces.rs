@@ -1,4 +1,4 @@
-//! What is known of servers: the nonces that they gave, and their clocks.
+//! The nonces that servers gave.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ struct Nonce {
 }
 
 impl Nonces {
-    pub(super) fn of(&self, origin: &Origin) -> Option<Arc<str>> {
+    pub(super) fn get(&self, origin: &Origin) -> Option<Arc<str>> {
         self.lock().nonces.get(origin).map(|nonce| nonce.value.clone())
     }
 
@@ -95,9 +95,9 @@ mod tests {
         for rubbish in ["", "with space", "quo\"te", &"x".repeat(LONGEST + 1)] {
             learn(&nonces, 1, rubbish);
         }
-        assert_eq!(nonces.of(&origin(1)).as_deref(), Some("c"));
-        assert_eq!(nonces.of(&origin(2)).as_deref(), Some("b"));
-        assert_eq!(nonces.of(&origin(3)), None);
+        assert_eq!(nonces.get(&origin(1)).as_deref(), Some("c"));
+        assert_eq!(nonces.get(&origin(2)).as_deref(), Some("b"));
+        assert_eq!(nonces.get(&origin(3)), None);
     }
 
     #[test]
@@ -108,6 +108,6 @@ mod tests {
             learn(&nonces, 0, "again");
         }
         assert_eq!(nonces.lock().nonces.len(), MOST);
-        assert!(nonces.of(&origin(0)).is_some(), "heard from just now");
+        assert!(nonces.get(&origin(0)).is_some(), "heard from just now");
     }
 }

@@ -1,0 +1,43 @@
+use tower::BoxError;
+
+use super::{ClientAuthentication, TokenRequestParts};
+use crate::error::ConfigError;
+
+/// The HTTP client proves it, in the handshake (RFC 8705 section 2).
+pub(super) struct Tls {
+    method: &'static str,
+    id: String,
+    certificate: Vec<u8>,
+}
+
+impl Tls {
+    pub(super) fn pki(id: String, certificate: &[u8]) -> Self {
+        Self { method: "tls_client_auth", id, certificate: certificate.to_vec() }
+    }
+
+    pub(super) fn self_signed(id: String, certificate: &[u8]) -> Self {
+        Self { method: "self_signed_tls_client_auth", id, certificate: certificate.to_vec() }
+    }
+}
+
+impl ClientAuthentication for Tls {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        self.certificate.clone()
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        if self.certificate.is_empty() {
+            return Err(ConfigError::new("client certificate", "is empty").into());
+        }
+        request.set_parameter("client_id", self.id.as_str());
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! What a document has to say to be believed (RFC 8414 sections 3.2 and 3.3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{StatusCode, Uri};
+use serde_json::Value;
+
+use super::{Inner, Metadata};
+use crate::endpoint::decode::{Members, is_string, refuse, value};
+use crate::error::{TokenError, TokenErrorKind};
+use crate::origin::{self, parse_absolute};
+
+pub(super) struct Rules<'a> {
+    /// As it was asked for.
+    pub(super) issuer: &'a str,
+    pub(super) issuer_is_loopback: bool,
+    pub(super) allow_http: bool,
+}
+
+pub(super) enum Found {
+    Metadata(Metadata),
+    /// The response is nothing of the kind, and the other document is worth a look.
+    Nothing(TokenError),
+}
+
+pub(super) fn decode(head: Parts, body: Bytes, rules: &Rules<'_>) -> Result<Found, TokenError> {
+    use TokenErrorKind::{ErrorResponse, InvalidMetadata, MalformedResponse, Redirect};
+
+    let status = head.status;
+    // The parser's own errors quote the text that they are about: they go no further.
+    let members = serde_json::from_slice::<Members>(&body).ok();
+    let is_object = members.is_some();
+    let members = members.unwrap_or_default();
+    let refused = |kind, note| refuse(kind, note, head, body, &members);
+
+    if status.is_redirection() {
+        return Ok(Found::Nothing(refused(Redirect, "")));
+    }
+    if !status.is_success() {
+        let error = refused(ErrorResponse, "");
+        let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+        let is_absent = status.is_client_error() && !may_pass.contains(&status);
+        return if is_absent { Ok(Found::Nothing(error)) } else { Err(error) };
+    }
+    if !is_object {
+        return Ok(Found::Nothing(refused(MalformedResponse, "")));
+    }
+    if !members.contains_key("issuer") {
+        return Ok(Found::Nothing(if is_string(&members, "error") {
+            refused(ErrorResponse, "")
+        } else {
+            refused(InvalidMetadata, "no issuer is in them")
+        }));
+    }
+    match read(&members, rules) {
+        Ok(inner) => Ok(Found::Metadata(Metadata(Arc::new(inner)))),
+        Err(note) => Err(refused(InvalidMetadata, note)),
+    }
+}
+
+fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
+    match value(members, "issuer") {
+        Some(Value::String(issuer)) if issuer == rules.issuer => {}
+        Some(Value::String(_)) => {
+            return Err("their issuer is not, to the letter, the one that was asked for");
+        }
+        _ => return Err("their issuer is not a string"),
+    }
+    let token_endpoint = match value(members, "token_endpoint") {
+        Some(Value::String(text)) => rules.endpoint(&text).map_err(|wrong| match wrong {
+            Wrong::Uri => {
+                "token_endpoint is not an absolute URI without user information and fragment"
+            }
+            Wrong::Insecure => "token_endpoint is not https",
+        })?,
+        Some(_) => return Err("token_endpoint is not a string"),
+        None => return Err("no token_endpoint is in them"),
+    };
+    // Nested objects that can not be read, as any odd member, are as good as absent.
+    let aliases = value(members, "mtls_endpoint_aliases");
+    let alias = aliases.as_ref().and_then(|aliases| aliases.get("token_endpoint")?.as_str());
+    let mtls_token_endpoint = match alias {
+        Some(text) => Some(rules.endpoint(text).map_err(|wrong| match wrong {
+            Wrong::Uri => {
+                "token_endpoint in mtls_endpoint_aliases is not an absolute URI without user \
+                 information and fragment"
+            }
+            Wrong::Insecure => "token_endpoint in mtls_endpoint_aliases is not https",
+        })?),
+        None => None,
+    };
+    let optional = |name| match value(members, name)? {
+        Value::String(text) => rules.endpoint(&text).ok(),
+        _ => None,
+    };
+    Ok(Inner {
+        issuer: rules.issuer.to_owned(),
+        token_endpoint,
+        mtls_token_endpoint,
+        introspection_endpoint: optional("introspection_endpoint"),
+        revocation_endpoint: optional("revocation_endpoint"),
+        members: members
+            .keys()
+            .filter_map(|name| Some((name.clone(), value(members, name)?)))
+            .collect(),
+    })
+}
+
+/// What is wrong with an endpoint.
+enum Wrong {
+    Uri,
+    Insecure,
+}
+
+impl Rules<'_> {
+    /// An endpoint that may be sent secrets. Clear text is for this machine, and on the word of
+    /// this machine only: no other may have it sent to some port here.
+    fn endpoint(&self, text: &str) -> Result<Uri, Wrong> {
+        let uri = parse_absolute(text, "endpoint").map_err(|_| Wrong::Uri)?;
+        let may_be_clear = self.allow_http || self.issuer_is_loopback && is_loopback(&uri);
+        if is_https(&uri) || is_http(&uri) && may_be_clear { Ok(uri) } else { Err(Wrong::Insecure) }
+    }
+}
+
+pub(super) fn is_https(uri: &Uri) -> bool {
+    uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
+pub(super) fn is_http(uri: &Uri) -> bool {
+    uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))
+}
+
+pub(super) fn is_loopback(uri: &Uri) -> bool {
+    uri.host().is_some_and(|host| origin::is_loopback(&host.to_ascii_lowercase()))
+}

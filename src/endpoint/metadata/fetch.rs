@@ -1,0 +1,225 @@
+//! Where the document is, and asking for it (RFC 8414 section 3, OpenID Connect Discovery 1.0
+//! section 4).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+use tower::{BoxError, Service, ServiceExt};
+
+use super::document::{self, Found, Rules};
+use super::{Metadata, invalid_issuer};
+use crate::endpoint::exchange::transport_error;
+use crate::endpoint::{DEFAULT_TIMEOUT, read};
+use crate::error::{ConfigError, TokenError, TokenErrorKind};
+use crate::origin::{Origin, parse_absolute};
+use crate::token::MAX_LIFETIME;
+
+/// How to ask an issuer for its [`Metadata`]: see [`Metadata::builder`].
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::{Metadata, WellKnown};
+///
+/// let builder = Metadata::builder("https://login.example.com/tenant/v2.0")?
+///     .well_known(WellKnown::OpenidConfiguration)
+///     .timeout(Duration::from_secs(5));
+/// # let _ = builder;
+/// assert!(Metadata::builder("https://login.example.com/?tenant=1").is_err());
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MetadataBuilder {
+    issuer: String,
+    uri: Uri,
+    origin: Origin,
+    timeout: Duration,
+    only: Option<WellKnown>,
+    allow_http: bool,
+}
+
+/// A document with an issuer's metadata, by the name under which its place is registered (RFC 8615
+/// section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WellKnown {
+    /// `oauth-authorization-server`, before the issuer's path:
+    /// `https://host/.well-known/oauth-authorization-server/path` (RFC 8414 section 3.1).
+    OauthAuthorizationServer,
+    /// `openid-configuration`, after the issuer's path:
+    /// `https://host/path/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 section
+    /// 4).
+    OpenidConfiguration,
+}
+
+impl MetadataBuilder {
+    pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
+        const WHAT: &str = "issuer";
+        let uri = parse_absolute(issuer, WHAT)?;
+        if issuer.contains('?') {
+            return Err(ConfigError::new(WHAT, "must not have a query"));
+        }
+        if !document::is_https(&uri) && !document::is_http(&uri) {
+            return Err(ConfigError::new(WHAT, "needs to begin with https://"));
+        }
+        let origin = Origin::of(&uri).ok_or(ConfigError::new(WHAT, "needs a host"))?;
+        let builder = Self {
+            issuer: issuer.to_owned(),
+            uri,
+            origin,
+            timeout: DEFAULT_TIMEOUT,
+            only: None,
+            allow_http: false,
+        };
+        // A path that leaves no room for more is found out here.
+        builder.place(WellKnown::OauthAuthorizationServer)?;
+        builder.place(WellKnown::OpenidConfiguration)?;
+        Ok(builder)
+    }
+
+    /// How long it may take in all, with the second document if it comes to that; 30 seconds unless
+    /// set, and a year at most.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Asks for this document and for no other.
+    #[must_use]
+    pub fn well_known(mut self, well_known: WellKnown) -> Self {
+        self.only = Some(well_known);
+        self
+    }
+
+    /// Allows an issuer over plain HTTP on other machines, and such endpoints in its metadata.
+    /// Anyone on the way can then say where client secrets are sent: for networks that encrypt
+    /// beneath HTTP, such as a service mesh. A
+    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its
+    /// own.
+    #[must_use]
+    pub fn dangerously_allow_http(mut self) -> Self {
+        self.allow_http = true;
+        self
+    }
+
+    /// Asks for the metadata.
+    ///
+    /// `oauth-authorization-server` comes first. Where that is nothing of the kind (a 4xx but 408
+    /// and 429, a redirect, a page of HTML, JSON without an `issuer`), `openid-configuration` is
+    /// asked for. Each is one `GET`; no redirect is followed, no compression asked for, and at most
+    /// 1 MiB read. Configure the HTTP client to follow no redirects either.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenErrorKind::InsecureUri`] for an issuer that is neither `https` nor loopback, before
+    /// anything is sent. [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not
+    /// exactly the one that was asked for, or whose `token_endpoint`, or its alias for mutual TLS,
+    /// is no absolute URI over TLS or has user information or a fragment. An endpoint on loopback
+    /// in clear text passes if the issuer is on loopback too. Other members are taken as absent
+    /// when they are not what they should be. Else the kinds that a token request ends with. When
+    /// neither document is there, the error is that of the one that answered with more than 404.
+    pub async fn fetch<H, B>(self, http: H) -> Result<Metadata, TokenError>
+    where
+        H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+        H::Error: Into<BoxError>,
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        let metadata = self.find(http).await.map_err(|error| error.of_metadata(&self.origin))?;
+        tracing::debug!(issuer = %self.origin, "metadata arrived");
+        Ok(metadata)
+    }
+
+    async fn find<H, B>(&self, http: H) -> Result<Metadata, TokenError>
+    where
+        H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+        H::Error: Into<BoxError>,
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        if !self.origin.is_secure() && !self.allow_http {
+            return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
+        }
+        if Handle::try_current().is_err() {
+            return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
+        }
+        let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
+        let first = self.only.unwrap_or(WellKnown::OauthAuthorizationServer);
+        let nothing = match self.ask(first, http.clone(), deadline).await? {
+            Found::Metadata(metadata) => return Ok(metadata),
+            Found::Nothing(error) => error,
+        };
+        if self.only.is_some() {
+            return Err(nothing);
+        }
+        match self.ask(WellKnown::OpenidConfiguration, http, deadline).await? {
+            Found::Metadata(metadata) => Ok(metadata),
+            Found::Nothing(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
+                (true, true) => other.with_note(
+                    "it has neither oauth-authorization-server nor openid-configuration",
+                ),
+                (false, true) => nothing,
+                _ => other,
+            }),
+        }
+    }
+
+    async fn ask<H, B>(
+        &self,
+        which: WellKnown,
+        http: H,
+        deadline: Instant,
+    ) -> Result<Found, TokenError>
+    where
+        H: Service<Request<Full<Bytes>>, Response = Response<B>>,
+        H::Error: Into<BoxError>,
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = self.place(which).map_err(invalid_issuer)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let response = match timeout_at(deadline, http.oneshot(request)).await {
+            Ok(response) => response.map_err(|error| transport_error(error.into()))?,
+            Err(elapsed) => {
+                return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
+            }
+        };
+        let (head, body) = response.into_parts();
+        let body = read::read(head.status, body, deadline).await?;
+        let rules = Rules {
+            issuer: &self.issuer,
+            issuer_is_loopback: document::is_loopback(&self.uri),
+            allow_http: self.allow_http,
+        };
+        document::decode(head, body, &rules)
+    }
+
+    /// Where the document is. What ends the issuer's path makes no difference there (RFC 8414
+    /// section 3.1).
+    fn place(&self, which: WellKnown) -> Result<Uri, ConfigError> {
+        let origin = &self.origin;
+        let path = self.uri.path().trim_end_matches('/');
+        let place = match which {
+            WellKnown::OauthAuthorizationServer => {
+                format!("{origin}/.well-known/oauth-authorization-server{path}")
+            }
+            WellKnown::OpenidConfiguration => {
+                format!("{origin}{path}/.well-known/openid-configuration")
+            }
+        };
+        place.parse().map_err(|_| ConfigError::new("issuer", "is not a valid URI"))
+    }
+}
+
+fn is_not_found(error: &TokenError) -> bool {
+    error.status() == Some(StatusCode::NOT_FOUND)
+}

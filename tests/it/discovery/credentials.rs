@@ -1,0 +1,98 @@
+use tower::BoxError;
+use tower_oauth2::{ClientAuth, ClientAuthentication, ClientCredentials, TokenRequestParts};
+
+use super::*;
+
+const MTLS: &str = "https://mtls.auth.test/token";
+
+/// A method of this name.
+struct Own(&'static str);
+
+impl ClientAuthentication for Own {
+    fn method(&self) -> &str {
+        self.0
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn authenticate(&self, _: &mut TokenRequestParts) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn all_methods() -> [ClientAuth; 6] {
+    [
+        ClientAuth::client_secret_basic("client-id", SECRET),
+        ClientAuth::client_secret_basic_raw("client-id", SECRET),
+        ClientAuth::client_secret_post("client-id", SECRET),
+        ClientAuth::none("client-id"),
+        ClientAuth::tls_client_auth("client-id", "DER"),
+        ClientAuth::self_signed_tls_client_auth("client-id", "DER"),
+    ]
+}
+
+#[tokio::test]
+async fn credentials_are_those_for_the_token_endpoint() {
+    let endpoint = "https://auth.test/token?tenant=1";
+    let metadata = metadata(json!({ "token_endpoint": endpoint })).await;
+    for auth in all_methods() {
+        let credentials = metadata.credentials(auth.clone()).unwrap();
+        assert_eq!(credentials, ClientCredentials::new(endpoint, auth).unwrap());
+    }
+    assert!(metadata.credentials(ClientAuth::none("")).is_err());
+}
+
+// RFC 8705 section 5
+#[tokio::test]
+async fn mutual_tls_goes_to_its_alias_and_nothing_else_does() {
+    let metadata = metadata(json!({ "mtls_endpoint_aliases": { "token_endpoint": MTLS } })).await;
+    for auth in all_methods() {
+        let expected = if auth.method().contains("tls") { MTLS } else { ENDPOINT };
+        assert_eq!(metadata.credentials(auth).unwrap().token_endpoint(), expected);
+    }
+}
+
+// RFC 8414 section 2
+#[tokio::test]
+async fn a_method_that_the_server_does_not_list_is_refused() {
+    for (listed, allowed) in [
+        (&["client_secret_basic"][..], &["client_secret_basic", "client_secret_basic_raw"][..]),
+        (&["client_secret_post", "none"], &["client_secret_post", "none"]),
+        (&["tls_client_auth"], &["tls_client_auth"]),
+        (&["self_signed_tls_client_auth"], &["self_signed_tls_client_auth"]),
+        (&["private_key_jwt"], &[]),
+        (&["something-new"], &[]),
+        (&["CLIENT_SECRET_BASIC", "none "], &[]),
+    ] {
+        let metadata = metadata(json!({ "token_endpoint_auth_methods_supported": listed })).await;
+        for auth in all_methods() {
+            let method = auth.method().to_owned();
+            let made = metadata.credentials(auth);
+            assert_eq!(made.is_ok(), allowed.contains(&&*method), "{method} of {listed:?}");
+            if let Err(error) = made {
+                assert_eq!(
+                    error.to_string(),
+                    "client authentication: the method is not among the server's \
+                     token_endpoint_auth_methods_supported"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_of_ones_own_is_held_to_the_list_if_it_has_a_registered_name() {
+    let metadata =
+        metadata(json!({ "token_endpoint_auth_methods_supported": ["client_secret_post"] })).await;
+    for (name, passes) in [
+        ("client_secret_post", true),
+        ("private_key_jwt", false),
+        ("client_secret_jwt", false),
+        ("our-own", true),
+    ] {
+        let made = metadata.credentials(ClientAuth::custom(Own(name)));
+        assert_eq!(made.is_ok(), passes, "{name}");
+    }
+}

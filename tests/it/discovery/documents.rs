@@ -1,0 +1,295 @@
+use tower_oauth2::TokenErrorKind::{self, *};
+
+use super::*;
+
+const OTHER_ISSUER: &str = "their issuer is not, to the letter, the one that was asked for";
+const NO_URI: &str = "token_endpoint is not an absolute URI without user information and fragment";
+const INSECURE: &str = "token_endpoint is not https";
+
+/// The error for a document at the first place, where the second would have a good one: what is
+/// wrong is not asked for again elsewhere.
+async fn refused(issuer: &str, body: impl Into<Bytes>, name: &str) -> TokenError {
+    let body = body.into();
+    let good = json!({ "issuer": issuer, "token_endpoint": ENDPOINT }).to_string();
+    let http = Api::new(move |request| {
+        let is_first = request.uri().path().contains("oauth-authorization-server");
+        answer(200, if is_first { body.clone() } else { good.clone().into() })
+    });
+    let error = Metadata::fetch(issuer, http.clone()).await.expect_err(name);
+    assert_eq!(http.count(), 1, "{name}");
+    assert_tells_nothing(&error, name);
+    error
+}
+
+async fn assert_invalid(members: Value, note: &str) {
+    let name = members.to_string();
+    let error = refused(ISSUER, with(members), &name).await;
+    assert_eq!(error.kind(), InvalidMetadata, "{name}");
+    assert!(!error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        format!("no metadata from {ISSUER}: the metadata can not be used (status 200): {note}"),
+    );
+}
+
+// RFC 8414 section 3.3
+#[tokio::test]
+async fn a_document_of_another_issuer_is_refused() {
+    for issuer in [
+        "https://evil.test",
+        "https://auth.test/",
+        "https://auth.test:443",
+        "https://AUTH.test",
+        "HTTPS://auth.test",
+        "http://auth.test",
+        "https://auth.test/tenant",
+        "https://auth.test?",
+        " https://auth.test",
+        "https://auth.test.evil.test",
+        "auth.test",
+        "",
+    ] {
+        assert_invalid(json!({ "issuer": issuer }), OTHER_ISSUER).await;
+    }
+    for issuer in [json!(null), json!([ISSUER]), json!({ ISSUER: 1 }), json!(7)] {
+        assert_invalid(json!({ "issuer": issuer }), "their issuer is not a string").await;
+    }
+}
+
+// RFC 8414 section 3.3
+#[tokio::test]
+async fn a_slash_at_the_end_of_the_issuer_makes_another_one() {
+    for (asked, said, same) in [
+        ("https://auth.test/", "https://auth.test", false),
+        ("https://auth.test", "https://auth.test/", false),
+        ("https://auth.test/", "https://auth.test/", true),
+        ("https://auth.test/a", "https://auth.test/a/", false),
+        ("https://auth.test/a/", "https://auth.test/a", false),
+        ("https://auth.test/a/", "https://auth.test/a/", true),
+        ("https://auth.test/%61", "https://auth.test/a", false),
+    ] {
+        let body = json!({ "issuer": said, "token_endpoint": ENDPOINT }).to_string();
+        if same {
+            let metadata = Metadata::fetch(asked, always(200, body)).await.unwrap();
+            assert_eq!(metadata.issuer(), asked);
+        } else {
+            let error = refused(asked, body, asked).await;
+            assert!(error.to_string().ends_with(OTHER_ISSUER), "{error}");
+        }
+    }
+}
+
+// X1
+#[tokio::test]
+async fn an_endpoint_that_secrets_may_not_be_sent_to_is_refused() {
+    for endpoint in [
+        "/token",
+        "token",
+        "",
+        "//evil.test/token",
+        "https:///token",
+        "https:evil.test",
+        "https://auth.test/token#",
+        "https://auth.test/token#fragment",
+        "https://auth.test@evil.test/token",
+        "https://user:pw@auth.test/token",
+        "https://auth.test:99999/token",
+        "https://a b/",
+        "https://auth.test/\r\nx: y",
+        "mailto:auth@evil.test",
+    ] {
+        assert_invalid(json!({ "token_endpoint": endpoint }), NO_URI).await;
+        let aliases = json!({ "mtls_endpoint_aliases": { "token_endpoint": endpoint } });
+        let note = NO_URI.replace("point is", "point in mtls_endpoint_aliases is");
+        assert_invalid(aliases, &note).await;
+    }
+    for endpoint in [
+        "http://auth.test/token",
+        "http://localhost.evil.test/token",
+        "ftp://auth.test/token",
+        "file://auth.test/token",
+        "ws://localhost/token",
+        // A port of this machine, on the word of another.
+        "http://localhost:8080/token",
+        "http://127.0.0.1/token",
+        "http://[::1]/token",
+    ] {
+        assert_invalid(json!({ "token_endpoint": endpoint }), INSECURE).await;
+        let aliases = json!({ "mtls_endpoint_aliases": { "token_endpoint": endpoint } });
+        let note = INSECURE.replace("point is", "point in mtls_endpoint_aliases is");
+        assert_invalid(aliases, &note).await;
+    }
+    for odd in [json!(null), json!(7), json!([ENDPOINT]), json!({ ENDPOINT: ENDPOINT })] {
+        assert_invalid(json!({ "token_endpoint": odd }), "token_endpoint is not a string").await;
+    }
+    let error = refused(ISSUER, json!({ "issuer": ISSUER }).to_string(), "no endpoint").await;
+    assert!(error.to_string().ends_with("no token_endpoint is in them"), "{error}");
+}
+
+// X1
+#[tokio::test]
+async fn clear_text_is_for_an_issuer_on_this_machine_or_one_that_may_be_spoken_to_so() {
+    let fetch = |issuer: &'static str, endpoint: &'static str, opt_out: bool| async move {
+        let http = always(200, json!({ "issuer": issuer, "token_endpoint": endpoint }).to_string());
+        let builder = Metadata::builder(issuer).unwrap();
+        let builder = if opt_out { builder.dangerously_allow_http() } else { builder };
+        (builder.fetch(http.clone()).await.map_err(|error| error.kind()), http.count())
+    };
+    for (issuer, endpoint) in [
+        ("http://localhost:8080", "http://localhost:8080/token"),
+        ("http://127.0.0.1/realm", "https://auth.test/token"),
+        ("http://[::1]", "http://LOCALHOST:1/token"),
+        ("https://localhost", "http://127.0.0.1/token"),
+    ] {
+        let (fetched, _) = fetch(issuer, endpoint, false).await;
+        assert_eq!(fetched.unwrap().token_endpoint(), endpoint);
+    }
+    let (fetched, _) = fetch("http://localhost", "http://auth.test/token", false).await;
+    assert_eq!(fetched.unwrap_err(), InvalidMetadata);
+    // Nothing is sent.
+    let (fetched, sent) = fetch("http://auth.test", ENDPOINT, false).await;
+    assert_eq!((fetched.unwrap_err(), sent), (InsecureUri, 0));
+
+    for (issuer, endpoint) in [
+        ("http://auth.test", "http://auth.test/token"),
+        ("https://auth.test", "http://localhost/token"),
+    ] {
+        let (fetched, _) = fetch(issuer, endpoint, true).await;
+        assert_eq!(fetched.unwrap().token_endpoint(), endpoint);
+    }
+    let (fetched, _) = fetch("http://auth.test", "ftp://auth.test/token", true).await;
+    assert_eq!(fetched.unwrap_err(), InvalidMetadata);
+}
+
+#[tokio::test]
+async fn an_issuer_that_can_not_be_asked_is_told_before_anything_is_sent() {
+    for (issuer, why) in [
+        ("", "needs a scheme and a host"),
+        ("auth.test", "needs a scheme and a host"),
+        ("/realm", "needs a scheme and a host"),
+        ("https://", "is not a valid URI"),
+        ("https://a b", "is not a valid URI"),
+        ("ftp://localhost", "needs to begin with https://"),
+        ("https://user:pw@auth.test", "must not have user information in it"),
+        ("https://auth.test?tenant=1", "must not have a query"),
+        ("https://auth.test/?", "must not have a query"),
+        ("https://auth.test#", "must not have a fragment"),
+        ("https://auth.test/#?", "must not have a fragment"),
+        (&format!("https://auth.test/{}", "a".repeat(65_500)), "is not a valid URI"),
+    ] {
+        let name = &issuer[..issuer.len().min(40)];
+        let error = Metadata::builder(issuer).unwrap_err();
+        assert_eq!(error.to_string(), format!("issuer: {why}"), "{name}");
+        let http = always(200, "");
+        let error = Metadata::fetch(issuer, http.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), http.count()), (InvalidIssuer, 0), "{name}");
+        assert_eq!(error.to_string(), format!("no metadata: the issuer can not be asked: {why}"));
+        assert!(!error.is_transient());
+    }
+}
+
+/// The error when both places have the same.
+async fn nowhere(status: u16, body: impl Into<Bytes>, kind: TokenErrorKind, name: &str) {
+    let http = always(status, body);
+    let error = Metadata::fetch(ISSUER, http.clone()).await.expect_err(name);
+    assert_eq!((error.kind(), http.count()), (kind, 2), "{name}");
+    assert_tells_nothing(&error, name);
+    assert_eq!(error.status().unwrap(), status);
+}
+
+#[tokio::test]
+async fn what_is_no_metadata_is_refused() {
+    const DEPTH: usize = 10_000;
+    let nested = |open: &str, close: &str| [open.repeat(DEPTH), close.repeat(DEPTH)].concat();
+    for (name, body) in [
+        ("nothing", String::new()),
+        ("HTML", format!("<!doctype html><p>{TEXT}</p>")),
+        ("null", "null".to_owned()),
+        ("a string", format!("\"{TEXT}\"")),
+        ("an array", format!("[{}]", document())),
+        ("two objects", format!("{}{}", document(), document())),
+        ("half an object", document().to_string().replace('}', "")),
+        ("deep arrays", nested("[", "]")),
+        ("deep objects without an end", nested(r#"{"a":"#, "")),
+    ] {
+        nowhere(200, body, MalformedResponse, name).await;
+    }
+    nowhere(200, "{}", InvalidMetadata, "an empty object").await;
+    nowhere(200, format!(r#"{{"Issuer":"{TEXT}"}}"#), InvalidMetadata, "another case").await;
+    nowhere(200, format!(r#"{{"error":"{TEXT}"}}"#), ErrorResponse, "an error").await;
+    nowhere(204, "", MalformedResponse, "no content").await;
+    for status in [301, 302, 307, 308] {
+        nowhere(status, document().to_string(), Redirect, "a redirect").await;
+    }
+    for status in [400, 401, 403, 404, 405, 410] {
+        nowhere(status, document().to_string(), ErrorResponse, "a 4xx").await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_not_asked_for_the_other_document() {
+    for status in [408, 429, 500, 502, 503] {
+        let http = always(status, TEXT);
+        let error = Metadata::fetch(ISSUER, http.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), http.count()), (ErrorResponse, 1), "{status}");
+        assert!(error.is_transient());
+        assert_tells_nothing(&error, "trouble");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no metadata from {ISSUER}: the endpoint answered with an error (status {status})"
+            )
+        );
+    }
+    let down = Http::new(|_| Err("no route".into()));
+    let error = Metadata::fetch(ISSUER, down.clone()).await.unwrap_err();
+    assert_eq!((error.kind(), down.count()), (Transport, 1));
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+// W4
+#[tokio::test]
+async fn a_document_over_the_limit_is_not_read_on() {
+    let padding = " ".repeat(2 << 20);
+    let error = refused(ISSUER, with(json!({ "padding": padding })), "2 MiB").await;
+    assert_eq!(error.kind(), ResponseTooLarge);
+    let almost = with(json!({ "padding": " ".repeat(1_000_000) }));
+    assert!(Metadata::fetch(ISSUER, always(200, almost)).await.is_ok());
+}
+
+#[tokio::test]
+async fn of_a_member_that_is_there_twice_the_one_that_is_checked_is_the_one_that_is_used() {
+    let twice = |name: &str, first: &str, second: &str| {
+        let other = if name == "issuer" { "token_endpoint" } else { "issuer" };
+        let value = if name == "issuer" { ENDPOINT } else { ISSUER };
+        format!(r#"{{"{name}":"{first}","{other}":"{value}","{name}":"{second}"}}"#)
+    };
+    let evil = "https://evil.test";
+    let error = refused(ISSUER, twice("issuer", ISSUER, evil), "issuer").await;
+    assert!(error.to_string().ends_with(OTHER_ISSUER));
+    let body = twice("token_endpoint", ENDPOINT, "http://evil.test");
+    assert!(refused(ISSUER, body, "endpoint").await.to_string().ends_with(INSECURE));
+
+    let http = always(200, twice("token_endpoint", "http://evil.test", ENDPOINT));
+    let metadata = Metadata::fetch(ISSUER, http).await.unwrap();
+    assert_eq!(metadata.token_endpoint(), ENDPOINT);
+    assert_eq!(metadata.get("token_endpoint").unwrap(), ENDPOINT);
+}
+
+// X4
+#[tokio::test]
+async fn an_endpoint_at_another_host_is_taken_and_a_list_of_endpoints_holds_it_back() {
+    use tower::ServiceExt;
+    use tower_oauth2::{ClientAuth, TokenEndpoint, TokenRequest};
+
+    let elsewhere = json!({ "token_endpoint": "https://elsewhere.test/token" });
+    let metadata = metadata(elsewhere).await;
+    let auth = ClientAuth::client_secret_basic("client-id", SECRET);
+    let credentials = metadata.credentials(auth).unwrap();
+    assert_eq!(credentials.token_endpoint(), "https://elsewhere.test/token");
+
+    let http = always(200, r#"{"access_token":"t"}"#);
+    let endpoint = TokenEndpoint::new(http.clone()).allowed_endpoints([ENDPOINT]).unwrap();
+    let error = endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
+    assert_eq!((error.kind(), http.count()), (EndpointNotAllowed, 0));
+}

@@ -1,0 +1,111 @@
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Request;
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::limit::ConcurrencyLimit;
+use tower::{BoxError, service_fn};
+use tower_oauth2::TokenErrorKind::{NoRuntime, Timeout};
+use tower_oauth2::WellKnown;
+
+use super::*;
+
+type Answer = Result<Response<Full<Bytes>>, BoxError>;
+
+async fn times_out_after(set: Option<Duration>, expected: Duration) {
+    // Either document may be slow, in its head or in its body.
+    let silent = service_fn(|_| pending::<Answer>());
+    let slow_both = service_fn(|_| async {
+        sleep(Duration::from_secs(20)).await;
+        Answer::Ok(answer(404, ""))
+    });
+    let endless = service_fn(|_| async {
+        Ok::<_, BoxError>(Response::new(Endless(Box::pin(sleep(Duration::ZERO)))))
+    });
+    let builder = || {
+        let builder = Metadata::builder(ISSUER).unwrap();
+        match set {
+            Some(set) => builder.timeout(set),
+            None => builder,
+        }
+    };
+    for attempt in [
+        Box::pin(builder().fetch(silent)) as Pin<Box<dyn Future<Output = _>>>,
+        Box::pin(builder().fetch(slow_both)),
+        Box::pin(builder().fetch(endless)),
+    ] {
+        let start = Instant::now();
+        let error: TokenError =
+            timeout(Duration::from_secs(86_400), attempt).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Timeout);
+        assert!(error.is_transient());
+        // The clock of tokio counts whole milliseconds.
+        let waited = start.elapsed();
+        assert!((expected..expected + Duration::from_millis(3)).contains(&waited), "{waited:?}");
+    }
+}
+
+/// Gives a space every second.
+struct Endless(Pin<Box<Sleep>>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        ready!(self.0.as_mut().poll(cx));
+        self.0 = Box::pin(sleep(Duration::from_secs(1)));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+    }
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn metadata_take_30_seconds_at_most_in_all_unless_told() {
+    times_out_after(None, Duration::from_secs(30)).await;
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn metadata_take_as_long_as_it_is_told_at_most() {
+    times_out_after(Some(Duration::from_millis(250)), Duration::from_millis(250)).await;
+    times_out_after(Some(Duration::ZERO), Duration::ZERO).await;
+    let forever = Metadata::builder(ISSUER).unwrap().timeout(Duration::MAX);
+    forever.fetch(always(200, document().to_string())).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn documents_within_the_time_are_taken() {
+    let slow = service_fn(|request: Request<Full<Bytes>>| async move {
+        sleep(Duration::from_secs(14)).await;
+        let is_second = request.uri().path().contains("openid");
+        Answer::Ok(if is_second { answer(200, document().to_string()) } else { answer(404, "") })
+    });
+    let task = tokio::spawn(Metadata::fetch(ISSUER, slow));
+    assert_eq!(task.await.unwrap().unwrap().issuer(), ISSUER);
+}
+
+// R5
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_one_thing_at_a_time_can_be_asked_for_both_documents() {
+    let http = ConcurrencyLimit::new(always(404, ""), 1);
+    let error = Metadata::fetch(ISSUER, http).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 404);
+}
+
+#[test]
+fn without_a_runtime_it_is_a_typed_error() {
+    let http = always(200, document().to_string());
+    let only = Metadata::builder(ISSUER).unwrap().well_known(WellKnown::OpenidConfiguration);
+    let Poll::Ready(result) = tokio_test::task::spawn(only.fetch(http.clone())).poll() else {
+        panic!("it waits for a runtime");
+    };
+    assert_eq!((result.unwrap_err().kind(), http.count()), (NoRuntime, 0));
+}

@@ -1,0 +1,115 @@
+//! Client authentication by certificate (RFC 8705), over real TLS.
+
+mod server;
+
+use std::error::Error as _;
+
+use http::header::AUTHORIZATION;
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientAuthentication, ClientCredentials, OAuth2Layer, Origins, TokenCache,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+};
+
+use self::server::{Ca, Endpoint};
+use crate::support::*;
+
+fn methods(certificate: impl AsRef<[u8]>) -> [ClientAuth; 2] {
+    let certificate = certificate.as_ref();
+    [
+        ClientAuth::tls_client_auth("client-id", certificate),
+        ClientAuth::self_signed_tls_client_auth("client-id", certificate),
+    ]
+}
+
+fn credentials_with(auth: ClientAuth) -> ClientCredentials {
+    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+}
+
+// X1
+#[tokio::test]
+async fn without_a_certificate_it_is_a_typed_error_and_the_api_is_not_called() {
+    let (ca, other_ca) = (Ca::new(), Ca::new());
+    let endpoint = Endpoint::start(&ca).await;
+    let ours = ca.certify();
+    for (name, shown) in [("none", None), ("one that nobody knows", Some(other_ca.certify()))] {
+        for auth in methods(&ours.certificate) {
+            let credentials = ClientCredentials::new(endpoint.url(), auth).unwrap();
+            let source = TokenEndpoint::new(ca.client(shown.as_ref()));
+            let tokens = TokenCache::new(credentials, source);
+            let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
+            let api = Api::always(200);
+            let error = layer.layer(api.clone()).oneshot(get("/")).await.expect_err(name);
+            let error = error.downcast_ref::<TokenError>().expect(name);
+            assert_eq!(error.kind(), TokenErrorKind::Transport, "{name}");
+            assert!(error.is_transient() && error.source().is_some(), "{name}");
+            assert_eq!((api.count(), endpoint.seen().len()), (0, 0), "{name}");
+        }
+    }
+}
+
+// RFC 8705 section 2
+#[tokio::test]
+async fn the_server_sees_the_certificate_and_the_client_id_and_no_secret() {
+    let ca = Ca::new();
+    let endpoint = Endpoint::start(&ca).await;
+    let ours = ca.certify();
+    for auth in methods(&ours.certificate) {
+        let credentials = ClientCredentials::new(endpoint.url(), auth).unwrap().scope("read");
+        let source = TokenEndpoint::new(ca.client(Some(&ours)));
+        let token = source.oneshot(TokenRequest::new(credentials)).await.unwrap();
+        assert_eq!(token.secret(), "token-1");
+    }
+    for (request, certificate) in endpoint.seen() {
+        assert_eq!(certificate, ours.certificate);
+        assert!(!request.headers().contains_key(AUTHORIZATION));
+        assert_eq!(*request.body(), "grant_type=client_credentials&scope=read&client_id=client-id");
+    }
+    assert_eq!(endpoint.seen().len(), 2);
+}
+
+// S2: what a token may be bound to is part of what it is kept for.
+#[tokio::test]
+async fn two_certificates_are_two_credentials_with_a_token_each() {
+    for n in 0..2 {
+        let of = |certificate: &str| credentials_with(methods(certificate)[n].clone());
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("other"));
+        assert_ne!(of("one"), credentials_with(ClientAuth::none("client-id")));
+    }
+    let [pki, self_signed] = methods("one").map(credentials_with);
+    assert_ne!(pki, self_signed);
+
+    let source = Source::of(hour);
+    let tokens = TokenCache::new(pki.clone(), source.clone());
+    let [next, _] = methods("other").map(credentials_with);
+    let token = tokens.get().await.unwrap();
+    assert_ne!(token.secret(), tokens.get_for(&next).await.unwrap().secret());
+    assert_eq!(token.secret(), tokens.get_for(&pki).await.unwrap().secret());
+    assert_eq!(source.count(), 2);
+}
+
+#[tokio::test]
+async fn without_being_told_which_certificate_nothing_is_sent() {
+    for auth in methods("") {
+        let api = Api::always(200);
+        let endpoint = TokenEndpoint::new(api.clone());
+        let request = TokenRequest::new(credentials_with(auth));
+        let error = endpoint.oneshot(request).await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+        assert_eq!(error.source().unwrap().to_string(), "client certificate: is empty");
+        assert!(!error.is_transient());
+        assert_eq!(api.count(), 0);
+    }
+}
+
+#[test]
+fn the_methods_have_their_registered_names() {
+    let [pki, self_signed] = methods("one");
+    assert_eq!(pki.method(), "tls_client_auth");
+    assert_eq!(self_signed.method(), "self_signed_tls_client_auth");
+    assert_eq!(pki.client_id(), Some("client-id"));
+    assert_eq!(format!("{pki:?}"), "ClientAuth(tls_client_auth)");
+    let auth = ClientAuth::tls_client_auth("", "one");
+    assert!(ClientCredentials::new("https://auth.test/token", auth).is_err());
+}
