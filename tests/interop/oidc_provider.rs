@@ -156,7 +156,7 @@ async fn an_unknown_resource_and_a_scope_beyond_the_clients_are_typed_errors() {
             server.credentials(client.basic()).resource("https://elsewhere.example/"),
             "invalid_target",
         ),
-        (server.credentials(other.basic()).resource(opaque).scope("delete"), "invalid_scope"),
+        (server.credentials(other.basic()).resource(opaque).scope("write"), "invalid_scope"),
     ] {
         let request = server.get("/opaque/refused").body(Default::default()).unwrap();
         let error = refused(try_send(server.api(credentials), request).await.err().unwrap());

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::Value;
-use tower_oauth2::{NotReplayed, Replayed, TokenCache, TokenEndpoint};
+use tower_oauth2::{Replayed, TokenCache, TokenEndpoint};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
@@ -67,13 +67,12 @@ async fn an_api_that_refuses_every_token_does_not_flood_the_token_endpoint() {
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
     assert_eq!(server.token_statuses(&client.id).await, [200, 200]);
     assert_eq!(server.api_statuses("/plain/refused").await, [401, 401]);
-    // The clock stands still for these.
-    tokio::time::pause();
+    // One at a time may find out whether the API has come to its senses.
     let requests = (0..32).map(|_| send(api.clone(), server.get("/plain/refused?refuse")));
     for answer in futures_util::future::join_all(requests).await {
-        let replayed = Some(Replayed::No(NotReplayed::BreakerOpen));
-        assert_eq!((answer.status.as_u16(), answer.replayed), (401, replayed));
+        assert_eq!(answer.status, 401);
+        assert!(answer.replayed.is_some());
     }
-    tokio::time::resume();
-    assert_eq!(server.token_statuses(&client.id).await, [200, 200]);
+    let token_requests = server.token_statuses(&client.id).await.len();
+    assert!(token_requests <= 5, "{token_requests} for 33 requests");
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
@@ -70,7 +71,9 @@ impl Server {
         if !needed.exists() {
             return Err(format!("{name}: there is no {}: {MISSING}", needed.display()));
         }
-        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.log"));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}.log"));
         let failed = |why: &dyn std::fmt::Display| {
             let told = std::fs::read_to_string(&log).unwrap_or_default();
             format!("{name} does not start: {why}. {MISSING}. What it said:\n{told}")
