@@ -1,0 +1,20 @@
+//! This crate against authorization servers that others wrote and that people use. Each is started here, on
+//! loopback, and ends with the tests; `tests/interop/README.md` says which, and what each was asked.
+#![allow(unreachable_pub, missing_docs)]
+
+#[path = "interop/client.rs"]
+mod client;
+#[path = "interop/django_oauth_toolkit.rs"]
+mod django_oauth_toolkit;
+#[path = "interop/expiry.rs"]
+mod expiry;
+#[path = "interop/mutual_tls.rs"]
+mod mutual_tls;
+#[path = "interop/oidc_provider.rs"]
+mod oidc_provider;
+#[path = "interop/revocation.rs"]
+mod revocation;
+#[path = "interop/server.rs"]
+mod server;
+#[path = "interop/tls.rs"]
+mod tls;

@@ -1,0 +1,104 @@
+//! What sends the requests of the tests: a real HTTP client, bare and with the layer.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
+    TokenEndpoint,
+};
+
+use crate::server::{Registered, Server};
+
+pub type Client = legacy::Client<HttpConnector, Full<Bytes>>;
+
+pub fn http() -> Client {
+    legacy::Client::builder(TokioExecutor::new()).build_http()
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub replayed: Option<Replayed>,
+    /// `null` when it is not JSON.
+    pub body: Value,
+}
+
+impl Registered {
+    pub fn basic(&self) -> ClientAuth {
+        ClientAuth::client_secret_basic(&self.id, &self.secret)
+    }
+
+    pub fn post(&self) -> ClientAuth {
+        ClientAuth::client_secret_post(&self.id, &self.secret)
+    }
+}
+
+impl Server {
+    pub fn credentials(&self, auth: ClientAuth) -> ClientCredentials {
+        ClientCredentials::new(self.told("/token_endpoint"), auth).unwrap()
+    }
+
+    /// An API's client with a cache of its own.
+    pub fn api(&self, credentials: ClientCredentials) -> OAuth2<Client> {
+        let tokens = TokenCache::new(credentials, TokenEndpoint::new(http()));
+        self.api_with(tokens, |layer| layer)
+    }
+
+    pub fn api_with(
+        &self,
+        tokens: TokenCache,
+        configure: impl FnOnce(OAuth2Layer) -> OAuth2Layer,
+    ) -> OAuth2<Client> {
+        let origins = Origins::only([self.told("/api")]).unwrap();
+        ServiceBuilder::new().layer(configure(OAuth2Layer::new(tokens, origins))).service(http())
+    }
+
+    pub fn get(&self, path: &str) -> http::request::Builder {
+        Request::get(format!("{}{path}", self.told("/api")))
+    }
+}
+
+/// Sends a request without a body to someone who answers.
+pub async fn send<S>(service: S, request: http::request::Builder) -> Answer
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Incoming>>,
+    S::Error: Into<BoxError>,
+{
+    try_send(service, request.body(Full::default()).unwrap()).await.unwrap()
+}
+
+pub async fn try_send<S>(service: S, request: Request<Full<Bytes>>) -> Result<Answer, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Incoming>>,
+    S::Error: Into<BoxError>,
+{
+    let (head, body) = service.oneshot(request).await.map_err(Into::into)?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer {
+        status: head.status,
+        replayed: head.extensions.get().copied(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    })
+}
+
+/// Asks an endpoint of the server's in the name of `client`, with no part of the crate's in it.
+pub async fn post_form(uri: &str, client: &Registered, form: &[(&str, &str)]) -> Answer {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
+    assert!(!client.id.contains(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)));
+    let basic = BASE64_STANDARD.encode(format!("{}:{}", client.id, client.secret));
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = Request::post(uri)
+        .header(header::AUTHORIZATION, format!("Basic {basic}"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.into())
+        .unwrap();
+    try_send(http(), request).await.unwrap()
+}

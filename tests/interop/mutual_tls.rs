@@ -1,0 +1,98 @@
+//! TLS, and clients that prove with a certificate who they are (RFC 8705), at `oidc-provider`.
+
+use http::Request;
+use tower::ServiceBuilder;
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenError,
+};
+
+use crate::client::{Answer, send, try_send};
+use crate::server::Server;
+use crate::tls::{self, Shows, TlsClient};
+
+fn tokens(server: &Server, auth: ClientAuth, shows: Shows) -> TokenCache {
+    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)))
+}
+
+fn api(server: &Server, tokens: TokenCache, shows: Shows) -> OAuth2<TlsClient> {
+    let origins = Origins::only([server.told("/tls/api")]).unwrap();
+    ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(tls::http(shows))
+}
+
+async fn get(server: &Server, api: OAuth2<TlsClient>, path: &str) -> Answer {
+    send(api, Request::get(format!("{}{path}", server.told("/tls/api")))).await
+}
+
+#[tokio::test]
+async fn basic_over_tls() {
+    let server = Server::oidc_provider();
+    let client = server.client("over-tls");
+    let tokens = tokens(server, client.basic(), Shows::Nothing);
+    let answer = get(server, api(server, tokens, Shows::Nothing), "/plain/over-tls").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["client_id"], "over-tls");
+}
+
+/// RFC 8705 sections 2 and 3: the certificate is the proof, and the token is bound to it.
+async fn is_let_in_by_its_certificate_alone(name: &str, shows: Shows, another: Shows) {
+    let server = Server::oidc_provider();
+    let client = server.client(name);
+    let path = format!("/plain/{name}");
+    let tokens = tokens(server, ClientAuth::none(&client.id), shows);
+    let answer = get(server, api(server, tokens.clone(), shows), &path).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["client_id"], *client.id);
+    assert!(answer.body["cnf"]["x5t#S256"].is_string(), "{}", answer.body);
+    assert_eq!(server.token_statuses(&client.id).await, [200]);
+
+    for (other, why) in [(another, "another certificate"), (Shows::Nothing, "no certificate")] {
+        let answer = get(server, api(server, tokens.clone(), other), &path).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["why"]), (401, &why.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_with_the_registered_subject() {
+    is_let_in_by_its_certificate_alone("tls-subject", Shows::Authorized, Shows::SelfSigned).await;
+}
+
+#[tokio::test]
+async fn a_certificate_with_the_registered_name() {
+    is_let_in_by_its_certificate_alone("tls-dns", Shows::Authorized, Shows::SelfSigned).await;
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_that_is_registered_itself() {
+    let (own, another) = (Shows::SelfSigned, Shows::Authorized);
+    is_let_in_by_its_certificate_alone("tls-self-signed", own, another).await;
+}
+
+#[tokio::test]
+async fn a_token_for_a_secret_can_be_bound_to_a_certificate_too() {
+    let server = Server::oidc_provider();
+    let client = server.client("tls-bound");
+    let tokens = tokens(server, client.basic(), Shows::Authorized);
+    let answer = get(server, api(server, tokens, Shows::Authorized), "/plain/tls-bound").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body["cnf"]["x5t#S256"].is_string(), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_anothers_or_nobodys_is_an_invalid_client() {
+    let server = Server::oidc_provider();
+    for (name, shows) in [
+        ("tls-stranger", Shows::Authorized),
+        ("tls-stranger", Shows::SelfSigned),
+        ("tls-stranger", Shows::Nothing),
+    ] {
+        let client = server.client(name);
+        let tokens = tokens(server, ClientAuth::none(&client.id), shows);
+        let request = Request::get(format!("{}/plain/{name}", server.told("/tls/api")));
+        let request = request.body(Default::default()).unwrap();
+        let error = try_send(api(server, tokens, shows), request).await.err().unwrap();
+        let error = TokenError::find_in(&*error).unwrap();
+        assert_eq!(error.error(), Some("invalid_client"), "{error}");
+    }
+}

@@ -1,0 +1,193 @@
+//! The servers as child processes, and what they say about themselves and about what they have seen.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::client::{self, Client};
+use crate::tls::Certificates;
+
+const MISSING: &str = "`bash tests/run.sh` installs what is missing and runs the tests";
+
+/// Longer than any start on a machine that is busy.
+const START: Duration = Duration::from_secs(60);
+
+/// An authorization server with an API beside it, both of one process, which ends when this is
+/// dropped, and at the latest with the process of the tests: its standard input ends with it.
+pub struct Server {
+    told: Value,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+/// A client that the server knows.
+pub struct Registered {
+    pub id: String,
+    pub secret: String,
+}
+
+impl Server {
+    /// `oidc-provider` for Node, one for all tests.
+    pub fn oidc_provider() -> &'static Self {
+        static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+        shared(&SERVER, Self::start_oidc_provider)
+    }
+
+    /// One for a test that changes more than what its own clients see.
+    pub fn oidc_provider_alone() -> Self {
+        Self::start_oidc_provider().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `django-oauth-toolkit`, one for all tests.
+    pub fn django_oauth_toolkit() -> &'static Self {
+        static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+        shared(&SERVER, || {
+            let python = target().join("interop/django-oauth-toolkit/bin/python");
+            let mut command = Command::new(&python);
+            command.arg(source("django-oauth-toolkit/server.py"));
+            Self::start("django-oauth-toolkit", &python, command, &Value::Null)
+        })
+    }
+
+    fn start_oidc_provider() -> Result<Self, String> {
+        let mut command = Command::new("node");
+        command.arg(source("oidc-provider/server.mjs"));
+        let package = source("oidc-provider/node_modules/oidc-provider/package.json");
+        Self::start("oidc-provider", &package, command, &Certificates::get().for_the_server())
+    }
+
+    fn start(
+        name: &str,
+        needed: &Path,
+        mut command: Command,
+        first: &Value,
+    ) -> Result<Self, String> {
+        if !needed.exists() {
+            return Err(format!("{name}: there is no {}: {MISSING}", needed.display()));
+        }
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}.log"));
+        let failed = |why: &dyn std::fmt::Display| {
+            let told = std::fs::read_to_string(&log).unwrap_or_default();
+            format!("{name} does not start: {why}. {MISSING}. What it said:\n{told}")
+        };
+        let stderr = File::create(&log).map_err(|error| failed(&error))?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| failed(&error))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let mut server = Self { told: Value::Null, child, stdin };
+        let stdin = server.stdin.as_mut().expect("it was just asked for");
+        // One that has ended already tells why below.
+        let _ = writeln!(stdin, "{first}");
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout.expect("it was just asked for")).read_line(&mut line);
+            let _ = sender.send(read.map(|_| line));
+        });
+        let line = receiver.recv_timeout(START).map_err(|error| failed(&error))?;
+        let line = line.map_err(|error| failed(&error))?;
+        server.told = serde_json::from_str(&line).map_err(|error| failed(&error))?;
+        Ok(server)
+    }
+
+    /// What the server told at its start, by a JSON pointer.
+    pub fn told(&self, pointer: &str) -> &str {
+        let told = self.told.pointer(pointer).and_then(Value::as_str);
+        told.unwrap_or_else(|| panic!("the server told no {pointer}"))
+    }
+
+    pub fn client(&self, name: &str) -> Registered {
+        let member = |member: &str| {
+            let told = self.told.pointer(&format!("/clients/{name}/{member}"));
+            told.and_then(Value::as_str).map(ToOwned::to_owned)
+        };
+        Registered {
+            id: member("client_id").unwrap_or_else(|| panic!("no client {name}")),
+            secret: member("client_secret").unwrap_or_default(),
+        }
+    }
+
+    /// What the token endpoint answered to this client, in order.
+    pub async fn token_statuses(&self, client_id: &str) -> Vec<u64> {
+        let is_asked = |entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id;
+        self.log(is_asked).await.iter().map(status).collect()
+    }
+
+    /// What the API answered at this path, in order.
+    pub async fn api_statuses(&self, path: &str) -> Vec<u64> {
+        self.api_log(path).await.iter().map(status).collect()
+    }
+
+    /// What the API has seen at this path, in order.
+    pub async fn api_log(&self, path: &str) -> Vec<Value> {
+        self.log(|entry: &Value| entry["at"] == "api" && entry["path"] == path).await
+    }
+
+    async fn log(&self, is_meant: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let log = self.control("log").await;
+        log.as_array().unwrap().iter().filter(|entry| is_meant(entry)).cloned().collect()
+    }
+
+    /// Has the process do something, or tell something, that is no part of OAuth.
+    pub async fn control(&self, what: &str) -> Value {
+        let uri = format!("{}/control/{what}", self.told("/api"));
+        let http: Client = client::http();
+        client::send(http, http::Request::get(uri)).await.body
+    }
+
+    /// Revokes a token in the name of the client whose it is (RFC 7009).
+    pub async fn revoke(&self, client: &Registered, token: &str) {
+        let uri = self.told("/revocation_endpoint");
+        let answer = client::post_form(uri, client, &[("token", token)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// What the server says about a token, asked by the API (RFC 7662).
+    pub async fn introspect(&self, token: &str) -> Value {
+        let uri = self.told("/introspection_endpoint");
+        let answer = client::post_form(uri, &self.client("api"), &[("token", token)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn shared(
+    server: &'static OnceLock<Result<Server, String>>,
+    start: impl FnOnce() -> Result<Server, String>,
+) -> &'static Server {
+    server.get_or_init(start).as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn status(entry: &Value) -> u64 {
+    entry["status"].as_u64().unwrap()
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(path)
+}
+
+/// Where `setup.sh` installs: cargo's target directory, as it is for this build.
+fn target() -> PathBuf {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.parent().expect("it is in the target directory").to_owned()
+}
