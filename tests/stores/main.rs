@@ -1,0 +1,11 @@
+//! Stores on real servers, which each test starts for itself, and on real time.
+//!
+//! A store has a file here in which it goes through `conformance::check`; `support` starts its server.
+#![allow(unreachable_pub, missing_docs)]
+
+mod conformance;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod support;
