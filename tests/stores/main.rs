@@ -6,6 +6,8 @@
 mod conformance;
 mod memory;
 #[cfg(feature = "redis")]
+mod processes;
+#[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod support;
