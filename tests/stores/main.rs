@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, missing_docs)]
 
 mod conformance;
+#[cfg(feature = "redis")]
+mod faults;
 mod memory;
 #[cfg(feature = "redis")]
 mod processes;

@@ -4,4 +4,4 @@ mod process;
 mod redis;
 
 pub use self::process::Process;
-pub use self::redis::{Cluster, Redis, TlsRedis};
+pub use self::redis::{Cluster, Redis, TlsRedis, run_on};

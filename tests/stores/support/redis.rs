@@ -103,12 +103,7 @@ impl Redis {
 
     /// Runs a command such as `CONFIG SET maxmemory 1`, on a connection of its own.
     pub async fn run<T: FromRedisValue>(&self, line: &str) -> T {
-        let mut words = line.split(' ');
-        let mut command = cmd(words.next().unwrap());
-        words.for_each(|word| {
-            command.arg(word);
-        });
-        command.query_async(&mut self.connect().await).await.unwrap()
+        run_on(&mut self.connect().await, line).await
     }
 
     pub async fn keys(&self) -> Vec<String> {
@@ -147,6 +142,16 @@ impl Killed {
         assert!(redis.becomes_ready().await, "{}", redis.process.log());
         redis
     }
+}
+
+/// Runs a command on a connection that is there.
+pub async fn run_on<T: FromRedisValue>(connection: &mut MultiplexedConnection, line: &str) -> T {
+    let mut words = line.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query_async(connection).await.unwrap()
 }
 
 fn spawn(port: u16, setup: &Setup) -> Process {
