@@ -158,11 +158,14 @@ async fn an_older_token_does_not_take_the_place_of_one_that_is_rejected() {
     let (redis, load, key) = with_record().await;
     let first = record(&redis, &key).await;
     let left: u64 = redis.run(&format!("PTTL {key}")).await;
-    assert_eq!(load.renewal().await, 1);
-    // As in a store that could not be written to meanwhile.
-    put(&redis, &key, &first, left).await;
-    assert_eq!(load.renewal().await, 1);
-    assert_eq!(newcomer(&redis, &load).await, 0, "it was replaced");
+    let client = load.client(&redis);
+    for n in 1..=3 {
+        client.clone().call().await;
+        assert_eq!(load.token_requests(), n);
+        client.reject();
+        // As in a store that could not be written to meanwhile.
+        put(&redis, &key, &first, left).await;
+    }
 }
 
 #[tokio::test]
