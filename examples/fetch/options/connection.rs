@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 
 use super::Mistake;
 use super::value::Value;
@@ -19,9 +19,14 @@ Connection:
 #[derive(Default)]
 pub(crate) struct Connection {
     /// In the place of the platform's.
-    pub(crate) roots: Option<RootCertStore>,
+    pub(crate) roots: Option<Roots>,
     /// And nothing else.
     pub(crate) http2: bool,
+}
+
+pub(crate) struct Roots {
+    pub(crate) certificates: RootCertStore,
+    pub(crate) pem: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -45,16 +50,16 @@ impl Group {
     }
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, String> {
-    let read = |error: pem::Error| match error {
-        pem::Error::Io(error) => error.to_string(),
-        _ => "is not valid PEM".to_owned(),
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
-        roots
-            .add(certificate.map_err(read)?)
+fn read_roots(path: &Path) -> Result<Roots, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut certificates = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificates
+            .add(certificate.map_err(|_| "is not valid PEM".to_owned())?)
             .map_err(|_| "holds a certificate that is not valid".to_owned())?;
     }
-    if roots.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(roots) }
+    if certificates.is_empty() {
+        return Err("holds no certificate".to_owned());
+    }
+    Ok(Roots { certificates, pem })
 }

@@ -16,7 +16,9 @@ pub(crate) use self::body::{Payload, Source};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::load::Load;
 pub(crate) use self::request::Template;
+use self::token::Token;
 use self::value::Value;
+use crate::store::Store;
 
 pub(crate) enum Command {
     Help,
@@ -31,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) payload: Payload,
     pub(crate) load: Load,
     pub(crate) connection: Connection,
+    /// Where tokens are shared with others, if they are.
+    pub(crate) store: Option<Store>,
 }
 
 impl Options {
@@ -77,16 +81,16 @@ impl Groups {
     }
 
     fn finish(self) -> Result<Options, Mistake> {
-        let (credentials, allowed) = self.token.finish()?;
+        let Token { credentials, origins, store } = self.token.finish()?;
         let request = self.request.finish(self.body.has_data())?;
-        let origins = match allowed {
+        let origins = match origins {
             Some(origins) => origins,
             None => Origins::of(request.uri()).map_err(|error| Mistake(error.to_string()))?,
         };
         let load = self.load.finish();
         let payload = self.body.finish(load.repeat)?;
         let connection = self.connection.finish();
-        Ok(Options { credentials, origins, request, payload, load, connection })
+        Ok(Options { credentials, origins, request, payload, load, connection, store })
     }
 }
 

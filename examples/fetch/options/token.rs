@@ -6,6 +6,7 @@ use tower_oauth2::{ClientAuth, ClientCredentials, Origins};
 
 use super::Mistake;
 use super::value::Value;
+use crate::store::Store;
 
 pub(super) const HELP: &str = "\
 Token:
@@ -20,9 +21,17 @@ Token:
   --param NAME=VALUE         a further parameter; may be given several times
   --allow-origin URL         send tokens to this origin (https://host:port), and not to that of the
                              request's URL; may be given several times
+  --store URL                share tokens with others through redis://[USER:PASSWORD@]HOST[:PORT],
+                             or through rediss:// over TLS
 ";
 
 const SECRET_VARIABLE: &str = "CLIENT_SECRET";
+
+pub(super) struct Token {
+    pub(super) credentials: ClientCredentials,
+    pub(super) origins: Option<Origins>,
+    pub(super) store: Option<Store>,
+}
 
 #[derive(Default)]
 pub(super) struct Group {
@@ -36,6 +45,7 @@ pub(super) struct Group {
     parameters: Vec<(String, String)>,
     origins: Option<Origins>,
     allowed: Vec<String>,
+    store: Option<Store>,
 }
 
 impl Group {
@@ -57,13 +67,17 @@ impl Group {
                 let origins = Origins::only(&self.allowed);
                 self.origins = Some(origins.map_err(|error| value.mistake(&error.to_string()))?);
             }
+            "store" => {
+                let store = Store::parse(&value.text()?);
+                self.store = Some(store.map_err(|what| value.mistake(what))?);
+            }
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     /// The origins are those that were named, if any were.
-    pub(super) fn finish(mut self) -> Result<(ClientCredentials, Option<Origins>), Mistake> {
+    pub(super) fn finish(mut self) -> Result<Token, Mistake> {
         let endpoint =
             self.endpoint.take().ok_or_else(|| Mistake::new("--token-endpoint is missing"))?;
         let auth = self.client_auth()?;
@@ -77,7 +91,7 @@ impl Group {
         for (name, value) in self.parameters {
             credentials = credentials.parameter(name, value);
         }
-        Ok((credentials, self.origins))
+        Ok(Token { credentials, origins: self.origins, store: self.store })
     }
 
     fn client_auth(&mut self) -> Result<ClientAuth, Mistake> {

@@ -184,7 +184,8 @@ fn manage(client: Client) -> ConnectionManager {
 pub struct TlsRedis {
     pub redis: Redis,
     port: u16,
-    authority: String,
+    /// Whom a client has to trust, in PEM.
+    pub authority: String,
 }
 
 impl TlsRedis {
@@ -207,12 +208,15 @@ impl TlsRedis {
         Self { redis: Redis::start_with(setup).await, port, authority }
     }
 
+    pub fn url_as(&self, user: &str) -> String {
+        format!("rediss://{user}@127.0.0.1:{}", self.port)
+    }
+
     /// Over TLS, as `user:password`.
     pub fn manage_as(&self, user: &str) -> ConnectionManager {
         let certificates =
             TlsCertificates { client_tls: None, root_cert: Some(self.authority.clone().into()) };
-        let url = format!("rediss://{user}@127.0.0.1:{}", self.port);
-        manage(Client::build_with_tls(url, certificates).unwrap())
+        manage(Client::build_with_tls(self.url_as(user), certificates).unwrap())
     }
 }
 
