@@ -1,13 +1,17 @@
 //! A store in Redis, in Valkey, or in a cluster of either.
 
+mod failure;
+mod script;
+
 use std::fmt;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use tower::BoxError;
 
+use self::failure::Failure;
+use self::script::{GET, LOCK, REPLACE, Script, UNLOCK};
 use super::{Stored, TokenStore};
 use crate::token::MAX_LIFETIME;
 
@@ -40,7 +44,7 @@ use crate::token::MAX_LIFETIME;
 /// ACL SETUSER tokens on >password ~tower-oauth2:* +get +set +pttl +del +evalsha +eval
 /// ```
 ///
-/// Redis 2.6.12 has all of them.
+/// None of them is newer than Redis 2.6.12.
 ///
 /// # Errors
 ///
@@ -139,7 +143,7 @@ where
         let Some((value, left)) = found else {
             return Ok(None);
         };
-        let left = u64::try_from(left).map_err(|_| Failure(NONSENSE))?;
+        let left = u64::try_from(left).map_err(|_| Failure::nonsense())?;
         let left = Duration::from_millis(left).min(MAX_LIFETIME);
         Ok(Some(Stored::new(value).with_time_to_live(left)))
     }
@@ -183,132 +187,3 @@ impl<C> fmt::Debug for RedisStore<C> {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.min(MAX_LIFETIME).as_millis()).unwrap_or(u64::MAX).max(1)
 }
-
-struct Script {
-    code: String,
-    /// SHA-1, under which the server knows it.
-    hash: String,
-}
-
-/// Each script has one key, so that it runs on one node. They read and write with plain commands, so that
-/// what is replicated is the same whatever the server's version.
-static GET: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local value, left = read(KEYS[1])
-        return value and {value, left}",
-    )
-});
-
-static REPLACE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "if read(KEYS[1]) ~= (ARGV[3] or false) then return 0 end
-        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-        return 1",
-    )
-});
-
-static LOCK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local owner = read(KEYS[1])
-        if owner and owner ~= ARGV[1] then return 0 end
-        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-        return 1",
-    )
-});
-
-static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("if read(KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end")
-});
-
-/// The value at a key and how many milliseconds it lives; false for what this store has not put there.
-const READ: &str = "
-    local function read(key)
-        local value = redis.pcall('GET', key)
-        if type(value) == 'table' then
-            if string.find(value.err, 'WRONGTYPE', 1, true) then return false end
-            redis.call('GET', key)
-        end
-        if not value or #value >= 4194304 then return false end
-        local left = redis.call('PTTL', key)
-        if left < 1 then return false end
-        return value, left
-    end
-";
-
-impl Script {
-    fn new(code: &str) -> Self {
-        let code = format!("{READ}{code}");
-        let hash = redis::Script::new(&code).get_hash().to_owned();
-        Self { code, hash }
-    }
-
-    fn command(&self, name: &str, script: &str, key: &str, arguments: &[&[u8]]) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(1).arg(key).arg(arguments);
-        command
-    }
-}
-
-/// What kind of failure it was. A server may quote a command's arguments, a token among them: no more
-/// of its text gets in here than a word that is known beforehand.
-#[derive(Debug)]
-struct Failure(&'static str);
-
-const NONSENSE: &str = "the answer made no sense";
-
-/// The first words of error replies.
-const CODES: [&str; 23] = [
-    "ASK",
-    "BUSY",
-    "CLUSTERDOWN",
-    "CROSSSLOT",
-    "DENIED",
-    "ERR",
-    "EXECABORT",
-    "IOERR",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "MOVED",
-    "NOAUTH",
-    "NOPERM",
-    "NOPROTO",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-    "UNKILLABLE",
-    "WRONGPASS",
-    "WRONGTYPE",
-];
-
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Self(match error.kind() {
-            ErrorKind::Io if error.is_timeout() => "it took too long",
-            ErrorKind::Io if error.is_connection_refusal() => "the connection was refused",
-            ErrorKind::Io if error.is_connection_dropped() => "the connection was lost",
-            ErrorKind::Io => "the connection failed",
-            ErrorKind::AuthenticationFailed => "authentication failed",
-            ErrorKind::ClusterConnectionNotFound => "no node of the cluster could be reached",
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => NONSENSE,
-            ErrorKind::Server(_) | ErrorKind::Extension => code(&error),
-            _ => "the client could not ask",
-        })
-    }
-}
-
-/// The code of an error reply.
-fn code(error: &RedisError) -> &'static str {
-    let code = error.code().unwrap_or_default();
-    CODES.into_iter().find(|&known| known == code).unwrap_or("an error reply")
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redis: {}", self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
