@@ -53,7 +53,9 @@ pub async fn check(store: impl TokenStore, promises: Promises) {
         };
     }
     spawn!(keeps_values keeps_large_values keeps_keys_apart ends_values keeps_values_for_ever);
-    if promises.compares {
+    if !promises.compares {
+        spawn!(lets_all_go_ahead);
+    } else {
         spawn!(replaces ends_what_is_replaced lets_one_replace);
         spawn!(locks makes_leases_last_longer ends_leases lets_one_lock);
     }
@@ -294,6 +296,18 @@ impl<T: TokenStore> Test<T> {
             let [winner] = winners[..] else { panic!("{winners:?}") };
             self.unlock(&key, &winner.to_string()).await;
         }
+    }
+
+    async fn lets_all_go_ahead(self: Arc<Self>) {
+        let key = &key();
+        assert!(!self.replace(key, Some(b"old"), b"new").await);
+        assert!(self.replace(key, None, b"1").await);
+        assert!(!self.replace(key, None, b"2").await);
+        assert!(self.replace(key, Some(b"1"), b"2").await);
+        for owner in ["a", "b"] {
+            assert!(self.lock(key, owner, LONG).await);
+        }
+        self.unlock(key, "a").await;
     }
 
     /// Which of 64 at once come through.
