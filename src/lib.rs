@@ -50,5 +50,7 @@ pub use self::request::{Cause, TokenRequest};
 pub use self::secret::Secret;
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
 pub use self::token::AccessToken;

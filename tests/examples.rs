@@ -5,6 +5,10 @@
 mod process;
 #[path = "examples/server.rs"]
 mod server;
+#[cfg(feature = "redis")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests of stores")]
+#[path = "stores/support/mod.rs"]
+mod support;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +17,8 @@ use http::{HeaderValue, Method, Version};
 
 use self::process::{File, SECRET, example, fetch, fetch_from, run};
 use self::server::{Ca, Server};
+#[cfg(feature = "redis")]
+use self::support::{Redis, TlsRedis};
 
 const KEY_IS_MISSING: &str =
     if cfg!(feature = "jwt") { "--key is missing" } else { "--auth: this method needs" };
@@ -56,6 +62,60 @@ async fn the_clients_see_what_they_promise() {
         let counts = "  happened  2 at the API, 1 of them 401; 1 at the token endpoint\n";
         assert!(ended.stdout.contains(counts), "{name}: {}", ended.stdout);
         assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn processes_that_share_tokens_see_what_they_promise() {
+    let ended = run(example("shared_tokens")).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for counts in [
+        "2 at the API, 0 of them 401; 1 at the token endpoint",
+        "4 at the API, 2 of them 401; 1 at the token endpoint",
+        "1 at the API, 0 of them 401; 0 at the token endpoint",
+    ] {
+        let line = format!("  happened  {counts}\n");
+        assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+
+    let mut command = example("shared_tokens");
+    command.arg("redis://127.0.0.1:1");
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    let mut command = example("shared_tokens");
+    command.arg("--nonsense");
+    assert_eq!(run(command).await.code, Some(2));
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn processes_that_come_one_after_the_other_share_a_token() {
+    let (redis, with_tls) = (Redis::start().await, TlsRedis::start().await);
+    let user = "ACL SETUSER tokens on >s3cr3t-of-the-client ~* +@all";
+    with_tls.redis.run::<()>(user).await;
+    let authority = File::new("authority.pem", &with_tls.authority);
+    let cacert = ["--cacert", authority.path()];
+    let user = format!("tokens:{SECRET}");
+    for (url, trusted) in [(redis.url(), &[][..]), (with_tls.url_as(&user), &cacert)] {
+        let server = Server::start().await;
+        for token_requests in ["1 token request", "0 token requests", "0 token requests"] {
+            let mut command = fetch_from(&server, "/echo", ["--store", &url]);
+            let ended = run({
+                command.args(trusted);
+                command
+            })
+            .await;
+            let summary = format!("1 x 200, 0 x 401; {token_requests}, 0 replays, 0 errors\n");
+            assert_eq!((ended.code, ended.stderr), (Some(0), summary));
+        }
+    }
+    // Nobody is there, or nobody who is trusted: each asks for itself.
+    let server = Server::start().await;
+    for url in ["redis://127.0.0.1:1", &with_tls.url_as(&user)] {
+        let ended = run(fetch_from(&server, "/echo", ["--store", url])).await;
+        assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
     }
 }
 
@@ -516,6 +576,9 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--allow-origin", "api.test", url], "--allow-origin: origin: needs a scheme"),
         (&["--allow-origin", "https://api.test/things", url], "--allow-origin: origin: "),
         (&["--allow-origin", "https://a:s3cr3t-of-the-client@api.test", url], "--allow-origin: "),
+        (&["--store", "file:///s3cr3t-of-the-client", url], "--store: is none of redis://"),
+        #[cfg(feature = "redis")]
+        (&["--store", "redis://:s3cr3t-of-the-client@:x", url], "--store: is not a valid URL"),
         (&["--http2=yes", url], "an option has a value that takes none"),
         (&["--cacert", "/no/such/file", url], "--cacert: "),
         (&["--cacert", empty.path(), url], "--cacert: holds no certificate"),
@@ -608,6 +671,7 @@ async fn help_is_no_mistake() {
         "--auth",
         "--resource",
         "--allow-origin",
+        "--store",
         "--stream",
         "--replay-limit",
         "--cacert",

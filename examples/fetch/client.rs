@@ -32,7 +32,7 @@ pub(crate) async fn client(options: &Options, token_requests: &Count) -> Result<
     let credentials = credentials(options, connector.clone()).await?;
     Ok(ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(30)))
-        .layer(oauth2(options, credentials, connector.clone(), token_requests))
+        .layer(oauth2(options, credentials, connector.clone(), token_requests)?)
         .service(http(options, connector)))
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn streaming(
     let replayable = ReplayableLayer::new();
     Ok(ServiceBuilder::new()
         .layer(replay_limit.map_or(replayable, |limit| replayable.limit(limit)))
-        .layer(oauth2(options, credentials, connector.clone(), token_requests))
+        .layer(oauth2(options, credentials, connector.clone(), token_requests)?)
         .service(http(options, connector)))
 }
 
@@ -63,12 +63,15 @@ fn oauth2(
     credentials: ClientCredentials,
     connector: HttpsConnector<HttpConnector>,
     token_requests: &Count,
-) -> OAuth2Layer {
+) -> Result<OAuth2Layer, BoxError> {
     let endpoint = ServiceBuilder::new()
         .layer(CountLayer::new(token_requests.clone()))
         .service(http(options, connector));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(endpoint));
-    OAuth2Layer::new(tokens, options.origins.clone())
+    let roots = options.connection.roots.as_ref().map(|roots| &*roots.pem);
+    let store = options.store.as_ref().map(|store| store.layer(roots)).transpose()?;
+    let source = ServiceBuilder::new().option_layer(store).service(TokenEndpoint::new(endpoint));
+    let tokens = TokenCache::new(credentials, source);
+    Ok(OAuth2Layer::new(tokens, options.origins.clone()))
 }
 
 /// It follows no redirects and asks for no compression.
@@ -95,7 +98,7 @@ fn tls(options: &Options) -> Result<ClientConfig, BoxError> {
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = match &options.connection.roots {
-        Some(roots) => config.with_root_certificates(roots.clone()),
+        Some(roots) => config.with_root_certificates(roots.certificates.clone()),
         None if options.uses_tls() => config.try_with_platform_verifier().map_err(|error| {
             format!("the platform's certificates can not be used, --cacert gives others: {error}")
         })?,

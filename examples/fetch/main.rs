@@ -6,6 +6,7 @@ mod count;
 mod failure;
 mod options;
 mod run;
+mod store;
 mod tally;
 
 use std::future;

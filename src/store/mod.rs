@@ -8,6 +8,8 @@ mod layer;
 mod lease;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +20,8 @@ use tower::BoxError;
 
 pub use self::layer::{Store, StoreLayer};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 
 /// Where tokens are kept for others: bytes under a key, for a time.
 ///

@@ -89,8 +89,8 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
 }
 
 impl Record {
-    /// Whether it answers `request`: not with the token that it shows, not with one that is about to
-    /// end, not with one that has other claims.
+    /// Whether it answers `request`: not with the token that it shows, not with an older one than that, not with
+    /// one that is about to end, not with one that has other claims.
     pub(super) fn answers(&self, request: &TokenRequest) -> bool {
         let Self { token, claims } = self;
         if request.claims().is_some_and(|wanted| *claims != Some(key::of_claims(wanted))) {
@@ -100,8 +100,18 @@ impl Record {
             return false;
         }
         request.token().is_none_or(|shown| {
-            !token.has_same_secret_as(shown) && !self.is_outlived_by(shown, request)
+            !token.has_same_secret_as(shown)
+                && !self.is_older_than(shown)
+                && !self.is_outlived_by(shown, request)
         })
+    }
+
+    /// A store that can not be written to may keep a token for long after others have followed it. If one of
+    /// those has been rejected, it has too.
+    fn is_older_than(&self, shown: &AccessToken) -> bool {
+        // Stores may count in whole seconds.
+        self.token.lifetime().is_some()
+            && self.token.requested_at() + Duration::from_secs(1) < shown.requested_at()
     }
 
     /// A renewal is for a longer life.

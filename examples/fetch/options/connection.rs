@@ -22,10 +22,15 @@ Connection:
 #[derive(Default)]
 pub(crate) struct Connection {
     /// In the place of the platform's.
-    pub(crate) roots: Option<RootCertStore>,
+    pub(crate) roots: Option<Roots>,
     pub(crate) identity: Option<Identity>,
     /// And nothing else.
     pub(crate) http2: bool,
+}
+
+pub(crate) struct Roots {
+    pub(crate) certificates: RootCertStore,
+    pub(crate) pem: Vec<u8>,
 }
 
 /// A certificate that the client shows, and its key.
@@ -79,17 +84,24 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Mistake> {
     })
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_chain(path)? {
-        roots.add(certificate).map_err(|_| "holds a certificate that is not valid".to_owned())?;
+fn read_roots(path: &Path) -> Result<Roots, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut certificates = RootCertStore::empty();
+    for certificate in chain_in(&pem)? {
+        certificates
+            .add(certificate)
+            .map_err(|_| "holds a certificate that is not valid".to_owned())?;
     }
-    Ok(roots)
+    Ok(Roots { certificates, pem })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
-    let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(unreadable)?;
+    chain_in(&std::fs::read(path).map_err(|error| error.to_string())?)
+}
+
+fn chain_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(unreadable)?;
     if chain.is_empty() { Err("holds no certificate".to_owned()) } else { Ok(chain) }
 }
 

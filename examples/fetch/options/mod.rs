@@ -19,8 +19,10 @@ pub(crate) use self::body::{Payload, Source};
 pub(crate) use self::connection::Connection;
 pub(crate) use self::load::Load;
 pub(crate) use self::request::Template;
+use self::token::Token;
 pub(crate) use self::token::Wanted;
 use self::value::Value;
+use crate::store::Store;
 
 pub(crate) enum Command {
     Help,
@@ -35,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) payload: Payload,
     pub(crate) load: Load,
     pub(crate) connection: Connection,
+    /// Where tokens are shared with others, if they are.
+    pub(crate) store: Option<Store>,
 }
 
 impl Options {
@@ -91,15 +95,15 @@ impl Groups {
             return Err(Mistake::new("--key: needs --cert, or --auth private_key_jwt"));
         }
         let certificate = connection.identity.as_ref().map(|identity| &*identity.chain[0]);
-        let (wanted, allowed) = self.token.finish(certificate, self.key)?;
+        let Token { wanted, origins, store } = self.token.finish(certificate, self.key)?;
         let request = self.request.finish(self.body.has_data())?;
-        let origins = match allowed {
+        let origins = match origins {
             Some(origins) => origins,
             None => Origins::of(request.uri()).map_err(|error| Mistake(error.to_string()))?,
         };
         let load = self.load.finish();
         let payload = self.body.finish(load.repeat)?;
-        Ok(Options { wanted, origins, request, payload, load, connection })
+        Ok(Options { wanted, origins, request, payload, load, connection, store })
     }
 }
 

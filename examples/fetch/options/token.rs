@@ -12,6 +12,7 @@ use tower_oauth2::{
 use super::value::Value;
 use super::{Mistake, jwt};
 use crate::client::Http;
+use crate::store::Store;
 
 pub(super) const HELP: &str = "\
 Token:
@@ -36,9 +37,18 @@ Token:
   --param NAME=VALUE         a further parameter; may be given several times
   --allow-origin URL         send tokens to this origin (https://host:port), and not to that of the
                              request's URL; may be given several times
+  --store URL                share tokens with others through redis://[USER:PASSWORD@]HOST[:PORT],
+                             or through rediss:// over TLS
 ";
 
 const SECRET_VARIABLE: &str = "CLIENT_SECRET";
+
+pub(super) struct Token {
+    pub(super) wanted: Wanted,
+    /// Those that were named, if any were.
+    pub(super) origins: Option<Origins>,
+    pub(super) store: Option<Store>,
+}
 
 #[derive(Default)]
 pub(super) struct Group {
@@ -55,6 +65,7 @@ pub(super) struct Group {
     parameters: Vec<(String, String)>,
     origins: Option<Origins>,
     allowed: Vec<String>,
+    store: Option<Store>,
 }
 
 /// What to ask for, and where.
@@ -135,21 +146,23 @@ impl Group {
                 let origins = Origins::only(&self.allowed);
                 self.origins = Some(origins.map_err(|error| value.mistake(&error.to_string()))?);
             }
+            "store" => {
+                let store = Store::parse(&value.text()?);
+                self.store = Some(store.map_err(|what| value.mistake(what))?);
+            }
             _ => return self.jwt.take(option, value),
         }
         Ok(true)
     }
 
-    /// `certificate` is the one that the client shows, `key` where the key is. The origins are those that
-    /// were named, if any were.
+    /// `certificate` is the one that the client shows, `key` where the key is.
     pub(super) fn finish(
         mut self,
         certificate: Option<&[u8]>,
         key: Option<PathBuf>,
-    ) -> Result<(Wanted, Option<Origins>), Mistake> {
+    ) -> Result<Token, Mistake> {
         let (endpoint, issuer) = (self.endpoint.take(), self.issuer.take());
         let auth = self.client_auth(certificate, key)?;
-        let origins = self.origins.take();
         let what = What {
             scope: self.scope,
             audience: self.audience,
@@ -170,7 +183,7 @@ impl Group {
                 return Err(Mistake::new("--issuer: not together with --token-endpoint"));
             }
         };
-        Ok((wanted, origins))
+        Ok(Token { wanted, origins: self.origins, store: self.store })
     }
 
     pub(super) fn signs_with_a_key(&self) -> bool {

@@ -1,0 +1,190 @@
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{CACHES, Load, Trace};
+use crate::support::{Redis, run_on};
+
+/// What each cache that has to do without the store asks for, in a round that begins with a revoked token.
+const ALONE: usize = CACHES;
+
+/// A load that has shared a token or two.
+async fn warm(redis: &Redis) -> Load {
+    let load = Load::new(redis);
+    assert_eq!(load.round().await, 1);
+    assert_eq!(load.renewal().await, 1);
+    load
+}
+
+/// Whether the store failed for this reason.
+fn tells(trace: &Trace, reasons: &[&str]) {
+    let lines = trace.lines();
+    let mut failures = lines.iter().filter(|line| line.contains("the token store failed"));
+    assert!(
+        failures.any(|line| reasons.iter().any(|reason| line.contains(&format!("error={reason}")))),
+        "{reasons:?} is not in {lines:#?}"
+    );
+    assert!(!lines.iter().any(|line| line.contains("token-")), "{lines:#?}");
+}
+
+/// Rounds in trouble: everything is answered, and each cache asks once at most.
+async fn goes_on(load: &Load) {
+    for _ in 0..5 {
+        let asked = load.renewal().await;
+        assert!((1..=ALONE).contains(&asked), "{asked} token requests");
+        assert_eq!(load.round().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    redis.pause();
+    assert_eq!(load.renewal().await, ALONE);
+    goes_on(&load).await;
+    tells(&trace, &["it took too long"]);
+    redis.resume();
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_for_a_moment_now_and_again() {
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    let moments = async {
+        for _ in 0..10 {
+            redis.pause();
+            sleep(Duration::from_millis(50)).await;
+            redis.resume();
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let rounds = async {
+        loop {
+            assert!(load.renewal().await <= ALONE);
+        }
+    };
+    tokio::select! {
+        () = moments => {}
+        () = rounds => {}
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_and_comes_back_empty() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    let killed = redis.kill();
+    assert_eq!(load.renewal().await, ALONE);
+    goes_on(&load).await;
+    tells(&trace, &["Redis: the connection was lost", "Redis: the connection was refused"]);
+    let _redis = killed.restart().await;
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_midst_of_everything() {
+    let (trace, _guard) = Trace::start();
+    let mut redis = Redis::start().await;
+    let load = Load::new(&redis);
+    for _ in 0..3 {
+        let kills = async {
+            sleep(Duration::from_millis(fastrand::u64(..20))).await;
+            let killed = redis.kill();
+            sleep(Duration::from_millis(fastrand::u64(..20))).await;
+            killed.restart().await
+        };
+        let rounds = async {
+            loop {
+                assert!(load.renewal().await <= ALONE);
+            }
+        };
+        redis = tokio::select! {
+            redis = kills => redis,
+            () = rounds => unreachable!(),
+        };
+    }
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_full() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    redis.run::<()>("CONFIG SET maxmemory 1").await;
+    assert_eq!(load.renewal().await, ALONE);
+    goes_on(&load).await;
+    // Before Redis 7 a script's error has no code of its own.
+    tells(&trace, &["Redis: OOM", "Redis: ERR"]);
+    redis.run::<()>("CONFIG SET maxmemory 0").await;
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_become_a_read_only_replica() {
+    let (trace, _guard) = Trace::start();
+    let (redis, primary) = (Redis::start().await, Redis::start().await);
+    let load = warm(&redis).await;
+    redis.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).await;
+    goes_on(&load).await;
+    tells(&trace, &["Redis: READONLY", "Redis: ERR"]);
+    redis.run::<()>("REPLICAOF NO ONE").await;
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_password_from_now_on() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    let mut inside = redis.connect().await;
+    run_on::<()>(&mut inside, "CONFIG SET requirepass s3cr3t").await;
+    run_on::<()>(&mut inside, "CLIENT KILL TYPE normal").await;
+    goes_on(&load).await;
+    tells(&trace, &["Redis: NOAUTH"]);
+    run_on::<()>(&mut inside, "CONFIG SET requirepass ").await;
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_too_many_clients() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    let mut inside = redis.connect().await;
+    run_on::<()>(&mut inside, "CONFIG SET maxclients 1").await;
+    run_on::<()>(&mut inside, "CLIENT KILL TYPE normal").await;
+    goes_on(&load).await;
+    tells(&trace, &["Redis: "]);
+    run_on::<()>(&mut inside, "CONFIG SET maxclients 1000").await;
+    load.recovers(&trace).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_emptied() {
+    let (trace, _guard) = Trace::start();
+    let redis = Redis::start().await;
+    let load = warm(&redis).await;
+    for _ in 0..5 {
+        redis.run::<()>("FLUSHALL").await;
+        assert_eq!(load.round().await, 0, "each cache has its token");
+        redis.run::<()>("SCRIPT FLUSH").await;
+        assert_eq!(load.renewal().await, 1);
+    }
+    // In the midst of everything, leases and all.
+    for _ in 0..20 {
+        let flush = async {
+            for _ in 0..3 {
+                redis.run::<()>("FLUSHALL").await;
+            }
+        };
+        let (asked, ()) = tokio::join!(load.renewal(), flush);
+        assert!((1..=ALONE).contains(&asked), "{asked} token requests");
+    }
+    let failed = trace.lines().into_iter().find(|line| line.contains("failed"));
+    assert_eq!(failed, None, "an empty store is no trouble");
+}

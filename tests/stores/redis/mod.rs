@@ -1,0 +1,58 @@
+//! `RedisStore` over all connections that it is for.
+
+mod errors;
+mod keys;
+
+use std::time::Duration;
+
+use tower_oauth2::{RedisStore, TokenStore};
+
+use crate::conformance::{Promises, check};
+use crate::support::{Cluster, Redis, TlsRedis};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_does_what_a_store_promises() {
+    let redis = Redis::start().await;
+    check(RedisStore::new(redis.connect().await), Promises::all()).await;
+    check(RedisStore::new(redis.manage()), Promises::all()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_takes_no_more_rights_than_the_documentation_says() {
+    let server = TlsRedis::start().await;
+    let rights = "~somewhere/else/* +get +set +pttl +del +evalsha +eval";
+    server.redis.run::<()>(&format!("ACL SETUSER tokens on >s3cr3t {rights}")).await;
+    let store = RedisStore::new(server.manage_as("tokens:s3cr3t")).prefix("somewhere/else/");
+    check(store.clone(), Promises::all()).await;
+
+    // Each of them is needed.
+    for right in ["get", "set", "pttl", "del", "evalsha", "eval"] {
+        server.redis.run::<()>("SCRIPT FLUSH").await;
+        server.redis.run::<()>(&format!("ACL SETUSER tokens -{right}")).await;
+        let works = async {
+            store.set("key", b"value", Duration::from_secs(60)).await?;
+            store.get("key").await?;
+            store.lock("key", "owner", Duration::from_secs(60)).await?;
+            store.unlock("key", "owner").await
+        };
+        let error = works.await.expect_err(right).to_string();
+        assert!(["Redis: NOPERM", "Redis: ERR"].contains(&&*error), "{right}: {error}");
+        server.redis.run::<()>(&format!("ACL SETUSER tokens +{right}")).await;
+    }
+    let elsewhere = RedisStore::new(server.manage_as("tokens:s3cr3t"));
+    let error = elsewhere.get("key").await.unwrap_err();
+    assert_eq!(error.to_string(), "Redis: NOPERM");
+    let store = RedisStore::new(server.manage_as("tokens:wrong"));
+    let error = store.get("key").await.unwrap_err();
+    assert_eq!(error.to_string(), "Redis: authentication failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_does_what_a_store_promises() {
+    let cluster = Cluster::start().await;
+    let store = RedisStore::new(cluster.connect().await);
+    check(store, Promises::all()).await;
+    for node in &cluster.nodes {
+        assert!(node.run::<u64>("DBSIZE").await > 0, "a node has nothing to do");
+    }
+}

@@ -1,0 +1,9 @@
+//! Servers of a test's own.
+
+mod process;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub use self::process::Process;
+#[cfg(feature = "redis")]
+pub use self::redis::{Cluster, Redis, TlsRedis, run_on};

@@ -1,0 +1,268 @@
+use std::net::TcpListener;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, FromRedisValue, TlsCertificates, cmd};
+use tokio::time::{sleep, timeout};
+
+use super::Process;
+
+/// How long whatever is waited for may take. It is no measure of anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `redis-server` on a port of its own.
+pub struct Redis {
+    process: Process,
+    port: u16,
+    setup: Setup,
+}
+
+/// How a server is set up, besides what all are.
+#[derive(Clone, Default)]
+pub struct Setup {
+    arguments: Vec<String>,
+    files: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    /// A line of its configuration.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([format!("--{name}"), value.to_owned()]);
+        self
+    }
+
+    /// The same with a file that it finds where it runs.
+    fn with_file(mut self, name: &str, file: &'static str, content: String) -> Self {
+        self.files.push((file, content));
+        self.with(name, file)
+    }
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
+        for _ in 0..20 {
+            let port = free_port();
+            let process = spawn(port, &setup);
+            let mut redis = Self { process, port, setup: setup.clone() };
+            if redis.becomes_ready().await {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Whether it came up; somebody else may have been faster with its port.
+    async fn becomes_ready(&mut self) -> bool {
+        let id = self.process.id().to_string();
+        let wait = async {
+            loop {
+                if self.process.has_ended() {
+                    return false;
+                }
+                if let Ok(mut connection) = self.try_connect().await {
+                    let mut info = cmd("INFO");
+                    info.arg("server");
+                    if let Ok(info) = info.query_async::<String>(&mut connection).await {
+                        return info.lines().any(|line| line == format!("process_id:{id}"));
+                    }
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{}", self.process.log()))
+    }
+
+    async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        Client::open(self.url())?.get_multiplexed_async_connection().await
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// One connection for all, for as long as it lasts.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        self.try_connect().await.unwrap()
+    }
+
+    /// One that is made anew when it breaks.
+    pub fn manage(&self) -> ConnectionManager {
+        manage(Client::open(self.url()).unwrap())
+    }
+
+    /// Runs a command such as `CONFIG SET maxmemory 1`, on a connection of its own.
+    pub async fn run<T: FromRedisValue>(&self, line: &str) -> T {
+        run_on(&mut self.connect().await, line).await
+    }
+
+    pub async fn keys(&self) -> Vec<String> {
+        self.run("KEYS *").await
+    }
+
+    /// Stops all of its threads, as if the network or the machine stood still.
+    pub fn pause(&self) {
+        self.process.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// Kills it; what it held is lost.
+    pub fn kill(self) -> Killed {
+        let Self { process, port, setup } = self;
+        drop(process);
+        Killed { port, setup }
+    }
+}
+
+/// A server that was killed.
+pub struct Killed {
+    port: u16,
+    setup: Setup,
+}
+
+impl Killed {
+    /// Starts it again where it was, empty.
+    pub async fn restart(self) -> Redis {
+        let Self { port, setup } = self;
+        let process = spawn(port, &setup);
+        let mut redis = Redis { process, port, setup };
+        assert!(redis.becomes_ready().await, "{}", redis.process.log());
+        redis
+    }
+}
+
+/// Runs a command on a connection that is there.
+pub async fn run_on<T: FromRedisValue>(connection: &mut MultiplexedConnection, line: &str) -> T {
+    let mut words = line.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query_async(connection).await.unwrap()
+}
+
+fn spawn(port: u16, setup: &Setup) -> Process {
+    let port = port.to_string();
+    let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    let all: Vec<_> =
+        own.map(str::to_owned).into_iter().chain(setup.arguments.iter().cloned()).collect();
+    Process::start("redis-server", &all, &setup.files)
+}
+
+/// A port that is free, as is the one 10,000 above, on which the nodes of a cluster speak. Neither is one of those that
+/// a system gives out by itself, so that it stays free while a server is away.
+fn free_port() -> u16 {
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..20_000)).take(1_000);
+    ports.find(|&port| is_free(port) && is_free(port + 10_000)).expect("no port is free")
+}
+
+/// A connection that is told to notice soon that its server has gone.
+fn manage(client: Client) -> ConnectionManager {
+    let second = Some(Duration::from_secs(1));
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(second)
+        .set_response_timeout(second)
+        .set_number_of_retries(1);
+    ConnectionManager::new_lazy_with_config(client, config).unwrap()
+}
+
+/// A server that is spoken to over TLS too, under a certificate by an authority that only its clients know.
+pub struct TlsRedis {
+    pub redis: Redis,
+    port: u16,
+    /// Whom a client has to trust, in PEM.
+    pub authority: String,
+}
+
+impl TlsRedis {
+    pub async fn start() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let port = free_port();
+        let setup = Setup::default()
+            .with("tls-port", &port.to_string())
+            .with("tls-auth-clients", "no")
+            .with_file("tls-cert-file", "certificate.pem", certificate.pem())
+            .with_file("tls-key-file", "key.pem", key.serialize_pem())
+            .with_file("tls-ca-cert-file", "authority.pem", authority.clone());
+        Self { redis: Redis::start_with(setup).await, port, authority }
+    }
+
+    pub fn url_as(&self, user: &str) -> String {
+        format!("rediss://{user}@127.0.0.1:{}", self.port)
+    }
+
+    /// Over TLS, as `user:password`.
+    pub fn manage_as(&self, user: &str) -> ConnectionManager {
+        let certificates =
+            TlsCertificates { client_tls: None, root_cert: Some(self.authority.clone().into()) };
+        manage(Client::build_with_tls(self.url_as(user), certificates).unwrap())
+    }
+}
+
+/// Three nodes with a third of the slots each.
+pub struct Cluster {
+    pub nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let setup = Setup::default().with("cluster-enabled", "yes");
+        let mut nodes = Vec::new();
+        for n in 0..3 {
+            let node = Redis::start_with(setup.clone()).await;
+            let slots = (n * 16_384 / 3)..((n + 1) * 16_384 / 3);
+            let slots: Vec<_> = slots.map(|slot| slot.to_string()).collect();
+            node.run::<()>(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+            node.run::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", n + 1)).await;
+            nodes.push(node);
+        }
+        for node in &nodes[1..] {
+            node.run::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[0].port)).await;
+        }
+        let cluster = Self { nodes };
+        timeout(PATIENCE, cluster.becomes_ready()).await.expect("the nodes do not find each other");
+        cluster
+    }
+
+    /// Until every node knows who has which slots.
+    async fn becomes_ready(&self) {
+        for node in &self.nodes {
+            loop {
+                let info: String = node.run("CLUSTER INFO").await;
+                if ["cluster_state:ok", "cluster_size:3", "cluster_known_nodes:3"]
+                    .iter()
+                    .all(|line| info.lines().any(|found| found == *line))
+                {
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    pub async fn connect(&self) -> ClusterConnection {
+        let client = ClusterClient::new(self.nodes.iter().map(Redis::url)).unwrap();
+        client.get_async_connection().await.unwrap()
+    }
+}
