@@ -38,5 +38,7 @@ pub use self::replay::{
 pub use self::request::{Cause, TokenRequest};
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
+#[cfg(feature = "memcached")]
+pub use self::store::MemcachedStore;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
 pub use self::token::AccessToken;

@@ -6,6 +6,8 @@ mod health;
 mod key;
 mod layer;
 mod lease;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 mod record;
 
@@ -17,6 +19,8 @@ use std::time::Duration;
 use tower::BoxError;
 
 pub use self::layer::{Store, StoreLayer};
+#[cfg(feature = "memcached")]
+pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
 
 /// Where tokens are kept for others: bytes under a key, for a time.
