@@ -133,6 +133,7 @@ impl TokenStore for MemcachedStore {
             match seconds_left {
                 // The server's second may be nearly over.
                 Some(left) => stored.with_time_to_live(Duration::from_secs(left.saturating_sub(1))),
+                // Somebody else's doing; the record's own clock tells.
                 None => stored,
             }
         }))
@@ -210,6 +211,6 @@ fn life(time_to_live: Duration) -> u64 {
 
 /// In seconds, never shorter than it is: the first one may be nearly over.
 fn lease_life(lease: Duration) -> u64 {
-    let whole = lease.as_secs() + u64::from(lease.subsec_nanos() > 0);
-    whole.saturating_add(1).min(LONGEST_LIFE)
+    let rounded_up = u64::from(lease.subsec_nanos() > 0);
+    lease.as_secs().saturating_add(rounded_up + 1).min(LONGEST_LIFE)
 }
