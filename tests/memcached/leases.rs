@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 use tower_oauth2::TokenStore;
 
 use crate::support::{KEY, MINUTE, Memcached, OTHER, until};
@@ -41,17 +42,20 @@ async fn to_take_a_lease_again_makes_it_last_longer() {
 async fn a_lease_lasts_as_long_as_it_says_and_then_ends_by_itself() {
     let server = Memcached::start().await;
     let store = server.store();
-    for lease in [Duration::from_millis(900), Duration::from_millis(1001)] {
-        let until_then = tokio::time::Instant::now() + lease;
-        assert!(store.lock(KEY, "one", lease).await.unwrap());
+    // Wherever in the server's second it begins.
+    let all = (0..8).map(async |n| {
+        sleep(Duration::from_millis(125 * n)).await;
+        let lease = Duration::from_millis(900 + 101 * (n % 2));
+        let (key, end) = (format!("key-{n}"), Instant::now() + lease);
+        assert!(store.lock(&key, "one", lease).await.unwrap());
         until(async || {
-            let is_free = store.lock(KEY, "other", MINUTE).await.unwrap();
-            assert!(!is_free || tokio::time::Instant::now() >= until_then, "{lease:?}");
+            let is_free = store.lock(&key, "other", MINUTE).await.unwrap();
+            assert!(!is_free || Instant::now() >= end, "{n}");
             is_free
         })
         .await;
-        store.unlock(KEY, "other").await.unwrap();
-    }
+    });
+    join_all(all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,12 +60,17 @@ impl Memcached {
 
     /// What it says to `lines`, up to and without `MN`.
     pub async fn say(&self, lines: &str) -> String {
-        let mut stream = TcpStream::connect(self.address()).await.unwrap();
-        stream.write_all(format!("{lines}\r\nmn\r\nquit\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = say(self.port, lines).await.unwrap();
         answer.strip_suffix("MN\r\n").expect("it answers all").to_owned()
     }
+}
+
+async fn say(port: u16, lines: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(format!("{lines}\r\nmn\r\nquit\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 async fn spawn(port: u16) -> Option<Child> {
@@ -76,7 +81,11 @@ async fn spawn(port: u16) -> Option<Child> {
         .spawn()
         .expect("memcached is installed");
     for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        // Another test's may have come first.
+        if say(port, "stats")
+            .await
+            .is_ok_and(|stats| stats.contains(&format!("STAT pid {}\r\n", child.id())))
+        {
             return Some(child);
         }
         if child.try_wait().unwrap().is_some() {
