@@ -50,6 +50,8 @@ pub use self::request::{Cause, TokenRequest};
 pub use self::secret::Secret;
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
+#[cfg(feature = "memcached")]
+pub use self::store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};

@@ -6,6 +6,8 @@ mod health;
 mod key;
 mod layer;
 mod lease;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 mod record;
 #[cfg(feature = "redis")]
@@ -19,6 +21,8 @@ use std::time::Duration;
 use tower::BoxError;
 
 pub use self::layer::{Store, StoreLayer};
+#[cfg(feature = "memcached")]
+pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;

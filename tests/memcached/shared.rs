@@ -1,0 +1,101 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tower::{BoxError, ServiceBuilder, service_fn};
+use tower_oauth2::{
+    AccessToken, Backoff, ClientAuth, ClientCredentials, StoreLayer, TokenCache, TokenRequest,
+    TokenStore,
+};
+
+use crate::support::{KEY, MINUTE, Memcached, until};
+
+/// The cache of a process of its own; `count` is of the token requests of all.
+fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {
+    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+    let count = count.clone();
+    let source = service_fn(move |_: TokenRequest| {
+        let n = count.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let token = AccessToken::new(format!("token-{n}"))?;
+            Ok::<_, BoxError>(token.with_expires_in(Duration::from_secs(3600)))
+        }
+    });
+    // The machine that tests run on may be slower than a store should be.
+    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
+    let layer = StoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff);
+    TokenCache::new(credentials, ServiceBuilder::new().layer(layer).service(source))
+}
+
+#[tokio::test]
+async fn processes_share_one_token_request() {
+    let server = Memcached::start().await;
+    let count = Arc::default();
+    let (one, other) = (process(server.store(), &count), process(server.store(), &count));
+    let (first, second) = tokio::join!(one.get(), other.get());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.secret(), second.secret()), ("token-1", "token-1"));
+    assert_eq!(second.lifetime(), Some(Duration::from_secs(3600)));
+
+    // One that starts later finds it too.
+    let late = process(server.store(), &count).get().await.unwrap();
+    assert_eq!(late.secret(), "token-1");
+    // One of the two asked for it, and knows best.
+    assert!(late.expires_at() <= first.expires_at().max(second.expires_at()));
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+
+    // One that is rejected is replaced for all.
+    one.reject(&first);
+    assert_eq!(one.get().await.unwrap().secret(), "token-2");
+    other.reject(&second);
+    assert_eq!(other.get().await.unwrap().secret(), "token-2");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_costs_no_token() {
+    let server = Memcached::start().await;
+    let store = server.store();
+    store.set(KEY, b"value", MINUTE).await.unwrap();
+    server.signal("-STOP");
+    let count = Arc::default();
+    let auth = ClientAuth::none("client-id");
+    let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+    let requests: Arc<AtomicUsize> = Arc::clone(&count);
+    let source = service_fn(move |_: TokenRequest| {
+        requests.fetch_add(1, Ordering::SeqCst);
+        async { AccessToken::new("token") }
+    });
+    let layer = StoreLayer::new(store.clone()).deadline(Duration::from_millis(100));
+    let tokens = TokenCache::new(credentials, ServiceBuilder::new().layer(layer).service(source));
+    let token = tokio::time::timeout(MINUTE, tokens.get()).await.expect("it goes on").unwrap();
+    assert_eq!((token.secret(), count.load(Ordering::SeqCst)), ("token", 1));
+
+    // Its answers come late, to nobody.
+    server.signal("-CONT");
+    let stored = store.get(KEY).await.unwrap().unwrap();
+    assert_eq!(stored.value(), b"value");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_shared_through_again() {
+    let mut server = Memcached::start().await;
+    let count = Arc::default();
+    let (one, other) = (process(server.store(), &count), process(server.store(), &count));
+    server.stop();
+    assert_eq!(one.get().await.unwrap().secret(), "token-1");
+    assert_eq!(other.get().await.unwrap().secret(), "token-2");
+
+    server.start_again().await;
+    until(async || {
+        let token = one.get().await.unwrap();
+        one.reject(&token);
+        let token = one.get().await.unwrap();
+        let before = count.load(Ordering::SeqCst);
+        let third = process(server.store(), &count).get().await.unwrap();
+        third.secret() == token.secret() && count.load(Ordering::SeqCst) == before
+    })
+    .await;
+}
