@@ -39,4 +39,6 @@ pub use self::request::{Cause, TokenRequest};
 pub use self::service::OAuth2;
 pub use self::shared::NoToken;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
+#[cfg(feature = "sealed")]
+pub use self::store::{SealKey, Sealed};
 pub use self::token::AccessToken;

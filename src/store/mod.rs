@@ -8,6 +8,8 @@ mod layer;
 mod lease;
 mod memory;
 mod record;
+#[cfg(feature = "sealed")]
+mod sealed;
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower::BoxError;
+use zeroize::Zeroizing;
 
 pub use self::layer::{Store, StoreLayer};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "sealed")]
+pub use self::sealed::{SealKey, Sealed};
 
 /// Where tokens are kept for others: bytes under a key, for a time.
 ///
@@ -134,14 +139,14 @@ pub trait TokenStore: Send + Sync + 'static {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
-    value: Vec<u8>,
+    value: Zeroizing<Vec<u8>>,
     time_to_live: Option<Duration>,
 }
 
 impl Stored {
     /// A value of which the store does not know how long it will keep it.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self { value: value.into(), time_to_live: None }
+        Self { value: Zeroizing::new(value.into()), time_to_live: None }
     }
 
     /// How much longer the store keeps it. That tells how long the token lives, so that no two

@@ -13,5 +13,6 @@ mod named;
 mod observing;
 mod replay;
 mod security;
+mod store;
 mod storms;
 mod wire;
