@@ -68,7 +68,7 @@ async fn no_token_and_no_secret_is_ever_told() {
                 cache.get().await.unwrap();
             }
             let rubbish = br#"{"v":2,"access_token":"token-s3cr3t"}"#;
-            store.inner.set(&key_of(&credentials()).await, rubbish, secs(60)).await.unwrap();
+            store.inner.set(&key_of(&credentials()).await, rubbish, secs(86_400)).await.unwrap();
             sleep(secs(3600)).await;
             secrets(&caches).await;
         }
