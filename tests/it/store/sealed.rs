@@ -25,9 +25,9 @@ fn new() -> SealKey {
     seal_key("new", 2)
 }
 
-fn sealed<S: TokenStore>(store: &S, keys: impl IntoIterator<Item = SealKey>) -> Sealed<S>
+fn sealed<S>(store: &S, keys: impl IntoIterator<Item = SealKey>) -> Sealed<S>
 where
-    S: Clone,
+    S: TokenStore + Clone,
 {
     Sealed::new(store.clone(), keys).unwrap()
 }
