@@ -39,7 +39,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// use tower_oauth2::SealKey;
 ///
 /// let file = "
-///     # The newest first.
+///     ## The newest first.
 ///     2026-07:bm90IGEgc2VjcmV0OiBpdCBpcyBpbiB0aGUgZG9jcy4=
 ///     2026-01:6e6f74206120736563726574206569746865723a20616c736f20696e20646f63
 /// ";

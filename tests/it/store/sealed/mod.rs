@@ -1,11 +1,14 @@
+//! A store behind a seal.
+
+mod keys;
+mod rotation;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::sleep;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    MemoryStore, SealKey, Sealed, StoreLayer, Stored, TokenCache, TokenRequest, TokenStore,
-};
+use tower_oauth2::{MemoryStore, SealKey, Sealed, StoreLayer, Stored, TokenRequest, TokenStore};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -279,81 +282,6 @@ async fn the_inner_stores_failures_are_passed_on() {
     store.unlock(KEY, "me").await.unwrap_err();
 }
 
-// S7
-#[tokio::test(start_paused = true)]
-async fn what_an_older_key_sealed_is_found_and_replaced_under_the_first() {
-    let open = Open::default();
-    let before = sealed(&open, [old()]);
-    let between = sealed(&open, [new(), old()]);
-    before.set(KEY, b"one", secs(60)).await.unwrap();
-    let found = between.get(KEY).await.unwrap().unwrap();
-    assert_eq!((found.value(), found.time_to_live()), (&b"one"[..], Some(secs(60))));
-    assert!(!between.replace(KEY, None, b"two", HOUR).await.unwrap());
-    assert!(between.replace(KEY, Some(b"one"), b"two", HOUR).await.unwrap());
-    assert_eq!(value(&between, KEY).await.as_deref(), Some(&b"two"[..]));
-    assert_eq!(value(&sealed(&open, [new()]), KEY).await.as_deref(), Some(&b"two"[..]));
-    assert_eq!(value(&before, KEY).await.as_deref(), Some(&b"one"[..]), "it ends by itself");
-
-    // Rubbish under the first name hides nothing, and is replaced.
-    between.lock(KEY, "me", HOUR).await.unwrap();
-    open.inner.set(&open.name(), b"rubbish", HOUR).await.unwrap();
-    assert_eq!(value(&between, KEY).await.as_deref(), Some(&b"one"[..]));
-    assert!(between.replace(KEY, Some(b"one"), b"three", HOUR).await.unwrap());
-    assert_eq!(value(&between, KEY).await.as_deref(), Some(&b"three"[..]));
-}
-
-// S7: a fleet, half of which has taken each step; all lose their tokens at each.
-#[tokio::test(start_paused = true)]
-async fn a_fleet_changes_its_key_in_three_steps_without_a_failure() {
-    let store = MemoryStore::new();
-    let source = slow(ms(300), hour);
-    let mut caches: Vec<TokenCache> = Vec::new();
-    let steps = [vec![old()], vec![old(), new()], vec![new(), old()], vec![new()]];
-    caches.extend((0..16).map(|_| process(sealed(&store, steps[0].clone()), &source)));
-    let same = |tokens: Vec<String>| tokens.into_iter().collect::<BTreeSet<_>>().len();
-    assert_eq!(same(secrets(&caches).await), 1);
-    assert_eq!(source.count(), 1);
-    for step in &steps[1..] {
-        for half in [0..8, 8..16] {
-            for n in half {
-                // Begun anew: it finds the token that is there.
-                caches[n] = process(sealed(&store, step.clone()), &source);
-            }
-            let before = source.count();
-            secrets(&caches).await;
-            assert_eq!(source.count(), before, "nobody asks because of a new key");
-
-            for cache in &caches {
-                let rejected = cache.get().await.unwrap();
-                cache.reject(&rejected);
-            }
-            secrets(&caches).await;
-            let asked = source.count() - before;
-            assert!((1..=2).contains(&asked), "{asked}");
-            sleep(secs(3600)).await;
-            let before = source.count();
-            secrets(&caches).await;
-            let asked = source.count() - before;
-            assert!((1..=2).contains(&asked), "{asked}");
-        }
-        let before = source.count();
-        sleep(secs(3600)).await;
-        assert_eq!(same(secrets(&caches).await), 1);
-        assert_eq!(source.count(), before + 1, "all have taken the step");
-    }
-}
-
-// S7: taking the old key away at once costs a token request and nothing else.
-#[tokio::test(start_paused = true)]
-async fn what_no_key_opens_is_asked_for_anew() {
-    let store = MemoryStore::new();
-    let source = Source::of(hour);
-    assert_eq!(secret(&process(sealed(&store, [old()]), &source)).await, "token-1");
-    assert_eq!(secret(&process(sealed(&store, [new()]), &source)).await, "token-2");
-    assert_eq!(secret(&process(sealed(&store, [new()]), &source)).await, "token-2");
-    assert_eq!(source.count(), 2);
-}
-
 // S6, S7, alf 27
 #[tokio::test(start_paused = true)]
 async fn rubbish_under_a_seal_is_replaced() {
@@ -383,97 +311,4 @@ async fn a_sealed_store_serves_a_layer_as_any_other_does() {
     let plain = key_of(&credentials()).await;
     assert!(store.log().iter().all(|entry| entry.key != plain));
     assert!(ops(&store).contains(&Op::Replace));
-}
-
-// S7
-#[test]
-fn keys_are_read_in_base64_and_in_hexadecimal_digits() {
-    let bytes: [u8; 32] = std::array::from_fn(|n| n as u8 * 8 + 7);
-    let key = SealKey::new("k", bytes).unwrap();
-    let base64 = key.to_text();
-    assert_eq!(base64, "k:Bw8XHycvNz9HT1dfZ293f4ePl5+nr7e/x8/X3+fv9/8=");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    for text in [
-        base64.clone(),
-        base64.trim_end_matches('=').to_owned(),
-        format!("  {base64}\r\n"),
-        base64.replace(':', " : "),
-        format!("k:{hex}"),
-        format!("k:{}", hex.to_uppercase()),
-    ] {
-        let read: SealKey = text.parse().unwrap();
-        assert_eq!((read.id(), read.to_text()), ("k", base64.clone()), "{text}");
-    }
-}
-
-// S7, X3
-#[test]
-fn what_is_no_key_is_an_error_that_does_not_quote_it() {
-    let good = SealKey::generate("k").unwrap().to_text();
-    let key = &good[2..];
-    for (text, why) in [
-        ("", "seal key: is to be written as id:key"),
-        (key, "seal key: is to be written as id:key"),
-        (&format!(":{key}"), "needs an id"),
-        (&format!("{}:{key}", "i".repeat(65)), "needs an id"),
-        (&format!("two words:{key}"), "needs an id"),
-        (&format!("ü:{key}"), "needs an id"),
-        (&format!("{key}:k"), "seal key: is neither base64 nor 64 hexadecimal digits"),
-        ("k:", "seal key: is not 32 bytes long"),
-        ("k:c2hvcnQ=", "seal key: is not 32 bytes long"),
-        (&format!("k:{}", "A".repeat(48)), "seal key: is not 32 bytes long"),
-        (&format!("k:{}", "A".repeat(100)), "seal key: is not 32 bytes long"),
-        (&format!("k:{}", "x".repeat(64)), "seal key: is neither base64"),
-        (&format!("k:{}", "ü".repeat(32)), "seal key: is neither base64"),
-        (&format!("k:{key}:"), "seal key: is neither base64"),
-        (&format!("k:{key} # mine"), "seal key: is neither base64"),
-    ] {
-        let error = text.parse::<SealKey>().unwrap_err();
-        assert!(error.to_string().contains(why), "{text}: {error}");
-        assert!(!format!("{error} {error:?}").contains(&key[..6]));
-    }
-    for length in [0, 16, 31, 33, 64] {
-        assert!(SealKey::new("k", vec![1; length]).is_err());
-    }
-}
-
-// S7
-#[test]
-fn a_key_file_has_a_key_a_line_the_newest_first() {
-    let (one, two) = (SealKey::generate("one").unwrap(), SealKey::generate("two").unwrap());
-    assert_ne!(one.to_text()[4..], two.to_text()[4..]);
-    let file = format!("\u{feff}# keys\r\n\r\n{}\r\n  # old:\n\t{}", one.to_text(), two.to_text());
-    let keys = SealKey::all_in(&file).unwrap();
-    let ids: Vec<_> = keys.iter().map(SealKey::id).collect();
-    assert_eq!(ids, ["one", "two"]);
-    assert_eq!(keys[1].to_text(), two.to_text());
-
-    for (file, why) in [
-        (String::new(), "seal keys: there are none"),
-        ("# none\n\n".to_owned(), "seal keys: there are none"),
-        (format!("{}\n{}", one.to_text(), one.to_text()), "seal keys: two have the same id"),
-        (format!("{}\nwhat", one.to_text()), "seal key: is to be written as id:key"),
-    ] {
-        assert_eq!(SealKey::all_in(file).unwrap_err().to_string(), why);
-    }
-}
-
-// S7
-#[test]
-fn a_seal_needs_keys_that_can_be_told_apart() {
-    let seal = |keys: Vec<SealKey>| Sealed::new(MemoryStore::new(), keys).map(drop);
-    assert_eq!(seal(vec![]).unwrap_err().to_string(), "seal keys: there are none");
-    let twice = vec![old(), new(), seal_key("old", 9)];
-    assert_eq!(seal(twice).unwrap_err().to_string(), "seal keys: two have the same id");
-    seal(vec![old(), new()]).unwrap();
-}
-
-// X3
-#[test]
-fn debug_tells_ids_and_no_keys() {
-    assert_eq!(format!("{:?}", new()), r#"SealKey { id: "new", key: "**redacted**" }"#);
-    assert_eq!(
-        format!("{:?}", sealed(&MemoryStore::new(), [new(), old()])),
-        r#"Sealed { inner: MemoryStore { entries: 0 }, keys: ["new", "old"] }"#
-    );
 }
