@@ -30,8 +30,9 @@ pub use self::sealed::{SealKey, Sealed};
 /// defaults with which every process asks for itself when several find nothing; a store that can
 /// lock and compare makes that one token request for all of them.
 ///
-/// Keys are 64 hexadecimal digits, values are below 2 MiB and hold a token: keep them out of texts and
-/// traces, those of errors too. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
+/// Keys are 64 hexadecimal digits, a hash over the client's secret among other things; values are below 2 MiB and
+/// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
+/// test guesses of secrets that are no random ones; behind `Sealed` (feature `sealed`), neither. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
 /// fail, be dropped half-way, and answer with anything.
 ///
 /// # Example

@@ -35,8 +35,9 @@ const VERSION: u8 = 1;
 /// when they end. That costs token requests; an API is what decides whether a token is good. One seal key is good
 /// for 2^32 records (NIST SP 800-38D section 8.3): with one token stored each second, for 136 years.
 ///
-/// The time until a value ends passes through. With several keys, one look into this store is as many looks into
-/// the other, where the first ones find nothing: all in the time of one.
+/// The time until a value ends passes through. With several keys, where nothing is found under the first, one look into
+/// this store is as many looks into the one inside, all of them within the [deadline](crate::StoreLayer::deadline) of
+/// one. Seal keys are wiped from memory once they are taken; what is derived from them is not.
 ///
 /// # How to change the key
 ///
