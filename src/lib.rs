@@ -55,4 +55,6 @@ pub use self::store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
 pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
+#[cfg(feature = "sealed")]
+pub use self::store::{SealKey, Sealed};
 pub use self::token::AccessToken;

@@ -45,8 +45,25 @@ enum Look {
 struct Turn {
     /// None when this process has waited for another for long enough.
     lease: Option<Lease>,
-    /// What is in the store and is to be replaced.
-    seen: Option<Vec<u8>>,
+    /// What is to be replaced.
+    seen: Seen,
+}
+
+/// What there is in the store in the place of an answer.
+enum Seen {
+    Nothing,
+    /// A record that does not answer.
+    Record(Vec<u8>),
+    Rubbish(Vec<u8>),
+}
+
+impl Seen {
+    fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::Nothing => None,
+            Self::Record(value) | Self::Rubbish(value) => Some(value),
+        }
+    }
 }
 
 /// The token in the store that answers `request`, else the one that `ask` brings. The store is never the
@@ -69,14 +86,19 @@ pub(super) async fn exchange<E>(
         Ok(Look::Ask(turn)) => turn,
         Err(Trouble) => return ask.await,
     };
+    if let Seen::Rubbish(_) = seen {
+        tracing::warn!("what is in the store is no token record; it is to be replaced");
+    }
     let token = match &lease {
         Some(lease) => lease.during(ask).await,
         None => ask.await,
     };
-    if let Ok(token) = &token {
-        shared.keep(&key, &request, seen.as_deref(), token).await;
-    }
-    if let Some(lease) = lease {
+    let kept = match &token {
+        Ok(token) => shared.keep(&key, &request, &seen, token).await,
+        Err(_) => Ok(()),
+    };
+    // A store in trouble is not waited for once more: the lease is given back as it is dropped.
+    if let (Some(lease), Ok(())) = (lease, kept) {
         lease.release().await;
     }
     token
@@ -116,16 +138,16 @@ impl Shared {
         &self,
         key: &str,
         request: &TokenRequest,
-    ) -> Result<Result<AccessToken, Option<Vec<u8>>>, Trouble> {
+    ) -> Result<Result<AccessToken, Seen>, Trouble> {
         let Some(stored) = self.health.ask("get", self.store.get(key)).await? else {
-            return Ok(Err(None));
+            return Ok(Err(Seen::Nothing));
         };
-        match record::decode(&stored) {
-            Some(record) if record.answers(request) => return Ok(Ok(record.token)),
-            Some(_) => {}
-            None => tracing::warn!("what is in the store is no token record; it is replaced"),
-        }
-        Ok(Err(Some(stored.value().to_vec())))
+        let value = || stored.value().to_vec();
+        Ok(match record::decode(&stored) {
+            Some(record) if record.answers(request) => Ok(record.token),
+            Some(_) => Err(Seen::Record(value())),
+            None => Err(Seen::Rubbish(value())),
+        })
     }
 
     /// Puts a token into the store, unless something else came there since.
@@ -133,15 +155,21 @@ impl Shared {
         &self,
         key: &str,
         request: &TokenRequest,
-        seen: Option<&[u8]>,
+        seen: &Seen,
         token: &AccessToken,
-    ) {
+    ) -> Result<(), Trouble> {
         let Some((value, time_to_live)) = record::encode(request, token) else {
-            return;
+            return Ok(());
         };
-        let replaced = self.store.replace(key, seen, &value, time_to_live);
-        if let Ok(false) = self.health.ask("replace", replaced).await {
-            tracing::debug!("another process has stored a token meanwhile; it stays");
+        // What was there may have come to its end since: then nothing is.
+        let gone = seen.value().map(|_| None);
+        for expected in std::iter::once(seen.value()).chain(gone) {
+            let replaced = self.store.replace(key, expected, &value, time_to_live);
+            if self.health.ask("replace", replaced).await? {
+                return Ok(());
+            }
         }
+        tracing::debug!("another process has stored a token meanwhile; it stays");
+        Ok(())
     }
 }

@@ -65,8 +65,8 @@ impl StoreLayer {
         Self { shared: Arc::new(shared) }
     }
 
-    /// How long one operation of the store may take: 250 ms unless set, and a year at most. A token request takes five
-    /// of them at most besides those of waiting for another process, and none after the first that fails.
+    /// How long one operation of the store may take: 250 ms unless set, and a year at most. A token request takes six
+    /// of them at most besides those of waiting for another process, and waits for none after the first that fails.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         let health = Health::new(deadline.min(MAX_LIFETIME), self.shared.health.backoff);
@@ -157,11 +157,14 @@ where
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
         let ask = self.inner.clone().oneshot(request.clone());
-        if Handle::try_current().is_err() {
-            // Without a runtime there are no deadlines.
-            return Box::pin(ask);
-        }
-        Box::pin(exchange::exchange(self.shared.clone(), request, ask))
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            if Handle::try_current().is_err() {
+                // Without a runtime there are no deadlines.
+                return ask.await;
+            }
+            exchange::exchange(shared, request, ask).await
+        })
     }
 }
 

@@ -12,6 +12,8 @@ mod memory;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sealed")]
+mod sealed;
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower::BoxError;
+use zeroize::Zeroizing;
 
 pub use self::layer::{Store, StoreLayer};
 #[cfg(feature = "memcached")]
@@ -26,6 +29,8 @@ pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+#[cfg(feature = "sealed")]
+pub use self::sealed::{SealKey, Sealed};
 
 /// Where tokens are kept for others: bytes under a key, for a time.
 ///
@@ -33,8 +38,9 @@ pub use self::redis::RedisStore;
 /// defaults with which every process asks for itself when several find nothing; a store that can
 /// lock and compare makes that one token request for all of them.
 ///
-/// Keys are 64 hexadecimal digits, values are below 2 MiB and hold a token: keep them out of texts and
-/// traces, those of errors too. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
+/// Keys are 64 hexadecimal digits, a hash over the client's secret among other things; values are below 2 MiB and
+/// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
+/// test guesses of secrets that are no random ones; behind `Sealed` (feature `sealed`), neither. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
 /// fail, be dropped half-way, and answer with anything.
 ///
 /// # Example
@@ -142,14 +148,14 @@ pub trait TokenStore: Send + Sync + 'static {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
-    value: Vec<u8>,
+    value: Zeroizing<Vec<u8>>,
     time_to_live: Option<Duration>,
 }
 
 impl Stored {
     /// A value of which the store does not know how long it will keep it.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self { value: value.into(), time_to_live: None }
+        Self { value: Zeroizing::new(value.into()), time_to_live: None }
     }
 
     /// How much longer the store keeps it. That tells how long the token lives, so that no two

@@ -12,6 +12,12 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 /// Of the record's layout and of what goes into its key.
 pub(super) const VERSION: u64 = 1;
 
+/// No value is longer.
+const MAX_SIZE: usize = 2 << 20;
+
+/// Left for what a store may put around a record.
+const ROOM: usize = 1024;
+
 /// How long a token is kept that does not end by itself.
 const KEPT_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -22,7 +28,8 @@ pub(super) struct Record {
     claims: Option<String>,
 }
 
-/// The bytes of a record, and for how long to keep them; none for a token that is over.
+/// The bytes of a record, and for how long to keep them; none for a token that is over, and for one
+/// that came with more than is to be stored.
 pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec<u8>, Duration)> {
     let lifetime = token.lifetime().or(request.credentials().lifetime_unless_told());
     let time_to_live = match lifetime {
@@ -45,11 +52,16 @@ pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec
         "claims": request.claims().map(key::of_claims),
         "extra": token.all_extra(),
     });
-    Some((record.to_string().into_bytes(), time_to_live))
+    let record = record.to_string().into_bytes();
+    // Numbers may be longer here than they were on the wire.
+    (record.len() <= MAX_SIZE - ROOM).then_some((record, time_to_live))
 }
 
 /// The token in what a store answered with; none for anything else.
 pub(super) fn decode(stored: &Stored) -> Option<Record> {
+    if stored.value().len() > MAX_SIZE {
+        return None;
+    }
     let Value::Object(mut record) = serde_json::from_slice(stored.value()).ok()? else {
         return None;
     };
@@ -62,8 +74,8 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
         "DPoP" => AccessToken::dpop(access_token).ok()?,
         _ => return None,
     };
-    if let Some(lifetime) = duration(&record, "lifetime") {
-        let lifetime = lifetime.min(MAX_LIFETIME);
+    if record.get("lifetime").is_some_and(|lifetime| !lifetime.is_null()) {
+        let lifetime = duration(&record, "lifetime")?.min(MAX_LIFETIME);
         let left = match stored.time_to_live() {
             Some(left) => left,
             None => duration(&record, "ends")?.saturating_sub(since_epoch()),

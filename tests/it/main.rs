@@ -18,5 +18,6 @@ mod named;
 mod observing;
 mod replay;
 mod security;
+mod store;
 mod storms;
 mod wire;

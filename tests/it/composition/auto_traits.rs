@@ -13,10 +13,11 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_oauth2::{
     AccessToken, Backoff, Cause, ClientAssertion, ClientAuth, ClientCredentials, ConfigError,
-    ErrorResponseFuture, KeptBody, Metadata, MetadataBuilder, NoToken, NotReplayed, OAuth2, OAuth2Layer,
-    Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed, ResponseFuture, Secret,
-    TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
-    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry, WellKnown,
+    ErrorResponseFuture, KeptBody, MemoryStore, Metadata, MetadataBuilder, NoToken, NotReplayed,
+    OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed,
+    ResponseFuture, Secret, Store, StoreLayer, Stored, TokenCache, TokenCacheBuilder,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse, TokenErrorResponseLayer,
+    TokenRequest, TokenRequestParts, TokenRetry, WellKnown,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -48,6 +49,7 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<ClientAuth>();
     send_sync_clone::<ClientCredentials>();
     send_sync_clone::<ConfigError>();
+    send_sync_clone::<MemoryStore>();
     send_sync_clone::<Metadata>();
     send_sync_clone::<MetadataBuilder>();
     send_sync_clone::<NoToken>();
@@ -60,6 +62,9 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<Replayed>();
     send_sync_clone::<ReplayPolicy>();
     send_sync_clone::<Secret>();
+    send_sync_clone::<Store<HttpMock>>();
+    send_sync_clone::<StoreLayer>();
+    send_sync_clone::<Stored>();
     send_sync_clone::<TokenCache>();
     send_sync_clone::<TokenEndpoint<HttpMock>>();
     send_sync_clone::<TokenError>();
@@ -77,7 +82,16 @@ fn public_types_go_wherever_they_are_needed() {
     error::<TokenError>();
     future::<ResponseFuture<HttpMock, Full<Bytes>>>();
     future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
+    future::<<Store<Source> as Service<TokenRequest>>::Future>();
     future::<<TokenEndpoint<HttpMock> as Service<TokenRequest>>::Future>();
+}
+
+#[cfg(feature = "sealed")]
+#[test]
+fn sealed_stores_go_wherever_others_do() {
+    use tower_oauth2::{SealKey, Sealed};
+    send_sync_clone::<SealKey>();
+    send_sync_clone::<Sealed<MemoryStore>>();
 }
 
 #[test]

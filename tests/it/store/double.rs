@@ -1,0 +1,166 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tower::BoxError;
+use tower_oauth2::{MemoryStore, Stored, TokenStore};
+
+/// An operation of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Get,
+    Set,
+    Replace,
+    Lock,
+    Unlock,
+}
+
+impl Op {
+    pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Replace, Self::Lock, Self::Unlock];
+}
+
+/// What a store does instead of its work, or before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    Work,
+    Fail,
+    FailAfter(Duration),
+    Hang,
+    WorkAfter(Duration),
+    Panic,
+    /// Says that it has worked.
+    Pretend,
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub op: Op,
+    pub key: String,
+    pub at: Instant,
+}
+
+type Script = dyn Fn(Op) -> Act + Send + Sync;
+
+/// A store in memory that does as it is told and remembers what it was asked.
+#[derive(Clone)]
+pub struct Double {
+    pub inner: MemoryStore,
+    script: Arc<Mutex<Arc<Script>>>,
+    log: Arc<Mutex<Vec<Entry>>>,
+}
+
+impl Default for Double {
+    fn default() -> Self {
+        Self::new(|_| Act::Work)
+    }
+}
+
+impl Double {
+    pub fn new(script: impl Fn(Op) -> Act + Send + Sync + 'static) -> Self {
+        let script: Arc<Script> = Arc::new(script);
+        Self {
+            inner: MemoryStore::new(),
+            script: Arc::new(Mutex::new(script)),
+            log: Arc::default(),
+        }
+    }
+
+    /// Does `act` in the place of `op`, and works else.
+    pub fn but(op: Op, act: Act) -> Self {
+        Self::new(move |asked| if asked == op { act } else { Act::Work })
+    }
+
+    /// From now on.
+    pub fn becomes(&self, script: impl Fn(Op) -> Act + Send + Sync + 'static) {
+        *self.script.lock().unwrap() = Arc::new(script);
+    }
+
+    pub fn log(&self) -> Vec<Entry> {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.log.lock().unwrap().len()
+    }
+
+    /// Whether the work is to be done.
+    async fn act(&self, op: Op, key: &str) -> Result<bool, BoxError> {
+        let entry = Entry { op, key: key.to_owned(), at: Instant::now() };
+        self.log.lock().unwrap().push(entry);
+        let script = self.script.lock().unwrap().clone();
+        match script(op) {
+            Act::Work => {}
+            Act::Fail => return Err("the store is broken".into()),
+            Act::FailAfter(wait) => {
+                sleep(wait).await;
+                return Err("the store is broken".into());
+            }
+            Act::Hang => std::future::pending().await,
+            Act::WorkAfter(wait) => sleep(wait).await,
+            Act::Panic => panic!("the store has a bug"),
+            Act::Pretend => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl TokenStore for Double {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        if self.act(Op::Get, key).await? { self.inner.get(key).await } else { Ok(None) }
+    }
+
+    async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
+        if self.act(Op::Set, key).await? {
+            self.inner.set(key, value, time_to_live).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<bool, BoxError> {
+        if self.act(Op::Replace, key).await? {
+            return self.inner.replace(key, expected, value, time_to_live).await;
+        }
+        Ok(true)
+    }
+
+    async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
+        if self.act(Op::Lock, key).await? {
+            return self.inner.lock(key, owner, lease).await;
+        }
+        Ok(true)
+    }
+
+    async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
+        if self.act(Op::Unlock, key).await? {
+            self.inner.unlock(key, owner).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A store with a `get` and a `set`, which never forgets by itself and can not say when it will.
+#[derive(Clone, Default)]
+pub struct Plain(Arc<Mutex<std::collections::HashMap<String, Vec<u8>>>>);
+
+impl Plain {
+    pub fn values(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap().values().cloned().collect()
+    }
+}
+
+impl TokenStore for Plain {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        Ok(self.0.lock().unwrap().get(key).cloned().map(Stored::new))
+    }
+
+    async fn set(&self, key: &str, value: &[u8], _: Duration) -> Result<(), BoxError> {
+        self.0.lock().unwrap().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
+
+use super::double::{Act, Double, Op};
+use super::*;
+
+/// Does not answer before the semaphore has a permit.
+fn gated() -> (Source, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let source = Source::new(move |n, _| {
+        let held = held.clone();
+        async move {
+            held.acquire().await.unwrap().forget();
+            Ok(hour(n))
+        }
+    });
+    (source, gate)
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_is_dropped_gives_its_lease_back() {
+    let store = MemoryStore::new();
+    let layer = StoreLayer::new(store.clone());
+    let (source, gate) = gated();
+    let holder =
+        tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+    settle().await;
+    let key = key_of(&credentials()).await;
+    assert!(!store.lock(&key, "me", ms(1)).await.unwrap(), "it is held");
+    holder.abort();
+    settle().await;
+
+    let began = Instant::now();
+    gate.add_permits(1);
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
+    assert_eq!(began.elapsed(), ms(0));
+}
+
+// S5: dropped while the store is asked for the lease, which it may have given all the same.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_never_heard_of_is_given_back_too() {
+    let store = Double::default();
+    store.becomes(|op| if op == Op::Lock { Act::Hang } else { Act::Work });
+    let layer = StoreLayer::new(store.clone());
+    let source = Source::of(hour);
+    let holder =
+        tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+    settle().await;
+    assert_eq!(ops(&store), [Op::Get, Op::Lock]);
+    holder.abort();
+    settle().await;
+    assert_eq!(ops(&store), [Op::Get, Op::Lock, Op::Unlock]);
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn others_wait_for_the_lease_of_a_process_that_has_died() {
+    let store = MemoryStore::new();
+    let key = key_of(&credentials()).await;
+    assert!(store.lock(&key, "died", secs(10)).await.unwrap());
+    let source = slow(ms(100), hour);
+    let began = Instant::now();
+    assert_eq!(secrets(&fleet(8, &store, &source)).await, vec!["token-1"; 8]);
+    let waited = began.elapsed();
+    assert!(waited >= secs(10) && waited < secs(11), "{waited:?}");
+    assert_eq!(source.count(), 1);
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_does_not_come_back_costs_its_time_and_one_token_request() {
+    // Nobody can give a lease back.
+    let store = Double::but(Op::Unlock, Act::Pretend);
+    let (source, gate) = gated();
+    let layer = StoreLayer::new(store.clone()).lease(secs(4));
+    let holder =
+        tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+    settle().await;
+    holder.abort();
+    settle().await;
+    gate.add_permits(1);
+    let began = Instant::now();
+    let caches: Vec<_> = (0..8).map(|_| over(layer.clone(), &source)).collect();
+    assert_eq!(secrets(&caches).await, vec!["token-2"; 8]);
+    let waited = began.elapsed();
+    assert!(waited >= secs(4) && waited < secs(5), "{waited:?}");
+    assert_eq!(source.count(), 2);
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn a_lease_lasts_for_as_long_as_its_holder_asks() {
+    let store = MemoryStore::new();
+    let source = slow(secs(25), hour);
+    let (one, other) = (process(store.clone(), &source), process(store.clone(), &source));
+    let first = tokio::spawn(async move { secret(&one).await });
+    let key = key_of(&credentials()).await;
+    sleep(secs(12)).await;
+    assert!(!store.lock(&key, "me", ms(1)).await.unwrap(), "it would have ended at 10 s");
+    let began = Instant::now();
+    assert_eq!(secret(&other).await, "token-1");
+    let waited = began.elapsed();
+    assert!(waited >= secs(13) && waited < ms(13_500), "{waited:?}");
+    assert_eq!((first.await.unwrap().as_str(), source.count()), ("token-1", 1));
+    assert!(store.lock(&key, "me", ms(1)).await.unwrap(), "it was given back");
+}
+
+// S5: a holder that hangs is no reason to wait for ever.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_waited_for_a_lease_and_a_half_asks_for_itself() {
+    for lease in [10, 2] {
+        let store = MemoryStore::new();
+        let key = key_of(&credentials()).await;
+        assert!(store.lock(&key, "hangs", secs(3600)).await.unwrap());
+        let source = Source::of(hour);
+        let began = Instant::now();
+        let layer = StoreLayer::new(store.clone()).lease(secs(lease));
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+        let waited = began.elapsed();
+        assert!(waited >= ms(1500 * lease) && waited < ms(1500 * lease + 250), "{waited:?}");
+        // What it has got is for all.
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+        assert!(!store.lock(&key, "me", ms(1)).await.unwrap(), "not its own to give back");
+    }
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_fails_stops_nobody() {
+    for act in [Act::Fail, Act::Hang] {
+        let store = Double::default();
+        let layer = StoreLayer::new(store.clone());
+        let source = slow(secs(8), hour);
+        let holder =
+            tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+        settle().await;
+        store.becomes(move |op| if op == Op::Lock { act } else { Act::Work });
+        let began = Instant::now();
+        assert_eq!(holder.await.unwrap().unwrap().secret(), "token-1");
+        assert_eq!(began.elapsed(), secs(8), "{act:?}");
+        sleep(secs(60)).await;
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1", "it was stored");
+    }
+}
+
+// S5: there is no token to share, so each learns for itself, in turn.
+#[tokio::test(start_paused = true)]
+async fn a_failure_reaches_everybody_and_the_lease_is_free() {
+    let store = MemoryStore::new();
+    let source = Source::new(|_, _| async {
+        sleep(ms(50)).await;
+        Err::<AccessToken, BoxError>("the endpoint is down".into())
+    });
+    let caches = fleet(8, &store, &source);
+    let errors = at_once(caches.into_iter().map(|cache| async move { cache.get().await })).await;
+    assert!(errors.iter().all(|error| error.is_err()));
+    assert_eq!(source.count(), 8);
+    let key = key_of(&credentials()).await;
+    assert!(store.lock(&key, "me", secs(1)).await.unwrap());
+}

@@ -1,0 +1,280 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, advance, sleep};
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
+
+use super::double::Plain;
+use super::*;
+
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
+}
+
+/// What is asked of a store that has `value`, for an hour; of one that knows how long, and of one that does not.
+async fn found(value: impl AsRef<[u8]>) -> [(AccessToken, usize); 2] {
+    let key = key_of(&credentials()).await;
+    let (knows, does_not) = (MemoryStore::new(), Plain::default());
+    knows.set(&key, value.as_ref(), secs(3600)).await.unwrap();
+    does_not.set(&key, value.as_ref(), secs(3600)).await.unwrap();
+    [through(knows).await, through(does_not).await]
+}
+
+async fn through(store: impl TokenStore + Clone) -> (AccessToken, usize) {
+    let source = Source::of(|n| hour(n + 100));
+    let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let asked = source.count();
+    // Whatever was there: now there is a token.
+    let again = ask(&StoreLayer::new(store), &source).await.unwrap();
+    assert_eq!(again.secret(), token.secret());
+    assert_eq!(source.count(), asked);
+    (token, asked)
+}
+
+// S6, alf 27
+#[tokio::test(start_paused = true)]
+async fn rubbish_is_replaced_by_a_token() {
+    let token = |token: &str| json!({ "v": 1, "access_token": token }).to_string();
+    let with = |name: &str, value: Value| {
+        let mut record = json!({ "v": 1, "access_token": "t", "lifetime": 3_600_000 });
+        record["ends"] = json!(wall_clock() + 3_600_000);
+        record[name] = value;
+        record.to_string()
+    };
+    let deep = "[".repeat(500_000);
+    for value in [
+        String::new(),
+        "no json".to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "\"text\"".to_owned(),
+        "{}".to_owned(),
+        r#"{"v":1"#.to_owned(),
+        r#"{"access_token":"t"}"#.to_owned(),
+        r#"{"v":1}"#.to_owned(),
+        with("v", json!(2)),
+        with("v", json!(0)),
+        with("v", json!("1")),
+        with("access_token", json!(7)),
+        token(""),
+        token("a\r\nb"),
+        token("a b"),
+        token("\u{7f}"),
+        token("tökén"),
+        with("lifetime", json!(-5)),
+        with("lifetime", json!(0)),
+        with("lifetime", json!(0.5)),
+        with("lifetime", json!("3600000")),
+        with("lifetime", json!([])),
+        "x".repeat(2 << 20),
+        deep,
+        with("extra", json!({ "much": "x".repeat(2 << 20) })),
+        with("extra", json!(vec![0; 1 << 20])),
+    ] {
+        for (got, asked) in found(&value).await {
+            let start: String = value.chars().take(80).collect();
+            assert_eq!((got.secret(), asked), ("token-101", 1), "{start}");
+        }
+    }
+    for (got, asked) in found(b"\xff\xfe\0").await {
+        assert_eq!((got.secret(), asked), ("token-101", 1));
+    }
+}
+
+// S6: what is not needed is not what it depends on.
+#[tokio::test(start_paused = true)]
+async fn odd_members_of_a_record_are_left_out() {
+    for (name, value) in [
+        ("scope", json!(7)),
+        ("scope", Value::Null),
+        ("extra", json!([])),
+        ("extra", json!("text")),
+        ("claims", json!({})),
+        ("refresh_in", json!(-1)),
+        ("refresh_in", json!("soon")),
+        ("refresh_in", json!(u64::MAX)),
+        ("unheard_of", json!([[], {}])),
+        ("extra", json!({ "much": "x".repeat(1 << 20) })),
+    ] {
+        let mut record = json!({ "v": 1, "access_token": "t", "lifetime": 7_200_000 });
+        record["ends"] = json!(wall_clock() + 3_600_000);
+        record[name] = value;
+        for (got, asked) in found(record.to_string()).await {
+            assert_eq!((got.secret(), asked), ("t", 0), "{name}");
+        }
+    }
+}
+
+// S3, S6, alf 28
+#[tokio::test(start_paused = true)]
+async fn a_store_that_knows_how_long_is_believed_and_not_the_clock() {
+    let key = key_of(&credentials()).await;
+    let hours = 3_600_000;
+    for ends in [0, wall_clock() - 5 * hours, wall_clock() + 5 * hours, u64::MAX] {
+        let store = MemoryStore::new();
+        let record = json!({ "v": 1, "access_token": "t", "lifetime": hours, "ends": ends });
+        store.set(&key, record.to_string().as_bytes(), secs(600)).await.unwrap();
+        let (got, asked) = through(store).await;
+        assert_eq!((got.secret(), asked), ("t", 0));
+        assert_eq!(got.expires_at(), Some(Instant::now() + secs(600)));
+        assert_eq!(got.lifetime(), Some(secs(3600)));
+    }
+}
+
+// S3, S6
+#[tokio::test(start_paused = true)]
+async fn without_that_a_clock_that_is_wrong_costs_a_token_request_at_most() {
+    let key = key_of(&credentials()).await;
+    let hours = 3_600_000;
+    for (ends, expected) in [
+        (json!(0), None),
+        (json!(wall_clock() - 5 * hours), None),
+        (json!("soon"), None),
+        (json!(-1), None),
+        (Value::Null, None),
+        // No longer than it ever lived.
+        (json!(wall_clock() + 5 * hours), Some(secs(3600))),
+        (json!(u64::MAX), Some(secs(3600))),
+    ] {
+        let store = Plain::default();
+        let record = json!({ "v": 1, "access_token": "t", "lifetime": hours, "ends": ends });
+        store.set(&key, record.to_string().as_bytes(), secs(0)).await.unwrap();
+        let (got, asked) = through(store).await;
+        assert_eq!(asked, usize::from(expected.is_none()), "{ends}");
+        if let Some(left) = expected {
+            assert_eq!(got.expires_at(), Some(Instant::now() + left));
+        }
+    }
+}
+
+// S3, S6
+#[tokio::test(start_paused = true)]
+async fn no_life_is_longer_than_it_was_or_than_a_year() {
+    let key = key_of(&credentials()).await;
+    let (hour, year) = (3600, 365 * 86_400);
+    for (lifetime, kept, left) in [
+        // The store keeps it for longer than it lives.
+        (hour, 100 * hour, hour),
+        (1000 * year, hour, hour),
+        (u64::MAX / 1000, hour, hour),
+        (1000 * year, 1000 * year, year),
+    ] {
+        let store = MemoryStore::new();
+        let record = json!({
+            "v": 1, "access_token": "t", "lifetime": lifetime * 1000, "ends": u64::MAX,
+        });
+        store.set(&key, record.to_string().as_bytes(), secs(kept)).await.unwrap();
+        let (got, asked) = through(store).await;
+        assert_eq!((got.secret(), asked), ("t", 0));
+        let lives = got.expires_at().unwrap() - Instant::now();
+        assert_eq!(lives, secs(left), "{lifetime} {kept}");
+    }
+}
+
+// S3
+#[tokio::test(start_paused = true)]
+async fn what_is_about_to_end_is_no_answer() {
+    let key = key_of(&credentials()).await;
+    for (lifetime, left, asked) in
+        [(3600, ms(10_000), 1), (3600, ms(10_001), 0), (20, ms(2_000), 1), (20, ms(2_001), 0)]
+    {
+        let store = MemoryStore::new();
+        let record = json!({ "v": 1, "access_token": "t", "lifetime": lifetime * 1000 });
+        store.set(&key, record.to_string().as_bytes(), left).await.unwrap();
+        assert_eq!(through(store).await.1, asked, "{lifetime} {left:?}");
+    }
+}
+
+// S3
+#[tokio::test(start_paused = true)]
+async fn all_that_is_known_of_a_token_is_kept() {
+    let layer = StoreLayer::new(MemoryStore::new());
+    let source = Source::of(|n| {
+        hour(n)
+            .with_refresh_in(secs(1800))
+            .with_scope("read write")
+            .with_extra("instance_url", "https://x.test")
+            .with_extra("much", json!({ "a": [1, null, "ü\u{0}\"\\"], "b": 1e300 }))
+    });
+    let asked = ask(&layer, &source).await.unwrap();
+    advance(secs(100)).await;
+    let found = ask(&layer, &source).await.unwrap();
+    assert_eq!(source.count(), 1);
+    assert_eq!(found.secret(), asked.secret());
+    assert_eq!(found.header_value(), asked.header_value());
+    assert!(found.header_value().is_sensitive());
+    assert_eq!(found.lifetime(), asked.lifetime());
+    assert_eq!(found.requested_at(), asked.requested_at());
+    assert_eq!(found.refresh_in(), asked.refresh_in());
+    assert_eq!(found.scope(), Some("read write"));
+    for name in ["instance_url", "much", "none"] {
+        assert_eq!(found.extra(name), asked.extra(name));
+    }
+}
+
+// S3: what took its time on the way here has lived for as long.
+#[tokio::test(start_paused = true)]
+async fn a_life_counts_from_the_attempt_that_brought_it() {
+    let store = MemoryStore::new();
+    let source = Source::new(|n, _| async move {
+        let token = hour(n);
+        sleep(secs(5)).await;
+        Ok(token)
+    });
+    let began = Instant::now();
+    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let found = ask(&StoreLayer::new(store), &source).await.unwrap();
+    assert_eq!(found.requested_at(), began);
+    assert_eq!(source.count(), 1);
+}
+
+// S3, alf 29
+#[tokio::test(start_paused = true)]
+async fn a_token_that_does_not_end_is_kept_for_a_day() {
+    let store = MemoryStore::new();
+    let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let key = key_of(&credentials()).await;
+    let left = store.get(&key).await.unwrap().unwrap().time_to_live();
+    assert_eq!(left, Some(secs(86_400)));
+    let found = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    assert_eq!((found.secret(), found.lifetime()), ("token-1", None));
+    sleep(secs(86_400)).await;
+    assert_eq!(ask(&StoreLayer::new(store), &source).await.unwrap().secret(), "token-2");
+}
+
+// S3
+#[tokio::test(start_paused = true)]
+async fn default_expires_in_counts_for_what_is_stored() {
+    let store = MemoryStore::new();
+    let layer = StoreLayer::new(store.clone());
+    let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+    let request = || TokenRequest::new(credentials().default_expires_in(secs(600)));
+    layer.layer(source.clone()).oneshot(request()).await.unwrap();
+    let key = key_of(&credentials()).await;
+    let left = store.get(&key).await.unwrap().unwrap().time_to_live();
+    assert_eq!(left, Some(secs(600)));
+    advance(secs(100)).await;
+    let found = layer.layer(source.clone()).oneshot(request()).await.unwrap();
+    assert_eq!((found.secret(), found.lifetime()), ("token-1", Some(secs(600))));
+    assert_eq!(found.expires_at(), Some(Instant::now() + secs(500)));
+}
+
+// S3, S6
+#[tokio::test(start_paused = true)]
+async fn what_is_over_or_too_big_is_not_stored() {
+    type Make = fn(usize) -> AccessToken;
+    let over: Make = |n| lasting(n, secs(0));
+    let soon: Make = |n| lasting(n, std::time::Duration::from_micros(999));
+    // A megabyte of JSON on the wire that is longer as the numbers are written out.
+    let big: Make = |n| hour(n).with_extra("much", json!(vec![1e15; 150_000]));
+    for make in [over, soon, big] {
+        let store = Plain::default();
+        let layer = StoreLayer::new(store.clone());
+        let source = Source::of(make);
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
+        assert!(store.values().is_empty());
+    }
+}

@@ -1,0 +1,159 @@
+use http::StatusCode;
+use tower::{Layer, ServiceExt};
+use tower_oauth2::{
+    Cause, MemoryStore, NotReplayed, OAuth2Layer, Origins, Replayed, StoreLayer, TokenStore,
+};
+
+use super::*;
+
+// S4, alf 25, 30
+#[tokio::test(start_paused = true)]
+async fn whoever_rejects_an_older_token_takes_the_newer_one_out_of_the_store() {
+    let store = MemoryStore::new();
+    let source = Source::of(hour);
+    let caches = fleet(3, &store, &source);
+    let tokens: Vec<_> = [
+        caches[0].get().await.unwrap(),
+        caches[1].get().await.unwrap(),
+        caches[2].get().await.unwrap(),
+    ]
+    .into();
+    assert_eq!(source.count(), 1);
+
+    caches[0].reject(&tokens[0]);
+    assert_eq!(secret(&caches[0]).await, "token-2");
+    caches[1].reject(&tokens[1]);
+    assert_eq!((secret(&caches[1]).await.as_str(), source.count()), ("token-2", 2));
+
+    // The one out of the store is no good either.
+    let second = caches[1].get().await.unwrap();
+    caches[1].reject(&second);
+    assert_eq!((secret(&caches[1]).await.as_str(), source.count()), ("token-3", 3));
+    assert_eq!(source.requests()[2].token().unwrap().secret(), "token-2");
+
+    // A late report about the first changes nothing.
+    caches[2].reject(&tokens[2]);
+    assert_eq!((secret(&caches[2]).await.as_str(), source.count()), ("token-3", 3));
+    let fresh = process(store, &source);
+    assert_eq!((secret(&fresh).await.as_str(), source.count()), ("token-3", 3));
+}
+
+// S4
+#[tokio::test(start_paused = true)]
+async fn the_token_that_a_request_shows_is_never_the_answer() {
+    let layer = StoreLayer::new(MemoryStore::new());
+    // The endpoint hands out the same one for ever.
+    let source = Source::of(|_| hour(1));
+    let service = layer.layer(source.clone());
+    let first = service.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
+    for (n, cause) in [Cause::Rejected, Cause::Renewal, Cause::Cold].into_iter().enumerate() {
+        let again = service.clone().oneshot(in_place_of(&first, cause)).await.unwrap();
+        assert_eq!((again.secret(), source.count()), ("token-1", n + 2));
+    }
+}
+
+// S4
+#[tokio::test(start_paused = true)]
+async fn a_renewal_takes_a_longer_life_only_and_a_rejection_any_other() {
+    for (cause, found, count) in [(Cause::Renewal, "token-2", 2), (Cause::Rejected, "token-1", 1)] {
+        let layer = StoreLayer::new(MemoryStore::new());
+        let source = Source::of(hour);
+        ask(&layer, &source).await.unwrap();
+        let shown = hour(9);
+        let got = layer.layer(source.clone()).oneshot(in_place_of(&shown, cause)).await.unwrap();
+        assert_eq!((got.secret(), source.count()), (found, count), "{cause:?}");
+    }
+}
+
+// S4, alf 25
+#[tokio::test(start_paused = true)]
+async fn what_another_process_stored_meanwhile_stays() {
+    let store = MemoryStore::new();
+    let layer = StoreLayer::new(store.clone());
+    let key = key_of(&credentials()).await;
+    let source = slow(secs(1), hour);
+    let first = ask(&layer, &source).await.unwrap();
+
+    let rejecting =
+        tokio::spawn(layer.layer(source.clone()).oneshot(in_place_of(&first, Cause::Rejected)));
+    settle().await;
+    store.set(&key, br#"{"v":1,"access_token":"theirs"}"#, secs(60)).await.unwrap();
+    assert_eq!(rejecting.await.unwrap().unwrap().secret(), "token-2");
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "theirs");
+    assert_eq!(source.count(), 2);
+}
+
+// S4
+#[tokio::test(start_paused = true)]
+async fn a_token_with_other_claims_is_not_the_answer() {
+    let layer = StoreLayer::new(MemoryStore::new());
+    let source = Source::of(hour);
+    let ask = |claims: Option<&str>| {
+        let request = TokenRequest::new(credentials());
+        let request = match claims {
+            Some(claims) => request.with_claims(claims),
+            None => request,
+        };
+        let service = layer.layer(source.clone());
+        async move { service.oneshot(request).await.unwrap().secret().to_owned() }
+    };
+    assert_eq!(ask(None).await, "token-1");
+    assert_eq!(ask(Some(r#"{"a":1}"#)).await, "token-2", "the first one has none");
+    assert_eq!(ask(Some(r#"{"a":1}"#)).await, "token-2");
+    assert_eq!(ask(Some(r#"{"a":2}"#)).await, "token-3");
+    assert_eq!(ask(None).await, "token-3", "whoever wants none takes any");
+    assert_eq!(source.count(), 3);
+}
+
+// R8, S4
+#[tokio::test(start_paused = true)]
+async fn when_the_stores_token_is_rejected_too_the_next_request_has_a_fresh_one() {
+    let store = MemoryStore::new();
+    let source = Source::of(hour);
+    let (here, elsewhere) = (process(store.clone(), &source), process(store.clone(), &source));
+    let first = elsewhere.get().await.unwrap();
+    assert_eq!(secret(&here).await, "token-1");
+    elsewhere.reject(&first);
+    assert_eq!(secret(&elsewhere).await, "token-2");
+
+    // Both have been revoked.
+    let api = Api::accepting(|token| token == "token-3");
+    let service =
+        OAuth2Layer::new(here, Origins::only(["https://api.test"]).unwrap()).layer(api.clone());
+    let response = service.clone().oneshot(get("/")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
+    assert_eq!(source.count(), 2, "the caller does not wait for it");
+
+    let response = service.clone().oneshot(get("/")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.extensions().get::<Replayed>(), None);
+    assert_eq!(api.tokens(), ["token-1", "token-2", "token-3"]);
+    assert_eq!(source.count(), 3);
+    assert_eq!(secret(&process(store, &source)).await, "token-3");
+}
+
+// R8: a broken API costs one token request more for each time that the store had one, and then the breaker holds.
+#[tokio::test(start_paused = true)]
+async fn an_api_that_rejects_everything_is_no_flood_though_a_store_has_tokens() {
+    let store = MemoryStore::new();
+    let source = Source::of(hour);
+    let api = Api::always(401);
+    let services: Vec<_> = fleet(4, &store, &source)
+        .into_iter()
+        .map(|cache| {
+            OAuth2Layer::new(cache, Origins::only(["https://api.test"]).unwrap()).layer(api.clone())
+        })
+        .collect();
+    let mut last = None;
+    for _ in 0..50 {
+        for service in &services {
+            last = Some(service.clone().oneshot(get("/")).await.unwrap());
+        }
+        settle().await;
+    }
+    let last = last.unwrap();
+    assert_eq!(last.extensions().get(), Some(&Replayed::No(NotReplayed::BreakerOpen)));
+    // One cold, and two for each process at most.
+    assert!(source.count() <= 9, "{}", source.count());
+}

@@ -1,0 +1,293 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use tokio::time::{Instant, advance, sleep};
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_oauth2::{Backoff, StoreLayer, TokenErrorKind, TokenRequest, TokenStore};
+
+use super::double::{Act, Double, Op};
+use super::*;
+
+/// A store that is left alone for exactly ten seconds.
+fn resting(store: &Double) -> StoreLayer {
+    StoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)))
+}
+
+// S6, alf 26
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_fails_fails_nobody_and_costs_no_time() {
+    for op in Op::ALL {
+        let store = Double::but(op, Act::Fail);
+        let source = Source::of(hour);
+        let began = Instant::now();
+        let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+        assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
+        assert_eq!(began.elapsed(), ms(0), "{op:?}");
+    }
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_hangs_costs_one_deadline() {
+    for (op, asked) in [(Op::Get, 1), (Op::Lock, 2), (Op::Replace, 4), (Op::Unlock, 5)] {
+        let store = Double::but(op, Act::Hang);
+        let source = Source::of(hour);
+        let began = Instant::now();
+        let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+        assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
+        assert_eq!(began.elapsed(), ms(250), "{op:?}");
+        assert_eq!(ops(&store)[..asked].last(), Some(&op));
+    }
+}
+
+// S6: it stops working at any one of its operations, for all that come after.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stops_answering_costs_one_deadline_wherever_it_stops() {
+    for last in 0..6 {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let store = Double::new(move |_| {
+            if asked.fetch_add(1, Ordering::SeqCst) < last { Act::Work } else { Act::Hang }
+        });
+        let source = Source::of(hour);
+        let began = Instant::now();
+        let layer = StoreLayer::new(store.clone()).deadline(ms(80));
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+        let expected = if last < 5 { ms(80) } else { ms(0) };
+        assert_eq!(began.elapsed(), expected, "{last}");
+    }
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_within_its_deadline_is_used() {
+    let store = Double::new(|_| Act::WorkAfter(ms(249)));
+    let source = Source::of(hour);
+    let began = Instant::now();
+    let layer = StoreLayer::new(store.clone());
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+    assert_eq!(began.elapsed(), 5 * ms(249), "five operations are the most");
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+    assert_eq!(began.elapsed(), 6 * ms(249));
+    assert_eq!(source.count(), 1);
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn a_store_that_can_not_write_is_no_hindrance() {
+    for act in [Act::Fail, Act::Hang, Act::Pretend] {
+        let store = Double::new(move |op| if op == Op::Get { Act::Work } else { act });
+        let layer = StoreLayer::new(store.clone());
+        let source = Source::of(hour);
+        for n in 1..=20 {
+            let began = Instant::now();
+            let token = ask(&layer, &source).await.unwrap();
+            assert_eq!(token.secret(), format!("token-{n}"));
+            assert!(began.elapsed() <= ms(250), "{act:?}");
+            sleep(ms(100)).await;
+        }
+    }
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_a_store_is_left_alone_and_then_one_tries_it() {
+    let store = Double::but(Op::Get, Act::Fail);
+    let layer = resting(&store);
+    let source = Source::of(hour);
+    ask(&layer, &source).await.unwrap();
+    assert_eq!(store.count(), 1);
+    for _ in 0..9 {
+        advance(ms(1100)).await;
+        ask(&layer, &source).await.unwrap();
+    }
+    assert_eq!((store.count(), source.count()), (1, 10), "it is left alone");
+
+    // One goes ahead, and the others do not wait for it.
+    store.becomes(|_| Act::WorkAfter(ms(200)));
+    advance(ms(100)).await;
+    let service = layer.layer(source.clone());
+    let first = tokio::spawn(service.clone().oneshot(TokenRequest::new(credentials())));
+    settle().await;
+    let began = Instant::now();
+    for _ in 0..5 {
+        ask(&layer, &source).await.unwrap();
+    }
+    assert_eq!((store.count(), began.elapsed()), (2, ms(0)));
+
+    // It has come through.
+    let token = first.await.unwrap().unwrap();
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), token.secret());
+    assert_eq!(source.count(), 16);
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn whoever_tries_and_is_dropped_leaves_the_next_one_to_try() {
+    let store = Double::but(Op::Get, Act::Hang);
+    let layer = resting(&store);
+    let source = Source::of(hour);
+    ask(&layer, &source).await.unwrap();
+    advance(secs(10)).await;
+    let tries = tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+    settle().await;
+    tries.abort();
+    assert_eq!(store.count(), 2);
+
+    store.becomes(|_| Act::Work);
+    advance(ms(250)).await;
+    let token = ask(&layer, &source).await.unwrap();
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), token.secret());
+    assert_eq!(source.count(), 2);
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn each_failure_in_a_row_is_followed_by_a_longer_rest() {
+    let store = Double::but(Op::Get, Act::Fail);
+    let layer = StoreLayer::new(store.clone());
+    let source = Source::of(hour);
+    let began = Instant::now();
+    while began.elapsed() < secs(600) {
+        ask(&layer, &source).await.unwrap();
+        sleep(ms(100)).await;
+    }
+    // With rests of 1 s alone it would be 600; with ones of 30 s, 20.
+    assert!(store.count() < 120, "{}", store.count());
+    let times: Vec<_> = store.log().iter().map(|entry| entry.at).collect();
+    let rests = times.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(rests.into_iter().all(|rest| rest >= secs(1) && rest <= ms(30_200)));
+
+    // A success starts over.
+    store.becomes(|_| Act::Work);
+    sleep(secs(31)).await;
+    ask(&layer, &source).await.unwrap();
+    store.becomes(|_| Act::Fail);
+    ask(&layer, &source).await.unwrap();
+    let asked = store.count();
+    sleep(secs(2)).await;
+    ask(&layer, &source).await.unwrap();
+    assert_eq!(store.count(), asked + 1);
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn many_that_fail_together_count_once() {
+    let store = Double::but(Op::Get, Act::FailAfter(ms(10)));
+    let layer = StoreLayer::new(store.clone()).backoff(Backoff::new(secs(1), secs(100_000)));
+    let source = Source::of(hour);
+    let tokens = at_once((0..64).map(|n| {
+        let request = TokenRequest::new(credentials().audience(format!("{n}")));
+        layer.layer(source.clone()).oneshot(request)
+    }))
+    .await;
+    assert!(tokens.iter().all(Result::is_ok));
+    assert_eq!((store.count(), source.count()), (64, 64));
+    // The first window is 2 s at most.
+    advance(secs(2)).await;
+    ask(&layer, &source).await.unwrap();
+    assert_eq!(store.count(), 65);
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn without_back_off_a_store_is_asked_each_time() {
+    let store = Double::but(Op::Get, Act::Fail);
+    let layer = StoreLayer::new(store.clone()).backoff(Backoff::none());
+    let source = Source::of(hour);
+    for _ in 0..5 {
+        ask(&layer, &source).await.unwrap();
+    }
+    assert_eq!(store.count(), 5);
+}
+
+// S6: a bug is told as one, and is no hang.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_is_an_error_with_a_type() {
+    for op in [Op::Get, Op::Lock, Op::Replace] {
+        let store = Double::but(op, Act::Panic);
+        let source = Source::of(hour);
+        let cache = process(store.clone(), &source);
+        let began = Instant::now();
+        let error = cache.get().await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Interrupted, "{op:?}");
+        assert!(began.elapsed() < secs(1), "{op:?}");
+        store.becomes(|_| Act::Work);
+        sleep(secs(31)).await;
+        cache.get().await.unwrap();
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Mine(u8);
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn the_inner_services_error_is_passed_on_as_it_is() {
+    let failing = tower::service_fn(|_: TokenRequest| async { Err::<AccessToken, _>(Mine(7)) });
+    for op in Op::ALL {
+        let service = StoreLayer::new(Double::but(op, Act::Fail)).layer(failing);
+        let error = service.oneshot(TokenRequest::new(credentials())).await.unwrap_err();
+        assert_eq!(error, Mine(7));
+    }
+}
+
+// S6: a failure is not stored, and not remembered here.
+#[tokio::test(start_paused = true)]
+async fn after_an_error_the_next_request_asks_again() {
+    let source = Source::new(|n, _| async move {
+        if n == 1 { Err::<_, BoxError>("down".into()) } else { Ok(hour(n)) }
+    });
+    let store = Double::default();
+    let layer = StoreLayer::new(store.clone());
+    ask(&layer, &source).await.unwrap_err();
+    assert_eq!(ops(&store), [Op::Get, Op::Lock, Op::Get, Op::Unlock]);
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn settings_at_their_ends_do_no_harm() {
+    let forever = std::time::Duration::MAX;
+    for (deadline, lease) in [(forever, forever), (secs(0), secs(0)), (ms(1), forever)] {
+        let store = Double::default();
+        let layer = StoreLayer::new(store.clone())
+            .backoff(Backoff::new(forever, forever))
+            .lease(lease)
+            .deadline(deadline);
+        let source = slow(secs(1), hour);
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+    }
+    // A lease is never so short that it ends before it is prolonged.
+    let store = Double::default();
+    let layer = StoreLayer::new(store.clone()).lease(secs(0));
+    let source = slow(secs(1), hour);
+    let held = tokio::spawn(layer.layer(source).oneshot(TokenRequest::new(credentials())));
+    let key = key_of(&credentials()).await;
+    sleep(ms(500)).await;
+    assert!(!store.inner.lock(&key, "me", ms(1)).await.unwrap());
+    held.await.unwrap().unwrap();
+}
+
+// S6: where nobody can wait, nobody asks a store.
+#[test]
+fn outside_of_a_runtime_the_store_is_left_alone() {
+    let store = Double::default();
+    let source = Source::of(hour);
+    let mut service = StoreLayer::new(store.clone()).layer(source);
+    let mut outside = tokio_test::task::spawn(service.call(TokenRequest::new(credentials())));
+    assert!(matches!(outside.poll(), Poll::Ready(Ok(_))));
+
+    // Made inside, polled outside; and the other way round.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut made_inside = tokio_test::task::spawn({
+        let _inside = runtime.enter();
+        service.call(TokenRequest::new(credentials()))
+    });
+    assert!(matches!(made_inside.poll(), Poll::Ready(Ok(_))));
+    assert_eq!(store.count(), 0);
+    let made_outside = service.call(TokenRequest::new(credentials()));
+    runtime.block_on(made_outside).unwrap();
+    assert_eq!(store.count(), 5);
+}
