@@ -1,0 +1,158 @@
+//! Who calls the API: this crate, and what is written by hand in its place.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceBuilder};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, ConfigError, OAuth2, OAuth2Layer, Origins, StoreLayer,
+    TokenCache, TokenEndpoint, TokenRequest,
+};
+
+use crate::day::{Api, Day, Issuer, Token};
+use crate::store::Counted;
+
+/// What becomes of one call.
+pub(crate) enum Answer {
+    Done,
+    /// 401, after all that the client does about it.
+    Unauthorized,
+    NoToken,
+}
+
+pub(crate) trait Client {
+    fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static;
+}
+
+/// This crate, as one would set it up.
+pub(crate) struct Ours {
+    api: OAuth2<Api>,
+    uri: Uri,
+}
+
+impl Ours {
+    /// Without jitter, tokens are renewed a minute before their end, as many clients do it: the server
+    /// says so, and the cache's own moment is switched off.
+    pub(crate) fn new(
+        day: &Arc<Day>,
+        has_jitter: bool,
+        store: Option<Counted>,
+    ) -> Result<Self, ConfigError> {
+        let credentials = ClientCredentials::new(
+            "https://auth.example.com/token",
+            ClientAuth::client_secret_basic("fleet", "s3cr3t"),
+        )?;
+        let ahead = Duration::from_secs(60).min(day.plan.lifetime / 5);
+        let refresh_in = (!has_jitter).then(|| day.plan.lifetime - ahead);
+        let issuer = Issuer { day: day.clone(), refresh_in };
+        let source = ServiceBuilder::new()
+            .option_layer(store.map(StoreLayer::new))
+            .map_request({
+                let day = day.clone();
+                move |request: TokenRequest| {
+                    day.tally.cause(request.cause());
+                    request
+                }
+            })
+            .service(TokenEndpoint::new(issuer));
+        let tokens = TokenCache::builder(credentials, source);
+        let tokens = if has_jitter { tokens } else { tokens.renew_ahead(Duration::ZERO) };
+        let origins = Origins::only(["https://api.example.com"])?;
+        let api = OAuth2Layer::new(tokens.build(), origins).layer(Api(day.clone()));
+        Ok(Self { api, uri: Uri::from_static("https://api.example.com/") })
+    }
+}
+
+impl Client for Ours {
+    fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.uri_mut() = self.uri.clone();
+        let ready = self.api.poll_ready(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(ready, Poll::Ready(Ok(()))), "the API is always ready");
+        let response = self.api.call(request);
+        async move {
+            match response.await {
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    Answer::Unauthorized
+                }
+                Ok(_) => Answer::Done,
+                Err(_) => Answer::NoToken,
+            }
+        }
+    }
+}
+
+/// A token, and the end of it as the client reckons: from when it arrived.
+type Kept = Arc<Mutex<Option<(Token, Duration)>>>;
+
+/// Asks when its token is past its end. A 401 it hands on.
+pub(crate) struct OnExpiry {
+    day: Arc<Day>,
+    kept: Kept,
+}
+
+/// Asks when its API says 401, and then sends the request again.
+pub(crate) struct On401 {
+    day: Arc<Day>,
+    kept: Kept,
+}
+
+impl OnExpiry {
+    pub(crate) fn new(day: &Arc<Day>) -> Self {
+        Self { day: day.clone(), kept: Kept::default() }
+    }
+}
+
+impl Client for OnExpiry {
+    fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
+        let (day, kept) = (self.day.clone(), self.kept.clone());
+        async move {
+            let now = day.now();
+            let valid = read(&kept).filter(|(_, end)| now < *end);
+            let token = match valid {
+                Some((token, _)) => Some(token),
+                None => fetch(&day, &kept).await,
+            };
+            token.map_or(Answer::NoToken, |token| send(&day, token))
+        }
+    }
+}
+
+impl On401 {
+    pub(crate) fn new(day: &Arc<Day>) -> Self {
+        Self { day: day.clone(), kept: Kept::default() }
+    }
+}
+
+impl Client for On401 {
+    fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
+        let (day, kept) = (self.day.clone(), self.kept.clone());
+        async move {
+            if read(&kept).is_some_and(|(token, _)| day.accepts(token)) {
+                return Answer::Done;
+            }
+            let token = fetch(&day, &kept).await;
+            token.map_or(Answer::NoToken, |token| send(&day, token))
+        }
+    }
+}
+
+fn send(day: &Day, token: Token) -> Answer {
+    if day.accepts(token) { Answer::Done } else { Answer::Unauthorized }
+}
+
+async fn fetch(day: &Day, kept: &Kept) -> Option<Token> {
+    let token = day.token_request().await?;
+    let end = day.now() + day.plan.lifetime;
+    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, end));
+    Some(token)
+}
+
+fn read(kept: &Kept) -> Option<(Token, Duration)> {
+    *kept.lock().unwrap_or_else(PoisonError::into_inner)
+}

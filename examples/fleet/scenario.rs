@@ -1,0 +1,125 @@
+//! The rows of the table: who calls, and with what.
+
+use std::iter::repeat_with;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use tokio::runtime::Builder;
+
+use crate::clients::{Client, On401, OnExpiry, Ours};
+use crate::day::{Day, Plan};
+use crate::figures::Figures;
+use crate::simulation;
+use crate::store::Counted;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Jitter,
+    JitterStore,
+    Fixed,
+    FixedStore,
+    OnExpiry,
+    On401,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Jitter,
+        Self::JitterStore,
+        Self::Fixed,
+        Self::FixedStore,
+        Self::OnExpiry,
+        Self::On401,
+    ];
+
+    pub(crate) fn named(name: &str) -> Result<Self, &'static str> {
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        found.ok_or("there is no such scenario (see --help)")
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jitter => "jitter",
+            Self::JitterStore => "jitter-store",
+            Self::Fixed => "fixed",
+            Self::FixedStore => "fixed-store",
+            Self::OnExpiry => "on-expiry",
+            Self::On401 => "on-401",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Jitter => "tower-oauth2",
+            Self::JitterStore => "tower-oauth2, shared store",
+            Self::Fixed => "renewal a minute ahead",
+            Self::FixedStore => "a minute ahead, shared store",
+            Self::OnExpiry => "by hand: fetch on expiry",
+            Self::On401 => "by hand: fetch on 401",
+        }
+    }
+
+    /// With this crate's own schedule.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Jitter | Self::JitterStore)
+    }
+
+    /// Whose causes and store are known.
+    pub(crate) fn has_cache(self) -> bool {
+        !matches!(self, Self::OnExpiry | Self::On401)
+    }
+
+    fn run(self, plan: &Plan) -> Figures {
+        // Of this thread: whatever draws on it does so in the same order in each run.
+        fastrand::seed(plan.seed);
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime without I/O").block_on(async {
+            let day = Day::new(plan);
+            match self {
+                Self::Jitter => live(&day, || ours(&day, true, None)).await,
+                Self::Fixed => live(&day, || ours(&day, false, None)).await,
+                Self::JitterStore => {
+                    let store = Counted::new(&day);
+                    live(&day, || ours(&day, true, Some(&store))).await;
+                }
+                Self::FixedStore => {
+                    let store = Counted::new(&day);
+                    live(&day, || ours(&day, false, Some(&store))).await;
+                }
+                Self::OnExpiry => live(&day, || OnExpiry::new(&day)).await,
+                Self::On401 => live(&day, || On401::new(&day)).await,
+            }
+            Figures::of(self, &day)
+        })
+    }
+}
+
+fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&Counted>) -> Ours {
+    Ours::new(day, has_jitter, store.cloned()).expect("the credentials are those of an example")
+}
+
+async fn live<C: Client>(day: &Arc<Day>, instance: impl FnMut() -> C) {
+    let instances = repeat_with(instance).take(day.plan.instances as usize).collect();
+    simulation::live(day, instances).await;
+}
+
+/// Each of them from the start, on as many threads as there are processors.
+pub(crate) fn run(scenarios: &[Scenario], plan: &Plan) -> Vec<Figures> {
+    let figures: Vec<_> = scenarios.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZeroUsize::get) {
+            scope.spawn(|| {
+                while let Some((scenario, figures)) = {
+                    let next = next.fetch_add(1, Ordering::Relaxed);
+                    scenarios.get(next).zip(figures.get(next))
+                } {
+                    figures.get_or_init(|| scenario.run(plan));
+                }
+            });
+        }
+    });
+    figures.into_iter().filter_map(OnceLock::into_inner).collect()
+}

@@ -1,0 +1,62 @@
+//! A store on the network: the one in memory, a millisecond away, and each operation counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tower::BoxError;
+use tower_oauth2::{MemoryStore, Stored, TokenStore};
+
+use crate::day::Day;
+
+const AWAY: Duration = Duration::from_millis(1);
+
+#[derive(Clone)]
+pub(crate) struct Counted {
+    inner: MemoryStore,
+    day: Arc<Day>,
+}
+
+impl Counted {
+    pub(crate) fn new(day: &Arc<Day>) -> Self {
+        Self { inner: MemoryStore::new(), day: day.clone() }
+    }
+
+    async fn reach(&self, is_lock: bool) {
+        self.day.tally.store_operation(self.day.now(), is_lock);
+        sleep(AWAY).await;
+    }
+}
+
+impl TokenStore for Counted {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        self.reach(false).await;
+        self.inner.get(key).await
+    }
+
+    async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
+        self.reach(false).await;
+        self.inner.set(key, value, time_to_live).await
+    }
+
+    async fn replace(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<bool, BoxError> {
+        self.reach(false).await;
+        self.inner.replace(key, expected, value, time_to_live).await
+    }
+
+    async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
+        self.reach(true).await;
+        self.inner.lock(key, owner, lease).await
+    }
+
+    async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
+        self.reach(false).await;
+        self.inner.unlock(key, owner).await
+    }
+}
