@@ -69,10 +69,10 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
         return None;
     }
     let access_token = record.get("access_token")?.as_str()?;
-    let mut token = match record.get("token_type")?.as_str()? {
-        "Bearer" => AccessToken::new(access_token).ok()?,
-        "DPoP" => AccessToken::dpop(access_token).ok()?,
-        _ => return None,
+    let mut token = match record.get("token_type").map(Value::as_str) {
+        None | Some(Some("Bearer")) => AccessToken::new(access_token).ok()?,
+        Some(Some("DPoP")) => AccessToken::dpop(access_token).ok()?,
+        Some(_) => return None,
     };
     if record.get("lifetime").is_some_and(|lifetime| !lifetime.is_null()) {
         let lifetime = duration(&record, "lifetime")?.min(MAX_LIFETIME);
