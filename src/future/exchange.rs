@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-use super::proven::{Carried, Proven};
+use super::history::History;
 use super::replay::{Rejected, Replay};
 use super::spare::{Spare, release};
 use super::state::State;
@@ -31,8 +31,8 @@ pub(crate) struct Exchange<S, K> {
     kept: Request<K>,
     /// Of the token that went with it.
     number: u64,
-    /// If the token went with a proof.
-    proven: Option<Carried>,
+    /// If there is one.
+    history: Option<Box<History>>,
 }
 
 /// What it takes to send a request once there is a token.
@@ -65,16 +65,16 @@ pub(super) enum Next<R, W> {
 }
 
 impl<S, K> Exchange<S, K> {
-    /// Of a request whose token goes without a proof.
+    /// Of a request that is out for the first time, and without a proof.
     #[inline]
     pub(crate) fn new(spare: Arc<Spare<S>>, kept: Request<K>, number: u64) -> Self {
-        Self { spare, kept, number, proven: None }
+        Self { spare, kept, number, history: None }
     }
 
     /// Whether there is something to be done about a response, or to be learned from it.
     #[inline]
     pub(super) fn concerns<ResBody>(&self, response: &Response<ResBody>) -> bool {
-        self.proven.is_some() || self.spare.shared.policy.is_rejection(response)
+        self.history.is_some() || self.spare.shared.policy.is_rejection(response)
     }
 
     #[cold]
@@ -86,25 +86,27 @@ impl<S, K> Exchange<S, K> {
         S: Clone,
         B: ReplayableBody<Kept = K>,
     {
-        match self.proven.take() {
-            Some(proven) => self.take_proven(proven.open(), response),
-            None => self.take_rejection(response, false),
+        match self.history.take() {
+            Some(history) => self.take_after(*history, response),
+            None => self.take_rejection(None, false, response),
         }
     }
 
-    /// Decides what is to be done about the response to a request that went out with a proof.
-    fn take_proven<B, ResBody>(
+    /// Decides what is to be done about the response to a request that went out with a proof, or again.
+    fn take_after<B, ResBody>(
         self,
-        proven: Proven,
+        history: History,
         mut response: Response<ResBody>,
     ) -> Next<Response<ResBody>, Waiting<S, B>>
     where
         S: Clone,
         B: ReplayableBody<Kept = K>,
     {
-        let Proven { sent, grant, rejected, is_corrected } = proven;
+        let History { sent, grant, rejected, is_corrected } = history;
         let shared = &self.spare.shared;
-        let why_not = match sent.judge(response.status(), response.headers(), None) {
+        let opinion = sent
+            .map_or(Opinion::Fine, |sent| sent.judge(response.status(), response.headers(), None));
+        let why_not = match opinion {
             Opinion::Another if !is_corrected => {
                 let (parts, kept_body) = self.kept.into_parts();
                 if let Some(body) = B::replay(kept_body) {
@@ -122,17 +124,20 @@ impl<S, K> Exchange<S, K> {
             }
             Opinion::Another | Opinion::Hopeless => NotReplayed::Nonce,
             Opinion::Fine => {
+                let is_rejection = shared.policy.is_rejection(&response);
                 return match rejected {
+                    None if !is_rejection => Next::Return(response),
+                    None => self.take_rejection(None, is_corrected, response),
+                    // One out of a store may be as old as the first: it is the next that is fresh.
+                    Some(first) if is_rejection && grant.is_from_store && !first.is_again => {
+                        self.take_rejection(Some(first), is_corrected, response)
+                    }
                     Some(Rejected { key, .. }) => {
                         let stale = stale(&grant, &self.kept);
                         let shared = shared.clone();
                         let replay = Replay { shared, key, number: self.number, stale };
                         Next::Return(replay.conclude(response))
                     }
-                    None if shared.policy.is_rejection(&response) => {
-                        self.take_rejection(response, is_corrected)
-                    }
-                    None => Next::Return(response),
                 };
             }
         };
@@ -141,11 +146,12 @@ impl<S, K> Exchange<S, K> {
         Next::Return(response)
     }
 
-    /// Decides what is to be done about a response that rejects the token.
+    /// Decides what is to be done about a response that rejects the token, which may be the second one.
     fn take_rejection<B, ResBody>(
         self,
-        mut response: Response<ResBody>,
+        first: Option<Rejected>,
         is_corrected: bool,
+        mut response: Response<ResBody>,
     ) -> Next<Response<ResBody>, Waiting<S, B>>
     where
         S: Clone,
@@ -156,7 +162,7 @@ impl<S, K> Exchange<S, K> {
         let named = kept.extensions().get::<ClientCredentials>();
         let credentials = named.unwrap_or_else(|| tokens.credentials());
         let key = (credentials.fingerprint(), Origin::of(kept.uri()));
-        if breaker.is_open(&key) {
+        if first.is_none() && breaker.is_open(&key) {
             response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
@@ -166,14 +172,20 @@ impl<S, K> Exchange<S, K> {
         let named = parts.extensions.get::<ClientCredentials>();
         let Some(body) = B::replay(kept_body) else {
             tokens.prefetch(named);
-            response.extensions_mut().insert(Replayed::No(NotReplayed::Body));
+            let replayed = first.map_or(Replayed::No(NotReplayed::Body), |_| Replayed::Yes);
+            response.extensions_mut().insert(replayed);
             return Next::Return(response);
         };
         let token = Token::Awaited(Box::pin(tokens.grant(named)));
-        // Whoever waits holds nothing: extensions may hold a connection.
-        let (mut head, _) = response.into_parts();
-        head.extensions.clear();
-        let rejected = Some(Rejected { head: Response::from_parts(head, ()), key });
+        let rejected = Some(match first {
+            Some(first) => Rejected { is_again: true, ..first },
+            None => {
+                // Whoever waits holds nothing: extensions may hold a connection.
+                let (mut head, _) = response.into_parts();
+                head.extensions.clear();
+                Rejected { head: Response::from_parts(head, ()), key, is_again: false }
+            }
+        });
         let request = Request::from_parts(parts, body);
         let service = spare.service();
         Next::Wait(Box::new(Waiting { service, spare, request, token, rejected, is_corrected }))
@@ -265,8 +277,11 @@ where
     B: ReplayableBody,
 {
     let shared = &spare.shared;
-    let may_be_sent_again =
-        grant.prover.is_some() || rejected.is_none() && !shared.policy.is_never();
+    let may_be_sent_again = grant.prover.is_some()
+        || match &rejected {
+            None => !shared.policy.is_never(),
+            Some(rejected) => grant.is_from_store && !rejected.is_again,
+        };
     let kept = may_be_sent_again.then(|| B::keep_request(&request));
     shared.decorate(request.headers_mut(), &grant.header);
     let number = grant.number;
@@ -282,16 +297,17 @@ where
         };
     };
     let proof = grant.prover.as_ref().map(|prover| shared.prove(prover, &mut request));
-    let proven = match proof {
-        None => None,
-        Some(Ok(sent)) => Some(Carried::new(Proven { sent, grant, rejected, is_corrected })),
-        Some(Err(error)) => {
+    let sent = match proof.transpose() {
+        Ok(sent) => sent,
+        Err(error) => {
             release(service);
             return State::Failed { error: error.into() };
         }
     };
+    let history = (sent.is_some() || rejected.is_some())
+        .then(|| Box::new(History { sent, grant, rejected, is_corrected }));
     let future = service.call(request);
-    State::Calling { future, exchange: Exchange { spare, kept, number, proven } }
+    State::Calling { future, exchange: Exchange { spare, kept, number, history } }
 }
 
 /// Whose token is to be dropped if it is rejected although it is another one.

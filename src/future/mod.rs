@@ -1,7 +1,7 @@
 //! The future of an [`OAuth2`](crate::OAuth2) service.
 
 mod exchange;
-mod proven;
+mod history;
 mod replay;
 mod spare;
 mod state;

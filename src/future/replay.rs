@@ -22,6 +22,8 @@ pub(super) struct Replay {
 pub(super) struct Rejected {
     pub(super) head: Response<()>,
     pub(super) key: BreakerKey,
+    /// So was another one, out of a store.
+    pub(super) is_again: bool,
 }
 
 impl Replay {

@@ -12,6 +12,7 @@ pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>>
 
 pub(super) trait Erased: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Stored>>;
+    fn set<'a>(&'a self, key: &'a str, value: &'a [u8], time_to_live: Duration) -> Answer<'a, ()>;
     fn replace<'a>(
         &'a self,
         key: &'a str,
@@ -26,6 +27,10 @@ pub(super) trait Erased: Send + Sync {
 impl<T: TokenStore> Erased for T {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Stored>> {
         Box::pin(TokenStore::get(self, key))
+    }
+
+    fn set<'a>(&'a self, key: &'a str, value: &'a [u8], time_to_live: Duration) -> Answer<'a, ()> {
+        Box::pin(TokenStore::set(self, key, value, time_to_live))
     }
 
     fn replace<'a>(

@@ -5,17 +5,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::erased::Erased;
 use super::health::{Health, Trouble};
 use super::lease::{self, Lease};
-use super::{key, record};
-use crate::request::TokenRequest;
+use super::{Stored, key, record};
+use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
-/// Between two looks at what another process does: the first wait, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// Between two looks at what another process does: the first wait, the longest, and the longest when nobody waits
+/// for the token.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE_OF_RENEWAL: Duration = Duration::from_secs(2);
+
+/// How long the others are told of a token request that failed.
+const FAILURE_TOLD: Duration = Duration::from_secs(5);
 
 /// What a layer and all that it made have in common.
 pub(super) struct Shared {
@@ -43,7 +49,7 @@ enum Look {
 
 /// The turn to ask the source.
 struct Turn {
-    /// None when this process has waited for another for long enough.
+    /// None when this process has waited for another for long enough, or for nothing.
     lease: Option<Lease>,
     /// What is to be replaced.
     seen: Seen,
@@ -53,15 +59,15 @@ struct Turn {
 enum Seen {
     Nothing,
     /// A record that does not answer.
-    Record(Vec<u8>),
-    Rubbish(Vec<u8>),
+    Record(Stored),
+    Rubbish(Stored),
 }
 
 impl Seen {
     fn value(&self) -> Option<&[u8]> {
         match self {
             Self::Nothing => None,
-            Self::Record(value) | Self::Rubbish(value) => Some(value),
+            Self::Record(stored) | Self::Rubbish(stored) => Some(stored.value()),
         }
     }
 }
@@ -95,6 +101,7 @@ pub(super) async fn exchange<E>(
     };
     let kept = match &token {
         Ok(token) => shared.keep(&key, &request, &seen, token).await,
+        Err(_) if lease.is_some() => shared.tell_of_failure(&key).await,
         Err(_) => Ok(()),
     };
     // A store in trouble is not waited for once more: the lease is given back as it is dropped.
@@ -110,7 +117,11 @@ async fn look(shared: &Arc<Shared>, key: &str, request: &TokenRequest) -> Result
     // A lease that its holder does not give back ends within this time, and whoever takes the next one has
     // half as long again.
     let patience = Instant::now() + shared.lease + shared.lease / 2;
-    let (mut pause, longest) = PAUSES;
+    let longest = match request.cause() {
+        Cause::Renewal => LONGEST_PAUSE_OF_RENEWAL,
+        _ => LONGEST_PAUSE,
+    };
+    let mut pause = PAUSE;
     loop {
         let mut seen = match shared.find(key, request).await? {
             Ok(token) => return Ok(Look::Found(token)),
@@ -124,10 +135,12 @@ async fn look(shared: &Arc<Shared>, key: &str, request: &TokenRequest) -> Result
                 Err(seen) => seen,
             };
         }
-        if lease.is_some() || Instant::now() >= patience {
+        // What another process has just failed at is not waited for: this one's own back-off decides.
+        if lease.is_some() || Instant::now() >= patience || shared.has_failed(key).await? {
             return Ok(Look::Ask(Turn { lease, seen }));
         }
-        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        let pause_until = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        sleep_until(pause_until.min(patience)).await;
         pause = (pause * 2).min(longest);
     }
 }
@@ -142,12 +155,25 @@ impl Shared {
         let Some(stored) = self.health.ask("get", self.store.get(key)).await? else {
             return Ok(Err(Seen::Nothing));
         };
-        let value = || stored.value().to_vec();
         Ok(match record::decode(&stored) {
             Some(record) if record.answers(request) => Ok(record.token),
-            Some(_) => Err(Seen::Record(value())),
-            None => Err(Seen::Rubbish(value())),
+            Some(_) => Err(Seen::Record(stored)),
+            None => Err(Seen::Rubbish(stored)),
         })
+    }
+
+    /// Tells those who wait that there is nothing to wait for.
+    async fn tell_of_failure(&self, key: &str) -> Result<(), Trouble> {
+        let mark = record::encode_failure(FAILURE_TOLD);
+        let key = key::of_failure(key);
+        let told = self.store.set(&key, &mark, FAILURE_TOLD);
+        // Whoever does not hear of it waits.
+        self.health.ask("set", told).await
+    }
+
+    async fn has_failed(&self, key: &str) -> Result<bool, Trouble> {
+        let stored = self.health.ask("get", self.store.get(&key::of_failure(key))).await?;
+        Ok(stored.is_some_and(|stored| record::is_failure(&stored)))
     }
 
     /// Puts a token into the store, unless something else came there since.

@@ -15,6 +15,11 @@ pub(super) fn of(credentials: &ClientCredentials) -> String {
     hex(&hash.finalize())
 }
 
+/// Where it is told that a token request for what is kept under `key` has failed.
+pub(super) fn of_failure(key: &str) -> String {
+    hex(&Sha256::digest(format!("failure {key}")))
+}
+
 /// The claims that a token was asked for with, as told apart in a record.
 pub(super) fn of_claims(claims: &str) -> String {
     hex(&Sha256::digest(claims))

@@ -100,6 +100,22 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
     Some(Record { token: token.into_stored(), claims })
 }
 
+/// That a token request has failed, as it is told for `time_to_live`.
+pub(super) fn encode_failure(time_to_live: Duration) -> Vec<u8> {
+    let ends = millis(since_epoch() + time_to_live);
+    json!({ "v": VERSION, "failed": true, "ends": ends }).to_string().into_bytes()
+}
+
+/// Whether a token request has failed just now.
+pub(super) fn is_failure(stored: &Stored) -> bool {
+    let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
+        return false;
+    };
+    let ends = duration(&record, "ends");
+    let is_told = stored.time_to_live().is_some() || ends.is_some_and(|end| end > since_epoch());
+    is_told && record.get("failed") == Some(&Value::Bool(true))
+}
+
 impl Record {
     /// Whether it answers `request`: not with the token that it shows, not with an older one than that, not with
     /// one that is about to end, not with one that has other claims.
@@ -121,9 +137,9 @@ impl Record {
     /// A store that can not be written to may keep a token for long after others have followed it. If one of
     /// those has been rejected, it has too.
     fn is_older_than(&self, shown: &AccessToken) -> bool {
-        // Stores may count in whole seconds.
+        // Stores that count in whole seconds may make it look a little older than it is.
         self.token.lifetime().is_some()
-            && self.token.requested_at() + Duration::from_secs(1) < shown.requested_at()
+            && self.token.requested_at() + Duration::from_secs(5) < shown.requested_at()
     }
 
     /// A renewal is for a longer life.

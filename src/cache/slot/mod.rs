@@ -134,7 +134,7 @@ impl Slot {
         }
         Miss::Board(match &state.rejected {
             Some(rejected) => self.request_after(rejected),
-            None => TokenRequest::new(self.credentials.clone()),
+            None => self.request_after_the_end(),
         })
     }
 
@@ -144,6 +144,15 @@ impl Slot {
         if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {
             state.failure = None;
             state.failures = 0;
+        }
+    }
+
+    /// The token that is over is shown, lest a store with a smaller margin answers with it.
+    fn request_after_the_end(&self) -> TokenRequest {
+        let request = TokenRequest::new(self.credentials.clone());
+        match &*self.current.load() {
+            Some(over) => request.in_place_of(over.token.clone(), Cause::Cold),
+            None => request,
         }
     }
 

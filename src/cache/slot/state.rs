@@ -81,8 +81,9 @@ impl State {
         let window = schedule.window(is_transient, self.failures, error.retry_after());
         let until = now + window;
         if let Some(current) = &current {
-            // Even without any back-off it is not asked for without pause.
-            let pause = (current.left(now) / 10).min(Duration::from_millis(250));
+            // Nobody waits for it, and a fleet may be at it: a few tries are left all the same.
+            let pause = (current.left(now) / 5).min(Duration::from_secs(60));
+            let pause = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
             current.put_off_renewal(until.max(now + pause));
         }
         let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };

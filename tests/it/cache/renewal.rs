@@ -119,13 +119,13 @@ async fn a_failed_renewal_leaves_the_token_alone_and_is_tried_again_with_back_of
         assert_eq!(secret(&cache).await, "token-1");
         settle().await;
         assert_eq!(source.count(), failed);
-        // The window is 100 ms at the least.
-        advance(Duration::from_millis(99)).await;
+        // For a tenth of what is left of it, at the least: 190 s at first, 114 s at last.
+        advance(secs(11)).await;
         assert_eq!(secret(&cache).await, "token-1");
         settle().await;
         assert_eq!(source.count(), failed, "left alone");
-        // And 100 ms × 2ⁿ at the most.
-        advance(Duration::from_millis(100 << failed)).await;
+        // And for a fifth at the most.
+        advance(secs(27)).await;
     }
     assert_eq!(secret(&cache).await, "token-1");
     settle().await;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
+use tower_oauth2::{AccessToken, MemoryStore, StoreLayer, TokenRequest, TokenStore};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -163,4 +163,37 @@ async fn a_failure_reaches_everybody_and_the_lease_is_free() {
     assert_eq!(source.count(), 8);
     let key = key_of(&credentials()).await;
     assert!(store.lock(&key, "me", secs(1)).await.unwrap());
+}
+
+// S5: what one has just failed at is not queued for: each asks for itself, and its cache's back-off does the rest.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_in_line_for_an_endpoint_that_fails() {
+    let store = MemoryStore::new();
+    let source = Source::new(|_, _| async {
+        sleep(secs(2)).await;
+        Err::<AccessToken, _>(BoxError::from("down"))
+    });
+    let began = Instant::now();
+    let caches = fleet(32, &store, &source);
+    let failed = at_once(caches.into_iter().map(|cache| async move { cache.get().await })).await;
+    assert!(failed.iter().all(Result::is_err));
+    // The first, and after a look at most 1 s later all the others.
+    let waited = began.elapsed();
+    assert!(waited <= secs(5), "{waited:?}");
+    assert_eq!(source.count(), 32);
+}
+
+// S5: that it failed is not held against it for long.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_for_five_seconds() {
+    let store = MemoryStore::new();
+    let source = Source::new(|n, _| async move {
+        sleep(secs(1)).await;
+        if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
+    });
+    let layer = StoreLayer::new(store.clone());
+    ask(&layer, &source).await.unwrap_err();
+    sleep(ms(5_001)).await;
+    assert_eq!(secrets(&fleet(8, &store, &source)).await, vec!["token-2"; 8]);
+    assert_eq!(source.count(), 2);
 }

@@ -1,5 +1,10 @@
-use http::StatusCode;
-use tower::{Layer, ServiceExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{
     Cause, MemoryStore, NotReplayed, OAuth2Layer, Origins, Replayed, StoreLayer, TokenStore,
 };
@@ -105,9 +110,9 @@ async fn a_token_with_other_claims_is_not_the_answer() {
     assert_eq!(source.count(), 3);
 }
 
-// R8, S4
+// R1, R8, S4: a token out of a store is not fresh. Revoked are both here, as when all of a client's are.
 #[tokio::test(start_paused = true)]
-async fn when_the_stores_token_is_rejected_too_the_next_request_has_a_fresh_one() {
+async fn when_the_stores_token_is_rejected_too_a_fresh_one_is_sent() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
     let (here, elsewhere) = (process(store.clone(), &source), process(store.clone(), &source));
@@ -116,21 +121,60 @@ async fn when_the_stores_token_is_rejected_too_the_next_request_has_a_fresh_one(
     elsewhere.reject(&first);
     assert_eq!(secret(&elsewhere).await, "token-2");
 
-    // Both have been revoked.
     let api = Api::accepting(|token| token == "token-3");
     let service =
         OAuth2Layer::new(here, Origins::only(["https://api.test"]).unwrap()).layer(api.clone());
     let response = service.clone().oneshot(get("/")).await.unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
-    assert_eq!(source.count(), 2, "the caller does not wait for it");
-
-    let response = service.clone().oneshot(get("/")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.extensions().get::<Replayed>(), None);
+    assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
     assert_eq!(api.tokens(), ["token-1", "token-2", "token-3"]);
     assert_eq!(source.count(), 3);
     assert_eq!(secret(&process(store, &source)).await, "token-3");
+
+    // It was no sign of a broken API: the next rejection counts.
+    let response = service.oneshot(get("/")).await.unwrap();
+    assert_eq!(response.extensions().get::<Replayed>(), None);
+}
+
+// R1, R8: twice more at most, though the store has yet another one each time.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_has_another_token_each_time_is_not_followed_for_ever() {
+    let store = MemoryStore::new();
+    let source = Source::of(hour);
+    let key = key_of(&credentials()).await;
+    let n = Arc::new(AtomicUsize::new(0));
+    let refill = move || {
+        let (store, key) = (store.clone(), key.clone());
+        let n = n.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let record = format!(r#"{{"v":1,"access_token":"stored-{n}"}}"#);
+            store.set(&key, record.as_bytes(), secs(60)).await.unwrap();
+            store
+        }
+    };
+    let cache = process(refill().await, &source);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let api = {
+        let sent = sent.clone();
+        tower::service_fn(move |_: Request<Full<Bytes>>| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            let refilled = refill();
+            async move {
+                refilled.await;
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                Ok::<_, BoxError>(response)
+            }
+        })
+    };
+    let service = OAuth2Layer::new(cache, Origins::only(["https://api.test"]).unwrap()).layer(api);
+    let response = service.clone().oneshot(get("/")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
+    assert_eq!(sent.load(Ordering::SeqCst), 3);
+    let response = service.oneshot(get("/")).await.unwrap();
+    assert_eq!(response.extensions().get(), Some(&Replayed::No(NotReplayed::BreakerOpen)));
+    assert_eq!((sent.load(Ordering::SeqCst), source.count()), (4, 0));
 }
 
 // R8: a broken API costs one token request more for each time that the store had one, and then the breaker holds.

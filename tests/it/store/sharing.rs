@@ -237,3 +237,20 @@ async fn a_token_that_was_found_is_renewed_by_its_own_schedule() {
     sleep(Duration::from_millis(10)).await;
     assert_eq!((secret(&late).await.as_str(), source.count()), ("token-2", 2));
 }
+
+// S4: a cache with a margin of its own does not get what it holds to be over, nor look for it with each request.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_over_for_its_cache_is_not_the_answer() {
+    let store = MemoryStore::new();
+    let source = Source::of(hour);
+    let cache =
+        TokenCache::builder(credentials(), StoreLayer::new(store.clone()).layer(source.clone()))
+            .renew_ahead(Duration::ZERO)
+            .expiry_margin(secs(60))
+            .build();
+    assert_eq!(secret(&cache).await, "token-1");
+    tokio::time::advance(secs(3550)).await;
+    assert_eq!(secret(&cache).await, "token-2");
+    assert_eq!(secret(&process(store, &source)).await, "token-2");
+    assert_eq!(source.count(), 2);
+}

@@ -232,7 +232,7 @@ async fn the_inner_services_error_is_passed_on_as_it_is() {
     }
 }
 
-// S6: a failure is not stored, and not remembered here.
+// S6: that it failed is told to those who wait, and to nobody else.
 #[tokio::test(start_paused = true)]
 async fn after_an_error_the_next_request_asks_again() {
     let source = Source::new(|n, _| async move {
@@ -241,7 +241,7 @@ async fn after_an_error_the_next_request_asks_again() {
     let store = Double::default();
     let layer = StoreLayer::new(store.clone());
     ask(&layer, &source).await.unwrap_err();
-    assert_eq!(ops(&store), [Op::Get, Op::Lock, Op::Get, Op::Unlock]);
+    assert_eq!(ops(&store), [Op::Get, Op::Lock, Op::Get, Op::Set, Op::Unlock]);
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
 }
 

@@ -58,7 +58,7 @@ async fn a_record_that_is_cut_short_is_replaced() {
         let (trace, _guard) = Trace::start();
         put(&redis, &key, &whole[..length], DAY).await;
         assert_eq!(newcomer(&redis, &load).await, 1, "{length}");
-        let warned = "what is in the store is no token record; it is replaced";
+        let warned = "what is in the store is no token record; it is to be replaced";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{length}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{length}: it was replaced");
     }
