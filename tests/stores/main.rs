@@ -7,10 +7,14 @@ mod conformance;
 mod custom;
 #[cfg(feature = "redis")]
 mod faults;
+#[cfg(all(feature = "memcached", unix))]
+mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod processes;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sealed")]
+mod sealed;
 #[cfg(feature = "redis")]
 mod support;

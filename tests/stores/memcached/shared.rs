@@ -8,7 +8,7 @@ use tower_oauth2::{
     TokenStore,
 };
 
-use crate::support::{KEY, MINUTE, Memcached, until};
+use super::support::{KEY, MINUTE, Memcached, until};
 
 /// The cache of a process of its own; `count` is of the token requests of all.
 fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {

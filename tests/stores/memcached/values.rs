@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tower_oauth2::TokenStore;
 
-use crate::support::{KEY, MINUTE, Memcached, OTHER, until};
+use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 
 #[tokio::test]
 async fn what_is_set_is_got_with_its_remaining_life() {

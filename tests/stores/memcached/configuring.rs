@@ -1,6 +1,6 @@
 use tower_oauth2::{MemcachedStore, TokenStore};
 
-use crate::support::{KEY, MINUTE, Memcached, OnSocket, until};
+use super::support::{KEY, MINUTE, Memcached, OnSocket, until};
 
 fn store() -> MemcachedStore {
     MemcachedStore::new("localhost:11211").unwrap()

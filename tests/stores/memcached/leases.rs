@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower_oauth2::TokenStore;
 
-use crate::support::{KEY, MINUTE, Memcached, OTHER, until};
+use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 
 #[tokio::test]
 async fn a_lease_is_one_owners_who_may_take_it_again() {

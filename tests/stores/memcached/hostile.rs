@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tower_oauth2::TokenStore;
 
-use crate::support::{Fake, KEY, MINUTE, Memcached, OTHER, get_error, opaque};
+use super::support::{Fake, KEY, MINUTE, Memcached, OTHER, get_error, opaque};
 
 /// What must be in no error.
 const TOKEN: &str = "t0k3n";
