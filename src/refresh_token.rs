@@ -60,10 +60,31 @@ pub struct RefreshToken(Arc<Shared>);
 
 struct Shared {
     name: Box<str>,
+    changing: Box<dyn Changing>,
+    save: Option<Box<Save>>,
+}
+
+/// What changes. It plays no part in what credentials are equal to, and they may be the keys of a map: as a trait object it
+/// is not taken for a part of the key.
+trait Changing: Send + Sync {
     /// Whoever has it may use the token.
+    fn turn(&self) -> &tokio::sync::Mutex<()>;
+    fn state(&self) -> &Mutex<State>;
+}
+
+struct Cells {
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
-    save: Option<Box<Save>>,
+}
+
+impl Changing for Cells {
+    fn turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.turn
+    }
+
+    fn state(&self) -> &Mutex<State> {
+        &self.state
+    }
 }
 
 type Save = dyn Fn(RotatedToken) -> Saving + Send + Sync;
@@ -113,12 +134,9 @@ impl RefreshToken {
 
     fn build(name: String, refresh_token: String, save: Option<Box<Save>>) -> Self {
         let secret = Arc::new(Zeroizing::new(refresh_token));
-        Self(Arc::new(Shared {
-            name: name.into(),
-            turn: tokio::sync::Mutex::new(()),
-            state: Mutex::new(State { secret, number: 0, version: 0, is_saved: true }),
-            save,
-        }))
+        let state = State { secret, number: 0, version: 0, is_saved: true };
+        let cells = Cells { turn: tokio::sync::Mutex::new(()), state: Mutex::new(state) };
+        Self(Arc::new(Shared { name: name.into(), changing: Box::new(cells), save }))
     }
 
     /// What tells it from others.
@@ -145,7 +163,7 @@ impl RefreshToken {
     }
 
     pub(crate) async fn turn(&self) -> Turn<'_> {
-        Turn(self.0.turn.lock().await)
+        Turn(self.0.changing.turn().lock().await)
     }
 
     pub(crate) fn present(&self, _turn: &Turn<'_>) -> Present {
@@ -202,7 +220,7 @@ impl RefreshToken {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.changing.state().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -67,6 +67,7 @@ async fn the_form_is_the_one_of_the_rfc() {
     );
 }
 
+// G2
 #[test]
 fn there_is_no_exchange_for_nobody() {
     assert!(TokenExchange::new("", TokenExchange::ACCESS_TOKEN).is_err());
@@ -108,7 +109,7 @@ fn nothing_of_it_is_shown() {
     }
 }
 
-// C2, C10
+// G2, C2, C10
 #[tokio::test]
 async fn each_caller_has_its_own_token_and_each_is_asked_for_once() {
     let source = Source::new(|_, request: TokenRequest| async move {
@@ -134,7 +135,7 @@ async fn each_caller_has_its_own_token_and_each_is_asked_for_once() {
     assert_eq!(tokens.others(), 3);
 }
 
-// S2
+// G2, S2
 #[tokio::test]
 async fn callers_do_not_meet_in_a_store() {
     let store = StoreLayer::new(MemoryStore::new());
@@ -158,7 +159,7 @@ async fn what_was_issued_can_be_read() {
     assert_eq!(token.extra("issued_token_type").unwrap(), TokenExchange::ACCESS_TOKEN);
 }
 
-// W3
+// G2, W3
 #[tokio::test]
 async fn what_is_no_access_token_is_an_error() {
     let bodies = [

@@ -108,7 +108,7 @@ async fn a_client_that_authenticates_besides_does_so_in_its_own_way() {
     assert_ne!(client.claims["jti"], grant.claims["jti"]);
 }
 
-// W8
+// G1, W8
 #[tokio::test(start_paused = true)]
 async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
     let endpoint = Api::new(|_| answer(503, ""));
@@ -122,7 +122,7 @@ async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
     assert_eq!(seen.len(), 5);
 }
 
-// W8
+// G1, W8
 #[tokio::test]
 async fn an_assertion_goes_by_the_servers_clock_once_it_is_known_to_differ() {
     let ahead = SystemTime::now() + Duration::from_secs(600);

@@ -51,6 +51,7 @@ async fn other_credentials_go_through_as_they_are() {
 }
 
 // Else the client would get a token of its own in the place of the user's.
+// G4
 #[tokio::test]
 async fn without_the_layer_nothing_is_sent() {
     let api = Api::always(200);
@@ -92,7 +93,7 @@ async fn users_do_not_meet_in_a_cache_nor_in_a_store() {
     }
 }
 
-// X3
+// G4, X3
 #[tokio::test]
 async fn a_store_and_a_cache_get_no_refresh_token() {
     let api = Api::new(|_| answer(200, r#"{"access_token":"t","refresh_token":"r-2"}"#));

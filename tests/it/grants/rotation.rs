@@ -56,6 +56,7 @@ async fn ask(server: &Rotating, user: &RefreshToken) -> Result<AccessToken, Toke
     source(server).oneshot(TokenRequest::new(credentials)).await
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn the_rotated_token_is_used_and_has_been_persisted_before() {
     let (server, disk) = (Rotating::new(), Disk::default());
@@ -68,6 +69,7 @@ async fn the_rotated_token_is_used_and_has_been_persisted_before() {
     assert_eq!(disk.written(), ["r-2", "r-3", "r-4"]);
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn the_access_token_waits_until_the_refresh_token_is_persisted() {
     let disk = Disk { pause: Duration::from_secs(5), ..Disk::default() };
@@ -77,6 +79,7 @@ async fn the_access_token_waits_until_the_refresh_token_is_persisted() {
     assert_eq!(disk.written(), ["r-2"]);
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn it_is_used_once_at_a_time_by_however_many_caches() {
     let server = Rotating::slow(Duration::from_millis(100));
@@ -111,6 +114,7 @@ async fn a_cache_renews_with_what_came_last() {
     }
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn a_dropped_caller_does_not_lose_the_rotated_token() {
     let server = Rotating::slow(Duration::from_secs(1));
@@ -126,6 +130,7 @@ async fn a_dropped_caller_does_not_lose_the_rotated_token() {
     assert_eq!(server.used(), ["r-1", "r-2", "r-3"]);
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_is_dropped_before_its_turn_asks_for_nothing() {
     let server = Rotating::slow(Duration::from_secs(1));
@@ -143,6 +148,7 @@ async fn a_caller_that_is_dropped_before_its_turn_asks_for_nothing() {
     assert_eq!(ask(&server, &user).await.unwrap().secret(), "token-2");
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_holds_up_others_for_a_minute_at_most() {
     let stuck = Source::new(|n, _| async move {
@@ -160,6 +166,7 @@ async fn a_server_that_never_answers_holds_up_others_for_a_minute_at_most() {
     assert_eq!(before.elapsed(), Duration::from_secs(60));
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
     let (server, disk) = (Rotating::new(), Disk::default());
@@ -180,6 +187,7 @@ async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
     assert_eq!(server.used(), ["r-1", "r-2"]);
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_hangs_or_panics_is_an_error() {
     let server = Rotating::new();
@@ -221,7 +229,7 @@ async fn a_cache_goes_on_with_a_valid_token_while_nothing_can_be_persisted() {
     assert_eq!(tokens.get().await.unwrap().secret(), "token-3");
 }
 
-// C9
+// G5, C9
 #[tokio::test(start_paused = true)]
 async fn invalid_grant_says_what_to_do_and_is_over_when_that_is_done() {
     let server = Rotating::new();
@@ -245,6 +253,7 @@ async fn invalid_grant_says_what_to_do_and_is_over_when_that_is_done() {
     assert_eq!(server.used(), ["r-1", "anew"]);
 }
 
+// G5
 #[tokio::test(start_paused = true)]
 async fn one_that_is_set_under_way_is_used_at_once_and_not_displaced() {
     let server = Rotating::slow(Duration::from_secs(1));
@@ -284,6 +293,7 @@ async fn one_that_is_set_while_another_is_persisted_is_persisted_last() {
     assert_eq!(disk.written(), ["r-2", "by-hand"]);
 }
 
+// G3
 #[tokio::test(start_paused = true)]
 async fn a_retry_begins_with_the_refresh_token_of_then() {
     let (server, disk) = (Rotating::new(), Disk::default());
