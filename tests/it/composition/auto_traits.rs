@@ -13,11 +13,10 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_oauth2::{
     AccessToken, Backoff, Cause, ClientAssertion, ClientAuth, ClientCredentials, ConfigError,
-    ErrorResponseFuture, KeptBody, Metadata, MetadataBuilder, NoToken, NotReplayed, OAuth2,
-    OAuth2Layer, Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed,
-    ResponseFuture, Secret, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenErrorResponse, TokenErrorResponseLayer, TokenRequest, TokenRequestParts,
-    TokenRetry, WellKnown,
+    ErrorResponseFuture, KeptBody, Metadata, MetadataBuilder, NoToken, NotReplayed, OAuth2, OAuth2Layer,
+    Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed, ResponseFuture, Secret,
+    TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse,
+    TokenErrorResponseLayer, TokenRequest, TokenRequestParts, TokenRetry, WellKnown,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
