@@ -41,3 +41,19 @@ fn member<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
 fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
     form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
+
+#[test]
+fn all_of_it_can_be_shared_between_threads() {
+    fn is_shared<T: Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
+    fn is_cloned<T: Clone>() {}
+    #[cfg(feature = "jwt")]
+    is_shared::<tower_oauth2::JwtBearer>();
+    is_shared::<tower_oauth2::TokenExchange>();
+    is_shared::<tower_oauth2::RefreshToken>();
+    is_shared::<tower_oauth2::RotatedToken>();
+    is_shared::<tower_oauth2::RefreshTokenLayer>();
+    is_shared::<tower_oauth2::Refresh<()>>();
+    is_cloned::<tower_oauth2::TokenExchange>();
+    is_cloned::<tower_oauth2::RefreshToken>();
+    is_cloned::<tower_oauth2::Refresh<()>>();
+}
