@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use crate::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
 use crate::dpop::DpopKey;
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
+use crate::refresh_token::RefreshToken;
 use crate::token::MAX_LIFETIME;
 
 /// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
 ///
 /// Cheap to clone. Two are equal when everything that makes the token what it is is equal:
 /// endpoint, client id, authentication method and secret, scope (as a set), audience, resources, all extra parameters, and
-/// the key that tokens are bound to. A cache keeps one token for each.
+/// the key that tokens are bound to, and the name of a refresh token. A cache keeps one token for each.
 ///
 /// Put into a request's [extensions](http::Request::extensions), it takes the place of the cache's
 /// own credentials for that request, at every [`OAuth2Layer`](crate::OAuth2Layer) that it passes; see [`NoToken`](crate::NoToken) for what a redirect does to them.
@@ -60,6 +61,7 @@ struct Inner {
     default_expires_in: Option<Duration>,
     origins: Option<Origins>,
     dpop: Option<DpopKey>,
+    refresh_token: Option<RefreshToken>,
     /// What `auth` says makes the client who it is.
     client: Zeroizing<Vec<u8>>,
     identity: Identity,
@@ -72,6 +74,9 @@ struct Identity {
     hash: u64,
     bytes: Zeroizing<Vec<u8>>,
 }
+
+/// RFC 6749 section 6: the grant's type, and its parameter.
+const REFRESH_TOKEN: &str = "refresh_token";
 
 /// Keyed at random, so that tenants can not choose credentials that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -105,6 +110,7 @@ impl ClientCredentials {
             default_expires_in: None,
             origins: None,
             dpop: None,
+            refresh_token: None,
             client,
             identity: Identity::default(),
         }));
@@ -184,6 +190,14 @@ impl ClientCredentials {
         self.edit(|inner| inner.dpop = Some(key))
     }
 
+    /// Tokens are those of a user who has granted this client a refresh token (RFC 6749 section 6). A
+    /// [`RefreshTokenLayer`](crate::RefreshTokenLayer) has to be around the token endpoint; without it, token requests fail
+    /// before anything is sent.
+    #[must_use]
+    pub fn refresh_token(self, refresh_token: RefreshToken) -> Self {
+        self.edit(|inner| inner.refresh_token = Some(refresh_token))
+    }
+
     /// The token endpoint's URI.
     pub fn token_endpoint(&self) -> &Uri {
         &self.0.endpoint
@@ -205,11 +219,13 @@ impl ClientCredentials {
     }
 
     /// The parameters of the token request other than those that authenticate the client: for
-    /// sources of one's own.
+    /// sources of one's own. A refresh token is not among them.
     pub fn parameters(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         let inner = &*self.0;
+        let grant_type =
+            if inner.refresh_token.is_some() { REFRESH_TOKEN } else { "client_credentials" };
         let mut all: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-            vec![("grant_type".into(), "client_credentials".into())];
+            vec![("grant_type".into(), grant_type.into())];
         if !inner.scope.is_empty() {
             all.push(("scope".into(), inner.scope.join(" ").into()));
         }
@@ -224,6 +240,46 @@ impl ClientCredentials {
             all.push(((&**name).into(), value.as_str().into()));
         }
         all
+    }
+
+    /// Several parameters at once; as with [`parameter`](Self::parameter), an empty one takes away what was set.
+    pub(crate) fn with_parameters<const N: usize>(
+        self,
+        parameters: [(&'static str, Zeroizing<String>); N],
+    ) -> Self {
+        self.edit(|inner| {
+            for (name, value) in parameters {
+                inner.parameters.retain(|(known, _)| **known != *name);
+                if !value.is_empty() {
+                    inner.parameters.push((name.into(), value));
+                }
+            }
+        })
+    }
+
+    pub(crate) fn refresh_token_to_use(&self) -> Option<&RefreshToken> {
+        self.0.refresh_token.as_ref()
+    }
+
+    /// What is asked with the refresh token as it is now.
+    pub(crate) fn with_present_refresh_token(mut self, refresh_token: &str) -> Self {
+        Arc::make_mut(&mut self.0).refresh_token = None;
+        let refresh_token = Zeroizing::new(refresh_token.to_owned());
+        let grant_type = Zeroizing::new(REFRESH_TOKEN.to_owned());
+        self.with_parameters([("grant_type", grant_type), (REFRESH_TOKEN, refresh_token)])
+    }
+
+    /// Another number whenever a secret is another one: a permanent failure is remembered for a version.
+    pub(crate) fn version(&self) -> u64 {
+        let auth = self.0.auth.version();
+        match &self.0.refresh_token {
+            None => auth,
+            Some(refresh_token) => {
+                let mut both = DefaultHasher::new();
+                (auth, refresh_token.version()).hash(&mut both);
+                both.finish()
+            }
+        }
     }
 
     pub(crate) fn token_endpoint_origin(&self) -> &Origin {
@@ -287,6 +343,8 @@ impl Inner {
             .chain(self.scope.iter().chain(&self.resources).map(|text| &**text))
             .chain(self.parameters.iter().flat_map(|(name, value)| [&**name, value.as_str()]));
         let thumbprint = self.dpop.as_ref().map(DpopKey::thumbprint);
+        let name = self.refresh_token.as_ref().map_or("", RefreshToken::name);
+        let texts = texts.chain([name]);
         let room = texts.map(|text| text.len() + WORD).sum::<usize>() + self.client.len();
         let mut all = Canonical(Zeroizing::new(Vec::with_capacity(room + 512)));
         all.list([self.endpoint_origin.to_string().as_bytes(), path.as_bytes()]);
@@ -302,6 +360,10 @@ impl Inner {
         parameters.sort_unstable_by_key(|(name, _)| name);
         all.list(parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
         all.list(thumbprint.iter().map(|thumbprint| thumbprint.as_bytes()));
+        // Without one, nothing: stored tokens are found under what there was before.
+        if let Some(refresh_token) = &self.refresh_token {
+            all.list([refresh_token.name().as_bytes()]);
+        }
         all.0
     }
 }

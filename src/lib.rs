@@ -13,11 +13,13 @@ mod endpoint;
 mod error;
 mod error_response;
 mod future;
+mod grant;
 pub mod guide;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod layer;
 mod origin;
+mod refresh_token;
 mod replay;
 mod request;
 mod secret;
@@ -39,9 +41,13 @@ pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
 #[cfg(feature = "jwt")]
+pub use self::grant::JwtBearer;
+pub use self::grant::{Refresh, RefreshTokenLayer, TokenExchange};
+#[cfg(feature = "jwt")]
 pub use self::jwt::{Algorithm, KeyFile, Signer, SigningKey};
 pub use self::layer::OAuth2Layer;
 pub use self::origin::Origins;
+pub use self::refresh_token::{RefreshToken, RotatedToken};
 pub use self::replay::{
     KeptBody, NotReplayed, ReplayBody, ReplayPolicy, Replayable, ReplayableBody, ReplayableLayer,
     Replayed,

@@ -68,6 +68,12 @@ impl TokenRequest {
         self
     }
 
+    /// The same with this refresh token, in the place of the one that the credentials have.
+    pub(crate) fn with_refresh_token(mut self, refresh_token: &str) -> Self {
+        self.credentials = self.credentials.with_present_refresh_token(refresh_token);
+        self
+    }
+
     /// What to ask for.
     pub fn credentials(&self) -> &ClientCredentials {
         &self.credentials

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::credentials::ClientCredentials;
 use crate::error::ConfigError;
@@ -53,6 +54,7 @@ struct Inner {
     lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
+    refresh_token: Option<Arc<Zeroizing<String>>>,
     extra: Map<String, Value>,
     issue: Option<Issue>,
     /// Another process may have had it for a while.
@@ -113,6 +115,7 @@ impl AccessToken {
             lifetime: None,
             refresh_in: None,
             scope: None,
+            refresh_token: None,
             extra: Map::new(),
             issue: None,
             is_from_store: false,
@@ -146,6 +149,14 @@ impl AccessToken {
     pub fn with_scope(self, scope: impl Into<String>) -> Self {
         let scope = scope.into().into_boxed_str();
         self.edit(|inner| inner.scope = Some(scope))
+    }
+
+    /// A refresh token that came with it (`refresh_token`, RFC 6749 section 5.1). An empty one is none.
+    #[must_use]
+    pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
+        let refresh_token = Zeroizing::new(refresh_token.into());
+        let refresh_token = (!refresh_token.is_empty()).then(|| Arc::new(refresh_token));
+        self.edit(|inner| inner.refresh_token = refresh_token)
     }
 
     /// A further member of the response.
@@ -206,6 +217,12 @@ impl AccessToken {
         self.0.scope.as_deref()
     }
 
+    /// The refresh token that came with it. A [`RefreshTokenLayer`](crate::RefreshTokenLayer) keeps it to itself, and no
+    /// store ever sees it. It is wiped from memory with the last clone of this token. Do not log it.
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())
+    }
+
     /// A member of the response that this crate has no name for, such as `instance_url`.
     pub fn extra(&self, name: &str) -> Option<&Value> {
         self.0.extra.get(name)
@@ -221,6 +238,13 @@ impl AccessToken {
 
     pub(crate) fn issued(self, issue: Issue) -> Self {
         self.edit(|inner| inner.issue = Some(issue))
+    }
+
+    pub(crate) fn without_refresh_token(self) -> Self {
+        match self.0.refresh_token {
+            Some(_) => self.edit(|inner| inner.refresh_token = None),
+            None => self,
+        }
     }
 
     pub(crate) fn is_from_store(&self) -> bool {

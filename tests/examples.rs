@@ -120,6 +120,49 @@ async fn processes_that_come_one_after_the_other_share_a_token() {
 }
 
 #[tokio::test]
+async fn other_ways_to_a_token_see_what_they_promise() {
+    for (name, seen) in [
+        #[cfg(feature = "jwt")]
+        (
+            "jwt_bearer",
+            &[
+                "  seen      a second assertion is accepted, as it is another one\n",
+                "  happened  0 at the API, 0 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "refresh_token",
+            &[
+                "  seen      it goes on with what is in the file\n",
+                "  happened  1 at the API, 1 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "metadata_server",
+            &[
+                "  seen      it is answered all the same\n",
+                "  happened  3 at the API, 0 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "on_behalf_of",
+            &[
+                "  seen      stock sees cat, with a token for stock\n",
+                "  happened  12 at the API, 0 of them 401; 6 at the token endpoint\n",
+                "  happened  12 at the API, 6 of them 401; 6 at the token endpoint\n",
+            ][..],
+        ),
+    ] {
+        let ended = run(example(name)).await;
+        assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
+        for seen in seen {
+            assert!(ended.stdout.contains(seen), "{name}: {seen} is missing in {}", ended.stdout);
+        }
+        assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_goes_out_as_the_options_say() {
     let server = Server::start().await;
     let arguments = [

@@ -12,7 +12,6 @@ use tracing::Instrument;
 use super::keyed::Keyed;
 use super::schedule::Schedule;
 use super::slot::{Current, Flight, Landing, Miss, Outcome, Peek, Slot};
-use crate::client_auth::ClientAuthentication;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
@@ -107,7 +106,7 @@ impl Slot {
                 Miss::Remembered(error) => return Err(error),
                 Miss::RememberedFor(version, error) => {
                     drop(state);
-                    if self.credentials().client_auth().version() == version {
+                    if self.credentials().version() == version {
                         return Err(error);
                     }
                     self.forgive(version);
@@ -189,7 +188,7 @@ impl Pilot {
         };
         loop {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
-            let version = slot.credentials().client_auth().version();
+            let version = slot.credentials().version();
             let result = self.control.ask(request.clone(), self.flight.deadline()).await;
             match slot.land(self.flight.id(), &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,

@@ -16,6 +16,8 @@ use tower::BoxError;
 
 #[cfg(feature = "jwt")]
 pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
+#[cfg(feature = "jwt")]
+pub(crate) use self::assertion::{Terms, list};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
 use self::secret::{ClientSecretBasic, ClientSecretPost, NoSecret};

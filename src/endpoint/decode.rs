@@ -86,6 +86,9 @@ fn read_token(
     if let Some(scope) = text(members, "scope") {
         token = token.with_scope(scope);
     }
+    if let Some(refresh_token) = text(members, "refresh_token") {
+        token = token.with_refresh_token(refresh_token);
+    }
     Ok(token.with_all_extra(extra(members)))
 }
 
@@ -94,8 +97,7 @@ pub(super) fn error(body: &Bytes) -> Option<String> {
     text(&serde_json::from_slice::<Members>(body).ok()?, "error")
 }
 
-/// Members that this crate has no name for. A refresh token is of no use to a client that has
-/// credentials (RFC 6749 section 4.4.3).
+/// Members that this crate has no name for.
 fn extra(members: &Members) -> Map<String, Value> {
     const NAMED: &[&str] =
         &["access_token", "expires_in", "refresh_in", "refresh_token", "scope", "token_type"];

@@ -163,6 +163,14 @@ impl Rules {
         if !credentials.token_endpoint_origin().is_secure() && !self.allow_http {
             return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
         }
+        if credentials.refresh_token_to_use().is_some() {
+            let why = "needs a RefreshTokenLayer around the token endpoint";
+            let error = ConfigError::new("refresh token", why);
+            return Err(TokenError::with_source(
+                TokenErrorKind::ClientAuthentication,
+                error.into(),
+            ));
+        }
         let uri = credentials.token_endpoint();
         match &self.allowed {
             Some(allowed)

@@ -12,6 +12,7 @@ mod composition;
 mod discovery;
 mod edges;
 mod flights;
+mod grants;
 mod hostile;
 mod mtls;
 mod named;

@@ -6,7 +6,7 @@ mod key_files;
 mod pem;
 mod sent;
 mod signatures;
-mod vectors;
+pub mod vectors;
 
 use std::time::{Duration, SystemTime};
 
@@ -64,15 +64,15 @@ fn member<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// A JWT, taken apart.
-struct Jwt {
-    header: Value,
-    claims: Value,
+pub struct Jwt {
+    pub header: Value,
+    pub claims: Value,
     input: String,
     signature: Vec<u8>,
 }
 
 impl Jwt {
-    fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let parts: Vec<_> = text.split('.').collect();
         let [header, claims, signature] = *parts else { panic!("{text}") };
         Self {
@@ -93,11 +93,11 @@ impl Jwt {
         Self::parse(member(&form, "client_assertion").unwrap())
     }
 
-    fn time(&self, claim: &str) -> SystemTime {
+    pub fn time(&self, claim: &str) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.claims[claim].as_u64().unwrap())
     }
 
-    fn is_signed_by(&self, public_jwk: &Value) -> bool {
+    pub fn is_signed_by(&self, public_jwk: &Value) -> bool {
         let algorithm = self.header["alg"].as_str().unwrap();
         verifies(public_jwk, algorithm, self.input.as_bytes(), &self.signature)
     }

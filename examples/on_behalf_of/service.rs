@@ -1,0 +1,102 @@
+//! The service in the middle.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenError, TokenErrorKind, TokenExchange,
+};
+
+type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
+
+/// What all requests have in common.
+#[derive(Clone)]
+struct Service {
+    client: Client,
+    apis: Arc<[Further]>,
+}
+
+/// An API further on, and this service's credentials for it.
+struct Further {
+    name: String,
+    origin: String,
+    credentials: ClientCredentials,
+}
+
+/// Serves `GET /{api}` for each of these, by name and origin; returns the service's own origin.
+pub(crate) async fn serve(
+    token_endpoint: &str,
+    apis: &[(&str, String)],
+) -> Result<String, BoxError> {
+    let auth = ClientAuth::client_secret_post("this-service", "s3cr3t");
+    let own = ClientCredentials::new(token_endpoint, auth)?;
+    let further = apis.iter().map(|(name, origin)| {
+        // A token for one API is never sent to the other.
+        let credentials = own.clone().audience(*name).origins(Origins::only([origin])?);
+        Ok(Further { name: (*name).to_owned(), origin: origin.clone(), credentials })
+    });
+    let further = further.collect::<Result<_, BoxError>>()?;
+
+    let http = legacy::Client::builder(TokioExecutor::new()).build_http();
+    let tokens = TokenCache::builder(own, TokenEndpoint::new(http.clone())).capacity(1000).build();
+    let origins = Origins::only(apis.iter().map(|(_, origin)| origin))?;
+    let client = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
+
+    let service = Service { client, apis: further };
+    let router = Router::new().route("/{api}", get(on_behalf_of_caller)).with_state(service);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(origin)
+}
+
+async fn on_behalf_of_caller(
+    State(service): State<Service>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(further) = service.apis.iter().find(|further| further.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    // Here a real service checks the token: that it is meant for this service, and has not ended.
+    let Some(exchange) = bearer(&headers)
+        .and_then(|token| TokenExchange::new(token, TokenExchange::ACCESS_TOKEN).ok())
+    else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let mut request = Request::new(Full::default());
+    let uri = format!("{}/things", further.origin);
+    *request.uri_mut() = uri.parse().expect("it was one of the layer's origins");
+    request.extensions_mut().insert(further.credentials.clone().token_exchange(exchange));
+    match service.client.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(error) => match TokenError::find_in(&*error) {
+            // The caller's token is to blame; an `invalid_client` would be ours.
+            Some(error)
+                if error.kind() == TokenErrorKind::ErrorResponse
+                    && matches!(error.error(), Some("invalid_request" | "invalid_grant")) =>
+            {
+                StatusCode::UNAUTHORIZED.into_response()
+            }
+            _ => StatusCode::BAD_GATEWAY.into_response(),
+        },
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
