@@ -119,10 +119,30 @@ impl Server {
         }
     }
 
+    /// The private key of a client that signs, with its `kid`.
+    #[cfg(feature = "jwt")]
+    pub fn key(&self, name: &str) -> tower_oauth2::SigningKey {
+        let key = self.told(&format!("/clients/{name}/private_key"));
+        let kid = self.told(&format!("/clients/{name}/kid"));
+        tower_oauth2::SigningKey::from_pem(key).unwrap().with_kid(kid)
+    }
+
     /// What the token endpoint answered to this client, in order.
     pub async fn token_statuses(&self, client_id: &str) -> Vec<u64> {
-        let is_asked = |entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id;
-        self.log(is_asked).await.iter().map(status).collect()
+        self.token_log(client_id).await.iter().map(status).collect()
+    }
+
+    /// What the token endpoint has seen of this client, in order.
+    pub async fn token_log(&self, client_id: &str) -> Vec<Value> {
+        self.log(|entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id).await
+    }
+
+    /// What was asked for in places that are well known, and with what status it was answered, in order.
+    pub async fn discovered(&self) -> Vec<(String, u64)> {
+        let seen = self.log(|entry: &Value| entry["at"] == "discovery").await;
+        seen.iter()
+            .map(|entry| (entry["path"].as_str().unwrap().to_owned(), status(entry)))
+            .collect()
     }
 
     /// What the API answered at this path, in order.
