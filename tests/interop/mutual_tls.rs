@@ -83,6 +83,24 @@ async fn a_self_signed_certificate_that_is_registered_itself() {
     is_let_in_by_its_certificate_alone("tls-self-signed", SELF_SIGNED, own, another).await;
 }
 
+/// RFC 8707 and RFC 9068: the API reads in the token itself whose certificate it goes with.
+#[tokio::test]
+async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
+    let server = Server::oidc_provider();
+    let (client, shows) = (server.client("tls-jwt"), Shows::Authorized);
+    let auth = ClientAuth::tls_client_auth(&client.id, shows.certificate());
+    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    let credentials = credentials.resource(server.told("/resources/jwt"));
+    let tokens = TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)));
+    let answer = get(server, api(server, tokens.clone(), shows), "/jwt/tls").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["aud"], server.told("/resources/jwt"));
+    assert!(answer.body["cnf"]["x5t#S256"].is_string(), "{}", answer.body);
+    let other = Shows::SelfSigned;
+    let answer = get(server, api(server, tokens, other), "/jwt/tls").await;
+    assert_eq!((answer.status.as_u16(), &answer.body["why"]), (401, &"another certificate".into()));
+}
+
 #[tokio::test]
 async fn a_token_for_a_secret_can_be_bound_to_a_certificate_too() {
     let server = Server::oidc_provider();

@@ -74,7 +74,7 @@ export function makeClients({ certificates = {} } = {}) {
   for (const name of [
     'basic', 'concurrent', 'wrong-secret', 'opaque', 'jwt', 'two-resources', 'unknown-resource', 'scoped',
     'revoked', 'revoked-at-once', 'refused', 'expired', 'expired-at-the-server', 'renewed', 'over-tls',
-    'discovered',
+    'discovered', 'expired-jwt',
   ]) basic(name);
   basic('bad-scope', { scope: 'read' });
 
@@ -107,6 +107,8 @@ export function makeClients({ certificates = {} } = {}) {
     add('tls-subject', 'tls_client_auth',
       { tls_client_auth_subject_dn: certificates.subject_dn, ...bound });
     add('tls-dns', 'tls_client_auth',
+      { tls_client_auth_san_dns: certificates.san_dns, ...bound });
+    add('tls-jwt', 'tls_client_auth',
       { tls_client_auth_san_dns: certificates.san_dns, ...bound });
     add('tls-discovered', 'tls_client_auth',
       { tls_client_auth_san_dns: certificates.san_dns, ...bound });
