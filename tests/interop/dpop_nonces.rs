@@ -1,7 +1,12 @@
 //! Servers that want to have given a nonce for each proof (RFC 9449 sections 8 and 9).
 
-use http::Method;
-use tower_oauth2::{Replayed, TokenCache, TokenEndpoint};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+use tower_oauth2::{OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint};
 
 use crate::client::{http, send, try_send};
 use crate::dpop::{is_bound, key, tokens};
@@ -102,20 +107,62 @@ async fn one_that_is_replaced_under_way_fails_nobody() {
     let key = key();
     let api = server.api_with(tokens(&server, "dpop-rotated-at-once", &key), |layer| layer);
     is_bound(&send(api.clone(), server.get("/nonce/plain/warm")).await, &key);
-    // It is rotated between them: some go out with the old one, some with the new one.
-    let requests = async {
-        let requests = (0..REQUESTS).map(|_| send(api.clone(), server.get("/nonce/plain/many")));
-        futures_util::future::join_all(requests).await
+    let many = async |path: &str| {
+        let requests = (0..REQUESTS).map(|_| send(api.clone(), server.get(path)));
+        for answer in futures_util::future::join_all(requests).await {
+            is_bound(&answer, &key);
+            assert_eq!(answer.replayed, None);
+        }
     };
-    let (answers, _) = futures_util::future::join(requests, server.control("rotate-nonce")).await;
-    for answer in answers {
-        is_bound(&answer, &key);
-        assert_eq!(answer.replayed, None);
-    }
+    // All go out with the old one.
+    server.control("rotate-nonce").await;
+    many("/nonce/plain/before").await;
+    // It is replaced between them.
+    futures_util::future::join(many("/nonce/plain/between"), server.control("rotate-nonce")).await;
+
     assert_eq!(server.token_statuses("dpop-rotated-at-once").await, [200]);
-    let seen = server.api_statuses("/nonce/plain/many").await;
-    assert_eq!(seen.iter().filter(|&&status| status == 200).count(), REQUESTS);
-    assert!(seen.len() <= 2 * REQUESTS, "one more each at most: {}", seen.len());
+    for (path, least) in [("before", REQUESTS + 1), ("between", REQUESTS)] {
+        let seen = server.api_statuses(&format!("/nonce/plain/{path}")).await;
+        assert_eq!(seen.iter().filter(|&&status| status == 200).count(), REQUESTS);
+        let range = least..=2 * REQUESTS;
+        assert!(range.contains(&seen.len()), "one more each at most: {}", seen.len());
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_does_not_bring_back_one_that_was_replaced() {
+    let server = Server::oidc_provider_alone();
+    let (key, (release, released)) = (key(), tokio::sync::oneshot::channel::<()>());
+    let (arrived, has_arrived) = tokio::sync::oneshot::channel();
+    let held = Arc::new(Mutex::new(Some((arrived, released))));
+    // The answer to one request is on its way until it is let go.
+    let slow = service_fn(move |request: Request<Full<Bytes>>| {
+        let held = held.clone();
+        async move {
+            let is_held = request.uri().path() == "/nonce/plain/slow";
+            let response = http().oneshot(request).await?;
+            let hold = if is_held { held.lock().unwrap().take() } else { None };
+            if let Some((arrived, released)) = hold {
+                arrived.send(()).unwrap();
+                released.await.unwrap();
+            }
+            Ok::<_, BoxError>(response)
+        }
+    });
+    let origins = Origins::only([server.told("/api")]).unwrap();
+    let layer = OAuth2Layer::new(tokens(&server, "dpop-rotated-late", &key), origins);
+    let api = ServiceBuilder::new().layer(layer).service(slow);
+    is_bound(&send(api.clone(), server.get("/nonce/plain/warm")).await, &key);
+
+    let late = tokio::spawn(send(api.clone(), server.get("/nonce/plain/slow")));
+    has_arrived.await.unwrap();
+    server.control("rotate-nonce").await;
+    is_bound(&send(api.clone(), server.get("/nonce/plain/quick")).await, &key);
+    release.send(()).unwrap();
+    is_bound(&late.await.unwrap(), &key);
+    is_bound(&send(api, server.get("/nonce/plain/quick")).await, &key);
+    assert_eq!(server.api_statuses("/nonce/plain/slow").await, [200]);
+    assert_eq!(server.api_statuses("/nonce/plain/quick").await, [401, 200, 200]);
 }
 
 #[tokio::test]

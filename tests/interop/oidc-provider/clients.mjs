@@ -125,7 +125,8 @@ export function makeClients({ certificates = {} } = {}) {
 
   for (const name of [
     'dpop', 'dpop-keys', 'dpop-required', 'dpop-revoked', 'dpop-revoked-nonce', 'dpop-api-nonce', 'dpop-rotated',
-    'dpop-rotated-at-once', 'dpop-opaque', 'dpop-jwt', 'dpop-tls', 'dpop-stolen', 'dpop-early', 'dpop-late',
+    'dpop-rotated-at-once', 'dpop-rotated-late', 'dpop-opaque', 'dpop-jwt', 'dpop-tls', 'dpop-stolen',
+    'dpop-early', 'dpop-late',
     // The token endpoint wants nonces of those.
     'dpop-nonce', 'dpop-nonce-at-once', 'dpop-nonce-everywhere',
   ]) basic(name, { dpop_bound_access_tokens: true });
