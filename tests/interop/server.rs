@@ -211,3 +211,19 @@ fn target() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent().expect("it is in the target directory").to_owned()
 }
+
+#[test]
+fn the_versions_in_the_documents_are_those_that_run() {
+    let documents = [include_str!("README.md"), include_str!("../../src/guide/servers.md")];
+    for (server, names) in [
+        (Server::oidc_provider(), &["oidc-provider"] as &[&str]),
+        (Server::django_oauth_toolkit(), &["django-oauth-toolkit", "django"]),
+    ] {
+        for name in names {
+            let version = server.told(&format!("/versions/{name}"));
+            for document in documents {
+                assert!(document.contains(&format!(" {version}")), "{name} is {version}");
+            }
+        }
+    }
+}

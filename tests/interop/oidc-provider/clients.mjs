@@ -74,7 +74,7 @@ export function makeClients({ certificates = {} } = {}) {
   for (const name of [
     'basic', 'concurrent', 'wrong-secret', 'opaque', 'jwt', 'two-resources', 'unknown-resource', 'scoped',
     'revoked', 'revoked-at-once', 'refused', 'expired', 'expired-at-the-server', 'renewed', 'over-tls',
-    'discovered', 'expired-jwt',
+    'discovered', 'expired-jwt', 'unknown-scope',
   ]) basic(name);
   basic('bad-scope', { scope: 'read' });
 
