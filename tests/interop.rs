@@ -2,10 +2,24 @@
 //! loopback, and ends with the tests; `tests/interop/README.md` says which, and what each was asked.
 #![allow(unreachable_pub, missing_docs)]
 
+#[cfg(feature = "jwt")]
+#[path = "interop/assertions.rs"]
+mod assertions;
 #[path = "interop/client.rs"]
 mod client;
+#[cfg(feature = "jwt")]
+#[path = "interop/clocks.rs"]
+mod clocks;
+#[path = "interop/discovery.rs"]
+mod discovery;
 #[path = "interop/django_oauth_toolkit.rs"]
 mod django_oauth_toolkit;
+#[cfg(feature = "jwt")]
+#[path = "interop/dpop.rs"]
+mod dpop;
+#[cfg(feature = "jwt")]
+#[path = "interop/dpop_nonces.rs"]
+mod dpop_nonces;
 #[path = "interop/expiry.rs"]
 mod expiry;
 #[path = "interop/mutual_tls.rs"]

@@ -42,7 +42,8 @@ use crate::secret::Secret;
 pub struct ClientAuth(Arc<dyn Erased>);
 
 impl ClientAuth {
-    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1 has it.
+    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1 has it. A space is
+    /// `%20`, which every form decoder reads, and not `+`, which some servers take for itself there.
     pub fn client_secret_basic(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,

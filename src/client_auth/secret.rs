@@ -29,9 +29,9 @@ impl ClientSecretBasic {
         let room = 3 * (self.id.len() + secret.len()) + 1;
         let mut user_pass = Zeroizing::new(String::with_capacity(room));
         if self.encoded {
-            user_pass.extend(form_urlencoded::byte_serialize(self.id.as_bytes()));
+            user_pass.extend(form_encoded(&self.id));
             user_pass.push(':');
-            user_pass.extend(form_urlencoded::byte_serialize(secret.as_bytes()));
+            user_pass.extend(form_encoded(secret));
         } else if self.id.contains(':') {
             return Err(ConfigError::new(
                 "client id",
@@ -74,6 +74,15 @@ impl ClientAuthentication for ClientSecretBasic {
         request.headers_mut().insert(AUTHORIZATION, value);
         Ok(())
     }
+}
+
+/// RFC 6749 appendix B, but for the space: where `+` is read as itself, `%20` is a space all the same.
+fn form_encoded(text: &str) -> impl Iterator<Item = &str> {
+    form_urlencoded::byte_serialize(text.as_bytes()).map(|piece| match piece {
+        // A plus sign itself is `%2B` here.
+        "+" => "%20",
+        piece => piece,
+    })
 }
 
 pub(super) struct ClientSecretPost {

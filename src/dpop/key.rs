@@ -146,7 +146,7 @@ impl Sent {
         error: Option<&str>,
     ) -> Opinion {
         let Servers { nonces, clocks } = self.key.0.servers.get();
-        nonces.learn(&self.origin, headers);
+        nonces.learn(&self.origin, headers, self.nonce.as_deref());
         if !status.is_client_error() {
             return Opinion::Fine;
         }

@@ -37,8 +37,9 @@ impl Nonces {
         self.lock().nonces.get(origin).map(|nonce| nonce.value.clone())
     }
 
-    /// Takes the nonce that a response brings.
-    pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap) {
+    /// Takes the nonce that a response brings. One that its request had already is no news: the response may be late, and
+    /// the nonce replaced.
+    pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap, sent: Option<&str>) {
         let Some(value) = headers.get(DPOP_NONCE).and_then(|value| value.to_str().ok()) else {
             return;
         };
@@ -50,7 +51,7 @@ impl Nonces {
         let number = known.count;
         if let Some(nonce) = known.nonces.get_mut(origin) {
             nonce.number = number;
-            if *nonce.value != *value {
+            if *nonce.value != *value && sent != Some(value) {
                 nonce.value = value.into();
             }
             return;
@@ -79,7 +80,7 @@ mod tests {
 
     fn learn(nonces: &Nonces, host: usize, value: &str) {
         let headers = HeaderMap::from_iter([(DPOP_NONCE, value.parse().unwrap())]);
-        nonces.learn(&origin(host), &headers);
+        nonces.learn(&origin(host), &headers, None);
     }
 
     fn origin(host: usize) -> Origin {
@@ -98,6 +99,20 @@ mod tests {
         assert_eq!(nonces.get(&origin(1)).as_deref(), Some("c"));
         assert_eq!(nonces.get(&origin(2)).as_deref(), Some("b"));
         assert_eq!(nonces.get(&origin(3)), None);
+    }
+
+    #[test]
+    fn a_nonce_that_the_request_had_already_replaces_no_newer_one() {
+        let nonces = Nonces::default();
+        let bring = |value: &str, sent: Option<&str>| {
+            let headers = HeaderMap::from_iter([(DPOP_NONCE, value.parse().unwrap())]);
+            nonces.learn(&origin(1), &headers, sent);
+            nonces.get(&origin(1)).unwrap()
+        };
+        assert_eq!(&*bring("a", Some("a")), "a", "it may have been forgotten meanwhile");
+        assert_eq!(&*bring("b", Some("a")), "b");
+        assert_eq!(&*bring("a", Some("a")), "b");
+        assert_eq!(&*bring("a", Some("b")), "a", "a server may use one again");
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! Longer reading: what is promised, and where one comes from.
+//! Longer reading: what is promised, where one comes from, and which servers it was tried with.
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
 
 #[doc = include_str!("alf.md")]
 pub mod alf {}
+
+#[doc = include_str!("servers.md")]
+pub mod servers {}

@@ -8,7 +8,7 @@ use tower_oauth2::{OAuth2, Replayed};
 use crate::client::{Answer, Client, send};
 use crate::server::Server;
 
-/// How long tokens live there.
+/// How long tokens live there, those for resources half as long.
 const LIFETIME: Duration = Duration::from_secs(600);
 
 struct Caller<'a> {
@@ -76,6 +76,28 @@ async fn a_token_that_expires_at_the_server_first_is_healed_by_one_replay() {
     assert_eq!(answer.replayed, Some(Replayed::Yes));
     assert_eq!(caller.token_requests().await, 2);
     assert_eq!(server.api_statuses(&caller.path).await, [200, 401, 200]);
+}
+
+#[tokio::test]
+async fn a_jwt_that_expires_at_the_api_first_is_healed_by_one_replay() {
+    let server = Server::oidc_provider_alone();
+    let client = server.client("expired-jwt");
+    let resource = server.told("/resources/jwt");
+    let api = server.api(server.credentials(client.basic()).resource(resource));
+    let get = async || send(api.clone(), server.get("/jwt/expired")).await;
+    assert_eq!(get().await.status, 200);
+    // Nobody is asked about it: the API reads when it ends.
+    server.control(&format!("clock?ahead={}", LIFETIME.as_secs() / 2 + 1)).await;
+    for replayed in [Some(Replayed::Yes), None] {
+        let answer = get().await;
+        assert_eq!((answer.status.as_u16(), answer.replayed), (200, replayed));
+        assert_eq!(answer.body["aud"], resource);
+    }
+    assert_eq!(server.token_statuses(&client.id).await, [200, 200]);
+    let seen = server.api_log("/jwt/expired").await;
+    let statuses: Vec<_> = seen.iter().map(|entry| entry["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 401, 200, 200]);
+    assert!(seen[1]["why"].as_str().unwrap().contains("exp"), "{}", seen[1]);
 }
 
 #[tokio::test]

@@ -35,12 +35,24 @@ async fn basic_over_tls() {
     assert_eq!(answer.body["client_id"], "over-tls");
 }
 
+type Method = fn(String, &'static [u8]) -> ClientAuth;
+
+const AUTHORIZED: Method = |id, certificate| ClientAuth::tls_client_auth(id, certificate);
+const SELF_SIGNED: Method =
+    |id, certificate| ClientAuth::self_signed_tls_client_auth(id, certificate);
+
 /// RFC 8705 sections 2 and 3: the certificate is the proof, and the token is bound to it.
-async fn is_let_in_by_its_certificate_alone(name: &str, shows: Shows, another: Shows) {
+async fn is_let_in_by_its_certificate_alone(
+    name: &str,
+    method: Method,
+    shows: Shows,
+    another: Shows,
+) {
     let server = Server::oidc_provider();
     let client = server.client(name);
     let path = format!("/plain/{name}");
-    let tokens = tokens(server, ClientAuth::none(&client.id), shows);
+    let auth = method(client.id.clone(), shows.certificate());
+    let tokens = tokens(server, auth, shows);
     let answer = get(server, api(server, tokens.clone(), shows), &path).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["client_id"], *client.id);
@@ -55,18 +67,38 @@ async fn is_let_in_by_its_certificate_alone(name: &str, shows: Shows, another: S
 
 #[tokio::test]
 async fn a_certificate_with_the_registered_subject() {
-    is_let_in_by_its_certificate_alone("tls-subject", Shows::Authorized, Shows::SelfSigned).await;
+    let (own, another) = (Shows::Authorized, Shows::SelfSigned);
+    is_let_in_by_its_certificate_alone("tls-subject", AUTHORIZED, own, another).await;
 }
 
 #[tokio::test]
 async fn a_certificate_with_the_registered_name() {
-    is_let_in_by_its_certificate_alone("tls-dns", Shows::Authorized, Shows::SelfSigned).await;
+    let (own, another) = (Shows::Authorized, Shows::SelfSigned);
+    is_let_in_by_its_certificate_alone("tls-dns", AUTHORIZED, own, another).await;
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_registered_itself() {
     let (own, another) = (Shows::SelfSigned, Shows::Authorized);
-    is_let_in_by_its_certificate_alone("tls-self-signed", own, another).await;
+    is_let_in_by_its_certificate_alone("tls-self-signed", SELF_SIGNED, own, another).await;
+}
+
+/// RFC 8707 and RFC 9068: the API reads in the token itself whose certificate it goes with.
+#[tokio::test]
+async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
+    let server = Server::oidc_provider();
+    let (client, shows) = (server.client("tls-jwt"), Shows::Authorized);
+    let auth = ClientAuth::tls_client_auth(&client.id, shows.certificate());
+    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    let credentials = credentials.resource(server.told("/resources/jwt"));
+    let tokens = TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)));
+    let answer = get(server, api(server, tokens.clone(), shows), "/jwt/tls").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["aud"], server.told("/resources/jwt"));
+    assert!(answer.body["cnf"]["x5t#S256"].is_string(), "{}", answer.body);
+    let other = Shows::SelfSigned;
+    let answer = get(server, api(server, tokens, other), "/jwt/tls").await;
+    assert_eq!((answer.status.as_u16(), &answer.body["why"]), (401, &"another certificate".into()));
 }
 
 #[tokio::test]
@@ -88,7 +120,9 @@ async fn a_certificate_that_is_anothers_or_nobodys_is_an_invalid_client() {
         ("tls-stranger", Shows::Nothing),
     ] {
         let client = server.client(name);
-        let tokens = tokens(server, ClientAuth::none(&client.id), shows);
+        // Whatever the client believes that it shows.
+        let auth = ClientAuth::tls_client_auth(&client.id, Shows::Authorized.certificate());
+        let tokens = tokens(server, auth, shows);
         let request = Request::get(format!("{}/plain/{name}", server.told("/tls/api")));
         let request = request.body(Default::default()).unwrap();
         let error = try_send(api(server, tokens, shows), request).await.err().unwrap();

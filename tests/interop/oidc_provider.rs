@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use tower::BoxError;
-use tower_oauth2::{ClientAuth, TokenError, TokenErrorKind};
+use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
 
-use crate::client::{send, try_send};
+use crate::client::{http, send, try_send};
 use crate::server::{Registered, Server};
 
 /// The API lets a client in that says who it is like this.
@@ -162,6 +162,27 @@ async fn an_unknown_resource_and_a_scope_beyond_the_clients_are_typed_errors() {
         let error = refused(try_send(server.api(credentials), request).await.err().unwrap());
         assert_eq!((error.status().unwrap().as_u16(), error.error()), (400, Some(told)));
     }
+}
+
+/// Nothing but the scope of the response says so.
+#[tokio::test]
+async fn a_scope_that_the_server_does_not_know_is_left_out_of_the_token() {
+    let server = Server::oidc_provider();
+    let client = server.client("unknown-scope");
+    for (scope, resource, granted) in [
+        ("nonsense read", None, Some("read")),
+        ("nonsense", None, None),
+        ("nonsense read", Some("/resources/opaque"), Some("read")),
+        ("nonsense read", Some("/resources/jwt"), Some("read")),
+    ] {
+        let mut credentials = server.credentials(client.basic()).scope(scope);
+        if let Some(resource) = resource {
+            credentials = credentials.resource(server.told(resource));
+        }
+        let token = TokenCache::new(credentials, TokenEndpoint::new(http())).get().await.unwrap();
+        assert_eq!(token.scope(), granted, "{scope} for {resource:?}");
+    }
+    assert_eq!(server.token_statuses(&client.id).await, [200; 4]);
 }
 
 #[tokio::test]

@@ -119,10 +119,30 @@ impl Server {
         }
     }
 
+    /// The private key of a client that signs, with its `kid`.
+    #[cfg(feature = "jwt")]
+    pub fn key(&self, name: &str) -> tower_oauth2::SigningKey {
+        let key = self.told(&format!("/clients/{name}/private_key"));
+        let kid = self.told(&format!("/clients/{name}/kid"));
+        tower_oauth2::SigningKey::from_pem(key).unwrap().with_kid(kid)
+    }
+
     /// What the token endpoint answered to this client, in order.
     pub async fn token_statuses(&self, client_id: &str) -> Vec<u64> {
-        let is_asked = |entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id;
-        self.log(is_asked).await.iter().map(status).collect()
+        self.token_log(client_id).await.iter().map(status).collect()
+    }
+
+    /// What the token endpoint has seen of this client, in order.
+    pub async fn token_log(&self, client_id: &str) -> Vec<Value> {
+        self.log(|entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id).await
+    }
+
+    /// What was asked for in places that are well known, and with what status it was answered, in order.
+    pub async fn discovered(&self) -> Vec<(String, u64)> {
+        let seen = self.log(|entry: &Value| entry["at"] == "discovery").await;
+        seen.iter()
+            .map(|entry| (entry["path"].as_str().unwrap().to_owned(), status(entry)))
+            .collect()
     }
 
     /// What the API answered at this path, in order.
@@ -190,4 +210,20 @@ fn source(path: &str) -> PathBuf {
 fn target() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent().expect("it is in the target directory").to_owned()
+}
+
+#[test]
+fn the_versions_in_the_documents_are_those_that_run() {
+    let documents = [include_str!("README.md"), include_str!("../../src/guide/servers.md")];
+    for (server, names) in [
+        (Server::oidc_provider(), &["oidc-provider"] as &[&str]),
+        (Server::django_oauth_toolkit(), &["django-oauth-toolkit", "django"]),
+    ] {
+        for name in names {
+            let version = server.told(&format!("/versions/{name}"));
+            for document in documents {
+                assert!(document.contains(&format!(" {version}")), "{name} is {version}");
+            }
+        }
+    }
 }

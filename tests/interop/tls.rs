@@ -94,6 +94,18 @@ pub enum Shows {
     SelfSigned,
 }
 
+impl Shows {
+    /// The certificate, in DER.
+    pub fn certificate(self) -> &'static [u8] {
+        let certificates = Certificates::get();
+        match self {
+            Shows::Nothing => &[],
+            Shows::Authorized => certificates.client.certificate.der(),
+            Shows::SelfSigned => certificates.self_signed.certificate.der(),
+        }
+    }
+}
+
 /// A client that trusts the servers, over TLS and without.
 pub fn http(shows: Shows) -> TlsClient {
     let certificates = Certificates::get();

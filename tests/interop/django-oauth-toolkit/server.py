@@ -126,7 +126,8 @@ def make_clients():
     }
     # One for each test, so that the log can be read by client.
     for name in [
-        "basic", "post", "wrong-secret", "scoped", "bad-scope", "resource", "revoked", "forbidden", "discovered", "api",
+        "basic", "post", "wrong-secret", "scoped", "bad-scope", "resource", "revoked", "forbidden", "discovered", "downgraded",
+        "api",
     ]:
         clients[name] = client(name)
     return clients

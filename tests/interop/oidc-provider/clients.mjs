@@ -74,6 +74,7 @@ export function makeClients({ certificates = {} } = {}) {
   for (const name of [
     'basic', 'concurrent', 'wrong-secret', 'opaque', 'jwt', 'two-resources', 'unknown-resource', 'scoped',
     'revoked', 'revoked-at-once', 'refused', 'expired', 'expired-at-the-server', 'renewed', 'over-tls',
+    'discovered', 'expired-jwt', 'unknown-scope',
   ]) basic(name);
   basic('bad-scope', { scope: 'read' });
 
@@ -88,11 +89,28 @@ export function makeClients({ certificates = {} } = {}) {
       { alg, kid, private_key: pem });
   }
 
+  for (const name of ['audience', 'twice', 'stranger', 'key-file', 'late', 'early', 'discovered']) {
+    const { kid, pem, publicJwk } = signingKey('ES256');
+    add(`assertion-${name}`, 'private_key_jwt', { jwks: { keys: [publicJwk] } }, { kid, private_key: pem });
+  }
+  {
+    const keys = [signingKey('ES256'), signingKey('EdDSA')];
+    add('assertion-rotated', 'private_key_jwt', { jwks: { keys: keys.map(({ publicJwk }) => publicJwk) } },
+      { keys: keys.map(({ kid, jwk }) => ({ kid, jwk: JSON.stringify(jwk) })) });
+  }
+  for (const name of ['secret-jwt-audience', 'secret-jwt-wrong']) {
+    add(name, 'client_secret_jwt', { client_secret: secret() });
+  }
+
   const bound = { tls_client_certificate_bound_access_tokens: true };
   if (certificates.authorized) {
     add('tls-subject', 'tls_client_auth',
       { tls_client_auth_subject_dn: certificates.subject_dn, ...bound });
     add('tls-dns', 'tls_client_auth',
+      { tls_client_auth_san_dns: certificates.san_dns, ...bound });
+    add('tls-jwt', 'tls_client_auth',
+      { tls_client_auth_san_dns: certificates.san_dns, ...bound });
+    add('tls-discovered', 'tls_client_auth',
       { tls_client_auth_san_dns: certificates.san_dns, ...bound });
     // Its certificate is genuine, and another's.
     add('tls-stranger', 'tls_client_auth',
@@ -105,14 +123,18 @@ export function makeClients({ certificates = {} } = {}) {
   // Says who it is with a secret; its tokens are bound to its certificate all the same.
   basic('tls-bound', bound);
 
-  basic('dpop', { dpop_bound_access_tokens: true });
-  basic('dpop-revoked', { dpop_bound_access_tokens: true });
+  for (const name of [
+    'dpop', 'dpop-keys', 'dpop-required', 'dpop-revoked', 'dpop-revoked-nonce', 'dpop-api-nonce', 'dpop-rotated',
+    'dpop-rotated-at-once', 'dpop-rotated-late', 'dpop-opaque', 'dpop-jwt', 'dpop-tls', 'dpop-stolen',
+    'dpop-early', 'dpop-late',
+    // The token endpoint wants nonces of those.
+    'dpop-nonce', 'dpop-nonce-at-once', 'dpop-nonce-everywhere',
+  ]) basic(name, { dpop_bound_access_tokens: true });
   basic('dpop-optional');
-  basic('dpop-nonce', { dpop_bound_access_tokens: true });
-  {
+  for (const name of ['dpop-private-key-jwt', 'dpop-private-key-jwt-late']) {
     const { kid, pem, publicJwk } = signingKey('ES256');
-    add('dpop-private-key-jwt', 'private_key_jwt',
-      { jwks: { keys: [publicJwk] }, dpop_bound_access_tokens: true }, { alg: 'ES256', kid, private_key: pem });
+    add(name, 'private_key_jwt', { jwks: { keys: [publicJwk] }, dpop_bound_access_tokens: true },
+      { alg: 'ES256', kid, private_key: pem });
   }
 
   // The API, which asks about tokens.

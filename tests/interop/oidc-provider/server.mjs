@@ -12,6 +12,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { createInterface } from 'node:readline';
 
+import { decodeProtectedHeader } from 'jose';
 import Provider, { errors } from 'oidc-provider';
 
 import { Api } from './api.mjs';
@@ -42,19 +43,36 @@ async function listen(secure) {
       rejectUnauthorized: false,
     })
     : http.createServer();
+  server.on('request', (request, response) => {
+    // Node's own goes by the clock that is not moved.
+    response.setHeader('date', new Date().toUTCString());
+    const path = request.url;
+    if (!path.startsWith('/.well-known/')) return;
+    response.on('finish', () => log.push({ at: 'discovery', path, status: response.statusCode }));
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { server, origin: `http${secure ? 's' : ''}://127.0.0.1:${server.address().port}` };
 }
 
+/** What came in, in order, for a test to count. */
+const log = [];
+
 const [authorization, protectedApi] = [await listen(false), await listen(false)];
 const [secureAuthorization, secureApi] = tls ? [await listen(true), await listen(true)] : [];
 
 const clients = makeClients({ certificates });
-/** What came in, in order, for a test to count. */
-const log = [];
 const resources = { opaque: 'https://api.example/opaque', jwt: 'https://api.example/jwt' };
 const signing = signingKey('ES256');
+
+/** Which key an assertion says that it is signed with. */
+function kidOf(assertion) {
+  try {
+    return decodeProtectedHeader(assertion).kid;
+  } catch {
+    return undefined;
+  }
+}
 
 function makeProvider(issuer, aliases) {
   const provider = new Provider(issuer, {
@@ -85,7 +103,7 @@ function makeProvider(issuer, aliases) {
       dPoP: {
         enabled: true,
         nonceSecret: randomBytes(32),
-        requireNonce: (ctx) => ctx.oidc.client?.clientId === 'dpop-nonce',
+        requireNonce: (ctx) => ctx.oidc.client?.clientId.startsWith('dpop-nonce') ?? false,
       },
       mTLS: {
         enabled: Boolean(tls),
@@ -126,6 +144,7 @@ function makeProvider(issuer, aliases) {
   const entry = (ctx, more) => ({
     at: ctx.oidc.route,
     client_id: ctx.oidc.client?.clientId ?? ctx.oidc.params?.client_id,
+    kid: kidOf(ctx.oidc.params?.client_assertion),
     ...more,
   });
   provider.on('grant.success', (ctx) => log.push(entry(ctx, { status: 200 })));
