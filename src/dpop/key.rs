@@ -146,13 +146,16 @@ impl Sent {
         error: Option<&str>,
     ) -> Opinion {
         let Servers { nonces, clocks } = self.key.0.servers.get();
-        nonces.learn(&self.origin, headers, self.nonce.as_deref());
+        let has_news = nonces.learn(&self.origin, headers, self.nonce.as_deref());
         if !status.is_client_error() {
             return Opinion::Fine;
         }
         let challenged = challenge::dpop_error(headers);
         match error.or(challenged.as_deref()) {
-            Some("use_dpop_nonce") if nonces.get(&self.origin) != self.nonce => Opinion::Another,
+            // Another response may have brought it.
+            Some("use_dpop_nonce") if has_news || nonces.get(&self.origin) != self.nonce => {
+                Opinion::Another
+            }
             Some("use_dpop_nonce") => Opinion::Hopeless,
             Some("invalid_dpop_proof") => {
                 match Reading::of(headers, SystemTime::now(), self.at.elapsed()) {

@@ -38,23 +38,24 @@ impl Nonces {
     }
 
     /// Takes the nonce that a response brings. One that its request had already is no news: the response may be late, and
-    /// the nonce replaced.
-    pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap, sent: Option<&str>) {
+    /// the nonce replaced. Says whether it is news.
+    pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap, sent: Option<&str>) -> bool {
         let Some(value) = headers.get(DPOP_NONCE).and_then(|value| value.to_str().ok()) else {
-            return;
+            return false;
         };
         if value.is_empty() || value.len() > LONGEST || !value.bytes().all(is_nqchar) {
-            return;
+            return false;
         }
+        let is_news = sent != Some(value);
         let mut known = self.lock();
         known.count += 1;
         let number = known.count;
         if let Some(nonce) = known.nonces.get_mut(origin) {
             nonce.number = number;
-            if *nonce.value != *value && sent != Some(value) {
+            if is_news && *nonce.value != *value {
                 nonce.value = value.into();
             }
-            return;
+            return is_news;
         }
         if known.nonces.len() >= MOST {
             let oldest = known.nonces.iter().min_by_key(|(_, nonce)| nonce.number);
@@ -62,6 +63,7 @@ impl Nonces {
             oldest.map(|oldest| known.nonces.remove(&oldest));
         }
         known.nonces.insert(origin.clone(), Nonce { value: value.into(), number });
+        is_news
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

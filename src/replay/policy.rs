@@ -41,7 +41,7 @@ impl ReplayPolicy {
         Self(Repr::Unauthorized)
     }
 
-    /// A 401 with a Bearer challenge that says `invalid_token`: expired, revoked or malformed (RFC 6750
+    /// A 401 with a Bearer or DPoP challenge that says `invalid_token`: expired, revoked or malformed (RFC 6750
     /// section 3.1). For APIs that answer 401 for other reasons too.
     pub fn invalid_token() -> Self {
         Self(Repr::InvalidToken)

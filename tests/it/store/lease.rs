@@ -68,7 +68,7 @@ async fn others_wait_for_the_lease_of_a_process_that_has_died() {
     let began = Instant::now();
     assert_eq!(secrets(&fleet(8, &store, &source)).await, vec!["token-1"; 8]);
     let waited = began.elapsed();
-    assert!(waited >= secs(10) && waited < secs(11), "{waited:?}");
+    assert!(waited >= secs(10) && waited < secs(12), "{waited:?}");
     assert_eq!(source.count(), 1);
 }
 
@@ -89,7 +89,7 @@ async fn a_lease_that_does_not_come_back_costs_its_time_and_one_token_request() 
     let caches: Vec<_> = (0..8).map(|_| over(layer.clone(), &source)).collect();
     assert_eq!(secrets(&caches).await, vec!["token-2"; 8]);
     let waited = began.elapsed();
-    assert!(waited >= secs(4) && waited < secs(5), "{waited:?}");
+    assert!(waited >= secs(4) && waited < secs(6), "{waited:?}");
     assert_eq!(source.count(), 2);
 }
 
