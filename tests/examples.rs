@@ -10,11 +10,18 @@ mod server;
 #[path = "stores/support/mod.rs"]
 mod support;
 
+#[cfg(all(feature = "memcached", unix))]
+#[allow(dead_code, reason = "shared with the tests of stores")]
+#[path = "stores/memcached/support.rs"]
+mod memcached;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Version};
 
+#[cfg(all(feature = "memcached", unix))]
+use self::memcached::Memcached;
 use self::process::{File, SECRET, example, fetch, fetch_from, run};
 use self::server::{Ca, Server};
 #[cfg(feature = "redis")]
@@ -62,6 +69,54 @@ async fn the_clients_see_what_they_promise() {
         let counts = "  happened  2 at the API, 1 of them 401; 1 at the token endpoint\n";
         assert!(ended.stdout.contains(counts), "{name}: {}", ended.stdout);
         assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
+}
+
+// alf 21, 30
+#[tokio::test]
+async fn a_store_of_ones_own_sees_what_it_promises() {
+    let ended = run(example("custom_store")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for counts in [
+        "2 at the API, 0 of them 401; 1 at the token endpoint",
+        "6 at the API, 2 of them 401; 1 at the token endpoint",
+    ] {
+        let line = format!("  happened  {counts}\n");
+        assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+    }
+}
+
+#[cfg(all(feature = "redis", feature = "sealed"))]
+#[tokio::test]
+async fn what_is_stored_can_be_sealed() {
+    let redis = Redis::start().await;
+    let text = |id| tower_oauth2::SealKey::generate(id).unwrap().to_text();
+    let (new, old) = (text("2026-11"), text("2026-10"));
+    let first = File::new("first.keys", &old);
+    let both = File::new("both.keys", &format!("# The newest first.\n{new}\n{old}\n"));
+    let server = Server::start().await;
+    let url = redis.url();
+    for (keys, token_requests) in [(&first, "1 token request"), (&both, "0 token requests")] {
+        let store = ["--store", &url, "--seal-key-file", keys.path()];
+        let ended = run(fetch_from(&server, "/echo", store)).await;
+        let summary = format!("1 x 200, 0 x 401; {token_requests}, 0 replays, 0 errors\n");
+        assert_eq!((ended.code, ended.stderr), (Some(0), summary));
+    }
+    // Whoever has no key finds nothing.
+    let ended = run(fetch_from(&server, "/echo", ["--store", &url])).await;
+    assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+}
+
+#[cfg(all(feature = "memcached", unix))]
+#[tokio::test]
+async fn processes_share_a_token_through_memcached() {
+    let memcached = Memcached::start().await;
+    let url = format!("memcached://{}", memcached.address());
+    let server = Server::start().await;
+    for token_requests in ["1 token request", "0 token requests"] {
+        let ended = run(fetch_from(&server, "/echo", ["--store", &url])).await;
+        let summary = format!("1 x 200, 0 x 401; {token_requests}, 0 replays, 0 errors\n");
+        assert_eq!((ended.code, ended.stderr), (Some(0), summary));
     }
 }
 
@@ -209,9 +264,9 @@ async fn clients_authenticate_as_the_options_say() {
     let secret_file = File::new("secret", "from a+file\n");
     let secret_file = ["--client-secret-file", secret_file.path()];
     for (method, header, body) in [
-        ("client_secret_basic", Some(basic("client-id:from+a%2Bfile")), ""),
+        ("client_secret_basic", Some(basic("client-id:from%20a%2Bfile")), ""),
         ("client_secret_basic_raw", Some(basic("client-id:from a+file")), ""),
-        ("client_secret_post", None, "&client_id=client-id&client_secret=from+a%2Bfile"),
+        ("client_secret_post", None, "&client_id=client-id&client_secret=from%20a%2Bfile"),
         ("none", None, "&client_id=client-id"),
     ] {
         let server = Server::start().await;
@@ -635,6 +690,8 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--key", key.path(), url], "--key: needs --cert"),
         (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
         (&["--client-secret-file", "/", url], "--client-secret-file: is not a regular file"),
+        (&["--store", "postgres://x", url], "--store: is none of"),
+        (&["--seal-key-file", "/no/such/file", url], "--seal-key-file: "),
         (&["--auth", "client_assertion", url], "--assertion-file is missing"),
         (&["--auth", "private_key_jwt", url], KEY_IS_MISSING),
         (&["--key", "/no/such/file", url], "--key: "),

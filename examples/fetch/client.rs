@@ -68,7 +68,11 @@ fn oauth2(
         .layer(CountLayer::new(token_requests.clone()))
         .service(http(options, connector));
     let roots = options.connection.roots.as_ref().map(|roots| &*roots.pem);
-    let store = options.store.as_ref().map(|store| store.layer(roots)).transpose()?;
+    let store = options
+        .store
+        .as_ref()
+        .map(|store| store.layer(roots, options.seal_keys.as_ref()))
+        .transpose()?;
     let source = ServiceBuilder::new().option_layer(store).service(TokenEndpoint::new(endpoint));
     let tokens = TokenCache::new(credentials, source);
     Ok(OAuth2Layer::new(tokens, options.origins.clone()))

@@ -1,12 +1,16 @@
 //! Where tokens are shared with other processes.
 
+use std::path::Path;
+
 use tower::BoxError;
-use tower_oauth2::StoreLayer;
+use tower_oauth2::{StoreLayer, TokenStore};
 
 /// A server's URL that has been understood.
 pub(crate) enum Store {
     #[cfg(feature = "redis")]
-    Redis(redis::ConnectionInfo),
+    Redis(Box<redis::ConnectionInfo>),
+    #[cfg(feature = "memcached")]
+    Memcached(tower_oauth2::MemcachedStore),
 }
 
 impl Store {
@@ -18,22 +22,69 @@ impl Store {
                 use redis::IntoConnectionInfo;
 
                 let server = url.into_connection_info().map_err(|_| "is not a valid URL")?;
-                Ok(Self::Redis(server))
+                Ok(Self::Redis(Box::new(server)))
             }
             #[cfg(not(feature = "redis"))]
-            Some(("redis" | "rediss", _)) => Err("needs `--features redis` when this is built"),
-            _ => Err("is none of redis://, rediss://"),
+            Some(("redis" | "rediss", _)) => Err("needs `cargo run --features redis`"),
+            #[cfg(feature = "memcached")]
+            Some(("memcached", server)) => {
+                let store = tower_oauth2::MemcachedStore::new(server);
+                store.map(Self::Memcached).map_err(|_| "is not memcached://HOST:PORT")
+            }
+            #[cfg(not(feature = "memcached"))]
+            Some(("memcached", _)) => Err("needs `cargo run --features memcached`"),
+            _ => Err("is none of redis://, rediss://, memcached://"),
         }
     }
 
     /// Trusts these certificates, in PEM, if there are any, and else the platform's.
-    pub(crate) fn layer(&self, roots: Option<&[u8]>) -> Result<StoreLayer, BoxError> {
+    pub(crate) fn layer(
+        &self,
+        roots: Option<&[u8]>,
+        keys: Option<&Keys>,
+    ) -> Result<StoreLayer, BoxError> {
         // Without any of the features there is nothing to choose from.
-        let _ = roots;
+        let _ = (roots, keys);
         match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(ref server) => Ok(StoreLayer::new(redis_store(server.clone(), roots)?)),
+            Self::Redis(ref server) => sealed(redis_store((**server).clone(), roots)?, keys),
+            #[cfg(feature = "memcached")]
+            Self::Memcached(ref store) => sealed(store.clone(), keys),
         }
+    }
+}
+
+/// What records are sealed with.
+#[cfg(feature = "sealed")]
+pub(crate) struct Keys(Vec<tower_oauth2::SealKey>);
+
+#[cfg(not(feature = "sealed"))]
+pub(crate) enum Keys {}
+
+impl Keys {
+    #[cfg(feature = "sealed")]
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let keys = tower_oauth2::SealKey::all_in(text).map_err(|error| error.to_string())?;
+        Ok(Self(keys))
+    }
+
+    #[cfg(not(feature = "sealed"))]
+    pub(crate) fn read(_: &Path) -> Result<Self, String> {
+        Err("needs `cargo run --features sealed`".to_owned())
+    }
+}
+
+#[allow(dead_code, reason = "without any of the features there is no store")]
+fn sealed(store: impl TokenStore, keys: Option<&Keys>) -> Result<StoreLayer, BoxError> {
+    match keys {
+        None => Ok(StoreLayer::new(store)),
+        #[cfg(feature = "sealed")]
+        Some(Keys(keys)) => {
+            Ok(StoreLayer::new(tower_oauth2::Sealed::new(store, keys.iter().cloned())?))
+        }
+        #[cfg(not(feature = "sealed"))]
+        Some(keys) => match *keys {},
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) use self::request::Template;
 use self::token::Token;
 pub(crate) use self::token::Wanted;
 use self::value::Value;
-use crate::store::Store;
+use crate::store::{Keys, Store};
 
 pub(crate) enum Command {
     Help,
@@ -39,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) connection: Connection,
     /// Where tokens are shared with others, if they are.
     pub(crate) store: Option<Store>,
+    pub(crate) seal_keys: Option<Keys>,
 }
 
 impl Options {
@@ -95,7 +96,8 @@ impl Groups {
             return Err(Mistake::new("--key: needs --cert, or --auth private_key_jwt"));
         }
         let certificate = connection.identity.as_ref().map(|identity| &*identity.chain[0]);
-        let Token { wanted, origins, store } = self.token.finish(certificate, self.key)?;
+        let Token { wanted, origins, store, seal_keys } =
+            self.token.finish(certificate, self.key)?;
         let request = self.request.finish(self.body.has_data())?;
         let origins = match origins {
             Some(origins) => origins,
@@ -103,7 +105,7 @@ impl Groups {
         };
         let load = self.load.finish();
         let payload = self.body.finish(load.repeat)?;
-        Ok(Options { wanted, origins, request, payload, load, connection, store })
+        Ok(Options { wanted, origins, request, payload, load, connection, store, seal_keys })
     }
 }
 

@@ -12,7 +12,7 @@ use tower_oauth2::{
 use super::value::Value;
 use super::{Mistake, jwt};
 use crate::client::Http;
-use crate::store::Store;
+use crate::store::{Keys, Store};
 
 pub(super) const HELP: &str = "\
 Token:
@@ -38,7 +38,8 @@ Token:
   --allow-origin URL         send tokens to this origin (https://host:port), and not to that of the
                              request's URL; may be given several times
   --store URL                share tokens with others through redis://[USER:PASSWORD@]HOST[:PORT],
-                             or through rediss:// over TLS
+                             through rediss:// over TLS, or through memcached://HOST:PORT
+  --seal-key-file FILE       encrypt what is stored: lines of id:key, the newest first
 ";
 
 const SECRET_VARIABLE: &str = "CLIENT_SECRET";
@@ -48,6 +49,7 @@ pub(super) struct Token {
     /// Those that were named, if any were.
     pub(super) origins: Option<Origins>,
     pub(super) store: Option<Store>,
+    pub(super) seal_keys: Option<Keys>,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ pub(super) struct Group {
     origins: Option<Origins>,
     allowed: Vec<String>,
     store: Option<Store>,
+    seal_keys: Option<Keys>,
 }
 
 /// What to ask for, and where.
@@ -150,6 +153,10 @@ impl Group {
                 let store = Store::parse(&value.text()?);
                 self.store = Some(store.map_err(|what| value.mistake(what))?);
             }
+            "seal-key-file" => {
+                let keys = Keys::read(&value.path()?);
+                self.seal_keys = Some(keys.map_err(|what| value.mistake(&what))?);
+            }
             _ => return self.jwt.take(option, value),
         }
         Ok(true)
@@ -183,7 +190,11 @@ impl Group {
                 return Err(Mistake::new("--issuer: not together with --token-endpoint"));
             }
         };
-        Ok(Token { wanted, origins: self.origins, store: self.store })
+        if self.seal_keys.is_some() && self.store.is_none() {
+            return Err(Mistake::new("--seal-key-file: needs --store"));
+        }
+        let (store, seal_keys) = (self.store, self.seal_keys);
+        Ok(Token { wanted, origins: self.origins, store, seal_keys })
     }
 
     pub(super) fn signs_with_a_key(&self) -> bool {

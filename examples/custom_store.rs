@@ -1,0 +1,117 @@
+//! A store of one's own: a directory, which two processes share. `get` and `set` are all that it takes.
+//!
+//! What a directory can not do is compare and lock: when both processes need a token at the same moment, each asks
+//! for one.
+
+#[allow(dead_code, reason = "nothing is uploaded here")]
+#[path = "support/api.rs"]
+mod api;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, StoreLayer, Stored, TokenCache,
+    TokenEndpoint, TokenStore,
+};
+
+use crate::api::Api;
+use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
+use crate::support::report::{self, Report, Wire};
+use crate::support::server;
+
+/// A file for each key. The record says itself until when it is good.
+struct Directory(PathBuf);
+
+impl TokenStore for Directory {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        match fs::read(self.0.join(key)) {
+            Ok(value) => Ok(Some(Stored::new(value))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn set(&self, key: &str, value: &[u8], _ttl: Duration) -> Result<(), BoxError> {
+        // Whoever reads sees all of the old one or all of the new one.
+        let new = self.0.join(format!("{key}.{:x}", fastrand::u64(..)));
+        fs::write(&new, value)?;
+        Ok(fs::rename(new, self.0.join(key))?)
+    }
+}
+
+type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
+
+/// As a process of its own has it: what it shares with others is the directory.
+fn process(directory: PathBuf, token_endpoint: &str, api: &str) -> Result<Client, BoxError> {
+    let http = legacy::Client::builder(TokioExecutor::new()).build_http();
+    let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
+    let source = ServiceBuilder::new()
+        .layer(StoreLayer::new(Directory(directory)))
+        .service(TokenEndpoint::new(http.clone()));
+    let tokens = TokenCache::new(ClientCredentials::new(token_endpoint, auth)?, source);
+    Ok(OAuth2Layer::new(tokens, Origins::only([api])?).layer(http))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    report::conclude(run().await)
+}
+
+async fn run() -> Result<Report, BoxError> {
+    let issuer = Issuer::new();
+    let token_endpoint = issuer.serve().await?;
+    let origin = server::serve(Api::new(&issuer)).await?;
+    println!("token endpoint {token_endpoint}, API {origin}");
+
+    let directory = std::env::temp_dir().join(format!("tokens-{:x}", fastrand::u64(..)));
+    fs::create_dir(&directory)?;
+    let result = share(&issuer, &directory, &token_endpoint, &origin).await;
+    fs::remove_dir_all(&directory)?;
+    result
+}
+
+async fn share(
+    issuer: &Issuer,
+    directory: &std::path::Path,
+    token_endpoint: &str,
+    origin: &str,
+) -> Result<Report, BoxError> {
+    let mut report = Report::new(issuer);
+    let process = || process(directory.to_owned(), token_endpoint, origin);
+    let get = || Request::get(format!("{origin}/people/1")).body(Full::default());
+
+    report.begin("Two processes, one after the other");
+    for client in [process()?, process()?] {
+        let status = client.oneshot(get()?).await?.status();
+        report.expect("the API takes the token", status == StatusCode::NOT_FOUND);
+    }
+    let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
+    report.end(wire, "alf 21: the second finds the token of the first");
+
+    report.begin("Two processes that hold a token which is revoked then");
+    let (one, other) = (process()?, process()?);
+    for client in [&one, &other] {
+        client.clone().oneshot(get()?).await?;
+    }
+    issuer.revoke_all();
+    for client in [one, other] {
+        let status = client.oneshot(get()?).await?.status();
+        report.expect("the API takes the next one", status == StatusCode::NOT_FOUND);
+    }
+    let wire = Wire { api: 6, rejected: 2, token_endpoint: 1 };
+    report.end(wire, "alf 30: one token request for both");
+    Ok(report)
+}
