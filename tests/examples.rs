@@ -266,7 +266,7 @@ async fn clients_authenticate_as_the_options_say() {
     for (method, header, body) in [
         ("client_secret_basic", Some(basic("client-id:from%20a%2Bfile")), ""),
         ("client_secret_basic_raw", Some(basic("client-id:from a+file")), ""),
-        ("client_secret_post", None, "&client_id=client-id&client_secret=from%20a%2Bfile"),
+        ("client_secret_post", None, "&client_id=client-id&client_secret=from+a%2Bfile"),
         ("none", None, "&client_id=client-id"),
     ] {
         let server = Server::start().await;

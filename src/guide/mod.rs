@@ -8,3 +8,9 @@ pub mod alf {}
 
 #[doc = include_str!("servers.md")]
 pub mod servers {}
+
+#[doc = include_str!("stores.md")]
+#[doc = include_str!("fleet.svg")]
+#[doc = ""]
+#[doc = include_str!("fleet.md")]
+pub mod stores {}
