@@ -120,6 +120,29 @@ async fn processes_share_a_token_through_memcached() {
     }
 }
 
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn tokens_are_bound_to_a_key_when_asked_for() {
+    let key = File::new("dpop.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let given = ["--dpop", "--dpop-key", key.path()];
+    let mut thumbprints = Vec::new();
+    for arguments in [&given[..], &given, &given[..1]] {
+        let server = Server::start().await;
+        let ended = run(fetch_from(&server, "/echo", arguments.iter().copied())).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let [request] = &server.api_requests()[..] else { panic!("one request") };
+        assert_eq!(request.headers()[AUTHORIZATION], "DPoP token-1");
+        let proof = request.headers()["dpop"].to_str().unwrap();
+        let header = base64::prelude::BASE64_URL_SAFE_NO_PAD
+            .decode(proof.split('.').next().unwrap())
+            .unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+        thumbprints.push(header["jwk"].to_string());
+    }
+    assert_eq!(thumbprints[0], thumbprints[1]);
+    assert_ne!(thumbprints[0], thumbprints[2]);
+}
+
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn processes_that_share_tokens_see_what_they_promise() {
@@ -691,6 +714,8 @@ async fn bad_arguments_are_told_in_one_line() {
         (&["--client-secret-file", "/no/such/file", url], "--client-secret-file: "),
         (&["--client-secret-file", "/", url], "--client-secret-file: is not a regular file"),
         (&["--store", "postgres://x", url], "--store: is none of"),
+        (&["--dpop-key", empty.path(), url], "--dpop-key: needs --dpop"),
+        (&["--dpop", "--dpop-key", empty.path(), url], "--dpop: "),
         (&["--seal-key-file", "/no/such/file", url], "--seal-key-file: "),
         (&["--auth", "client_assertion", url], "--assertion-file is missing"),
         (&["--auth", "private_key_jwt", url], KEY_IS_MISSING),

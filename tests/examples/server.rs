@@ -176,6 +176,12 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let is_second = token == Some("Bearer token-2");
     Some(match request.uri().path() {
+        "/token" if request.headers().contains_key("dpop") => {
+            let body = format!(
+                r#"{{"access_token":"token-{token_requests}","token_type":"DPoP","expires_in":3600}}"#
+            );
+            response(StatusCode::OK, body)
+        }
         "/token" => {
             let body = format!(r#"{{"access_token":"token-{token_requests}","expires_in":3600}}"#);
             response(StatusCode::OK, body)

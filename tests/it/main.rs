@@ -17,6 +17,8 @@ mod hostile;
 mod mtls;
 mod named;
 mod observing;
+#[cfg(feature = "jwt")]
+mod possession;
 mod replay;
 mod security;
 mod store;

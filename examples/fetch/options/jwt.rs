@@ -1,11 +1,36 @@
 //! What to sign with, and for whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use tower_oauth2::{Algorithm, ClientAuth, ClientSecretJwt, KeyFile, PrivateKeyJwt, Secret};
+use tower_oauth2::{
+    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, DpopKey, KeyFile, PrivateKeyJwt,
+    Secret, SigningKey,
+};
 
 use super::Mistake;
 use super::value::Value;
+
+/// What tokens are bound to.
+#[derive(Clone)]
+pub(crate) struct Binding(DpopKey);
+
+impl Binding {
+    /// To the key in this file, or to a new one.
+    pub(super) fn to(file: Option<&Path>) -> Result<Self, String> {
+        let key = match file {
+            Some(file) => {
+                let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+                SigningKey::from_pem(pem).map(DpopKey::new)
+            }
+            None => DpopKey::generate(),
+        };
+        key.map(Self).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn of(&self, credentials: ClientCredentials) -> ClientCredentials {
+        credentials.dpop(self.0.clone())
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Group {

@@ -1,11 +1,24 @@
 //! In the place of what needs a feature that is not there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use tower_oauth2::{ClientAuth, Secret};
+use tower_oauth2::{ClientAuth, ClientCredentials, Secret};
 
 use super::Mistake;
 use super::value::Value;
+
+#[derive(Clone)]
+pub(crate) enum Binding {}
+
+impl Binding {
+    pub(super) fn to(_: Option<&Path>) -> Result<Self, String> {
+        Err("needs `cargo run --features jwt`".to_owned())
+    }
+
+    pub(super) fn of(&self, _: ClientCredentials) -> ClientCredentials {
+        match *self {}
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Group {

@@ -31,6 +31,9 @@ Token:
   --alg ALG                  what to sign with: PS256 in the place of RS256
   --assertion-audience AUD   for both jwt methods: aud, other than the token endpoint
   --assertion-file FILE      for client_assertion: the assertion, read for every token request
+  --dpop                     tokens that are bound to a key (RFC 9449): to --dpop-key, or to a new one; needs
+                             the feature jwt
+  --dpop-key FILE            the private key for that (PEM)
   --scope S                  names with spaces between them
   --audience A
   --resource R               may be given several times
@@ -69,6 +72,8 @@ pub(super) struct Group {
     allowed: Vec<String>,
     store: Option<Store>,
     seal_keys: Option<Keys>,
+    is_bound: bool,
+    dpop_key: Option<PathBuf>,
 }
 
 /// What to ask for, and where.
@@ -92,6 +97,7 @@ pub(crate) struct What {
     audience: String,
     resources: Vec<String>,
     parameters: Vec<(String, String)>,
+    binding: Option<jwt::Binding>,
 }
 
 impl Wanted {
@@ -127,7 +133,10 @@ impl What {
         for (name, value) in self.parameters {
             credentials = credentials.parameter(name, value);
         }
-        credentials
+        match self.binding {
+            Some(binding) => binding.of(credentials),
+            None => credentials,
+        }
     }
 }
 
@@ -153,6 +162,8 @@ impl Group {
                 let store = Store::parse(&value.text()?);
                 self.store = Some(store.map_err(|what| value.mistake(what))?);
             }
+            "dpop" => self.is_bound = true,
+            "dpop-key" => self.dpop_key = Some(value.file()?),
             "seal-key-file" => {
                 let keys = Keys::read(&value.path()?);
                 self.seal_keys = Some(keys.map_err(|what| value.mistake(&what))?);
@@ -170,11 +181,17 @@ impl Group {
     ) -> Result<Token, Mistake> {
         let (endpoint, issuer) = (self.endpoint.take(), self.issuer.take());
         let auth = self.client_auth(certificate, key)?;
+        if self.dpop_key.is_some() && !self.is_bound {
+            return Err(Mistake::new("--dpop-key: needs --dpop"));
+        }
+        let binding = self.is_bound.then(|| jwt::Binding::to(self.dpop_key.as_deref()));
+        let binding = binding.transpose().map_err(|what| Mistake(format!("--dpop: {what}")))?;
         let what = What {
             scope: self.scope,
             audience: self.audience,
             resources: self.resources,
             parameters: self.parameters,
+            binding,
         };
         let wanted = match (endpoint, issuer) {
             (Some(endpoint), None) => {
