@@ -24,13 +24,14 @@ pub(super) trait Erased: Send + Sync {
     fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()>;
 }
 
+// In an `async` block each: a store may do something, and panic, before there is a future of its.
 impl<T: TokenStore> Erased for T {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Stored>> {
-        Box::pin(TokenStore::get(self, key))
+        Box::pin(async move { TokenStore::get(self, key).await })
     }
 
     fn set<'a>(&'a self, key: &'a str, value: &'a [u8], time_to_live: Duration) -> Answer<'a, ()> {
-        Box::pin(TokenStore::set(self, key, value, time_to_live))
+        Box::pin(async move { TokenStore::set(self, key, value, time_to_live).await })
     }
 
     fn replace<'a>(
@@ -40,14 +41,14 @@ impl<T: TokenStore> Erased for T {
         value: &'a [u8],
         time_to_live: Duration,
     ) -> Answer<'a, bool> {
-        Box::pin(TokenStore::replace(self, key, expected, value, time_to_live))
+        Box::pin(async move { TokenStore::replace(self, key, expected, value, time_to_live).await })
     }
 
     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, lease: Duration) -> Answer<'a, bool> {
-        Box::pin(TokenStore::lock(self, key, owner, lease))
+        Box::pin(async move { TokenStore::lock(self, key, owner, lease).await })
     }
 
     fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
-        Box::pin(TokenStore::unlock(self, key, owner))
+        Box::pin(async move { TokenStore::unlock(self, key, owner).await })
     }
 }

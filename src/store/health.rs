@@ -1,7 +1,10 @@
 //! A store that is in trouble is left alone for a while.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -25,6 +28,9 @@ pub(super) struct Health {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
+    /// The operation that failed last. Until that one works again the store does not, whatever else it answers: one
+    /// that can not be written to is still read.
+    failed: &'static str,
     /// Until then nobody asks.
     until: Option<Instant>,
     /// After a time of rest, one asks.
@@ -58,9 +64,9 @@ impl Health {
         operation: &'static str,
         answer: Answer<'_, T>,
     ) -> Result<T, Trouble> {
-        match timeout(self.deadline, answer).await {
+        match timeout(self.deadline, caught(answer)).await {
             Ok(Ok(answer)) => {
-                self.succeeded();
+                self.succeeded(operation);
                 Ok(answer)
             }
             Ok(Err(error)) => Err(self.failed(operation, Text(error))),
@@ -68,13 +74,17 @@ impl Health {
         }
     }
 
-    fn succeeded(&self) {
+    fn succeeded(&self, operation: &'static str) {
         let mut state = self.lock();
-        if state.failures > 0 {
+        if state.failures > 0 && state.failed == operation {
             *state = State::default();
             // Not under the lock: whoever listens may come back here.
             drop(state);
             tracing::info!("the token store works again");
+        } else if state.is_tried {
+            // It has come through so far.
+            state.until = None;
+            state.is_tried = false;
         }
     }
 
@@ -84,6 +94,7 @@ impl Health {
         // Those who asked together count once.
         if state.is_tried || state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
+            state.failed = operation;
             state.until = Some(now + self.backoff.window(state.failures));
             state.is_tried = false;
         }
@@ -101,6 +112,16 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A store's bug is a failure as any other is.
+async fn caught<T>(mut answer: Answer<'_, T>) -> Result<T, BoxError> {
+    poll_fn(|cx| {
+        // It is not polled again after that.
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err("it panicked".into())))
+    })
+    .await
 }
 
 /// The text of an error and of what it came from.

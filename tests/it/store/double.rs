@@ -26,6 +26,8 @@ pub enum Act {
     Fail,
     FailAfter(Duration),
     Hang,
+    HangAfterwards,
+    WorkThenWait(Duration),
     WorkAfter(Duration),
     Panic,
     /// Says that it has worked.
@@ -83,37 +85,51 @@ impl Double {
         self.log.lock().unwrap().len()
     }
 
-    /// Whether the work is to be done.
-    async fn act(&self, op: Op, key: &str) -> Result<bool, BoxError> {
+    /// Does `work` as it is told, or answers with `pretended`.
+    async fn act<T>(
+        &self,
+        op: Op,
+        key: &str,
+        pretended: T,
+        work: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
         let entry = Entry { op, key: key.to_owned(), at: Instant::now() };
         self.log.lock().unwrap().push(entry);
         let script = self.script.lock().unwrap().clone();
         match script(op) {
-            Act::Work => {}
-            Act::Fail => return Err("the store is broken".into()),
+            Act::Work => work.await,
+            Act::WorkAfter(wait) => {
+                sleep(wait).await;
+                work.await
+            }
+            Act::WorkThenWait(wait) => {
+                let done = work.await;
+                sleep(wait).await;
+                done
+            }
+            Act::Fail => Err("the store is broken".into()),
             Act::FailAfter(wait) => {
                 sleep(wait).await;
-                return Err("the store is broken".into());
+                Err("the store is broken".into())
             }
             Act::Hang => std::future::pending().await,
-            Act::WorkAfter(wait) => sleep(wait).await,
+            Act::HangAfterwards => {
+                work.await?;
+                std::future::pending().await
+            }
             Act::Panic => panic!("the store has a bug"),
-            Act::Pretend => return Ok(false),
+            Act::Pretend => Ok(pretended),
         }
-        Ok(true)
     }
 }
 
 impl TokenStore for Double {
     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
-        if self.act(Op::Get, key).await? { self.inner.get(key).await } else { Ok(None) }
+        self.act(Op::Get, key, None, self.inner.get(key)).await
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
-        if self.act(Op::Set, key).await? {
-            self.inner.set(key, value, time_to_live).await?;
-        }
-        Ok(())
+        self.act(Op::Set, key, (), self.inner.set(key, value, time_to_live)).await
     }
 
     async fn replace(
@@ -123,24 +139,16 @@ impl TokenStore for Double {
         value: &[u8],
         time_to_live: Duration,
     ) -> Result<bool, BoxError> {
-        if self.act(Op::Replace, key).await? {
-            return self.inner.replace(key, expected, value, time_to_live).await;
-        }
-        Ok(true)
+        let work = self.inner.replace(key, expected, value, time_to_live);
+        self.act(Op::Replace, key, true, work).await
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
-        if self.act(Op::Lock, key).await? {
-            return self.inner.lock(key, owner, lease).await;
-        }
-        Ok(true)
+        self.act(Op::Lock, key, true, self.inner.lock(key, owner, lease)).await
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
-        if self.act(Op::Unlock, key).await? {
-            self.inner.unlock(key, owner).await?;
-        }
-        Ok(())
+        self.act(Op::Unlock, key, (), self.inner.unlock(key, owner)).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{Backoff, StoreLayer, TokenErrorKind, TokenRequest, TokenStore};
+use tower_oauth2::{Backoff, StoreLayer, Stored, TokenRequest, TokenStore};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -144,30 +144,40 @@ async fn whoever_tries_and_is_dropped_leaves_the_next_one_to_try() {
 // S6
 #[tokio::test(start_paused = true)]
 async fn each_failure_in_a_row_is_followed_by_a_longer_rest() {
-    let store = Double::but(Op::Get, Act::Fail);
-    let layer = StoreLayer::new(store.clone());
-    let source = Source::of(hour);
-    let began = Instant::now();
-    while began.elapsed() < secs(600) {
-        ask(&layer, &source).await.unwrap();
-        sleep(ms(100)).await;
-    }
-    // With rests of 1 s alone it would be 600; with ones of 30 s, 20.
-    assert!(store.count() < 120, "{}", store.count());
-    let times: Vec<_> = store.log().iter().map(|entry| entry.at).collect();
-    let rests = times.windows(2).map(|pair| pair[1] - pair[0]);
-    assert!(rests.into_iter().all(|rest| rest >= secs(1) && rest <= ms(30_200)));
+    // The others go on working: what can be read and not written to does not work.
+    for failing in [Op::Get, Op::Lock, Op::Replace] {
+        // Nothing is found there, so that each of them is come to.
+        let store = Double::new(move |op| match op {
+            _ if op == failing => Act::Fail,
+            Op::Replace => Act::Pretend,
+            _ => Act::Work,
+        });
+        let layer = StoreLayer::new(store.clone());
+        let source = Source::of(hour);
+        let began = Instant::now();
+        while began.elapsed() < secs(600) {
+            ask(&layer, &source).await.unwrap();
+            sleep(ms(100)).await;
+        }
+        let log = store.log();
+        // With rests of 1 s alone it would be 600; with ones of 30 s, 20.
+        let times: Vec<_> =
+            log.iter().filter(|entry| entry.op == failing).map(|entry| entry.at).collect();
+        assert!((15..120).contains(&times.len()), "{failing:?}: {}", times.len());
+        let rests = times.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(rests.into_iter().all(|rest| rest >= secs(1) && rest <= ms(30_200)));
 
-    // A success starts over.
-    store.becomes(|_| Act::Work);
-    sleep(secs(31)).await;
-    ask(&layer, &source).await.unwrap();
-    store.becomes(|_| Act::Fail);
-    ask(&layer, &source).await.unwrap();
-    let asked = store.count();
-    sleep(secs(2)).await;
-    ask(&layer, &source).await.unwrap();
-    assert_eq!(store.count(), asked + 1);
+        // A success starts over.
+        store.becomes(|op| if op == Op::Replace { Act::Pretend } else { Act::Work });
+        sleep(secs(31)).await;
+        ask(&layer, &source).await.unwrap();
+        store.becomes(|_| Act::Fail);
+        ask(&layer, &source).await.unwrap();
+        let asked = store.count();
+        sleep(secs(2)).await;
+        ask(&layer, &source).await.unwrap();
+        assert_eq!(store.count(), asked + 1, "{failing:?}");
+    }
 }
 
 // S6
@@ -201,20 +211,82 @@ async fn without_back_off_a_store_is_asked_each_time() {
     assert_eq!(store.count(), 5);
 }
 
-// S6: a bug is told as one, and is no hang.
+// S6
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_is_an_error_with_a_type() {
-    for op in [Op::Get, Op::Lock, Op::Replace] {
+async fn a_store_that_panics_fails_nobody_and_is_left_alone() {
+    for op in [Op::Get, Op::Lock, Op::Replace, Op::Unlock] {
+        let (trace, _guard) = Trace::start();
         let store = Double::but(op, Act::Panic);
+        let layer = resting(&store);
         let source = Source::of(hour);
-        let cache = process(store.clone(), &source);
         let began = Instant::now();
-        let error = cache.get().await.unwrap_err();
-        assert_eq!(error.kind(), TokenErrorKind::Interrupted, "{op:?}");
-        assert!(began.elapsed() < secs(1), "{op:?}");
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1", "{op:?}");
+        settle().await;
+        let asked = store.count();
+        ask(&layer, &source).await.unwrap();
+        assert_eq!((store.count(), began.elapsed()), (asked, ms(0)), "{op:?}");
+        let mut lines = trace.lines().into_iter();
+        assert!(lines.any(|line| line.contains("error=it panicked")), "{op:?}");
         store.becomes(|_| Act::Work);
-        sleep(secs(31)).await;
-        cache.get().await.unwrap();
+        sleep(secs(10)).await;
+        let token = ask(&layer, &source).await.unwrap();
+        assert_eq!(ask(&layer, &source).await.unwrap().secret(), token.secret());
+    }
+}
+
+/// Panics before there is a future.
+struct Rash;
+
+impl TokenStore for Rash {
+    fn get(&self, _: &str) -> impl Future<Output = Result<Option<Stored>, BoxError>> + Send {
+        assert!(self.is_careful(), "the store has a bug");
+        async { Ok(None) }
+    }
+
+    async fn set(&self, _: &str, _: &[u8], _: Duration) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Rash {
+    fn is_careful(&self) -> bool {
+        false
+    }
+}
+
+// S6
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_as_it_is_asked_fails_nobody() {
+    let source = Source::of(hour);
+    assert_eq!(ask(&StoreLayer::new(Rash), &source).await.unwrap().secret(), "token-1");
+}
+
+// S5, S6: dropped at any one of its operations, which may have been done or not.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_dropped_anywhere_holds_up_nobody() {
+    for last in 0..5 {
+        for is_done in [false, true] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let store = Double::new(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+                n if n != last => Act::Work,
+                _ if is_done => Act::HangAfterwards,
+                _ => Act::Hang,
+            });
+            let layer = StoreLayer::new(store.clone());
+            let source = Source::of(hour);
+            let dropped =
+                tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
+            settle().await;
+            assert_eq!(store.count(), last + 1);
+            dropped.abort();
+            settle().await;
+            let before = source.count();
+            let began = Instant::now();
+            let tokens = secrets(&fleet(8, &store, &source)).await;
+            assert!(began.elapsed() < secs(1), "{last}");
+            assert_eq!(tokens, vec![tokens[0].clone(); 8], "{last}");
+            assert!(source.count() <= before + 1, "{last}");
+        }
     }
 }
 
