@@ -152,10 +152,11 @@ impl Shared {
         key: &str,
         request: &TokenRequest,
     ) -> Result<Result<AccessToken, Seen>, Trouble> {
+        let asked_at = Instant::now();
         let Some(stored) = self.health.ask("get", self.store.get(key)).await? else {
             return Ok(Err(Seen::Nothing));
         };
-        Ok(match record::decode(&stored) {
+        Ok(match record::decode(&stored, asked_at) {
             Some(record) if record.answers(request) => Ok(record.token),
             Some(_) => Err(Seen::Record(stored)),
             None => Err(Seen::Rubbish(stored)),

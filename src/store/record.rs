@@ -18,6 +18,10 @@ const MAX_SIZE: usize = 2 << 20;
 /// Left for what a store may put around a record.
 const ROOM: usize = 1024;
 
+/// How long a token is kept at most. It is what memcached can keep it for: a store that ends a record before its time
+/// makes the token in it look older than it is.
+const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// How long a token is kept that does not end by itself.
 const KEPT_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -32,6 +36,7 @@ pub(super) struct Record {
 /// that came with more than is to be stored.
 pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec<u8>, Duration)> {
     let lifetime = token.lifetime().or(request.credentials().lifetime_unless_told());
+    let lifetime = lifetime.map(|lifetime| lifetime.min(LONGEST_KEPT));
     let time_to_live = match lifetime {
         Some(lifetime) => lifetime.checked_sub(token.requested_at().elapsed())?,
         None => KEPT_WITHOUT_END,
@@ -57,8 +62,9 @@ pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec
     (record.len() <= MAX_SIZE - ROOM).then_some((record, time_to_live))
 }
 
-/// The token in what a store answered with; none for anything else.
-pub(super) fn decode(stored: &Stored) -> Option<Record> {
+/// The token in what a store answered with that was asked at that time; none for anything else. What was left then
+/// may be less by now.
+pub(super) fn decode(stored: &Stored, asked_at: Instant) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
     }
@@ -81,10 +87,10 @@ pub(super) fn decode(stored: &Stored) -> Option<Record> {
             None => duration(&record, "ends")?.saturating_sub(since_epoch()),
         };
         let age = lifetime.saturating_sub(left);
-        token = match Instant::now().checked_sub(age) {
+        token = match asked_at.checked_sub(age) {
             Some(requested_at) => token.with_expires_in(lifetime).with_requested_at(requested_at),
             // On a clock that does not reach back that far.
-            None => token.with_expires_in(left.min(lifetime)),
+            None => token.with_expires_in(left.min(lifetime)).with_requested_at(asked_at),
         };
     }
     if let Some(refresh_in) = duration(&record, "refresh_in") {

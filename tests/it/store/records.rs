@@ -5,7 +5,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt};
 use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
 
-use super::double::Plain;
+use super::double::{Act, Double, Plain};
 use super::*;
 
 fn wall_clock() -> u64 {
@@ -242,6 +242,36 @@ async fn a_token_that_does_not_end_is_kept_for_a_day() {
     assert_eq!((found.secret(), found.lifetime()), ("token-1", None));
     sleep(secs(86_400)).await;
     assert_eq!(ask(&StoreLayer::new(store), &source).await.unwrap().secret(), "token-2");
+}
+
+// S3, S4: memcached keeps nothing for longer, and a token must not look older there than it is.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_lives_for_longer_than_thirty_days_is_known_for_thirty() {
+    let day = 86_400;
+    let store = MemoryStore::new();
+    let source = Source::of(move |n| lasting(n, secs(60 * day)));
+    let caches = [process(store.clone(), &source), process(store.clone(), &source)];
+    let tokens = [caches[0].get().await.unwrap(), caches[1].get().await.unwrap()];
+    assert_eq!(tokens[0].lifetime(), Some(secs(60 * day)));
+    assert_eq!(tokens[1].lifetime(), Some(secs(30 * day)));
+    assert_eq!(tokens[0].requested_at(), tokens[1].requested_at());
+    let key = key_of(&credentials()).await;
+    let kept = store.get(&key).await.unwrap().unwrap();
+    assert_eq!(kept.time_to_live(), Some(secs(30 * day)));
+    assert_eq!(source.count(), 1);
+}
+
+// S3: what was left when the store looked may be less when its answer arrives.
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_makes_no_life_longer() {
+    let store = Double::default();
+    let source = Source::of(hour);
+    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let end = Instant::now() + secs(3600);
+    store.becomes(|_| Act::WorkThenWait(secs(5)));
+    let layer = StoreLayer::new(store).deadline(secs(10));
+    let found = ask(&layer, &source).await.unwrap();
+    assert_eq!((found.expires_at(), source.count()), (Some(end), 1));
 }
 
 // S3

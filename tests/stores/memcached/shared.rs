@@ -12,6 +12,15 @@ use super::support::{KEY, MINUTE, Memcached, until};
 
 /// The cache of a process of its own; `count` is of the token requests of all.
 fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {
+    process_with(store, count, Duration::from_secs(3600))
+}
+
+/// The same with tokens that live for so long.
+fn process_with(
+    store: impl TokenStore,
+    count: &Arc<AtomicUsize>,
+    lifetime: Duration,
+) -> TokenCache {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
     let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
     let count = count.clone();
@@ -20,7 +29,7 @@ fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {
         async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let token = AccessToken::new(format!("token-{n}"))?;
-            Ok::<_, BoxError>(token.with_expires_in(Duration::from_secs(3600)))
+            Ok::<_, BoxError>(token.with_expires_in(lifetime))
         }
     });
     // The machine that tests run on may be slower than a store should be.
@@ -51,6 +60,21 @@ async fn processes_share_one_token_request() {
     assert_eq!(one.get().await.unwrap().secret(), "token-2");
     other.reject(&second);
     assert_eq!(other.get().await.unwrap().secret(), "token-2");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_lives_for_longer_than_anything_is_kept_is_shared_too() {
+    let server = Memcached::start().await;
+    let count = Arc::default();
+    let process = || process_with(server.store(), &count, Duration::from_secs(60 * 24 * 60 * 60));
+    let (one, other) = (process(), process());
+    let (first, second) = (one.get().await.unwrap(), other.get().await.unwrap());
+    assert_eq!((first.secret(), second.secret()), ("token-1", "token-1"));
+    other.reject(&second);
+    assert_eq!(other.get().await.unwrap().secret(), "token-2");
+    one.reject(&first);
+    assert_eq!(one.get().await.unwrap().secret(), "token-2");
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
