@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::BoxError;
+use zeroize::Zeroizing;
 
 use super::{Stored, TokenStore};
 use crate::token::MAX_LIFETIME;
@@ -15,7 +16,7 @@ use crate::token::MAX_LIFETIME;
 /// everything.
 ///
 /// It runs on tokio's clock, locks and compares as the others do, and keeps what has not ended: as many entries as
-/// there are credentials.
+/// there are credentials. Values are wiped from memory when they go.
 ///
 /// # Example
 ///
@@ -35,12 +36,12 @@ pub struct MemoryStore(Arc<Mutex<Contents>>);
 struct Contents {
     values: HashMap<String, Entry>,
     leases: HashMap<String, Entry>,
-    /// How many there may be before those that have ended are looked for.
+    /// How many of both there may be before those that have ended are looked for.
     tidy_at: usize,
 }
 
 struct Entry {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     until: Instant,
 }
 
@@ -58,7 +59,7 @@ impl MemoryStore {
 impl Entry {
     fn new(bytes: &[u8], time_to_live: Duration) -> Self {
         let until = Instant::now() + time_to_live.min(MAX_LIFETIME);
-        Self { bytes: bytes.to_vec(), until }
+        Self { bytes: Zeroizing::new(bytes.to_vec()), until }
     }
 
     fn time_to_live(&self) -> Option<Duration> {
@@ -70,17 +71,22 @@ impl Entry {
 impl Contents {
     fn set(&mut self, key: &str, entry: Entry) {
         self.values.insert(key.to_owned(), entry);
-        if self.values.len() > self.tidy_at {
-            self.values.retain(|_, entry| entry.time_to_live().is_some());
-            self.leases.retain(|_, entry| entry.time_to_live().is_some());
-            self.tidy_at = (2 * self.values.len()).max(64);
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        let Self { values, leases, tidy_at } = self;
+        if values.len() + leases.len() > *tidy_at {
+            values.retain(|_, entry| entry.time_to_live().is_some());
+            leases.retain(|_, entry| entry.time_to_live().is_some());
+            *tidy_at = (2 * (values.len() + leases.len())).max(64);
         }
     }
 
     fn get(&self, key: &str) -> Option<Stored> {
         let entry = self.values.get(key)?;
         let left = entry.time_to_live()?;
-        Some(Stored::new(entry.bytes.clone()).with_time_to_live(left))
+        Some(Stored::new(&**entry.bytes).with_time_to_live(left))
     }
 }
 
@@ -114,16 +120,17 @@ impl TokenStore for MemoryStore {
         let is_free = contents
             .leases
             .get(key)
-            .is_none_or(|held| held.bytes == owner.as_bytes() || held.time_to_live().is_none());
+            .is_none_or(|held| *held.bytes == owner.as_bytes() || held.time_to_live().is_none());
         if is_free {
             contents.leases.insert(key.to_owned(), Entry::new(owner.as_bytes(), lease));
+            contents.tidy();
         }
         Ok(is_free)
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
         let mut contents = self.lock();
-        if contents.leases.get(key).is_some_and(|held| held.bytes == owner.as_bytes()) {
+        if contents.leases.get(key).is_some_and(|held| *held.bytes == owner.as_bytes()) {
             contents.leases.remove(key);
         }
         Ok(())
@@ -132,6 +139,8 @@ impl TokenStore for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("entries", &self.lock().values.len()).finish()
+        let contents = self.lock();
+        let entries = contents.values.len() + contents.leases.len();
+        f.debug_struct("MemoryStore").field("entries", &entries).finish()
     }
 }

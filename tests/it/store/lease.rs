@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{AccessToken, MemoryStore, StoreLayer, TokenRequest, TokenStore};
 
@@ -147,6 +147,40 @@ async fn a_heartbeat_that_fails_stops_nobody() {
         sleep(secs(60)).await;
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1", "it was stored");
     }
+}
+
+// S5: as by a process that was stopped for longer than its lease. What it brings is its own: the others have theirs.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_lost_is_left_to_whoever_has_it() {
+    let (trace, _guard) = Trace::start();
+    let store = MemoryStore::new();
+    let source = slow(secs(30), hour);
+    let layer = StoreLayer::new(store.clone());
+    let key = key_of(&credentials()).await;
+    let asked = layer.layer(source.clone()).oneshot(TokenRequest::new(credentials()));
+    let mut holder = tokio_test::task::spawn(asked);
+    assert!(holder.poll().is_pending());
+    advance(secs(10)).await;
+    assert!(store.lock(&key, "other", secs(3600)).await.unwrap());
+    store.set(&key, br#"{"v":1,"access_token":"theirs"}"#, secs(3600)).await.unwrap();
+    assert_eq!(holder.await.unwrap().secret(), "token-1");
+    assert!(!store.lock(&key, "me", ms(1)).await.unwrap(), "not its own to give back");
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "theirs");
+    let lost = |line: &String| line.contains("the lease on a token request was lost");
+    assert!(trace.lines().iter().any(lost));
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn leases_that_nobody_gives_back_do_not_pile_up() {
+    let store = MemoryStore::new();
+    for n in 0..5_000 {
+        assert!(store.lock(&format!("key-{n}"), "died", secs(1)).await.unwrap());
+        advance(ms(100)).await;
+    }
+    let shown = format!("{store:?}");
+    let entries: String = shown.chars().filter(char::is_ascii_digit).collect();
+    assert!(entries.parse::<usize>().unwrap() <= 64, "{shown}");
 }
 
 // S5: there is no token to share, so each learns for itself, in turn.
