@@ -164,7 +164,15 @@ where
         let time_to_live = millis(time_to_live).to_string();
         let mut arguments = vec![value, time_to_live.as_bytes()];
         arguments.extend(expected);
-        self.run(&REPLACE, &self.token_key(key), &arguments).await
+        match self.run(&REPLACE, &self.token_key(key), &arguments).await? {
+            0 => Ok(false),
+            1 => Ok(true),
+            2 => {
+                tracing::warn!("what was at a token's key in Redis was none; it was replaced");
+                Ok(true)
+            }
+            _ => Err(Failure::nonsense().into()),
+        }
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {

@@ -20,9 +20,10 @@ pub(super) static GET: LazyLock<Script> = LazyLock::new(|| {
 
 pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if read(KEYS[1]) ~= (ARGV[3] or false) then return 0 end
+        "local value, left = read(KEYS[1])
+        if value ~= (ARGV[3] or false) then return 0 end
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-        return 1",
+        return left == -1 and 2 or 1",
     )
 });
 
@@ -39,17 +40,19 @@ pub(super) static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if read(KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end")
 });
 
-/// The value at a key and how many milliseconds it lives; false for what this store has not put there.
+/// The value at a key and how many milliseconds it lives; false for nothing, and false with -1 for what this store has
+/// not put there.
 const READ: &str = "
     local function read(key)
         local value = redis.pcall('GET', key)
         if type(value) == 'table' then
-            if string.find(value.err, 'WRONGTYPE', 1, true) then return false end
+            if string.find(value.err, 'WRONGTYPE', 1, true) then return false, -1 end
             value = redis.call('GET', key)
         end
-        if not value or #value >= 4194304 then return false end
+        if not value then return false end
+        if #value >= 4194304 then return false, -1 end
         local left = redis.call('PTTL', key)
-        if left < 1 then return false end
+        if left < 1 then return false, left end
         return value, left
     end
 ";

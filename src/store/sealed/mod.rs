@@ -234,6 +234,9 @@ impl<S: TokenStore> TokenStore for Sealed<S> {
             return Ok(false);
         }
         let sealed = self.seal(key, value)?;
+        if at_first.is_some() && opened.is_none() {
+            tracing::warn!("a record in the store does not open; it is to be replaced");
+        }
         let at_first = at_first.as_ref().map(Stored::value);
         self.inner.replace(&self.keys.first.name(key), at_first, &sealed, time_to_live).await
     }

@@ -38,6 +38,24 @@ async fn trouble_is_told_once_and_so_is_its_end() {
     assert_eq!(told(&trace, "a token was found in the store"), 4);
 }
 
+// O, S6: what can be read and not written to does not work.
+#[tokio::test(start_paused = true)]
+async fn half_a_store_is_not_said_to_work() {
+    let (trace, _guard) = Trace::start();
+    let store = Double::but(Op::Lock, Act::Fail);
+    let layer = StoreLayer::new(store.clone());
+    let source = Source::of(hour);
+    for _ in 0..10 {
+        ask(&layer, &source).await.unwrap();
+        sleep(secs(30)).await;
+    }
+    assert_eq!(told(&trace, "the token store failed"), 10, "each of them has tried it");
+    assert_eq!(told(&trace, "the token store works again"), 0);
+    store.becomes(|_| Act::Work);
+    ask(&layer, &source).await.unwrap();
+    assert_eq!(told(&trace, "the token store works again"), 1);
+}
+
 // O, S6: told by the one who replaces it, however many look at it and however often.
 #[tokio::test(start_paused = true)]
 async fn rubbish_is_told_once() {
@@ -69,6 +87,9 @@ async fn no_token_and_no_secret_is_ever_told() {
             }
             let rubbish = br#"{"v":2,"access_token":"token-s3cr3t"}"#;
             store.inner.set(&key_of(&credentials()).await, rubbish, secs(86_400)).await.unwrap();
+            sleep(secs(3600)).await;
+            secrets(&caches).await;
+            store.becomes(|_| Act::Work);
             sleep(secs(3600)).await;
             secrets(&caches).await;
         }

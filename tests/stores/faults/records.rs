@@ -115,7 +115,10 @@ async fn something_of_another_type_is_replaced() {
     for command in ["RPUSH KEY a", "HSET KEY a b", "SET KEY a"] {
         redis.run::<()>(&format!("DEL {key}")).await;
         redis.run::<redis::Value>(&command.replace("KEY", &key)).await;
+        let (trace, _guard) = Trace::start();
         assert_eq!(newcomer(&redis, &load).await, 1, "{command}");
+        let warned = "what was at a token's key in Redis was none; it was replaced";
+        assert!(trace.lines().iter().any(|line| line.contains(warned)), "{command}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{command}: it was replaced");
         assert_eq!(load.renewal().await, 0, "{command}: all others take it too");
     }

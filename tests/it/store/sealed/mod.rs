@@ -284,15 +284,22 @@ async fn the_inner_stores_failures_are_passed_on() {
 
 // S6, S7, alf 27
 #[tokio::test(start_paused = true)]
-async fn rubbish_under_a_seal_is_replaced() {
+async fn rubbish_under_a_seal_is_replaced_and_that_is_told() {
     for rubbish in [&b""[..], b"\x01", b"\x01\x03new", b"{}", &[0; 1 << 20]] {
+        let (trace, _guard) = Trace::start();
         let open = Open::default();
         let layer = StoreLayer::new(sealed(&open, [new(), old()]));
         let source = Source::of(hour);
         ask(&layer, &source).await.unwrap();
+        let told = || {
+            let lines = trace.lines();
+            lines.iter().filter(|line| line.contains("a record in the store does not open")).count()
+        };
+        assert_eq!(told(), 0);
         open.inner.set(&open.name(), rubbish, HOUR).await.unwrap();
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
+        assert_eq!(told(), 1);
     }
 }
 
