@@ -41,7 +41,7 @@ pub use self::sealed::{SealKey, Sealed};
 /// Keys are 64 hexadecimal digits, a hash over the client's secret among other things; values are below 2 MiB and
 /// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
 /// test guesses of secrets that are no random ones; behind `Sealed` (feature `sealed`), neither. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
-/// fail, be dropped half-way, and answer with anything.
+/// fail, panic, be dropped half-way, and answer with anything. It must not block the thread for long.
 ///
 /// # Example
 ///
@@ -159,7 +159,8 @@ impl Stored {
     }
 
     /// How much longer the store keeps it. That tells how long the token lives, so that no two
-    /// machines' clocks need to agree; without it, the wall clock does.
+    /// machines' clocks need to agree; without it, the wall clock does. Leave it out if the store keeps things for less long
+    /// than it is told to (30 days at the most): the token would seem to be older than it is.
     #[must_use]
     pub fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);

@@ -1,7 +1,7 @@
 //! A store in memcached.
 //!
 //! The client for the few commands is this crate's own. The published ones were looked at: `async-memcached`
-//! reads for as long as a server sends, connects over IPv4 only and brings some sixty crates, one of which nobody
+//! reads for as long as a server sends, connects over IPv4 only and brings some sixty crates, one of which (`fxhash`) nobody
 //! maintains; `memcache` allocates what a server announces, and its asynchronous half is declared unstable;
 //! `memcache-async`, and `bb8-memcached` over it, have no remaining life. A token must not cost a process's memory.
 
