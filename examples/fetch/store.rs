@@ -1,9 +1,16 @@
 //! Where tokens are shared with other processes.
 
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use tower::BoxError;
 use tower_oauth2::{StoreLayer, TokenStore};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A server's URL that has been understood.
 pub(crate) enum Store {
@@ -45,6 +52,7 @@ impl Store {
     ) -> Result<StoreLayer, BoxError> {
         // Without any of the features there is nothing to choose from.
         let _ = (roots, keys);
+        tell_of_trouble();
         match *self {
             #[cfg(feature = "redis")]
             Self::Redis(ref server) => sealed(redis_store((**server).clone(), roots)?, keys),
@@ -52,6 +60,18 @@ impl Store {
             Self::Memcached(ref store) => sealed(store.clone(), keys),
         }
     }
+}
+
+/// A store's failures fail no request, and are in the trace only: from there to stderr.
+fn tell_of_trouble() {
+    let stores = Targets::new().with_target("tower_oauth2::store", Level::WARN);
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time();
+    tracing_subscriber::registry().with(lines.with_filter(stores)).init();
 }
 
 /// What records are sealed with.
@@ -78,14 +98,18 @@ impl Keys {
 #[allow(dead_code, reason = "without any of the features there is no store")]
 fn sealed(store: impl TokenStore, keys: Option<&Keys>) -> Result<StoreLayer, BoxError> {
     match keys {
-        None => Ok(StoreLayer::new(store)),
+        None => Ok(patient(store)),
         #[cfg(feature = "sealed")]
-        Some(Keys(keys)) => {
-            Ok(StoreLayer::new(tower_oauth2::Sealed::new(store, keys.iter().cloned())?))
-        }
+        Some(Keys(keys)) => Ok(patient(tower_oauth2::Sealed::new(store, keys.iter().cloned())?)),
         #[cfg(not(feature = "sealed"))]
         Some(keys) => match *keys {},
     }
+}
+
+/// Each run connects anew, perhaps over TLS, within the time of its first operation.
+#[allow(dead_code, reason = "without any of the features there is no store")]
+fn patient(store: impl TokenStore) -> StoreLayer {
+    StoreLayer::new(store).deadline(Duration::from_secs(2))
 }
 
 #[cfg(feature = "redis")]
@@ -93,8 +117,6 @@ fn redis_store(
     server: redis::ConnectionInfo,
     roots: Option<&[u8]>,
 ) -> Result<tower_oauth2::RedisStore<redis::aio::ConnectionManager>, BoxError> {
-    use std::time::Duration;
-
     use redis::aio::{ConnectionManager, ConnectionManagerConfig};
     use redis::{Client, ConnectionAddr, TlsCertificates};
 
