@@ -33,7 +33,8 @@ use crate::token::MAX_LIFETIME;
 /// those. A value of another type, one without an expiry or one of 4 MiB and more was not put there
 /// by this store: it counts as absent, and is overwritten.
 ///
-/// The remaining life is the server's (`PTTL`), read in one step with the value.
+/// The remaining life is the server's (`PTTL`), read in one step with the value. What a replica did not have yet when it took
+/// its primary's place is lost: a lease lets two processes ask, a token is asked for anew.
 ///
 /// # What the user of the server may have to be allowed
 ///
