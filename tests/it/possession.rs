@@ -1,7 +1,7 @@
 //! Proofs of possession (DPoP), against an API that looks into each. Servers that others wrote look into them in
 //! `tests/interop`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use serde_json::Value;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_oauth2::{
-    AccessToken, Algorithm, ClientCredentials, DpopKey, MemoryStore, NoToken, NotReplayed, OAuth2,
-    OAuth2Layer, Origins, ReplayBody, ReplayPolicy, ReplayableLayer, Replayed, SigningKey,
-    StoreLayer, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, Algorithm, ClientAuth, ClientCredentials, DpopKey, MemoryStore, NoToken,
+    NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy, ReplayableLayer, Replayed,
+    SigningKey, StoreLayer, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use crate::support::*;
@@ -36,7 +36,12 @@ impl Proof {
         let fields: Vec<_> = request.headers().get_all("dpop").iter().collect();
         let [field] = fields[..] else { panic!("{} proofs", fields.len()) };
         assert!(field.is_sensitive());
-        let text = field.to_str().unwrap();
+        let proof = Self::parse(field.to_str().unwrap());
+        assert_eq!(proof.claims["htm"], request.method().as_str());
+        proof
+    }
+
+    fn parse(text: &str) -> Self {
         let (input, signature) = text.rsplit_once('.').unwrap();
         let (header, claims) = input.split_once('.').unwrap();
         let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
@@ -59,8 +64,22 @@ impl Proof {
                 .unwrap(),
             other => panic!("{other}"),
         }
-        assert_eq!(claims["htm"], request.method().as_str());
         Self { header, claims }
+    }
+
+    /// RFC 7638 section 3, for an EC key.
+    fn thumbprint(&self) -> String {
+        let Value::Object(jwk) = &self.header["jwk"] else { panic!("{}", self.header) };
+        let required = ["crv", "kty", "x", "y"].map(|name| format!(r#""{name}":{}"#, jwk[name]));
+        let required = format!("{{{}}}", required.join(","));
+        let hash = ring::digest::digest(&ring::digest::SHA256, required.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(hash)
+    }
+
+    /// What it says, in any order.
+    fn names(&self) -> [BTreeSet<String>; 3] {
+        [&self.header, &self.header["jwk"], &self.claims]
+            .map(|object| object.as_object().unwrap().keys().cloned().collect())
     }
 
     fn nonce(&self) -> Option<&str> {
@@ -174,15 +193,62 @@ async fn every_request_has_a_proof_of_its_own() {
     }
 }
 
+/// RFC 9449 sections 4.1 and 7.1: the header of both proofs, and the rest of each.
+const HEADER: &str = concat!(
+    "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6Ik",
+    "VDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCR",
+    "nMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JE",
+    "QSIsImNydiI6IlAtMjU2In19",
+);
+const OF_A_TOKEN_REQUEST: &str = concat!(
+    "eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIj",
+    "oiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwia",
+    "WF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg",
+    "4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg",
+);
+const OF_AN_API_REQUEST: &str = concat!(
+    "eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIj",
+    "oiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0Z",
+    "WRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNF",
+    "c05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71E",
+    "OptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA",
+);
+const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+
+// The same requests with a proof of ours, which another run would have signed otherwise: whoever takes the one of the
+// RFC takes ours.
 // W10: RFC 9449 sections 4.1, 6.1 and 7.1
 #[tokio::test(start_paused = true)]
-async fn hashes_are_those_of_the_rfc() {
-    let api = Api::new(|_| reply(200, &[]));
-    let source =
-        Source::of(|_| AccessToken::dpop("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU").unwrap());
-    call(&client(&source, &api), get("/")).await;
-    let ath = proofs(&api)[0].claims["ath"].clone();
-    assert_eq!(ath, "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo");
+async fn proofs_are_those_of_the_rfc() {
+    let of_the_rfc = |rest| Proof::parse(&format!("{HEADER}.{rest}"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let http = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        log.lock().unwrap().push(Proof::of(&request));
+        let body = format!(r#"{{"access_token":"{TOKEN}","token_type":"DPoP"}}"#);
+        std::future::ready(Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body))))
+    });
+    let auth = ClientAuth::client_secret_basic("client-id", SECRET);
+    let key = DpopKey::generate().unwrap();
+    let thumbprint = key.thumbprint();
+    let credentials = ClientCredentials::new("https://server.example.com/token", auth).unwrap();
+    let tokens = TokenCache::new(credentials.dpop(key), TokenEndpoint::new(http.clone()));
+    let origins = Origins::only(["https://resource.example.org"]).unwrap();
+    let request = Request::get("https://resource.example.org/protectedresource");
+    let request = request.body(Full::default()).unwrap();
+    OAuth2Layer::new(tokens, origins).layer(http).oneshot(request).await.unwrap();
+
+    let ours = seen.lock().unwrap();
+    let theirs = [OF_A_TOKEN_REQUEST, OF_AN_API_REQUEST].map(of_the_rfc);
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours.names(), theirs.names());
+        for claim in ["htm", "htu", "ath"] {
+            assert_eq!(ours.claims.get(claim), theirs.claims.get(claim));
+        }
+        assert_eq!(ours.thumbprint(), thumbprint);
+        assert_eq!(theirs.thumbprint(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+    }
 }
 
 // W10
