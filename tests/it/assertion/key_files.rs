@@ -135,6 +135,33 @@ async fn a_key_that_can_not_do_the_algorithm_is_an_error_that_may_pass() {
     assert!(error.is_transient());
 }
 
+// C9, W9
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_there_at_last_is_used_at_once() {
+    let folder = Folder::new();
+    let path = folder.path("key.pem");
+    let endpoint = Api::new(|_| answer(200, None, TOKEN));
+    let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
+    let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
+    let whole = KeyPair::generate().unwrap().serialize_pem();
+    for (content, why) in [
+        (None, "can not be read"),
+        (Some(&whole[..whole.len() / 2]), "signing key: breaks off before its end"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        // The second time it is remembered.
+        for _ in 0..2 {
+            let error = tokens.get().await.unwrap_err();
+            assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: {why}"));
+        }
+    }
+    std::fs::write(&path, whole).unwrap();
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 1);
+}
+
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_that_is_replaced_is_used_at_once_and_a_token_at_hand_stays() {
