@@ -1,8 +1,5 @@
-use tower::{BoxError, ServiceExt};
-use tower_oauth2::{
-    Algorithm, ClientAuth, ClientAuthentication, ClientCredentials, SigningKey, TokenEndpoint,
-    TokenRequest, TokenRequestParts,
-};
+use tower::BoxError;
+use tower_oauth2::{ClientAuth, ClientAuthentication, ClientCredentials, TokenRequestParts};
 
 use super::*;
 
@@ -52,9 +49,12 @@ async fn credentials_are_those_for_the_token_endpoint() {
 #[cfg(feature = "jwt")]
 #[tokio::test]
 async fn an_assertion_names_the_endpoint_letter_for_letter_as_the_server_does() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower_oauth2::{Algorithm, SigningKey, TokenEndpoint, TokenRequest};
+
     use crate::assertion::Jwt;
     use crate::support::Api;
-    use http_body_util::BodyExt;
 
     for endpoint in ["https://auth.test", "HTTPS://Auth.test:443/token"] {
         let metadata = metadata(json!({ "token_endpoint": endpoint })).await;
