@@ -75,6 +75,9 @@ struct Identity {
     bytes: Zeroizing<Vec<u8>>,
 }
 
+/// RFC 6749 section 4.4.2
+pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
+
 /// RFC 6749 section 6: the grant's type, and its parameter.
 const REFRESH_TOKEN: &str = "refresh_token";
 
@@ -192,7 +195,7 @@ impl ClientCredentials {
 
     /// Tokens are those of a user who has granted this client a refresh token (RFC 6749 section 6). A
     /// [`RefreshTokenLayer`](crate::RefreshTokenLayer) has to be around the token endpoint; without it, token requests fail
-    /// before anything is sent.
+    /// before anything is sent; so they do together with a [token exchange](Self::token_exchange) or any other grant.
     #[must_use]
     pub fn refresh_token(self, refresh_token: RefreshToken) -> Self {
         self.edit(|inner| inner.refresh_token = Some(refresh_token))
@@ -223,7 +226,7 @@ impl ClientCredentials {
     pub fn parameters(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         let inner = &*self.0;
         let grant_type =
-            if inner.refresh_token.is_some() { REFRESH_TOKEN } else { "client_credentials" };
+            if inner.refresh_token.is_some() { REFRESH_TOKEN } else { CLIENT_CREDENTIALS };
         let mut all: Vec<(Cow<'_, str>, Cow<'_, str>)> =
             vec![("grant_type".into(), grant_type.into())];
         if !inner.scope.is_empty() {
@@ -259,6 +262,12 @@ impl ClientCredentials {
 
     pub(crate) fn refresh_token_to_use(&self) -> Option<&RefreshToken> {
         self.0.refresh_token.as_ref()
+    }
+
+    /// Whether a type of grant is set as a parameter that is not the refresh token's, as a token exchange does.
+    pub(crate) fn has_another_grant(&self) -> bool {
+        let mut parameters = self.0.parameters.iter();
+        parameters.any(|(name, value)| &**name == "grant_type" && **value != REFRESH_TOKEN)
     }
 
     /// What is asked with the refresh token as it is now.

@@ -350,6 +350,13 @@ async fn clients_sign_as_the_options_say() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("signing key: breaks off before its end"), "{}", ended.stderr);
+
+    // So is an algorithm that the key can not do.
+    let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--alg", "EdDSA"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(1));
+    let why = "signing key: is not of the kind that the algorithm needs";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ mod expiry;
 mod mutual_tls;
 #[path = "interop/oidc_provider.rs"]
 mod oidc_provider;
+#[path = "interop/refresh_tokens.rs"]
+mod refresh_tokens;
 #[path = "interop/revocation.rs"]
 mod revocation;
 #[path = "interop/server.rs"]

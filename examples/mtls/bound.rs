@@ -2,10 +2,7 @@
 //! takes a token from nobody else (RFC 8705).
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -29,7 +26,6 @@ use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 pub(crate) const CLIENT_NAME: &str = "client-id.clients.test";
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
-type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// What the token endpoint knows of each token, for APIs that ask (RFC 8705 section 3.2).
 #[derive(Clone, Default)]
@@ -51,7 +47,7 @@ pub(crate) struct BoundIssuer {
 }
 
 impl BoundIssuer {
-    async fn issue(mut self, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn issue(mut self, request: Request<Incoming>) -> Answer {
         let (mut head, body) = request.into_parts();
         let form = body.collect().await?.to_bytes();
         head.headers.remove(AUTHORIZATION);
@@ -93,7 +89,7 @@ pub(crate) struct BoundApi {
 }
 
 impl BoundApi {
-    async fn answer(mut self, mut request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(mut self, mut request: Request<Incoming>) -> Answer {
         if !self.is_bound(request.headers()) {
             // As good as none (RFC 8705 section 3).
             request.headers_mut().remove(AUTHORIZATION);
@@ -113,32 +109,4 @@ impl BoundApi {
 /// `x5t#S256` (RFC 8705 section 3.1).
 fn thumbprint(certificate: &CertificateDer<'_>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate))
-}
-
-impl Service<Request<Incoming>> for BoundIssuer {
-    type Response = Response<Full<Bytes>>;
-    type Error = BoxError;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Answering {
-        Box::pin(self.clone().issue(request))
-    }
-}
-
-impl Service<Request<Incoming>> for BoundApi {
-    type Response = Response<Full<Bytes>>;
-    type Error = BoxError;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Answering {
-        Box::pin(self.clone().answer(request))
-    }
 }

@@ -11,6 +11,9 @@ mod bound;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "the token endpoint is served over TLS, with certificates")]
 mod support;
+#[path = "../support/tls.rs"]
+#[allow(dead_code, reason = "clients without a certificate are not served here")]
+mod tls;
 
 use std::process::ExitCode;
 
@@ -23,17 +26,18 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::{
     ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
     TokenEndpoint, TokenError, TokenErrorKind,
 };
 
 use crate::api::Api;
-use crate::authority::{Authority, Identity};
+use crate::authority::{client_config, serve};
 use crate::bound::{BoundApi, BoundIssuer, CLIENT_NAME, Introspection};
 use crate::support::issuer::{CLIENT_ID, Issuer};
 use crate::support::report::{self, Report, Wire};
+use crate::tls::{Ca, Identity};
 
 type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -79,32 +83,32 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<Report, BoxError> {
-    let authority = Authority::new()?;
+    let ca = Ca::new()?;
     let (issuer, introspection) = (Issuer::new(), Introspection::default());
     let token_endpoint = {
         let (issuer, introspection) = (issuer.clone(), introspection.clone());
-        let served = authority.serve(move |certificate| BoundIssuer {
-            issuer: issuer.clone(),
-            introspection: introspection.clone(),
-            certificate,
+        let served = serve(&ca, move |certificate| {
+            let (issuer, introspection) = (issuer.clone(), introspection.clone());
+            let issuer = BoundIssuer { issuer, introspection, certificate };
+            service_fn(move |request| issuer.clone().issue(request))
         });
         format!("{}/token", served.await?)
     };
     let api = {
         let api = Api::new(&issuer);
-        let served = authority.serve(move |certificate| BoundApi {
-            api: api.clone(),
-            introspection: introspection.clone(),
-            certificate,
+        let served = serve(&ca, move |certificate| {
+            let (api, introspection) = (api.clone(), introspection.clone());
+            let api = BoundApi { api, introspection, certificate };
+            service_fn(move |request| api.clone().answer(request))
         });
         served.await?
     };
     println!("token endpoint {token_endpoint}, API {api}");
 
     let mut report = Report::new(&issuer);
-    let identity = authority.certify(CLIENT_NAME)?;
+    let identity = ca.certify(CLIENT_NAME)?;
     let ours = credentials(&token_endpoint, &identity)?;
-    let tls = authority.client_config(Some(&identity))?;
+    let tls = client_config(&ca, Some(&identity))?;
     let ours = client(&tls, ours, &api)?;
     let put = || Request::put(format!("{api}/people/1")).body(Full::from("Alf"));
 
@@ -125,8 +129,8 @@ async fn run() -> Result<Report, BoxError> {
     report.end(wire, "R1: the next token is bound to the same certificate");
 
     report.begin("the same client with another certificate");
-    let next_identity = authority.certify(CLIENT_NAME)?;
-    let next_tls = authority.client_config(Some(&next_identity))?;
+    let next_identity = ca.certify(CLIENT_NAME)?;
+    let next_tls = client_config(&ca, Some(&next_identity))?;
     let next = credentials(&token_endpoint, &next_identity)?;
     report.expect("these are other credentials", next != credentials(&token_endpoint, &identity)?);
     let next = client(&next_tls, next, &api)?;
@@ -148,12 +152,12 @@ async fn run() -> Result<Report, BoxError> {
         ("a client without a certificate", None, TokenErrorKind::Transport),
         (
             "a client with the certificate of somebody else",
-            Some(authority.certify("somebody-else.clients.test")?),
+            Some(ca.certify("somebody-else.clients.test")?),
             TokenErrorKind::ErrorResponse,
         ),
     ] {
         report.begin(step);
-        let tls = authority.client_config(shown.as_ref())?;
+        let tls = client_config(&ca, shown.as_ref())?;
         let stranger = client(&tls, credentials(&token_endpoint, &identity)?, &api)?;
         let error = stranger.api.oneshot(put()?).await.err();
         let error = error.as_ref().and_then(|error| TokenError::find_in(&**error));

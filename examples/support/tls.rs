@@ -1,5 +1,6 @@
-//! A server over TLS on loopback, and the certificate authority that vouches for it.
+//! Servers over TLS on loopback, and the certificate authority that vouches for them.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
@@ -8,10 +9,12 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{RootCertStore, ServerConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service};
 
 use crate::support::server;
@@ -20,6 +23,12 @@ use crate::support::server;
 pub(crate) struct Ca {
     roots: RootCertStore,
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with its key.
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Ca {
@@ -37,6 +46,15 @@ impl Ca {
         self.roots.clone()
     }
 
+    /// A certificate for a host, or for a client that is named as hosts are.
+    pub(crate) fn certify(&self, name: &str) -> Result<Identity, BoxError> {
+        let key = KeyPair::generate()?;
+        let certificate =
+            CertificateParams::new([name.to_owned()])?.signed_by(&key, &self.issuer)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Ok(Identity { certificate: certificate.into(), key })
+    }
+
     /// As [`server::serve`], for HTTP/2 with those that offer it in their handshake (ALPN).
     pub(crate) async fn serve<S>(&self, service: S) -> Result<String, BoxError>
     where
@@ -44,33 +62,40 @@ impl Ca {
         S::Future: Send,
         S::Error: Into<BoxError>,
     {
-        let acceptor = self.acceptor()?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let origin = format!("https://{}", listener.local_addr()?);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, service) = (acceptor.clone(), service.clone());
-                tokio::spawn(async move {
-                    let stream = acceptor.accept(stream).await?;
-                    server::connection(stream, service).await;
-                    io::Result::Ok(())
-                });
-            }
-        });
-        Ok(origin)
-    }
-
-    fn acceptor(&self) -> Result<TlsAcceptor, BoxError> {
-        let key = KeyPair::generate()?;
-        let params = CertificateParams::new(["127.0.0.1".to_owned()])?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let Identity { certificate, key } = self.certify("127.0.0.1")?;
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.into()], key.into())?;
+            .with_single_cert(vec![certificate], key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        let speak = move |stream| server::connection(stream, service.clone());
+        Ok(listen(config, speak).await?)
     }
+}
+
+/// Has `speak` speak with each client once the handshake is done; returns the server's origin.
+pub(crate) async fn listen<F, C>(config: ServerConfig, speak: F) -> io::Result<String>
+where
+    F: Fn(TlsStream<TcpStream>) -> C + Clone + Send + 'static,
+    C: Future<Output = ()> + Send,
+{
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("https://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, speak) = (acceptor.clone(), speak.clone());
+            tokio::spawn(async move {
+                // A handshake that fails is the client's to complain about.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    speak(stream).await;
+                }
+            });
+        }
+    });
+    Ok(origin)
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -20,7 +20,7 @@ pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub(crate) use self::assertion::{Terms, list};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
-use self::secret::{ClientSecretBasic, ClientSecretPost, NoSecret};
+use self::secret::{ClientSecret, NoSecret, Way};
 use self::tls::Tls;
 use crate::secret::Secret;
 
@@ -48,7 +48,7 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecretBasic::encoded(client_id.into(), client_secret.into()))
+        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::Basic))
     }
 
     /// HTTP Basic with id and secret as they are, for servers that do not decode what RFC 6749
@@ -61,7 +61,7 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecretBasic::raw(client_id.into(), client_secret.into()))
+        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::BasicRaw))
     }
 
     /// Id and secret as `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
@@ -69,7 +69,7 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecretPost::new(client_id.into(), client_secret.into()))
+        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::Post))
     }
 
     /// An assertion that somebody else has made for this client, as `client_assertion` in the form with

@@ -22,6 +22,9 @@ use crate::token::AccessToken;
 /// an API carries a proof of its own, made with this key. The newest nonce of each server and what its clock says are kept
 /// here: clones share them.
 ///
+/// No proof is good for two requests. What sends requests again, such as tower's retry layer, goes around the
+/// [`OAuth2Layer`](crate::OAuth2Layer): within, it would send the same proof once more.
+///
 /// # Example
 ///
 /// ```

@@ -44,7 +44,12 @@ pub(super) fn make(key: &SigningKey, claims: &Claims<'_>) -> Result<HeaderValue,
 /// The URI without query and fragment, its scheme, host and port in the one spelling that equal origins share
 /// (RFC 9449 section 4.3, RFC 3986 sections 6.2.2 and 6.2.3). The path is what is sent.
 fn htu(uri: &Uri, origin: &Origin) -> String {
-    format!("{origin}{}", uri.path())
+    let path = match uri.path() {
+        // `OPTIONS` about the server itself, whose URI has no path (RFC 9110 section 7.1).
+        "*" => "",
+        path => path,
+    };
+    format!("{origin}{path}")
 }
 
 #[cfg(test)]
@@ -58,9 +63,30 @@ mod tests {
             ("https://api.example.com", "https://api.example.com/"),
             ("https://user@api.example.com:8443/%7Ea/", "https://api.example.com:8443/%7Ea/"),
             ("http://[::1]:80/x?y#z", "http://[::1]/x"),
+            ("https://[2001:DB8::A]:8443?x", "https://[2001:db8::a]:8443/"),
+            ("http://api.example.com:443/", "http://api.example.com:443/"),
+            ("https://api.example.com:/", "https://api.example.com/"),
+            // The request goes to this path and to no other: it is for the server to take `%2e` for a dot.
+            (
+                "https://api.example.com/a/../%2e/%2F;b=c",
+                "https://api.example.com/a/../%2e/%2F;b=c",
+            ),
+            ("https://api.example.com//?", "https://api.example.com//"),
         ] {
             let uri: Uri = uri.parse().unwrap();
             assert_eq!(htu(&uri, &Origin::of(&uri).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_host_names_that_of_its_origin() {
+        let origin = Origin::parse("https://api.example.com:8443").unwrap();
+        for (target, expected) in [
+            ("/a?b", "https://api.example.com:8443/a"),
+            ("/", "https://api.example.com:8443/"),
+            ("*", "https://api.example.com:8443"),
+        ] {
+            assert_eq!(htu(&target.parse().unwrap(), &origin), expected);
         }
     }
 }

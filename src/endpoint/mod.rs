@@ -35,9 +35,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
 ///
-/// One call is one HTTP request, or two: one whose assertion was refused because this machine's
-/// clock differs from the server's is sent again at once, with an assertion by the server's clock. It follows no redirect, asks for no compression, reads at most
-/// 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
+/// One call is one HTTP request. It is followed by another at once where the assertion was refused because this
+/// machine's clock differs from the server's, with one by the server's clock; and by another where the server wants a
+/// nonce, or another time, in the proof of possession (DPoP, RFC 9449 section 8): three at most. It follows no redirect,
+/// asks for no compression, reads at most 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
 /// client to be ready, client authentication and the response's body are part of that time.
 /// Configure the HTTP client to follow no redirects either.
 ///

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 use crate::client_auth::{
     AssertionKey, ClientAuth, ClientAuthentication, Terms, TokenRequestParts, list,
 };
+use crate::credentials::CLIENT_CREDENTIALS;
+use crate::error::ConfigError;
 
 /// RFC 7523 section 2.1
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -19,6 +21,8 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// It goes where client authentication goes, as it too is made anew for each attempt: see
 /// [`ClientAuth::jwt_bearer`] for one with nothing to set. Each JWT has a `jti` of 128 random bits, and `iat` and `exp` go
 /// by the server's clock where that is known to differ ([`TokenRequestParts::now`]).
+///
+/// With a refresh token or a token exchange it can not go together: such a token request fails before anything is sent.
 ///
 /// Do not take it for [`PrivateKeyJwt`](crate::PrivateKeyJwt), where a JWT authenticates the client and the token is the client's.
 ///
@@ -153,6 +157,13 @@ impl ClientAuthentication for JwtBearer {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        // The token would be granted for one of the two, and nobody could tell for which.
+        let other = request.parameter("grant_type").filter(|other| *other != GRANT_TYPE);
+        if other.is_some_and(|other| other != CLIENT_CREDENTIALS) {
+            return Err(
+                ConfigError::new("JWT bearer grant", "can not go with another grant").into()
+            );
+        }
         if let Some(client) = &self.client_auth {
             client.authenticate(request).await?;
         }

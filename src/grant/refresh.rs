@@ -216,9 +216,16 @@ where
     S: Service<TokenRequest, Response = AccessToken>,
     S::Error: Into<BoxError>,
 {
+    let unusable = |why| {
+        let error = ConfigError::new("refresh token", why);
+        Err(TokenError::with_source(TokenErrorKind::ClientAuthentication, error.into()))
+    };
     if refresh_token.is_empty() {
-        let error = ConfigError::new("refresh token", "is empty");
-        return Err(TokenError::with_source(TokenErrorKind::ClientAuthentication, error.into()));
+        return unusable("is empty");
+    }
+    if request.credentials().has_another_grant() {
+        // Whose token that brings, nobody could tell.
+        return unusable("can not go with another grant");
     }
     let request = request.clone().with_refresh_token(refresh_token);
     ask(inner, request).await.map_err(|error| match error.error() {

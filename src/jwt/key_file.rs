@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::{Algorithm, SigningKey};
 use crate::secret::{Unusable, WatchedFile};
 
-/// A private key in a file that may be replaced: PEM, or a JWK in JSON.
+/// A private key in a file that may be replaced: PEM, DER, or a JWK in JSON. What is in it tells which.
 ///
 /// It is read for every token request, so that a key that was rotated is used from the next one on. A file
 /// that is missing, empty, half written or holds no usable key fails that token request with
@@ -68,13 +68,8 @@ impl KeyFile {
 
     /// The key as it is now.
     pub(crate) async fn read(&self) -> Result<SigningKey, Unusable> {
-        let text = self.file.read().await?;
-        let read = if text.trim_start().starts_with('{') {
-            SigningKey::from_jwk(&text)
-        } else {
-            SigningKey::from_pem(text.as_bytes())
-        };
-        let read = read.and_then(|key| match self.algorithm {
+        let content = self.file.read_bytes().await?;
+        let read = SigningKey::from_any(&content).and_then(|key| match self.algorithm {
             Some(algorithm) => key.with_algorithm(algorithm),
             None => Ok(key),
         });

@@ -14,6 +14,11 @@ use zeroize::Zeroizing;
 /// No key and no assertion is as large as this.
 const LIMIT: u64 = 1024 * 1024;
 
+/// Some editors and shells begin a text in UTF-8 with it.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
+const LINE_BREAKS: [char; 2] = ['\r', '\n'];
+
 /// A file that is read whenever its content is wanted.
 #[derive(Clone)]
 pub(crate) struct WatchedFile(Arc<Path>);
@@ -39,6 +44,19 @@ impl WatchedFile {
 
     /// Its text, less the line breaks at the end.
     pub(crate) async fn read(&self) -> Result<Zeroizing<String>, Unusable> {
+        let mut bytes = self.read_bytes().await?;
+        let text = String::from_utf8(mem::take(&mut bytes)).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            Unusable::new(self, Why::Text("is not UTF-8"))
+        })?;
+        let mut text = Zeroizing::new(text);
+        let end = text.trim_end_matches(LINE_BREAKS).len();
+        text.truncate(end);
+        Ok(text)
+    }
+
+    /// All of it, less a byte order mark. There is more in it than line breaks.
+    pub(crate) async fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Unusable> {
         let unusable = |why| Unusable::new(self, why);
         let runtime = Handle::try_current()
             .map_err(|_| unusable(Why::Text("there is no tokio runtime to read it on")))?;
@@ -62,7 +80,7 @@ fn stamp(metadata: &Metadata) -> u64 {
     hasher.finish()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, Why> {
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Why> {
     // Looked at before it is opened: to open a pipe may take for ever.
     let metadata = path.metadata()?;
     if !metadata.is_file() {
@@ -76,14 +94,11 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Why> {
     if bytes.len() as u64 > LIMIT {
         return Err(Why::Text("is larger than 1 MiB"));
     }
-    let text = String::from_utf8(mem::take(&mut bytes)).map_err(|error| {
-        drop(Zeroizing::new(error.into_bytes()));
-        Why::Text("is not UTF-8")
-    })?;
-    let mut text = Zeroizing::new(text);
-    let end = text.trim_end_matches(['\r', '\n']).len();
-    text.truncate(end);
-    if text.is_empty() { Err(Why::Text("is empty")) } else { Ok(text) }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    let is_empty = bytes.iter().all(|byte| LINE_BREAKS.contains(&char::from(*byte)));
+    if is_empty { Err(Why::Text("is empty")) } else { Ok(bytes) }
 }
 
 /// A file that is of no use as it is. It may be of use later. Its text holds the path and nothing of

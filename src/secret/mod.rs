@@ -54,8 +54,8 @@ type Read = dyn Fn() -> Pin<Box<dyn Future<Output = Text> + Send>> + Send + Sync
 type Text = Result<Zeroizing<String>, BoxError>;
 
 impl Secret {
-    /// The content of a file, less the line breaks at its end: read for every token request, in a
-    /// task that may block.
+    /// The content of a file, less the line breaks at its end and a byte order mark at its beginning: read for
+    /// every token request, in a task that may block.
     ///
     /// The file is what makes this secret another one than others: when its content is replaced,
     /// credentials with it stay equal, and a token that is there stays in use. A failure such as

@@ -60,9 +60,14 @@ async fn a_file_is_read_for_each_token_request_less_its_last_line_breaks() {
     let folder = Folder::new();
     let path = folder.path("secret");
     let auth = post(Secret::file(&path));
-    for (content, sent) in
-        [("one", "one"), ("two\n", "two"), ("three\r\n\r\n", "three"), (" fo\nur \n", "+fo%0Aur+")]
-    {
+    for (content, sent) in [
+        ("one", "one"),
+        ("two\n", "two"),
+        ("three\r\n\r\n", "three"),
+        (" fo\nur \n", "+fo%0Aur+"),
+        // A byte order mark.
+        ("\u{feff}fi\u{feff}ve\n", "fi%EF%BB%BFve"),
+    ] {
         std::fs::write(&path, content).unwrap();
         assert_eq!(form(auth.clone()).await, format!("{FORM}{sent}"));
     }
@@ -141,9 +146,16 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_without_an_end_is_not_opened() {
-    let path = Path::new("/dev/zero");
-    let error = ask(post(Secret::file(path))).await.unwrap_err();
-    of_no_use(error, path, "is not a regular file");
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    // Should it be opened all the same, that ends with this test.
+    let _other_end = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    for path in [&pipe, Path::new("/dev/zero")] {
+        let error = ask(post(Secret::file(path))).await.unwrap_err();
+        of_no_use(error, path, "is not a regular file");
+    }
 }
 
 #[test]

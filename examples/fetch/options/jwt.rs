@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, DpopKey, KeyFile, PrivateKeyJwt,
-    Secret, SigningKey,
+    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, ConfigError, DpopKey, KeyFile,
+    PrivateKeyJwt, Secret, SigningKey,
 };
 
 use super::Mistake;
@@ -45,8 +45,9 @@ impl Group {
         match option {
             "kid" => self.kid = Some(value.text()?),
             "alg" => {
-                let algorithm = value.text()?.parse();
-                self.algorithm = Some(algorithm.map_err(|_| value.mistake("is not an algorithm"))?);
+                let algorithm =
+                    value.text()?.parse().map_err(|error: ConfigError| error.to_string());
+                self.algorithm = Some(algorithm.map_err(|what| value.mistake(&what))?);
             }
             "assertion-audience" => self.audience = value.text()?,
             _ => return Ok(false),

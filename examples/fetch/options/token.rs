@@ -25,7 +25,7 @@ Token:
                              client_secret_post, client_secret_jwt, private_key_jwt,
                              client_assertion, none, or with --cert and --key tls_client_auth
                              or self_signed_tls_client_auth
-  --key FILE                 for private_key_jwt: the private key (PEM or JWK), read for every
+  --key FILE                 for private_key_jwt: the private key (PEM, DER or JWK), read for every
                              token request; both jwt methods need the feature of that name
   --kid ID                   the name under which the server knows it; else the JWK's own
   --alg ALG                  what to sign with: PS256 in the place of RS256

@@ -138,7 +138,7 @@ impl Slot {
         })
     }
 
-    /// Forgets a permanent failure of credentials that have changed since.
+    /// Forgets a failure of credentials that have changed since.
     pub(super) fn forgive(&self, version: u64) {
         let mut state = self.lock();
         if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::current::Current;
 use super::flight::Flight;
 use crate::cache::schedule::Schedule;
-use crate::error::TokenError;
+use crate::error::{TokenError, TokenErrorKind};
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
@@ -34,7 +34,8 @@ pub(super) struct Rejected {
 pub(super) struct Failure {
     pub(super) error: TokenError,
     pub(super) until: Instant,
-    /// The credentials' version that a permanent failure holds for.
+    pub(super) is_transient: bool,
+    /// The credentials' version that it holds for, if they have something to do with it.
     pub(super) version: Option<u64>,
     /// While there was a valid token to go on with.
     pub(super) is_of_renewal: bool,
@@ -76,7 +77,7 @@ impl State {
     ) -> (TokenError, News) {
         let is_transient = error.is_transient();
         let is_same_class =
-            self.failure.as_ref().is_none_or(|failure| failure.version.is_none() == is_transient);
+            self.failure.as_ref().is_none_or(|failure| failure.is_transient == is_transient);
         self.failures = if is_same_class { self.failures.saturating_add(1) } else { 1 };
         let window = schedule.window(is_transient, self.failures, error.retry_after());
         let until = now + window;
@@ -87,10 +88,14 @@ impl State {
             current.put_off_renewal(until.max(now + pause));
         }
         let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
+        // A secret that could not be read, or a key that was half written, may be there the next moment.
+        let may_be_the_secret =
+            !is_transient || error.kind() == TokenErrorKind::ClientAuthentication;
         self.failure = Some(Failure {
             error: error.clone(),
             until,
-            version: (!is_transient).then_some(version),
+            is_transient,
+            version: may_be_the_secret.then_some(version),
             is_of_renewal: current.is_some(),
         });
         let error = if window.is_zero() { error } else { error.with_retry_in(window) };

@@ -56,7 +56,8 @@ impl PrivateKeyJwt {
     }
 
     /// For whom the JWT is meant (`aud`), in the place of the token endpoint's URI: some servers want their
-    /// issuer identifier. An empty one is the default again.
+    /// issuer identifier, which is [`Metadata::issuer`](crate::Metadata::issuer) where that was asked. An empty one is
+    /// the default again.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.terms.set_audience(audience.into());

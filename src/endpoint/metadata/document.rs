@@ -7,7 +7,7 @@ use http::response::Parts;
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
-use super::{Inner, Metadata};
+use super::{Endpoint, Inner, Metadata};
 use crate::endpoint::decode::{Members, is_string, refuse, value};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::origin::{self, parse_absolute};
@@ -69,7 +69,7 @@ fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
         _ => return Err("their issuer is not a string"),
     }
     let token_endpoint = match value(members, "token_endpoint") {
-        Some(Value::String(text)) => rules.endpoint(&text).map_err(|wrong| match wrong {
+        Some(Value::String(text)) => rules.endpoint(text).map_err(|wrong| match wrong {
             Wrong::Uri => {
                 "token_endpoint is not an absolute URI without user information and fragment"
             }
@@ -82,7 +82,7 @@ fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
     let aliases = value(members, "mtls_endpoint_aliases");
     let alias = aliases.as_ref().and_then(|aliases| aliases.get("token_endpoint")?.as_str());
     let mtls_token_endpoint = match alias {
-        Some(text) => Some(rules.endpoint(text).map_err(|wrong| match wrong {
+        Some(text) => Some(rules.endpoint(text.to_owned()).map_err(|wrong| match wrong {
             Wrong::Uri => {
                 "token_endpoint in mtls_endpoint_aliases is not an absolute URI without user \
                  information and fragment"
@@ -92,7 +92,7 @@ fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
         None => None,
     };
     let optional = |name| match value(members, name)? {
-        Value::String(text) => rules.endpoint(&text).ok(),
+        Value::String(text) => rules.endpoint(text).ok().map(|endpoint| endpoint.uri),
         _ => None,
     };
     Ok(Inner {
@@ -117,10 +117,14 @@ enum Wrong {
 impl Rules<'_> {
     /// An endpoint that may be sent secrets. Clear text is for this machine, and on the word of
     /// this machine only: no other may have it sent to some port here.
-    fn endpoint(&self, text: &str) -> Result<Uri, Wrong> {
-        let uri = parse_absolute(text, "endpoint").map_err(|_| Wrong::Uri)?;
+    fn endpoint(&self, text: String) -> Result<Endpoint, Wrong> {
+        let uri = parse_absolute(&text, "endpoint").map_err(|_| Wrong::Uri)?;
         let may_be_clear = self.allow_http || self.issuer_is_loopback && is_loopback(&uri);
-        if is_https(&uri) || is_http(&uri) && may_be_clear { Ok(uri) } else { Err(Wrong::Insecure) }
+        if is_https(&uri) || is_http(&uri) && may_be_clear {
+            Ok(Endpoint { uri, text })
+        } else {
+            Err(Wrong::Insecure)
+        }
     }
 }
 

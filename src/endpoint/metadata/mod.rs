@@ -70,12 +70,19 @@ pub struct Metadata(Arc<Inner>);
 
 struct Inner {
     issuer: String,
-    token_endpoint: Uri,
+    token_endpoint: Endpoint,
     /// `token_endpoint` of `mtls_endpoint_aliases`.
-    mtls_token_endpoint: Option<Uri>,
+    mtls_token_endpoint: Option<Endpoint>,
     introspection_endpoint: Option<Uri>,
     revocation_endpoint: Option<Uri>,
     members: Map<String, Value>,
+}
+
+/// A place that secrets may be sent to.
+struct Endpoint {
+    uri: Uri,
+    /// Letter for letter as the server has it, which is what it compares the `aud` of an assertion with.
+    text: String,
 }
 
 /// Methods that a server could have listed (RFC 7591 section 4.2.2).
@@ -150,7 +157,7 @@ impl Metadata {
             (Some(endpoint), "tls_client_auth" | "self_signed_tls_client_auth") => endpoint,
             _ => &self.0.token_endpoint,
         };
-        ClientCredentials::new(endpoint.to_string(), auth)
+        ClientCredentials::new(&endpoint.text, auth)
     }
 
     /// The issuer, as it was asked for.
@@ -160,14 +167,14 @@ impl Metadata {
 
     /// Where tokens come from.
     pub fn token_endpoint(&self) -> &Uri {
-        &self.0.token_endpoint
+        &self.0.token_endpoint.uri
     }
 
     /// Where tokens come from for those who show a certificate: `token_endpoint` of
     /// `mtls_endpoint_aliases` (RFC 8705 section 5). It is also the one for certificate-bound
     /// tokens with any other client authentication.
     pub fn mtls_token_endpoint(&self) -> Option<&Uri> {
-        self.0.mtls_token_endpoint.as_ref()
+        self.0.mtls_token_endpoint.as_ref().map(|endpoint| &endpoint.uri)
     }
 
     /// Where tokens are looked up (RFC 7662). None if it is anything but a URI that would do for a
@@ -241,7 +248,7 @@ impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metadata")
             .field("issuer", &self.0.issuer)
-            .field("token_endpoint", &Origin::of(&self.0.token_endpoint))
+            .field("token_endpoint", &Origin::of(self.token_endpoint()))
             .finish_non_exhaustive()
     }
 }

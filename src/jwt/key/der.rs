@@ -10,7 +10,7 @@ const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 /// `[0]` and `[1]`, constructed.
 const PARAMETERS: u8 = 0xa0;
 const PUBLIC_KEY: u8 = 0xa1;
@@ -27,6 +27,19 @@ const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in a form that is not supported");
+
+/// Any of the three below: what follows the version tells which.
+pub(super) fn read(der: &[u8]) -> Result<Pair, ConfigError> {
+    if der.is_empty() {
+        return Err(ConfigError::new(KEY, "is empty"));
+    }
+    let mut fields = Reader::of(der, SEQUENCE)?;
+    match (fields.take(INTEGER), fields.tag()) {
+        (Ok(_), Some(INTEGER)) => from_pkcs1(der),
+        (Ok(_), Some(OCTET_STRING)) => from_sec1(der, None),
+        _ => from_pkcs8(der),
+    }
+}
 
 /// PKCS#8 (RFC 5958 section 2).
 pub(super) fn from_pkcs8(der: &[u8]) -> Result<Pair, ConfigError> {

@@ -69,13 +69,13 @@ impl SigningKey {
         pem::read(pem.as_ref()).map(Self::new)
     }
 
-    /// A private key in PKCS#8, without PEM around it (RFC 5958).
+    /// A private key in DER, which is what PEM has within: PKCS#8 (RFC 5958), PKCS#1 or SEC 1.
     ///
     /// # Errors
     ///
     /// As [`from_pem`](Self::from_pem).
-    pub fn from_der(pkcs8: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        der::from_pkcs8(pkcs8.as_ref()).map(Self::new)
+    pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        der::read(der.as_ref()).map(Self::new)
     }
 
     /// A private key as a JSON Web Key (RFC 7517): `EC` with `P-256` or `P-384`, `RSA` with all of
@@ -93,6 +93,19 @@ impl SigningKey {
         match jwk.algorithm {
             Some(algorithm) => key.with_algorithm(algorithm),
             None => Ok(key),
+        }
+    }
+
+    /// What [`from_der`](Self::from_der), [`from_jwk`](Self::from_jwk) or [`from_pem`](Self::from_pem) reads.
+    pub(super) fn from_any(content: &[u8]) -> Result<Self, ConfigError> {
+        match content.trim_ascii_start().first() {
+            // Neither PEM nor JSON begins with this byte, which is a zero in text.
+            Some(&der::SEQUENCE) => Self::from_der(content),
+            Some(b'{') => match std::str::from_utf8(content) {
+                Ok(json) => Self::from_jwk(json),
+                Err(_) => Err(ConfigError::new(KEY, "is not UTF-8")),
+            },
+            _ => Self::from_pem(content),
         }
     }
 

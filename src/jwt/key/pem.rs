@@ -17,6 +17,10 @@ pub(super) fn read(pem: &[u8]) -> Result<Pair, ConfigError> {
     if contains(pem, b"-----BEGIN ENCRYPTED") || contains(pem, b"Proc-Type: 4,ENCRYPTED") {
         return no("is encrypted: decrypt it first");
     }
+    // As it is in JSON, and often in an environment variable.
+    if contains(pem, b"-----\\n") {
+        return no("has \\n in the place of its line breaks");
+    }
     let mut key = None;
     let mut others = None;
     for section in Section::pem_slice_iter(pem) {
@@ -42,6 +46,7 @@ pub(super) fn read(pem: &[u8]) -> Result<Pair, ConfigError> {
         Some((SectionKind::RsaPrivateKey, content)) => der::from_pkcs1(&content),
         Some((_, content)) => der::from_sec1(&content, None),
         None if others.is_some() => no(others.unwrap_or_default()),
+        None if is_indented(pem) => no("is not valid PEM: its lines are indented"),
         None if contains(pem, b"-----BEGIN OPENSSH") => {
             no("is in OpenSSH's own form: convert it to PKCS#8")
         }
@@ -50,6 +55,14 @@ pub(super) fn read(pem: &[u8]) -> Result<Pair, ConfigError> {
         None if contains(pem, b"-----BEGIN ") => no("is no private key"),
         None => no("is not PEM"),
     }
+}
+
+fn is_indented(pem: &[u8]) -> bool {
+    let mut lines = pem.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        let text = line.trim_ascii_start();
+        text.len() < line.len() && text.starts_with(b"-----BEGIN ")
+    })
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

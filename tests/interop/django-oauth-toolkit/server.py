@@ -107,14 +107,14 @@ def urls():
 def make_clients():
     from oauth2_provider.models import Application
 
-    def client(name, client_id=None, client_secret=None):
+    def client(name, client_id=None, client_secret=None, grant=Application.GRANT_CLIENT_CREDENTIALS):
         client_id, client_secret = client_id or name, client_secret or secrets.token_urlsafe(48)
         Application.objects.create(
             name=name,
             client_id=client_id,
             client_secret=client_secret,
             client_type=Application.CLIENT_CONFIDENTIAL,
-            authorization_grant_type=Application.GRANT_CLIENT_CREDENTIALS,
+            authorization_grant_type=grant,
         )
         return {"client_id": client_id, "client_secret": client_secret}
 
@@ -130,7 +130,18 @@ def make_clients():
         "api",
     ]:
         clients[name] = client(name)
+    # A user gives those a refresh token.
+    for name in ["refreshed", "refreshed-by-many"]:
+        clients[name] = client(name, grant=Application.GRANT_PASSWORD)
     return clients
+
+
+def make_user():
+    from django.contrib.auth.models import User
+
+    name, password = "alf", secrets.token_urlsafe(16)
+    User.objects.create_user(name, password=password)
+    return {"name": name, "password": password}
 
 
 def serve():
@@ -159,7 +170,7 @@ def main():
 
         call_command("migrate", run_syncdb=True, verbosity=0)
         urlpatterns = urls()
-        clients = make_clients()
+        clients, user = make_clients(), make_user()
         origin = serve()
         import oauth2_provider
 
@@ -170,6 +181,7 @@ def main():
             "introspection_endpoint": f"{origin}/o/introspect/",
             "api": origin,
             "clients": clients,
+            "user": user,
             "versions": {
                 "django-oauth-toolkit": oauth2_provider.__version__,
                 "django": django.__version__,

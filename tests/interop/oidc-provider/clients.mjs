@@ -77,6 +77,9 @@ export function makeClients({ certificates = {} } = {}) {
     'discovered', 'expired-jwt', 'unknown-scope',
   ]) basic(name);
   basic('bad-scope', { scope: 'read' });
+  for (const name of ['refreshed', 'refreshed-by-many']) {
+    basic(name, { grant_types: ['refresh_token'], scope: 'offline_access read' });
+  }
 
   for (const alg of MACS) {
     add(`secret-jwt-${alg}`, 'client_secret_jwt',

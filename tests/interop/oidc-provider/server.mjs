@@ -18,6 +18,9 @@ import Provider, { errors } from 'oidc-provider';
 import { Api } from './api.mjs';
 import { MACS, SIGNATURES, makeClients, signingKey } from './clients.mjs';
 
+// Nobody reads standard output after its first line, and what the library has to say goes there.
+console.info = console.error;
+
 // So that a test can let tokens expire without waiting.
 let ahead = 0;
 const now = Date.now;
@@ -89,7 +92,10 @@ function makeProvider(issuer, aliases) {
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     jwks: { keys: [signing.jwk] },
     cookies: { keys: [randomBytes(16).toString('hex')] },
-    scopes: ['read', 'write'],
+    scopes: ['read', 'write', 'offline_access'],
+    // Each is good for one use, and a second one takes the grant back.
+    rotateRefreshToken: true,
+    findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
     responseTypes: [],
     ttl: {
       ClientCredentials: (ctx, token) => token.resourceServer?.accessTokenTTL ?? 600,
@@ -163,8 +169,21 @@ const aliases = tls && {
   revocation_endpoint: `${secureAuthorization.origin}/token/revocation`,
   introspection_endpoint: `${secureAuthorization.origin}/token/introspection`,
 };
-authorization.server.on('request', makeProvider(issuer, aliases).callback());
+const provider = makeProvider(issuer, aliases);
+authorization.server.on('request', provider.callback());
 secureAuthorization?.server.on('request', makeProvider(secureAuthorization.origin).callback());
+
+/** What a user would have granted a client, with nobody there to sign in: a refresh token. */
+async function grantTo(clientId) {
+  const accountId = 'alf';
+  const client = await provider.Client.find(clientId);
+  const grant = new provider.Grant({ accountId, clientId });
+  grant.addOIDCScope('offline_access read');
+  const token = new provider.RefreshToken({
+    accountId, client, grantId: await grant.save(), gty: 'authorization_code', scope: 'offline_access read',
+  });
+  return token.save();
+}
 
 /** One API on two ports, for the tokens of either issuer. */
 const issuers = [authorization, secureAuthorization].flatMap((at) => at?.origin ?? []);
@@ -178,6 +197,10 @@ const apis = [protectedApi, secureApi].flatMap((at) => {
     } else if (pathname === '/control/rotate-nonce') {
       apis.forEach((one) => one.rotateNonce());
       response.writeHead(204).end();
+    } else if (pathname === '/control/grant') {
+      grantTo(searchParams.get('to')).then((token) => {
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(token));
+      });
     } else if (pathname === '/control/clock') {
       ahead += 1000 * Number(searchParams.get('ahead'));
       response.writeHead(204).end();

@@ -1,7 +1,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use tower::ServiceExt;
 use tower_oauth2::{
     Algorithm, ClientAuth, KeyFile, SigningKey, TokenCache, TokenEndpoint, TokenError,
@@ -51,6 +51,33 @@ async fn a_jwk_in_a_file_has_its_own_name() {
     assert_eq!((&jwt.header["kid"], &jwt.header["alg"]), (&"other".into(), &"PS256".into()));
 }
 
+// What ends in a byte that is a line break in text is read to its end.
+#[tokio::test]
+async fn a_key_in_der_is_read_to_its_last_byte() {
+    let folder = Folder::new();
+    let path = folder.path("key.der");
+    let ends_in_a_line_break = std::iter::repeat_with(|| KeyPair::generate().unwrap())
+        .find(|pair| pair.serialize_der().ends_with(b"\n"))
+        .unwrap();
+    for pair in [KeyPair::generate().unwrap(), ends_in_a_line_break] {
+        std::fs::write(&path, pair.serialize_der()).unwrap();
+        let jwt = ask(KeyFile::new(&path)).await.unwrap();
+        let key = SigningKey::from_pem(pair.serialize_pem()).unwrap();
+        assert!(jwt.is_signed_by(&key.public_jwk()));
+    }
+}
+
+// As some editors and shells write it.
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_key() {
+    let folder = Folder::new();
+    let path = folder.path("key");
+    for content in [KeyPair::generate().unwrap().serialize_pem(), vectors::RSA.to_owned()] {
+        std::fs::write(&path, format!("\u{feff}{content}")).unwrap();
+        ask(KeyFile::new(&path)).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     let folder = Folder::new();
@@ -58,15 +85,25 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     let pair = KeyPair::generate().unwrap();
     let whole = pair.serialize_pem();
     let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
-    let half = &whole[..whole.len() / 2];
+    let half = &whole.as_bytes()[..whole.len() / 2];
+    let der = pair.serialize_der();
+    let damaged = "signing key: is damaged, or in a form that is not supported";
+    let of_a_certificate = CertificateParams::default().self_signed(&pair).unwrap();
     for (content, why) in [
         (None, "can not be read"),
-        (Some(""), "is empty"),
-        (Some("\n\n"), "is empty"),
-        (Some("   \n"), "signing key: is empty"),
+        (Some(&b""[..]), "is empty"),
+        (Some(b"\n\n"), "is empty"),
+        (Some(b"\xef\xbb\xbf"), "is empty"),
+        (Some(b"   \n"), "signing key: is empty"),
         (Some(half), "signing key: breaks off before its end"),
-        (Some(&*certificate), "signing key: is a certificate"),
-        (Some(r#"{"kty":"#), "signing key: is not a JSON object"),
+        (Some(certificate.as_bytes()), "signing key: is a certificate"),
+        (Some(br#"{"kty":"#), "signing key: is not a JSON object"),
+        (Some(b"{\xff}"), "signing key: is not UTF-8"),
+        (Some(b"\xff\xfe-\0-\0"), "signing key: is not PEM"),
+        (Some(&der[..der.len() / 2]), damaged),
+        (Some(of_a_certificate.der()), "signing key: is no private key"),
+        (Some(&*pair.subject_public_key_info()), "signing key: is a public key"),
+        (Some(&[b'\n'; 1024 * 1024 + 1]), "is larger than 1 MiB"),
     ] {
         match content {
             Some(content) => std::fs::write(&path, content).unwrap(),
@@ -82,6 +119,11 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     }
     std::fs::write(&path, whole).unwrap();
     ask(KeyFile::new(&path)).await.unwrap();
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = ask(KeyFile::new(&path)).await.map(drop).unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: is not a regular file"));
 }
 
 #[tokio::test]
@@ -91,6 +133,33 @@ async fn a_key_that_can_not_do_the_algorithm_is_an_error_that_may_pass() {
     std::fs::write(&path, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let error = ask(KeyFile::new(&path).algorithm(Algorithm::PS256)).await.map(drop).unwrap_err();
     assert!(error.is_transient());
+}
+
+// C9, W9
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_there_at_last_is_used_at_once() {
+    let folder = Folder::new();
+    let path = folder.path("key.pem");
+    let endpoint = Api::new(|_| answer(200, None, TOKEN));
+    let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
+    let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
+    let whole = KeyPair::generate().unwrap().serialize_pem();
+    for (content, why) in [
+        (None, "can not be read"),
+        (Some(&whole[..whole.len() / 2]), "signing key: breaks off before its end"),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        // The second time it is remembered.
+        for _ in 0..2 {
+            let error = tokens.get().await.unwrap_err();
+            assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: {why}"));
+        }
+    }
+    std::fs::write(&path, whole).unwrap();
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 1);
 }
 
 // C9

@@ -1,6 +1,6 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use serde_json::Value;
 use tower_oauth2::{Algorithm, Signer, SigningKey};
 
@@ -93,11 +93,36 @@ fn every_kind_of_private_key_is_read() {
     same(&pem("PRIVATE KEY", &pkcs8(&kind, &curve)), vectors::P256);
     same(&pem("PRIVATE KEY", &pkcs8(&kind, &sec1(None, Some(&public)))), vectors::P256);
 
-    let seed = der(0x04, part(vectors::ED25519, "d"));
-    let ed25519 = pkcs8(&[der(0x06, [0x2b, 0x65, 0x70])], &seed);
+    let ed25519 = pkcs8(&[der(0x06, [0x2b, 0x65, 0x70])], &ed25519_seed());
     same(&pem("PRIVATE KEY", &ed25519), vectors::ED25519);
-    let key = SigningKey::from_der(&ed25519).unwrap();
-    assert_eq!(key.thumbprint(), vectors::ED25519_THUMBPRINT);
+}
+
+fn ed25519_seed() -> Vec<u8> {
+    der(0x04, part(vectors::ED25519, "d"))
+}
+
+#[test]
+fn every_kind_of_private_key_is_read_without_pem_around_it() {
+    let sec1 = sec1(Some(P256_OID), Some(&public_point()));
+    for (der, jwk) in [
+        (pkcs1(), vectors::RSA),
+        (pkcs8(&[der(0x06, RSA_OID), der(0x05, [])], &pkcs1()), vectors::RSA),
+        (pkcs8(&[der(0x06, EC_OID), der(0x06, P256_OID)], &sec1), vectors::P256),
+        (sec1, vectors::P256),
+        (pkcs8(&[der(0x06, [0x2b, 0x65, 0x70])], &ed25519_seed()), vectors::ED25519),
+    ] {
+        let key = SigningKey::from_der(der).unwrap();
+        assert_eq!(key.thumbprint(), SigningKey::from_jwk(jwk).unwrap().thumbprint());
+    }
+    for (der, why) in [
+        (vec![], "is empty"),
+        (b"-----BEGIN PRIVATE KEY-----".to_vec(), "is damaged, or in a form that is not supported"),
+        (self::sec1(None, Some(&public_point())), "does not say which curve it is on"),
+        (KeyPair::generate().unwrap().subject_public_key_info(), "is a public key"),
+    ] {
+        let error = SigningKey::from_der(der).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), format!("signing key: {why}"));
+    }
 }
 
 #[test]
@@ -143,6 +168,10 @@ fn what_is_no_private_key_is_named() {
         &format!("{}{}", pair.serialize_pem(), KeyPair::generate().unwrap().serialize_pem()),
         "is not the only one in its PEM",
     );
+    let whole = pair.serialize_pem();
+    refused(&whole.replace('\n', r"\n"), r"has \n in the place of its line breaks");
+    let indented: String = whole.lines().map(|line| format!("  {line}\n")).collect();
+    refused(&indented, "is not valid PEM: its lines are indented");
 
     // With a label that is not true.
     refused(&pem("PRIVATE KEY", certificate.der()), "is no private key");

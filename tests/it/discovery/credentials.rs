@@ -44,6 +44,32 @@ async fn credentials_are_those_for_the_token_endpoint() {
     assert!(metadata.credentials(ClientAuth::none("")).is_err());
 }
 
+// What a server compares `aud` with is what it says of itself: a URI that is spelled otherwise would do to ask it.
+// W8
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn an_assertion_names_the_endpoint_letter_for_letter_as_the_server_does() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower_oauth2::{Algorithm, SigningKey, TokenEndpoint, TokenRequest};
+
+    use crate::assertion::Jwt;
+    use crate::support::Api;
+
+    for endpoint in ["https://auth.test", "HTTPS://Auth.test:443/token"] {
+        let metadata = metadata(json!({ "token_endpoint": endpoint })).await;
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let credentials = metadata.credentials(ClientAuth::private_key_jwt("client-id", key));
+        let api = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
+        let asked = TokenRequest::new(credentials.unwrap());
+        TokenEndpoint::new(api.clone()).oneshot(asked).await.unwrap();
+        let body = api.requests().remove(0).into_body().collect().await.unwrap().to_bytes();
+        let mut form = form_urlencoded::parse(&body);
+        let (_, assertion) = form.find(|(name, _)| name == "client_assertion").unwrap();
+        assert_eq!(Jwt::parse(&assertion).claims["aud"], endpoint);
+    }
+}
+
 // RFC 8705 section 5
 #[tokio::test]
 async fn mutual_tls_goes_to_its_alias_and_nothing_else_does() {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{
-    Algorithm, ClientAuth, ClientAuthentication, ClientCredentials, JwtBearer, Secret, Signer,
-    SigningKey, TokenEndpoint, TokenErrorKind, TokenRequest, TokenRetry,
+    Algorithm, ClientAuth, ClientAuthentication, ClientCredentials, JwtBearer, RefreshToken,
+    RefreshTokenLayer, Secret, Signer, SigningKey, TokenEndpoint, TokenErrorKind, TokenExchange,
+    TokenRequest, TokenRetry,
 };
 
 use super::{ENDPOINT, HttpRequest, answer, form, member};
@@ -208,6 +209,30 @@ async fn a_key_that_can_not_sign_sends_nothing() {
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert!(error.is_transient());
     assert_eq!(endpoint.count(), 0);
+}
+
+// The token of the JWT's subject would take the place of the user's, or the other way round.
+// G6
+#[tokio::test]
+async fn an_assertion_and_another_grant_are_not_sent_together() {
+    let endpoint = Api::always(200);
+    let source = RefreshTokenLayer::new().layer(TokenEndpoint::new(endpoint.clone()));
+    let exchange = TokenExchange::new("alf's own", TokenExchange::ACCESS_TOKEN).unwrap();
+    for both in [
+        credentials(robot()).token_exchange(exchange),
+        credentials(robot()).refresh_token(RefreshToken::in_memory("alf", "granted")),
+        credentials(robot()).parameter("grant_type", "password"),
+    ] {
+        let error = source.clone().oneshot(TokenRequest::new(both)).await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(why, "JWT bearer grant: can not go with another grant");
+    }
+    assert_eq!(endpoint.count(), 0);
+
+    let api = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
+    let said_twice = credentials(robot()).parameter("grant_type", GRANT_TYPE);
+    TokenEndpoint::new(api).oneshot(TokenRequest::new(said_twice)).await.unwrap();
 }
 
 // C9

@@ -3,7 +3,8 @@ use std::time::Duration;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{
     AccessToken, ClientAuth, ClientCredentials, MemoryStore, RefreshToken, RefreshTokenLayer,
-    RotatedToken, StoreLayer, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest,
+    RotatedToken, StoreLayer, TokenCache, TokenEndpoint, TokenErrorKind, TokenExchange,
+    TokenRequest,
 };
 
 use super::server::Rotating;
@@ -27,8 +28,7 @@ async fn the_form_is_the_one_of_the_rfc() {
     let api = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
     let auth = ClientAuth::client_secret_post("client-id", SECRET);
     let credentials = ClientCredentials::new(super::ENDPOINT, auth).unwrap();
-    let credentials = credentials.scope("read").parameter("grant_type", "something else");
-    asked(&api, credentials.refresh_token(in_memory())).await;
+    asked(&api, credentials.scope("read").refresh_token(in_memory())).await;
     assert_eq!(
         form(&api.requests()[0]).await,
         owned(&[
@@ -71,6 +71,27 @@ async fn an_empty_refresh_token_is_not_sent() {
     let asked = TokenRequest::new(credentials().refresh_token(RefreshToken::in_memory("alf", "")));
     let error = source.oneshot(asked).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+    assert_eq!(api.count(), 0);
+}
+
+// Whose token that would bring depends on the server.
+// G6
+#[tokio::test]
+async fn a_refresh_token_and_another_grant_are_not_sent_together() {
+    let api = Api::always(200);
+    let exchange = TokenExchange::new("alf's own", TokenExchange::ACCESS_TOKEN).unwrap();
+    let both = credentials().refresh_token(in_memory());
+    for both in [
+        both.clone().token_exchange(exchange.clone()),
+        credentials().token_exchange(exchange).refresh_token(in_memory()),
+        both.parameter("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+    ] {
+        let source = RefreshTokenLayer::new().layer(TokenEndpoint::new(api.clone()));
+        let error = source.oneshot(TokenRequest::new(both)).await.unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(why, "refresh token: can not go with another grant");
+    }
     assert_eq!(api.count(), 0);
 }
 
