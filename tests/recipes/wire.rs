@@ -46,14 +46,20 @@ impl Http {
 
         let sent = self.sent();
         let [.., asked, called] = &sent[..] else { panic!("one request or none was sent") };
-        assert_eq!((asked.method().as_str(), asked.uri().to_string().as_str()), ("POST", token_endpoint));
+        assert_eq!(
+            (asked.method().as_str(), asked.uri().to_string().as_str()),
+            ("POST", token_endpoint)
+        );
         assert_eq!(asked.headers()["content-type"], "application/x-www-form-urlencoded");
         assert_eq!(header(asked, "authorization"), authorization.map(str::to_owned));
         let mut expected = form.to_vec();
         expected.sort_unstable();
         let found = form_of(asked);
-        let names = |form: &[(&str, &str)]| form.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
-        let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let names = |form: &[(&str, &str)]| {
+            form.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(names(&found), names(&expected));
         for ((name, found), (_, expected)) in found.iter().zip(&expected) {
             assert!(*expected == "*" || found == expected, "{name}={found}, not {expected}");
