@@ -1,3 +1,6 @@
+// Of two places for one name, the first counts: the README's is a file of the repository.
+#![doc = concat!("[flow]: data:image/svg+xml;base64,", include_str!("guide/flow.base64"))]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

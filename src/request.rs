@@ -36,6 +36,19 @@ pub struct TokenRequest {
 }
 
 /// Why a token is wanted.
+///
+/// # Example
+///
+/// A source that keeps tokens itself looks for one only where any will do:
+///
+/// ```
+/// use tower_oauth2::{Cause, TokenRequest};
+///
+/// fn may_be_the_one_we_have(asked: &TokenRequest) -> bool {
+///     asked.cause() == Cause::Cold
+/// }
+/// # let _ = may_be_the_one_we_have;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {

@@ -27,6 +27,41 @@ use crate::shared::{NoToken, Shared};
 /// While it waits for a token it holds nothing: neither a service that is ready nor a response. So
 /// API and token endpoint may sit behind one concurrency limit.
 ///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Empty;
+/// use tower::{BoxError, Layer, ServiceExt, service_fn};
+/// # use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenRequest};
+/// use tower_oauth2::Replayed;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let number = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+/// # let source = service_fn(move |_: TokenRequest| {
+/// #     let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+/// #     async move { AccessToken::new(number.to_string()) }
+/// # });
+/// # let credentials = ClientCredentials::new("https://a.test", ClientAuth::none("id"))?;
+/// # let layer = OAuth2Layer::new(TokenCache::new(credentials, source), Origins::only(["https://api.example.com"])?);
+/// // An API for which the first token is no good any more.
+/// let http = service_fn(|request: Request<Empty<Bytes>>| async move {
+///     let is_good = request.headers()["authorization"] != "Bearer 0";
+///     let status = if is_good { 200 } else { 401 };
+///     Ok::<_, BoxError>(Response::builder().status(status).body(())?)
+/// });
+/// let api = layer.layer(http);
+///
+/// let request = Request::get("https://api.example.com/things").body(Empty::new())?;
+/// let response = api.oneshot(request).await?;
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Clone
 ///
 /// The inner service is cloned when a layer is put around it, when a request has to wait for a token,

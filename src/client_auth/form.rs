@@ -11,7 +11,20 @@ use crate::clock::Offset;
 ///
 /// # Example
 ///
-/// See [`ClientAuthentication`](super::ClientAuthentication).
+/// What a method adds; [`ClientAuthentication`](super::ClientAuthentication) has one of one's own.
+///
+/// ```
+/// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let mut request = TokenRequestParts::new("https://auth.example.com/token".parse()?);
+/// ClientAuth::client_secret_post("client-id", "s3cr3t").authenticate(&mut request).await?;
+/// assert_eq!(request.parameter("client_secret"), Some("s3cr3t"));
+/// assert!(request.headers().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub struct TokenRequestParts {
     endpoint: Uri,
     /// As the credentials spell it.

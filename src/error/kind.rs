@@ -1,6 +1,24 @@
 use std::fmt;
 
 /// What kind of failure a [`TokenError`](super::TokenError) is.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::{TokenError, TokenErrorKind};
+///
+/// /// Whether somebody has to look at the configuration.
+/// fn is_for_the_operator(error: &TokenError) -> bool {
+///     matches!(
+///         error.kind(),
+///         TokenErrorKind::InsecureUri
+///             | TokenErrorKind::EndpointNotAllowed
+///             | TokenErrorKind::Redirect
+///             | TokenErrorKind::UnsupportedTokenType
+///     )
+/// }
+/// # let _ = is_for_the_operator;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenErrorKind {

@@ -1,16 +1,50 @@
-//! Longer reading: what is promised, where one comes from, and which servers it was tried with.
+#![doc = include_str!("index.md")]
 
-#[doc = include_str!("guarantees.md")]
-pub mod guarantees {}
+#[doc = include_str!("first_steps.md")]
+pub mod first_steps {}
 
-#[doc = include_str!("alf.md")]
-pub mod alf {}
+#[doc = include_str!("authentication.md")]
+pub mod authentication {}
 
-#[doc = include_str!("servers.md")]
-pub mod servers {}
+#[doc = include_str!("renewal.md")]
+pub mod renewal {}
 
 #[doc = include_str!("stores.md")]
 #[doc = include_str!("fleet.svg")]
 #[doc = ""]
 #[doc = include_str!("fleet.md")]
 pub mod stores {}
+
+#[doc = include_str!("streaming.md")]
+pub mod streaming {}
+
+#[doc = include_str!("grpc.md")]
+pub mod grpc {}
+
+#[cfg(feature = "jwt")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+#[doc = include_str!("dpop.md")]
+pub mod dpop {}
+
+pub mod recipes;
+
+#[doc = include_str!("troubleshooting.md")]
+pub mod troubleshooting {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}
+
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
+
+#[doc = include_str!("servers.md")]
+pub mod servers {}
+
+#[doc = include_str!("alf.md")]
+pub mod alf {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}

@@ -9,6 +9,21 @@ use crate::jwt::{self, Erased, KeyFile, Signer};
 
 /// What [`PrivateKeyJwt`](crate::PrivateKeyJwt) and [`JwtBearer`](crate::JwtBearer) sign with: made from any
 /// [`Signer`], or from a [`KeyFile`].
+///
+/// # Example
+///
+/// A function that takes whatever can sign:
+///
+/// ```
+/// use tower_oauth2::{AssertionKey, ClientAuth, KeyFile};
+///
+/// fn auth(key: impl Into<AssertionKey>) -> ClientAuth {
+///     ClientAuth::private_key_jwt("client-id", key)
+/// }
+///
+/// let auth = auth(KeyFile::new("/run/secrets/key.pem"));
+/// # let _ = auth;
+/// ```
 #[derive(Clone)]
 pub struct AssertionKey(Source);
 
