@@ -17,7 +17,7 @@ use tower::BoxError;
 #[cfg(feature = "jwt")]
 pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 #[cfg(feature = "jwt")]
-pub(crate) use self::assertion::{Terms, list};
+pub(crate) use self::assertion::{Terms, header, list};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
 use self::secret::{ClientSecret, NoSecret, Way};

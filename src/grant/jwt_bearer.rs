@@ -7,7 +7,7 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 use crate::client_auth::{
-    AssertionKey, ClientAuth, ClientAuthentication, Terms, TokenRequestParts, list,
+    AssertionKey, ClientAuth, ClientAuthentication, Terms, TokenRequestParts, header, list,
 };
 use crate::credentials::CLIENT_CREDENTIALS;
 use crate::error::ConfigError;
@@ -167,7 +167,7 @@ impl ClientAuthentication for JwtBearer {
         if let Some(client) = &self.client_auth {
             client.authenticate(request).await?;
         }
-        let assertion = self.key.sign(self.claims(request)?).await?;
+        let assertion = self.key.sign(header(), self.claims(request)?).await?;
         request.set_parameter("grant_type", GRANT_TYPE);
         request.set_parameter("assertion", assertion.as_str());
         Ok(())

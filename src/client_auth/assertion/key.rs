@@ -60,9 +60,10 @@ impl AssertionKey {
         }
     }
 
-    /// A JWT with these claims, signed with the key as it is now.
+    /// A JWT with this header and these claims, signed with the key as it is now.
     pub(crate) async fn sign(
         &self,
+        mut header: Map<String, Value>,
         claims: Map<String, Value>,
     ) -> Result<Zeroizing<String>, BoxError> {
         let read;
@@ -73,7 +74,6 @@ impl AssertionKey {
                 &read
             }
         };
-        let mut header = header();
         if let Some(kid) = signer.kid() {
             header.insert("kid".to_owned(), kid.into());
         }
@@ -106,6 +106,7 @@ impl fmt::Debug for AssertionKey {
     }
 }
 
-pub(super) fn header() -> Map<String, Value> {
+/// What the header of every assertion has.
+pub(crate) fn header() -> Map<String, Value> {
     Map::from_iter([("typ".to_owned(), "JWT".into())])
 }

@@ -7,10 +7,11 @@ use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tower::BoxError;
 
 pub use self::key::AssertionKey;
-use self::key::header;
+pub(crate) use self::key::header;
 pub(crate) use self::terms::{Terms, list};
 use super::given::{JWT_BEARER, put};
 use super::{ClientAuthentication, TokenRequestParts};
@@ -46,13 +47,37 @@ use crate::secret::Secret;
 pub struct PrivateKeyJwt {
     terms: Terms,
     key: AssertionKey,
+    /// Of the key's certificate, if it has one.
+    thumbprint: Option<String>,
 }
 
 impl PrivateKeyJwt {
     /// Signs with `key`: a [`SigningKey`](crate::SigningKey), a [`KeyFile`](crate::KeyFile), or a [`Signer`](crate::Signer) of
     /// one's own.
     pub fn new(client_id: impl Into<String>, key: impl Into<AssertionKey>) -> Self {
-        Self { terms: Terms::new(client_id.into()), key: key.into() }
+        Self { terms: Terms::new(client_id.into()), key: key.into(), thumbprint: None }
+    }
+
+    /// The key's certificate, as DER and without its chain: its SHA-256 thumbprint goes into the JWT's header
+    /// (`x5t#S256`, RFC 7515 section 4.1.8). Microsoft Entra ID finds the key by it; most servers go by `kid`.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use tower_oauth2::{Algorithm, ClientAuth, KeyFile, PrivateKeyJwt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = KeyFile::new("/run/secrets/client-key.pem").algorithm(Algorithm::PS256);
+    /// let certificate = std::fs::read("/run/secrets/client-certificate.der")?;
+    /// let auth = ClientAuth::custom(PrivateKeyJwt::new("client-id", key).certificate(certificate));
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl AsRef<[u8]>) -> Self {
+        self.thumbprint = Some(jwt::encode(Sha256::digest(certificate)));
+        self
     }
 
     /// For whom the JWT is meant (`aud`), in the place of the token endpoint's URI: some servers want their
@@ -83,7 +108,8 @@ impl ClientAuthentication for PrivateKeyJwt {
 
     fn identity(&self) -> Vec<u8> {
         let [kind, algorithm, kid, key] = self.key.identity();
-        list(&[&kind, &algorithm, &kid, &key, self.terms.audience_bytes()])
+        let thumbprint = self.thumbprint.as_deref().unwrap_or_default().as_bytes();
+        list(&[&kind, &algorithm, &kid, &key, self.terms.audience_bytes(), thumbprint])
     }
 
     fn version(&self) -> u64 {
@@ -92,7 +118,11 @@ impl ClientAuthentication for PrivateKeyJwt {
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
         let claims = self.terms.claims(request)?;
-        let assertion = self.key.sign(claims).await?;
+        let mut header = header();
+        if let Some(thumbprint) = &self.thumbprint {
+            header.insert("x5t#S256".to_owned(), thumbprint.as_str().into());
+        }
+        let assertion = self.key.sign(header, claims).await?;
         put(request, Some(&self.terms.issuer), JWT_BEARER, &assertion);
         Ok(())
     }

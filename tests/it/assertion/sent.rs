@@ -39,6 +39,22 @@ fn key() -> SigningKey {
     SigningKey::from_jwk(vectors::P256).unwrap()
 }
 
+// RFC 7515 section 4.1.8
+#[tokio::test]
+async fn a_certificate_is_named_by_its_thumbprint() {
+    let auth = PrivateKeyJwt::new("client-id", key()).certificate(b"certificate");
+    let jwt = Jwt::of(&sent(ClientAuth::custom(auth.clone())).await).await;
+    assert!(jwt.is_signed_by(&key().public_jwk()));
+    // printf certificate | sha256sum, in base64url.
+    let thumbprint = "A9Zt0Ig1wco_EozOrNHzGslBYwlrIPRFroQoW8CDLXI";
+    let header = serde_json::json!({ "alg": "ES256", "typ": "JWT", "x5t#S256": thumbprint });
+    assert_eq!(jwt.header, header);
+    let other = auth.clone().certificate(b"another");
+    let [one, same, other] =
+        [auth.clone(), auth, other].map(|auth| credentials(ClientAuth::custom(auth)));
+    assert!(one == same && one != other);
+}
+
 // W2, RFC 7523 sections 2.2 and 3
 #[tokio::test]
 async fn a_signed_assertion_says_who_for_whom_and_for_how_long() {
