@@ -21,7 +21,7 @@ pub(super) use self::state::State;
 use self::state::{News, Rejected};
 use super::schedule::Schedule;
 use crate::credentials::ClientCredentials;
-use crate::error::TokenError;
+use crate::error::{TokenError, TokenErrorKind};
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
@@ -81,6 +81,11 @@ impl Slot {
 
     pub(super) fn credentials(&self) -> &ClientCredentials {
         &self.credentials
+    }
+
+    /// What went wrong before anybody was asked, or after.
+    pub(super) fn error(&self, kind: TokenErrorKind) -> TokenError {
+        TokenError::new(kind, "").at(self.credentials.token_endpoint_origin())
     }
 
     /// The hit: an atomic load and a comparison.
