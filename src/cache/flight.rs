@@ -13,6 +13,7 @@ use super::keyed::Keyed;
 use super::schedule::Schedule;
 use super::slot::{Current, Flight, Landing, Miss, Outcome, Peek, Slot};
 use crate::error::{TokenError, TokenErrorKind};
+use crate::meter;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 
@@ -191,7 +192,9 @@ impl Pilot {
         loop {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
             let version = slot.credentials().version();
+            let asked = meter::Asked::begin(meter::Whom::Source, &request);
             let result = self.control.ask(request.clone(), self.flight.deadline()).await;
+            asked.end(&result);
             match slot.land(self.flight.id(), &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,
                 Landing::Down(outcome) => {

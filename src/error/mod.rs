@@ -247,6 +247,12 @@ impl TokenError {
         self.what.response.as_ref()?.error_uri.as_deref()
     }
 
+    /// The same, if it is one that may be shown.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn registered_error(&self) -> Option<&'static str> {
+        self.what.response.as_ref()?.registered_error()
+    }
+
     /// How long the server asked to be left alone, counted from its response (`Retry-After`, RFC
     /// 9110 section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {

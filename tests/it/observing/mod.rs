@@ -1,6 +1,8 @@
 //! What is traced, when, and what never is.
 
 mod events;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod reentrant;
 mod secrets;
 
