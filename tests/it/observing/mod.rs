@@ -1,5 +1,7 @@
 //! What is traced, when, and what never is.
 
+#[cfg(feature = "metrics")]
+mod counting;
 mod events;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -6,11 +6,14 @@ use metrics::{
     Metadata, Recorder, SharedString, Unit,
 };
 
+/// A name and its unit.
+pub type Described = (String, Option<Unit>);
+
 /// Everything that is counted or measured on this thread, as text: names, labels, values.
 #[derive(Clone, Default)]
 pub struct Meter {
     calls: Arc<AtomicUsize>,
-    described: Arc<Mutex<Vec<(String, Option<Unit>)>>>,
+    described: Arc<Mutex<Vec<Described>>>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -28,7 +31,7 @@ impl Meter {
     }
 
     /// What has been described, and in which unit it is.
-    pub fn described(&self) -> Vec<(String, Option<Unit>)> {
+    pub fn described(&self) -> Vec<Described> {
         self.described.lock().unwrap().clone()
     }
 
