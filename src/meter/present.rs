@@ -99,12 +99,12 @@ pub(crate) fn backoff(window: Duration, class: &'static str) {
 
 /// How many more there are whose last fetch failed.
 pub(crate) fn failing_credentials(more: i8) {
-    gauge!(FAILING).increment(more);
+    gauge!(FAILING).increment(f64::from(more));
 }
 
 /// How many more there are that are known to reject fresh tokens.
 pub(crate) fn broken_apis(more: i32) {
-    gauge!(BROKEN).increment(more);
+    gauge!(BROKEN).increment(f64::from(more));
 }
 
 /// A token was rejected, and the request is to be sent again: told of once, however it ends.
