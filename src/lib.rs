@@ -21,6 +21,7 @@ pub mod guide;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod layer;
+mod meter;
 mod origin;
 mod refresh_token;
 mod replay;

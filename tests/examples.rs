@@ -72,6 +72,32 @@ async fn the_clients_see_what_they_promise() {
     }
 }
 
+// O
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn what_is_counted_is_what_happened() {
+    let ended = run(example("metrics")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for line in [
+        r#"tower_oauth2_token_fetch_duration_seconds_count{cause="expired",outcome="success"} 1"#,
+        r#"tower_oauth2_token_request_duration_seconds_count{cause="rejected",outcome="success"} 2"#,
+        r#"tower_oauth2_replays_total{outcome="accepted"} 1"#,
+        "tower_oauth2_failing_credentials 1",
+        "# TYPE tower_oauth2_store_operation_duration_seconds histogram",
+    ] {
+        assert!(ended.stdout.contains(&format!("\n{line}\n")), "{line}: {}", ended.stdout);
+    }
+    for told in
+        ["INFO tower_oauth2::cache::slot: token was rejected number=", "DEBUG token_request{"]
+    {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains("token-1") && !output.contains("s3cr3t"), "{output}");
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
 // alf 21, 30
 #[tokio::test]
 async fn a_store_of_ones_own_sees_what_it_promises() {
@@ -623,7 +649,8 @@ async fn a_kind_of_error_is_one_line() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
-    let text = "the endpoint answered with an error (status 401, invalid_client)";
+    let text = "the endpoint answered with an error (status 401, invalid_client); look at client id, \
+                secret and authentication method";
     assert_eq!(error, format!("error: 3 x no token from {}: {text}", server.origin));
     assert!(summary.starts_with("0 x 401; "), "{summary}");
     assert!(summary.ends_with(", 0 replays, 3 errors"), "{summary}");

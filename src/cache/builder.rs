@@ -10,6 +10,7 @@ use super::keyed::Keyed;
 use super::schedule::Schedule;
 use crate::backoff::Backoff;
 use crate::credentials::ClientCredentials;
+use crate::meter;
 use crate::request::TokenRequest;
 use crate::token::{AccessToken, MAX_LIFETIME};
 
@@ -106,6 +107,7 @@ impl TokenCacheBuilder {
 
     /// The cache.
     pub fn build(self) -> TokenCache {
+        meter::describe();
         let control = Control::new(self.source, self.schedule, Keyed::new(self.capacity));
         TokenCache::from_parts(self.credentials, control)
     }

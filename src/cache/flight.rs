@@ -13,6 +13,7 @@ use super::keyed::Keyed;
 use super::schedule::Schedule;
 use super::slot::{Current, Flight, Landing, Miss, Outcome, Peek, Slot};
 use crate::error::{TokenError, TokenErrorKind};
+use crate::meter;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 
@@ -50,14 +51,16 @@ impl Control {
         deadline: Instant,
     ) -> Result<AccessToken, TokenError> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_to_be_bound = request.credentials().dpop_key().is_some();
-        match timeout_at(deadline, source.oneshot(request)).await {
+        let credentials = request.credentials().clone();
+        let is_to_be_bound = credentials.dpop_key().is_some();
+        let result = match timeout_at(deadline, source.oneshot(request)).await {
             Ok(Ok(token)) if token.is_dpop() != is_to_be_bound => {
                 Err(TokenError::token_type(token.token_type()))
             }
             Ok(result) => result.map_err(TokenError::from_source),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
-        }
+        };
+        result.map_err(|error| error.at_least_at(credentials.token_endpoint_origin()))
     }
 }
 
@@ -76,7 +79,7 @@ impl Slot {
                 // It may have been rejected before this caller came to run; but not for ever.
                 Some(Ok(current)) if outdated < 2 && !self.stands_by(&current) => outdated += 1,
                 Some(outcome) => return outcome,
-                None if lost > 0 => return Err(interrupted()),
+                None if lost > 0 => return Err(self.error(TokenErrorKind::Interrupted)),
                 None => lost += 1,
             }
         }
@@ -113,7 +116,7 @@ impl Slot {
                 }
                 Miss::Board(request) => {
                     let Ok(runtime) = Handle::try_current() else {
-                        return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
+                        return Err(self.error(TokenErrorKind::NoRuntime));
                     };
                     let (pilot, flight) = self.board(control, is_takeover);
                     state.flight = Some(flight.clone());
@@ -189,7 +192,9 @@ impl Pilot {
         loop {
             tracing::debug!(cause = ?request.cause(), "token is asked for");
             let version = slot.credentials().version();
+            let asked = meter::Asked::begin(meter::Whom::Source, &request);
             let result = self.control.ask(request.clone(), self.flight.deadline()).await;
+            asked.end(&result);
             match slot.land(self.flight.id(), &request, version, result, &self.control.schedule) {
                 Landing::Again(again) => request = again,
                 Landing::Down(outcome) => {
@@ -208,14 +213,11 @@ impl Drop for Pilot {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             // The slot is cleared first, so that whoever takes over finds it free.
-            slot.lose(self.flight.id(), interrupted(), self.is_takeover, &self.control.schedule);
+            let error = slot.error(TokenErrorKind::Interrupted);
+            slot.lose(self.flight.id(), error, self.is_takeover, &self.control.schedule);
             self.flight.lose();
             drop(slot);
             self.control.others.trim();
         }
     }
-}
-
-fn interrupted() -> TokenError {
-    TokenError::new(TokenErrorKind::Interrupted, "")
 }

@@ -116,13 +116,15 @@ impl Keyed {
             idle.truncate(surplus);
         }
         for (last_used, credentials) in idle {
+            // Let go of when the shard's lock is given back.
+            let _slot;
             let mut shard =
                 self.shard(&credentials).write().unwrap_or_else(PoisonError::into_inner);
             // Nobody can come to hold it while the shard is locked for writing.
             if shard.get(&credentials).is_some_and(|slot| {
                 is_idle(slot) && slot.last_used.load(Ordering::Relaxed) == last_used
             }) {
-                shard.remove(&credentials);
+                _slot = shard.remove(&credentials);
                 self.len.fetch_sub(1, Ordering::Relaxed);
             }
         }

@@ -13,8 +13,7 @@ use crate::error::{TokenError, TokenErrorKind};
 /// Renews the token of `slot` until the slot is retired: with its cache's last handle, or when its
 /// credentials are removed.
 pub(super) fn keep_warm(slot: Arc<Slot>, control: Arc<Control>) -> Result<(), TokenError> {
-    let runtime =
-        Handle::try_current().map_err(|_| TokenError::new(TokenErrorKind::NoRuntime, ""))?;
+    let runtime = Handle::try_current().map_err(|_| slot.error(TokenErrorKind::NoRuntime))?;
     if slot.is_kept_warm.swap(true, Ordering::AcqRel) {
         return Ok(());
     }

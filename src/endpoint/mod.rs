@@ -26,6 +26,7 @@ pub use self::retry::TokenRetry;
 use crate::clock::Clocks;
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
+use crate::meter;
 use crate::origin::{Origin, parse_absolute};
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
@@ -209,6 +210,7 @@ where
         let (http, rules, clocks) = (self.http.clone(), self.rules.clone(), self.clocks.clone());
         Box::pin(async move {
             let credentials = request.credentials();
+            let asked = meter::Asked::begin(meter::Whom::TokenEndpoint, &request);
             let fetched = async {
                 rules.check(credentials)?;
                 if Handle::try_current().is_err() {
@@ -216,7 +218,9 @@ where
                 }
                 exchange(http, &request, rules.timeout, &clocks).await
             };
-            fetched.await.map_err(|error| error.at(credentials.token_endpoint_origin()))
+            let result = fetched.await;
+            asked.end(&result);
+            result.map_err(|error| error.at(credentials.token_endpoint_origin()))
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong: [`TokenError`] at run time, [`ConfigError`] before.
 
+mod advice;
 mod config;
 mod kind;
 mod response;
@@ -20,8 +21,9 @@ pub(crate) use self::response::ErrorResponse;
 /// No token could be had, or no [`Metadata`](crate::Metadata) of who issues them.
 ///
 /// One failure may reach many callers: cloning an error is cheap, and its clones share what
-/// happened. Its text and its `Debug` are short and printable and hold no secret, no token and no
-/// body; what the token endpoint answered is there for those who ask for it.
+/// happened. Its text says what happened, at which host, and what to look at. The text and the `Debug`
+/// are short and printable and hold no secret, no token and no body; what the token endpoint answered
+/// is there for those who ask for it.
 ///
 /// Services return it inside a [`BoxError`]; [`TokenError::find_in`] finds it again.
 ///
@@ -48,11 +50,15 @@ struct What {
     kind: TokenErrorKind,
     /// What exactly, where the kind alone does not say it.
     note: &'static str,
+    /// What is to be done about it, where that is not what kind and response say.
+    advice: Option<&'static str>,
     /// What could not be had from or for whom: their `scheme://host:port`.
     origin: Option<(&'static str, Box<str>)>,
     response: Option<ErrorResponse>,
     source: Option<BoxError>,
 }
+
+const NO_METADATA: &str = "no metadata from";
 
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, note: &'static str) -> Self {
@@ -87,7 +93,7 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let what = What { kind, note, origin: None, response, source };
+        let what = What { kind, note, advice: None, origin: None, response, source };
         Self { what: Arc::new(what), rejected: None, retry_in: None }
     }
 
@@ -121,6 +127,11 @@ impl TokenError {
         self.with_origin("no token from", endpoint)
     }
 
+    /// The same, unless somebody has said more already.
+    pub(crate) fn at_least_at(self, endpoint: impl fmt::Display) -> Self {
+        if self.what.origin.is_some() { self } else { self.at(endpoint) }
+    }
+
     /// For a request to which API. For whoever has just made the error.
     pub(crate) fn with_api(self, api: impl fmt::Display) -> Self {
         self.with_origin("no token for", api)
@@ -128,13 +139,21 @@ impl TokenError {
 
     /// Of which issuer's metadata. For whoever has just made the error.
     pub(crate) fn of_metadata(self, issuer: impl fmt::Display) -> Self {
-        self.with_origin("no metadata from", issuer)
+        self.with_origin(NO_METADATA, issuer)
     }
 
     /// The same with more to say. For whoever has just made the error.
     pub(crate) fn with_note(mut self, note: &'static str) -> Self {
         if let Some(what) = Arc::get_mut(&mut self.what) {
             what.note = note;
+        }
+        self
+    }
+
+    /// The same with something else to do about it. For whoever has just made the error.
+    pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
+        if let Some(what) = Arc::get_mut(&mut self.what) {
+            what.advice = Some(advice);
         }
         self
     }
@@ -228,6 +247,12 @@ impl TokenError {
         self.what.response.as_ref()?.error_uri.as_deref()
     }
 
+    /// The same, if it is one that may be shown.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn registered_error(&self) -> Option<&'static str> {
+        self.what.response.as_ref()?.registered_error()
+    }
+
     /// How long the server asked to be left alone, counted from its response (`Retry-After`, RFC
     /// 9110 section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
@@ -249,19 +274,22 @@ impl TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let What { kind, note, .. } = &*self.what;
-        match &self.what.origin {
+        let What { kind, note, advice, origin, response, .. } = &*self.what;
+        match origin {
             Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
             None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
             None => write!(f, "no token: {kind}")?,
         }
-        if let Some(response) = &self.what.response {
+        if let Some(response) = response {
             write!(f, " ({response})")?;
         }
         if !note.is_empty() {
             write!(f, ": {note}")?;
         }
-        Ok(())
+        let is_of_metadata =
+            origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
+        let general = || advice::of(*kind, response.as_ref(), is_of_metadata);
+        write!(f, "; {}", advice.unwrap_or_else(general))
     }
 }
 
@@ -274,7 +302,7 @@ impl fmt::Debug for TokenError {
         }
         if let Some(response) = &self.what.response {
             debug.field("status", &response.status.as_u16());
-            debug.field("error", &response.registered_error());
+            debug.field("error", &response.shown_error());
             debug.field("retry_after", &response.retry_after);
         }
         if let Some(rejected) = &self.rejected {

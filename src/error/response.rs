@@ -50,22 +50,22 @@ const REGISTERED: &[&str] = &[
 ];
 
 impl ErrorResponse {
+    /// What of `error` may be shown.
+    pub(super) fn shown_error(&self) -> Option<&'static str> {
+        self.error.as_ref()?;
+        Some(self.registered_error().unwrap_or("an unregistered code"))
+    }
+
     pub(super) fn registered_error(&self) -> Option<&'static str> {
         let error = self.error.as_deref()?;
-        Some(
-            REGISTERED
-                .iter()
-                .find(|code| **code == error)
-                .copied()
-                .unwrap_or("an unregistered code"),
-        )
+        REGISTERED.iter().find(|code| **code == error).copied()
     }
 }
 
 impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}", self.status.as_u16())?;
-        match self.registered_error() {
+        match self.shown_error() {
             Some(error) => write!(f, ", {error}"),
             None => Ok(()),
         }

@@ -18,6 +18,7 @@ use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::dpop::Opinion;
 use crate::error::TokenError;
+use crate::meter;
 use crate::origin::Origin;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
 use crate::shared::Shared;
@@ -132,17 +133,17 @@ impl<S, K> Exchange<S, K> {
                     Some(first) if is_rejection && grant.is_from_store && !first.is_again => {
                         self.take_rejection(Some(first), is_corrected, response)
                     }
-                    Some(Rejected { key, .. }) => {
+                    Some(Rejected { key, counted, .. }) => {
                         let stale = stale(&grant, &self.kept);
                         let shared = shared.clone();
-                        let replay = Replay { shared, key, number: self.number, stale };
+                        let number = self.number;
+                        let mut replay = Replay { shared, key, number, stale, counted };
                         Next::Return(replay.conclude(response))
                     }
                 };
             }
         };
-        let replayed = rejected.map_or(Replayed::No(why_not), |_| Replayed::Yes);
-        response.extensions_mut().insert(replayed);
+        response.extensions_mut().insert(give_back(rejected, why_not));
         Next::Return(response)
     }
 
@@ -163,7 +164,7 @@ impl<S, K> Exchange<S, K> {
         let credentials = named.unwrap_or_else(|| tokens.credentials());
         let key = (credentials.fingerprint(), Origin::of(kept.uri()));
         if first.is_none() && breaker.is_open(&key) {
-            response.extensions_mut().insert(Replayed::No(NotReplayed::BreakerOpen));
+            response.extensions_mut().insert(give_back(None, NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
         let claims = challenge::claims(response.headers()).map(Into::into);
@@ -172,8 +173,7 @@ impl<S, K> Exchange<S, K> {
         let named = parts.extensions.get::<ClientCredentials>();
         let Some(body) = B::replay(kept_body) else {
             tokens.prefetch(named);
-            let replayed = first.map_or(Replayed::No(NotReplayed::Body), |_| Replayed::Yes);
-            response.extensions_mut().insert(replayed);
+            response.extensions_mut().insert(give_back(first, NotReplayed::Body));
             return Next::Return(response);
         };
         let token = Token::Awaited(Box::pin(tokens.grant(named)));
@@ -183,7 +183,8 @@ impl<S, K> Exchange<S, K> {
                 // Whoever waits holds nothing: extensions may hold a connection.
                 let (mut head, _) = response.into_parts();
                 head.extensions.clear();
-                Rejected { head: Response::from_parts(head, ()), key, is_again: false }
+                let head = Response::from_parts(head, ());
+                Rejected { head, key, is_again: false, counted: meter::Replaying::begin() }
             }
         });
         let request = Request::from_parts(parts, body);
@@ -248,7 +249,10 @@ where
     /// No token: the error, with what the API said of the last one.
     fn give_up(&mut self, error: TokenError) -> BoxError {
         match self.rejected.take() {
-            Some(rejected) => error.with_rejected(rejected.head).into(),
+            Some(mut rejected) => {
+                rejected.counted.end_without_token();
+                error.with_rejected(rejected.head).into()
+            }
             None => error.into(),
         }
     }
@@ -289,9 +293,9 @@ where
         let stale = stale(&grant, &request);
         let future = service.call(request);
         return match rejected {
-            Some(Rejected { key, .. }) => {
-                let shared = shared.clone();
-                State::Replaying { future, replay: Box::new(Replay { shared, key, number, stale }) }
+            Some(Rejected { key, counted, .. }) => {
+                let replay = Replay { shared: shared.clone(), key, number, stale, counted };
+                State::Replaying { future, replay: Box::new(replay) }
             }
             None => State::Passing { future },
         };
@@ -308,6 +312,24 @@ where
         .then(|| Box::new(History { sent, grant, rejected, is_corrected }));
     let future = service.call(request);
     State::Calling { future, exchange: Exchange { spare, kept, number, history } }
+}
+
+/// What is said of a request that is not sent again: `first` was, once.
+fn give_back(first: Option<Rejected>, why_not: NotReplayed) -> Replayed {
+    match first {
+        Some(mut first) => {
+            first.counted.end(true);
+            Replayed::Yes
+        }
+        None => {
+            meter::not_replayed(match why_not {
+                NotReplayed::Body => "body",
+                NotReplayed::Nonce => "nonce",
+                NotReplayed::BreakerOpen => "breaker_open",
+            });
+            Replayed::No(why_not)
+        }
+    }
 }
 
 /// Whose token is to be dropped if it is rejected although it is another one.

@@ -6,6 +6,7 @@ use http::Response;
 
 use crate::challenge;
 use crate::credentials::ClientCredentials;
+use crate::meter;
 use crate::replay::{BreakerKey, Replayed};
 use crate::shared::Shared;
 
@@ -16,6 +17,7 @@ pub(super) struct Replay {
     pub(super) number: u64,
     /// Whose token is to be dropped when it is rejected too: one out of a store, which is not fresh.
     pub(super) stale: Option<Option<ClientCredentials>>,
+    pub(super) counted: meter::Replaying,
 }
 
 /// What the API said to the first token, and whom to hold it against.
@@ -24,14 +26,19 @@ pub(super) struct Rejected {
     pub(super) key: BreakerKey,
     /// So was another one, out of a store.
     pub(super) is_again: bool,
+    pub(super) counted: meter::Replaying,
 }
 
 impl Replay {
     /// The second response is returned, whatever it is.
-    pub(super) fn conclude<ResBody>(&self, mut response: Response<ResBody>) -> Response<ResBody> {
+    pub(super) fn conclude<ResBody>(
+        &mut self,
+        mut response: Response<ResBody>,
+    ) -> Response<ResBody> {
         let Shared { tokens, policy, breaker, .. } = &*self.shared;
         let is_rejection = policy.is_rejection(&response);
         tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
+        self.counted.end(is_rejection);
         if is_rejection {
             breaker.trip(self.key.clone(), self.number);
             if let Some(named) = &self.stale {

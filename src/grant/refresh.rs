@@ -230,7 +230,8 @@ where
     let request = request.clone().with_refresh_token(refresh_token);
     ask(inner, request).await.map_err(|error| match error.error() {
         Some("invalid_grant") => error
-            .with_note("the refresh token is of no use any more; the user has to authorize again"),
+            .with_note("the refresh token is of no use any more")
+            .with_advice("the user has to authorize again"),
         _ => error,
     })
 }

@@ -28,6 +28,12 @@ pub mod dpop {}
 
 pub mod recipes;
 
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
+
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::meter;
 use crate::origin::Origin;
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -45,25 +46,43 @@ impl Breaker {
             Some(open) => (open.window * 2).min(LONGEST),
             None => FIRST,
         };
+        let before = all.len();
         if all.len() >= CAPACITY && !all.contains_key(&key) {
             let first = all.iter().min_by_key(|(_, open)| open.until).map(|(key, _)| key.clone());
             first.map(|first| all.remove(&first));
         }
         let origin = key.1.clone();
         all.insert(key, Open { until: now + window, window, number });
+        let is_one_more = all.len() > before;
         // Not under the lock: whoever listens may come back here.
         drop(all);
+        if is_one_more {
+            meter::broken_apis(1);
+        }
         let origin = origin.as_ref().map(tracing::field::display);
         tracing::warn!(origin, ?window, "a fresh token was rejected; rejections are ignored");
     }
 
     /// A replay was not rejected.
     pub(crate) fn reset(&self, key: &Key) {
-        self.lock().remove(key);
+        let open = self.lock().remove(key);
+        if open.is_some() {
+            meter::broken_apis(-1);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Breaker {
+    fn drop(&mut self) {
+        // No more than there is room for.
+        let left = self.lock().len() as i32;
+        if left > 0 {
+            meter::broken_apis(-left);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tower::BoxError;
 
 use super::erased::Answer;
 use crate::backoff::Backoff;
+use crate::meter;
 
 /// Asked for in the place of the answer, when there is none to be had. What went wrong is in the
 /// trace.
@@ -64,13 +65,21 @@ impl Health {
         operation: &'static str,
         answer: Answer<'_, T>,
     ) -> Result<T, Trouble> {
+        let timer = meter::Timer::start();
         match timeout(self.deadline, caught(answer)).await {
             Ok(Ok(answer)) => {
+                timer.end_of_store(operation, None);
                 self.succeeded(operation);
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(self.failed(operation, Text(error))),
-            Err(_) => Err(self.failed(operation, "it took too long")),
+            Ok(Err(error)) => {
+                timer.end_of_store(operation, Some("store"));
+                Err(self.failed(operation, Text(error)))
+            }
+            Err(_) => {
+                timer.end_of_store(operation, Some("timeout"));
+                Err(self.failed(operation, "it took too long"))
+            }
         }
     }
 

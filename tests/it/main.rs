@@ -23,4 +23,5 @@ mod replay;
 mod security;
 mod store;
 mod storms;
+mod texts;
 mod wire;

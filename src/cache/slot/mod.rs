@@ -18,10 +18,10 @@ pub(crate) use self::current::{AtHand, Grant, Hit};
 pub(super) use self::current::{Current, InSlot};
 pub(super) use self::flight::{Flight, Outcome};
 pub(super) use self::state::State;
-use self::state::{News, Rejected};
+use self::state::{Failure, News, Over, Rejected};
 use super::schedule::Schedule;
 use crate::credentials::ClientCredentials;
-use crate::error::TokenError;
+use crate::error::{TokenError, TokenErrorKind};
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
@@ -83,6 +83,11 @@ impl Slot {
         &self.credentials
     }
 
+    /// What went wrong before anybody was asked, or after.
+    pub(super) fn error(&self, kind: TokenErrorKind) -> TokenError {
+        TokenError::new(kind, "").at(self.credentials.token_endpoint_origin())
+    }
+
     /// The hit: an atomic load and a comparison.
     #[inline]
     pub(super) fn peek(&self, now: Instant) -> Peek {
@@ -142,8 +147,9 @@ impl Slot {
     pub(super) fn forgive(&self, version: u64) {
         let mut state = self.lock();
         if state.failure.as_ref().is_some_and(|failure| failure.version == Some(version)) {
-            state.failure = None;
-            state.failures = 0;
+            let over = state.end_failures();
+            drop(state);
+            over.tell();
         }
     }
 
@@ -193,15 +199,13 @@ impl Slot {
         state.rejected = Some(Rejected { token: current.token.clone(), number, claims });
         // The first fetch after a rejection is not held back by a renewal that failed, unless the
         // server asked for it.
-        if state
-            .failure
-            .as_ref()
-            .is_some_and(|f| f.is_of_renewal && f.error.retry_after().is_none())
-        {
-            state.failure = None;
-            state.failures = 0;
-        }
+        let is_forgiven = |f: &Failure| f.is_of_renewal && f.error.retry_after().is_none();
+        let over = match &state.failure {
+            Some(failure) if is_forgiven(failure) => state.end_failures(),
+            _ => Over::default(),
+        };
         drop(state);
+        over.tell();
         tracing::info!(number, "token was rejected");
         self.changed.notify_waiters();
         true
@@ -250,13 +254,11 @@ impl Slot {
                     }
                     _ => {
                         state.rejected = None;
-                        state.failure = None;
-                        state.failures = 0;
+                        let over = state.end_failures();
                         // One that is of no use any more is for those who waited, and then gone.
                         self.replace(next.is_usable(now).then(|| next.clone()));
-                        let news =
-                            News::Arrived { number: next.number, lifetime: next.token.lifetime() };
-                        (Ok(next), news)
+                        let (number, lifetime) = (next.number, next.token.lifetime());
+                        (Ok(next), News::Arrived { number, lifetime, over })
                     }
                 }
             }
@@ -307,8 +309,9 @@ impl Slot {
     pub(super) fn forget(&self) {
         let mut state = self.lock();
         self.replace(None);
-        *state = State::default();
+        let over = std::mem::take(&mut *state).end_failures();
         drop(state);
+        over.tell();
         self.changed.notify_waiters();
     }
 
@@ -334,5 +337,12 @@ impl Slot {
 
     fn usable(&self, now: Instant) -> Option<Arc<Current>> {
         self.current.load_full().filter(|current| current.is_usable(now))
+    }
+}
+
+impl Drop for Slot {
+    /// Not under a lock of those who kept it.
+    fn drop(&mut self) {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).end_failures().tell();
     }
 }

@@ -9,6 +9,7 @@ use super::current::Current;
 use super::flight::Flight;
 use crate::cache::schedule::Schedule;
 use crate::error::{TokenError, TokenErrorKind};
+use crate::meter;
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
@@ -67,6 +68,12 @@ impl State {
         is_of_no_use.then_some(rejected)
     }
 
+    /// Nothing stands against another token request any more.
+    pub(super) fn end_failures(&mut self) -> Over {
+        self.failures = 0;
+        Over(self.failure.take())
+    }
+
     pub(super) fn fail(
         &mut self,
         error: TokenError,
@@ -87,43 +94,64 @@ impl State {
             let pause = pause.mul_f64(1.0 - fastrand::f64() / 2.0);
             current.put_off_renewal(until.max(now + pause));
         }
-        let news = News::Failed { error: error.clone(), window, is_of_renewal: current.is_some() };
         // A secret that could not be read, or a key that was half written, may be there the next moment.
         let may_be_the_secret =
             !is_transient || error.kind() == TokenErrorKind::ClientAuthentication;
-        self.failure = Some(Failure {
+        let is_of_renewal = current.is_some();
+        let before = self.failure.replace(Failure {
             error: error.clone(),
             until,
             is_transient,
             version: may_be_the_secret.then_some(version),
-            is_of_renewal: current.is_some(),
+            is_of_renewal,
         });
+        let news = News::Failed { error: error.clone(), window, is_of_renewal, before };
         let error = if window.is_zero() { error } else { error.with_retry_in(window) };
         (error, news)
     }
 }
 
-/// What is traced once the lock is given back: whoever listens may come back for a token.
+/// A failure that nobody is to remember, until the lock is given back.
+#[derive(Debug, Default)]
+pub(super) struct Over(Option<Failure>);
+
+impl Over {
+    pub(super) fn tell(self) {
+        if self.0.is_some() {
+            meter::failing_credentials(-1);
+        }
+    }
+}
+
+/// What is told once the lock is given back: whoever listens may come back for a token.
 pub(super) enum News {
-    Arrived { number: u64, lifetime: Option<Duration> },
+    Arrived { number: u64, lifetime: Option<Duration>, over: Over },
     NoLongerLife { wait: Duration },
-    Failed { error: TokenError, window: Duration, is_of_renewal: bool },
+    Failed { error: TokenError, window: Duration, is_of_renewal: bool, before: Option<Failure> },
 }
 
 impl News {
     pub(super) fn tell(self) {
         match self {
-            Self::Arrived { number, lifetime } => {
+            Self::Arrived { number, lifetime, over } => {
+                over.tell();
                 tracing::debug!(number, ?lifetime, "token arrived");
             }
             Self::NoLongerLife { wait } => {
+                meter::backoff(wait, "no_gain");
                 tracing::debug!(?wait, "renewed token lives no longer than the present one");
             }
-            Self::Failed { error, window, is_of_renewal: true } => {
-                tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
-            }
-            Self::Failed { error, window, is_of_renewal: false } => {
-                tracing::warn!(%error, retry_in = ?window, "token could not be had");
+            Self::Failed { error, window, is_of_renewal, before } => {
+                if before.is_none() {
+                    meter::failing_credentials(1);
+                }
+                let class = if error.is_transient() { "transient" } else { "permanent" };
+                meter::backoff(window, class);
+                if is_of_renewal {
+                    tracing::warn!(%error, retry_in = ?window, "token could not be renewed");
+                } else {
+                    tracing::warn!(%error, retry_in = ?window, "token could not be had");
+                }
             }
         }
     }

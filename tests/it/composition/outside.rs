@@ -138,7 +138,10 @@ async fn a_buffer_outside_keeps_a_token_error_to_be_found() {
         .service(world.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!(error.to_string(), "no token: the source of tokens failed");
+    assert_eq!(
+        error.to_string(),
+        "no token from https://auth.test: the source of tokens failed; look at source()"
+    );
     assert_eq!(world.seen(), tokens([]));
 }
 

@@ -5,6 +5,7 @@ use super::*;
 const OTHER_ISSUER: &str = "their issuer is not, to the letter, the one that was asked for";
 const NO_URI: &str = "token_endpoint is not an absolute URI without user information and fragment";
 const INSECURE: &str = "token_endpoint is not https";
+const LOOK_AT: &str = "look at the issuer's URL, and at body()";
 
 /// The error for a document at the first place, where the second would have a good one: what is
 /// wrong is not asked for again elsewhere.
@@ -28,7 +29,9 @@ async fn assert_invalid(members: Value, note: &str) {
     assert!(!error.is_transient());
     assert_eq!(
         error.to_string(),
-        format!("no metadata from {ISSUER}: the metadata can not be used (status 200): {note}"),
+        format!(
+            "no metadata from {ISSUER}: the metadata can not be used (status 200): {note}; {LOOK_AT}"
+        ),
     );
 }
 
@@ -74,7 +77,7 @@ async fn a_slash_at_the_end_of_the_issuer_makes_another_one() {
             assert_eq!(metadata.issuer(), asked);
         } else {
             let error = refused(asked, body, asked).await;
-            assert!(error.to_string().ends_with(OTHER_ISSUER), "{error}");
+            assert!(error.to_string().contains(OTHER_ISSUER), "{error}");
         }
     }
 }
@@ -123,7 +126,8 @@ async fn an_endpoint_that_secrets_may_not_be_sent_to_is_refused() {
         assert_invalid(json!({ "token_endpoint": odd }), "token_endpoint is not a string").await;
     }
     let error = refused(ISSUER, json!({ "issuer": ISSUER }).to_string(), "no endpoint").await;
-    assert!(error.to_string().ends_with("no token_endpoint is in them"), "{error}");
+    let why = format!("no token_endpoint is in them; {LOOK_AT}");
+    assert!(error.to_string().ends_with(&why), "{error}");
 }
 
 // X1
@@ -183,7 +187,10 @@ async fn an_issuer_that_can_not_be_asked_is_told_before_anything_is_sent() {
         let http = always(200, "");
         let error = Metadata::fetch(issuer, http.clone()).await.unwrap_err();
         assert_eq!((error.kind(), http.count()), (InvalidIssuer, 0), "{name}");
-        assert_eq!(error.to_string(), format!("no metadata: the issuer can not be asked: {why}"));
+        assert_eq!(
+            error.to_string(),
+            format!("no metadata: the issuer can not be asked: {why}; look at the issuer's URL")
+        );
         assert!(!error.is_transient());
     }
 }
@@ -237,7 +244,12 @@ async fn a_server_in_trouble_is_not_asked_for_the_other_document() {
         assert_eq!(
             error.to_string(),
             format!(
-                "no metadata from {ISSUER}: the endpoint answered with an error (status {status})"
+                "no metadata from {ISSUER}: the endpoint answered with an error (status {status}); {}",
+                if status == 429 {
+                    "look at how often it is asked, and at its limits"
+                } else {
+                    "look at the state of that server"
+                }
             )
         );
     }
@@ -266,9 +278,9 @@ async fn of_a_member_that_is_there_twice_the_one_that_is_checked_is_the_one_that
     };
     let evil = "https://evil.test";
     let error = refused(ISSUER, twice("issuer", ISSUER, evil), "issuer").await;
-    assert!(error.to_string().ends_with(OTHER_ISSUER));
+    assert!(error.to_string().contains(OTHER_ISSUER));
     let body = twice("token_endpoint", ENDPOINT, "http://evil.test");
-    assert!(refused(ISSUER, body, "endpoint").await.to_string().ends_with(INSECURE));
+    assert!(refused(ISSUER, body, "endpoint").await.to_string().contains(INSECURE));
 
     let http = always(200, twice("token_endpoint", "http://evil.test", ENDPOINT));
     let metadata = Metadata::fetch(ISSUER, http).await.unwrap();

@@ -86,7 +86,7 @@ async fn one_document_is_asked_for_when_told_so() {
             let http = only_at(other, issuer);
             let error = fetch(&http).await.unwrap_err();
             assert_eq!((error.kind(), uris(&http)), (ErrorResponse, vec![place.to_owned()]));
-            assert!(error.to_string().ends_with("answered with an error (status 404)"));
+            assert!(error.to_string().contains("answered with an error (status 404); "));
         }
     }
 }
@@ -141,7 +141,7 @@ async fn when_there_is_no_document_the_error_is_that_of_more_than_a_404() {
     assert_eq!(
         error.to_string(),
         "no metadata from https://auth.test: the endpoint answered with an error (status 404): it \
-         has neither oauth-authorization-server nor openid-configuration"
+         has neither oauth-authorization-server nor openid-configuration; look at the issuer's URL"
     );
 }
 

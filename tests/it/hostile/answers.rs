@@ -139,10 +139,12 @@ async fn an_error_response_is_told_by_its_status_and_a_registered_code_only() {
         assert_eq!(error.body().unwrap(), &all);
 
         let error = assert_refused(echoing(status, &registered), ErrorResponse, "code").await;
-        assert!(error.to_string().ends_with(&format!("(status {status}, invalid_client)")));
+        let told = format!("(status {status}, invalid_client); look at ");
+        assert!(error.to_string().contains(&told), "{error}");
         if status != 200 {
             let error = assert_refused(echoing(status, &page), ErrorResponse, "page").await;
-            assert!(error.to_string().ends_with(&format!("(status {status})")));
+            let told = format!("(status {status}); look at ");
+            assert!(error.to_string().contains(&told), "{error}");
         }
     }
 }

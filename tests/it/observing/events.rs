@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -97,8 +98,8 @@ async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
     let error = tokens.get().await.unwrap_err();
     let line = &trace.lines()[2];
     let expected = format!(
-        "error=no token from https://auth.test: the endpoint answered with an error (status 503) \
-         retry_in={:?}",
+        "error=no token from https://auth.test: the endpoint answered with an error (status 503); \
+         look at the state of that server retry_in={:?}",
         error.retry_in().unwrap()
     );
     assert!(line.ends_with(&expected), "{line}");
@@ -229,5 +230,51 @@ async fn a_fetch_that_panics_is_told_of() {
     assert!(tokens.get().await.is_err());
     assert_eq!(said(&trace, 0).last().unwrap(), "WARN token could not be had");
     let line = trace.lines().pop().unwrap();
-    assert!(line.contains("error=no token: the task that asked for it ended early"), "{line}");
+    let error = "error=no token from https://auth.test: the task that asked for it ended early; ";
+    assert!(line.contains(error), "{line}");
+}
+
+// O: whoever adds an event finds that it is to be told of.
+#[test]
+fn the_guide_has_every_event_and_its_level() {
+    let guide = include_str!("../../../src/guide/observing.md");
+    let mut told = 0;
+    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        for event in source.split("tracing::").skip(1) {
+            let Some((level, rest)) = event.split_once("!(") else { continue };
+            if !matches!(level, "error" | "warn" | "info" | "debug" | "trace") {
+                continue;
+            }
+            let (fields, _) = rest.split_once(");").unwrap();
+            let text = fields.rsplit('"').nth(1).unwrap();
+            let row = format!("| `{}` | `{text}` |", level.to_uppercase());
+            assert!(guide.contains(&row), "{row} is not in the guide");
+            told += 1;
+        }
+    }
+    assert_eq!(
+        guide.lines().filter(|line| is_event(line)).count(),
+        told,
+        "and none that is not told"
+    );
+}
+
+fn is_event(line: &str) -> bool {
+    ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]
+        .iter()
+        .any(|level| line.starts_with(&format!("| `{level}` | ")))
+}
+
+/// The text of every file of Rust in a folder, and in those in it.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    all
 }

@@ -1,6 +1,10 @@
 //! What is traced, when, and what never is.
 
+#[cfg(feature = "metrics")]
+mod counting;
 mod events;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod reentrant;
 mod secrets;
 

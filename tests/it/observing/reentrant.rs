@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -10,38 +11,57 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{layer, send};
 use crate::support::{Api, Source, credentials, hour};
 
-/// A listener that has something of its own to do at each event, such as to send it to a collector
-/// that wants a token too.
+/// A listener that has something of its own to do at each event, and whenever something is counted, such
+/// as to send it to a collector that wants a token too.
 #[derive(Clone, Default)]
-struct Busy {
+pub struct Busy {
     action: Arc<Mutex<Option<Action>>>,
+    is_at_it: Arc<AtomicBool>,
+    /// Nothing else is of interest to it.
+    pub wants_gauges: Arc<AtomicBool>,
 }
 
 type Action = Arc<dyn Fn() + Send + Sync>;
 
 impl Busy {
-    fn does(&self, action: impl Fn() + Send + Sync + 'static) {
+    pub fn does(&self, action: impl Fn() + Send + Sync + 'static) {
         *self.action.lock().unwrap() = Some(Arc::new(action));
+    }
+
+    pub fn hear(&self) {
+        if !self.wants_gauges.load(Ordering::SeqCst) {
+            self.act();
+        }
+    }
+
+    pub fn act(&self) {
+        let action = self.action.lock().unwrap().clone();
+        // What it does itself is no news to it.
+        if let Some(action) = action.filter(|_| !self.is_at_it.swap(true, Ordering::SeqCst)) {
+            action();
+            self.is_at_it.store(false, Ordering::SeqCst);
+        }
     }
 }
 
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Busy {
     fn on_event(&self, _: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        let action = self.action.lock().unwrap().clone();
-        if let Some(action) = action {
-            action();
-        }
+        self.hear();
     }
 }
 
 /// Runs `scenario` to its end, with somebody listening who is busy.
 #[track_caller]
-fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 'static) {
+pub fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 'static) {
     let (ended, has_ended) = mpsc::channel();
     std::thread::spawn(move || {
         let busy = Busy::default();
         let subscriber = tracing_subscriber::registry().with(busy.clone());
         let _guard = tracing::subscriber::set_default(subscriber);
+        #[cfg(feature = "metrics")]
+        let recorder = busy.clone();
+        #[cfg(feature = "metrics")]
+        let _recording = metrics::set_default_local_recorder(&recorder);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

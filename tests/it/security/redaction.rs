@@ -183,17 +183,19 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
     debugs(&error, "TokenError { kind: ClientAuthentication, origin: \"https://auth.test\", .. }");
     assert_eq!(
         error.to_string(),
-        "no token from https://auth.test: the client could not authenticate"
+        "no token from https://auth.test: the client could not authenticate; look at the secret or \
+         key, and at source()"
     );
 }
 
 // X3, W5, alf 40
 #[tokio::test(start_paused = true)]
 async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_sent() {
-    for (error, shown) in [
-        (r#""invalid_client""#, "invalid_client"),
-        (r#""s3cr3t-of-the-client""#, "an unregistered code"),
-        (r#""invalid_client\u001b[2J""#, "an unregistered code"),
+    let unknown = ("an unregistered code", "error_description() and body()");
+    for (error, (shown, look_at)) in [
+        (r#""invalid_client""#, ("invalid_client", "client id, secret and authentication method")),
+        (r#""s3cr3t-of-the-client""#, unknown),
+        (r#""invalid_client\u001b[2J""#, unknown),
     ] {
         let body = format!(
             r#"{{"error":{error},"error_description":"{SECRET} {TOKEN}","error_uri":"https://{EXTRA}","access_token":"{TOKEN}","body-of-a-response":1}}"#
@@ -211,7 +213,7 @@ async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_
             found.to_string(),
             format!(
                 "no token from https://auth.test: the endpoint answered with an error \
-                 (status 400, {shown})"
+                 (status 400, {shown}); look at {look_at}"
             )
         );
         debugs(
@@ -247,9 +249,15 @@ async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
     let shown = error.retry_in().unwrap();
     debugs(
         error,
-        &format!("TokenError {{ kind: Source, rejected: 401, retry_in: {shown:?}, .. }}"),
+        &format!(
+            "TokenError {{ kind: Source, origin: \"https://auth.test\", rejected: 401, \
+             retry_in: {shown:?}, .. }}"
+        ),
     );
-    assert_eq!(error.to_string(), "no token: the source of tokens failed");
+    assert_eq!(
+        error.to_string(),
+        "no token from https://auth.test: the source of tokens failed; look at source()"
+    );
 }
 
 // X3
@@ -309,7 +317,8 @@ async fn a_refused_request_is_named_by_its_origin_only() {
     let error = TokenError::find_in(&*refused).unwrap();
     assert_eq!(
         error.to_string(),
-        "no token for http://api.test:8080: it is neither https nor loopback"
+        "no token for http://api.test:8080: it is neither https nor loopback; look at the scheme, \
+         or at dangerously_allow_http"
     );
     debugs(error, "TokenError { kind: InsecureUri, origin: \"http://api.test:8080\", .. }");
 }

@@ -1,6 +1,6 @@
 //! Tokens that are shared through a store, on a paused clock.
 
-mod double;
+pub mod double;
 mod lease;
 mod records;
 mod rejection;

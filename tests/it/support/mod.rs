@@ -3,6 +3,8 @@
 mod api;
 mod endpoint;
 mod folder;
+#[cfg(feature = "metrics")]
+mod meter;
 mod server;
 mod source;
 mod trace;
@@ -17,6 +19,8 @@ use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
 pub use self::api::Api;
 pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
 pub use self::folder::Folder;
+#[cfg(feature = "metrics")]
+pub use self::meter::Meter;
 pub use self::server::{Client, Seen, client, server};
 pub use self::source::Source;
 pub use self::trace::Trace;

@@ -47,7 +47,7 @@ async fn an_error_has_all_of_the_endpoints_response() {
         error.to_string(),
         format!(
             "no token from http://{address}: the endpoint answered with an error \
-             (status 401, invalid_client)"
+             (status 401, invalid_client); look at client id, secret and authentication method"
         )
     );
     assert_eq!(
@@ -75,7 +75,8 @@ async fn an_error_without_json_has_status_headers_and_body() {
         assert_eq!(
             error.to_string(),
             format!(
-                "no token from http://{address}: the endpoint answered with an error (status 502)"
+                "no token from http://{address}: the endpoint answered with an error (status 502); \
+                 look at the state of that server"
             )
         );
     }
@@ -116,14 +117,15 @@ async fn not_more_than_64_kib_of_a_body_are_kept() {
 // W5, alf 40
 #[tokio::test]
 async fn only_codes_that_are_registered_are_shown() {
-    for (code, shown) in [
-        ("invalid_scope", "invalid_scope"),
-        ("invalid_target", "invalid_target"),
-        (SECRET, "an unregistered code"),
-        ("INVALID_SCOPE", "an unregistered code"),
-        ("invalid_scope ", "an unregistered code"),
-        ("", "an unregistered code"),
-        ("\\u001b[2J\\n", "an unregistered code"),
+    let unknown = ("an unregistered code", "look at error_description() and body()");
+    for (code, (shown, look_at)) in [
+        ("invalid_scope", ("invalid_scope", "look at the scopes that this client may have there")),
+        ("invalid_target", ("invalid_target", "look at audience and resource")),
+        (SECRET, unknown),
+        ("INVALID_SCOPE", unknown),
+        ("invalid_scope ", unknown),
+        ("", unknown),
+        ("\\u001b[2J\\n", unknown),
     ] {
         let body = format!(r#"{{"error":"{code}","error_description":"{SECRET}"}}"#);
         let (error, address) = refused(response(400, &[], body)).await;
@@ -131,7 +133,7 @@ async fn only_codes_that_are_registered_are_shown() {
             error.to_string(),
             format!(
                 "no token from http://{address}: the endpoint answered with an error \
-                 (status 400, {shown})"
+                 (status 400, {shown}); {look_at}"
             )
         );
         assert!(format!("{error:?}").contains(&format!("error: Some({shown:?})")));

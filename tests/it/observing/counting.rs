@@ -1,0 +1,136 @@
+//! Listeners that come back, while something is counted.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+use tower::{Layer, ServiceExt};
+use tower_oauth2::TokenCache;
+
+use super::reentrant::{Busy, ends};
+use super::{layer, send};
+use crate::support::{Api, Source, credentials, get, hour, lasting};
+
+impl CounterFn for Busy {
+    fn increment(&self, _: u64) {
+        self.hear();
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Busy {
+    fn increment(&self, _: f64) {
+        self.act();
+    }
+
+    fn decrement(&self, _: f64) {
+        self.act();
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+impl HistogramFn for Busy {
+    fn record(&self, _: f64) {
+        self.hear();
+    }
+}
+
+impl Recorder for Busy {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(self.clone()))
+    }
+}
+
+// O: nothing is told under a lock: that a breaker closed is not.
+#[test]
+fn a_listener_may_use_the_layer_when_its_breaker_closes() {
+    ends(|busy| async move {
+        let tokens = TokenCache::new(credentials(), Source::of(hour));
+        let count = AtomicUsize::new(0);
+        let api = Api::new(move |_| {
+            let is_up = count.fetch_add(1, Ordering::SeqCst) >= 3;
+            let mut response = Response::new(Full::default());
+            if !is_up {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+            }
+            response
+        });
+        let layer = layer(&tokens);
+        assert_eq!(send(&layer, &api).await, 401);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        // It asks for the breaker's opinion, with a token that is there.
+        let tenant = credentials().audience("tenant");
+        tokens.get_for(&tenant).await.unwrap();
+        let (heard, its_api) = (layer.clone(), Api::always(401));
+        let asked = its_api.clone();
+        busy.wants_gauges.store(true, Ordering::SeqCst);
+        busy.does(move || {
+            let mut request = get("/");
+            request.extensions_mut().insert(tenant.clone());
+            let sent = pin!(heard.layer(its_api.clone()).oneshot(request));
+            let _ = sent.poll(&mut Context::from_waker(Waker::noop()));
+        });
+        assert_eq!(send(&layer, &api).await, 200);
+        assert_eq!(asked.count(), 1);
+    });
+}
+
+// O, C10: nor is it that credentials which failed are forgotten, in whichever way.
+#[test]
+fn a_listener_may_use_the_cache_when_failures_are_forgotten() {
+    ends(|busy| async move {
+        let is_down = Arc::new(AtomicBool::new(false));
+        let down = is_down.clone();
+        let source = Source::new(move |n, _| {
+            let is_down = down.load(Ordering::SeqCst);
+            async move {
+                if is_down {
+                    Err("the source is down".into())
+                } else {
+                    Ok(lasting(n, Duration::ZERO))
+                }
+            }
+        });
+        let tokens = TokenCache::builder(credentials(), source).capacity(1).build();
+        let tenants: Vec<_> = (0..20).map(|n| credentials().audience(n.to_string())).collect();
+        // Tokens of old, which are looked for among all credentials.
+        let mut old = vec![tokens.get().await.unwrap()];
+        for tenant in &tenants {
+            old.push(tokens.get_for(tenant).await.unwrap());
+        }
+        is_down.store(true, Ordering::SeqCst);
+        let heard = tokens.clone();
+        busy.does(move || old.iter().for_each(|token| heard.reject(token)));
+        for tenant in &tenants {
+            assert!(tokens.get_for(tenant).await.is_err());
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        tokens.remove(&tenants[19]);
+        assert!(tokens.get().await.is_err());
+        tokens.remove(tokens.credentials());
+    });
+}

@@ -1,0 +1,299 @@
+//! What a person reads of a failure: what happened, at which host, and what to look at.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_oauth2::TokenErrorKind::{self, *};
+use tower_oauth2::{
+    ClientAuth, ClientCredentials, Metadata, OAuth2Layer, Origins, Secret, TokenCache,
+    TokenEndpoint, TokenError, TokenRequest,
+};
+
+use crate::support::{Api, Http, Source, credentials, credentials_at, get};
+
+fn answering(status: u16, body: impl Into<Bytes>) -> Api {
+    let body = body.into();
+    Api::new(move |_| {
+        let mut response = Response::new(Full::from(body.clone()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    })
+}
+
+async fn answered(status: u16, body: impl Into<Bytes>) -> TokenError {
+    let endpoint = TokenEndpoint::new(answering(status, body));
+    endpoint.oneshot(TokenRequest::new(credentials())).await.unwrap_err()
+}
+
+async fn cached(source: Source) -> TokenError {
+    TokenCache::new(credentials(), source).get().await.unwrap_err()
+}
+
+async fn without_answer() -> TokenError {
+    let endpoint = TokenEndpoint::new(Http::new(|_| Err("no route to host".into())));
+    endpoint.oneshot(TokenRequest::new(credentials())).await.unwrap_err()
+}
+
+async fn too_late() -> TokenError {
+    let http = service_fn(|_: Request<Full<Bytes>>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>()
+    });
+    TokenEndpoint::new(http).oneshot(TokenRequest::new(credentials())).await.unwrap_err()
+}
+
+async fn broken_off() -> TokenError {
+    let http = service_fn(|_: Request<Full<Bytes>>| async {
+        let frames: [Result<Frame<Bytes>, BoxError>; 2] =
+            [Ok(Frame::data(Bytes::from("{"))), Err("connection reset".into())];
+        Ok::<_, BoxError>(Response::new(StreamBody::new(futures_util::stream::iter(frames))))
+    });
+    TokenEndpoint::new(http).oneshot(TokenRequest::new(credentials())).await.unwrap_err()
+}
+
+async fn without_secret() -> TokenError {
+    let secret = Secret::from_fn("vault", || async { Err::<String, BoxError>("sealed".into()) });
+    let auth = ClientAuth::client_secret_basic("client-id", secret);
+    let credentials = ClientCredentials::new("https://auth.test", auth).unwrap();
+    let endpoint = TokenEndpoint::new(answering(200, ""));
+    endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err()
+}
+
+async fn insecure_endpoint() -> TokenError {
+    let endpoint = TokenEndpoint::new(answering(200, ""));
+    let credentials = credentials_at("http://auth.test/token");
+    endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err()
+}
+
+async fn insecure_request() -> TokenError {
+    let tokens = TokenCache::new(credentials(), Source::of(crate::support::hour));
+    let layer = OAuth2Layer::new(tokens, Origins::any());
+    let mut request = get("/");
+    *request.uri_mut() = "http://api.test/things".parse().unwrap();
+    let error = layer.layer(Api::always(200)).oneshot(request).await.unwrap_err();
+    TokenError::find_in(&*error).unwrap().clone()
+}
+
+async fn not_allowed() -> TokenError {
+    let endpoint = TokenEndpoint::new(answering(200, ""));
+    let endpoint = endpoint.allowed_endpoints(["https://login.test/token"]).unwrap();
+    endpoint.oneshot(TokenRequest::new(credentials())).await.unwrap_err()
+}
+
+async fn metadata(issuer: &str, status: u16, body: &'static str) -> TokenError {
+    Metadata::fetch(issuer, answering(status, body)).await.unwrap_err()
+}
+
+/// Polled where there is no runtime.
+fn without_runtime() -> TokenError {
+    std::thread::spawn(|| {
+        let tokens = TokenCache::new(credentials(), Source::of(crate::support::hour));
+        match pin!(tokens.get()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome.unwrap_err(),
+            Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    })
+    .join()
+    .unwrap()
+}
+
+#[cfg(feature = "jwt")]
+async fn without_host() -> TokenError {
+    let bound = credentials().dpop(tower_oauth2::DpopKey::generate().unwrap());
+    let source = Source::new(|_, _| async { Ok(tower_oauth2::AccessToken::dpop("t")?) });
+    let layer = OAuth2Layer::new(TokenCache::new(bound, source), Origins::any());
+    let mut request = get("/");
+    *request.uri_mut() = "/things".parse().unwrap();
+    let error = layer.layer(Api::always(200)).oneshot(request).await.unwrap_err();
+    TokenError::find_in(&*error).unwrap().clone()
+}
+
+// W5
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_error_says_what_happened_at_which_host_and_what_to_look_at() {
+    let panicking = Source::new(|_, _| async { panic!("on purpose") });
+    let failing = Source::new(|_, _| async { Err("no more tokens".into()) });
+    let table: Vec<(TokenErrorKind, TokenError, &str)> = vec![
+        (
+            Transport,
+            without_answer().await,
+            "no token from https://auth.test: the request failed before a response arrived; \
+             look at the way to that host, and at source()",
+        ),
+        (
+            Timeout,
+            too_late().await,
+            "no token from https://auth.test: it took too long; \
+             look at the load there, and at the timeouts here",
+        ),
+        (
+            IncompleteResponse,
+            broken_off().await,
+            "no token from https://auth.test: the response broke off; \
+             look at proxies on the way, and at source()",
+        ),
+        (
+            ResponseTooLarge,
+            answered(200, vec![b' '; (1 << 20) + 1]).await,
+            "no token from https://auth.test: the response is larger than 1 MiB; \
+             look at the URL that was asked",
+        ),
+        (
+            Redirect,
+            answered(302, "").await,
+            "no token from https://auth.test: the endpoint redirects, and redirects are not followed \
+             (status 302); look at Location in headers(), and at the URL that was asked",
+        ),
+        (
+            ErrorResponse,
+            answered(401, r#"{"error":"invalid_client"}"#).await,
+            "no token from https://auth.test: the endpoint answered with an error (status 401, \
+             invalid_client); look at client id, secret and authentication method",
+        ),
+        (
+            ErrorResponse,
+            metadata("https://auth.test", 403, "").await,
+            "no metadata from https://auth.test: the endpoint answered with an error (status 403); \
+             look at the issuer's URL",
+        ),
+        (
+            MalformedResponse,
+            answered(200, "<html>").await,
+            "no token from https://auth.test: the response is not a JSON object (status 200); \
+             look at the URL that was asked, and at body()",
+        ),
+        (
+            InvalidAccessToken,
+            answered(200, "{}").await,
+            "no token from https://auth.test: the response has no usable access_token (status 200): \
+             it is missing; look at the URL that was asked, and at body()",
+        ),
+        (
+            UnsupportedTokenType,
+            answered(200, r#"{"access_token":"t","token_type":"mac"}"#).await,
+            "no token from https://auth.test: the response has a token_type that is not supported \
+             (status 200): only Bearer is, and DPoP where there is a key; \
+             look at how this client is registered there",
+        ),
+        (
+            ClientAuthentication,
+            without_secret().await,
+            "no token from https://auth.test: the client could not authenticate; \
+             look at the secret or key, and at source()",
+        ),
+        #[cfg(feature = "jwt")]
+        (
+            Proof,
+            without_host().await,
+            "no token: no proof of possession (DPoP) could be made: the request names no host, and \
+             the layer's origins are not just one; look at the URI of the request, and at source()",
+        ),
+        (
+            InsecureUri,
+            insecure_endpoint().await,
+            "no token from http://auth.test: it is neither https nor loopback; \
+             look at the scheme, or at dangerously_allow_http",
+        ),
+        (
+            InsecureUri,
+            insecure_request().await,
+            "no token for http://api.test: it is neither https nor loopback; \
+             look at the scheme, or at dangerously_allow_http",
+        ),
+        (
+            EndpointNotAllowed,
+            not_allowed().await,
+            "no token from https://auth.test: this endpoint is not allowed; \
+             look at allowed_endpoints",
+        ),
+        (
+            InvalidIssuer,
+            metadata("auth.test", 200, "").await,
+            "no metadata: the issuer can not be asked: needs a scheme and a host; \
+             look at the issuer's URL",
+        ),
+        (
+            InvalidMetadata,
+            metadata("https://auth.test", 200, r#"{"issuer":"https://auth.test"}"#).await,
+            "no metadata from https://auth.test: the metadata can not be used (status 200): \
+             no token_endpoint is in them; look at the issuer's URL, and at body()",
+        ),
+        (
+            TokenErrorKind::Source,
+            cached(failing).await,
+            "no token from https://auth.test: the source of tokens failed; look at source()",
+        ),
+        (
+            Interrupted,
+            cached(panicking).await,
+            "no token from https://auth.test: the task that asked for it ended early; \
+             look for a panic, or a runtime that was shut down",
+        ),
+        (
+            NoRuntime,
+            without_runtime(),
+            "no token from https://auth.test: there is no tokio runtime to ask on; \
+             look at where it is called",
+        ),
+    ];
+    let mut kinds = HashSet::new();
+    for (kind, error, text) in table {
+        assert_eq!((error.kind(), &*error.to_string()), (kind, text));
+        assert!(text.contains(&kind.to_string()) && text.contains("; look "), "{text}");
+        kinds.insert(kind);
+    }
+    assert_eq!(kinds.len(), if cfg!(feature = "jwt") { 18 } else { 17 }, "all kinds there are");
+}
+
+// W5
+#[tokio::test(start_paused = true)]
+async fn an_error_response_is_looked_into_by_its_code_and_then_by_its_status() {
+    const CLIENT: &str = "client id, secret and authentication method";
+    const GRANTS: &str = "the grants that this client may use there";
+    const SCOPES: &str = "the scopes that this client may have there";
+    const CLOCKS: &str = "the assertion or token that was sent, and at clocks";
+    const LIMITS: &str = "how often it is asked, and at its limits";
+    const SERVER: &str = "the state of that server";
+    const URL: &str = "the URL that was asked";
+    const ANSWER: &str = "error_description() and body()";
+    for (status, code, look_at) in [
+        (401, "invalid_client", CLIENT),
+        (400, "invalid_client", CLIENT),
+        (200, "invalid_client", CLIENT),
+        (401, "", CLIENT),
+        (403, "", CLIENT),
+        (400, "unauthorized_client", GRANTS),
+        (400, "unsupported_grant_type", GRANTS),
+        (400, "invalid_scope", SCOPES),
+        (403, "insufficient_scope", SCOPES),
+        (400, "invalid_target", "audience and resource"),
+        (403, "access_denied", "what this client may have there"),
+        (400, "invalid_grant", CLOCKS),
+        (400, "invalid_request", "the parameters that this server wants"),
+        (400, "invalid_dpop_proof", "the key, and at clocks"),
+        (429, "", LIMITS),
+        (429, "invalid_request", LIMITS),
+        (500, "", SERVER),
+        (503, "temporarily_unavailable", SERVER),
+        (200, "server_error", SERVER),
+        (500, "invalid_request", SERVER),
+        (408, "", SERVER),
+        (404, "", URL),
+        (405, "", URL),
+        (410, "", URL),
+        (400, "", ANSWER),
+        (400, "s3cr3t", ANSWER),
+        (401, "s3cr3t", CLIENT),
+        (418, "login_required", ANSWER),
+    ] {
+        let error = answered(status, format!(r#"{{"error":"{code}"}}"#)).await;
+        let text = error.to_string();
+        assert!(text.ends_with(&format!("; look at {look_at}")), "{status} {code}: {text}");
+        assert!(!text.contains("s3cr3t") && text.len() < 200, "{text}");
+    }
+}
