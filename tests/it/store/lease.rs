@@ -5,7 +5,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{AccessToken, MemoryStore, StoreLayer, TokenRequest, TokenStore};
 
-use super::double::{Act, Double, Op};
+use super::double::{Act, Double, Op, Timeless};
 use super::*;
 
 /// Does not answer before the semaphore has a permit.
@@ -230,4 +230,40 @@ async fn a_failure_is_told_for_five_seconds() {
     sleep(ms(5_001)).await;
     assert_eq!(secrets(&fleet(8, &store, &source)).await, vec!["token-2"; 8]);
     assert_eq!(source.count(), 2);
+}
+
+// S5: a failure is told beside the token, and not in its place.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_leaves_the_token_to_others() {
+    let layer = StoreLayer::new(MemoryStore::new());
+    let source = Source::new(|n, _| async move {
+        if n == 1 { Ok(hour(n)) } else { Err(BoxError::from("down")) }
+    });
+    let shown = ask(&layer, &source).await.unwrap();
+    let renewal = in_place_of(&shown, Cause::Renewal);
+    layer.layer(source.clone()).oneshot(renewal).await.unwrap_err();
+    assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
+}
+
+// S5: where the store does not say what remains, the wall clock does.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_not_told_for_longer_than_its_own_clock_says() {
+    let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
+    let store = Double::default();
+    ask(&StoreLayer::new(store.clone()), &failing).await.unwrap_err();
+    let told = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
+    let mark = store.inner.get(&told).await.unwrap().unwrap();
+    let mark: serde_json::Value = serde_json::from_slice(mark.value()).unwrap();
+    let key = key_of(&credentials()).await;
+    for (ends, waited) in [(0, secs(15)), (u64::MAX, secs(0))] {
+        let store = Timeless::default();
+        let mut mark = mark.clone();
+        mark["ends"] = ends.into();
+        store.set(&told, mark.to_string().as_bytes(), secs(3600)).await.unwrap();
+        assert!(store.lock(&key, "other", secs(3600)).await.unwrap());
+        let began = Instant::now();
+        let source = Source::of(hour);
+        assert_eq!(ask(&StoreLayer::new(store), &source).await.unwrap().secret(), "token-1");
+        assert!(began.elapsed() >= waited && began.elapsed() <= waited + secs(1), "{ends}");
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use serde_json::json;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{
     Cause, MemoryStore, NotReplayed, OAuth2Layer, Origins, Replayed, StoreLayer, TokenStore,
@@ -67,6 +68,27 @@ async fn a_renewal_takes_a_longer_life_only_and_a_rejection_any_other() {
         let shown = hour(9);
         let got = layer.layer(source.clone()).oneshot(in_place_of(&shown, cause)).await.unwrap();
         assert_eq!((got.secret(), source.count()), (found, count), "{cause:?}");
+    }
+}
+
+// S4: a store that counts in whole seconds tells a life that is a little too short or too long.
+#[tokio::test(start_paused = true)]
+async fn a_few_seconds_make_no_token_older_and_none_a_longer_life() {
+    let (hour_long, longer) = (3_600_000, 3_601_001);
+    for (cause, lifetime, left, answers) in [
+        (Cause::Rejected, hour_long, hour_long - 5_000, true),
+        (Cause::Rejected, hour_long, hour_long - 5_001, false),
+        (Cause::Renewal, longer - 1, longer - 1, false),
+        (Cause::Renewal, longer, longer, true),
+    ] {
+        let store = MemoryStore::new();
+        let record = json!({ "v": 1, "access_token": "theirs", "lifetime": lifetime });
+        let key = key_of(&credentials()).await;
+        store.set(&key, record.to_string().as_bytes(), ms(left)).await.unwrap();
+        let source = Source::of(hour);
+        let service = StoreLayer::new(store).layer(source.clone());
+        let got = service.oneshot(in_place_of(&hour(9), cause)).await.unwrap();
+        assert_eq!(got.secret() == "theirs", answers, "{cause:?}, {left} ms left");
     }
 }
 

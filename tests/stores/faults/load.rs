@@ -41,6 +41,8 @@ struct Tokens {
     /// The number of the one that was accepted last.
     current: usize,
     rejected: HashSet<usize>,
+    /// How many requests came with one that is rejected.
+    refused: usize,
 }
 
 impl Load {
@@ -140,6 +142,11 @@ impl Client {
         self.tokens.lock().unwrap().current
     }
 
+    /// How many requests were answered with 401.
+    pub fn refused(&self) -> usize {
+        self.tokens.lock().unwrap().refused
+    }
+
     /// From now on, and for good, it does not take the token that it has.
     pub fn reject(&self) {
         let mut tokens = self.tokens.lock().unwrap();
@@ -160,6 +167,8 @@ impl Tokens {
         let is_good = !self.rejected.contains(&number);
         if is_good {
             self.current = number;
+        } else {
+            self.refused += 1;
         }
         is_good
     }

@@ -165,6 +165,7 @@ async fn an_older_token_does_not_take_the_place_of_one_that_is_rejected() {
     for n in 1..=3 {
         client.clone().call().await;
         assert_eq!(load.token_requests(), n);
+        assert_eq!(client.refused(), n - 1, "the older one was not tried");
         client.reject();
         // As in a store that could not be written to meanwhile.
         put(&redis, &key, &first, left).await;
