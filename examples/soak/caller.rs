@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fastrand::Rng;
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -118,7 +117,7 @@ impl Caller {
             let status = response.status().as_u16();
             let replayed = response.extensions().get::<Replayed>().copied();
             let echo = response.into_body().collect().await?.to_bytes();
-            if echo != Bytes::from(id.to_string()) {
+            if echo != id.to_string() {
                 self.ledger.broken(format!("request {id} has the answer to another one"));
             }
             Ok::<_, BoxError>(Outcome::Answered { status, replayed })

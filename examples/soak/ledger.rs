@@ -7,9 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_oauth2::{NotReplayed, Replayed};
 
-/// So many times one may be sent: once more with another token, and again if that came out of a store.
-const MOST_SENDS: usize = 3;
-
 /// How long after its caller is gone a request may still arrive.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -27,7 +24,9 @@ struct State {
 struct Entry {
     /// How long its body is.
     len: usize,
-    may_be_sent: usize,
+    /// Its tokens come by way of a store. It may be sent three times then, for the second token may be an old one, and
+    /// the flapping store may bring back the very one that was rejected.
+    has_store: bool,
     arrivals: Vec<Arrival>,
     /// When its caller was done with it, and what came of it.
     closed: Option<(Instant, Outcome)>,
@@ -60,8 +59,7 @@ pub(crate) enum Outcome {
 impl Ledger {
     /// A caller begins to send a request.
     pub(crate) fn open(&self, id: u64, len: usize, has_store: bool) {
-        let may_be_sent = if has_store { MOST_SENDS } else { 2 };
-        let entry = Entry { len, may_be_sent, arrivals: Vec::new(), closed: None };
+        let entry = Entry { len, has_store, arrivals: Vec::new(), closed: None };
         self.lock().entries.insert(id, entry);
     }
 
@@ -80,15 +78,19 @@ impl Ledger {
         {
             broken.push(format!("request {id} is sent again after {status:?}"));
         }
-        if entry.arrivals.iter().any(|arrival| arrival.token == token) {
+        let is_same = entry.arrivals.last().is_some_and(|last| last.token == token);
+        if is_same && !entry.has_store {
             broken.push(format!("request {id} is sent again with the same token"));
         }
-        if place >= entry.may_be_sent {
+        if place >= if entry.has_store { 3 } else { 2 } {
             broken.push(format!("request {id} is sent for time number {}", place + 1));
         }
         entry.arrivals.push(Arrival { token, status: None, is_whole: false });
         let len = entry.len;
         state.count(if place == 0 { "sent for the first time" } else { "sent again" });
+        if is_same {
+            state.count("sent again with a token that the store brought back");
+        }
         Some((place, len))
     }
 

@@ -23,7 +23,8 @@ use crate::stacks;
 use crate::store::FlappingStore;
 
 /// How long it may take until callers are done, and until what they left is gone.
-const PATIENCE: Duration = Duration::from_secs(45);
+const UNTIL_DONE: Duration = Duration::from_secs(45);
+const UNTIL_GONE: Duration = Duration::from_secs(15);
 
 /// Of the world around the clients.
 #[derive(Clone)]
@@ -149,7 +150,7 @@ async fn call(world: &World, options: &Options, time: Duration) -> Result<(), Bo
             }
         }
     };
-    if timeout(time + PATIENCE, all).await.is_err() {
+    if timeout(time + UNTIL_DONE, all).await.is_err() {
         world.ledger.broken(format!("{} callers do not come to an end", callers.len()));
     }
     Ok(())
@@ -157,7 +158,7 @@ async fn call(world: &World, options: &Options, time: Duration) -> Result<(), Bo
 
 /// Waits until what was dropped is gone. How many tasks and connections are not.
 async fn settle(world: &World) -> (usize, usize) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + UNTIL_GONE;
     loop {
         let tasks = Handle::current().metrics().num_alive_tasks();
         let connections = world.api_connections.open() + world.token_connections.open();

@@ -76,6 +76,8 @@ impl Words {
     }
 }
 
+type Call = JoinHandle<Result<Response<()>, BoxError>>;
+
 #[derive(Default)]
 struct World {
     /// What the newest nonce of each server is.
@@ -122,7 +124,7 @@ async fn play(text: String) {
         }
     }));
 
-    let mut calls: Vec<Option<JoinHandle<Result<Response<()>, BoxError>>>> = Vec::new();
+    let mut calls: Vec<Option<Call>> = Vec::new();
     for line in text.lines().take(48) {
         let (first, rest) = first(line);
         let uri = match first {

@@ -46,6 +46,8 @@ pub fn run(data: &[u8]) {
         // W5
         if let Some(expected) = expected(after, now) {
             assert_eq!(told, Some(expected.min(YEAR)));
+        } else if date(after).is_none() && !is_date(after) {
+            assert_eq!(told, None, "it is nothing of the kind");
         }
         // C9
         let retry_in = error.retry_in().unwrap();
@@ -61,6 +63,10 @@ pub fn run(data: &[u8]) {
         assert!(tokens.get().await.is_err());
         assert_eq!(asked.load(Ordering::Relaxed), 2, "not asked after {retry_in:?}");
     });
+}
+
+fn is_date(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| httpdate::parse_http_date(text).is_ok())
 }
 
 /// What the two say, where there is no doubt about it.
