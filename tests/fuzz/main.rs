@@ -11,7 +11,7 @@ use std::{env, fs};
 use self::mutator::Mutator;
 
 /// How many mutations are tried unless it is said.
-const CASES: u64 = 2000;
+const CASES: u64 = 1000;
 
 fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")

@@ -18,7 +18,9 @@ use tower::{BoxError, service_fn};
 use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, TokenError};
 
 pub use self::reply::{Frames, Reply, date};
-pub use self::script::{BROKEN, Emitted, Script, first};
+#[cfg(feature = "jwt")]
+pub use self::script::first;
+pub use self::script::{BROKEN, Emitted, Script};
 pub use self::told::{listen, told};
 
 /// What the client proves itself with.
