@@ -910,3 +910,19 @@ async fn a_fleet_lives_through_the_same_day_twice() {
     wrong.args(["--scenario", "tea"]);
     assert_eq!(run(wrong).await.code, Some(2));
 }
+
+#[tokio::test]
+async fn a_soak_accounts_for_every_request_and_leaves_nothing_behind() {
+    let mut command = example("soak");
+    command.args(["--seconds", "3", "--callers", "8", "--seed", "7"]);
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for row in ["promises broken", "tasks left behind", "connections left behind"] {
+        assert!(ended.stdout.contains(&format!("| {row} | 0 |")), "{}", ended.stdout);
+    }
+    let mut wrong = example("soak");
+    wrong.args(["--seconds", "1"]);
+    let ended = run(wrong).await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}

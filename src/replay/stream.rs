@@ -94,6 +94,8 @@ pub struct ReplayBody<B> {
 /// What is held back of a [`ReplayBody`].
 pub struct KeptBody<B> {
     stream: Arc<Mutex<Stream<B>>>,
+    /// Of the body that it is held back of.
+    turn: u32,
 }
 
 struct Stream<B> {
@@ -111,7 +113,7 @@ struct Stream<B> {
 /// What has gone out so far, if anybody wants to know.
 struct Memory {
     state: MemoryState,
-    /// How many want to know.
+    /// How many want to know, of those that keep something of the body whose turn it is.
     keepers: usize,
     limit: usize,
     len: usize,
@@ -163,24 +165,32 @@ impl<B> ReplayableBody for ReplayBody<B> {
 
     fn keep(&self) -> KeptBody<B> {
         let mut stream = lock(&self.stream);
-        stream.memory.keepers += 1;
-        if stream.memory.state == MemoryState::Unwanted {
-            if self.has_begun || self.turn != stream.turn || self.turn == 0 && stream.has_begun {
-                stream.memory.state = MemoryState::Lost;
-            } else {
-                stream.memory.state = MemoryState::Whole;
-                // What goes out before the rest of the stream would go out again too.
-                stream.memory.remembered = self.again.clone();
+        // Of one whose turn is over, nothing can be kept; what is kept of the one that follows stays.
+        if stream.turn == self.turn {
+            stream.memory.keepers += 1;
+            if stream.memory.state == MemoryState::Unwanted {
+                if self.has_begun || self.turn == 0 && stream.has_begun {
+                    stream.memory.state = MemoryState::Lost;
+                } else {
+                    stream.memory.state = MemoryState::Whole;
+                    // What goes out before the rest of the stream would go out again too.
+                    stream.memory.remembered = self.again.clone();
+                }
             }
         }
         drop(stream);
-        KeptBody { stream: self.stream.clone() }
+        KeptBody { stream: self.stream.clone(), turn: self.turn }
     }
 
     fn replay(kept: KeptBody<B>) -> Option<Self> {
         let mut stream = lock(&kept.stream);
+        if stream.turn != kept.turn {
+            return None;
+        }
         let again = stream.memory.take()?;
         stream.memory.len = again.len();
+        // Whoever else keeps something of the last one has nothing any more.
+        stream.memory.keepers = 0;
         stream.turn += 1;
         let turn = stream.turn;
         let reader = stream.reader.take();
@@ -195,10 +205,13 @@ impl<B> ReplayableBody for ReplayBody<B> {
 
 impl<B> Drop for KeptBody<B> {
     fn drop(&mut self) {
-        let memory = &mut lock(&self.stream).memory;
-        memory.keepers -= 1;
-        if memory.keepers == 0 {
-            memory.forget();
+        let mut stream = lock(&self.stream);
+        if stream.turn != self.turn {
+            return;
+        }
+        stream.memory.keepers -= 1;
+        if stream.memory.keepers == 0 {
+            stream.memory.forget();
         }
     }
 }

@@ -167,3 +167,15 @@ fn what_is_sent_again_is_framed_as_it_was_at_first() {
         }
     }
 }
+
+// R3
+#[test]
+fn to_keep_a_body_whose_turn_is_over_costs_the_one_that_follows_nothing() {
+    let first = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);
+    let second = ReplayBody::replay(first.keep()).unwrap();
+    let too_late = first.keep();
+    let kept = second.keep();
+    assert!(ReplayBody::replay(too_late).is_none());
+    let mut third = ReplayBody::replay(kept).unwrap();
+    assert_eq!(read(&mut third), b"one two");
+}

@@ -1,0 +1,136 @@
+//! The clients under test, each a stack of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_oauth2::{
+    AccessToken, Backoff, ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, ReplayBody,
+    Replayable, ReplayableLayer, StoreLayer, TokenCache, TokenEndpoint, TokenRequest,
+};
+
+use crate::authority::{CLIENT_ID, CLIENT_SECRET};
+use crate::body::Stream;
+use crate::ledger::Ledger;
+use crate::store::FlappingStore;
+
+/// How much of a stream is kept to be sent again.
+pub(crate) const LIMIT: usize = 16 * 1024;
+
+/// How many credentials the stack with tenants has, and of how many it keeps the tokens.
+const TENANTS: usize = 12;
+const SLOTS: usize = 4;
+
+type Client<B> = legacy::Client<HttpConnector, B>;
+
+#[derive(Clone)]
+pub(crate) struct Stack {
+    pub(crate) plain: OAuth2<Client<Full<Bytes>>>,
+    pub(crate) stream: Replayable<OAuth2<Client<ReplayBody<Stream>>>>,
+    pub(crate) has_store: bool,
+    /// Of which one is named in each request.
+    pub(crate) tenants: Vec<ClientCredentials>,
+}
+
+pub(crate) fn all(
+    token_endpoint: &str,
+    api: &str,
+    store: &FlappingStore,
+    ledger: &Ledger,
+) -> Result<Vec<Stack>, BoxError> {
+    let credentials = |audience: &str| {
+        let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
+        ClientCredentials::new(token_endpoint, auth).map(|made| made.audience(audience))
+    };
+    // One of them is on its way at a time, however many callers there are.
+    let endpoint = || TokenEndpoint::new(client()).timeout(Duration::from_millis(700));
+    let alone = counted(endpoint(), ledger);
+    let tenants = (0..TENANTS).map(|n| credentials(&n.to_string())).collect::<Result<_, _>>()?;
+
+    let plain = patient(TokenCache::builder(credentials("plain")?, alone)).build();
+    let warm = counted(endpoint(), ledger);
+    let warm = patient(TokenCache::builder(credentials("warm")?, warm)).build();
+    warm.keep_warm()?;
+    let many =
+        patient(TokenCache::builder(credentials("many")?, endpoint())).capacity(SLOTS).build();
+    // Two of one fleet.
+    let shared = || {
+        let layer = StoreLayer::new(store.clone())
+            .lease(Duration::from_secs(1))
+            .backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)));
+        let source = counted(layer.layer(endpoint()), ledger);
+        Ok::<_, BoxError>(patient(TokenCache::builder(credentials("shared")?, source)).build())
+    };
+    let stack = |tokens, has_store, tenants| {
+        let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
+        Ok::<_, BoxError>(Stack {
+            plain: layer.layer(client()),
+            stream: ReplayableLayer::new().limit(LIMIT).layer(layer.layer(client())),
+            has_store,
+            tenants,
+        })
+    };
+    Ok(vec![
+        stack(plain, false, Vec::new())?,
+        stack(warm, false, Vec::new())?,
+        stack(many, false, tenants)?,
+        stack(shared()?, true, Vec::new())?,
+        stack(shared()?, true, Vec::new())?,
+    ])
+}
+
+/// With back-off for tokens that live for two seconds.
+fn patient(builder: tower_oauth2::TokenCacheBuilder) -> tower_oauth2::TokenCacheBuilder {
+    builder
+        .transient_backoff(Backoff::new(Duration::from_millis(20), Duration::from_millis(500)))
+        .permanent_backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)))
+}
+
+/// Nobody but the layer under test sends anything again.
+fn client<B>() -> Client<B>
+where
+    B: http_body::Body<Data: Send> + Send,
+{
+    legacy::Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
+}
+
+/// C2: of a cache's token requests for one credentials, one is on its way at a time.
+fn counted<S>(
+    source: S,
+    ledger: &Ledger,
+) -> impl Service<TokenRequest, Response = AccessToken, Error = BoxError, Future: Send + 'static>
++ Clone
++ Send
++ 'static
+where
+    S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+{
+    let (on_their_way, ledger) = (Arc::new(AtomicUsize::new(0)), ledger.clone());
+    service_fn(move |request: TokenRequest| {
+        let ask = source.clone().oneshot(request);
+        let way = OnItsWay(on_their_way.clone());
+        if way.0.fetch_add(1, Ordering::Relaxed) > 0 {
+            ledger.broken("two token requests of one cache are on their way");
+        }
+        async move {
+            let _way = way;
+            ask.await.map_err(Into::into)
+        }
+    })
+}
+
+struct OnItsWay(Arc<AtomicUsize>);
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

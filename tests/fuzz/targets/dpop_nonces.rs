@@ -1,0 +1,268 @@
+//! Nonces of several servers, and responses that come whenever they do: each proof has the newest nonce of its server, and
+//! no request is sent for ever.
+//!
+//! One deed a line: `A`, `B` or `C` sends a request, to two servers, of which `C` is the first in another spelling. A number answers
+//! that one of the requests at the APIs, in the order in which they came, with the words that follow: the status, the nonce (`-` is none, `*` one that is
+//! too long), the error of the challenge, and by how many seconds the server's clock is ahead. `x` and a number: whoever
+//! sent that one gives up. `T` and such words: what the token endpoint answers with the next time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, DATE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_oauth2::{
+    Algorithm, DpopKey, OAuth2Layer, Origins, SigningKey, TokenCache, TokenEndpoint, TokenError,
+};
+
+use super::support::*;
+
+const AUTH: &str = "https://auth.test/token";
+
+/// What a server answers.
+struct Words {
+    status: StatusCode,
+    nonce: Option<String>,
+    error: Option<String>,
+    ahead: Option<i64>,
+}
+
+impl Words {
+    fn read(text: &str) -> Self {
+        let mut words = text.split_ascii_whitespace();
+        let status = words.next().and_then(|word| word.parse::<u16>().ok());
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        let mut word = || words.next().filter(|word| *word != "-").map(str::to_owned);
+        Self {
+            status: status.unwrap_or(StatusCode::OK),
+            nonce: word().map(|nonce| nonce.replace('*', &"x".repeat(1025))),
+            error: word(),
+            ahead: word().and_then(|ahead| ahead.parse().ok()),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(nonce) = self.nonce.as_ref().and_then(|nonce| HeaderValue::try_from(nonce).ok())
+        {
+            headers.insert("dpop-nonce", nonce);
+        }
+        if let Some(error) = &self.error {
+            let challenge = format!("DPoP algs=\"ES256\", error=\"{error}\"");
+            headers.extend(HeaderValue::try_from(challenge).ok().map(|c| (WWW_AUTHENTICATE, c)));
+        }
+        // The year 9999 is as far as a date goes.
+        let ahead = self.ahead.map(|ahead| ahead.clamp(-1_000_000_000, 100_000_000_000));
+        if let Some(date) = ahead.and_then(|ahead| date(format!("@{ahead:+}").as_bytes())) {
+            headers.insert(DATE, date.try_into().unwrap());
+        }
+        headers
+    }
+
+    /// The nonce, if it is one (RFC 9449 section 8.1).
+    fn news(&self) -> Option<&str> {
+        let is_one = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let nonce = self.nonce.as_deref()?;
+        (!nonce.is_empty() && nonce.len() <= 1024 && nonce.bytes().all(is_one)).then_some(nonce)
+    }
+}
+
+type Call = JoinHandle<Result<Response<()>, BoxError>>;
+
+#[derive(Default)]
+struct World {
+    /// What the newest nonce of each server is.
+    known: HashMap<String, String>,
+    arrivals: Vec<Arrival>,
+    /// What the token endpoint is to answer.
+    answers: VecDeque<Words>,
+    token_requests: usize,
+    tokens: usize,
+    ids: HashSet<String>,
+}
+
+/// A request at an API.
+struct Arrival {
+    call: usize,
+    origin: String,
+    nonce: Option<String>,
+    answer: Option<oneshot::Sender<Response<()>>>,
+}
+
+pub fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    block_on(play(text));
+}
+
+async fn play(text: String) {
+    static KEY: LazyLock<SigningKey> =
+        LazyLock::new(|| SigningKey::generate(Algorithm::EdDSA).unwrap());
+
+    let world = Arc::new(Mutex::new(World::default()));
+    // A new one each time, or nonces would be left of the case before.
+    let credentials = credentials().dpop(DpopKey::new(KEY.clone()));
+    let endpoint = TokenEndpoint::new(http({
+        let world = world.clone();
+        move |request| issue(&mut world.lock().unwrap(), &request)
+    }));
+    let layer = OAuth2Layer::new(TokenCache::new(credentials, endpoint), Origins::any());
+    let service = layer.layer(service_fn({
+        let world = world.clone();
+        move |request: Request<Full<Bytes>>| {
+            let (sender, receiver) = oneshot::channel();
+            arrive(&mut world.lock().unwrap(), &request, sender);
+            async move { receiver.await.map_err(|_| BoxError::from("no answer")) }
+        }
+    }));
+
+    let mut calls: Vec<Option<Call>> = Vec::new();
+    for line in text.lines().take(48) {
+        let (first, rest) = first(line);
+        let uri = match first {
+            "A" => "https://a.test/x?y",
+            "B" => "http://127.0.0.1:8080/x",
+            "C" => "https://A.TEST:443/x",
+            "T" => {
+                world.lock().unwrap().answers.push_back(Words::read(rest));
+                continue;
+            }
+            "x" => {
+                let call = rest.trim().parse::<usize>().ok();
+                let call = call.and_then(|n| calls.get_mut(n)).and_then(Option::take);
+                call.inspect(JoinHandle::abort);
+                settle().await;
+                continue;
+            }
+            _ => {
+                let (number, words) = line.split_once(' ').unwrap_or((line, ""));
+                if let Ok(number) = number.parse() {
+                    answer(&mut world.lock().unwrap(), number, &Words::read(words));
+                    settle().await;
+                }
+                continue;
+            }
+        };
+        let request = Request::post(uri).header("x-call", calls.len()).body(Full::default());
+        calls.push(Some(tokio::spawn(service.clone().oneshot(request.unwrap()))));
+        settle().await;
+    }
+    // Everything that is still there is answered, and comes to its end.
+    for _ in 0..4 {
+        let count = world.lock().unwrap().arrivals.len();
+        for number in 0..count {
+            answer(&mut world.lock().unwrap(), number, &Words::read("200"));
+        }
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    }
+    {
+        // Each is asked once more at the most, with another clock or another nonce.
+        let world = world.lock().unwrap();
+        assert!(world.token_requests <= 2 * (calls.len() + world.arrivals.len()));
+    }
+    for call in calls.into_iter().flatten() {
+        assert!(call.is_finished(), "it does not end");
+        if let Err(error) = call.await.unwrap() {
+            assert_texts(TokenError::find_in(&*error).expect("no other error is there"));
+        }
+    }
+}
+
+/// Looks into the one proof of a request; returns its nonce.
+fn prove(
+    world: &mut World,
+    request: &Request<Full<Bytes>>,
+    origin: &str,
+    path: &str,
+) -> Option<String> {
+    let mut fields = request.headers().get_all("dpop").iter();
+    let (field, None) = (fields.next().expect("a proof"), fields.next()) else {
+        panic!("several proofs")
+    };
+    assert!(field.is_sensitive());
+    let claims = field.to_str().unwrap().split('.').nth(1).unwrap();
+    let claims: Value =
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["htm"], "POST");
+    assert_eq!(claims["htu"], format!("{origin}{path}"));
+    assert!(world.ids.insert(claims["jti"].as_str().unwrap().to_owned()), "used twice");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    // No clock is believed that is off by more than a day.
+    assert!(claims["iat"].as_u64().unwrap().abs_diff(now) <= 24 * 60 * 60 + 60);
+    let nonce = claims.get("nonce").map(|nonce| nonce.as_str().unwrap().to_owned());
+    assert_eq!(nonce.as_ref(), world.known.get(origin), "not the newest nonce of {origin}");
+    nonce
+}
+
+/// What a response teaches: a nonce that its request had already is no news.
+fn learn(world: &mut World, origin: &str, sent: Option<&str>, words: &Words) {
+    if let Some(nonce) = words.news() {
+        let is_news = sent != Some(nonce);
+        if is_news || !world.known.contains_key(origin) {
+            world.known.insert(origin.to_owned(), nonce.to_owned());
+        }
+    }
+}
+
+fn arrive(
+    world: &mut World,
+    request: &Request<Full<Bytes>>,
+    answer: oneshot::Sender<Response<()>>,
+) {
+    let origin = match request.uri().port_u16() {
+        Some(8080) => "http://127.0.0.1:8080",
+        _ => "https://a.test",
+    };
+    let nonce = prove(world, request, origin, "/x");
+    let token = request.headers()[AUTHORIZATION].to_str().unwrap();
+    assert!(token.starts_with("DPoP token-"), "{token}");
+    let call = request.headers()["x-call"].to_str().unwrap().parse().unwrap();
+    // Once more with another proof, and once more with another token.
+    let before = world.arrivals.iter().filter(|arrival| arrival.call == call).count();
+    assert!(before < 3, "sent {} times", before + 1);
+    world.arrivals.push(Arrival { call, origin: origin.to_owned(), nonce, answer: Some(answer) });
+}
+
+fn answer(world: &mut World, number: usize, words: &Words) {
+    let Some(arrival) = world.arrivals.get_mut(number) else { return };
+    let Some(answer) = arrival.answer.take() else { return };
+    let mut response = Response::new(());
+    *response.status_mut() = words.status;
+    *response.headers_mut() = words.headers();
+    let (origin, nonce) = (arrival.origin.clone(), arrival.nonce.clone());
+    // Whoever gave up learns nothing.
+    if answer.send(response).is_ok() {
+        learn(world, &origin, nonce.as_deref(), words);
+    }
+}
+
+/// What the token endpoint answers.
+fn issue(world: &mut World, request: &Request<Full<Bytes>>) -> Response<Frames> {
+    assert_eq!(request.uri(), AUTH);
+    let nonce = prove(world, request, "https://auth.test", "/token");
+    world.token_requests += 1;
+    let words = world.answers.pop_front().unwrap_or(Words::read("200"));
+    learn(world, "https://auth.test", nonce.as_deref(), &words);
+    let body = match &words.error {
+        Some(error) => serde_json::json!({ "error": error }).to_string(),
+        None => {
+            world.tokens += 1;
+            let n = world.tokens;
+            format!(
+                "{{\"access_token\":\"token-{n}\",\"token_type\":\"DPoP\",\"expires_in\":3600}}"
+            )
+        }
+    };
+    let mut reply = Reply::read(format!("200\n\n{body}").as_bytes());
+    reply.status = words.status;
+    reply.headers = words.headers();
+    reply.response()
+}

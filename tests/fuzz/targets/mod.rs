@@ -1,0 +1,32 @@
+//! What each fuzz target does with its data: an ordinary function over the public API, which panics when a promise
+//! is broken. The tests here and the programs in `fuzz/` call the same ones.
+//!
+//! A case is text that people can read and write. How each target reads it is said in its file.
+
+pub mod challenge;
+#[cfg(feature = "jwt")]
+pub mod dpop_nonces;
+pub mod error_response;
+pub mod metadata;
+pub mod replay_body;
+pub mod replay_schedule;
+pub mod retry_after;
+pub mod stored_record;
+mod support;
+pub mod token_response;
+
+/// One target: its name, which its folder in `corpus/` has too, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const ALL: &[Target] = &[
+    ("challenge", challenge::run),
+    #[cfg(feature = "jwt")]
+    ("dpop_nonces", dpop_nonces::run),
+    ("error_response", error_response::run),
+    ("metadata", metadata::run),
+    ("replay_body", replay_body::run),
+    ("replay_schedule", replay_schedule::run),
+    ("retry_after", retry_after::run),
+    ("stored_record", stored_record::run),
+    ("token_response", token_response::run),
+];

@@ -1,0 +1,149 @@
+//! `ReplayBody` by hand, in whatever order: what goes out is what there was, or an error, and never less.
+//!
+//! The first line is the limit, the second the script (`support/script.rs`), the rest what is done, in letters, each with
+//! a digit after it that says with which of them: `p` polls a body, `k` keeps one, `r` makes one of what was kept, `x` drops
+//! a body, `y` what was kept.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+
+use http_body::Body;
+use tower_oauth2::{KeptBody, ReplayBody, ReplayableBody};
+
+use super::support::*;
+
+struct One {
+    body: ReplayBody<Script>,
+    emitted: Emitted,
+    has_begun: bool,
+    /// It waits for the stream, and is to be told.
+    waits: Option<usize>,
+}
+
+struct Kept {
+    kept: KeptBody<Script>,
+    /// Of which body, as long as that is the newest: what is known for certain of what may come of it.
+    of: Option<u32>,
+}
+
+/// Counts how often whoever waits is told.
+#[derive(Default)]
+struct Told(AtomicUsize);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.splitn(3, '\n');
+    let limit = lines.next().and_then(|limit| limit.trim().parse().ok()).unwrap_or(usize::MAX);
+    let script = Script::read(lines.next().unwrap_or_default());
+    let deeds = lines.next().unwrap_or_default().as_bytes();
+
+    let told = Arc::new(Told::default());
+    let waker = Waker::from(told.clone());
+    let new = |body| One { body, emitted: Emitted::default(), has_begun: false, waits: None };
+    let mut bodies = vec![Some(new(ReplayBody::new(script.clone(), limit)))];
+    let mut all_kept: Vec<Option<Kept>> = Vec::new();
+    // The body whose turn it is, by its place.
+    let mut newest = 0;
+    let mut deeds = deeds.iter().take(256).copied().filter(|byte| !byte.is_ascii_whitespace());
+    while let Some(deed) = deeds.next() {
+        let mut index =
+            |len: usize| usize::from(deeds.next().unwrap_or(b'0').wrapping_sub(b'0')) % len.max(1);
+        match deed {
+            b'p' => {
+                let at = index(bodies.len());
+                let Some(one) = &mut bodies[at] else { continue };
+                look(one, at == newest, &script, &waker, &told);
+            }
+            b'k' => {
+                let at = index(bodies.len());
+                let Some(one) = &bodies[at] else { continue };
+                let is_sole = all_kept.iter().all(Option::is_none);
+                let is_certain = at == newest && !one.has_begun && is_sole;
+                for kept in all_kept.iter_mut().flatten() {
+                    kept.of = None;
+                }
+                let kept = one.body.keep();
+                all_kept.push(Some(Kept { kept, of: is_certain.then_some(at as u32) }));
+            }
+            b'r' => {
+                let at = index(all_kept.len());
+                let Some(Kept { kept, of }) = all_kept.get_mut(at).and_then(Option::take) else {
+                    continue;
+                };
+                let waiting = bodies[newest].as_ref().and_then(|one| one.waits);
+                let is_there = bodies[newest].is_some();
+                let emitted = bodies[newest].as_ref().map(|one| &one.emitted);
+                let certain = of.filter(|_| is_there).map(|of| {
+                    let emitted = emitted.unwrap();
+                    assert_eq!(of as usize, newest);
+                    emitted.len <= limit && !emitted.has_failed
+                });
+                let again = ReplayBody::replay(kept);
+                // R3: what was kept from the start and is within the limit can be sent again, anything else not.
+                assert!(certain.is_none_or(|certain| certain == again.is_some()), "{certain:?}");
+                let Some(again) = again else { continue };
+                if let Some(before) = waiting {
+                    assert!(told.0.load(Ordering::Relaxed) > before, "it waits for ever");
+                }
+                newest = bodies.len();
+                bodies.push(Some(new(again)));
+            }
+            b'x' => {
+                let at = index(bodies.len());
+                bodies[at] = None;
+            }
+            b'y' => {
+                let at = index(all_kept.len());
+                if let Some(kept) = all_kept.get_mut(at) {
+                    *kept = None;
+                }
+            }
+            _ => {}
+        }
+        if bodies.len() > 32 || all_kept.len() > 32 {
+            break;
+        }
+    }
+    // Whoever has the stream comes to its end.
+    if let Some(one) = &mut bodies[newest] {
+        for _ in 0..200 {
+            look(one, true, &script, &waker, &told);
+        }
+        assert!(one.emitted.has_ended || one.emitted.has_failed, "no end");
+        assert!(one.emitted.has_failed || one.emitted.is_whole(&script));
+        assert_eq!(one.emitted.has_failed, script.breaks());
+    }
+}
+
+/// One look at a body, which is what it said before.
+fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, told: &Told) {
+    let hint = one.body.size_hint();
+    let says_it_has_ended = one.body.is_end_stream();
+    let had_failed = one.emitted.has_failed;
+    let frame = Pin::new(&mut one.body).poll_frame(&mut Context::from_waker(waker));
+    one.has_begun = true;
+    one.waits = frame.is_pending().then(|| told.0.load(Ordering::Relaxed));
+    if says_it_has_ended {
+        assert!(matches!(frame, std::task::Poll::Ready(None)), "it was not the end: {frame:?}");
+    }
+    let is_taken = !is_newest;
+    if is_taken {
+        // R4
+        assert!(matches!(frame, std::task::Poll::Ready(Some(Err(_)))), "taken over, and {frame:?}");
+        assert_eq!((hint.lower(), hint.upper()), (0, None));
+    } else if !had_failed {
+        let left = (script.left() - one.emitted.len) as u64;
+        let exact = script.tells_its_size().then_some(left);
+        assert!(hint.lower() <= left && hint.upper().is_none_or(|upper| upper >= left));
+        assert!(exact.is_none() || hint.exact() == exact, "{hint:?} for {left}");
+    }
+    one.emitted.take(frame, script);
+}

@@ -1,0 +1,248 @@
+//! A stream through the whole stack, whenever who does what: what arrives at the API the second time is the original, or
+//! the 401 comes back.
+//!
+//! The first line is the limit, the second the script (`support/script.rs`), the rest what happens, in letters: `1` and `2`
+//! poll the body of the first and the second request at the API, `x` and `z` drop these; `a` and `b` answer the first and the second with
+//! 401, `o` and `q` with 200, `f` and `h` fail them; `s` looks at the response, `t` lets the next token come, `n` an error in its place, `d`
+//! drops the response.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tokio::sync::oneshot;
+use tower::{BoxError, Layer, Service, service_fn};
+use tower_oauth2::{
+    AccessToken, NotReplayed, OAuth2Layer, Origins, ReplayBody, ReplayableLayer, Replayed,
+    TokenCache, TokenError, TokenRequest,
+};
+
+use super::support::*;
+
+type Answer = Result<Response<()>, BoxError>;
+
+/// A request at the API.
+struct Arrival {
+    token: String,
+    body: Option<ReplayBody<Script>>,
+    emitted: Emitted,
+    answer: Option<oneshot::Sender<Answer>>,
+    status: Option<u16>,
+}
+
+#[derive(Default)]
+struct World {
+    arrivals: Vec<Arrival>,
+    /// Tokens that are waited for, after the first.
+    fetches: Vec<oneshot::Sender<bool>>,
+    has_failed: bool,
+}
+
+pub fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.splitn(3, '\n');
+    let limit = lines.next().and_then(|limit| limit.trim().parse().ok()).unwrap_or(usize::MAX);
+    let script = Script::read(lines.next().unwrap_or_default());
+    let deeds = lines.next().unwrap_or_default().to_owned();
+    block_on(play(limit, script, deeds));
+}
+
+async fn play(limit: usize, script: Script, deeds: String) {
+    let world = Arc::new(Mutex::new(World::default()));
+    let tokens = TokenCache::new(credentials(), source(world.clone()));
+    tokens.warm().await.unwrap();
+    let layer = OAuth2Layer::new(tokens, Origins::any());
+    let mut service = ReplayableLayer::new().limit(limit).layer(layer.layer(api(world.clone())));
+    let request = Request::put("https://api.test/").body(script.clone()).unwrap();
+    let mut response = Some(Box::pin(service.call(request)));
+    let mut result = None;
+    for deed in deeds.bytes().take(256) {
+        let at = usize::from(matches!(deed, b'2' | b'z' | b'b' | b'q' | b'h'));
+        match deed {
+            b'1' | b'2' => look(&world, at, &script),
+            b'x' | b'z' => {
+                world.lock().unwrap().arrivals.get_mut(at).map(|arrival| arrival.body.take());
+            }
+            b'a' | b'b' => answer(&world, at, Some(401)),
+            b'o' | b'q' => answer(&world, at, Some(200)),
+            b'f' | b'h' => answer(&world, at, None),
+            b't' | b'n' => {
+                let fetch = world.lock().unwrap().fetches.pop();
+                let _ = fetch.map(|fetch| fetch.send(deed == b't'));
+            }
+            b'd' => response = None,
+            b's' => poll(&mut response, &mut result),
+            _ => continue,
+        }
+        settle().await;
+        assert_sent(&world, &script, limit);
+    }
+    // What is still open is let through.
+    for _ in 0..4 {
+        let fetches = std::mem::take(&mut world.lock().unwrap().fetches);
+        for fetch in fetches {
+            let _ = fetch.send(true);
+        }
+        settle().await;
+        poll(&mut response, &mut result);
+        for at in 0..2 {
+            for _ in 0..70 {
+                look(&world, at, &script);
+            }
+            answer(&world, at, Some(200));
+        }
+        poll(&mut response, &mut result);
+        assert_sent(&world, &script, limit);
+    }
+    assert!(response.is_none(), "it does not end");
+    if let Some(result) = result {
+        assert_result(&result, &world.lock().unwrap(), &script, limit);
+    }
+}
+
+/// A token at once, and each further one when its time comes.
+fn source(
+    world: Arc<Mutex<World>>,
+) -> impl Service<TokenRequest, Response = AccessToken, Error = BoxError, Future: Send + 'static>
++ Clone
++ Send
++ 'static {
+    let count = Arc::new(Mutex::new(0));
+    service_fn(move |_| {
+        let (world, count) = (world.clone(), count.clone());
+        async move {
+            let n = {
+                let mut count = count.lock().unwrap();
+                *count += 1;
+                *count
+            };
+            if n > 1 {
+                let (sender, receiver) = oneshot::channel();
+                world.lock().unwrap().fetches.push(sender);
+                if receiver.await != Ok(true) {
+                    world.lock().unwrap().has_failed = true;
+                    return Err("no token".into());
+                }
+            }
+            Ok(hour(format!("token-{n}")))
+        }
+    })
+}
+
+fn api(
+    world: Arc<Mutex<World>>,
+) -> impl Service<
+    Request<ReplayBody<Script>>,
+    Response = Response<()>,
+    Error = BoxError,
+    Future: Send + 'static,
+> + Clone {
+    service_fn(move |request: Request<ReplayBody<Script>>| {
+        let (sender, receiver) = oneshot::channel();
+        let token = request.headers()["authorization"].to_str().unwrap().to_owned();
+        world.lock().unwrap().arrivals.push(Arrival {
+            token,
+            body: Some(request.into_body()),
+            emitted: Emitted::default(),
+            answer: Some(sender),
+            status: None,
+        });
+        async move { receiver.await.unwrap_or_else(|_| Err("no answer".into())) }
+    })
+}
+
+fn look(world: &Mutex<World>, at: usize, script: &Script) {
+    let mut world = world.lock().unwrap();
+    let was_followed = world.arrivals.len() > at + 1;
+    let Some(arrival) = world.arrivals.get_mut(at) else { return };
+    let Some(body) = &mut arrival.body else { return };
+    let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+    // R4: taken over, it ends with an error and not as if it were whole.
+    let is_taken_over =
+        matches!(&frame, Poll::Ready(Some(Err(error))) if error.to_string() != BROKEN);
+    assert!(is_taken_over || !was_followed, "{frame:?}");
+    if is_taken_over {
+        assert_eq!(arrival.status, Some(401), "{frame:?}");
+        return;
+    }
+    arrival.emitted.take(frame, script);
+}
+
+fn answer(world: &Mutex<World>, at: usize, status: Option<u16>) {
+    let mut world = world.lock().unwrap();
+    let Some(arrival) = world.arrivals.get_mut(at) else { return };
+    let Some(answer) = arrival.answer.take() else { return };
+    arrival.status = status;
+    let _ = answer.send(match status {
+        Some(status) => Ok(Response::builder().status(status).body(()).unwrap()),
+        None => Err("the connection was reset".into()),
+    });
+}
+
+fn poll<F: Future<Output = Answer>>(
+    response: &mut Option<Pin<Box<F>>>,
+    result: &mut Option<Answer>,
+) {
+    let Some(future) = response else { return };
+    if let Poll::Ready(ready) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        *result = Some(ready);
+        *response = None;
+    }
+}
+
+/// Nothing is sent twice but what was rejected and could be sent whole.
+fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
+    let world = world.lock().unwrap();
+    assert!(world.arrivals.len() <= 2, "R1: sent once more, and no more");
+    if let [first, second] = &world.arrivals[..] {
+        assert_eq!(first.status, Some(401), "sent again, and it was not rejected");
+        assert_ne!(first.token, second.token, "with the same token");
+        assert!(first.emitted.len <= limit && !first.emitted.has_failed);
+        // R3: an end is the end of the original (`Emitted::take`), and so is a size that is told.
+        if let Some(body) = &second.body {
+            let left = (script.left() - second.emitted.len) as u64;
+            let hint = body.size_hint();
+            assert!(hint.lower() <= left && hint.upper().is_none_or(|upper| upper >= left));
+            assert!(!body.is_end_stream() || left == 0);
+        }
+    }
+}
+
+fn assert_result(result: &Answer, world: &World, script: &Script, limit: usize) {
+    let first = &world.arrivals[0];
+    let last = world.arrivals.last().unwrap();
+    let could_be_sent_again = first.emitted.len <= limit && !first.emitted.has_failed;
+    match result {
+        Ok(response) => {
+            assert_eq!(Some(response.status().as_u16()), last.status);
+            match response.extensions().get::<Replayed>() {
+                Some(Replayed::Yes) => assert_eq!(world.arrivals.len(), 2),
+                Some(Replayed::No(reason)) => {
+                    assert_eq!(*reason, NotReplayed::Body);
+                    assert!(!could_be_sent_again, "it could have been sent again");
+                    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+                    assert_eq!(world.arrivals.len(), 1);
+                }
+                _ => {
+                    assert_eq!(world.arrivals.len(), 1);
+                    assert_ne!(response.status(), StatusCode::UNAUTHORIZED);
+                }
+            }
+        }
+        Err(error) => match TokenError::find_in(&**error) {
+            Some(error) => {
+                // R2
+                assert!(world.has_failed && world.arrivals.len() == 1);
+                assert_eq!(error.rejected().unwrap().status(), StatusCode::UNAUTHORIZED);
+                assert_texts(error);
+            }
+            None => assert_eq!(last.status, None),
+        },
+    }
+    if last.status == Some(200) && last.emitted.has_ended && !last.emitted.has_failed {
+        assert!(last.emitted.is_whole(script));
+    }
+}

@@ -1,0 +1,211 @@
+//! Whatever is in a store: a token that answers the request, or a miss that puts it right. Never an error, never the
+//! token that was rejected.
+//!
+//! The first line has words: a number is what the store says of its time to live, in milliseconds; `renewal` and `rejected`
+//! is why another token than `shown-token` is wanted, with `claims` if that word is there; `locked`: somebody else has the
+//! lease. The rest is the value. `<n>` in it, with a sign if it is to be one, is so many milliseconds from now, since the
+//! epoch.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::time::Instant;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_oauth2::{AccessToken, Cause, StoreLayer, Stored, TokenRequest, TokenStore};
+#[cfg(feature = "sealed")]
+use tower_oauth2::{SealKey, Sealed};
+
+use super::support::*;
+
+const CLAIMS: &str = r#"{"access_token":{"nbf":{"essential":true}}}"#;
+
+struct Case {
+    time_to_live: Option<Duration>,
+    cause: Option<Cause>,
+    has_claims: bool,
+    is_locked: bool,
+    value: Vec<u8>,
+}
+
+impl Case {
+    fn read(data: &[u8]) -> Self {
+        let (first, value) = match data.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (&data[..at], &data[at + 1..]),
+            None => (data, &[][..]),
+        };
+        let first = String::from_utf8_lossy(first);
+        let words: Vec<_> = first.split_ascii_whitespace().collect();
+        Self {
+            time_to_live: words
+                .iter()
+                .find_map(|word| word.parse().ok())
+                .map(Duration::from_millis),
+            cause: match words.as_slice() {
+                words if words.contains(&"renewal") => Some(Cause::Renewal),
+                words if words.contains(&"rejected") => Some(Cause::Rejected),
+                _ => None,
+            },
+            has_claims: words.contains(&"claims"),
+            is_locked: words.contains(&"locked"),
+            value: with_times(&planted(value)),
+        }
+    }
+
+    fn request(&self) -> TokenRequest {
+        let mut request = TokenRequest::new(credentials());
+        if let Some(cause) = self.cause {
+            request = request.in_place_of(hour("shown-token"), cause);
+        }
+        if self.has_claims {
+            request = request.with_claims(CLAIMS);
+        }
+        request
+    }
+}
+
+/// With `<n>` as milliseconds since the epoch.
+fn with_times(text: &[u8]) -> Vec<u8> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'<') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.iter().take(24).position(|byte| *byte == b'>');
+        let number =
+            end.and_then(|end| std::str::from_utf8(&rest[1..end]).ok()?.parse::<i64>().ok());
+        match (number, end) {
+            (Some(number), Some(end)) => {
+                let time = i128::try_from(now).unwrap() + i128::from(number);
+                out.extend_from_slice(time.max(0).to_string().as_bytes());
+                rest = &rest[end + 1..];
+            }
+            _ => {
+                out.push(b'<');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Has the value of the case under every key, until another is put there.
+#[derive(Clone)]
+struct Found {
+    case: Arc<Case>,
+    written: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+}
+
+impl Found {
+    fn stored(&self, key: &str) -> Stored {
+        if let Some(written) = self.written.lock().unwrap().get(key) {
+            return Stored::new(written.clone()).with_time_to_live(Duration::from_secs(1800));
+        }
+        let stored = Stored::new(self.case.value.clone());
+        match self.case.time_to_live {
+            Some(time_to_live) => stored.with_time_to_live(time_to_live),
+            None => stored,
+        }
+    }
+}
+
+impl TokenStore for Found {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        Ok(Some(self.stored(key)))
+    }
+
+    async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
+        assert!(time_to_live >= Duration::from_millis(1) && time_to_live <= YEAR);
+        assert!(value.len() < 2 << 20);
+        self.written.lock().unwrap().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    async fn lock(&self, _: &str, _: &str, _: Duration) -> Result<bool, BoxError> {
+        Ok(!self.case.is_locked)
+    }
+}
+
+pub fn run(data: &[u8]) {
+    let case = Arc::new(Case::read(data));
+    let found = || Found { case: case.clone(), written: Arc::default() };
+    block_on(async {
+        let began = Instant::now();
+        let (store, asked) = (found(), Arc::new(AtomicUsize::new(0)));
+        let token = ask(store.clone(), &asked, case.request()).await;
+        // S5: a lease and a half.
+        assert!(began.elapsed() <= Duration::from_secs(16), "it takes its time");
+        assert_token(&token);
+        if asked.load(Ordering::Relaxed) == 0 {
+            assert_answers(&case, &token);
+        } else {
+            // S6: what is no record is replaced, and what is put there is one.
+            assert_eq!(token.secret(), "fresh-token");
+            if !is_record(&case) {
+                let again = ask(store, &asked, TokenRequest::new(credentials())).await;
+                assert_eq!((again.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
+                let (life, again) = (token.lifetime().unwrap(), again.lifetime().unwrap());
+                assert!(again <= life + Duration::from_secs(1));
+            }
+        }
+        // S7: nothing that was not sealed is taken.
+        #[cfg(feature = "sealed")]
+        {
+            let key = SealKey::new("1", [7; 32]).unwrap();
+            let asked = Arc::new(AtomicUsize::new(0));
+            let store = Arc::new(Sealed::new(found(), [key]).unwrap());
+            let token = ask(store.clone(), &asked, case.request()).await;
+            assert_eq!((token.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
+            let again = ask(store, &asked, TokenRequest::new(credentials())).await;
+            assert_eq!((again.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
+        }
+    });
+}
+
+/// A token by way of a store. `asked` counts how often the source is.
+async fn ask(
+    store: impl TokenStore,
+    asked: &Arc<AtomicUsize>,
+    request: TokenRequest,
+) -> AccessToken {
+    let asked = asked.clone();
+    let source = service_fn(move |_: TokenRequest| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, BoxError>(hour("fresh-token")) }
+    });
+    let layer = StoreLayer::new(store).layer(source);
+    layer.oneshot(request).await.expect("a store is never the reason for an error")
+}
+
+/// Whether it is as a record has to be, as far as its token goes.
+fn is_record(case: &Case) -> bool {
+    let Ok(json) = serde_json::from_slice::<Value>(&case.value) else { return false };
+    json["v"] == 1 && json["access_token"].is_string()
+}
+
+fn assert_answers(case: &Case, token: &AccessToken) {
+    let json: Value = serde_json::from_slice(&case.value).expect("a record is JSON");
+    assert_eq!(json["v"], 1);
+    assert_eq!(json["access_token"], token.secret());
+    assert_eq!(json["scope"].as_str(), token.scope());
+    assert_eq!(token.refresh_token(), None);
+    assert!(token.expires_at().is_none_or(|end| end > Instant::now()), "it has ended");
+    assert!(token.requested_at() <= Instant::now());
+    match case.time_to_live {
+        // S3: what the store says of its life counts, and the record's own end where it says nothing.
+        Some(left) if token.lifetime().is_some() => {
+            assert!(token.expires_at().unwrap() <= Instant::now() + left);
+        }
+        _ => {}
+    }
+    if case.cause.is_some() {
+        assert_ne!(token.secret(), "shown-token", "it was shown");
+    }
+    if case.has_claims {
+        assert!(json["claims"].is_string(), "it was asked for with other claims");
+    }
+}
