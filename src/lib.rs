@@ -5,6 +5,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// `races/` compiles these sources over locks and atomics that have the orders tried in which threads may meet.
+#[cfg(races)]
+extern crate races_std as std;
+
 mod backoff;
 mod cache;
 mod challenge;

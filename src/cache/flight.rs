@@ -94,7 +94,7 @@ impl Slot {
         match self.peek(Instant::now()) {
             Peek::Hit(hit) => return Ok(Ok(hit.into_current())),
             Peek::Due(hit) => {
-                self.renew(control);
+                self.renew(control, hit.number());
                 return Ok(Ok(hit.into_current()));
             }
             Peek::Miss => {}
@@ -128,15 +128,16 @@ impl Slot {
         }
     }
 
-    /// Starts a renewal, unless one is on its way or there is nothing to renew.
-    pub(super) fn renew(self: &Arc<Self>, control: &Arc<Control>) {
+    /// Starts the renewal of the token of this number, unless it is no longer the current one or a flight is
+    /// on its way.
+    pub(super) fn renew(self: &Arc<Self>, control: &Arc<Control>, number: u64) {
         let Ok(runtime) = Handle::try_current() else {
             // Called outside of any runtime, as a hit may be: a later caller sees to it.
-            self.put_off_renewal(Duration::from_secs(1));
+            self.put_off_renewal(number, Duration::from_secs(1));
             return;
         };
         let mut state = self.lock();
-        if let Some(request) = self.renewal(&state) {
+        if let Some(request) = self.renewal(&state, number) {
             let (pilot, flight) = self.board(control, false);
             state.flight = Some(flight);
             drop(state);

@@ -229,8 +229,8 @@ impl TokenCache {
             Peek::Due(found) => (Some(found), Some(slot.clone())),
             Peek::Miss => (None, None),
         })?;
-        if let Some(slot) = due {
-            slot.renew(control);
+        if let (Some(slot), Some(found)) = (due, &found) {
+            slot.renew(control, found.number());
         }
         found.map(Hit::InSlot)
     }
@@ -240,7 +240,7 @@ impl TokenCache {
         match slot.peek(now) {
             Peek::Hit(found) => Some(found),
             Peek::Due(found) => {
-                slot.renew(control);
+                slot.renew(control, found.number());
                 Some(found)
             }
             Peek::Miss => None,

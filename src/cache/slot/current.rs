@@ -34,6 +34,8 @@ pub(crate) struct Current {
     has_known_end: bool,
     /// From here on it is not handed out.
     pub(super) end: Instant,
+    /// It was over when it arrived: it is for those who waited for it, and for nobody else.
+    pub(super) came_too_late: bool,
     pub(super) token: AccessToken,
     /// For a token that goes with a proof.
     prover: Option<Prover>,
@@ -65,6 +67,10 @@ impl InSlot {
     #[inline]
     fn current(&self) -> &Arc<Current> {
         self.0.as_ref().expect("a hit has a token")
+    }
+
+    pub(in crate::cache) fn number(&self) -> u64 {
+        self.current().number
     }
 
     pub(in crate::cache) fn into_current(self) -> Arc<Current> {
@@ -164,13 +170,15 @@ impl Current {
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);
         }
+        let ends_at = requested_at + end;
         Self {
             header: token.header_value().clone(),
             number,
             fresh_until: requested_at + due.min(end),
             due: AtomicU64::new(nanos(due)),
             has_known_end,
-            end: requested_at + end,
+            end: ends_at,
+            came_too_late: Instant::now() >= ends_at,
             token,
             prover,
         }

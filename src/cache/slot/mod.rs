@@ -4,6 +4,8 @@
 mod current;
 mod flight;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -171,9 +173,10 @@ impl Slot {
         }
     }
 
-    /// The request of a renewal, unless there is nothing to renew or it is on its way.
-    pub(super) fn renewal(&self, state: &State) -> Option<TokenRequest> {
-        let current = self.usable(Instant::now())?;
+    /// The request of the renewal of the token of this number, unless it is on its way. The token may have
+    /// been replaced since it was found to be due, and the one in its place is not.
+    pub(super) fn renewal(&self, state: &State, number: u64) -> Option<TokenRequest> {
+        let current = self.usable(Instant::now()).filter(|current| current.number == number)?;
         if state.flight.is_some() {
             return None;
         }
@@ -182,8 +185,8 @@ impl Slot {
     }
 
     /// Gives back a renewal that could not begin.
-    pub(super) fn put_off_renewal(&self, wait: Duration) {
-        if let Some(current) = &*self.current.load() {
+    pub(super) fn put_off_renewal(&self, number: u64, wait: Duration) {
+        if let Some(current) = self.current.load().as_ref().filter(|it| it.number == number) {
             current.put_off_renewal(Instant::now() + wait);
         }
     }
@@ -256,7 +259,7 @@ impl Slot {
                         state.rejected = None;
                         let over = state.end_failures();
                         // One that is of no use any more is for those who waited, and then gone.
-                        self.replace(next.is_usable(now).then(|| next.clone()));
+                        self.replace((!next.came_too_late).then(|| next.clone()));
                         let (number, lifetime) = (next.number, next.token.lifetime());
                         (Ok(next), News::Arrived { number, lifetime, over })
                     }
@@ -299,6 +302,10 @@ impl Slot {
         if let Some(current) = self.usable(now) {
             return current.due();
         }
+        if state.rejected.is_some() && state.failure.is_none() {
+            // It was rejected after the last look, and before anybody listened.
+            return now;
+        }
         // Tokens that are gone at once, or failures that nobody remembers, are no reason to spin.
         let soon = now + Duration::from_secs(1);
         let until = state.failure.as_ref().map_or(soon, |failure| failure.until);
@@ -325,9 +332,9 @@ impl Slot {
     }
 
     /// Whether `current` is still what callers are to be given, or was for those who waited only.
-    pub(super) fn stands_by(&self, current: &Arc<Current>) -> bool {
-        !current.is_usable(Instant::now())
-            || self.current.load().as_ref().is_some_and(|now| now.number == current.number)
+    pub(super) fn stands_by(&self, current: &Current) -> bool {
+        let is_the_one = |it: &Arc<Current>| it.number == current.number;
+        current.came_too_late || self.usable(Instant::now()).as_ref().is_some_and(is_the_one)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -165,3 +165,16 @@ async fn those_who_waited_are_not_given_what_was_rejected_before_they_came_to_ru
     cache.reject(&first);
     assert_eq!(early.await.unwrap().secret(), "token-2");
 }
+
+// C8
+#[tokio::test(start_paused = true)]
+async fn nor_are_those_who_come_to_run_after_its_end() {
+    let source = Source::of(hour);
+    let cache = plain(&source);
+    let mut early = tokio_test::task::spawn(cache.get());
+    assert!(early.poll().is_pending());
+    let first = cache.get().await.unwrap();
+    cache.reject(&first);
+    advance(secs(3600)).await;
+    assert_eq!(early.await.unwrap().secret(), "token-2");
+}

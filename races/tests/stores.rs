@@ -1,0 +1,129 @@
+//! Caches that share a store: a lease is held by one at a time, and is given back.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tower::{BoxError, Layer};
+use tower_oauth2_races::{MemoryStore, StoreLayer, Stored, TokenCache, TokenStore};
+
+use crate::support::*;
+
+/// Knows who holds a lease.
+#[derive(Clone, Default)]
+struct Watched {
+    store: MemoryStore,
+    holders: Arc<Mutex<Vec<String>>>,
+}
+
+impl TokenStore for Watched {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+        pause().await;
+        self.store.get(key).await
+    }
+
+    async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
+        pause().await;
+        self.store.set(key, value, time_to_live).await
+    }
+
+    async fn replace(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+        time_to_live: Duration,
+    ) -> Result<bool, BoxError> {
+        pause().await;
+        self.store.replace(key, expected, value, time_to_live).await
+    }
+
+    async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
+        pause().await;
+        let is_held = self.store.lock(key, owner, lease).await?;
+        if is_held {
+            let mut holders = self.holders.lock().unwrap();
+            if !holders.iter().any(|holder| holder == owner) {
+                holders.push(owner.to_owned());
+            }
+        }
+        pause().await;
+        Ok(is_held)
+    }
+
+    async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
+        pause().await;
+        self.store.unlock(key, owner).await?;
+        self.holders.lock().unwrap().retain(|holder| holder != owner);
+        Ok(())
+    }
+}
+
+/// A cache of its own over the store, on a runtime of its own.
+fn process(store: &Watched, journal: &Journal) -> (World, Runtime) {
+    let runtime = Runtime::new();
+    let source = Source::new(journal.clone(), |n| Answer::Token(token(n)));
+    let source = StoreLayer::new(store.clone()).layer(source);
+    let cache = TokenCache::new(credentials("own"), source);
+    let handle = runtime.handle().clone();
+    (World { cache, journal: journal.clone(), handle }, runtime)
+}
+
+// S5
+#[test]
+fn processes_that_miss_at_once_make_one_token_request_and_leave_no_lease() {
+    explore(|| {
+        let (store, journal) = (Watched::default(), Journal::default());
+        let fleet = [(); 3].map(|()| process(&store, &journal));
+        let callers: Vec<_> = fleet.iter().map(|(world, _)| world.spawn(World::get)).collect();
+        for got in join(callers) {
+            assert_eq!(issue(&got.unwrap()), 1);
+        }
+        fleet.iter().for_each(|(world, _)| world.settle());
+        assert_eq!(journal.count(), 1);
+        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
+        // Pauses of 20 ms and twice that, but not for the end of a lease.
+        assert!(tokio::time::elapsed() < Duration::from_secs(1));
+    });
+}
+
+// S4, S5
+#[test]
+fn processes_whose_token_was_revoked_make_one_token_request_more() {
+    explore(|| {
+        let (store, journal) = (Watched::default(), Journal::default());
+        let fleet = [(); 2].map(|()| process(&store, &journal));
+        for (world, _) in &fleet {
+            assert_eq!(issue(&world.spawn(World::get).join().unwrap().unwrap()), 1);
+        }
+        let callers = fleet.iter().map(|(world, _)| {
+            world.spawn(|world| {
+                // Each process says it for itself.
+                world.cache.reject(&world.get().unwrap());
+                assert_eq!(issue(&world.get().unwrap()), 2);
+            })
+        });
+        join(callers.collect::<Vec<_>>());
+        fleet.iter().for_each(|(world, _)| world.settle());
+        assert_eq!(journal.count(), 2);
+        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
+    });
+}
+
+// S5
+#[test]
+fn a_process_that_dies_holds_up_the_others_for_one_lease_at_most() {
+    explore(|| {
+        let (store, journal) = (Watched::default(), Journal::default());
+        let (doomed, runtime) = process(&store, &journal);
+        let (world, _runtime) = process(&store, &journal);
+        let first = doomed.spawn(|world| world.give_up(1));
+        let end = world.spawn(|_| drop(runtime));
+        let caller = world.spawn(World::get);
+        first.join().unwrap();
+        end.join().unwrap();
+        caller.join().unwrap().unwrap();
+        assert!(journal.count() <= 2);
+        assert!(tokio::time::elapsed() <= Duration::from_secs(16));
+    });
+}
