@@ -1,89 +1,117 @@
-//! What a hit costs in instructions, as valgrind counts them, and whether it is within its budget.
+//! What a request costs: instructions and allocations as callgrind counts them, and whether they are within their budgets.
+//! These figures are the same on a busy machine. Time on demand.
 //!
-//! `cargo bench --bench instructions` (needs valgrind). The figures are the same on a busy machine.
+//! `cargo bench --bench instructions`, and `-- --time` for the time as well (needs valgrind).
 
 #![allow(missing_docs, unreachable_pub)]
 
 mod cases;
 
 use std::env;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use cases::{Body, CASES, Measure, run, send};
-use http::{Request, Response};
-use tower::Service;
+use cases::counted::{Counts, count, is_asked_for};
+use cases::timed::Stopwatch;
+use cases::{CASES, run};
 
-/// Case, the case that it is compared with, and how much of that it may cost.
+/// Case, the case that it is compared with, how much of its instructions it may take; and no allocation more.
 const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 1.05)];
 
+/// Case, the case that it is compared with; no allocation more.
+const NO_ALLOCATION_MORE: &[(&str, &str)] =
+    &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
+
+/// What is not measured but follows: what, the case with it, the case without.
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("one DPoP proof (ES256)", "hit-dpop", "hit"),
+    ("one assertion (ES256)", "token-request-jwt", "token-request"),
+];
+
 fn main() -> ExitCode {
-    let args: Vec<_> = env::args().skip(1).collect();
-    if let [flag, case, calls] = &args[..] {
-        if flag == "--count" {
-            run(case, Counted(calls.parse().expect("a number of calls")));
-            return ExitCode::SUCCESS;
-        }
+    if is_asked_for(run) {
+        return ExitCode::SUCCESS;
     }
-    let Some(table) = CASES.iter().map(|(case, _)| per_call(case)).collect::<Option<Vec<_>>>()
-    else {
+    let Some(counts) = CASES.iter().map(|case| count(case.name)).collect::<Option<Vec<_>>>() else {
         eprintln!("valgrind is needed, and was not found or did not count");
         return ExitCode::FAILURE;
     };
-    println!("| a request through | instructions |\n|---|---|");
-    for ((_, name), count) in CASES.iter().zip(&table) {
-        println!("| {name} | {count:.0} |");
-    }
+    let with_time = env::args().any(|arg| arg == "--time");
+    let times = with_time.then(|| {
+        let mut stopwatch = Stopwatch::new();
+        CASES
+            .iter()
+            .map(|case| stopwatch.time(case.name, |case, timed| run(case, timed)))
+            .collect::<Vec<_>>()
+    });
+    table(&counts, times.as_deref());
     println!();
-    let of = |case: &str| table[CASES.iter().position(|(name, _)| *name == case).expect("a case")];
-    let mut is_within = true;
+    if judge(&counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn index(case: &str) -> usize {
+    CASES.iter().position(|known| known.name == case).expect("a case")
+}
+
+fn table(counts: &[Counts], times: Option<&[f64]>) {
+    let head = times.map_or("", |_| " time |");
+    println!("| a request through | instructions | allocations |{head}");
+    println!("|---|--:|--:|{}", head.replace(" time ", "--:"));
+    let row = |what: &str, instructions: f64, allocations: f64, time: Option<f64>| {
+        let time = time.map(|time| format!(" {} |", duration(time))).unwrap_or_default();
+        println!("| {what} | {} | {allocations:.0} |{time}", thousands(instructions));
+    };
+    for (n, case) in CASES.iter().enumerate() {
+        let Counts { instructions, allocations } = counts[n];
+        row(case.what, instructions, allocations, times.map(|times| times[n]));
+    }
+    for (what, with, without) in DIFFERENCES {
+        let (with, without) = (index(with), index(without));
+        row(
+            &format!("{what}, by difference"),
+            counts[with].instructions - counts[without].instructions,
+            counts[with].allocations - counts[without].allocations,
+            times.map(|times| times[with] - times[without]),
+        );
+    }
+}
+
+/// Whether all is within its budget.
+fn judge(counts: &[Counts]) -> bool {
+    let mut all_is_well = true;
+    let mut say = |is_well: bool, what: String| {
+        all_is_well &= is_well;
+        println!("- {}: {what}", if is_well { "within" } else { "**OVER**" });
+    };
+    let more = |case: &str, beside: &str| {
+        counts[index(case)].allocations - counts[index(beside)].allocations
+    };
     for (case, beside, budget) in BUDGETS {
-        let ratio = of(case) / of(beside);
-        is_within &= ratio <= *budget;
-        let verdict = if ratio <= *budget { "within" } else { "OVER" };
-        println!("{case} / {beside} = {ratio:.3}, {verdict} its budget of {budget}");
+        let ratio = counts[index(case)].instructions / counts[index(beside)].instructions;
+        let more = more(case, beside);
+        say(
+            ratio <= *budget && more <= 0.0,
+            format!(
+                "`{case}` takes {ratio:.3} of the instructions of `{beside}` (budget {budget}), and {more:+.0} allocations"
+            ),
+        );
     }
-    if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Instructions per call: what the second thousand adds to the first.
-fn per_call(case: &str) -> Option<f64> {
-    let (few, many) = (count(case, 1_000)?, count(case, 2_000)?);
-    Some((many - few) / 1_000.0)
-}
-
-fn count(case: &str, calls: usize) -> Option<f64> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg("--toggle-collect=*measured*")
-        .arg(env::current_exe().ok()?)
-        .args(["--count", case, &calls.to_string()])
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let (_, collected) = text.split_once("Collected : ")?;
-    collected.split_whitespace().next()?.parse().ok()
-}
-
-struct Counted(usize);
-
-impl Measure for Counted {
-    fn measure<S, E>(self, mut service: S, mut request: impl FnMut() -> Request<Body>)
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = E> + Clone,
-        E: std::fmt::Debug,
-    {
-        for _ in 0..self.0 {
-            measured(&mut service, request());
-        }
+    for (case, beside) in NO_ALLOCATION_MORE {
+        let more = more(case, beside);
+        say(more <= 0.0, format!("`{case}` takes {more:+.0} allocations beside `{beside}`"));
     }
+    all_is_well
 }
 
-/// Valgrind counts in here and nowhere else.
-#[inline(never)]
-fn measured<S, E>(service: &mut S, request: Request<Body>)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = E>,
-    E: std::fmt::Debug,
-{
-    send(service, request);
+fn thousands(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+fn duration(nanoseconds: f64) -> String {
+    if nanoseconds < 10_000.0 {
+        format!("{nanoseconds:.0} ns")
+    } else {
+        format!("{:.1} µs", nanoseconds / 1000.0)
+    }
 }

@@ -45,7 +45,14 @@ use crate::token::MAX_LIFETIME;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct ClientCredentials(Arc<Inner>);
+pub struct ClientCredentials {
+    // What is asked of them for each request that names them is here, and not where the rest is: when there are
+    // thousands, that is seldom in the processor's cache.
+    /// Of the identity.
+    fingerprint: u64,
+    origins: Option<Origins>,
+    inner: Arc<Inner>,
+}
 
 #[derive(Clone)]
 struct Inner {
@@ -59,20 +66,12 @@ struct Inner {
     resources: Vec<Box<str>>,
     parameters: Vec<(Box<str>, Zeroizing<String>)>,
     default_expires_in: Option<Duration>,
-    origins: Option<Origins>,
     dpop: Option<DpopKey>,
     refresh_token: Option<RefreshToken>,
     /// What `auth` says makes the client who it is.
     client: Zeroizing<Vec<u8>>,
-    identity: Identity,
-}
-
-/// Everything that makes the token what it is, in one canonical spelling.
-#[derive(Clone, Default, PartialEq, Eq)]
-struct Identity {
-    /// Compared first.
-    hash: u64,
-    bytes: Zeroizing<Vec<u8>>,
+    /// Everything that makes the token what it is, in one canonical spelling.
+    identity: Zeroizing<Vec<u8>>,
 }
 
 /// RFC 6749 section 4.4.2
@@ -101,7 +100,7 @@ impl ClientCredentials {
             return Err(ConfigError::new("client id", "is empty"));
         }
         let client = Zeroizing::new(auth.identity());
-        let credentials = Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             endpoint,
             endpoint_text,
             endpoint_origin,
@@ -111,13 +110,12 @@ impl ClientCredentials {
             resources: Vec::new(),
             parameters: Vec::new(),
             default_expires_in: None,
-            origins: None,
             dpop: None,
             refresh_token: None,
             client,
-            identity: Identity::default(),
-        }));
-        Ok(credentials.edit(|_| {}))
+            identity: Zeroizing::default(),
+        });
+        Ok(Self { fingerprint: 0, origins: None, inner }.edit(|_| {}))
     }
 
     /// What may be done with the token: names with spaces between them, in any order (RFC 6749
@@ -181,7 +179,7 @@ impl ClientCredentials {
     /// unless set.
     #[must_use]
     pub fn origins(self, origins: Origins) -> Self {
-        self.edit(|inner| inner.origins = Some(origins))
+        Self { origins: Some(origins), ..self }
     }
 
     /// Tokens are to be bound to `key` and go with a proof of it (DPoP, RFC 9449). A server that answers with a Bearer
@@ -203,28 +201,28 @@ impl ClientCredentials {
 
     /// The token endpoint's URI.
     pub fn token_endpoint(&self) -> &Uri {
-        &self.0.endpoint
+        &self.inner.endpoint
     }
 
     /// How the client authenticates.
     pub fn client_auth(&self) -> &ClientAuth {
-        &self.0.auth
+        &self.inner.auth
     }
 
     /// The client's id, if the authentication method knows it.
     pub fn client_id(&self) -> Option<&str> {
-        self.0.auth.client_id()
+        self.inner.auth.client_id()
     }
 
     /// The names in the scope, in the order in which they were given.
     pub fn scope_names(&self) -> impl Iterator<Item = &str> {
-        self.0.scope.iter().map(|name| &**name)
+        self.inner.scope.iter().map(|name| &**name)
     }
 
     /// The parameters of the token request other than those that authenticate the client: for
     /// sources of one's own. A refresh token is not among them.
     pub fn parameters(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-        let inner = &*self.0;
+        let inner = &*self.inner;
         let grant_type =
             if inner.refresh_token.is_some() { REFRESH_TOKEN } else { CLIENT_CREDENTIALS };
         let mut all: Vec<(Cow<'_, str>, Cow<'_, str>)> =
@@ -261,18 +259,18 @@ impl ClientCredentials {
     }
 
     pub(crate) fn refresh_token_to_use(&self) -> Option<&RefreshToken> {
-        self.0.refresh_token.as_ref()
+        self.inner.refresh_token.as_ref()
     }
 
     /// Whether a type of grant is set as a parameter that is not the refresh token's, as a token exchange does.
     pub(crate) fn has_another_grant(&self) -> bool {
-        let mut parameters = self.0.parameters.iter();
+        let mut parameters = self.inner.parameters.iter();
         parameters.any(|(name, value)| &**name == "grant_type" && **value != REFRESH_TOKEN)
     }
 
     /// What is asked with the refresh token as it is now.
     pub(crate) fn with_present_refresh_token(mut self, refresh_token: &str) -> Self {
-        Arc::make_mut(&mut self.0).refresh_token = None;
+        Arc::make_mut(&mut self.inner).refresh_token = None;
         let refresh_token = Zeroizing::new(refresh_token.to_owned());
         let grant_type = Zeroizing::new(REFRESH_TOKEN.to_owned());
         self.with_parameters([("grant_type", grant_type), (REFRESH_TOKEN, refresh_token)])
@@ -280,8 +278,8 @@ impl ClientCredentials {
 
     /// Another number whenever a secret is another one: a permanent failure is remembered for a version.
     pub(crate) fn version(&self) -> u64 {
-        let auth = self.0.auth.version();
-        match &self.0.refresh_token {
+        let auth = self.inner.auth.version();
+        match &self.inner.refresh_token {
             None => auth,
             Some(refresh_token) => {
                 let mut both = DefaultHasher::new();
@@ -292,24 +290,25 @@ impl ClientCredentials {
     }
 
     pub(crate) fn token_endpoint_origin(&self) -> &Origin {
-        &self.0.endpoint_origin
+        &self.inner.endpoint_origin
     }
 
     pub(crate) fn allowed_origins(&self) -> Option<&Origins> {
-        self.0.origins.as_ref()
+        self.origins.as_ref()
     }
 
     pub(crate) fn dpop_key(&self) -> Option<&DpopKey> {
-        self.0.dpop.as_ref()
+        self.inner.dpop.as_ref()
     }
 
     pub(crate) fn lifetime_unless_told(&self) -> Option<Duration> {
-        self.0.default_expires_in
+        self.inner.default_expires_in
     }
 
     /// The token request, less what authenticates the client.
     pub(crate) fn to_parts(&self) -> TokenRequestParts {
-        let mut parts = TokenRequestParts::named(self.0.endpoint.clone(), &self.0.endpoint_text);
+        let mut parts =
+            TokenRequestParts::named(self.inner.endpoint.clone(), &self.inner.endpoint_text);
         for (name, value) in self.parameters() {
             parts.add_parameter(name.into_owned().into(), Zeroizing::new(value.into_owned()));
         }
@@ -318,20 +317,19 @@ impl ClientCredentials {
 
     /// One number for equal credentials, in this process.
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.0.identity.hash
+        self.fingerprint
     }
 
     /// Everything that makes the token what it is, the secret among it, in one canonical spelling.
     pub(crate) fn identity(&self) -> &[u8] {
-        &self.0.identity.bytes
+        &self.inner.identity
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        let inner = Arc::make_mut(&mut self.0);
+        let inner = Arc::make_mut(&mut self.inner);
         change(inner);
-        let bytes = inner.canonical();
-        let hash = HASHER.hash_one(&**bytes);
-        inner.identity = Identity { hash, bytes };
+        inner.identity = inner.canonical();
+        self.fingerprint = HASHER.hash_one(&**inner.identity);
         self
     }
 }
@@ -373,7 +371,8 @@ impl Inner {
         if let Some(refresh_token) = &self.refresh_token {
             all.list([refresh_token.name().as_bytes()]);
         }
-        all.0
+        // As it is kept for as long as the credentials are: without the room that it did not need.
+        Zeroizing::new(all.0.to_vec())
     }
 }
 
@@ -401,7 +400,9 @@ impl Canonical {
 
 impl PartialEq for ClientCredentials {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.identity == other.0.identity
+        Arc::ptr_eq(&self.inner, &other.inner)
+            || (self.fingerprint == other.fingerprint
+                && self.inner.identity == other.inner.identity)
     }
 }
 
@@ -416,8 +417,8 @@ impl Hash for ClientCredentials {
 impl fmt::Debug for ClientCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCredentials")
-            .field("token_endpoint", &self.0.endpoint_origin)
-            .field("auth", &self.0.auth)
+            .field("token_endpoint", &self.inner.endpoint_origin)
+            .field("auth", &self.inner.auth)
             .finish_non_exhaustive()
     }
 }

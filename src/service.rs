@@ -8,7 +8,7 @@ use tower::{BoxError, Service};
 use crate::cache::{AtHand, Grant, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::future::{Exchange, ResponseFuture, Spare, release};
+use crate::future::{Exchange, Kept, ResponseFuture, Spare, release};
 use crate::origin::{Origin, Verdict};
 use crate::replay::ReplayableBody;
 use crate::shared::{NoToken, Shared};
@@ -142,7 +142,7 @@ where
             drop(hit);
             return ResponseFuture::passing(self.inner.call(request));
         }
-        let kept = B::keep_request(&request);
+        let kept = Kept::of(&request);
         shared.decorate(request.headers_mut(), hit.header());
         let number = hit.number();
         drop(hit);

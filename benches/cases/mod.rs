@@ -1,94 +1,221 @@
 //! The same request through stacks that add a token, and through one that does not.
 
+pub mod by_hand;
+pub mod counted;
+pub mod stacks;
+pub mod timed;
+
+use std::cell::Cell;
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use tokio::runtime::Runtime;
 use tower::{BoxError, Layer, Service};
-use tower_http::auth::AddAuthorizationLayer;
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, ConfigError, OAuth2Layer, Origins, ReplayPolicy,
-    TokenCache, TokenRequest,
+    Algorithm, ClientAuth, ClientCredentials, DpopKey, MemoryStore, ReplayPolicy, SigningKey,
+    StoreLayer, TokenCache, TokenEndpoint, TokenRequest,
 };
+
+use self::by_hand::{ByHand, Mutexed, RwLocked};
+use self::stacks::{Cloning, credentials, endless, fixed, issuing, layer, tokens};
 
 pub type Body = Full<Bytes>;
 
-/// What is measured, in the order of the table.
-pub const CASES: &[(&str, &str)] = &[
-    ("bare", "the service alone"),
-    ("static", "`AddAuthorization`"),
-    ("never", "`OAuth2`, `ReplayPolicy::never`"),
-    ("static-cloned", "`AddAuthorization`, request and service cloned"),
-    ("hit", "`OAuth2`, replay possible"),
-    ("hit-named", "`OAuth2`, the only credentials, named in the request"),
-    ("hit-of-10000", "`OAuth2`, one of 10,000 credentials"),
-];
-
-/// Runs `with` on the stack and the requests of a case.
-pub fn run(case: &str, with: impl Measure) {
-    let own = credentials(0);
-    match case {
-        "bare" => with.measure(Api, request),
-        "static" => with.measure(fixed(Api), request),
-        "static-cloned" => with.measure(Cloning(fixed(Api)), request),
-        "never" => {
-            let layer = layer(tokens(&own)).replay_policy(ReplayPolicy::never());
-            with.measure(layer.layer(Api), request);
-        }
-        "hit" => with.measure(layer(tokens(&own)).layer(Api), request),
-        "hit-named" => {
-            with.measure(layer(tokens(&own)).layer(Api), move || naming(own.clone()));
-        }
-        "hit-of-10000" => {
-            let tokens = tokens(&own);
-            let mut others: Vec<_> = (1..=10_000).map(credentials).collect();
-            block_on(async {
-                for other in &others {
-                    tokens.get_for(other).await.expect("the source always answers");
-                }
-            });
-            fastrand::seed(1);
-            fastrand::shuffle(&mut others);
-            let mut others = others.into_iter().cycle();
-            let next = move || naming(others.next().expect("a cycle has no end"));
-            with.measure(layer(tokens).layer(Api), next);
-        }
-        _ => panic!("no such case: {case}"),
-    }
+pub struct Case {
+    pub name: &'static str,
+    /// As the table has it.
+    pub what: &'static str,
 }
+
+const fn case(name: &'static str, what: &'static str) -> Case {
+    Case { name, what }
+}
+
+/// What is measured, in the order of the table.
+pub const CASES: &[Case] = &[
+    case("bare", "the service alone"),
+    case("static", "`AddAuthorization`: a token that never changes"),
+    case("never", "**hit**, `ReplayPolicy::never`"),
+    case("static-cloned", "`AddAuthorization`, request and service cloned"),
+    case("hit", "**hit**"),
+    case("mutex", "written by hand: `Mutex<Option<Token>>`"),
+    case("rwlock", "written by hand: `RwLock<Option<Token>>`"),
+    case("hit-named", "**hit**, the only credentials, named in the request"),
+    case("hit-of-10000-hot", "**hit**, one of 10,000 credentials, 64 of them busy"),
+    case("hit-of-10000", "**hit**, one of 10,000 credentials, all busy in turn"),
+    case("hit-dpop", "**hit** with DPoP (ES256)"),
+    case("replay", "**replay**: 401, another token, 200"),
+    case("miss", "**miss**"),
+    case("store-hit", "**store hit**: a miss that finds a token in a `MemoryStore`"),
+    case("token-request", "token request, `client_secret_basic`"),
+    case("token-request-jwt", "token request, `private_key_jwt` (ES256)"),
+];
 
 /// What is done with a stack.
 pub trait Measure {
-    fn measure<S, E>(self, service: S, request: impl FnMut() -> Request<Body>)
+    /// One that answers at once, without a runtime.
+    fn measure<S, R>(self, service: S, next: impl FnMut() -> R)
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = E> + Clone,
-        E: std::fmt::Debug;
+        S: Service<R> + Clone,
+        S::Error: std::fmt::Debug;
+
+    /// One that waits for a token. `next` sets the stage for each request if it `is_staged`.
+    fn measure_waiting<S, R>(
+        self,
+        runtime: &Runtime,
+        service: S,
+        next: impl FnMut() -> R,
+        is_staged: bool,
+    ) where
+        S: Service<R> + Clone,
+        S::Error: std::fmt::Debug;
+}
+
+/// Runs `with` on the stack and the requests of a case.
+pub fn run(case: &str, with: impl Measure) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = &runtime.expect("a runtime");
+    let entered = runtime.enter();
+    let own = credentials(0);
+    let warm = |credentials: &ClientCredentials| {
+        let tokens = tokens(credentials.clone(), endless());
+        runtime.block_on(tokens.warm()).expect("the source always answers");
+        tokens
+    };
+    let hit = || layer(warm(&own)).layer(Api);
+    match case {
+        "bare" => with.measure(Api, request),
+        "static" => with.measure(fixed(Api), request),
+        "static-cloned" => with.measure(Cloning::new(fixed(Api)), request),
+        "never" => {
+            let layer = layer(warm(&own)).replay_policy(ReplayPolicy::never());
+            with.measure(layer.layer(Api), request);
+        }
+        "hit" => with.measure(hit(), request),
+        "mutex" => with.measure(ByHand::<Mutexed, _>::new(Api, by_hand::endless), request),
+        "rwlock" => {
+            with.measure(ByHand::<RwLocked, _>::new(Api, by_hand::endless), request);
+        }
+        "hit-named" => {
+            let hit = hit();
+            with.measure(hit, move || naming(&own));
+        }
+        "hit-of-10000" => many(runtime, with, warm(&own), 10_000),
+        "hit-of-10000-hot" => many(runtime, with, warm(&own), 64),
+        "hit-dpop" => {
+            let own = own.dpop(DpopKey::generate().expect("randomness"));
+            let tokens = tokens(own, issuing(86_400, true));
+            runtime.block_on(tokens.warm()).expect("the source always answers");
+            with.measure(layer(tokens).layer(Api), request);
+        }
+        "replay" => {
+            let tokens = tokens(own, issuing(86_400, false));
+            let service = layer(tokens).layer(EveryOther::default());
+            with.measure_waiting(runtime, service, request, false);
+        }
+        "miss" => {
+            let tokens = tokens(own, issuing(0, false));
+            with.measure_waiting(runtime, layer(tokens).layer(Apart(Api)), request, false);
+        }
+        "store-hit" => {
+            let source = StoreLayer::new(MemoryStore::new()).layer(endless());
+            let tokens = tokens(own.clone(), source);
+            runtime.block_on(tokens.warm()).expect("the source always answers");
+            let service = layer(tokens.clone()).layer(Apart(Api));
+            let next = move || {
+                tokens.remove(&own);
+                request()
+            };
+            with.measure_waiting(runtime, service, next, true);
+        }
+        "token-request" => token_request(runtime, with, own),
+        "token-request-jwt" => {
+            let key = SigningKey::generate(Algorithm::ES256).expect("randomness");
+            let auth = ClientAuth::private_key_jwt("client-0", key);
+            let credentials = ClientCredentials::new("https://auth.example.com/token", auth);
+            token_request(runtime, with, credentials.expect("valid credentials"));
+        }
+        _ => panic!("no such case: {case}"),
+    }
+    drop(entered);
+}
+
+/// Tokens for 10,000 credentials, and requests that name `busy` of them in turn.
+fn many(runtime: &Runtime, with: impl Measure, tokens: TokenCache, busy: usize) {
+    let others = crowd(runtime, &tokens);
+    let mut turn = 0;
+    with.measure(layer(tokens).layer(Api), move || {
+        turn = (turn + 1) % busy;
+        naming(&others[turn])
+    });
+}
+
+/// 10,000 credentials in no order, with a token for each.
+pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<ClientCredentials> {
+    let mut others: Vec<_> = (1..=10_000).map(credentials).collect();
+    runtime.block_on(async {
+        for other in &others {
+            tokens.get_for(other).await.expect("the source always answers");
+        }
+    });
+    fastrand::seed(1);
+    fastrand::shuffle(&mut others);
+    others
+}
+
+/// From what to ask for to a token, over a token endpoint that answers at once.
+fn token_request(runtime: &Runtime, with: impl Measure, credentials: ClientCredentials) {
+    let endpoint = TokenEndpoint::new(tower::service_fn(|request: Request<Body>| {
+        drop(black_box(request));
+        let body = format!(
+            r#"{{"access_token":"{}","token_type":"Bearer","expires_in":3600}}"#,
+            stacks::secret(0)
+        );
+        ready(Ok::<_, BoxError>(Response::new(Body::from(body))))
+    }));
+    let next = move || TokenRequest::new(credentials.clone());
+    with.measure_waiting(runtime, endpoint, next, false);
 }
 
 /// One request, from readiness to response.
 #[inline]
-pub fn send<S, E>(service: &mut S, request: Request<Body>)
+pub fn send<S, R>(service: &mut S, request: R)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = E>,
-    E: std::fmt::Debug,
+    S: Service<R>,
+    S::Error: std::fmt::Debug,
 {
     let mut context = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut context).is_ready());
     let mut response = pin!(service.call(request));
     match response.as_mut().poll(&mut context) {
-        Poll::Ready(response) => drop(black_box(response)),
+        Poll::Ready(response) => drop(black_box(response.expect("a response"))),
         Poll::Pending => panic!("a hit does not wait"),
     }
 }
 
+/// The same for one that waits.
+pub fn send_waiting<S, R>(runtime: &Runtime, service: &mut S, request: R)
+where
+    S: Service<R>,
+    S::Error: std::fmt::Debug,
+{
+    let response = runtime.block_on(async {
+        std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(request).await
+    });
+    drop(black_box(response.expect("a response")));
+}
+
 /// Four headers, a body of 64 bytes.
-fn request() -> Request<Body> {
+pub fn request() -> Request<Body> {
     let mut request = Request::new(Full::from(Bytes::from_static(&[b'x'; 64])));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = "https://api.example.com/things/17?page=2".parse().expect("a valid URI");
@@ -100,43 +227,10 @@ fn request() -> Request<Body> {
     request
 }
 
-fn naming(credentials: ClientCredentials) -> Request<Body> {
+pub fn naming(credentials: &ClientCredentials) -> Request<Body> {
     let mut request = request();
-    request.extensions_mut().insert(credentials);
+    request.extensions_mut().insert(credentials.clone());
     request
-}
-
-fn secret(n: usize) -> String {
-    format!("{n:0>256}")
-}
-
-fn fixed(api: Api) -> tower_http::auth::AddAuthorization<Api> {
-    AddAuthorizationLayer::bearer(&secret(0)).as_sensitive(true).layer(api)
-}
-
-fn credentials(n: usize) -> ClientCredentials {
-    let auth = ClientAuth::client_secret_basic(format!("client-{n}"), "s3cr3t");
-    ClientCredentials::new("https://auth.example.com/token", auth).expect("valid credentials")
-}
-
-fn tokens(credentials: &ClientCredentials) -> TokenCache {
-    let source = tower::service_fn(|_: TokenRequest| async {
-        let token = AccessToken::new(secret(0))?;
-        Ok::<_, ConfigError>(token.with_expires_in(Duration::from_secs(86_400)))
-    });
-    let tokens = TokenCache::builder(credentials.clone(), source).capacity(20_000).build();
-    block_on(tokens.warm()).expect("the source always answers");
-    tokens
-}
-
-fn layer(tokens: TokenCache) -> OAuth2Layer {
-    let origins = Origins::only(["https://api.example.com"]).expect("a valid origin");
-    OAuth2Layer::new(tokens, origins)
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    runtime.expect("a runtime").block_on(future)
 }
 
 /// Answers at once.
@@ -159,44 +253,47 @@ impl Service<Request<Body>> for Api {
     }
 }
 
-/// What a replay needs at the least: a clone of the request and one of the service.
+/// The same, and of another type: what waits takes none of the room in which the compiler may inline a hit.
 #[derive(Clone)]
-pub struct Cloning<S>(S);
+struct Apart(Api);
 
-impl<S> Service<Request<Body>> for Cloning<S>
-where
-    S: Service<Request<Body>> + Clone,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Kept<S>;
+impl Service<Request<Body>> for Apart {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<Body>, BoxError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Kept<S> {
-        let kept = request.clone();
-        let future = self.0.call(request);
-        Kept { future, kept: Some((kept, self.0.clone())) }
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.call(request)
     }
 }
 
-pin_project_lite::pin_project! {
-    pub struct Kept<S: Service<Request<Body>>> {
-        #[pin]
-        future: S::Future,
-        kept: Option<(Request<Body>, S)>,
+/// Refuses every other request.
+#[derive(Clone, Default)]
+struct EveryOther(Rc<Cell<bool>>);
+
+impl Service<Request<Body>> for EveryOther {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        drop(black_box(request));
+        let mut response = Response::new(Full::default());
+        self.0.set(!self.0.get());
+        if self.0.get() {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        ready(Ok(response))
     }
 }
 
-impl<S: Service<Request<Body>>> Future for Kept<S> {
-    type Output = <S::Future as Future>::Output;
-
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let output = std::task::ready!(this.future.poll(cx));
-        drop(black_box(this.kept.take()));
-        Poll::Ready(output)
-    }
-}
+/// How long a token lives that outlives everything here.
+pub const DAY: Duration = Duration::from_secs(86_400);

@@ -1,7 +1,8 @@
 //! Many credentials, each with a slot of its own, bounded in number.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -22,7 +23,30 @@ pub(super) struct Keyed {
     epoch: Instant,
 }
 
-type Shard = HashMap<ClientCredentials, Arc<Slot>, BuildHasherDefault<Fingerprint>>;
+/// Slots are found by the credentials in them, so that a look-up goes to no other memory than a hit does.
+type Shard = HashSet<Kept, BuildHasherDefault<Fingerprint>>;
+
+struct Kept(Arc<Slot>);
+
+impl Borrow<ClientCredentials> for Kept {
+    fn borrow(&self) -> &ClientCredentials {
+        self.0.credentials()
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.credentials() == other.0.credentials()
+    }
+}
+
+impl Eq for Kept {}
+
+impl Hash for Kept {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.credentials().hash(state);
+    }
+}
 
 /// Credentials know their hash, keyed at random.
 #[derive(Default)]
@@ -62,7 +86,7 @@ impl Keyed {
         look: impl FnOnce(&Arc<Slot>) -> T,
     ) -> Option<T> {
         let shard = self.shard(credentials).read().unwrap_or_else(PoisonError::into_inner);
-        let slot = shard.get(credentials)?;
+        let Kept(slot) = shard.get(credentials)?;
         self.touch(slot, now);
         Some(look(slot))
     }
@@ -74,12 +98,17 @@ impl Keyed {
         }
         let slot = {
             let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
-            let slot = shard.entry(credentials.clone()).or_insert_with(|| {
-                self.len.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Slot::new(credentials.clone()))
-            });
-            self.touch(slot, now);
-            slot.clone()
+            let slot = match shard.get(credentials) {
+                Some(Kept(slot)) => slot.clone(),
+                None => {
+                    let slot = Arc::new(Slot::new(credentials.clone()));
+                    shard.insert(Kept(slot.clone()));
+                    self.len.fetch_add(1, Ordering::Relaxed);
+                    slot
+                }
+            };
+            self.touch(&slot, now);
+            slot
         };
         self.trim();
         slot
@@ -87,7 +116,7 @@ impl Keyed {
 
     pub(super) fn remove(&self, credentials: &ClientCredentials) -> Option<Arc<Slot>> {
         let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
-        let slot = shard.remove(credentials)?;
+        let Kept(slot) = shard.take(credentials)?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(slot)
     }
@@ -104,11 +133,9 @@ impl Keyed {
         let mut idle: Vec<(u64, ClientCredentials)> = Vec::new();
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            idle.extend(
-                shard.values().filter(|slot| is_idle(slot)).map(|slot| {
-                    (slot.last_used.load(Ordering::Relaxed), slot.credentials().clone())
-                }),
-            );
+            idle.extend(shard.iter().filter(|Kept(slot)| is_idle(slot)).map(|Kept(slot)| {
+                (slot.last_used.load(Ordering::Relaxed), slot.credentials().clone())
+            }));
         }
         let surplus = self.len().saturating_sub(self.capacity) + self.capacity / 64;
         if surplus < idle.len() {
@@ -121,7 +148,7 @@ impl Keyed {
             let mut shard =
                 self.shard(&credentials).write().unwrap_or_else(PoisonError::into_inner);
             // Nobody can come to hold it while the shard is locked for writing.
-            if shard.get(&credentials).is_some_and(|slot| {
+            if shard.get(&credentials).is_some_and(|Kept(slot)| {
                 is_idle(slot) && slot.last_used.load(Ordering::Relaxed) == last_used
             }) {
                 _slot = shard.remove(&credentials);
@@ -134,7 +161,7 @@ impl Keyed {
     pub(super) fn retire(&self) {
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard.values().for_each(|slot| slot.retire());
+            shard.iter().for_each(|Kept(slot)| slot.retire());
         }
     }
 

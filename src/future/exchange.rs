@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower::{BoxError, Service};
 
 use super::history::History;
+use super::kept::Kept;
 use super::replay::{Rejected, Replay};
 use super::spare::{Spare, release};
 use super::state::State;
@@ -29,7 +30,7 @@ pub(super) type GrantFuture = Pin<Box<dyn Future<Output = Result<Grant, TokenErr
 pub(crate) struct Exchange<S, K> {
     spare: Arc<Spare<S>>,
     /// The request that went out, without its token.
-    kept: Request<K>,
+    kept: Kept<K>,
     /// Of the token that went with it.
     number: u64,
     /// If there is one.
@@ -68,7 +69,7 @@ pub(super) enum Next<R, W> {
 impl<S, K> Exchange<S, K> {
     /// Of a request that is out for the first time, and without a proof.
     #[inline]
-    pub(crate) fn new(spare: Arc<Spare<S>>, kept: Request<K>, number: u64) -> Self {
+    pub(crate) fn new(spare: Arc<Spare<S>>, kept: Kept<K>, number: u64) -> Self {
         Self { spare, kept, number, history: None }
     }
 
@@ -109,13 +110,13 @@ impl<S, K> Exchange<S, K> {
             .map_or(Opinion::Fine, |sent| sent.judge(response.status(), response.headers(), None));
         let why_not = match opinion {
             Opinion::Another if !is_corrected => {
-                let (parts, kept_body) = self.kept.into_parts();
-                if let Some(body) = B::replay(kept_body) {
+                let Kept { head, body } = self.kept;
+                if let Some(body) = B::replay(body) {
                     tracing::debug!("sent again with another proof of possession");
                     return Next::Wait(Box::new(Waiting {
                         service: self.spare.service(),
                         spare: self.spare,
-                        request: Request::from_parts(parts, body),
+                        request: head.with_body(body),
                         token: Token::Here(grant),
                         rejected,
                         is_corrected: true,
@@ -134,7 +135,7 @@ impl<S, K> Exchange<S, K> {
                         self.take_rejection(Some(first), is_corrected, response)
                     }
                     Some(Rejected { key, counted, .. }) => {
-                        let stale = stale(&grant, &self.kept);
+                        let stale = stale(&grant, self.kept.head.extensions());
                         let shared = shared.clone();
                         let number = self.number;
                         let mut replay = Replay { shared, key, number, stale, counted };
@@ -160,18 +161,17 @@ impl<S, K> Exchange<S, K> {
     {
         let Self { spare, kept, number, .. } = self;
         let Shared { tokens, breaker, .. } = &*spare.shared;
-        let named = kept.extensions().get::<ClientCredentials>();
+        let Kept { head, body } = kept;
+        let named = head.extensions().get::<ClientCredentials>();
         let credentials = named.unwrap_or_else(|| tokens.credentials());
-        let key = (credentials.fingerprint(), Origin::of(kept.uri()));
+        let key = (credentials.fingerprint(), Origin::of(head.uri()));
         if first.is_none() && breaker.is_open(&key) {
             response.extensions_mut().insert(give_back(None, NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
         let claims = challenge::claims(response.headers()).map(Into::into);
         tokens.reject_number(named, number, claims);
-        let (parts, kept_body) = kept.into_parts();
-        let named = parts.extensions.get::<ClientCredentials>();
-        let Some(body) = B::replay(kept_body) else {
+        let Some(body) = B::replay(body) else {
             tokens.prefetch(named);
             response.extensions_mut().insert(give_back(first, NotReplayed::Body));
             return Next::Return(response);
@@ -187,7 +187,7 @@ impl<S, K> Exchange<S, K> {
                 Rejected { head, key, is_again: false, counted: meter::Replaying::begin() }
             }
         });
-        let request = Request::from_parts(parts, body);
+        let request = head.with_body(body);
         let service = spare.service();
         Next::Wait(Box::new(Waiting { service, spare, request, token, rejected, is_corrected }))
     }
@@ -286,11 +286,11 @@ where
             None => !shared.policy.is_never(),
             Some(rejected) => grant.is_from_store && !rejected.is_again,
         };
-    let kept = may_be_sent_again.then(|| B::keep_request(&request));
+    let kept = may_be_sent_again.then(|| Kept::of(&request));
     shared.decorate(request.headers_mut(), &grant.header);
     let number = grant.number;
     let Some(kept) = kept else {
-        let stale = stale(&grant, &request);
+        let stale = stale(&grant, request.extensions());
         let future = service.call(request);
         return match rejected {
             Some(Rejected { key, counted, .. }) => {
@@ -333,6 +333,6 @@ fn give_back(first: Option<Rejected>, why_not: NotReplayed) -> Replayed {
 }
 
 /// Whose token is to be dropped if it is rejected although it is another one.
-fn stale<B>(grant: &Grant, request: &Request<B>) -> Option<Option<ClientCredentials>> {
-    grant.is_from_store.then(|| request.extensions().get().cloned())
+fn stale(grant: &Grant, extensions: &Extensions) -> Option<Option<ClientCredentials>> {
+    grant.is_from_store.then(|| extensions.get().cloned())
 }

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod history;
+mod kept;
 mod replay;
 mod spare;
 mod state;
@@ -18,6 +19,7 @@ use tower::{BoxError, Service};
 
 pub(crate) use self::exchange::Exchange;
 use self::exchange::{GrantFuture, Next, Sending, Waiting, send};
+pub(crate) use self::kept::Kept;
 pub(crate) use self::spare::{Spare, release};
 use self::state::{State, StateOwned, StateProj};
 use crate::cache::Grant;

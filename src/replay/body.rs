@@ -1,5 +1,3 @@
-use http::Request;
-
 /// A request body that can be given out a second time, byte for byte.
 ///
 /// Every body that is [`Clone`] is one, such as [`Full`](http_body_util::Full) and
@@ -33,19 +31,6 @@ pub trait ReplayableBody: Sized {
     /// Holds back what a second body can be made of. Called before the body goes out.
     fn keep(&self) -> Self::Kept;
 
-    /// All of a request, with what its body keeps back.
-    // Here, so that what is `Clone` can do it in one go.
-    #[doc(hidden)]
-    fn keep_request(request: &Request<Self>) -> Request<Self::Kept> {
-        let mut kept = Request::new(request.body().keep());
-        *kept.method_mut() = request.method().clone();
-        *kept.uri_mut() = request.uri().clone();
-        *kept.version_mut() = request.version();
-        *kept.headers_mut() = request.headers().clone();
-        *kept.extensions_mut() = request.extensions().clone();
-        kept
-    }
-
     /// The body once more; `None` when it can not be given out whole.
     fn replay(kept: Self::Kept) -> Option<Self>;
 }
@@ -58,11 +43,6 @@ impl<B: Clone> ReplayableBody for B {
     #[inline]
     fn keep(&self) -> Self {
         self.clone()
-    }
-
-    #[inline]
-    fn keep_request(request: &Request<Self>) -> Request<Self> {
-        request.clone()
     }
 
     fn replay(kept: Self) -> Option<Self> {

@@ -22,12 +22,16 @@ const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// A token as it was issued here.
+// What a hit looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Current {
-    header: HeaderValue,
-    pub(super) number: u64,
     /// Until then there is nothing to do but to hand it out.
     pub(super) fresh_until: Instant,
+    pub(super) number: u64,
+    /// For a token that goes with a proof.
+    prover: Option<Prover>,
+    header: HeaderValue,
     /// When to renew it, once it is not fresh: nanoseconds after it was requested, or `CLAIMED`.
     due: AtomicU64,
     /// Whether anybody said when it ends.
@@ -37,8 +41,6 @@ pub(crate) struct Current {
     /// It was over when it arrived: it is for those who waited for it, and for nobody else.
     pub(super) came_too_late: bool,
     pub(super) token: AccessToken,
-    /// For a token that goes with a proof.
-    prover: Option<Prover>,
 }
 
 /// What is handed out for one request.

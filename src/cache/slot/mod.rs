@@ -27,10 +27,14 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
+// What a hit looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Slot {
-    credentials: ClientCredentials,
     current: ArcSwapOption<Current>,
+    /// Milliseconds on the clock of whoever keeps many slots.
+    pub(super) last_used: AtomicU64,
+    credentials: ClientCredentials,
     /// Of the current token, or 0: for those who have it at hand.
     number: AtomicU64,
     /// Never held across an await, nor while code of others runs.
@@ -39,8 +43,6 @@ pub(super) struct Slot {
     pub(super) changed: Notify,
     pub(super) is_kept_warm: AtomicBool,
     is_retired: AtomicBool,
-    /// Milliseconds on the clock of whoever keeps many slots.
-    pub(super) last_used: AtomicU64,
 }
 
 pub(super) enum Peek {
@@ -70,14 +72,14 @@ pub(super) enum Landing {
 impl Slot {
     pub(super) fn new(credentials: ClientCredentials) -> Self {
         Self {
-            credentials,
             current: ArcSwapOption::empty(),
+            last_used: AtomicU64::new(0),
+            credentials,
             number: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Notify::new(),
             is_kept_warm: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
-            last_used: AtomicU64::new(0),
         }
     }
 

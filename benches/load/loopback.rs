@@ -1,11 +1,7 @@
 //! Requests per second through a real server, beside a token that never changes.
-//!
-//! `cargo bench --bench load`
-
-#![allow(missing_docs)]
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,56 +13,69 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower::{Layer, Service, ServiceExt};
-use tower_http::auth::AddAuthorizationLayer;
-use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, ConfigError, OAuth2Layer, Origins, TokenCache,
-    TokenRequest,
-};
+use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_oauth2::{OAuth2Layer, Origins, ReplayPolicy};
 
-type Body = Full<Bytes>;
+use crate::cases::Body;
+use crate::cases::stacks::{Cloning, credentials, endless, fixed, tokens};
+use crate::{median, now};
 
 const CONCURRENCY: usize = 64;
-/// Short, so that whatever else the machine does meets both alike.
-const ROUND: Duration = Duration::from_millis(250);
+/// Short, so that whatever else the machine does meets all alike.
+const ROUND: Duration = Duration::from_millis(150);
 const ROUNDS: usize = 81;
 
-fn main() {
+const NAMES: [&str; 4] = [
+    "`AddAuthorization`",
+    "`tower-oauth2`, `ReplayPolicy::never`",
+    "`tower-oauth2`",
+    "`AddAuthorization`, request and service cloned",
+];
+
+pub fn run() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(run());
+    runtime.block_on(measure());
 }
 
-async fn run() {
+async fn measure() {
     let address = serve().await;
     let http: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
-    let secret = "x".repeat(256);
-    let fixed = AddAuthorizationLayer::bearer(&secret).as_sensitive(true).layer(http.clone());
-    let ours = layer(secret, address).await.layer(http);
+    let ours = layer(address).await;
+    let never = ours.clone().replay_policy(ReplayPolicy::never()).layer(http.clone());
+    let ours = ours.layer(http.clone());
+    let plain = fixed(http.clone());
+    let cloned = Cloning::new(fixed(http));
 
-    // Connections are made, and caches filled.
-    round(fixed.clone(), address).await;
-    round(ours.clone(), address).await;
-    let (mut of_fixed, mut of_ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for n in 0..ROUNDS {
-        // Each goes first as often as the other.
-        let (a, b) = if n % 2 == 0 {
-            let a = round(fixed.clone(), address).await;
-            (a, round(ours.clone(), address).await)
-        } else {
-            let b = round(ours.clone(), address).await;
-            (round(fixed.clone(), address).await, b)
-        };
-        of_fixed.push(a);
-        of_ours.push(b);
-        ratios.push(b / a);
+    let mut rates = [const { Vec::new() }; NAMES.len()];
+    for n in 0..=ROUNDS {
+        let mut round_of = [0.0; NAMES.len()];
+        for turn in 0..NAMES.len() {
+            // Each goes first as often as the others.
+            let which = (n + turn) % NAMES.len();
+            round_of[which] = match which {
+                0 => round(plain.clone(), address).await,
+                1 => round(never.clone(), address).await,
+                2 => round(ours.clone(), address).await,
+                _ => round(cloned.clone(), address).await,
+            };
+        }
+        // In the first one, connections are made and caches filled.
+        if n > 0 {
+            rates.iter_mut().zip(round_of).for_each(|(rates, rate)| rates.push(rate));
+        }
     }
-    let (a, b) = (median(of_fixed), median(of_ours));
+
     println!(
-        "concurrency {CONCURRENCY}, medians of {ROUNDS} rounds: AddAuthorization {a:.0} requests/s, \
-         OAuth2 {b:.0} requests/s, ratio {:.3} (median of the rounds' ratios {:.3})",
-        b / a,
-        median(ratios),
+        "| {CONCURRENCY} requests at a time through a server on the same machine | requests per second | \
+         beside `AddAuthorization`, median of {ROUNDS} rounds |"
     );
+    println!("|---|--:|--:|");
+    let plain = rates[0].clone();
+    for (name, mut rates) in NAMES.iter().zip(rates) {
+        let mut ratios: Vec<_> =
+            rates.iter().zip(&plain).map(|(rate, plain)| rate / plain).collect();
+        println!("| {name} | {:.0} | {:.3} |", median(&mut rates), median(&mut ratios));
+    }
 }
 
 /// Requests per second.
@@ -74,7 +83,7 @@ async fn round<S, E>(service: S, address: SocketAddr) -> f64
 where
     S: Service<Request<Body>, Response = Response<Incoming>, Error = E> + Clone + Send + 'static,
     S::Future: Send,
-    E: Into<tower::BoxError> + Send,
+    E: Into<BoxError> + Send,
 {
     let start = now();
     let end = start + ROUND;
@@ -98,16 +107,6 @@ where
     f64::from(count) / (now() - start).as_secs_f64()
 }
 
-#[allow(clippy::disallowed_methods, reason = "real time is what is measured")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
 /// Four headers, a body of 64 bytes.
 fn request(address: SocketAddr) -> Request<Body> {
     Request::post(format!("http://{address}/things/17?page=2"))
@@ -120,17 +119,10 @@ fn request(address: SocketAddr) -> Request<Body> {
 }
 
 /// With a token in its cache.
-async fn layer(secret: String, address: SocketAddr) -> OAuth2Layer {
-    let source = tower::service_fn(move |_: TokenRequest| {
-        let token = AccessToken::new(&secret);
-        async { Ok::<_, ConfigError>(token?.with_expires_in(Duration::from_secs(86_400))) }
-    });
-    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    let credentials = ClientCredentials::new("https://auth.example.com/token", auth);
-    let tokens = TokenCache::new(credentials.expect("valid credentials"), source);
+async fn layer(address: SocketAddr) -> OAuth2Layer {
+    let tokens = tokens(credentials(0), endless());
     tokens.warm().await.expect("the source always answers");
-    let origins = Origins::only([format!("http://{address}")]).expect("a valid origin");
-    OAuth2Layer::new(tokens, origins)
+    OAuth2Layer::new(tokens, Origins::only([format!("http://{address}")]).expect("a valid origin"))
 }
 
 /// A server that reads every request and answers with 64 bytes.

@@ -1,0 +1,115 @@
+//! Instructions and allocations per call, as callgrind counts them.
+
+use std::process::Command;
+use std::{env, fs};
+
+use tokio::runtime::Runtime;
+use tower::Service;
+
+use super::{Measure, send, send_waiting};
+
+/// Of one call.
+#[derive(Clone, Copy)]
+pub struct Counts {
+    pub instructions: f64,
+    pub allocations: f64,
+}
+
+/// The argument with which this program runs one case for callgrind.
+const COUNT: &str = "--count";
+/// So many calls are counted, each on its own,
+const CALLS: usize = 16;
+/// after others that are not: whatever is done but once has been done.
+const WARM_UP: usize = 64;
+
+/// Runs the case that the command line asks for, if it asks for one.
+pub fn is_asked_for(run: impl FnOnce(&str, Counted)) -> bool {
+    let args: Vec<_> = env::args().skip(1).collect();
+    match &args[..] {
+        [flag, case] if flag == COUNT => {
+            run(case, Counted(()));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Per call, of many. None without valgrind.
+pub fn count(case: &str) -> Option<Counts> {
+    let program = env::current_exe().ok()?;
+    let name = format!("callgrind.{}.{case}", std::process::id());
+    let file = program.with_file_name(name);
+    // What happens in there, and nowhere else, is in a report of its own for each time.
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--compress-strings=no"])
+        .args(["--zero-before=*measured", "--dump-after=*measured"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(program)
+        .args([COUNT, case])
+        .output()
+        .ok()?;
+    let _ = fs::remove_file(&file);
+    let (mut instructions, mut allocations) = (0, 0);
+    for call in 1..=CALLS {
+        let file = file.with_extension(format!("{case}.{call}"));
+        let report = fs::read_to_string(&file);
+        let _ = fs::remove_file(&file);
+        let Ok(report) = report else {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        };
+        let summary = report.lines().find_map(|line| line.strip_prefix("summary: "));
+        instructions += summary?.trim().parse::<u64>().ok()?;
+        allocations += calls_of_the_allocator(&report);
+    }
+    let each = |sum: u64| sum as f64 / CALLS as f64;
+    Some(Counts { instructions: each(instructions), allocations: each(allocations) })
+}
+
+/// A call is a line with the name of what is called, and another one that says how often.
+fn calls_of_the_allocator(report: &str) -> u64 {
+    const ALLOCATE: [&str; 4] = ["malloc", "calloc", "realloc", "posix_memalign"];
+    let (mut sum, mut is_it) = (0, false);
+    for line in report.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            is_it = ALLOCATE.contains(&name);
+        } else if let Some(rest) = line.strip_prefix("calls=").filter(|_| is_it) {
+            let count = rest.split_whitespace().next().and_then(|count| count.parse().ok());
+            sum += count.unwrap_or(0);
+        }
+    }
+    sum
+}
+
+pub struct Counted(());
+
+impl Measure for Counted {
+    fn measure<S, R>(self, mut service: S, mut next: impl FnMut() -> R)
+    where
+        S: Service<R> + Clone,
+        S::Error: std::fmt::Debug,
+    {
+        (0..WARM_UP).for_each(|_| send(&mut service, next()));
+        (0..CALLS).for_each(|_| measured(next(), |request| send(&mut service, request)));
+    }
+
+    fn measure_waiting<S, R>(
+        self,
+        runtime: &Runtime,
+        mut service: S,
+        mut next: impl FnMut() -> R,
+        _: bool,
+    ) where
+        S: Service<R> + Clone,
+        S::Error: std::fmt::Debug,
+    {
+        (0..WARM_UP).for_each(|_| send_waiting(runtime, &mut service, next()));
+        (0..CALLS).for_each(|_| measured(next(), |r| send_waiting(runtime, &mut service, r)));
+    }
+}
+
+/// What callgrind counts.
+#[inline(never)]
+fn measured<R>(request: R, mut send: impl FnMut(R)) {
+    send(request);
+}

@@ -1,0 +1,72 @@
+//! Many credentials, and many callers at once: through a real server, on more and more tasks, while a token is replaced, and in
+//! storms.
+//!
+//! `cargo bench --bench load`; `-- many`, `loopback`, `scaling`, `stalls` or `storms` for one of them, `--svg DIRECTORY` for pictures.
+
+#![allow(missing_docs, unreachable_pub)]
+
+#[allow(dead_code, reason = "the other benches use all of it")]
+#[path = "../cases/mod.rs"]
+mod cases;
+mod loopback;
+mod many;
+mod picture;
+mod scaling;
+mod stalls;
+mod storms;
+mod world;
+
+use std::path::PathBuf;
+use std::time::Instant;
+use std::{env, fs};
+
+fn main() {
+    let args: Vec<_> = env::args().skip(1).collect();
+    let svg = args.iter().position(|arg| arg == "--svg").and_then(|at| args.get(at + 1));
+    let pictures = Pictures(svg.map(PathBuf::from));
+    let parts: [Part; 5] = [
+        ("many", |_| many::run()),
+        ("loopback", |_| loopback::run()),
+        ("scaling", scaling::run),
+        ("stalls", stalls::run),
+        ("storms", |_| storms::run()),
+    ];
+    let is_asked_for = |name: &str| args.iter().any(|arg| arg == name);
+    let all = !parts.iter().any(|(name, _)| is_asked_for(name));
+    for (name, run) in parts {
+        if all || is_asked_for(name) {
+            run(&pictures);
+            println!();
+        }
+    }
+}
+
+/// Its name, and what runs it.
+type Part = (&'static str, fn(&Pictures));
+
+/// Where pictures go, if anywhere.
+struct Pictures(Option<PathBuf>);
+
+impl Pictures {
+    fn write(&self, name: &str, svg: impl FnOnce() -> String) {
+        if let Some(directory) = &self.0 {
+            fs::write(directory.join(name), svg()).expect("a directory that can be written to");
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "real time is what is measured")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn median(all: &mut [f64]) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.expect("a runtime")
+}

@@ -1,0 +1,158 @@
+//! Everybody at once wants a token, or another one: how many token requests that makes, and who is left without.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tower::{BoxError, Service, ServiceExt};
+
+use super::world::{Api, World};
+use crate::cases::by_hand::{Mutexed, RwLocked};
+use crate::cases::{Body, DAY, request};
+use crate::{now, runtime};
+
+const CALLERS: usize = 1000;
+/// How long a token request takes.
+const DELAY: Duration = Duration::from_millis(50);
+
+pub const STORMS: [&str; 5] = [
+    "1,000 cold callers",
+    "expiry under load",
+    "1,000 × 401 at once",
+    "1,000 × 401 spread over 300 ms",
+    "a second revocation after that",
+];
+
+/// What a storm came to.
+#[derive(Clone, Copy, Default)]
+pub struct Outcome {
+    pub token_requests: u64,
+    pub good: usize,
+    pub bad: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.token_requests)?;
+        if self.bad > 0 {
+            write!(f, ", {} of {} failed", self.bad, self.good + self.bad)?;
+        }
+        Ok(())
+    }
+}
+
+pub fn run() {
+    let runtime = runtime(2);
+    let ours = async |world: &World, api| world.ours(api, |cache| cache);
+    let mutex = async |world: &World, api| world.by_hand::<Mutexed>(api);
+    let rwlock = async |world: &World, api| world.by_hand::<RwLocked>(api);
+    let ours = runtime.block_on(all(ours));
+    let mutex = runtime.block_on(all(mutex));
+    let rwlock = runtime.block_on(all(rwlock));
+    println!("| token requests in a storm | `tower-oauth2` | `Mutex` by hand | `RwLock` by hand |");
+    println!("|---|--:|--:|--:|");
+    for (n, storm) in STORMS.iter().enumerate() {
+        println!("| {storm} | {} | {} | {} |", ours[n], mutex[n], rwlock[n]);
+    }
+}
+
+/// The storms, each over a world of its own, or over what the one before it has left.
+pub async fn all<S>(make: impl AsyncFn(&World, Api) -> S) -> [Outcome; STORMS.len()]
+where
+    S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let at_once = || Duration::from_millis(5);
+    let spread = || Duration::from_micros(fastrand::u64(0..300_000));
+
+    let world = World::new(DAY, DELAY);
+    let mut cold = storm(&world, &make(&world, world.api(at_once)).await).await;
+    // Some do not wait for the first request.
+    cold.token_requests = world.requests();
+
+    let world = World::new(Duration::from_secs(2), DELAY);
+    let expiry = under_load(&world, &make(&world, world.api(at_once)).await).await;
+
+    let world = World::new(DAY, DELAY);
+    let service = make(&world, world.api(at_once)).await;
+    storm(&world, &service).await;
+    world.revoke();
+    let revoked = storm(&world, &service).await;
+
+    let world = World::new(DAY, DELAY);
+    let service = make(&world, world.api(spread)).await;
+    storm(&world, &service).await;
+    world.revoke();
+    let revoked_spread = storm(&world, &service).await;
+    world.revoke();
+    let again = storm(&world, &service).await;
+    [cold, expiry, revoked, revoked_spread, again]
+}
+
+/// One request of each of a thousand callers, all at the same moment.
+async fn storm<S>(world: &World, service: &S) -> Outcome
+where
+    S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let before = world.requests();
+    let barrier = Arc::new(Barrier::new(CALLERS));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (service, barrier) = (service.clone(), barrier.clone());
+        callers.spawn(async move {
+            barrier.wait().await;
+            is_good(service.oneshot(request()).await)
+        });
+    }
+    let good = callers.join_all().await.into_iter().filter(|is_good| *is_good).count();
+    Outcome { token_requests: world.requests() - before, good, bad: CALLERS - good }
+}
+
+/// Callers that never pause, while one token follows another.
+async fn under_load<S>(world: &World, service: &S) -> Outcome
+where
+    S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    is_good(service.clone().oneshot(request()).await);
+    let before = world.requests();
+    // Long enough for the first token's end, and too short for the second's.
+    let end = now() + Duration::from_millis(2500);
+    let mut callers = JoinSet::new();
+    for _ in 0..64 {
+        let service = service.clone();
+        callers.spawn(async move {
+            let mut outcome = Outcome::default();
+            while now() < end {
+                match is_good(service.clone().oneshot(request()).await) {
+                    true => outcome.good += 1,
+                    false => outcome.bad += 1,
+                }
+            }
+            outcome
+        });
+    }
+    let mut all = Outcome::default();
+    for outcome in callers.join_all().await {
+        all.good += outcome.good;
+        all.bad += outcome.bad;
+    }
+    Outcome { token_requests: world.requests() - before, ..all }
+}
+
+fn is_good(result: Result<http::Response<Body>, BoxError>) -> bool {
+    result.is_ok_and(|response| response.status().is_success())
+}

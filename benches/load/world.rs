@@ -1,0 +1,151 @@
+//! A token endpoint and an API that know which tokens are good.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{BoxError, Layer, Service};
+use tower_oauth2::{AccessToken, ConfigError, OAuth2, TokenCache, TokenCacheBuilder, TokenRequest};
+
+use crate::cases::Body;
+use crate::cases::by_hand::{ByHand, Lock};
+use crate::cases::stacks::{credentials, layer, secret};
+use crate::now;
+
+#[derive(Clone)]
+pub struct World(Arc<Inner>);
+
+struct Inner {
+    lifetime: Duration,
+    /// How long a token request takes.
+    delay: Duration,
+    requests: AtomicU64,
+    issued: Mutex<Vec<Issued>>,
+    /// So many of the first tokens are good no more.
+    revoked: AtomicU64,
+}
+
+/// When a token was asked for, and when it came.
+#[derive(Clone, Copy)]
+pub struct Issued {
+    pub asked: Instant,
+    pub came: Instant,
+}
+
+impl World {
+    pub fn new(lifetime: Duration, delay: Duration) -> Self {
+        Self(Arc::new(Inner {
+            lifetime,
+            delay,
+            requests: AtomicU64::new(0),
+            issued: Mutex::default(),
+            revoked: AtomicU64::new(0),
+        }))
+    }
+
+    /// Answers a token request.
+    pub async fn issue(&self) -> (String, Duration) {
+        let Inner { lifetime, delay, requests, issued, .. } = &*self.0;
+        requests.fetch_add(1, Ordering::Relaxed);
+        let asked = now();
+        tokio::time::sleep(*delay).await;
+        let mut issued = issued.lock().expect("nobody panics");
+        issued.push(Issued { asked, came: now() });
+        (secret(issued.len() as u64), *lifetime)
+    }
+
+    /// How many token requests there were.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    pub fn issued(&self) -> Vec<Issued> {
+        self.0.issued.lock().expect("nobody panics").clone()
+    }
+
+    /// No token that was issued until now is good any more.
+    pub fn revoke(&self) {
+        self.0.revoked.store(self.issued().len() as u64, Ordering::Relaxed);
+    }
+
+    fn takes(&self, request: &Request<Body>) -> bool {
+        let Inner { lifetime, issued, revoked, .. } = &*self.0;
+        let header = request.headers().get(AUTHORIZATION);
+        let text = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let Some(number) = text.and_then(|text| text.parse::<u64>().ok()) else {
+            return false;
+        };
+        number > revoked.load(Ordering::Relaxed)
+            && issued.lock().expect("nobody panics")[number as usize - 1].came.elapsed() < *lifetime
+    }
+
+    pub fn api(&self, delay: fn() -> Duration) -> Api {
+        Api { world: self.clone(), delay }
+    }
+
+    /// This crate's service before `api`, with a cache of its own.
+    pub fn ours(
+        &self,
+        api: Api,
+        set: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder,
+    ) -> OAuth2<Api> {
+        let world = self.clone();
+        let source = tower::service_fn(move |_: TokenRequest| {
+            let world = world.clone();
+            async move {
+                let (secret, lifetime) = world.issue().await;
+                Ok::<_, ConfigError>(AccessToken::new(secret)?.with_expires_in(lifetime))
+            }
+        });
+        layer(set(TokenCache::builder(credentials(0), source)).build()).layer(api)
+    }
+
+    pub fn by_hand<L: Lock>(&self, api: Api) -> ByHand<L, Api> {
+        let world = self.clone();
+        ByHand::new(api, move || {
+            let world = world.clone();
+            Box::pin(async move { world.issue().await })
+        })
+    }
+}
+
+/// Judges a request when it comes, and answers after a while.
+#[derive(Clone)]
+pub struct Api {
+    world: World,
+    delay: fn() -> Duration,
+}
+
+impl Service<Request<Body>> for Api {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_good = self.world.takes(&request);
+        let delay = (self.delay)();
+        Box::pin(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            let mut response = Response::new(Full::new(Bytes::new()));
+            if !is_good {
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! A token endpoint on a port of this machine: these crates bring HTTP clients of their own.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::world::World;
+
+/// Serves the tokens of a world for as long as the runtime lasts.
+pub async fn serve(world: &World) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let world = world.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let world = world.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let world = world.clone();
+                async move {
+                    request.into_body().collect().await?;
+                    let (secret, lifetime) = world.issue().await;
+                    let token = serde_json::json!({
+                        "access_token": secret,
+                        "token_type": "Bearer",
+                        "expires_in": lifetime.as_secs(),
+                    });
+                    let response = Response::builder().header("content-type", "application/json");
+                    let body = Full::new(Bytes::from(token.to_string()));
+                    Ok::<_, hyper::Error>(response.body(body).expect("a response"))
+                }
+            });
+            let server = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move {
+                // It ends with the client.
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}

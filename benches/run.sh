@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Everything that is measured here, as one page of Markdown. Takes about ten minutes, most of them to build the crates that are
+# compared with.
+#
+#   bash benches/run.sh              prints it
+#   bash benches/run.sh --write      puts it into README.md and the pictures beside that
+#   bash benches/run.sh --no-peers   without the other crates
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+write= peers=1
+for arg; do
+    case $arg in
+    --write) write=1 ;;
+    --no-peers) peers= ;;
+    *)
+        echo "unknown: $arg" >&2
+        exit 2
+        ;;
+    esac
+done
+
+page=$(mktemp)
+trap 'rm -f "$page"' EXIT
+say() { tee -a "$page"; }
+bench() { cargo bench --quiet --package tower-oauth2-benches --bench "$@" 2>&1 | grep -E '^(\||- |$)' | say; }
+
+cargo bench --quiet --package tower-oauth2-benches --no-run
+printf '## What a request costs\n\n' | say
+bench instructions -- --time
+printf '\n## One of many credentials\n\n' | say
+bench load -- many
+bench memory
+printf '\n## Through a server\n\n' | say
+bench load -- loopback
+printf '\n## Scaling\n\n![calls per second](scaling.svg)\n\n' | say
+bench load -- scaling ${write:+--svg "$PWD/benches"}
+printf '\n## While a token is replaced\n\n![the slowest requests](stalls.svg)\n\n' | say
+bench load -- stalls ${write:+--svg "$PWD/benches"}
+printf '\n## Storms\n\n' | say
+bench load -- storms
+if [[ $peers ]]; then
+    printf '\n## Beside other crates\n\n' | say
+    cargo bench --quiet --manifest-path benches/peers/Cargo.toml -- --time 2>&1 | grep -E '^(\||- |$)' | say
+fi
+
+if [[ $write ]]; then
+    readme=benches/README.md
+    {
+        sed '/^<!-- figures -->$/q' "$readme"
+        echo
+        cat -s "$page"
+        sed -n '/^<!-- end of figures -->$/,$p' "$readme"
+    } >"$page.new"
+    mv "$page.new" "$readme"
+fi
