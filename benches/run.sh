@@ -54,6 +54,8 @@ if [[ $write ]]; then
         cat -s "$page"
         sed -n '/^<!-- end of figures -->$/,$p' "$readme"
     } >"$page.new"
-    mv "$page.new" "$readme"
+    # Not moved: it stays the file that it is.
+    cat "$page.new" >"$readme"
+    rm "$page.new"
 fi
 exit "$failed"
