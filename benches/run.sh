@@ -8,11 +8,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-write= peers=1
+write='' peers=1 failed=0
 for arg; do
     case $arg in
     --write) write=1 ;;
-    --no-peers) peers= ;;
+    --no-peers) peers='' ;;
     *)
         echo "unknown: $arg" >&2
         exit 2
@@ -23,7 +23,9 @@ done
 page=$(mktemp)
 trap 'rm -f "$page"' EXIT
 say() { tee -a "$page"; }
-bench() { cargo bench --quiet --package tower-oauth2-benches --bench "$@" 2>&1 | grep -E '^(\||- |$)' | say; }
+# A budget that is broken is seen on the page, and in how this ends.
+figures() { "$@" | grep -E '^(\||- |$)' | say || failed=1; }
+bench() { figures cargo bench --quiet --package tower-oauth2-benches --bench "$@"; }
 
 cargo bench --quiet --package tower-oauth2-benches --no-run
 printf '## What a request costs\n\n' | say
@@ -41,7 +43,7 @@ printf '\n## Storms\n\n' | say
 bench load -- storms
 if [[ $peers ]]; then
     printf '\n## Beside other crates\n\n' | say
-    cargo bench --quiet --manifest-path benches/peers/Cargo.toml -- --time 2>&1 | grep -E '^(\||- |$)' | say
+    figures cargo bench --quiet --manifest-path benches/peers/Cargo.toml -- --time
 fi
 
 if [[ $write ]]; then
@@ -52,5 +54,8 @@ if [[ $write ]]; then
         cat -s "$page"
         sed -n '/^<!-- end of figures -->$/,$p' "$readme"
     } >"$page.new"
-    mv "$page.new" "$readme"
+    # Not moved: it stays the file that it is.
+    cat "$page.new" >"$readme"
+    rm "$page.new"
 fi
+exit "$failed"

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response, StatusCode};
 use huskarl::authorizer::HttpAuthorizer;
@@ -74,7 +75,7 @@ pub async fn middle<S: Api>(world: &World, inner: S) -> Middle<S> {
 impl<S: Api> Service<Request<Body>> for Middle<S> {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = tower::util::Either<S::Future, Ready<Result<Response<Body>, BoxError>>>;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, BoxError>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -84,21 +85,21 @@ impl<S: Api> Service<Request<Body>> for Middle<S> {
         match self.authorizer.authorization_header() {
             Ok(header) => {
                 request.headers_mut().insert(AUTHORIZATION, Arc::unwrap_or_clone(header));
-                tower::util::Either::Left(self.inner.call(request))
+                Either::Left(self.inner.call(request))
             }
-            Err(error) => tower::util::Either::Right(std::future::ready(Err(error.into()))),
+            Err(error) => Either::Right(std::future::ready(Err(error.into()))),
         }
     }
 }
 
 /// `cf-gears-toolkit-auth` has two layers; both want the error of its own HTTP client.
-pub async fn cf_gears<S: Api>(world: &World, inner: S) -> impl Api {
+pub async fn cf_gears<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
     let layer = BearerAuthLayer::new(provider(world).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
     service.map_err(BoxError::from as fn(HttpError) -> BoxError)
 }
 
-pub async fn cf_gears_refresh<S: Api>(world: &World, inner: S) -> impl Api {
+pub async fn cf_gears_refresh<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
     let layer = BearerAuthAutoRefreshLayer::new(provider(world).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
     service.map_err(BoxError::from as fn(HttpError) -> BoxError)
