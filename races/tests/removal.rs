@@ -1,5 +1,7 @@
 //! Removal, and more credentials than there is room for.
 
+use shuttle::rand::{Rng, thread_rng};
+
 use crate::support::*;
 
 // C10
@@ -70,12 +72,22 @@ fn slots_are_bounded_and_none_that_somebody_holds_is_let_go_of() {
 fn a_slot_that_comes_to_be_held_while_others_are_let_go_of_stays() {
     explore(|| {
         let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let drawn = |from: usize, to| thread_rng().gen_range(from..to);
+        let kept = ["a", "c", "d", "e", "f", "g"][drawn(0, 6)];
         // Kept and idle, and whoever asks has to wait.
-        let got = world.get_for("a").unwrap();
+        let got = world.get_for(kept).unwrap();
         world.reject(&got);
         world.settle();
         let crowd = world.spawn(|world| world.get_for("b"));
-        let callers = [(); 2].map(|()| world.spawn(|world| world.get_for("a")));
+        let callers = [0, 1, 2, 3].map(|_| {
+            let pauses = drawn(0, 40);
+            world.spawn(move |world| {
+                for _ in 0..pauses {
+                    shuttle::future::block_on(pause());
+                }
+                world.get_for(kept)
+            })
+        });
         for got in join(callers.into_iter().chain([crowd])) {
             got.unwrap();
         }
