@@ -151,7 +151,7 @@ impl Keyed {
             if shard.get(&credentials).is_some_and(|Kept(slot)| {
                 is_idle(slot) && slot.last_used.load(Ordering::Relaxed) == last_used
             }) {
-                _slot = shard.remove(&credentials);
+                _slot = shard.take(&credentials);
                 self.len.fetch_sub(1, Ordering::Relaxed);
             }
         }
