@@ -40,6 +40,10 @@ pub enum Replayed {
 }
 
 /// Why a request was not sent again.
+///
+/// # Example
+///
+/// See [`Replayed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotReplayed {

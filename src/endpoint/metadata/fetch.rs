@@ -47,6 +47,10 @@ pub struct MetadataBuilder {
 
 /// A document with an issuer's metadata, by the name under which its place is registered (RFC 8615
 /// section 3.1).
+///
+/// # Example
+///
+/// See [`MetadataBuilder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WellKnown {
