@@ -7,6 +7,7 @@ mod response;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,6 +273,21 @@ impl TokenError {
     }
 }
 
+impl TokenError {
+    /// What the operating system says of a connection. The texts of other sources may hold anything, and are not ours
+    /// to show.
+    fn system_cause(&self) -> Option<io::ErrorKind> {
+        let source =
+            self.what.source.as_ref().filter(|_| self.what.kind == TokenErrorKind::Transport)?;
+        let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
+        let cause = causes.last()?.kind();
+        // What it has no name for says nothing.
+        let is_named =
+            !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
+        is_named.then_some(cause)
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let What { kind, note, advice, origin, response, .. } = &*self.what;
@@ -282,6 +298,9 @@ impl fmt::Display for TokenError {
         }
         if let Some(response) = response {
             write!(f, " ({response})")?;
+        }
+        if let Some(cause) = self.system_cause() {
+            write!(f, " ({cause})")?;
         }
         if !note.is_empty() {
             write!(f, ": {note}")?;
@@ -296,14 +315,9 @@ impl fmt::Display for TokenError {
 impl fmt::Debug for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("TokenError");
-        debug.field("kind", &self.what.kind);
-        if let Some((_, origin)) = &self.what.origin {
-            debug.field("origin", origin);
-        }
-        if let Some(response) = &self.what.response {
-            debug.field("status", &response.status.as_u16());
-            debug.field("error", &response.shown_error());
-            debug.field("retry_after", &response.retry_after);
+        debug.field("kind", &self.what.kind).field("text", &self.to_string());
+        if let Some(retry_after) = self.retry_after() {
+            debug.field("retry_after", &retry_after);
         }
         if let Some(rejected) = &self.rejected {
             debug.field("rejected", &rejected.status().as_u16());

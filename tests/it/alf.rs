@@ -76,6 +76,7 @@ async fn when_the_endpoint_can_not_be_reached_the_api_is_not_called() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = fails(session(nobody, api), api).await;
     assert_eq!(error.kind(), TokenErrorKind::Transport);
+    assert!(error.to_string().contains(" (connection refused); "), "{error}");
     assert!(requests.lock().unwrap().is_empty());
 }
 

@@ -297,3 +297,29 @@ async fn an_error_response_is_looked_into_by_its_code_and_then_by_its_status() {
         assert!(!text.contains("s3cr3t") && text.len() < 200, "{text}");
     }
 }
+
+// W5
+#[tokio::test]
+async fn of_what_the_http_client_says_only_the_operating_systems_words_are_shown() {
+    use std::io::{Error, ErrorKind};
+    let refused = || Error::from(ErrorKind::ConnectionRefused);
+    for (source, shown) in [
+        (BoxError::from(refused()), " (connection refused)"),
+        (Error::new(ErrorKind::TimedOut, refused()).into(), " (timed out)"),
+        (Error::other("s3cr3t").into(), ""),
+        (Error::new(ErrorKind::ConnectionReset, "s3cr3t").into(), " (connection reset)"),
+        (Error::from_raw_os_error(i32::MAX).into(), ""),
+        ("s3cr3t".into(), ""),
+    ] {
+        let source = std::sync::Mutex::new(Some(source));
+        let http = Http::new(move |_| Err(source.lock().unwrap().take().unwrap()));
+        let request = TokenRequest::new(credentials());
+        let error = TokenEndpoint::new(http).oneshot(request).await.unwrap_err();
+        let text = format!(
+            "no token from https://auth.test: the request failed before a response \
+             arrived{shown}; look at the way to that host, and at source()"
+        );
+        assert_eq!(error.to_string(), text);
+        assert!(!format!("{error:?}").contains("s3cr3t"));
+    }
+}

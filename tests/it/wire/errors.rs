@@ -52,10 +52,7 @@ async fn an_error_has_all_of_the_endpoints_response() {
     );
     assert_eq!(
         format!("{error:?}"),
-        format!(
-            "TokenError {{ kind: ErrorResponse, origin: \"http://{address}\", status: 401, \
-             error: Some(\"invalid_client\"), retry_after: Some(17s), .. }}"
-        )
+        format!("TokenError {{ kind: ErrorResponse, text: \"{error}\", retry_after: 17s, .. }}")
     );
 }
 
@@ -136,7 +133,7 @@ async fn only_codes_that_are_registered_are_shown() {
                  (status 400, {shown}); {look_at}"
             )
         );
-        assert!(format!("{error:?}").contains(&format!("error: Some({shown:?})")));
+        assert!(format!("{error:?}").contains(&format!("text: {:?}", error.to_string())));
     }
 }
 
@@ -156,8 +153,8 @@ async fn texts_are_short_and_printable() {
         b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(),
     ] {
         let (error, _) = refused(answer).await;
-        for text in [error.to_string(), format!("{error:?}")] {
-            assert!(text.len() < 200, "{text}");
+        for (text, longest) in [(error.to_string(), 200), (format!("{error:?}"), 300)] {
+            assert!(text.len() < longest, "{text}");
             assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{text:?}");
         }
     }
