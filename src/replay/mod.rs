@@ -3,6 +3,7 @@
 mod body;
 mod breaker;
 mod layer;
+mod memory;
 mod policy;
 mod stream;
 

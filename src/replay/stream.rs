@@ -1,21 +1,16 @@
 //! A streaming body that can be sent twice, up to a limit.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::{fmt, mem};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::ReplayableBody;
-
-/// Frames smaller than this are copied together: small ones can not cost many times their size, nor keep
-/// many large buffers alive that they are slices of.
-const SMALL: usize = 8 * 1024;
+use super::memory::{Memory, MemoryState, Remembered};
 
 /// A streaming request body that is remembered as it goes out, so that it can be sent once more;
 /// made by a [`ReplayableLayer`](super::ReplayableLayer).
@@ -110,50 +105,16 @@ struct Stream<B> {
     memory: Memory,
 }
 
-/// What has gone out so far, if anybody wants to know.
-struct Memory {
-    state: MemoryState,
-    /// How many want to know, of those that keep something of the body whose turn it is.
-    keepers: usize,
-    limit: usize,
-    len: usize,
-    remembered: Remembered,
-    /// The last chunk, while it is made of small ones.
-    small: BytesMut,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum MemoryState {
-    Unwanted,
-    Whole,
-    /// Something went out that is not in here.
-    Lost,
-}
-
-#[derive(Clone, Default)]
-struct Remembered {
-    chunks: VecDeque<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
 impl<B> ReplayBody<B> {
     /// Remembers at most `limit` bytes of `body`.
     pub fn new(body: B, limit: usize) -> Self {
-        let memory = Memory {
-            state: MemoryState::Unwanted,
-            keepers: 0,
-            limit,
-            len: 0,
-            remembered: Remembered::default(),
-            small: BytesMut::new(),
-        };
         let stream = Stream {
             body: Some(Box::pin(body)),
             has_begun: false,
             size: SizeHint::new(),
             turn: 0,
             reader: None,
-            memory,
+            memory: Memory::new(limit),
         };
         let stream = Arc::new(Mutex::new(stream));
         Self { stream, turn: 0, again: Remembered::default(), sent: 0, has_begun: false }
@@ -309,76 +270,6 @@ where
                 None
             }
         })
-    }
-}
-
-impl Memory {
-    fn remember(&mut self, frame: &Frame<Bytes>) {
-        if self.state != MemoryState::Whole {
-            return;
-        }
-        if self.remembered.trailers.is_some() {
-            // Nothing follows trailers: if it does, it could not be sent again in this order.
-            self.lose();
-        } else if let Some(data) = frame.data_ref() {
-            self.len = self.len.saturating_add(data.len());
-            if self.len > self.limit {
-                self.lose();
-            } else if data.len() >= SMALL {
-                self.gather();
-                self.remembered.chunks.push_back(data.clone());
-            } else {
-                self.small.extend_from_slice(data);
-            }
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.remembered.trailers = Some(trailers.clone());
-        } else {
-            self.lose();
-        }
-    }
-
-    fn gather(&mut self) {
-        if !self.small.is_empty() {
-            self.remembered.chunks.push_back(self.small.split().freeze());
-        }
-    }
-
-    /// All of it, once.
-    fn take(&mut self) -> Option<Remembered> {
-        if self.state != MemoryState::Whole {
-            return None;
-        }
-        self.gather();
-        self.state = MemoryState::Unwanted;
-        Some(mem::take(&mut self.remembered))
-    }
-
-    fn lose(&mut self) {
-        self.forget();
-        self.state = MemoryState::Lost;
-    }
-
-    fn forget(&mut self) {
-        if self.state == MemoryState::Whole {
-            self.state = MemoryState::Unwanted;
-        }
-        self.remembered = Remembered::default();
-        self.small = BytesMut::new();
-    }
-}
-
-impl Remembered {
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        let data = self.chunks.pop_front().map(Frame::data);
-        data.or_else(|| self.trailers.take().map(Frame::trailers))
-    }
-
-    fn len(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.trailers.is_none()
     }
 }
 

@@ -55,10 +55,11 @@ impl Terms {
 /// Byte strings with their lengths before them: two different lists never read the same.
 pub(crate) fn list(items: &[&[u8]]) -> Vec<u8> {
     // With room for all of it: memory that is outgrown is not wiped.
-    let room = items.iter().map(|item| item.len() + size_of::<usize>()).sum();
+    let room = items.iter().map(|item| item.len() + size_of::<u64>()).sum();
     let mut all = Vec::with_capacity(room);
     for item in items {
-        all.extend_from_slice(&item.len().to_be_bytes());
+        // As wide on every machine: machines share what is stored under it.
+        all.extend_from_slice(&(item.len() as u64).to_be_bytes());
         all.extend_from_slice(item);
     }
     all
