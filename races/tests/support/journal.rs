@@ -15,7 +15,7 @@ struct Entries {
     moment: u64,
     calls: Vec<Call>,
     rejections: Vec<Rejection>,
-    removals: Vec<String>,
+    removals: Vec<Removal>,
 }
 
 /// A call of the source.
@@ -33,6 +33,17 @@ struct Rejection {
     moment: u64,
     issue: usize,
     secret: String,
+}
+
+struct Removal {
+    id: String,
+    ended: Option<u64>,
+}
+
+/// Ended when it is dropped.
+pub struct Removing {
+    journal: Journal,
+    index: usize,
 }
 
 /// Ended when it is dropped.
@@ -62,14 +73,16 @@ impl Journal {
     }
 
     /// A token request begins: the first has number 1. At most one is on its way for each slot, and one more
-    /// for each time that all was forgotten.
+    /// for each time that all was forgotten since the oldest of them began.
     pub fn begin(&self, request: &TokenRequest) -> InAir {
         let begun = self.moment();
         let id = request.credentials().client_id().unwrap_or_default().to_owned();
         let mut entries = self.entries();
         let in_air = |call: &&Call| call.id == id && call.ended.is_none();
         let others: Vec<&Call> = entries.calls.iter().filter(in_air).collect();
-        let forgotten = entries.removals.iter().filter(|removed| **removed == id).count();
+        let oldest = others.iter().map(|call| call.begun).min().unwrap_or(begun);
+        let is_of_now = |it: &&Removal| it.id == id && it.ended.is_none_or(|end| end > oldest);
+        let forgotten = entries.removals.iter().filter(is_of_now).count();
         assert!(others.len() <= forgotten, "another token request for {id} beside {others:?}");
         entries.calls.push(Call {
             id,
@@ -89,8 +102,10 @@ impl Journal {
     }
 
     /// They are about to be.
-    pub fn removing(&self, id: &str) {
-        self.entries().removals.push(id.to_owned());
+    pub fn removing(&self, id: &str) -> Removing {
+        let mut entries = self.entries();
+        entries.removals.push(Removal { id: id.to_owned(), ended: None });
+        Removing { journal: self.clone(), index: entries.removals.len() - 1 }
     }
 
     /// A token that was rejected before `polled` is not given to a caller that came to run then; and neither is the same
@@ -118,6 +133,13 @@ impl Journal {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap()
+    }
+}
+
+impl Drop for Removing {
+    fn drop(&mut self) {
+        let ended = self.journal.moment();
+        self.journal.entries().removals[self.index].ended = Some(ended);
     }
 }
 
