@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 here=tests/interop
 installed="${CARGO_TARGET_DIR:-target}/interop"
 
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
 say() { printf 'tests/interop/setup.sh: %s\n' "$*" >&2; }
 
 node_is_new_enough() {
@@ -25,14 +27,14 @@ node_is_new_enough || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 python_is_new_enough || packages+=(python3 python3-venv)
 if ((${#packages[@]})); then
-    if ! command -v apt-get >/dev/null || [[ $(id -u) != 0 ]]; then
+    if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
         say "these are needed, and can not be installed from here: ${packages[*]}"
         say 'Node.js 18.18 or later with npm, and Python 3.10 or later with venv, by whatever name they have here'
         exit 1
     fi
     say "installs ${packages[*]}"
-    apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${packages[@]}" >/dev/null
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${packages[@]}" >/dev/null
     node_is_new_enough || { say "Node.js 18.18 or later is needed, not $(node --version)"; exit 1; }
     python_is_new_enough || { say "Python 3.10 or later is needed, not $(python3 --version)"; exit 1; }
 fi
