@@ -27,7 +27,7 @@ pub(crate) struct Breaker(Mutex<HashMap<Key, Open>>);
 struct Open {
     until: Instant,
     window: Duration,
-    /// The token whose rejection counted: many requests may have been replayed with it.
+    /// The newest token whose rejection counted: many requests may have been replayed with it.
     number: u64,
 }
 
@@ -42,7 +42,8 @@ impl Breaker {
         let now = Instant::now();
         let mut all = self.lock();
         let window = match all.get(&key) {
-            Some(open) if open.number == number => return,
+            // Or an older one's, that was on its way for longer.
+            Some(open) if open.number >= number => return,
             Some(open) => (open.window * 2).min(LONGEST),
             None => FIRST,
         };
@@ -89,6 +90,17 @@ impl Drop for Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // R8
+    #[test]
+    fn a_token_counts_once_and_not_again_after_a_newer_one() {
+        let breaker = Breaker::default();
+        let key = || (7, None);
+        for number in [2, 2, 3, 2, 3] {
+            breaker.trip(key(), number);
+        }
+        assert_eq!(breaker.lock()[&key()].window, FIRST * 2);
+    }
 
     // R8
     #[test]
