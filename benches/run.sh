@@ -3,7 +3,7 @@
 # compared with.
 #
 #   bash benches/run.sh              prints it
-#   bash benches/run.sh --write      puts it into README.md and the pictures beside that
+#   bash benches/run.sh --write      puts it into README.md, and the pictures into src/guide, where the guide shows them too
 #   bash benches/run.sh --no-peers   without the other crates
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,10 +35,10 @@ bench load -- many
 bench memory
 printf '\n## Through a server\n\n' | say
 bench load -- loopback
-printf '\n## Scaling\n\n![calls per second](scaling.svg)\n\n' | say
-bench load -- scaling ${write:+--svg "$PWD/benches"}
-printf '\n## While a token is replaced\n\n![the slowest requests](stalls.svg)\n\n' | say
-bench load -- stalls ${write:+--svg "$PWD/benches"}
+printf '\n## Scaling\n\n![calls per second](../src/guide/scaling.svg)\n\n' | say
+bench load -- scaling ${write:+--svg "$PWD/src/guide"}
+printf '\n## While a token is replaced\n\n![the slowest requests](../src/guide/stalls.svg)\n\n' | say
+bench load -- stalls ${write:+--svg "$PWD/src/guide"}
 printf '\n## Storms\n\n' | say
 bench load -- storms
 if [[ $peers ]]; then

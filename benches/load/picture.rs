@@ -75,10 +75,12 @@ pub fn draw(title: &str, note: &str, legend: &[&str], panels: &[Panel<'_>]) -> S
     let head = HEAD + 18.0 * legend_rows;
     let width = COLUMNS as f64 * (LEFT + WIDTH + RIGHT);
     let height = head + rows * (ABOVE + HEIGHT + BELOW) + FOOT;
+    // Two pictures may stand on one page.
+    let id = title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"bench\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"bench-title\">\n\
-         <title id=\"bench-title\">{title}</title>\n<style>{STYLE}</style>\n\
+         width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"{id}\">\n\
+         <title id=\"{id}\">{title}</title>\n<style>{STYLE}</style>\n\
          <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n\
          <text class=\"title\" x=\"{LEFT}\" y=\"30\">{title}</text>\n",
     );

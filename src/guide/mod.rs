@@ -38,6 +38,9 @@ pub mod observing {}
 pub mod troubleshooting {}
 
 #[doc = include_str!("performance.md")]
+#[doc = include_str!("scaling.svg")]
+#[doc = ""]
+#[doc = include_str!("stalls.svg")]
 pub mod performance {}
 
 #[doc = include_str!("threat_model.md")]

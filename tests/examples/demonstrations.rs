@@ -1,0 +1,164 @@
+//! Those that say themselves what they saw and what was promised.
+
+use crate::process::{example, run};
+
+#[tokio::test]
+async fn the_quickstart_sees_what_it_promises() {
+    let ended = run(example("quickstart")).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for counts in [
+        "3 at the API, 0 of them 401; 1 at the token endpoint",
+        "3 at the API, 0 of them 401; 0 at the token endpoint",
+        "2 at the API, 0 of them 401; 2 at the token endpoint",
+        "2 at the API, 1 of them 401; 1 at the token endpoint",
+        "1000 at the API, 0 of them 401; 1 at the token endpoint",
+    ] {
+        for word in ["happened", "promised"] {
+            let line = format!("  {word}  {counts}\n");
+            assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+        }
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
+#[tokio::test]
+async fn the_clients_see_what_they_promise() {
+    for (name, seen) in [
+        ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
+        ("session", &["  seen      GET brings the JSON that was put\n"]),
+        ("mtls", &["RFC 8705 section 3: a token is good with its own certificate only\n"]),
+        ("middleware", &["  seen      the second attempt is answered with 200\n"]),
+    ] {
+        let ended = run(example(name)).await;
+        assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
+        for seen in seen {
+            assert!(ended.stdout.contains(seen), "{name}: {seen} is missing in {}", ended.stdout);
+        }
+        let counts = "  happened  2 at the API, 1 of them 401; 1 at the token endpoint\n";
+        assert!(ended.stdout.contains(counts), "{name}: {}", ended.stdout);
+        assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
+}
+
+// O
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn what_is_counted_is_what_happened() {
+    let ended = run(example("metrics")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for line in [
+        r#"tower_oauth2_token_fetch_duration_seconds_count{cause="expired",outcome="success"} 1"#,
+        r#"tower_oauth2_token_request_duration_seconds_count{cause="rejected",outcome="success"} 2"#,
+        r#"tower_oauth2_replays_total{outcome="accepted"} 1"#,
+        "tower_oauth2_failing_credentials 1",
+        "# TYPE tower_oauth2_store_operation_duration_seconds histogram",
+    ] {
+        assert!(ended.stdout.contains(&format!("\n{line}\n")), "{line}: {}", ended.stdout);
+    }
+    for told in
+        ["INFO tower_oauth2::cache::slot: token was rejected number=", "DEBUG token_request{"]
+    {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains("token-1") && !output.contains("s3cr3t"), "{output}");
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
+// alf 21, 30
+#[tokio::test]
+async fn a_store_of_ones_own_sees_what_it_promises() {
+    let ended = run(example("custom_store")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for counts in [
+        "2 at the API, 0 of them 401; 1 at the token endpoint",
+        "6 at the API, 2 of them 401; 1 at the token endpoint",
+    ] {
+        let line = format!("  happened  {counts}\n");
+        assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn processes_that_share_tokens_see_what_they_promise() {
+    let ended = run(example("shared_tokens")).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for counts in [
+        "2 at the API, 0 of them 401; 1 at the token endpoint",
+        "4 at the API, 2 of them 401; 1 at the token endpoint",
+        "1 at the API, 0 of them 401; 0 at the token endpoint",
+    ] {
+        let line = format!("  happened  {counts}\n");
+        assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+
+    let mut command = example("shared_tokens");
+    command.arg("redis://127.0.0.1:1");
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    let mut command = example("shared_tokens");
+    command.arg("--nonsense");
+    assert_eq!(run(command).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn other_ways_to_a_token_see_what_they_promise() {
+    for (name, seen) in [
+        #[cfg(feature = "jwt")]
+        (
+            "jwt_bearer",
+            &[
+                "  seen      a second assertion is accepted, as it is another one\n",
+                "  happened  0 at the API, 0 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "refresh_token",
+            &[
+                "  seen      it goes on with what is in the file\n",
+                "  happened  1 at the API, 1 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "metadata_server",
+            &[
+                "  seen      it is answered all the same\n",
+                "  happened  3 at the API, 0 of them 401; 1 at the token endpoint\n",
+            ][..],
+        ),
+        (
+            "on_behalf_of",
+            &[
+                "  seen      stock sees cat, with a token for stock\n",
+                "  happened  12 at the API, 0 of them 401; 6 at the token endpoint\n",
+                "  happened  12 at the API, 6 of them 401; 6 at the token endpoint\n",
+            ][..],
+        ),
+    ] {
+        let ended = run(example(name)).await;
+        assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
+        for seen in seen {
+            assert!(ended.stdout.contains(seen), "{name}: {seen} is missing in {}", ended.stdout);
+        }
+        assert!(ended.stdout.ends_with("Everything happened as promised.\n"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_soak_accounts_for_every_request_and_leaves_nothing_behind() {
+    let mut command = example("soak");
+    command.args(["--seconds", "3", "--callers", "8", "--seed", "7"]);
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    for row in ["promises broken", "tasks left behind", "connections left behind"] {
+        assert!(ended.stdout.contains(&format!("| {row} | 0 |")), "{}", ended.stdout);
+    }
+    let mut wrong = example("soak");
+    wrong.args(["--seconds", "1"]);
+    let ended = run(wrong).await;
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}

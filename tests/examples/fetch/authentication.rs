@@ -1,0 +1,186 @@
+//! How a client proves who it is.
+
+#[cfg(feature = "jwt")]
+use base64::Engine;
+#[cfg(feature = "jwt")]
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::header::AUTHORIZATION;
+
+use super::basic;
+use crate::process::{File, fetch, fetch_from, run};
+use crate::server::{Ca, Server};
+
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn tokens_are_bound_to_a_key_when_asked_for() {
+    let key = File::new("dpop.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let given = ["--dpop", "--dpop-key", key.path()];
+    let mut thumbprints = Vec::new();
+    for arguments in [&given[..], &given, &given[..1]] {
+        let server = Server::start().await;
+        let ended = run(fetch_from(&server, "/echo", arguments.iter().copied())).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let [request] = &server.api_requests()[..] else { panic!("one request") };
+        assert_eq!(request.headers()[AUTHORIZATION], "DPoP token-1");
+        let proof = request.headers()["dpop"].to_str().unwrap();
+        let header = BASE64_URL_SAFE_NO_PAD.decode(proof.split('.').next().unwrap()).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+        thumbprints.push(header["jwk"].to_string());
+    }
+    assert_eq!(thumbprints[0], thumbprints[1]);
+    assert_ne!(thumbprints[0], thumbprints[2]);
+}
+
+#[tokio::test]
+async fn clients_authenticate_as_the_options_say() {
+    let secret_file = File::new("secret", "from a+file\n");
+    let secret_file = ["--client-secret-file", secret_file.path()];
+    for (method, header, body) in [
+        ("client_secret_basic", Some(basic("client-id:from%20a%2Bfile")), ""),
+        ("client_secret_basic_raw", Some(basic("client-id:from a+file")), ""),
+        ("client_secret_post", None, "&client_id=client-id&client_secret=from+a%2Bfile"),
+        ("none", None, "&client_id=client-id"),
+    ] {
+        let server = Server::start().await;
+        let arguments = ["--auth", method].into_iter().chain(secret_file);
+        let ended = run(fetch_from(&server, "/echo", arguments)).await;
+        assert_eq!(ended.code, Some(0), "{method}: {}", ended.stderr);
+        let sent = &server.token_requests()[0];
+        let sent_header = sent.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap());
+        assert_eq!(sent_header, header.as_deref(), "{method}");
+        assert_eq!(*sent.body(), format!("grant_type=client_credentials{body}"), "{method}");
+    }
+}
+
+/// The header of the assertion in the one token request, its claims, and the client id beside it.
+#[cfg(feature = "jwt")]
+fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<String>) {
+    let sent = server.token_requests().remove(0);
+    let parameter = |name: &str| {
+        let mut form = form_urlencoded::parse(sent.body());
+        form.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    };
+    let assertion = parameter("client_assertion").unwrap();
+    let mut parts = assertion.split('.').map(|part| {
+        let json = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        serde_json::from_slice(&json).unwrap_or_default()
+    });
+    (parts.next().unwrap(), parts.next().unwrap(), parameter("client_id"))
+}
+
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn clients_sign_as_the_options_say() {
+    let key = File::new("key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let server = Server::start().await;
+    let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--kid", "k1"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let (header, claims, id) = assertion(&server);
+    assert_eq!(header, serde_json::json!({ "alg": "ES256", "kid": "k1", "typ": "JWT" }));
+    assert_eq!(claims["aud"], server.at("/token"));
+    assert_eq!((&claims["iss"], id.as_deref()), (&"client-id".into(), Some("client-id")));
+
+    let server = Server::start().await;
+    let arguments = ["--auth", "client_secret_jwt", "--assertion-audience", "https://a.test"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let (header, claims, _) = assertion(&server);
+    assert_eq!((&header["alg"], &claims["aud"]), (&"HS256".into(), &"https://a.test".into()));
+
+    // A key that can not be used is an error of the token request, in one line.
+    let broken = File::new("broken.pem", "-----BEGIN PRIVATE KEY-----\nAAAA");
+    let arguments = ["--auth", "private_key_jwt", "--key", broken.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("signing key: breaks off before its end"), "{}", ended.stderr);
+
+    // So is an algorithm that the key can not do.
+    let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--alg", "EdDSA"];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(1));
+    let why = "signing key: is not of the kind that the algorithm needs";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn an_assertion_of_somebody_else_comes_from_a_file() {
+    let file = File::new("assertion", "a.b.c\n");
+    let server = Server::start().await;
+    let arguments = ["--auth", "client_assertion", "--assertion-file", file.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(server.token_requests()[0].body().ends_with(b"&client_assertion=a.b.c"));
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_where_tokens_come_from() {
+    let server = Server::start().await;
+    let issuer = server.at("/realm");
+    let mut command = fetch(["--issuer", &issuer, "--client-id", "client-id", "--scope", "read"]);
+    command.args(["--repeat", "3"]).arg(server.at("/echo"));
+    let ended = run(command).await;
+    assert_eq!(ended.stderr, "3 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+    assert_eq!(ended.code, Some(0));
+    let seen: Vec<_> =
+        server.seen().iter().map(|request| request.uri().path().to_owned()).collect();
+    assert_eq!(
+        seen[..3],
+        [
+            "/.well-known/oauth-authorization-server/realm",
+            "/realm/.well-known/openid-configuration",
+            "/token"
+        ]
+    );
+    assert_eq!(server.token_requests()[0].body(), "grant_type=client_credentials&scope=read");
+
+    for (issuer, auth, expected) in [
+        (server.at("/realm/"), "client_secret_basic", "error: no metadata from http://"),
+        (server.at("/refused"), "client_secret_basic", "error: no metadata from http://"),
+        (server.at("/realm"), "client_secret_post", "error: client authentication: the method"),
+    ] {
+        let mut command = fetch(["--issuer", &issuer, "--client-id", "client-id", "--auth", auth]);
+        command.arg(server.at("/echo"));
+        let ended = run(command).await;
+        assert_eq!((ended.code, ended.lines().len()), (Some(1), 1), "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+    }
+    assert_eq!(server.token_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_takes_the_place_of_a_secret() {
+    let ca = Ca::new();
+    let server = Server::start_mtls(&ca).await;
+    let cacert = File::new("mtls-ca.pem", &ca.pem);
+    let (cert, key) = ca.certify();
+    let (cert, key) = (File::new("mtls-cert.pem", &cert), File::new("mtls-key.pem", &key));
+    let (cert, key) = (["--cert", cert.path()], ["--key", key.path()]);
+    for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
+        let before = server.seen().len();
+        let arguments = ["--cacert", cacert.path(), "--auth", method];
+        let mut command =
+            fetch_from(&server, "/echo", arguments.into_iter().chain(cert).chain(key));
+        command.env_remove("CLIENT_SECRET");
+        let ended = run(command).await;
+        assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
+        let sent = &server.seen()[before];
+        assert_eq!(sent.body(), "grant_type=client_credentials&client_id=client-id");
+        assert!(!sent.headers().contains_key(AUTHORIZATION));
+    }
+
+    let before = server.seen().len();
+    let ended = run(fetch_from(&server, "/echo", ["--cacert", cacert.path()])).await;
+    assert_eq!(ended.code, Some(1));
+    let error = format!("error: no token from {}: ", server.origin);
+    assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
+    assert_eq!(server.seen().len(), before);
+
+    // A key that is not the certificate's.
+    let other = File::new("mtls-other.pem", &ca.certify().1);
+    let arguments = ["--cacert", cacert.path(), "--key", other.path()];
+    let ended = run(fetch_from(&server, "/echo", arguments.into_iter().chain(cert))).await;
+    assert_eq!((ended.code, ended.lines().len()), (Some(1), 1));
+    assert!(ended.stderr.starts_with("error: --cert and --key can not be used: "));
+    assert_eq!(server.seen().len(), before);
+}

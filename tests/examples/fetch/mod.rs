@@ -1,0 +1,15 @@
+//! `fetch`, over servers of the tests.
+
+mod arguments;
+mod authentication;
+mod connections;
+mod requests;
+#[cfg(all(feature = "memcached", feature = "redis", feature = "sealed", unix))]
+mod stores;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+fn basic(user_pass: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(user_pass))
+}
