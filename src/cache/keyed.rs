@@ -24,25 +24,25 @@ pub(super) struct Keyed {
 }
 
 /// Slots are found by the credentials in them, so that a look-up goes to no other memory than a hit does.
-type Shard = HashSet<Kept, BuildHasherDefault<Fingerprint>>;
+type Shard = HashSet<InShard, BuildHasherDefault<Fingerprint>>;
 
-struct Kept(Arc<Slot>);
+struct InShard(Arc<Slot>);
 
-impl Borrow<ClientCredentials> for Kept {
+impl Borrow<ClientCredentials> for InShard {
     fn borrow(&self) -> &ClientCredentials {
         self.0.credentials()
     }
 }
 
-impl PartialEq for Kept {
+impl PartialEq for InShard {
     fn eq(&self, other: &Self) -> bool {
         self.0.credentials() == other.0.credentials()
     }
 }
 
-impl Eq for Kept {}
+impl Eq for InShard {}
 
-impl Hash for Kept {
+impl Hash for InShard {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.credentials().hash(state);
     }
@@ -86,7 +86,7 @@ impl Keyed {
         look: impl FnOnce(&Arc<Slot>) -> T,
     ) -> Option<T> {
         let shard = self.shard(credentials).read().unwrap_or_else(PoisonError::into_inner);
-        let Kept(slot) = shard.get(credentials)?;
+        let InShard(slot) = shard.get(credentials)?;
         self.touch(slot, now);
         Some(look(slot))
     }
@@ -99,10 +99,10 @@ impl Keyed {
         let slot = {
             let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
             let slot = match shard.get(credentials) {
-                Some(Kept(slot)) => slot.clone(),
+                Some(InShard(slot)) => slot.clone(),
                 None => {
                     let slot = Arc::new(Slot::new(credentials.clone()));
-                    shard.insert(Kept(slot.clone()));
+                    shard.insert(InShard(slot.clone()));
                     self.len.fetch_add(1, Ordering::Relaxed);
                     slot
                 }
@@ -116,7 +116,7 @@ impl Keyed {
 
     pub(super) fn remove(&self, credentials: &ClientCredentials) -> Option<Arc<Slot>> {
         let mut shard = self.shard(credentials).write().unwrap_or_else(PoisonError::into_inner);
-        let Kept(slot) = shard.take(credentials)?;
+        let InShard(slot) = shard.take(credentials)?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(slot)
     }
@@ -133,7 +133,7 @@ impl Keyed {
         let mut idle: Vec<(u64, ClientCredentials)> = Vec::new();
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            idle.extend(shard.iter().filter(|Kept(slot)| is_idle(slot)).map(|Kept(slot)| {
+            idle.extend(shard.iter().filter(|InShard(slot)| is_idle(slot)).map(|InShard(slot)| {
                 (slot.last_used.load(Ordering::Relaxed), slot.credentials().clone())
             }));
         }
@@ -148,7 +148,7 @@ impl Keyed {
             let mut shard =
                 self.shard(&credentials).write().unwrap_or_else(PoisonError::into_inner);
             // Nobody can come to hold it while the shard is locked for writing.
-            if shard.get(&credentials).is_some_and(|Kept(slot)| {
+            if shard.get(&credentials).is_some_and(|InShard(slot)| {
                 is_idle(slot) && slot.last_used.load(Ordering::Relaxed) == last_used
             }) {
                 _slot = shard.take(&credentials);
@@ -161,7 +161,7 @@ impl Keyed {
     pub(super) fn retire(&self) {
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard.iter().for_each(|Kept(slot)| slot.retire());
+            shard.iter().for_each(|InShard(slot)| slot.retire());
         }
     }
 
