@@ -19,7 +19,7 @@
 //!
 //! | rule | invariant | scenarios |
 //! |---|---|---|
-//! | C2 * | At most one token request is on its way for each slot (one more for each removal meanwhile). | all |
+//! | C2 * | At most one token request is on its way for each slot (and beside it those that were forgotten, one for each removal). | all |
 //! | C8 * | A token is not handed out by a poll that begins after its rejection; nor is the same text from a token request that began before the rejection and ended after it. Only who has waited in vain twice takes what the third brings. | all |
 //! | C5 * | A token is not handed out after its end, but to those who waited for it. | all |
 //! | C3, C4 * | Nobody who waits is left behind: all callers return, and without a timer's help. | all |

@@ -1,5 +1,6 @@
 //! What happened, in order, and the invariants that can be told from it at any moment.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tower_oauth2_races::{AccessToken, Cause, TokenRequest};
@@ -15,7 +16,7 @@ struct Entries {
     moment: u64,
     calls: Vec<Call>,
     rejections: Vec<Rejection>,
-    removals: Vec<Removal>,
+    slots: BTreeMap<String, Removals>,
 }
 
 /// A call of the source.
@@ -35,15 +36,15 @@ struct Rejection {
     secret: String,
 }
 
-struct Removal {
-    id: String,
-    ended: Option<u64>,
-}
-
-/// Ended when it is dropped.
-pub struct Removing {
-    journal: Journal,
-    index: usize,
+/// Each removal lets one token request be forgotten, which goes on beside the next one. Which of them is forgotten can not be
+/// told from here: it may have been sent for before the removal and begin after it.
+#[derive(Default)]
+struct Removals {
+    count: usize,
+    /// So many of them have been seen to be needed.
+    used: usize,
+    /// So many of the token requests that are on their way may be forgotten ones.
+    forgotten: usize,
 }
 
 /// Ended when it is dropped.
@@ -72,18 +73,19 @@ impl Journal {
         self.entries().calls.iter().map(|call| call.cause).collect()
     }
 
-    /// A token request begins: the first has number 1. At most one is on its way for each slot, and one more
-    /// for each time that all was forgotten since the oldest of them began.
+    /// A token request begins: the first has number 1. At most one is on its way for each slot, and beside it those that
+    /// were forgotten, one for each removal.
     pub fn begin(&self, request: &TokenRequest) -> InAir {
         let begun = self.moment();
         let id = request.credentials().client_id().unwrap_or_default().to_owned();
         let mut entries = self.entries();
-        let in_air = |call: &&Call| call.id == id && call.ended.is_none();
-        let others: Vec<&Call> = entries.calls.iter().filter(in_air).collect();
-        let oldest = others.iter().map(|call| call.begun).min().unwrap_or(begun);
-        let is_of_now = |it: &&Removal| it.id == id && it.ended.is_none_or(|end| end > oldest);
-        let forgotten = entries.removals.iter().filter(is_of_now).count();
-        assert!(others.len() <= forgotten, "another token request for {id} beside {others:?}");
+        let others = entries.in_air(&id);
+        let slot = entries.slots.entry(id.clone()).or_default();
+        if others > slot.forgotten {
+            slot.forgotten += 1;
+            slot.used += 1;
+        }
+        assert!(slot.used <= slot.count, "another token request for {id} beside {others}");
         entries.calls.push(Call {
             id,
             cause: request.cause(),
@@ -102,10 +104,8 @@ impl Journal {
     }
 
     /// They are about to be.
-    pub fn removing(&self, id: &str) -> Removing {
-        let mut entries = self.entries();
-        entries.removals.push(Removal { id: id.to_owned(), ended: None });
-        Removing { journal: self.clone(), index: entries.removals.len() - 1 }
+    pub fn removing(&self, id: &str) {
+        self.entries().slots.entry(id.to_owned()).or_default().count += 1;
     }
 
     /// A token that was rejected before `polled` is not given to a caller that came to run then; and neither is the same
@@ -136,10 +136,10 @@ impl Journal {
     }
 }
 
-impl Drop for Removing {
-    fn drop(&mut self) {
-        let ended = self.journal.moment();
-        self.journal.entries().removals[self.index].ended = Some(ended);
+impl Entries {
+    /// How many token requests are on their way.
+    fn in_air(&self, id: &str) -> usize {
+        self.calls.iter().filter(|call| call.id == id && call.ended.is_none()).count()
     }
 }
 
@@ -148,7 +148,12 @@ impl Drop for InAir {
         // A scenario that has failed is not looked at any more.
         if let Ok(mut entries) = self.journal.0.lock() {
             entries.moment += 1;
-            entries.calls[self.number - 1].ended = Some(entries.moment);
+            let moment = entries.moment;
+            entries.calls[self.number - 1].ended = Some(moment);
+            let id = entries.calls[self.number - 1].id.clone();
+            let left = entries.in_air(&id);
+            let slot = entries.slots.entry(id).or_default();
+            slot.forgotten = slot.forgotten.min(left);
         }
     }
 }

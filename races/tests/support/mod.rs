@@ -127,7 +127,7 @@ impl World {
     }
 
     pub fn remove(&self, id: &str) {
-        let _removing = self.journal.removing(id);
+        self.journal.removing(id);
         self.cache.remove(&credentials(id));
     }
 
