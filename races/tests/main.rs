@@ -34,6 +34,36 @@
 //! | G3, G5 | A refresh token is used once at a time, once each, and persisted before; one that was set is not displaced. | `grants` |
 //! | S4, S5 | A fleet makes one token request, leaves no lease behind, and waits for a member that dies for one lease at most. | `stores` |
 //!
+//! # What was broken to see it caught
+//!
+//! | break | caught by |
+//! |---|---|
+//! | a flight is entered into its slot after the lock was given back | 23 scenarios |
+//! | a lost flight clears another one's slot | `what_nobody_drives…does_not_disturb` |
+//! | those who wait are told before the slot is free | `when_a_flight_panics`, `when_a_runtime_goes_away`, `chaos` |
+//! | those who wait for a lost flight are not told | 7 scenarios |
+//! | a failure is given as a loss | `nobody_is_given_a_failure_from_before` |
+//! | a caller takes over three times | `a_caller_takes_over_once` |
+//! | an overdue flight is waited for | `what_nobody_drives_holds_nobody_up` |
+//! | what was rejected on its way is taken in | `what_a_renewal_brings_again`, `a_renewal_that_fails_after` |
+//! | a rejection is forgotten on a failure | `a_rejected_token_stays_known` |
+//! | the number does not count in `reject` | `a_late_rejection` and 4 more |
+//! | those who waited take whatever came | `those_who_waited`, `chaos` |
+//! | the number is not cleared | `in_every_order_a_rejection_and_a_hit` |
+//! | a token that came since is renewed | `a_renewal_and_a_rejection_that_meet` |
+//! | a lost renewal is never tried again | both scenarios of renewals that fail |
+//! | a token is handed out after its end | 4 scenarios, `chaos` among them |
+//! | what arrives after a removal is kept | `what_was_on_its_way_is_not_kept` |
+//! | a slot that is held is let go of | `a_slot_that_comes_to_be_held` |
+//! | a slot is overwritten, or counted wrong | `slots_are_bounded` |
+//! | `keep_warm` looks before it listens | `what_keeps_warm_hears`, both scenarios of its end |
+//! | the breaker counts a token twice | `an_api_that_takes_no_token` |
+//! | a refresh token has no turns, is displaced, or goes out before it is persisted | `grants` |
+//! | a lease is for all, is not given back, or is taken without another look | `stores` |
+//!
+//! Not caught: a claim of a renewal without its comparison. What it guards needs a whole flight to fail between two
+//! instructions, and another look at flight and number stands behind it.
+//!
 //! # What this does not show
 //!
 //! Schedules are drawn, so what passes is likely and not proven; `in_every_order` in a name says that all were played. Orderings of
