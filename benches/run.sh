@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that is measured here, as one page of Markdown. Takes about ten minutes, most of them to build the crates that are
+# Everything that is measured here, as one page of Markdown. Takes about twenty minutes, most of them to build the crates that are
 # compared with.
 #
 #   bash benches/run.sh              prints it
