@@ -25,12 +25,14 @@ pub mod guide;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod layer;
+mod liveness;
 mod meter;
 mod origin;
 mod refresh_token;
 mod replay;
 mod request;
 mod secret;
+mod server_clock;
 mod service;
 mod shared;
 mod store;

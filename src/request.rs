@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::credentials::ClientCredentials;
+use crate::liveness::Liveness;
 use crate::token::AccessToken;
 
 /// What every source of tokens is asked: the credentials, the token that the cache has now, and
@@ -33,6 +34,8 @@ pub struct TokenRequest {
     token: Option<AccessToken>,
     cause: Cause,
     claims: Option<Arc<str>>,
+    /// Signs of life of the fetch that sends this request.
+    liveness: Option<Arc<Liveness>>,
 }
 
 /// Why a token is wanted.
@@ -63,7 +66,7 @@ pub enum Cause {
 impl TokenRequest {
     /// A request for a first token.
     pub fn new(credentials: ClientCredentials) -> Self {
-        Self { credentials, token: None, cause: Cause::Cold, claims: None }
+        Self { credentials, token: None, cause: Cause::Cold, claims: None, liveness: None }
     }
 
     /// A request for a token in the place of `token`.
@@ -79,6 +82,19 @@ impl TokenRequest {
     pub fn with_claims(mut self, claims: impl Into<Arc<str>>) -> Self {
         self.claims = Some(claims.into());
         self
+    }
+
+    /// Names the fetch that sends this request, so that a refresh token's turn or a lease that it
+    /// holds can be taken over when it is presumed dead (C3).
+    pub(crate) fn with_liveness(mut self, liveness: Arc<Liveness>) -> Self {
+        self.liveness = Some(liveness);
+        self
+    }
+
+    /// Returns the signs of life of the fetch that sends this request. A request that no cache made
+    /// has none.
+    pub(crate) fn liveness(&self) -> Option<&Arc<Liveness>> {
+        self.liveness.as_ref()
     }
 
     /// The same with this refresh token, in the place of the one that the credentials have.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::ConfigError;
 
@@ -50,7 +51,7 @@ struct Inner {
     /// `Bearer <token>` or `DPoP <token>`, marked sensitive.
     header: HeaderValue,
     token_type: &'static str,
-    requested_at: Instant,
+    requested_at: Now,
     lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
@@ -111,7 +112,7 @@ impl AccessToken {
         Ok(Self(Arc::new(Inner {
             header,
             token_type,
-            requested_at: Instant::now(),
+            requested_at: Now::read(),
             lifetime: None,
             refresh_in: None,
             scope: None,
@@ -141,6 +142,11 @@ impl AccessToken {
     /// [`AccessToken::new`] unless set.
     #[must_use]
     pub fn with_requested_at(self, requested_at: Instant) -> Self {
+        self.with_requested_at_both(Now::read().shifted_to(requested_at))
+    }
+
+    /// Sets when the attempt that brought the token began, by both clocks (C5).
+    pub(crate) fn with_requested_at_both(self, requested_at: Now) -> Self {
         self.edit(|inner| inner.requested_at = requested_at)
     }
 
@@ -196,13 +202,18 @@ impl AccessToken {
 
     /// When the attempt that brought it began, on tokio's clock.
     pub fn requested_at(&self) -> Instant {
+        self.0.requested_at.mono
+    }
+
+    /// Returns when the attempt that brought the token began, by both clocks (C5).
+    pub(crate) fn requested_at_both(&self) -> Now {
         self.0.requested_at
     }
 
     /// The moment after which it is of no use; `None` when it lives until it is rejected.
     pub fn expires_at(&self) -> Option<Instant> {
         // A year at most, so the sum stays within the clock.
-        self.0.lifetime.map(|lifetime| self.0.requested_at + lifetime)
+        self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 
     /// When the server would like it to be renewed, counted from

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
-use crate::clock::Offset;
+use crate::clock::wall_clock;
+use crate::server_clock::Offset;
 
 /// A token request on its way out: what client authentication may look at and add to.
 ///
@@ -82,7 +83,7 @@ impl TokenRequestParts {
     /// more than a day is not believed.
     pub fn now(&self) -> SystemTime {
         self.was_asked_for_the_time.store(true, Ordering::Relaxed);
-        self.clock.apply(SystemTime::now())
+        self.clock.apply(wall_clock())
     }
 
     /// The clock that somebody went by, if anybody did.

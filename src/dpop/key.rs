@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use sha2::{Digest, Sha256};
@@ -10,10 +9,11 @@ use tower::BoxError;
 use super::nonces::Nonces;
 use super::{Opinion, proof};
 use crate::challenge;
-use crate::clock::{Clocks, Offset, Reading};
+use crate::clock::wall_clock;
 use crate::error::ConfigError;
 use crate::jwt::{self, Algorithm, SigningKey};
 use crate::origin::Origin;
+use crate::server_clock::{Clocks, Offset, Reading};
 use crate::token::AccessToken;
 
 /// A key that tokens are bound to (DPoP, RFC 9449): without it, a token that leaks is of no use.
@@ -130,7 +130,7 @@ impl Prover {
             method,
             uri,
             origin: &origin,
-            at: offset.apply(SystemTime::now()),
+            at: offset.apply(wall_clock()),
             nonce: nonce.as_deref(),
             ath: self.ath.as_deref(),
         };
@@ -161,7 +161,7 @@ impl Sent {
             }
             Some("use_dpop_nonce") => Opinion::Hopeless,
             Some("invalid_dpop_proof") => {
-                match Reading::of(headers, SystemTime::now(), self.at.elapsed()) {
+                match Reading::of(headers, wall_clock(), self.at.elapsed()) {
                     Some(reading) if reading.contradicts(self.offset) => {
                         clocks.set(&self.origin, reading.offset());
                         Opinion::Another

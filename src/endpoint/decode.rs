@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::read::kept;
+use crate::clock::wall_clock;
 use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
@@ -148,7 +149,7 @@ pub(super) fn refuse(
 ) -> TokenError {
     let response = ErrorResponse {
         status: head.status,
-        retry_after: retry_after(&head.headers, SystemTime::now()),
+        retry_after: retry_after(&head.headers, wall_clock()),
         headers: head.headers,
         body: kept(body),
         error: text(members, "error"),

@@ -1,7 +1,7 @@
 //! One token request: a request and its response, or two when a clock is off or a nonce is wanted, or three.
 #![cfg_attr(not(feature = "jwt"), allow(unreachable_code, reason = "there are no proofs"))]
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -15,10 +15,11 @@ use tower::{BoxError, Service, ServiceExt};
 use super::{decode, read};
 use crate::challenge;
 use crate::client_auth::ClientAuthentication;
-use crate::clock::{Clocks, Offset, Reading};
+use crate::clock::{Now, wall_clock};
 use crate::dpop::{DPOP, Opinion, Sent};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
+use crate::server_clock::{Clocks, Offset, Reading};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
 pub(super) async fn exchange<H, B>(
@@ -65,7 +66,7 @@ where
         let Answer { head, body, requested_at, .. } = answer;
         let is_to_be_bound = credentials.dpop_key().is_some();
         return decode::decode(head, body, is_to_be_bound)
-            .map(|token| token.with_requested_at(requested_at));
+            .map(|token| token.with_requested_at_both(requested_at));
     }
 }
 
@@ -73,7 +74,7 @@ where
 struct Answer {
     head: Parts,
     body: Bytes,
-    requested_at: Instant,
+    requested_at: Now,
     clock: Clock,
     proof: Opinion,
 }
@@ -100,7 +101,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let requested_at = Instant::now();
+    let requested_at = Now::read();
     let sent = async {
         let (request, used_clock, proof) = encode(request, clock).await?;
         let sent_at = Instant::now();
@@ -127,7 +128,7 @@ fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
     if !matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
         return Clock::Fine;
     }
-    match Reading::of(response.headers(), SystemTime::now(), sent_at.elapsed()) {
+    match Reading::of(response.headers(), wall_clock(), sent_at.elapsed()) {
         Some(reading) if reading.contradicts(used) => Clock::Off(reading.offset()),
         Some(_) => Clock::Fine,
         None => Clock::Unknown,

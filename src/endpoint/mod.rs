@@ -23,12 +23,12 @@ use tower::{BoxError, Service};
 use self::exchange::exchange;
 pub use self::metadata::{Metadata, MetadataBuilder, WellKnown};
 pub use self::retry::TokenRetry;
-use crate::clock::Clocks;
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::meter;
 use crate::origin::{Origin, parse_absolute};
 use crate::request::TokenRequest;
+use crate::server_clock::Clocks;
 use crate::token::AccessToken;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,11 +1,12 @@
 //! What is stored: a token and what is known of it, as JSON.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Stored, key};
+use crate::clock::wall_clock;
 use crate::request::{Cause, TokenRequest};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
@@ -173,5 +174,5 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

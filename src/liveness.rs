@@ -1,0 +1,79 @@
+//! Shows that a task is alive, so that others do not wait for one that no runtime polls (C3).
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// The interval at which a task shows that it is alive, and at which others look.
+pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// The number of looks in a row without a beat after which a task is presumed dead.
+const MAX_SILENT_LOOKS: u32 = 4;
+
+/// Signs of life of one task.
+///
+/// The task calls [`during`](Self::during) for its work. Others wait with [`silence`](Self::silence)
+/// beside what they wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    beats: AtomicU64,
+    is_superseded: AtomicBool,
+}
+
+impl Liveness {
+    /// Returns the number of beats so far.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Shows one sign of life.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that another task has taken over. The old task must not change anything any more.
+    pub(crate) fn supersede(&self) {
+        self.is_superseded.store(true, Ordering::Release);
+    }
+
+    /// Returns whether another task has taken over.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.is_superseded.load(Ordering::Acquire)
+    }
+
+    /// Polls `work` to its end, and shows a beat every 250 ms.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut next_beat = pin!(sleep(BEAT_INTERVAL));
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            while next_beat.as_mut().poll(cx).is_ready() {
+                self.beat();
+                next_beat.set(sleep(BEAT_INTERVAL));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until the task is superseded or has shown no beat in four looks in a row.
+    ///
+    /// Counts looks instead of time: if one thread stalls both sides, the observer looks no more
+    /// often than the task beats. The timer is the observer's own, so clocks of different runtimes
+    /// are never compared.
+    pub(crate) async fn silence(&self) {
+        let mut silent_looks = 0;
+        let mut beats = self.beats();
+        while silent_looks < MAX_SILENT_LOOKS && !self.is_superseded() {
+            sleep(BEAT_INTERVAL).await;
+            let seen = self.beats();
+            silent_looks = if seen == beats { silent_looks + 1 } else { 0 };
+            beats = seen;
+        }
+    }
+}
