@@ -31,6 +31,7 @@ mod origin;
 mod refresh_token;
 mod replay;
 mod request;
+mod runtime;
 mod secret;
 mod server_clock;
 mod service;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-use crate::cache::{AtHand, Grant, TokenCache};
+use crate::cache::{IssuedToken, LocalToken, Requirements, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, Kept, ResponseFuture, Spare, release};
@@ -78,7 +78,7 @@ pub struct OAuth2<S> {
     shared: Arc<Shared>,
     /// Of `inner` as it is; none after it may have changed.
     spare: Option<Arc<Spare<S>>>,
-    at_hand: AtHand,
+    at_hand: LocalToken,
 }
 
 impl<S> OAuth2<S> {
@@ -87,7 +87,7 @@ impl<S> OAuth2<S> {
         S: Clone,
     {
         let spare = Some(Spare::new(shared.clone(), &inner));
-        Self { inner, shared, spare, at_hand: AtHand::default() }
+        Self { inner, shared, spare, at_hand: LocalToken::default() }
     }
 
     /// Where the tokens come from.
@@ -134,7 +134,7 @@ where
             return self.call_otherwise(request);
         };
         if hit.needs_proof() {
-            let grant = hit.grant();
+            let grant = hit.to_token();
             return self.call_with_proof(request, grant);
         }
         if shared.policy.is_never() {
@@ -144,7 +144,7 @@ where
         }
         let kept = Kept::of(&request);
         shared.decorate(request.headers_mut(), hit.header());
-        let number = hit.number();
+        let number = hit.issue();
         drop(hit);
         let future = self.inner.call(request);
         let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
@@ -158,7 +158,7 @@ impl<S> OAuth2<S> {
     fn call_with_proof<B, ResBody>(
         &mut self,
         request: Request<B>,
-        grant: Grant,
+        grant: Arc<IssuedToken>,
     ) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
@@ -198,7 +198,7 @@ impl<S> OAuth2<S> {
             }
             Verdict::Secure => {
                 release(&mut self.inner);
-                let token = Box::pin(shared.tokens.grant(named));
+                let token = Box::pin(shared.tokens.acquire(named, Requirements::default()));
                 let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();
                 ResponseFuture::waiting(self.inner.clone(), spare, request, token)
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
-use crate::cache::{AtHand, Hit, TokenCache};
+use crate::cache::{LocalToken, TokenCache, TokenRef};
 use crate::credentials::ClientCredentials;
 use crate::dpop::{DPOP, Prover, Sent};
 use crate::error::{TokenError, TokenErrorKind};
@@ -65,8 +65,8 @@ impl Shared {
     pub(crate) fn grant_at_once<'a, B>(
         &self,
         request: &Request<B>,
-        at_hand: &'a mut AtHand,
-    ) -> Option<Hit<'a>> {
+        at_hand: &'a mut LocalToken,
+    ) -> Option<TokenRef<'a>> {
         let (uri, extensions) = (request.uri(), request.extensions());
         if !extensions.is_empty() {
             return self.grant_as_extensions_say(uri, extensions, at_hand);
@@ -83,8 +83,8 @@ impl Shared {
         &self,
         uri: &Uri,
         extensions: &Extensions,
-        at_hand: &'a mut AtHand,
-    ) -> Option<Hit<'a>> {
+        at_hand: &'a mut LocalToken,
+    ) -> Option<TokenRef<'a>> {
         if extensions.get::<NoToken>().is_some() {
             return None;
         }

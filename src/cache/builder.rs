@@ -5,7 +5,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::TokenCache;
-use super::flight::Control;
+use super::fetcher::Fetcher;
 use super::keyed::Keyed;
 use super::schedule::Schedule;
 use crate::backoff::Backoff;
@@ -108,8 +108,8 @@ impl TokenCacheBuilder {
     /// The cache.
     pub fn build(self) -> TokenCache {
         meter::describe();
-        let control = Control::new(self.source, self.schedule, Keyed::new(self.capacity));
-        TokenCache::from_parts(self.credentials, control)
+        let fetcher = Fetcher::new(self.source, self.schedule, Keyed::new(self.capacity));
+        TokenCache::from_parts(self.credentials, fetcher)
     }
 }
 

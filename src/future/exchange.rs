@@ -14,7 +14,7 @@ use super::kept::Kept;
 use super::replay::{Rejected, Replay};
 use super::spare::{Spare, release};
 use super::state::State;
-use crate::cache::Grant;
+use crate::cache::{Claims, IssuedToken, Rejection, Requirements, SendNumber};
 use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::dpop::Opinion;
@@ -24,7 +24,8 @@ use crate::origin::Origin;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
 use crate::shared::Shared;
 
-pub(super) type GrantFuture = Pin<Box<dyn Future<Output = Result<Grant, TokenError>> + Send>>;
+pub(super) type GrantFuture =
+    Pin<Box<dyn Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send>>;
 
 /// What it takes to send a request again.
 pub(crate) struct Exchange<S, K> {
@@ -51,7 +52,7 @@ pub(crate) struct Waiting<S, B> {
 
 enum Token {
     Awaited(GrantFuture),
-    Here(Grant),
+    Here(Arc<IssuedToken>),
 }
 
 /// Where a request is, of these types.
@@ -131,7 +132,7 @@ impl<S, K> Exchange<S, K> {
                     None if !is_rejection => Next::Return(response),
                     None => self.take_rejection(None, is_corrected, response),
                     // One out of a store may be as old as the first: it is the next that is fresh.
-                    Some(first) if is_rejection && grant.is_from_store && !first.is_again => {
+                    Some(first) if is_rejection && grant.is_from_store() && !first.is_again => {
                         self.take_rejection(Some(first), is_corrected, response)
                     }
                     Some(Rejected { key, counted, .. }) => {
@@ -169,14 +170,17 @@ impl<S, K> Exchange<S, K> {
             response.extensions_mut().insert(give_back(None, NotReplayed::BreakerOpen));
             return Next::Return(response);
         }
-        let claims = challenge::claims(response.headers()).map(Into::into);
-        tokens.reject_number(named, number, claims);
+        let claims = challenge::claims(response.headers()).map(Claims::single).unwrap_or_default();
+        let _ = tokens.reject_issue(
+            named,
+            &Rejection { issue: number, target: None, claims, send: SendNumber::First },
+        );
         let Some(body) = B::replay(body) else {
-            tokens.prefetch(named);
+            tokens.prefetch(named, &Requirements::default());
             response.extensions_mut().insert(give_back(first, NotReplayed::Body));
             return Next::Return(response);
         };
-        let token = Token::Awaited(Box::pin(tokens.grant(named)));
+        let token = Token::Awaited(Box::pin(tokens.acquire(named, Requirements::default())));
         let rejected = Some(match first {
             Some(first) => Rejected { is_again: true, ..first },
             None => {
@@ -237,12 +241,12 @@ where
         };
         let tokens = &self.spare.shared.tokens;
         let named = self.request.extensions().get::<ClientCredentials>();
-        if let Some(fresh) = tokens.freshen(named, grant) {
+        if let Some(fresh) = tokens.recheck(named, grant, &Requirements::default()) {
             *grant = fresh;
             return true;
         }
         release(&mut self.service);
-        self.token = Token::Awaited(Box::pin(tokens.grant(named)));
+        self.token = Token::Awaited(Box::pin(tokens.acquire(named, Requirements::default())));
         false
     }
 
@@ -272,7 +276,7 @@ pub(super) fn send<S, B>(
     service: &mut S,
     spare: Arc<Spare<S>>,
     mut request: Request<B>,
-    grant: Grant,
+    grant: Arc<IssuedToken>,
     rejected: Option<Rejected>,
     is_corrected: bool,
 ) -> Sending<S, B>
@@ -281,14 +285,14 @@ where
     B: ReplayableBody,
 {
     let shared = &spare.shared;
-    let may_be_sent_again = grant.prover.is_some()
+    let may_be_sent_again = grant.prover().is_some()
         || match &rejected {
             None => !shared.policy.is_never(),
-            Some(rejected) => grant.is_from_store && !rejected.is_again,
+            Some(rejected) => grant.is_from_store() && !rejected.is_again,
         };
     let kept = may_be_sent_again.then(|| Kept::of(&request));
-    shared.decorate(request.headers_mut(), &grant.header);
-    let number = grant.number;
+    shared.decorate(request.headers_mut(), grant.header());
+    let number = grant.issue();
     let Some(kept) = kept else {
         let stale = stale(&grant, request.extensions());
         let future = service.call(request);
@@ -300,7 +304,7 @@ where
             None => State::Passing { future },
         };
     };
-    let proof = grant.prover.as_ref().map(|prover| shared.prove(prover, &mut request));
+    let proof = grant.prover().map(|prover| shared.prove(prover, &mut request));
     let sent = match proof.transpose() {
         Ok(sent) => sent,
         Err(error) => {
@@ -333,6 +337,6 @@ fn give_back(first: Option<Rejected>, why_not: NotReplayed) -> Replayed {
 }
 
 /// Whose token is to be dropped if it is rejected although it is another one.
-fn stale(grant: &Grant, extensions: &Extensions) -> Option<Option<ClientCredentials>> {
-    grant.is_from_store.then(|| extensions.get().cloned())
+fn stale(grant: &IssuedToken, extensions: &Extensions) -> Option<Option<ClientCredentials>> {
+    grant.is_from_store().then(|| extensions.get().cloned())
 }

@@ -1,13 +1,14 @@
 //! What lies behind a request that is out.
 
 use super::replay::Rejected;
-use crate::cache::Grant;
+use crate::cache::IssuedToken;
 use crate::dpop::Sent;
+use std::sync::Arc;
 
 /// What is known of a request that is out with a proof, or not for the first time.
 pub(super) struct History {
     pub(super) sent: Option<Sent>,
-    pub(super) grant: Grant,
+    pub(super) grant: Arc<IssuedToken>,
     /// The first token was.
     pub(super) rejected: Option<Rejected>,
     /// It was sent again with another proof, and is not once more.

@@ -22,7 +22,7 @@ use self::exchange::{GrantFuture, Next, Sending, Waiting, send};
 pub(crate) use self::kept::Kept;
 pub(crate) use self::spare::{Spare, release};
 use self::state::{State, StateOwned, StateProj};
-use crate::cache::Grant;
+use crate::cache::IssuedToken;
 use crate::replay::ReplayableBody;
 
 pin_project! {
@@ -56,7 +56,7 @@ where
         service: &mut S,
         spare: Arc<Spare<S>>,
         request: Request<B>,
-        grant: Grant,
+        grant: Arc<IssuedToken>,
     ) -> Self
     where
         S: Clone,

@@ -42,9 +42,19 @@ impl Replay {
         if is_rejection {
             breaker.trip(self.key.clone(), self.number);
             if let Some(named) = &self.stale {
-                let claims = challenge::claims(response.headers()).map(Into::into);
-                tokens.reject_number(named.as_ref(), self.number, claims);
-                tokens.prefetch(named.as_ref());
+                let claims = challenge::claims(response.headers())
+                    .map(crate::cache::Claims::single)
+                    .unwrap_or_default();
+                let _ = tokens.reject_issue(
+                    named.as_ref(),
+                    &crate::cache::Rejection {
+                        issue: self.number,
+                        target: None,
+                        claims,
+                        send: crate::cache::SendNumber::First,
+                    },
+                );
+                tokens.prefetch(named.as_ref(), &Default::default());
             }
         } else {
             breaker.reset(&self.key);
