@@ -15,7 +15,7 @@ pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The lateness of a beat from which on the task counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The number of looks in a row without a beat after which a task is presumed dead.
-const MAX_SILENT_LOOKS: u32 = 4;
+pub(crate) const MAX_SILENT_LOOKS: u32 = 4;
 
 /// Signs of life of one task.
 ///
