@@ -9,7 +9,7 @@ use crate::cache::{AtHand, Grant, TokenCache};
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::future::{Exchange, Kept, ResponseFuture, Spare, release};
-use crate::origin::{Origin, Verdict};
+use crate::origin::{Origin, UriClass};
 use crate::replay::ReplayableBody;
 use crate::shared::{NoToken, Shared};
 
@@ -181,13 +181,13 @@ impl<S> OAuth2<S> {
         if extensions.get::<NoToken>().is_some() {
             return ResponseFuture::passing(self.inner.call(request));
         }
-        match shared.judge(request.uri(), named) {
-            Verdict::Foreign => {
+        match shared.classify(request.uri(), named) {
+            UriClass::NotListed => {
                 let origin = Origin::of(request.uri()).map(tracing::field::display);
                 tracing::debug!(origin, "a request to an origin that is not listed gets no token");
                 ResponseFuture::passing(self.inner.call(request))
             }
-            Verdict::Insecure => {
+            UriClass::Insecure => {
                 release(&mut self.inner);
                 let error = TokenError::new(TokenErrorKind::InsecureUri, "");
                 let error = match Origin::of(request.uri()) {
@@ -196,7 +196,7 @@ impl<S> OAuth2<S> {
                 };
                 ResponseFuture::failed(error.into())
             }
-            Verdict::Secure => {
+            UriClass::Secure => {
                 release(&mut self.inner);
                 let token = Box::pin(shared.tokens.grant(named));
                 let spare = spare(&mut self.spare, &self.shared, &self.inner).clone();

@@ -8,9 +8,9 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use crate::cache::{AtHand, Hit, TokenCache};
 use crate::credentials::ClientCredentials;
-use crate::dpop::{DPOP, Prover, Sent};
+use crate::dpop::{DPOP, Prover, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::origin::{Origin, Origins, Verdict};
+use crate::origin::{Origin, Origins, UriClass};
 use crate::replay::{Breaker, ReplayPolicy};
 
 /// Put into a request's [extensions](http::Request::extensions), it lets the request through as it
@@ -71,9 +71,9 @@ impl Shared {
         if !extensions.is_empty() {
             return self.grant_as_extensions_say(uri, extensions, at_hand);
         }
-        match self.judge(uri, None) {
-            Verdict::Secure => self.tokens.peek(at_hand),
-            Verdict::Foreign | Verdict::Insecure => None,
+        match self.classify(uri, None) {
+            UriClass::Secure => self.tokens.peek(at_hand),
+            UriClass::NotListed | UriClass::Insecure => None,
         }
     }
 
@@ -89,18 +89,18 @@ impl Shared {
             return None;
         }
         let named = extensions.get();
-        match (self.judge(uri, named), named) {
-            (Verdict::Secure, Some(named)) => self.tokens.peek_for(named),
-            (Verdict::Secure, None) => self.tokens.peek(at_hand),
-            (Verdict::Foreign | Verdict::Insecure, _) => None,
+        match (self.classify(uri, named), named) {
+            (UriClass::Secure, Some(named)) => self.tokens.peek_for(named),
+            (UriClass::Secure, None) => self.tokens.peek(at_hand),
+            (UriClass::NotListed | UriClass::Insecure, _) => None,
         }
     }
 
     /// Whether a request to `uri` is sent a token for `credentials`.
     #[inline]
-    pub(crate) fn judge(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> Verdict {
-        let verdict = match self.origins.judge(uri) {
-            Verdict::Insecure if self.allow_http => Verdict::Secure,
+    pub(crate) fn classify(&self, uri: &Uri, credentials: Option<&ClientCredentials>) -> UriClass {
+        let verdict = match self.origins.classify(uri) {
+            UriClass::Insecure if self.allow_http => UriClass::Secure,
             verdict => verdict,
         };
         let narrower = match credentials {
@@ -108,7 +108,7 @@ impl Shared {
             Some(credentials) => credentials.allowed_origins(),
         };
         match narrower {
-            Some(narrower) if !narrower.contains(uri) => Verdict::Foreign,
+            Some(narrower) if !narrower.contains(uri) => UriClass::NotListed,
             _ => verdict,
         }
     }
@@ -137,7 +137,7 @@ impl Shared {
         &self,
         prover: &Prover,
         request: &mut Request<B>,
-    ) -> Result<Sent, TokenError> {
+    ) -> Result<SentProof, TokenError> {
         let origin = Origin::of(request.uri()).or_else(|| self.origins.sole().cloned());
         let origin = origin.ok_or_else(|| {
             TokenError::new(

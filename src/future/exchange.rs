@@ -1,5 +1,4 @@
 //! A request on its way: out with a token, and back to wait for another one.
-#![cfg_attr(not(feature = "jwt"), allow(unreachable_code, reason = "there are no proofs"))]
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +16,7 @@ use super::state::State;
 use crate::cache::Grant;
 use crate::challenge;
 use crate::credentials::ClientCredentials;
-use crate::dpop::Opinion;
+use crate::dpop::ProofVerdict;
 use crate::error::TokenError;
 use crate::meter;
 use crate::origin::Origin;
@@ -106,10 +105,11 @@ impl<S, K> Exchange<S, K> {
     {
         let History { sent, grant, rejected, is_corrected } = history;
         let shared = &self.spare.shared;
-        let opinion = sent
-            .map_or(Opinion::Fine, |sent| sent.judge(response.status(), response.headers(), None));
+        let opinion = sent.map_or(ProofVerdict::Accepted, |sent| {
+            sent.classify(response.status(), response.headers(), None)
+        });
         let why_not = match opinion {
-            Opinion::Another if !is_corrected => {
+            ProofVerdict::RetryWithNewProof if !is_corrected => {
                 let Kept { head, body } = self.kept;
                 if let Some(body) = B::replay(body) {
                     tracing::debug!("sent again with another proof of possession");
@@ -124,8 +124,8 @@ impl<S, K> Exchange<S, K> {
                 }
                 NotReplayed::Body
             }
-            Opinion::Another | Opinion::Hopeless => NotReplayed::Nonce,
-            Opinion::Fine => {
+            ProofVerdict::RetryWithNewProof | ProofVerdict::Rejected => NotReplayed::Nonce,
+            ProofVerdict::Accepted => {
                 let is_rejection = shared.policy.is_rejection(&response);
                 return match rejected {
                     None if !is_rejection => Next::Return(response),

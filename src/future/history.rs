@@ -2,11 +2,11 @@
 
 use super::replay::Rejected;
 use crate::cache::Grant;
-use crate::dpop::Sent;
+use crate::dpop::SentProof;
 
 /// What is known of a request that is out with a proof, or not for the first time.
 pub(super) struct History {
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<SentProof>,
     pub(super) grant: Grant,
     /// The first token was.
     pub(super) rejected: Option<Rejected>,
