@@ -1,5 +1,6 @@
 //! Shared tokens: a hit costs next to nothing, a miss is one token request for all.
 
+mod adapter;
 mod builder;
 mod flight;
 mod keyed;
@@ -14,10 +15,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
+pub(crate) use self::adapter::{
+    Claims, IssueId, IssuedToken, LocalToken, Rejection, RejectionOutcome, Requirements,
+    SendNumber, Sequence, Target, TokenRef,
+};
 pub use self::builder::TokenCacheBuilder;
 use self::flight::Control;
-pub(crate) use self::slot::{AtHand, Grant, Hit};
-use self::slot::{InSlot, Peek, Slot};
+use self::slot::{AtHand, Grant, Hit, InSlot, Peek, Slot};
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
@@ -283,7 +287,7 @@ impl TokenCache {
     }
 
     /// Starts to fetch what the next request will want.
-    pub(crate) fn prefetch(&self, credentials: Option<&ClientCredentials>) {
+    fn prefetch_token(&self, credentials: Option<&ClientCredentials>) {
         let held = self.hold(credentials);
         held.slot.prefetch(&held.control.0);
     }
