@@ -1,5 +1,6 @@
 //! The cache by itself, on a paused clock.
 
+mod claims;
 mod failure;
 mod lifetime;
 mod many;
