@@ -3,6 +3,7 @@
 mod claims;
 mod failure;
 mod lifetime;
+mod liveness;
 mod many;
 mod rejection;
 mod renewal;
