@@ -2,9 +2,11 @@
 
 mod claims;
 mod failure;
+mod fallback;
 mod lifetime;
 mod liveness;
 mod many;
+mod older_fetch;
 mod rejection;
 mod renewal;
 mod warm;

@@ -161,3 +161,31 @@ async fn a_caller_that_gives_up_leaves_no_refused_claims_behind() {
     assert_eq!(setup.status(PLAIN).await, (200, None));
     assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
 }
+
+/// A body that can be sent once.
+struct Once;
+
+impl tower_oauth2::ReplayableBody for Once {
+    type Kept = ();
+    fn keep(&self) {}
+    fn replay((): ()) -> Option<Self> {
+        None
+    }
+}
+
+// R7, R6
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_resent_leaves_no_refused_claims_behind() {
+    let setup = Setup::new(Endpoint::refusing()).await;
+    let api = setup.api.clone();
+    let once = tower::service_fn(move |request: Request<Once>| {
+        api.clone().oneshot(request.map(|_| Full::default()))
+    });
+    let request = Request::get(format!("https://{A}/")).body(Once).unwrap();
+    let response = setup.layer.layer(once).oneshot(request).await;
+    assert_eq!(status(response), (401, Some("No(Body)".to_owned())));
+    settle().await;
+    assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
+    assert_eq!(setup.status(PLAIN).await, (200, None));
+    assert_eq!(setup.endpoint.requested().len(), 3, "the token is there already");
+}

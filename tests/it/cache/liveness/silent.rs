@@ -193,3 +193,50 @@ fn a_caller_that_gives_up_after_it_took_over_fails_nobody() {
     });
     assert_eq!(source.count(), 2);
 }
+
+// C3, C11
+#[test]
+fn keeping_warm_replaces_a_silent_first_fetch() {
+    let (source, _gate) = holding(1);
+    let cache = builder(&source).build();
+    let stopped = paused();
+    let _owner = start_fetch(&stopped, &cache);
+    paused().block_on(async {
+        cache.keep_warm().unwrap();
+        sleep(secs(5)).await;
+        assert_eq!(source.count(), 2, "no caller asked for it");
+        assert!(caller(&cache).poll().is_ready());
+    });
+}
+
+// C3, C6, C11
+#[test]
+fn keeping_warm_replaces_a_silent_renewal() {
+    let gate = Arc::new(Semaphore::new(0));
+    let source = Source::new(move |n, _| {
+        let gate = gate.clone();
+        async move {
+            if n == 2 {
+                gate.acquire().await?.forget();
+            }
+            Ok(lasting(n, secs(1000)))
+        }
+    });
+    let cache = builder(&source).build();
+    let stopped = paused();
+    stopped.block_on(async {
+        cache.get().await.unwrap();
+        advance(secs(801)).await;
+        cache.get().await.unwrap();
+        settle().await;
+    });
+    assert_eq!(source.count(), 2);
+    paused().block_on(async {
+        advance(secs(801)).await;
+        cache.keep_warm().unwrap();
+        // The token ends after 990 s.
+        sleep(secs(60)).await;
+        assert_eq!(source.count(), 3, "no caller asked for it");
+        assert_eq!(secret_of(cache.get().await), "token-3");
+    });
+}
