@@ -275,7 +275,7 @@ async fn those_who_wait_for_a_fetch_that_fails_use_the_rejected_token() {
 
 // C12, C8
 #[tokio::test(start_paused = true)]
-async fn without_an_outage_a_revoked_token_is_sent_to_no_further_origin() {
+async fn without_an_outage_no_other_origin_gets_a_revoked_token() {
     let outage = Outage::lasting_an_hour().await;
     outage.is_rejected_later.store(true, Ordering::SeqCst);
     outage.is_over.store(true, Ordering::SeqCst);

@@ -75,7 +75,7 @@ async fn a_third_token_follows_when_a_renewal_brings_a_revoked_one() {
 
 // C8, C2
 #[tokio::test(start_paused = true)]
-async fn many_requests_whose_renewal_brings_a_revoked_token_cost_one_more_fetch() {
+async fn many_requests_with_a_revoked_renewal_cost_one_more_fetch() {
     let Renewing { cache, source, gate } = renewing().await;
     let api = rejecting([1, 2]);
     // The API takes a moment to answer, so that all requests are out with the same token.
@@ -171,7 +171,7 @@ async fn a_failure_after_a_revoked_second_token_reaches_the_caller() {
 
 // C8
 #[tokio::test(start_paused = true)]
-async fn a_late_rejection_of_a_replaced_token_finds_its_successor_revoked() {
+async fn the_successor_of_a_token_rejected_late_may_be_revoked_too() {
     let Renewing { cache, source, gate } = renewing().await;
     let revoked = Arc::new(Mutex::new(BTreeSet::new()));
     let known = revoked.clone();

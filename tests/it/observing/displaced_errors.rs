@@ -118,7 +118,7 @@ impl Setup {
 
 // C9
 #[test]
-fn an_error_may_use_the_cache_when_the_next_failure_displaces_it() {
+fn an_error_may_use_the_cache_when_the_next_one_displaces_it() {
     ends(|_| async {
         let setup = Setup::new(|n| n <= 4);
         setup.gate.add_permits(1);
@@ -162,7 +162,7 @@ fn an_error_may_use_the_cache_when_its_fetch_is_tried_again() {
 
 // C9
 #[test]
-fn an_error_may_use_the_cache_when_its_renewal_outlasts_the_token() {
+fn an_error_may_use_the_cache_when_its_token_ended_before() {
     ends(|_| async {
         let setup = Setup::renewing(|n| n == 2).await;
         advance(Duration::from_secs(200)).await;

@@ -175,7 +175,7 @@ impl tower_oauth2::ReplayableBody for Once {
 
 // R7, R6
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_resent_leaves_no_refused_claims_behind() {
+async fn a_request_sent_once_leaves_no_refused_claims_behind() {
     let setup = Setup::new(Endpoint::refusing()).await;
     let api = setup.api.clone();
     let once = tower::service_fn(move |request: Request<Once>| {

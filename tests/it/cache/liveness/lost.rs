@@ -129,7 +129,7 @@ fn one_runtime_for_each_call_over_a_shared_cache_works() {
 
 // C3
 #[test]
-fn a_runtime_dropped_by_a_panicking_thread_is_no_panic_of_the_source() {
+fn a_runtime_dropped_in_a_panic_is_no_panic_of_the_source() {
     let (source, _gate) = holding(3);
     let cache = builder(&source).build();
     for n in 1..=3 {

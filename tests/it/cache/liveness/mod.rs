@@ -48,6 +48,12 @@ fn start_fetch(runtime: &Runtime, cache: &TokenCache) -> Caller {
     caller
 }
 
+/// Spawns a caller on a runtime, which does not poll it yet.
+fn spawn_on(runtime: &Runtime, cache: &TokenCache) -> JoinHandle<Got> {
+    let _context = runtime.enter();
+    spawn_get(cache)
+}
+
 fn spawn_get(cache: &TokenCache) -> JoinHandle<Got> {
     let cache = cache.clone();
     tokio::spawn(async move { cache.get().await })

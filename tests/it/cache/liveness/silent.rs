@@ -102,11 +102,8 @@ fn the_late_token_of_a_replaced_fetch_is_not_published() {
     let stopped = paused();
     let owner = start_fetch(&stopped, &cache);
     let driven = paused();
-    let waiter = driven.block_on(async {
-        let waiter = spawn_get(&cache);
-        sleep(secs(2)).await;
-        waiter
-    });
+    let waiter = spawn_on(&driven, &cache);
+    driven.block_on(async { sleep(secs(2)).await });
     assert_eq!(source.count(), 2, "replaced");
     gate.add_permits(1);
     stopped.block_on(settle());
@@ -151,7 +148,7 @@ fn the_late_error_of_a_replaced_fetch_is_not_remembered() {
 
 // C3
 #[test]
-fn callers_with_short_timeouts_are_not_stuck_behind_a_silent_fetch() {
+fn short_timeouts_are_not_stuck_behind_a_silent_fetch() {
     let (source, _gate) = holding(1);
     let cache = builder(&source).build();
     let stopped = paused();

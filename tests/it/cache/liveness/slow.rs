@@ -30,7 +30,7 @@ fn a_slow_fetch_on_another_runtime_that_is_polled_is_waited_for() {
     let cache = builder(&source).build();
     let (owner, other) = (paused(), paused());
     let _first = start_fetch(&owner, &cache);
-    let waiter = other.block_on(async { spawn_get(&cache) });
+    let waiter = spawn_on(&other, &cache);
     // Both clocks move in small steps, one after the other.
     for _ in 0..105 {
         owner.block_on(async { sleep(Duration::from_millis(100)).await });
