@@ -28,6 +28,7 @@ mod layer;
 mod liveness;
 mod meter;
 mod origin;
+mod race;
 mod refresh_token;
 mod replay;
 mod request;
@@ -36,6 +37,7 @@ mod server_clock;
 mod service;
 mod shared;
 mod store;
+mod takeover_lock;
 mod token;
 
 pub use self::backoff::Backoff;

@@ -147,9 +147,10 @@ impl Record {
         let Some(shown) = request.token() else {
             return true;
         };
-        let is_renewal = request.cause() == Cause::Renewal;
-        let is_same_or_older = token.has_same_secret_as(shown) || self.is_older_than(shown);
-        !is_same_or_older && !(is_renewal && self.ends_before(shown, now))
+        if token.has_same_secret_as(shown) || self.is_older_than(shown) {
+            return false;
+        }
+        request.cause() != Cause::Renewal || !self.ends_before(shown, now)
     }
 
     /// Returns whether the token was requested before `shown`.
