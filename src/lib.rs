@@ -27,6 +27,7 @@ mod liveness;
 mod meter;
 mod oauth2;
 mod origin;
+mod race;
 mod refresh_token;
 mod replay;
 mod request;
@@ -34,6 +35,7 @@ mod runtime;
 mod secret;
 mod server_clock;
 mod store;
+mod takeover_lock;
 mod token;
 
 pub use self::backoff::Backoff;
