@@ -18,7 +18,7 @@ use super::claims::Claims;
 use super::fetcher::Fetcher;
 use super::issued::IssuedToken;
 use super::machine::{
-    Abandoned, Completion, Events, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
+    Abandoned, Completion, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
     Requirements, Step, TaskTiming, TickOutcome,
 };
 use super::slot::{Lookup, Slot};
@@ -198,10 +198,10 @@ impl Slot {
         loop {
             let new_handle = || runtime.as_ref().map(|_| FetchHandle::new());
             let step = self.update(|machine, now| {
-                let step = machine.next_step(required, new_handle, now);
+                let (step, events) = machine.next_step(required, new_handle, now);
                 // The task is created under the lock. From here on, its `Drop` clears the slot if
                 // the task does not run to its end.
-                (PreparedStep::new(step, self, fetcher), Events::default())
+                (PreparedStep::new(step, self, fetcher), events)
             });
             // The task is spawned after the lock is released: a runtime that shuts down drops the
             // task at once, which locks the slot again.
