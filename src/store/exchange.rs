@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::erased::Erased;
-use super::health::{Health, Trouble};
+use super::health::{Health, StoreUnavailable};
 use super::lease::{self, Lease};
 use super::{Stored, key, record};
+use crate::clock::Now;
 use crate::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
 
@@ -90,7 +91,7 @@ pub(super) async fn exchange<E>(
             return Ok(token);
         }
         Ok(Look::Ask(turn)) => turn,
-        Err(Trouble) => return ask.await,
+        Err(StoreUnavailable) => return ask.await,
     };
     if let Seen::Rubbish(_) = seen {
         tracing::warn!("what is in the store is no token record; it is to be replaced");
@@ -112,7 +113,11 @@ pub(super) async fn exchange<E>(
 }
 
 /// Looks until there is a token, or it is this process's turn to ask for one.
-async fn look(shared: &Arc<Shared>, key: &str, request: &TokenRequest) -> Result<Look, Trouble> {
+async fn look(
+    shared: &Arc<Shared>,
+    key: &str,
+    request: &TokenRequest,
+) -> Result<Look, StoreUnavailable> {
     let owner = lease::owner();
     // A lease that its holder does not give back ends within this time, and whoever takes the next one has
     // half as long again.
@@ -151,30 +156,30 @@ impl Shared {
         &self,
         key: &str,
         request: &TokenRequest,
-    ) -> Result<Result<AccessToken, Seen>, Trouble> {
-        let asked_at = Instant::now();
+    ) -> Result<Result<AccessToken, Seen>, StoreUnavailable> {
+        let asked_at = Now::read();
         let Some(stored) = self.health.ask("get", self.store.get(key)).await? else {
             return Ok(Err(Seen::Nothing));
         };
         Ok(match record::decode(&stored, asked_at) {
-            Some(record) if record.answers(request) => Ok(record.token),
+            Some(record) if record.answers(request, Now::read()) => Ok(record.token),
             Some(_) => Err(Seen::Record(stored)),
             None => Err(Seen::Rubbish(stored)),
         })
     }
 
     /// Tells those who wait that there is nothing to wait for.
-    async fn tell_of_failure(&self, key: &str) -> Result<(), Trouble> {
-        let mark = record::encode_failure(FAILURE_TOLD);
+    async fn tell_of_failure(&self, key: &str) -> Result<(), StoreUnavailable> {
+        let mark = record::encode_failure(FAILURE_TOLD, Now::read());
         let key = key::of_failure(key);
         let told = self.store.set(&key, &mark, FAILURE_TOLD);
         // Whoever does not hear of it waits.
         self.health.ask("set", told).await
     }
 
-    async fn has_failed(&self, key: &str) -> Result<bool, Trouble> {
+    async fn has_failed(&self, key: &str) -> Result<bool, StoreUnavailable> {
         let stored = self.health.ask("get", self.store.get(&key::of_failure(key))).await?;
-        Ok(stored.is_some_and(|stored| record::is_failure(&stored)))
+        Ok(stored.is_some_and(|stored| record::is_failure(&stored, Now::read())))
     }
 
     /// Puts a token into the store, unless something else came there since.
@@ -184,8 +189,8 @@ impl Shared {
         request: &TokenRequest,
         seen: &Seen,
         token: &AccessToken,
-    ) -> Result<(), Trouble> {
-        let Some((value, time_to_live)) = record::encode(request, token) else {
+    ) -> Result<(), StoreUnavailable> {
+        let Some((value, time_to_live)) = record::encode(request, token, Now::read()) else {
             return Ok(());
         };
         // What was there may have come to its end since: then nothing is.

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use super::exchange::Shared;
-use super::health::Trouble;
+use super::health::StoreUnavailable;
 
 /// A lease in the store. Given back when it is dropped, or by the store itself when the process ends.
 pub(super) struct Lease {
@@ -34,7 +34,7 @@ impl Lease {
         shared: &Arc<Shared>,
         key: &str,
         owner: &str,
-    ) -> Result<Option<Self>, Trouble> {
+    ) -> Result<Option<Self>, StoreUnavailable> {
         // Dropped half-way, the store may have been told all the same.
         let mut lease = Self {
             shared: shared.clone(),
@@ -46,7 +46,7 @@ impl Lease {
         Ok(lease.is_held.then_some(lease))
     }
 
-    async fn extend(&self) -> Result<bool, Trouble> {
+    async fn extend(&self) -> Result<bool, StoreUnavailable> {
         let Shared { store, health, lease, .. } = &*self.shared;
         health.ask("lock", store.lock(&self.key, &self.owner, *lease)).await
     }
@@ -61,7 +61,7 @@ impl Lease {
                     Ok(true) => {}
                     // Another process may ask too: it is one token request more.
                     Ok(false) => tracing::debug!("the lease on a token request was lost"),
-                    Err(Trouble) => {}
+                    Err(StoreUnavailable) => {}
                 }
             }
         });

@@ -111,6 +111,7 @@ impl Events {
                 tracing::warn!("token request shows no sign of life; another one may start");
             }
         }
+        drop((self.displaced_failure, self.retried_error));
     }
 }
 

@@ -52,10 +52,9 @@ use super::issued::{IssueId, IssuedToken, Sequence};
 use super::schedule::Schedule;
 use crate::clock::Now;
 use crate::error::TokenError;
+use crate::liveness::{BEAT_INTERVAL, MAX_SILENT_LOOKS};
 use crate::request::Cause;
 
-/// Limits the time without a beat. After it, `tick` presumes a fetch dead (C3).
-const PRESUMED_DEAD_AFTER: Duration = Duration::from_secs(1);
 /// Limits how soon the keep-warm task asks again, because tokens that expire on arrival must not
 /// make it spin (C11).
 const MIN_KEEP_WARM_PAUSE: Duration = Duration::from_secs(1);
@@ -128,10 +127,12 @@ struct Fetch {
     began: Sequence,
     waiters: Waiters,
     retry: Retry,
-    /// The number of beats that `tick` has seen.
+    /// The number of beats at the last look (C3).
     beats_seen: u64,
-    /// When `tick` first saw that number. Only later ticks compare with it (C3).
-    beat_seen_at: Instant,
+    /// When `tick` last looked for a beat.
+    looked_at: Instant,
+    /// The number of looks in a row without a new beat.
+    silent_looks: u32,
 }
 
 /// Says whether any caller waits for a fetch, or has waited for it.
@@ -255,7 +256,7 @@ impl Machine {
         };
         let at = match &self.fetch {
             None => current.renew_at,
-            Some(fetch) => fetch.beat_seen_at + PRESUMED_DEAD_AFTER,
+            Some(fetch) => fetch.looked_at + BEAT_INTERVAL,
         };
         let breaker_closes_at = self.breaker.closes_at().unwrap_or(at);
         Some(at.min(breaker_closes_at).min(current.token.end.mono))
@@ -433,7 +434,8 @@ impl Machine {
         let began = self.next_sequence();
         let fetch = Fetch {
             beats_seen: handle.liveness().beats(),
-            beat_seen_at: now.mono,
+            looked_at: now.mono,
+            silent_looks: 0,
             handle: handle.clone(),
             cause: self.cause(),
             claims: self.claims_to_request(now),
@@ -513,16 +515,19 @@ impl Machine {
 }
 
 impl Fetch {
-    /// Returns whether the fetch has shown no beat for [`PRESUMED_DEAD_AFTER`].
+    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four looks
+    /// in a row.
     ///
-    /// Counts from the tick that saw the last beat, because clocks of different runtimes cannot be
-    /// compared.
+    /// Counts looks instead of time: if one thread stalls the hits and the fetch together, the hits
+    /// look no more often than the fetch beats.
     fn is_presumed_dead(&mut self, now: Instant) -> bool {
-        let beats = self.handle.liveness().beats();
-        if beats != self.beats_seen {
-            self.beats_seen = beats;
-            self.beat_seen_at = now;
+        if now < self.looked_at + BEAT_INTERVAL {
+            return false;
         }
-        now >= self.beat_seen_at + PRESUMED_DEAD_AFTER
+        let beats = self.handle.liveness().beats();
+        self.silent_looks = if beats == self.beats_seen { self.silent_looks + 1 } else { 0 };
+        self.beats_seen = beats;
+        self.looked_at = now;
+        self.silent_looks >= MAX_SILENT_LOOKS
     }
 }

@@ -9,17 +9,37 @@ fn a_hit_restarts_a_renewal_without_sign_of_life() {
     w.acquire("a");
     w.now += secs(85);
     let TickOutcome::Renew(first) = w.tick() else { panic!() };
-    w.now += millis(900);
-    assert!(matches!(w.tick(), TickOutcome::Usable));
+    let look = |w: &mut World| {
+        w.now += millis(250);
+        w.tick()
+    };
+    for _ in 0..3 {
+        assert!(matches!(look(&mut w), TickOutcome::Usable));
+    }
     first.handle.liveness().beat();
-    w.now += millis(900);
-    assert!(matches!(w.tick(), TickOutcome::Usable), "the fetch has shown a beat");
-    w.now += secs(1);
-    let TickOutcome::Renew(second) = w.tick() else { panic!() };
+    for _ in 0..4 {
+        assert!(matches!(look(&mut w), TickOutcome::Usable), "the fetch has shown a beat");
+        assert!(matches!(w.tick(), TickOutcome::Usable), "looks are 250 ms apart");
+    }
+    let TickOutcome::Renew(second) = look(&mut w) else { panic!() };
     assert_ne!(first.handle.id(), second.handle.id());
+    assert!(first.handle.liveness().is_superseded());
     let token = w.token("b");
     let completion = w.complete_fetch(first.handle.id(), Ok(token), TaskTiming::OnTime);
     assert!(matches!(completion, Completion::Superseded(_)));
+    assert_eq!(w.state(), "current a + background fetch");
+}
+
+// C3
+#[test]
+fn a_hit_after_a_stall_does_not_replace_the_renewal() {
+    let mut w = World::new();
+    w.acquire("a");
+    w.now += secs(85);
+    let TickOutcome::Renew(_) = w.tick() else { panic!() };
+    // The thread that runs the hits and the fetch was blocked.
+    w.now += secs(10);
+    assert!(matches!(w.tick(), TickOutcome::Usable));
     assert_eq!(w.state(), "current a + background fetch");
 }
 

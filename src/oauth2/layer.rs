@@ -3,16 +3,16 @@ use std::sync::Arc;
 use http::HeaderName;
 use tower::Layer;
 
+use super::config::LayerConfig;
+use super::service::OAuth2;
 use crate::cache::TokenCache;
 use crate::origin::Origins;
 use crate::replay::ReplayPolicy;
-use crate::service::OAuth2;
-use crate::shared::Shared;
 
-/// A [`Layer`] that lets every request leave with a valid token: see [`OAuth2`].
+/// A [`Layer`] that sends each request with a valid token, and resends it if the token is rejected.
 ///
-/// All services that it makes, and those that its clones make, share one [`TokenCache`] and one memory of
-/// APIs that refuse fresh tokens.
+/// It makes [`OAuth2`] services. All services of a layer and of its clones share one
+/// [`TokenCache`], which also knows the APIs that reject fresh tokens.
 ///
 /// # Example
 ///
@@ -29,7 +29,7 @@ use crate::shared::Shared;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// // In the place of a `TokenEndpoint` and of a hyper client:
+/// // Instead of a `TokenEndpoint` and a hyper client:
 /// let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 /// let http = service_fn(|request: Request<Empty<Bytes>>| async move {
 ///     assert_eq!(request.headers()["authorization"], "Bearer t");
@@ -53,45 +53,46 @@ use crate::shared::Shared;
 /// ```
 #[derive(Clone, Debug)]
 pub struct OAuth2Layer {
-    shared: Arc<Shared>,
+    config: Arc<LayerConfig>,
 }
 
 impl OAuth2Layer {
-    /// Tokens out of `tokens`, for requests to `origins` and to no others.
+    /// Creates a layer that sends tokens from `tokens` to `origins`, and to no other origins.
     pub fn new(tokens: TokenCache, origins: Origins) -> Self {
-        Self { shared: Arc::new(Shared::new(tokens, origins)) }
+        Self { config: Arc::new(LayerConfig::new(tokens, origins)) }
     }
 
-    /// Which responses say that the token was rejected; any 401 unless set.
+    /// Sets which responses reject the token. By default, any 401 does.
     #[must_use]
     pub fn replay_policy(self, policy: ReplayPolicy) -> Self {
-        self.edit(|shared| shared.policy = policy)
+        self.edit(|config| config.policy = policy)
     }
 
-    /// The header that carries the token, `Proxy-Authorization` for one; `Authorization` unless
-    /// set.
+    /// Sets the header that carries the token, such as `Proxy-Authorization`.
     ///
-    /// A request that passes two layers is seen by both: credentials in its extensions are used for
-    /// both headers, and [`NoToken`](crate::NoToken) keeps both out.
+    /// The default is `Authorization`. If a request passes two layers, both read its extensions:
+    /// credentials in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
-        self.edit(|shared| shared.header = Some(header))
+        self.edit(|config| config.header = Some(header))
     }
 
-    /// Sends tokens over plain HTTP to other machines, where anyone on the way can read them: for
-    /// networks that encrypt beneath HTTP, such as a service mesh.
+    /// Allows tokens to be sent over plain HTTP, where anyone on the path can read them.
+    ///
+    /// Use it only in networks that encrypt below HTTP, such as a service mesh. Loopback addresses
+    /// need no permission.
     #[must_use]
     pub fn dangerously_allow_http(self) -> Self {
-        self.edit(|shared| shared.allow_http = true)
+        self.edit(|config| config.allow_http = true)
     }
 
-    /// Where the tokens come from.
+    /// Returns the cache that the tokens come from.
     pub fn tokens(&self) -> &TokenCache {
-        &self.shared.tokens
+        &self.config.tokens
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Shared)) -> Self {
-        change(Arc::make_mut(&mut self.shared));
+    fn edit(mut self, change: impl FnOnce(&mut LayerConfig)) -> Self {
+        change(Arc::make_mut(&mut self.config));
         self
     }
 }
@@ -100,6 +101,6 @@ impl<S: Clone> Layer<S> for OAuth2Layer {
     type Service = OAuth2<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OAuth2::new(inner, self.shared.clone())
+        OAuth2::new(inner, self.config.clone())
     }
 }

@@ -1,17 +1,20 @@
-//! A request, as much of it as it takes to send it again.
+//! The parts of a request that a resend needs.
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::replay::ReplayableBody;
 
-/// What is held back of a request that goes out. Few are sent again, so what all pay for is kept small.
-pub(crate) struct Kept<K> {
+/// A copy of a request that was sent.
+///
+/// Few requests are resent, but a copy is made of each, so it is kept small.
+pub(super) struct Snapshot<K> {
     pub(super) head: Head,
-    pub(super) body: K,
+    /// `None` if the request is not going to be resent.
+    pub(super) body: Option<K>,
 }
 
-/// All of a request but its body.
+/// A copy of a request without its body.
 pub(super) struct Head {
     method: Method,
     uri: Uri,
@@ -20,24 +23,37 @@ pub(super) struct Head {
     extensions: Extensions,
 }
 
-impl<K> Kept<K> {
+impl<K> Snapshot<K> {
     #[inline]
-    pub(crate) fn of<B>(request: &Request<B>) -> Self
+    pub(super) fn of<B>(request: &Request<B>) -> Self
     where
         B: ReplayableBody<Kept = K>,
     {
-        let head = Head {
+        Self { head: Head::of(request), body: Some(request.body().keep()) }
+    }
+
+    /// Copies a request that is sent for the last time.
+    pub(super) fn without_body<B>(request: &Request<B>) -> Self {
+        Self { head: Head::of(request), body: None }
+    }
+}
+
+impl Head {
+    #[inline]
+    fn of<B>(request: &Request<B>) -> Self {
+        Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             fields: Fields::of(request.headers()),
             extensions: request.extensions().clone(),
-        };
-        Self { head, body: request.body().keep() }
+        }
     }
-}
 
-impl Head {
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
     pub(super) fn uri(&self) -> &Uri {
         &self.uri
     }
@@ -57,26 +73,28 @@ impl Head {
     }
 }
 
-/// Header fields, one after the other in one piece of memory: a clone of the map would take two, and one more for each
-/// value that was never shared before.
+/// Header fields, encoded into one allocation.
+///
+/// A clone of the map takes two allocations, and one more for each value that was not shared before.
 struct Fields(Vec<u8>);
 
-/// Before each field there is a word: how long its value is, whether that is sensitive, how long its name is.
+/// Each field begins with a word: the length of the name in the lowest 16 bits, then one bit for a
+/// sensitive value, then the length of the value.
 const WORD: usize = size_of::<u64>();
-const LEN_OF_NAME: u64 = 0xffff;
-const SENSITIVE: u64 = LEN_OF_NAME + 1;
-const LEN_OF_VALUE: u32 = SENSITIVE.trailing_zeros() + 1;
+const NAME_LENGTH: u64 = 0xffff;
+const SENSITIVE: u64 = NAME_LENGTH + 1;
+const VALUE_LENGTH_SHIFT: u32 = SENSITIVE.trailing_zeros() + 1;
 
-/// Room for most fields; to count what it takes would take longer.
-const ROOM: usize = 64;
+/// The capacity per field. It suffices for most fields, and counting the bytes first takes longer.
+const FIELD_CAPACITY: usize = 64;
 
 impl Fields {
     fn of(headers: &HeaderMap) -> Self {
-        let mut all = Vec::with_capacity(headers.len() * ROOM);
+        let mut all = Vec::with_capacity(headers.len() * FIELD_CAPACITY);
         for (name, value) in headers {
             let (name, bytes) = (name.as_str().as_bytes(), value.as_bytes());
-            // `HeaderName` takes no name that is longer than 16 bits can tell.
-            let mut word = name.len() as u64 | (bytes.len() as u64) << LEN_OF_VALUE;
+            // `HeaderName` limits names to 65,535 bytes, so the length fits into 16 bits.
+            let mut word = name.len() as u64 | (bytes.len() as u64) << VALUE_LENGTH_SHIFT;
             if value.is_sensitive() {
                 word |= SENSITIVE;
             }
@@ -87,18 +105,19 @@ impl Fields {
         Self(all)
     }
 
-    /// The same fields in the same order.
+    /// Decodes the fields, in the same order.
     #[cold]
     fn into_map(self) -> HeaderMap {
         let mut rest = Bytes::from(self.0);
         let mut headers = HeaderMap::new();
         while !rest.is_empty() {
             let word = rest.split_to(WORD);
-            let word = u64::from_ne_bytes(word[..].try_into().expect("as long as a word"));
-            let name = rest.split_to((word & LEN_OF_NAME) as usize);
-            let name = HeaderName::from_bytes(&name).expect("it was one");
-            let value = rest.split_to((word >> LEN_OF_VALUE) as usize);
-            let mut value = HeaderValue::from_maybe_shared(value).expect("it was one");
+            let word = u64::from_ne_bytes(word[..].try_into().expect("split off WORD bytes above"));
+            let name = rest.split_to((word & NAME_LENGTH) as usize);
+            let name = HeaderName::from_bytes(&name).expect("encoded from a HeaderName");
+            let value = rest.split_to((word >> VALUE_LENGTH_SHIFT) as usize);
+            let value = HeaderValue::from_maybe_shared(value);
+            let mut value = value.expect("encoded from a HeaderValue");
             value.set_sensitive(word & SENSITIVE != 0);
             headers.append(name, value);
         }
@@ -111,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_come_back_as_they_were() {
+    fn decoded_fields_equal_the_encoded_ones() {
         let mut headers = HeaderMap::new();
         assert_eq!(Fields::of(&headers).into_map(), headers);
         for (name, value, is_sensitive) in [
