@@ -116,14 +116,14 @@ impl Events {
 }
 
 fn emit_breaker(event: BreakerEvent) {
-    match event {
-        BreakerEvent::Opened { window } => {
-            meter::broken_apis(1);
-            tracing::warn!(
-                ?window,
-                "an API rejects fresh tokens; its rejections are ignored for a while"
-            );
-        }
-        BreakerEvent::Closed => meter::broken_apis(-1),
+    let gauge_change = event.gauge_change();
+    if gauge_change != 0 {
+        meter::broken_apis(gauge_change.into());
+    }
+    if let BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } = event {
+        tracing::warn!(
+            ?window,
+            "an API rejects fresh tokens; its rejections are ignored for a while"
+        );
     }
 }
