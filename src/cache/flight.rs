@@ -9,9 +9,9 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
 use tracing::Instrument;
 
-use super::keyed::Keyed;
 use super::schedule::Schedule;
 use super::slot::{Current, Flight, Landing, Miss, Outcome, Peek, Slot};
+use super::slots::Slots;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::meter;
 use crate::request::TokenRequest;
@@ -33,14 +33,14 @@ pub(super) struct Control {
     /// Locked to clone only: a source need not be `Sync`.
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
     schedule: Schedule,
-    pub(super) others: Keyed,
+    pub(super) others: Slots,
 }
 
 impl Control {
     pub(super) fn new(
         source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
         schedule: Schedule,
-        others: Keyed,
+        others: Slots,
     ) -> Self {
         Self { source: Mutex::new(source), schedule, others }
     }
@@ -205,8 +205,7 @@ impl Pilot {
                 }
             }
         }
-        drop(slot);
-        self.control.others.trim();
+        self.control.others.release(slot);
     }
 }
 
@@ -217,8 +216,7 @@ impl Drop for Pilot {
             let error = slot.error(TokenErrorKind::Interrupted);
             slot.lose(self.flight.id(), error, self.is_takeover, &self.control.schedule);
             self.flight.lose();
-            drop(slot);
-            self.control.others.trim();
+            self.control.others.release(slot);
         }
     }
 }

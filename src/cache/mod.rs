@@ -2,9 +2,9 @@
 
 mod builder;
 mod flight;
-mod keyed;
 mod schedule;
 mod slot;
+mod slots;
 mod warm;
 
 use std::fmt;
@@ -140,7 +140,7 @@ impl TokenCache {
         credentials: &ClientCredentials,
     ) -> Result<AccessToken, TokenError> {
         let held = self.hold(Some(credentials));
-        held.slot.get(&held.control.0).await.map(|current| current.token().clone())
+        held.slot().get(&held.control).await.map(|current| current.token().clone())
     }
 
     /// Drops `token`, which an API has rejected, so that the next caller gets another one.
@@ -171,8 +171,7 @@ impl TokenCache {
     /// [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio runtime. What goes wrong later is in
     /// the trace, and in the errors of callers that find no token.
     pub fn keep_warm(&self) -> Result<(), TokenError> {
-        let shared = &self.shared;
-        warm::keep_warm(shared.default.clone(), shared.control.clone())
+        warm::keep_warm(self.hold(None))
     }
 
     /// The same for `credentials`, until they are [removed](Self::remove); the cache's own are kept
@@ -182,9 +181,7 @@ impl TokenCache {
     ///
     /// As [`keep_warm`](Self::keep_warm).
     pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
-        let shared = &self.shared;
-        let held = self.hold(Some(credentials));
-        warm::keep_warm(held.slot.clone(), shared.control.clone())
+        warm::keep_warm(self.hold(Some(credentials)))
     }
 
     /// Forgets all about `credentials`: token, failures, back-off. Callers that wait for a token at this
@@ -231,6 +228,7 @@ impl TokenCache {
         })?;
         if let (Some(slot), Some(found)) = (due, &found) {
             slot.renew(control, found.number());
+            control.others.release(slot);
         }
         found.map(Hit::InSlot)
     }
@@ -256,8 +254,8 @@ impl TokenCache {
     ) -> Option<Grant> {
         let hit = self.peek_for(credentials.unwrap_or_else(|| self.credentials()));
         hit.map(|hit| hit.grant()).or_else(|| {
-            let slot = self.find(credentials);
-            (!slot.is_some_and(|slot| slot.is_over(grant))).then(|| grant.clone())
+            let held = self.find(credentials);
+            (!held.is_some_and(|held| held.slot().is_over(grant))).then(|| grant.clone())
         })
     }
 
@@ -267,7 +265,7 @@ impl TokenCache {
         credentials: Option<&ClientCredentials>,
     ) -> impl Future<Output = Result<Grant, TokenError>> + Send + use<> {
         let held = self.hold(credentials);
-        async move { held.slot.get(&held.control.0).await.map(|current| current.grant()) }
+        async move { held.slot().get(&held.control).await.map(|current| current.grant()) }
     }
 
     /// Drops the token of this number; another one is to have these claims.
@@ -277,29 +275,30 @@ impl TokenCache {
         number: u64,
         claims: Option<Arc<str>>,
     ) {
-        if let Some(slot) = self.find(credentials) {
-            slot.reject(number, claims);
+        if let Some(held) = self.find(credentials) {
+            held.slot().reject(number, claims);
         }
     }
 
     /// Starts to fetch what the next request will want.
     pub(crate) fn prefetch(&self, credentials: Option<&ClientCredentials>) {
         let held = self.hold(credentials);
-        held.slot.prefetch(&held.control.0);
+        held.slot().prefetch(&held.control);
     }
 
-    /// The slot, if there is one.
-    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<Arc<Slot>> {
+    /// Returns the slot, if there is one.
+    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<SlotGuard> {
         let Shared { default, control } = &*self.shared;
-        match credentials {
+        let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                control.others.with(credentials, Instant::now(), Arc::clone)
+                control.others.with(credentials, Instant::now(), Arc::clone)?
             }
-            _ => Some(default.clone()),
-        }
+            _ => default.clone(),
+        };
+        Some(SlotGuard { slot: Some(slot), control: control.clone() })
     }
 
-    fn hold(&self, credentials: Option<&ClientCredentials>) -> Held {
+    fn hold(&self, credentials: Option<&ClientCredentials>) -> SlotGuard {
         let Shared { default, control } = &*self.shared;
         let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
@@ -307,22 +306,28 @@ impl TokenCache {
             }
             _ => default.clone(),
         };
-        Held { slot, control: Trimming(control.clone()) }
+        SlotGuard { slot: Some(slot), control: control.clone() }
     }
 }
 
-/// A slot that somebody waits at. One too many is kept for as long as it is held, and no longer.
-struct Held {
-    /// Let go of first.
-    slot: Arc<Slot>,
-    control: Trimming,
+/// Holds a slot, which is not evicted before the guard is dropped.
+struct SlotGuard {
+    /// `None` during drop only.
+    slot: Option<Arc<Slot>>,
+    control: Arc<Control>,
 }
 
-struct Trimming(Arc<Control>);
+impl SlotGuard {
+    fn slot(&self) -> &Arc<Slot> {
+        self.slot.as_ref().expect("the slot is taken on drop only")
+    }
+}
 
-impl Drop for Trimming {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.0.others.trim();
+        if let Some(slot) = self.slot.take() {
+            self.control.others.release(slot);
+        }
     }
 }
 
