@@ -373,8 +373,7 @@ impl FetchTask {
                 }
             }
         }
-        drop(slot);
-        fetcher.slots.trim();
+        fetcher.slots.release(slot);
     }
 
     /// Sends one token request, and shows beats until it is answered.
@@ -423,7 +422,6 @@ impl Drop for FetchTask {
             Abandoned::Failed(error) => self.handle.complete(Err(error)),
             Abandoned::Lost => self.handle.mark_lost(),
         }
-        drop(slot);
-        self.fetcher.slots.trim();
+        self.fetcher.slots.release(slot);
     }
 }
