@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
 use super::TokenStore;
-use super::exchange::{self, Shared};
+use super::claims::Claims;
+use super::fetch::{self, SharedStore};
 use super::health::Health;
 use crate::backoff::Backoff;
 use crate::request::TokenRequest;
@@ -51,7 +52,7 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 /// ```
 #[derive(Clone)]
 pub struct StoreLayer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
 }
 
 impl StoreLayer {
@@ -61,7 +62,12 @@ impl StoreLayer {
             Duration::from_millis(250),
             Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
         );
-        let shared = Shared { store: Arc::new(store), health, lease: Duration::from_secs(10) };
+        let shared = SharedStore {
+            store: Arc::new(store),
+            health,
+            lease: Duration::from_secs(10),
+            claims: Claims::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -70,14 +76,14 @@ impl StoreLayer {
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         let health = Health::new(deadline.min(MAX_LIFETIME), self.shared.health.backoff);
-        self.edit(|shared| Shared { health, ..shared })
+        self.edit(|shared| SharedStore { health, ..shared })
     }
 
     /// How long the store is left alone after a failure: 1 s to 30 s unless set. Then one token request tries it.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         let health = Health::new(self.shared.health.deadline, backoff);
-        self.edit(|shared| Shared { health, ..shared })
+        self.edit(|shared| SharedStore { health, ..shared })
     }
 
     /// How long the lease lasts that the process has which asks for all: 10 s unless set, at least 100 ms and a year at
@@ -86,13 +92,14 @@ impl StoreLayer {
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         let lease = lease.clamp(Duration::from_millis(100), MAX_LIFETIME);
-        self.edit(|shared| Shared { lease, ..shared })
+        self.edit(|shared| SharedStore { lease, ..shared })
     }
 
-    fn edit(self, change: impl FnOnce(Shared) -> Shared) -> Self {
-        let Shared { store, health, lease } = &*self.shared;
+    fn edit(self, change: impl FnOnce(SharedStore) -> SharedStore) -> Self {
+        let SharedStore { store, health, lease, claims: _ } = &*self.shared;
         let health = Health::new(health.deadline, health.backoff);
-        let shared = Shared { store: store.clone(), health, lease: *lease };
+        let (store, claims) = (store.clone(), Claims::default());
+        let shared = SharedStore { store, health, lease: *lease, claims };
         Self { shared: Arc::new(change(shared)) }
     }
 }
@@ -119,7 +126,7 @@ impl fmt::Debug for StoreLayer {
 #[derive(Clone)]
 pub struct Store<S> {
     inner: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
 }
 
 impl<S> Store<S> {
@@ -163,7 +170,7 @@ where
                 // Without a runtime there are no deadlines.
                 return ask.await;
             }
-            exchange::exchange(shared, request, ask).await
+            fetch::fetch(shared, request, ask).await
         })
     }
 }
