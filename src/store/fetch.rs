@@ -111,7 +111,7 @@ async fn fetch_shared<E>(
         Err(StoreUnavailable) => return ask.await,
     };
     if let Existing::Malformed(_) = existing {
-        tracing::warn!("the store has a value that is no token record; it will be replaced");
+        tracing::warn!("what is in the store is no token record; it is to be replaced");
     }
     let token = match &lease {
         Some(lease) => lease.during(ask).await,

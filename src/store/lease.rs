@@ -49,7 +49,7 @@ impl Lease {
         let Some(claim) = shared.claims.adopt(key, dead, liveness) else {
             return Ok(None);
         };
-        tracing::debug!("the lease of a fetch that shows no sign of life was taken over");
+        tracing::debug!("a lease was taken over from a fetch that shows no sign of life");
         Self::claimed(shared, key, claim).await
     }
 
