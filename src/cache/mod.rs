@@ -329,7 +329,8 @@ impl TokenCache {
         issue: IssueId,
         target: Target,
     ) {
-        if let Some(slot) = self.find(credentials).filter(|slot| slot.wants_acceptances()) {
+        let wants_it = |slot: &Arc<Slot>| slot.wants_acceptance(issue, target);
+        if let Some(slot) = self.find(credentials).filter(wants_it) {
             slot.token_accepted(issue, target);
         }
     }
@@ -378,7 +379,7 @@ struct SlotGuard {
 impl SlotGuard {
     /// Lets the sweeper close the slot's breaker if there is no further traffic.
     fn watch_breaker(&self) {
-        if self.slot.wants_acceptances() {
+        if self.slot.is_suspicious() {
             self.fetcher.0.sweeper.watch(&self.slot);
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::breaker::Target;
+use super::breaker::{Target, acceptance_hash};
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
 use crate::clock::Now;
@@ -44,8 +44,8 @@ pub(super) struct Slot {
     /// The sweeper looks at the breaker from time to time.
     pub(super) is_swept: AtomicBool,
     is_retired: AtomicBool,
-    /// The breaker is not closed, so it wants to know which origins accept the token.
-    wants_acceptances: AtomicBool,
+    /// The value of [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint).
+    acceptance_hint: AtomicU32,
 }
 
 /// The data behind the slot's lock.
@@ -79,7 +79,7 @@ impl Slot {
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
-            wants_acceptances: AtomicBool::new(false),
+            acceptance_hint: AtomicU32::new(0),
         }
     }
 
@@ -138,10 +138,10 @@ impl Slot {
     fn publish(&self, guarded: &mut Guarded) {
         let machine = &guarded.machine;
         let current = machine.current();
-        // The flag needs no order: a hit that reads an old value only skips one report.
-        let wants_acceptances = machine.breaker.is_suspicious();
-        if self.wants_acceptances.load(Ordering::Relaxed) != wants_acceptances {
-            self.wants_acceptances.store(wants_acceptances, Ordering::Relaxed);
+        // The hint needs no order: a hit that reads an old value only skips one report.
+        let hint = machine.breaker.acceptance_hint();
+        if self.acceptance_hint.load(Ordering::Relaxed) != hint {
+            self.acceptance_hint.store(hint, Ordering::Relaxed);
         }
         // `Relaxed` is enough to read back a value that is only written under the lock.
         let issue = current.map_or(0, |token| token.issue());
@@ -188,9 +188,15 @@ impl Slot {
         })
     }
 
-    /// Returns whether the breaker wants to know which origins accept the token.
-    pub(super) fn wants_acceptances(&self) -> bool {
-        self.wants_acceptances.load(Ordering::Relaxed)
+    /// Returns whether the breaker is not closed, so that it must be closed in time.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.acceptance_hint.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns whether the breaker wants to know that this origin accepted the token.
+    pub(super) fn wants_acceptance(&self, issue: IssueId, target: Target) -> bool {
+        let hint = self.acceptance_hint.load(Ordering::Relaxed);
+        hint != 0 && hint != acceptance_hash(issue, target.origin)
     }
 
     /// Returns whether a request that took this token earlier may still send it.
