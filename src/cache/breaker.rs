@@ -155,7 +155,7 @@ impl Breaker {
     /// The value is 0 while the breaker is closed: no acceptance is of interest. Otherwise it is
     /// the [`acceptance_hash`] of the one acceptance that does not need to be reported again, or 1
     /// if all acceptances are of interest.
-    pub(crate) fn acceptance_hint(&self) -> u64 {
+    pub(crate) fn acceptance_hint(&self) -> u32 {
         self.suspicion.as_ref().map_or(0, |suspicion| suspicion.evidence.hint())
     }
 
@@ -224,8 +224,8 @@ impl Breaker {
 
     /// Records that an API accepted a token.
     ///
-    /// The caller reports successful responses only, because an API may send other responses
-    /// without a look at the token: an overloaded gateway that answers 503, for example.
+    /// The caller leaves out responses that an API may send without a look at the token, such as the
+    /// 503 of an overloaded gateway.
     pub(crate) fn token_accepted(
         &mut self,
         issue: IssueId,

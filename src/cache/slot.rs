@@ -2,7 +2,7 @@
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) struct Slot {
     pub(super) is_swept: AtomicBool,
     is_retired: AtomicBool,
     /// [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint), 0 while it is closed.
-    acceptance_hint: AtomicU64,
+    acceptance_hint: AtomicU32,
 }
 
 /// The data behind the slot's lock.
@@ -80,7 +80,7 @@ impl Slot {
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
-            acceptance_hint: AtomicU64::new(0),
+            acceptance_hint: AtomicU32::new(0),
         }
     }
 
