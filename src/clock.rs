@@ -8,6 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+/// The least difference between the clocks that counts as a suspend. Smaller ones come from reading
+/// the clocks one after the other, and from a wall clock that is adjusted.
+const MIN_SUSPEND: Duration = Duration::from_secs(1);
+
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
@@ -37,12 +41,24 @@ impl Now {
         Self { mono, wall: wall.unwrap_or(self.wall) }
     }
 
-    /// Returns the time since an earlier reading, by the clock that has advanced further.
+    /// Returns the time since an earlier reading, by the monotonic clock, or after a suspend by the
+    /// wall clock.
     ///
-    /// After a suspend that is the wall clock. A wall clock that was set back does not count.
+    /// A wall clock that was set back does not count.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         let by_mono = self.mono.saturating_duration_since(earlier.mono);
-        by_mono.max(self.wall.duration_since(earlier.wall).unwrap_or_default())
+        let by_wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        if by_wall > by_mono + MIN_SUSPEND { by_wall } else { by_mono }
+    }
+
+    /// Returns the time that is left until `end`: none once either clock has reached it.
+    pub(crate) fn until(self, end: Self) -> Duration {
+        if self.has_reached(end) {
+            return Duration::ZERO;
+        }
+        let by_mono = end.mono.saturating_duration_since(self.mono);
+        let by_wall = end.wall.duration_since(self.wall).unwrap_or_default();
+        if by_wall + MIN_SUSPEND < by_mono { by_wall } else { by_mono }
     }
 
     /// Returns whether either clock has reached `end`.
@@ -62,4 +78,41 @@ pub(crate) fn wall_clock() -> SystemTime {
 #[cfg(manual_wall_clock)]
 pub(crate) fn wall_clock() -> SystemTime {
     manual_wall_clock::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Returns a reading after the two clocks have advanced by different times.
+    fn later(now: Now, mono: Duration, wall: Duration) -> Now {
+        Now { mono: now.mono + mono, wall: now.wall + wall }
+    }
+
+    // C5
+    #[test]
+    fn a_suspend_counts_as_elapsed_time() {
+        let start = Now::read();
+        let end = start.shifted_to(start.mono + 2 * HOUR);
+        let resumed = later(start, HOUR / 2, HOUR);
+        assert_eq!((resumed.since(start), resumed.until(end)), (HOUR, HOUR));
+        let resumed = later(start, HOUR / 2, 3 * HOUR);
+        assert_eq!((resumed.since(start), resumed.until(end)), (3 * HOUR, Duration::ZERO));
+    }
+
+    // C5
+    #[test]
+    fn small_differences_and_a_clock_set_back_do_not_count() {
+        let start = Now::read();
+        let end = start.shifted_to(start.mono + 2 * HOUR);
+        let adjusted = later(start, HOUR, HOUR + MIN_SUSPEND);
+        assert_eq!((adjusted.since(start), adjusted.until(end)), (HOUR, HOUR));
+        let set_back = Now { mono: start.mono + HOUR, wall: start.wall - HOUR };
+        assert_eq!((set_back.since(start), set_back.until(end)), (HOUR, HOUR));
+        // The end itself is exact by either clock.
+        let ended = later(start, 2 * HOUR - MIN_SUSPEND / 2, 2 * HOUR);
+        assert_eq!(ended.until(end), Duration::ZERO);
+    }
 }

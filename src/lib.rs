@@ -19,23 +19,23 @@ mod dpop;
 mod endpoint;
 mod error;
 mod error_response;
-mod future;
 mod grant;
 pub mod guide;
 #[cfg(feature = "jwt")]
 mod jwt;
-mod layer;
 mod liveness;
 mod meter;
+mod oauth2;
 mod origin;
+mod race;
 mod refresh_token;
 mod replay;
 mod request;
+mod runtime;
 mod secret;
 mod server_clock;
-mod service;
-mod shared;
 mod store;
+mod takeover_lock;
 mod token;
 
 pub use self::backoff::Backoff;
@@ -49,13 +49,12 @@ pub use self::dpop::DpopKey;
 pub use self::endpoint::{Metadata, MetadataBuilder, TokenEndpoint, TokenRetry, WellKnown};
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
-pub use self::future::ResponseFuture;
 #[cfg(feature = "jwt")]
 pub use self::grant::JwtBearer;
 pub use self::grant::{Refresh, RefreshTokenLayer, TokenExchange};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Algorithm, KeyFile, Signer, SigningKey};
-pub use self::layer::OAuth2Layer;
+pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer, ResponseFuture};
 pub use self::origin::Origins;
 pub use self::refresh_token::{RefreshToken, RotatedToken};
 pub use self::replay::{
@@ -64,8 +63,6 @@ pub use self::replay::{
 };
 pub use self::request::{Cause, TokenRequest};
 pub use self::secret::Secret;
-pub use self::service::OAuth2;
-pub use self::shared::NoToken;
 #[cfg(feature = "memcached")]
 pub use self::store::MemcachedStore;
 #[cfg(feature = "redis")]

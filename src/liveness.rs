@@ -2,16 +2,21 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::clock::Now;
+
 /// The interval at which a task shows that it is alive, and at which others look.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// The lateness of a beat from which on the task counts as stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The number of looks in a row without a beat after which a task is presumed dead.
-const MAX_SILENT_LOOKS: u32 = 4;
+pub(crate) const MAX_SILENT_LOOKS: u32 = 4;
 
 /// Signs of life of one task.
 ///
@@ -21,9 +26,18 @@ const MAX_SILENT_LOOKS: u32 = 4;
 pub(crate) struct Liveness {
     beats: AtomicU64,
     is_superseded: AtomicBool,
+    has_stalled: AtomicBool,
+    /// The fetch that this task works for.
+    fetch: Option<Arc<Liveness>>,
 }
 
 impl Liveness {
+    /// Creates the signs of life of a task that works for `fetch`. The task beats by itself, because
+    /// it may go on when the fetch has ended, and is superseded together with the fetch.
+    pub(crate) fn part_of(fetch: Option<&Arc<Self>>) -> Self {
+        Self { fetch: fetch.cloned(), ..Self::default() }
+    }
+
     /// Returns the number of beats so far.
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
@@ -42,18 +56,32 @@ impl Liveness {
     /// Returns whether another task has taken over.
     pub(crate) fn is_superseded(&self) -> bool {
         self.is_superseded.load(Ordering::Acquire)
+            || self.fetch.as_ref().is_some_and(|fetch| fetch.is_superseded())
+    }
+
+    /// Returns whether the task was not polled for a second or more while it last worked, by either
+    /// clock. A timeout then says nothing about the other side.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.has_stalled.load(Ordering::Relaxed)
     }
 
     /// Polls `work` to its end, and shows a beat every 250 ms.
     pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut next_beat = pin!(sleep(BEAT_INTERVAL));
+        let mut last_beat = Now::read();
+        self.has_stalled.store(false, Ordering::Relaxed);
         poll_fn(|cx| {
+            let now = Now::read();
+            if now.since(last_beat) >= BEAT_INTERVAL + STALLED_AFTER {
+                self.has_stalled.store(true, Ordering::Relaxed);
+            }
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
             while next_beat.as_mut().poll(cx).is_ready() {
                 self.beat();
+                last_beat = now;
                 next_beat.set(sleep(BEAT_INTERVAL));
             }
             Poll::Pending

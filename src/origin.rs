@@ -39,14 +39,14 @@ enum Repr {
     Only(Arc<[Origin]>),
 }
 
-/// What a set of origins says of one URI.
+/// Says whether requests to a URI get a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Not one of ours: no token.
-    Foreign,
-    /// One of ours, over TLS, on this machine, or without a host.
+pub(crate) enum UriClass {
+    /// The origin is not listed, so its requests get no token.
+    NotListed,
+    /// The origin is listed, and uses TLS or a loopback address; or the URI names no host.
     Secure,
-    /// One of ours, but a token would cross a network in clear text.
+    /// The origin is listed, but a token would cross a network in clear text.
     Insecure,
 }
 
@@ -90,7 +90,7 @@ impl Origins {
 
     /// Whether the origin of `uri` is among these.
     pub fn contains(&self, uri: &Uri) -> bool {
-        self.judge(uri) != Verdict::Foreign
+        self.classify(uri) != UriClass::NotListed
     }
 
     /// The one that there is, if there is one only.
@@ -102,44 +102,46 @@ impl Origins {
     }
 
     #[inline]
-    pub(crate) fn judge(&self, uri: &Uri) -> Verdict {
+    pub(crate) fn classify(&self, uri: &Uri) -> UriClass {
         let Some(authority) = uri.authority() else {
-            return Verdict::Secure;
+            return UriClass::Secure;
         };
         match &self.0 {
-            Repr::Any if uri.scheme_str() == Some("https") => return Verdict::Secure,
+            Repr::Any if uri.scheme_str() == Some("https") => return UriClass::Secure,
             Repr::Any => {}
             Repr::Only(origins) => {
-                // Almost every URI is spelled as the origin is: bytes first, meaning second.
+                // Almost every URI is spelled as the origin is, so the bytes are compared first.
                 if uri.scheme_str() == Some("https")
                     && origins
                         .iter()
                         .any(|origin| origin.is_https && origin.is_spelled_as(authority))
                 {
-                    return Verdict::Secure;
+                    return UriClass::Secure;
                 }
             }
         }
-        self.judge_slowly(uri)
+        self.classify_slowly(uri)
     }
 
-    /// Out of the way of what is spelled as it should be and goes over TLS.
+    /// Classifies a URI that does not use TLS, or is spelled in an unusual way.
+    ///
+    /// Kept out of line, because almost every URI is classified above.
     #[cold]
-    fn judge_slowly(&self, uri: &Uri) -> Verdict {
+    fn classify_slowly(&self, uri: &Uri) -> UriClass {
         if let (Repr::Only(origins), Some(authority), Some("http")) =
             (&self.0, uri.authority(), uri.scheme_str())
         {
             let spelled = origins.iter().find(|o| o.is_http && o.is_spelled_as(authority));
             if let Some(origin) = spelled {
-                return origin.verdict();
+                return origin.class();
             }
         }
         let origin = Origin::of(uri);
         match &self.0 {
-            Repr::Any => origin.map_or(Verdict::Insecure, |origin| origin.verdict()),
+            Repr::Any => origin.map_or(UriClass::Insecure, |origin| origin.class()),
             Repr::Only(origins) => match origin {
-                Some(origin) if origins.contains(&origin) => origin.verdict(),
-                _ => Verdict::Foreign,
+                Some(origin) if origins.contains(&origin) => origin.class(),
+                _ => UriClass::NotListed,
             },
         }
     }
@@ -210,8 +212,8 @@ impl Origin {
     }
 
     #[inline]
-    fn verdict(&self) -> Verdict {
-        if self.secure { Verdict::Secure } else { Verdict::Insecure }
+    fn class(&self) -> UriClass {
+        if self.secure { UriClass::Secure } else { UriClass::Insecure }
     }
 }
 
@@ -280,8 +282,8 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn judge(origins: &Origins, uri: &str) -> Verdict {
-        origins.judge(&uri.parse().unwrap())
+    fn classify(origins: &Origins, uri: &str) -> UriClass {
+        origins.classify(&uri.parse().unwrap())
     }
 
     #[test]
@@ -297,7 +299,7 @@ mod tests {
             "/relative",
             "*",
         ] {
-            assert_eq!(judge(&origins, ours), Verdict::Secure, "{ours}");
+            assert_eq!(classify(&origins, ours), UriClass::Secure, "{ours}");
         }
         for foreign in [
             "http://api.example.com/",
@@ -308,15 +310,15 @@ mod tests {
             "https://evil.test/https://api.example.com",
             "api.example.com:443",
         ] {
-            assert_eq!(judge(&origins, foreign), Verdict::Foreign, "{foreign}");
+            assert_eq!(classify(&origins, foreign), UriClass::NotListed, "{foreign}");
         }
     }
 
     #[test]
     fn the_origin_of_a_uri_is_all_that_counts_of_it() {
         let origins = Origins::of(&"https://u:p@A.test:443/x?y".parse().unwrap()).unwrap();
-        assert_eq!(judge(&origins, "https://a.test/z"), Verdict::Secure);
-        assert_eq!(judge(&origins, "https://b.test/x"), Verdict::Foreign);
+        assert_eq!(classify(&origins, "https://a.test/z"), UriClass::Secure);
+        assert_eq!(classify(&origins, "https://b.test/x"), UriClass::NotListed);
         assert!(Origins::of(&"/x".parse().unwrap()).is_err());
     }
 
@@ -345,7 +347,7 @@ mod tests {
             "http://[::1]:80",
             "http://[::ffff:127.0.0.1]",
         ] {
-            assert_eq!(judge(&any, secure), Verdict::Secure, "{secure}");
+            assert_eq!(classify(&any, secure), UriClass::Secure, "{secure}");
         }
         for insecure in [
             "http://a.test",
@@ -355,7 +357,7 @@ mod tests {
             "ftp://a.test",
             "a.test:443",
         ] {
-            assert_eq!(judge(&any, insecure), Verdict::Insecure, "{insecure}");
+            assert_eq!(classify(&any, insecure), UriClass::Insecure, "{insecure}");
         }
     }
 

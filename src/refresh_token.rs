@@ -1,4 +1,4 @@
-//! A refresh token, and what becomes of it (RFC 6749 section 6).
+//! Refresh tokens and their rotation (RFC 6749 section 6).
 
 use std::fmt;
 use std::future::Future;
@@ -11,26 +11,33 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 use crate::error::{TokenError, TokenErrorKind};
+use crate::liveness::Liveness;
+use crate::takeover_lock::{TakeoverGuard, TakeoverLock};
 
-/// How long it may take to persist one.
+/// The longest time that persisting a refresh token may take.
 const SAVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A refresh token that a user has granted, and each one that comes in its place (RFC 6749 section 6).
+/// A refresh token that a user has granted, with its successors (RFC 6749 section 6).
 ///
-/// [`ClientCredentials::refresh_token`](crate::ClientCredentials::refresh_token) takes it, and a
-/// [`RefreshTokenLayer`](crate::RefreshTokenLayer) around the [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many
-/// servers rotate: each use brings another refresh token, and the old one is void. So
+/// Pass it to [`ClientCredentials::refresh_token`](crate::ClientCredentials::refresh_token). A
+/// [`RefreshTokenLayer`](crate::RefreshTokenLayer) around the
+/// [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many servers rotate refresh tokens: each use
+/// returns a new one, and the old one becomes invalid. Therefore
 ///
-/// - it is used once at a time, in however many caches its clones are;
-/// - one that comes in its place is persisted before the access token that came with it is handed out. When that fails, so
-///   does the token request; the new one is kept in memory, and the next token request begins with persisting it.
+/// - a refresh token is used once at a time, by all caches that hold a clone of it. If the runtime
+///   of the task that uses it polls that task no longer, another task takes over after about a
+///   second;
+/// - a rotated token is persisted before the access token that came with it is returned. If that
+///   fails, the token request fails too. The rotated token stays in memory, and the next token
+///   request begins with persisting it.
 ///
-/// One `RefreshToken` for each grant: clones are the same one. Its `name` takes its place wherever credentials are
-/// compared, as its text changes: two grants need two names, those of two users in one [`TokenStore`](crate::TokenStore)
-/// above all. Two processes can not take turns: where the server rotates, each needs a grant of its own.
+/// Create one `RefreshToken` per grant: clones share their state. Where credentials are compared,
+/// the `name` stands for the secret, because the secret changes. Give each grant a name of its own,
+/// above all the grants of different users in one [`TokenStore`](crate::TokenStore). Two processes
+/// cannot take turns: where the server rotates, each process needs its own grant.
 ///
-/// It is wiped from memory when it is replaced or dropped; the encoded request that it is sent in can not be. `Debug`
-/// shows the name.
+/// The secret is wiped from memory when it is replaced or dropped, except in the encoded token
+/// request. `Debug` shows the name only.
 ///
 /// # Example
 ///
@@ -56,63 +63,61 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RefreshToken(Arc<Shared>);
+pub struct RefreshToken(Arc<Grant>);
 
-struct Shared {
+struct Grant {
     name: Box<str>,
-    changing: Box<dyn Changing>,
+    mutable: Box<dyn Mutable>,
     save: Option<Box<Save>>,
 }
 
-/// What changes. It plays no part in what credentials are equal to, and they may be the keys of a map: as a trait object it
-/// is not taken for a part of the key.
-trait Changing: Send + Sync {
-    /// Whoever has it may use the token.
-    fn turn(&self) -> &tokio::sync::Mutex<()>;
-    fn state(&self) -> &Mutex<State>;
+/// The mutable part of a grant. A trait object, because credentials may be the keys of a map, and
+/// clippy would take a `Mutex` in them for a part of the key. It plays no part in their equality.
+trait Mutable: Send + Sync {
+    /// Allows one use of the refresh token at a time.
+    fn use_lock(&self) -> &TakeoverLock;
+    fn current(&self) -> &Mutex<Current>;
 }
 
 struct Cells {
-    turn: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    use_lock: TakeoverLock,
+    current: Mutex<Current>,
 }
 
-impl Changing for Cells {
-    fn turn(&self) -> &tokio::sync::Mutex<()> {
-        &self.turn
+impl Mutable for Cells {
+    fn use_lock(&self) -> &TakeoverLock {
+        &self.use_lock
     }
 
-    fn state(&self) -> &Mutex<State> {
-        &self.state
+    fn current(&self) -> &Mutex<Current> {
+        &self.current
     }
 }
 
 type Save = dyn Fn(RotatedToken) -> Saving + Send + Sync;
 type Saving = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
-struct State {
-    secret: Arc<Zeroizing<String>>,
-    /// Of this token: another one has another.
-    number: u64,
-    /// How many were set by hand.
-    version: u64,
+/// The current refresh token.
+struct Current {
+    token: TokenSnapshot,
     is_saved: bool,
 }
 
-/// A refresh token as it is now.
-pub(crate) struct Present {
+/// A refresh token as it was at one moment.
+#[derive(Clone)]
+pub(crate) struct TokenSnapshot {
     secret: Arc<Zeroizing<String>>,
+    /// Counts the tokens of this grant, by rotation and by [`RefreshToken::set`].
     number: u64,
+    /// Counts the calls of [`RefreshToken::set`].
+    version: u64,
 }
 
-/// The right to use a refresh token: one at a time.
-pub(crate) struct Turn<'a>(#[allow(dead_code, reason = "held")] tokio::sync::MutexGuard<'a, ()>);
-
 impl RefreshToken {
-    /// Begins with `refresh_token`, and has `save` persist each one that comes in its place. It may take up to 30
-    /// seconds. The secret is not in the text of its error.
+    /// Creates a grant that begins with `refresh_token` and persists each rotated token with `save`.
     ///
-    /// With an empty `refresh_token`, token requests fail before anything is sent.
+    /// `save` may take up to 30 seconds. Its error must not contain the secret. With an empty
+    /// `refresh_token`, token requests fail before anything is sent.
     pub fn new<F, R, E>(name: impl Into<String>, refresh_token: impl Into<String>, save: F) -> Self
     where
         F: Fn(RotatedToken) -> R + Send + Sync + 'static,
@@ -126,105 +131,139 @@ impl RefreshToken {
         Self::build(name.into(), refresh_token.into(), Some(save))
     }
 
-    /// The same for a server that does not rotate: one that comes all the same is kept in memory only, and is lost with the
-    /// process.
+    /// Creates a grant for a server that does not rotate.
+    ///
+    /// A rotated token that the server issues nevertheless is kept in memory only, and is lost when
+    /// the process ends.
     pub fn in_memory(name: impl Into<String>, refresh_token: impl Into<String>) -> Self {
         Self::build(name.into(), refresh_token.into(), None)
     }
 
     fn build(name: String, refresh_token: String, save: Option<Box<Save>>) -> Self {
         let secret = Arc::new(Zeroizing::new(refresh_token));
-        let state = State { secret, number: 0, version: 0, is_saved: true };
-        let cells = Cells { turn: tokio::sync::Mutex::new(()), state: Mutex::new(state) };
-        Self(Arc::new(Shared { name: name.into(), changing: Box::new(cells), save }))
+        let token = TokenSnapshot { secret, number: 0, version: 0 };
+        let current = Mutex::new(Current { token, is_saved: true });
+        let cells = Cells { use_lock: TakeoverLock::default(), current };
+        Self(Arc::new(Grant { name: name.into(), mutable: Box::new(cells), save }))
     }
 
-    /// What tells it from others.
+    /// Returns the name that tells this grant from others.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Puts one in its place by hand, after the user has authorized again. The next token request uses it, and one that is on
-    /// its way is made again with it; a back-off after `invalid_grant` is over. An access token that a cache has already
-    /// stays in use until it ends or is rejected.
+    /// Replaces the refresh token after the user has authorized again.
     ///
-    /// Whoever sets it persists it.
+    /// The next token request uses the new token, and one that is in progress is repeated with it.
+    /// A back-off after `invalid_grant` ends. An access token that a cache already has stays in use
+    /// until it ends or is rejected. The caller persists the new refresh token.
     pub fn set(&self, refresh_token: impl Into<String>) {
         let secret = Arc::new(Zeroizing::new(refresh_token.into()));
-        let mut state = self.lock();
-        state.secret = secret;
-        state.number += 1;
-        state.version += 1;
-        state.is_saved = true;
+        let mut current = self.current();
+        current.token.secret = secret;
+        current.token.number += 1;
+        current.token.version += 1;
+        current.is_saved = true;
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.lock().version
+        self.current().token.version
     }
 
-    pub(crate) async fn turn(&self) -> Turn<'_> {
-        Turn(self.0.changing.turn().lock().await)
+    /// Waits until the caller may use the token. At most one task may, unless its runtime does not
+    /// poll it (C3).
+    pub(crate) async fn lock_for_use(&self, liveness: &Arc<Liveness>) -> TakeoverGuard<'_> {
+        self.0.mutable.use_lock().acquire(liveness).await
     }
 
-    pub(crate) fn present(&self, _turn: &Turn<'_>) -> Present {
-        let state = self.lock();
-        Present { secret: state.secret.clone(), number: state.number }
+    /// Returns the token to send, or `None` if another task has taken over.
+    pub(crate) fn token_to_use(&self, guard: &TakeoverGuard<'_>) -> Option<TokenSnapshot> {
+        guard.is_held().then(|| self.current().token.clone())
     }
 
-    /// Whether one was set since `used` was.
-    pub(crate) fn has_changed_since(&self, used: &Present) -> bool {
-        self.lock().number != used.number
+    /// Returns whether [`set`](Self::set) was called since `used` was current.
+    pub(crate) fn was_set_since(&self, used: &TokenSnapshot) -> bool {
+        self.version() != used.version
     }
 
-    /// Takes what a response brought, if it is another one, unless one was set since `used` was.
-    pub(crate) fn rotate(&self, _turn: &Turn<'_>, used: &Present, rotated: Option<&str>) {
+    /// Returns whether `used` was replaced, by a rotation or by [`set`](Self::set).
+    pub(crate) fn was_replaced_since(&self, used: &TokenSnapshot) -> bool {
+        self.current().token.number != used.number
+    }
+
+    /// Takes over the refresh token of a response to a request with `used`.
+    ///
+    /// The response to the task that holds the lock is the newest one. If it comes late, after
+    /// another task has taken over, its token counts only as long as there is no newer one: then the
+    /// server may accept no other.
+    pub(crate) fn rotate(
+        &self,
+        guard: &TakeoverGuard<'_>,
+        used: &TokenSnapshot,
+        rotated: Option<&str>,
+    ) {
         let Some(rotated) = rotated.filter(|rotated| *rotated != used.secret()) else {
             return;
         };
         let secret = Arc::new(Zeroizing::new(rotated.to_owned()));
-        let mut state = self.lock();
-        if state.number == used.number {
-            state.secret = secret;
-            state.number += 1;
-            state.is_saved = self.0.save.is_none();
-            drop(state);
+        let mut current = self.current();
+        let is_newest = if guard.is_held() {
+            current.token.version == used.version
+        } else {
+            current.token.number == used.number
+        };
+        if is_newest {
+            current.token.secret = secret;
+            current.token.number += 1;
+            current.is_saved = self.0.save.is_none();
+            drop(current);
             tracing::debug!("refresh token was rotated");
         }
     }
 
-    /// Has the present one persisted, if it is not yet.
-    pub(crate) async fn save(&self, _turn: &Turn<'_>) -> Result<(), TokenError> {
+    /// Persists the current token unless it is persisted already.
+    ///
+    /// If another task takes over, its turn comes first: an older token must not be persisted after
+    /// a newer one.
+    pub(crate) async fn save(&self, guard: &mut TakeoverGuard<'_>) -> Result<(), TokenError> {
         let Some(save) = &self.0.save else {
             return Ok(());
         };
-        while let Some(Present { secret, number }) = self.unsaved() {
+        while self.unsaved().is_some() {
+            guard.regain().await;
+            let Some(TokenSnapshot { secret, number, .. }) = self.unsaved() else {
+                continue;
+            };
             let saving = save(RotatedToken { name: self.0.name.clone(), secret });
-            let saved = timeout(SAVE_LIMIT, saving).await.unwrap_or_else(|late| Err(late.into()));
-            if let Err(error) = saved {
+            let Some(saved) = guard.while_held(timeout(SAVE_LIMIT, saving)).await else {
+                continue;
+            };
+            if let Err(error) = saved.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 tracing::warn!(
                     "rotated refresh token could not be persisted; it is in memory only"
                 );
                 return Err(TokenError::with_source(TokenErrorKind::Source, error)
                     .with_note("the new refresh token could not be persisted"));
             }
-            let mut state = self.lock();
-            // One that was set meanwhile may just have been overwritten where it is persisted.
-            state.is_saved = state.number == number;
+            let mut current = self.current();
+            // If the token was replaced during the save, the save may have overwritten the new one
+            // where it is persisted, so the new one is persisted again.
+            current.is_saved = current.token.number == number;
         }
         Ok(())
     }
 
-    fn unsaved(&self) -> Option<Present> {
-        let state = self.lock();
-        (!state.is_saved).then(|| Present { secret: state.secret.clone(), number: state.number })
+    fn unsaved(&self) -> Option<TokenSnapshot> {
+        let current = self.current();
+        (!current.is_saved).then(|| current.token.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.changing.state().lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.0.mutable.current().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Present {
+impl TokenSnapshot {
     pub(crate) fn secret(&self) -> &str {
         &self.secret
     }
@@ -236,7 +275,7 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// A refresh token that came in the place of another and is to be persisted.
+/// A refresh token that has replaced another one and has to be persisted.
 ///
 /// # Example
 ///
@@ -247,12 +286,12 @@ pub struct RotatedToken {
 }
 
 impl RotatedToken {
-    /// The [name](RefreshToken::name) of the grant that it belongs to.
+    /// Returns the [name](RefreshToken::name) of the grant that the token belongs to.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The token itself. Do not log it.
+    /// Returns the token itself. Do not log it.
     pub fn secret(&self) -> &str {
         &self.secret
     }

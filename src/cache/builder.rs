@@ -5,9 +5,9 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::TokenCache;
-use super::flight::Control;
-use super::keyed::Keyed;
+use super::fetcher::Fetcher;
 use super::schedule::Schedule;
+use super::slots::Slots;
 use crate::backoff::Backoff;
 use crate::credentials::ClientCredentials;
 use crate::meter;
@@ -108,8 +108,8 @@ impl TokenCacheBuilder {
     /// The cache.
     pub fn build(self) -> TokenCache {
         meter::describe();
-        let control = Control::new(self.source, self.schedule, Keyed::new(self.capacity));
-        TokenCache::from_parts(self.credentials, control)
+        let fetcher = Fetcher::new(self.source, self.schedule, Slots::new(self.capacity));
+        TokenCache::from_parts(self.credentials, fetcher)
     }
 }
 

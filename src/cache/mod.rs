@@ -1,37 +1,48 @@
-//! Shared tokens: a hit costs next to nothing, a miss is one token request for all.
+//! Shared tokens: a hit costs next to nothing, and a miss is one token request for all callers.
 
+mod breaker;
 mod builder;
-mod flight;
-mod keyed;
+mod claims;
+mod fetch;
+mod fetcher;
+mod issued;
+mod keep_warm;
+mod machine;
 mod schedule;
 mod slot;
-mod warm;
+mod slots;
+mod sweeper;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
+pub(crate) use self::breaker::{SendNumber, Target};
 pub use self::builder::TokenCacheBuilder;
-use self::flight::Control;
-pub(crate) use self::slot::{AtHand, Grant, Hit};
-use self::slot::{InSlot, Peek, Slot};
+pub(crate) use self::claims::Claims;
+use self::fetcher::Fetcher;
+pub(crate) use self::issued::{IssueId, IssuedToken, LocalToken, Sequence, TokenRef};
+pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements};
+use self::slot::{Lookup, Slot};
+use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 
-/// A cache of access tokens, one for each [`ClientCredentials`], over any source of them.
+/// Caches access tokens, one for each [`ClientCredentials`], over any source of tokens.
 ///
-/// Clones share everything. It is used by an [`OAuth2Layer`](crate::OAuth2Layer), by several of them, and
-/// without HTTP through [`get`](Self::get).
+/// Clones share everything. One or several [`OAuth2Layer`](crate::OAuth2Layer)s use a cache;
+/// without HTTP, call [`get`](Self::get).
 ///
 /// - A hit takes no exclusive lock, awaits nothing and allocates nothing.
-/// - However many callers miss at once, one token request is made, in a task of its own: callers
-///   that go away fail nobody.
-/// - A token that is about to expire is renewed while callers go on with it.
+/// - Callers that miss at the same time share one token request. It runs in a task of its own, so a
+///   caller that is dropped does not cancel it.
+/// - A token that is about to expire is renewed while callers continue to use it.
 /// - A rejected token is dropped once, however many callers report it.
 /// - A failure is remembered for a short while, so that a broken endpoint is not flooded.
 ///
@@ -46,7 +57,7 @@ use crate::token::AccessToken;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // In the place of a `TokenEndpoint`:
+/// // A `TokenEndpoint` in production:
 /// let source = service_fn(|_: TokenRequest| async {
 ///     Ok::<_, ConfigError>(AccessToken::new("t")?.with_expires_in(Duration::from_secs(3600)))
 /// });
@@ -60,31 +71,31 @@ use crate::token::AccessToken;
 /// let token = tokens.get().await?;
 /// assert_eq!(token.secret(), "t");
 ///
-/// // An API that is not spoken to through a layer said no:
+/// // An API that you do not call through a layer rejected the token:
 /// tokens.reject(&token);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct TokenCache {
-    shared: Arc<Shared>,
+    handle: Arc<CacheHandle>,
 }
 
-struct Shared {
+/// The part of a cache that is dropped with its last clone. Tasks hold slots and fetcher only.
+struct CacheHandle {
     default: Arc<Slot>,
-    control: Arc<Control>,
+    fetcher: Arc<Fetcher>,
 }
 
-impl Drop for Shared {
-    /// Tasks that keep slots warm hold the slots only, and end with the last handle.
+impl Drop for CacheHandle {
     fn drop(&mut self) {
         self.default.retire();
-        self.control.others.retire();
+        self.fetcher.slots.retire();
     }
 }
 
 impl TokenCache {
-    /// A cache whose own credentials are `credentials`, over `source`, with default settings.
+    /// Creates a cache for `credentials` over `source`, with default settings.
     pub fn new<S>(credentials: ClientCredentials, source: S) -> Self
     where
         S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
@@ -94,7 +105,7 @@ impl TokenCache {
         Self::builder(credentials, source).build()
     }
 
-    /// The same, with settings.
+    /// Starts to build a cache for `credentials` over `source`.
     pub fn builder<S>(credentials: ClientCredentials, source: S) -> TokenCacheBuilder
     where
         S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
@@ -104,225 +115,290 @@ impl TokenCache {
         TokenCacheBuilder::new(credentials, source)
     }
 
-    fn from_parts(credentials: ClientCredentials, control: Control) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                default: Arc::new(Slot::new(credentials)),
-                control: Arc::new(control),
-            }),
-        }
+    fn from_parts(credentials: ClientCredentials, fetcher: Fetcher) -> Self {
+        let default = Arc::new(Slot::new(credentials));
+        Self { handle: Arc::new(CacheHandle { default, fetcher: Arc::new(fetcher) }) }
     }
 
-    /// The cache's own credentials.
+    /// Returns the cache's own credentials.
     pub fn credentials(&self) -> &ClientCredentials {
-        self.shared.default.credentials()
+        self.handle.default.credentials()
     }
 
-    /// A token for the cache's own credentials.
+    /// Returns a token for the cache's own credentials.
     ///
     /// Dropping the future does not stop the token request: the token arrives for the next caller.
     ///
     /// # Errors
     ///
-    /// A [`TokenError`] when no token can be had. Callers that waited together get the same one.
+    /// Returns a [`TokenError`] if no token is available. Callers that waited together get the same
+    /// one. A caller that has to wait needs a tokio runtime with a timer
+    /// ([`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime)).
     pub async fn get(&self) -> Result<AccessToken, TokenError> {
-        let shared = &self.shared;
-        shared.default.get(&shared.control).await.map(|current| current.token().clone())
+        self.acquire(None, Requirements::default()).await.map(|token| token.access_token().clone())
     }
 
-    /// A token for `credentials`.
+    /// Returns a token for `credentials`.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Returns a [`TokenError`] if no token is available, as [`get`](Self::get) does.
     pub async fn get_for(
         &self,
         credentials: &ClientCredentials,
     ) -> Result<AccessToken, TokenError> {
-        let held = self.hold(Some(credentials));
-        held.slot.get(&held.control.0).await.map(|current| current.token().clone())
+        let token = self.acquire(Some(credentials), Requirements::default()).await?;
+        Ok(token.access_token().clone())
     }
 
     /// Drops `token`, which an API has rejected, so that the next caller gets another one.
     ///
-    /// It counts only if this cache issued `token` and it is still the one that is handed out:
-    /// reporting one token many times, or late, costs nothing.
+    /// Has an effect only if this cache issued `token` and still hands it out. Reporting one token
+    /// several times, or late, costs nothing.
     pub fn reject(&self, token: &AccessToken) {
-        if let Some(issue) = token.issue() {
-            self.reject_number(Some(&issue.credentials), issue.number, None);
+        let Some(issue) = token.issue() else {
+            return;
+        };
+        if let Some(guard) = self.find(Some(&issue.credentials)) {
+            guard.slot().reject(&Rejection {
+                issue: issue.number,
+                target: None,
+                claims: Claims::default(),
+                send: SendNumber::First,
+            });
         }
     }
 
-    /// Fetches a token for the cache's own credentials if there is none: ahead of the first
-    /// request, in a readiness probe.
+    /// Fetches a token for the cache's own credentials if there is none, for example before the
+    /// first request or in a readiness probe.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Returns a [`TokenError`] if no token is available, as [`get`](Self::get) does.
     pub async fn warm(&self) -> Result<(), TokenError> {
         self.get().await.map(drop)
     }
 
-    /// Keeps a token for the cache's own credentials fetched and renewed without any traffic, in a
-    /// task that ends with the last clone of this cache, or with its runtime. Once is enough.
+    /// Keeps a token for the cache's own credentials fetched and renewed without any traffic.
+    ///
+    /// Spawns a task that ends with the last clone of this cache, or with its runtime. Calling this
+    /// again has no effect while the task runs. Failures of the task are logged, and callers that
+    /// find no token get them.
     ///
     /// # Errors
     ///
-    /// [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio runtime. What goes wrong later is in
-    /// the trace, and in the errors of callers that find no token.
+    /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
+    /// runtime with a timer.
     pub fn keep_warm(&self) -> Result<(), TokenError> {
-        let shared = &self.shared;
-        warm::keep_warm(shared.default.clone(), shared.control.clone())
+        keep_warm::keep_warm(self.hold(None))
     }
 
-    /// The same for `credentials`, until they are [removed](Self::remove); the cache's own are kept
-    /// warm all the same.
+    /// Keeps a token for `credentials` fetched and renewed until they are
+    /// [removed](Self::remove).
     ///
     /// # Errors
     ///
-    /// As [`keep_warm`](Self::keep_warm).
+    /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
+    /// runtime with a timer.
     pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
-        let shared = &self.shared;
-        let held = self.hold(Some(credentials));
-        warm::keep_warm(held.slot.clone(), shared.control.clone())
+        keep_warm::keep_warm(self.hold(Some(credentials)))
     }
 
-    /// Forgets all about `credentials`: token, failures, back-off. Callers that wait for a token at this
-    /// moment get one; what a token request brings that is on its way is not kept.
+    /// Forgets token, failures and back-off of `credentials`.
+    ///
+    /// Callers that are waiting for a token get one. The result of a token request that is under
+    /// way is not kept.
     pub fn remove(&self, credentials: &ClientCredentials) {
-        let shared = &self.shared;
-        if shared.default.credentials() == credentials {
-            shared.default.forget();
-        } else if let Some(slot) = shared.control.others.remove(credentials) {
+        let CacheHandle { default, fetcher } = &*self.handle;
+        if default.credentials() == credentials {
+            default.forget();
+        } else if let Some(slot) = fetcher.slots.remove(credentials) {
             slot.retire();
         }
     }
 
-    /// For how many credentials besides the cache's own something is kept at present.
+    /// Returns the number of credentials that the cache keeps besides its own.
     pub fn others(&self) -> usize {
-        self.shared.control.others.len()
+        self.handle.fetcher.slots.len()
     }
 
-    /// The hit for the cache's own credentials.
+    /// Returns the token of a hit for the cache's own credentials.
     #[inline]
-    pub(crate) fn peek<'a>(&self, at_hand: &'a mut AtHand) -> Option<Hit<'a>> {
-        let Shared { default, control } = &*self.shared;
+    pub(crate) fn peek<'a>(&self, local: &'a mut LocalToken) -> Option<TokenRef<'a>> {
+        let CacheHandle { default, fetcher } = &*self.handle;
         let now = Instant::now();
-        if at_hand.is_fresh(default.number(), now) {
-            return at_hand.hit();
+        if local.is_fresh(default.published_issue(), now) {
+            return local.get();
         }
-        let found = Self::peek_slot(default, control, now)?;
-        at_hand.take(&found);
-        Some(Hit::InSlot(found))
-    }
-
-    /// The hit for the credentials that a request names.
-    pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<Hit<'static>> {
-        let Shared { default, control } = &*self.shared;
-        let now = Instant::now();
-        if credentials == default.credentials() {
-            return Self::peek_slot(default, control, now).map(Hit::InSlot);
-        }
-        // A renewal begins when the lock on the others is given back.
-        let (found, due) = control.others.with(credentials, now, |slot| match slot.peek(now) {
-            Peek::Hit(found) => (Some(found), None),
-            Peek::Due(found) => (Some(found), Some(slot.clone())),
-            Peek::Miss => (None, None),
-        })?;
-        if let (Some(slot), Some(found)) = (due, &found) {
-            slot.renew(control, found.number());
-        }
-        found.map(Hit::InSlot)
-    }
-
-    #[inline]
-    fn peek_slot(slot: &Arc<Slot>, control: &Arc<Control>, now: Instant) -> Option<InSlot> {
-        match slot.peek(now) {
-            Peek::Hit(found) => Some(found),
-            Peek::Due(found) => {
-                slot.renew(control, found.number());
-                Some(found)
+        let published = match default.lookup(now) {
+            Lookup::Hit(published) => published,
+            Lookup::HitAndTick(published) => {
+                default.tick(fetcher);
+                published
             }
-            Peek::Miss => None,
+            Lookup::Miss => return None,
+        };
+        local.keep(published.token());
+        Some(TokenRef::Published(published))
+    }
+
+    /// Returns the token of a hit for the credentials that a request names.
+    pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<TokenRef<'static>> {
+        let CacheHandle { default, fetcher } = &*self.handle;
+        let now = Instant::now();
+        let (lookup, guard) = if credentials == default.credentials() {
+            (default.lookup(now), None)
+        } else {
+            // The renewal starts after the lock on the slots is released.
+            fetcher.slots.with(credentials, now, |slot| match slot.lookup(now) {
+                lookup @ Lookup::HitAndTick(_) => (lookup, Some(self.guard(slot.clone()))),
+                lookup => (lookup, None),
+            })?
+        };
+        match lookup {
+            Lookup::Hit(published) => Some(TokenRef::Published(published)),
+            Lookup::HitAndTick(published) => {
+                guard.as_ref().map_or(default, SlotGuard::slot).tick(fetcher);
+                Some(TokenRef::Published(published))
+            }
+            Lookup::Miss => None,
         }
     }
 
-    /// The token to send in the place of `grant`, which has been at hand for a while: a newer one, or
-    /// the same, but not one that has been rejected since.
-    pub(crate) fn freshen(
+    /// Returns the token to send instead of `token`, which was acquired a while ago: a newer one, or
+    /// the same. Returns `None` if the request must acquire another one.
+    pub(crate) fn recheck(
         &self,
         credentials: Option<&ClientCredentials>,
-        grant: &Grant,
-    ) -> Option<Grant> {
-        let hit = self.peek_for(credentials.unwrap_or_else(|| self.credentials()));
-        hit.map(|hit| hit.grant()).or_else(|| {
-            let slot = self.find(credentials);
-            (!slot.is_some_and(|slot| slot.is_over(grant))).then(|| grant.clone())
-        })
+        token: &Arc<IssuedToken>,
+        required: &Requirements,
+    ) -> Option<Arc<IssuedToken>> {
+        let Some(guard) = self.find(credentials) else {
+            return (!token.is_over(Now::read())).then(|| token.clone());
+        };
+        let newer = guard.slot().hit(&guard.fetcher, required);
+        newer.or_else(|| guard.slot().may_send(token, required.origin).then(|| token.clone()))
     }
 
-    /// The miss.
-    pub(crate) fn grant(
+    /// Waits for a token that satisfies `required`.
+    pub(crate) fn acquire(
         &self,
         credentials: Option<&ClientCredentials>,
-    ) -> impl Future<Output = Result<Grant, TokenError>> + Send + use<> {
-        let held = self.hold(credentials);
-        async move { held.slot.get(&held.control.0).await.map(|current| current.grant()) }
+        required: Requirements,
+    ) -> impl Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send + use<> {
+        let guard = self.hold(credentials);
+        async move { guard.slot().get(&guard.fetcher, required).await }
     }
 
-    /// Drops the token of this number; another one is to have these claims.
-    pub(crate) fn reject_number(
+    /// Judges the rejection of a token by an API, and drops the token if the rejection counts. Also
+    /// returns for how long the breaker opened, if it did.
+    pub(crate) fn reject_issue(
         &self,
         credentials: Option<&ClientCredentials>,
-        number: u64,
-        claims: Option<Arc<str>>,
+        rejection: &Rejection,
+    ) -> (RejectionOutcome, Option<Duration>) {
+        let guard = self.hold(credentials);
+        let judged = guard.slot().reject(rejection);
+        guard.watch_breaker();
+        judged
+    }
+
+    /// Reports that an API rejected a fresh token after a resend. Returns for how long the breaker
+    /// opened, if it did.
+    pub(crate) fn report_refusal(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        issue: IssueId,
+        target: Target,
+    ) -> Option<Duration> {
+        let guard = self.hold(credentials);
+        let opened = guard.slot().fresh_token_rejected(issue, target);
+        guard.watch_breaker();
+        opened
+    }
+
+    /// Returns whether an accepted token is worth a call of
+    /// [`report_acceptance`](Self::report_acceptance).
+    #[inline]
+    pub(crate) fn has_suspicions(&self) -> bool {
+        self.handle.fetcher.sweeper.is_watching()
+    }
+
+    /// Reports that an API accepted a token.
+    pub(crate) fn report_acceptance(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        issue: IssueId,
+        target: Target,
     ) {
-        if let Some(slot) = self.find(credentials) {
-            slot.reject(number, claims);
+        if let Some(guard) = self.find(credentials) {
+            guard.slot().token_accepted(issue, target);
         }
     }
 
-    /// Starts to fetch what the next request will want.
-    pub(crate) fn prefetch(&self, credentials: Option<&ClientCredentials>) {
-        let held = self.hold(credentials);
-        held.slot.prefetch(&held.control.0);
+    /// Starts a fetch for the next request if `required` needs one.
+    pub(crate) fn prefetch(
+        &self,
+        credentials: Option<&ClientCredentials>,
+        required: &Requirements,
+    ) {
+        let guard = self.hold(credentials);
+        guard.slot().prefetch(&guard.fetcher, required);
     }
 
-    /// The slot, if there is one.
-    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<Arc<Slot>> {
-        let Shared { default, control } = &*self.shared;
-        match credentials {
-            Some(credentials) if credentials != default.credentials() => {
-                control.others.with(credentials, Instant::now(), Arc::clone)
-            }
-            _ => Some(default.clone()),
-        }
-    }
-
-    fn hold(&self, credentials: Option<&ClientCredentials>) -> Held {
-        let Shared { default, control } = &*self.shared;
+    /// Returns the slot of `credentials` if there is one.
+    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<SlotGuard> {
+        let CacheHandle { default, fetcher } = &*self.handle;
         let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
-                control.others.get_or_insert(credentials)
+                fetcher.slots.with(credentials, Instant::now(), Arc::clone)?
             }
             _ => default.clone(),
         };
-        Held { slot, control: Trimming(control.clone()) }
+        Some(self.guard(slot))
+    }
+
+    /// Returns the slot of `credentials`, and creates it if there is none.
+    fn hold(&self, credentials: Option<&ClientCredentials>) -> SlotGuard {
+        let CacheHandle { default, fetcher } = &*self.handle;
+        self.guard(match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                fetcher.slots.get_or_insert(credentials)
+            }
+            _ => default.clone(),
+        })
+    }
+
+    fn guard(&self, slot: Arc<Slot>) -> SlotGuard {
+        SlotGuard { slot: Some(slot), fetcher: self.handle.fetcher.clone() }
     }
 }
 
-/// A slot that somebody waits at. One too many is kept for as long as it is held, and no longer.
-struct Held {
-    /// Let go of first.
-    slot: Arc<Slot>,
-    control: Trimming,
+/// Holds a slot, which is not evicted before the guard is dropped.
+struct SlotGuard {
+    /// `None` during drop only.
+    slot: Option<Arc<Slot>>,
+    fetcher: Arc<Fetcher>,
 }
 
-struct Trimming(Arc<Control>);
+impl SlotGuard {
+    fn slot(&self) -> &Arc<Slot> {
+        self.slot.as_ref().expect("the slot is taken on drop only")
+    }
 
-impl Drop for Trimming {
+    /// Lets the sweeper close the slot's breaker if there is no further traffic.
+    fn watch_breaker(&self) {
+        if self.slot().is_suspicious() {
+            self.fetcher.sweeper.watch(self.slot());
+        }
+    }
+}
+
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.0.others.trim();
+        if let Some(slot) = self.slot.take() {
+            self.fetcher.slots.release(slot);
+        }
     }
 }
 

@@ -62,6 +62,13 @@ impl Schedule {
         let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         backoff.window(failures).max(asked)
     }
+
+    /// Returns the pause before a failed renewal is repeated, with `remaining` until the token's
+    /// end: a fifth of that at most, and half of it at least.
+    pub(super) fn renewal_pause(&self, remaining: Duration) -> Duration {
+        let longest = (remaining / 5).min(Duration::from_secs(60));
+        longest.mul_f64(1.0 - fastrand::f64() / 2.0)
+    }
 }
 
 impl Default for Schedule {

@@ -4,7 +4,6 @@ use zeroize::Zeroizing;
 
 use super::Inner;
 use crate::client_auth::ClientAuthentication;
-use crate::dpop::DpopKey;
 use crate::refresh_token::RefreshToken;
 
 impl Inner {
@@ -23,7 +22,7 @@ impl Inner {
             .chain(self.audience.as_deref())
             .chain(self.scope.iter().chain(&self.resources).map(|text| &**text))
             .chain(self.parameters.iter().flat_map(|(name, value)| [&**name, value.as_str()]));
-        let thumbprint = self.dpop.as_ref().map(DpopKey::thumbprint);
+        let thumbprint = self.dpop.as_ref().map(|key| key.thumbprint());
         let name = self.refresh_token.as_ref().map_or("", RefreshToken::name);
         let texts = texts.chain([name]);
         let room = texts.map(|text| text.len() + WORD).sum::<usize>() + self.client.len();

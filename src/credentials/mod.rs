@@ -12,6 +12,8 @@ use http::Uri;
 use zeroize::Zeroizing;
 
 use crate::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
+use crate::dpop::BindingKey;
+#[cfg(feature = "jwt")]
 use crate::dpop::DpopKey;
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
@@ -68,7 +70,7 @@ struct Inner {
     resources: Vec<Box<str>>,
     parameters: Vec<(Box<str>, Zeroizing<String>)>,
     default_expires_in: Option<Duration>,
-    dpop: Option<DpopKey>,
+    dpop: Option<Arc<dyn BindingKey>>,
     refresh_token: Option<RefreshToken>,
     /// What `auth` says makes the client who it is.
     client: Zeroizing<Vec<u8>>,
@@ -190,7 +192,7 @@ impl ClientCredentials {
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     #[must_use]
     pub fn dpop(self, key: DpopKey) -> Self {
-        self.edit(|inner| inner.dpop = Some(key))
+        self.edit(|inner| inner.dpop = Some(Arc::new(key)))
     }
 
     /// Tokens are those of a user who has granted this client a refresh token (RFC 6749 section 6). A
@@ -299,8 +301,8 @@ impl ClientCredentials {
         self.origins.as_ref()
     }
 
-    pub(crate) fn dpop_key(&self) -> Option<&DpopKey> {
-        self.inner.dpop.as_ref()
+    pub(crate) fn dpop_key(&self) -> Option<&dyn BindingKey> {
+        self.inner.dpop.as_deref()
     }
 
     pub(crate) fn lifetime_unless_told(&self) -> Option<Duration> {

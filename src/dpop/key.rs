@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::nonces::Nonces;
-use super::{Opinion, proof};
+use super::{BindingKey, ClassifyProof, ProofVerdict, Prove, Prover, SentProof, proof};
 use crate::challenge;
 use crate::clock::wall_clock;
 use crate::error::ConfigError;
@@ -16,14 +16,15 @@ use crate::origin::Origin;
 use crate::server_clock::{Clocks, Offset, Reading};
 use crate::token::AccessToken;
 
-/// A key that tokens are bound to (DPoP, RFC 9449): without it, a token that leaks is of no use.
+/// A key that access tokens are bound to (DPoP, RFC 9449).
 ///
-/// Given to [`ClientCredentials::dpop`](crate::ClientCredentials::dpop). From then on each token request and each request to
-/// an API carries a proof of its own, made with this key. The newest nonce of each server and what its clock says are kept
-/// here: clones share them.
+/// A bound token that leaks is of no use without the key. Pass the key to
+/// [`ClientCredentials::dpop`](crate::ClientCredentials::dpop). Each token request and each request
+/// to an API then carries its own proof, which is made with this key. The key remembers the newest
+/// nonce and the clock offset of each server. Clones share them.
 ///
-/// No proof is good for two requests. What sends requests again, such as tower's retry layer, goes around the
-/// [`OAuth2Layer`](crate::OAuth2Layer): within, it would send the same proof once more.
+/// A proof is valid for one request. Put layers that resend requests, such as tower's retry layer,
+/// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof again.
 ///
 /// # Example
 ///
@@ -42,53 +43,45 @@ pub struct DpopKey(Arc<Inner>);
 
 struct Inner {
     key: SigningKey,
-    /// Without its type: credentials are keys of maps, and this is what changes in them and is no part
-    /// of what makes them equal.
-    servers: Box<dyn Memory>,
-}
-
-/// What is known of servers.
-#[derive(Default)]
-struct Servers {
+    /// The newest nonce of each server.
     nonces: Nonces,
+    /// The offset of each server's clock.
     clocks: Clocks,
 }
 
-trait Memory: Send + Sync {
-    fn get(&self) -> &Servers;
-}
-
-impl Memory for Servers {
-    fn get(&self) -> &Servers {
-        self
-    }
-}
-
 impl DpopKey {
-    /// A key that is kept elsewhere, so that processes that share tokens share it.
+    /// Creates a key from an existing signing key.
+    ///
+    /// Processes that share tokens through a store need the same key.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(Inner { key, servers: Box::<Servers>::default() }))
+        Self(Arc::new(Inner { key, nonces: Nonces::default(), clocks: Clocks::default() }))
     }
 
-    /// A new key for `ES256`, for this process alone.
+    /// Generates a key for `ES256`, which only this process knows.
     ///
     /// # Errors
     ///
-    /// A system without randomness.
+    /// Returns an error if the system has no source of randomness.
     pub fn generate() -> Result<Self, ConfigError> {
         SigningKey::generate(Algorithm::ES256).map(Self::new)
     }
 
-    /// The SHA-256 thumbprint of the public key (RFC 7638), in base64url: what a token that is bound to it has in
-    /// `cnf.jkt` (RFC 9449 section 6.1).
+    /// Returns the SHA-256 thumbprint of the public key (RFC 7638) in base64url.
+    ///
+    /// Tokens that are bound to this key have it in `cnf.jkt` (RFC 9449 section 6.1).
     pub fn thumbprint(&self) -> String {
         self.0.key.thumbprint()
     }
+}
 
-    /// What makes the proofs that go with `token`, or with token requests.
-    pub(crate) fn prover(&self, token: Option<&AccessToken>) -> Prover {
-        let ath = token.map(|token| jwt::encode(Sha256::digest(token.secret())).into());
-        Prover { key: self.clone(), ath }
+impl BindingKey for DpopKey {
+    fn thumbprint(&self) -> String {
+        self.0.key.thumbprint()
+    }
+
+    fn prover(&self, token: Option<&AccessToken>) -> Prover {
+        let ath = token.map(|token| jwt::encode(Sha256::digest(token.secret())));
+        Arc::new(TokenProver { key: self.clone(), ath })
     }
 }
 
@@ -98,32 +91,21 @@ impl fmt::Debug for DpopKey {
     }
 }
 
-/// A key, and the token that it proves the possession of.
-#[derive(Clone)]
-pub(crate) struct Prover {
+/// Makes the proofs of the requests that carry one token, or of token requests.
+struct TokenProver {
     key: DpopKey,
-    ath: Option<Arc<str>>,
+    /// The hash of the token (RFC 9449 section 4.2). `None` for token requests.
+    ath: Option<String>,
 }
 
-/// A proof that went out.
-pub(crate) struct Sent {
-    key: DpopKey,
-    origin: Origin,
-    nonce: Option<Arc<str>>,
-    offset: Offset,
-    at: Instant,
-}
-
-impl Prover {
-    /// A proof for one request to `origin`, with the newest nonce.
-    pub(crate) fn prove(
+impl Prove for TokenProver {
+    fn prove(
         &self,
         method: &Method,
         uri: &Uri,
         origin: Origin,
-    ) -> Result<(HeaderValue, Sent), BoxError> {
-        let Inner { key, servers } = &*self.key.0;
-        let Servers { nonces, clocks } = servers.get();
+    ) -> Result<(HeaderValue, SentProof), BoxError> {
+        let Inner { key, nonces, clocks } = &*self.key.0;
         let nonce = nonces.get(&origin);
         let offset = clocks.get(&origin);
         let claims = proof::Claims {
@@ -134,58 +116,61 @@ impl Prover {
             nonce: nonce.as_deref(),
             ath: self.ath.as_deref(),
         };
-        let proof = proof::make(key, &claims)?;
-        Ok((proof, Sent { key: self.key.clone(), origin, nonce, offset, at: Instant::now() }))
+        let header = proof::make(key, &claims)?;
+        let key = self.key.clone();
+        let sent = DpopProof { key, origin, nonce, offset, sent_at: Instant::now() };
+        Ok((header, Box::new(sent)))
     }
 }
 
-impl Sent {
-    /// Learns from the response, whatever it is. `error` is what a token endpoint says in its body; an API says it in a
-    /// challenge.
-    pub(crate) fn judge(
+/// A proof that was sent, and what it was made with.
+struct DpopProof {
+    key: DpopKey,
+    origin: Origin,
+    nonce: Option<Arc<str>>,
+    offset: Offset,
+    sent_at: Instant,
+}
+
+impl ClassifyProof for DpopProof {
+    fn classify(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
         error: Option<&str>,
-    ) -> Opinion {
-        let Servers { nonces, clocks } = self.key.0.servers.get();
-        let has_news = nonces.learn(&self.origin, headers, self.nonce.as_deref());
+    ) -> ProofVerdict {
+        let Inner { nonces, clocks, .. } = &*self.key.0;
+        let has_new_nonce = nonces.learn(&self.origin, headers, self.nonce.as_deref());
         if !status.is_client_error() {
-            return Opinion::Fine;
+            return ProofVerdict::Accepted;
         }
         let challenged = challenge::dpop_error(headers);
         match error.or(challenged.as_deref()) {
-            // Another response may have brought it.
-            Some("use_dpop_nonce") if has_news || nonces.get(&self.origin) != self.nonce => {
-                Opinion::Another
+            // The response to another request may have brought the new nonce.
+            Some("use_dpop_nonce") if has_new_nonce || nonces.get(&self.origin) != self.nonce => {
+                ProofVerdict::RetryWithNewProof
             }
-            Some("use_dpop_nonce") => Opinion::Hopeless,
+            Some("use_dpop_nonce") => ProofVerdict::Rejected,
             Some("invalid_dpop_proof") => {
-                match Reading::of(headers, wall_clock(), self.at.elapsed()) {
+                match Reading::of(headers, wall_clock(), self.sent_at.elapsed()) {
                     Some(reading) if reading.contradicts(self.offset) => {
                         clocks.set(&self.origin, reading.offset());
-                        Opinion::Another
+                        ProofVerdict::RetryWithNewProof
                     }
-                    // What was learned of the clock, if anything was, was no help.
+                    // The offset that was in use did not help, so it is dropped.
                     _ => {
                         clocks.set(&self.origin, Offset::default());
-                        Opinion::Fine
+                        ProofVerdict::Accepted
                     }
                 }
             }
-            _ => Opinion::Fine,
+            _ => ProofVerdict::Accepted,
         }
     }
 }
 
-impl fmt::Debug for Prover {
+impl fmt::Debug for TokenProver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prover").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Sent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sent").field("origin", &self.origin).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
-//! Tokens that are of use only to whoever has a key (DPoP, RFC 9449).
+//! Binds access tokens to a key: each request carries a proof of its possession (DPoP, RFC 9449).
+//!
+//! The traits have implementations only with the feature `jwt`. Callers hold trait objects, so that
+//! they need no conditional compilation and no second set of types.
 
-#[cfg(not(feature = "jwt"))]
-mod absent;
 #[cfg(feature = "jwt")]
 mod key;
 #[cfg(feature = "jwt")]
@@ -9,27 +10,71 @@ mod nonces;
 #[cfg(feature = "jwt")]
 mod proof;
 
-use http::HeaderName;
+use std::fmt;
+use std::sync::Arc;
 
-#[cfg(not(feature = "jwt"))]
-pub(crate) use self::absent::{DpopKey, Prover, Sent};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use tower::BoxError;
+
 #[cfg(feature = "jwt")]
 pub use self::key::DpopKey;
-#[cfg(feature = "jwt")]
-pub(crate) use self::key::{Prover, Sent};
+use crate::origin::Origin;
+use crate::token::AccessToken;
 
 /// The header field of a proof (RFC 9449 section 4.1).
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// What a server thinks of a proof.
+/// A key that access tokens are bound to.
+pub(crate) trait BindingKey: Send + Sync {
+    /// Returns the SHA-256 thumbprint of the public key (RFC 7638).
+    fn thumbprint(&self) -> String;
+
+    /// Returns a prover for requests that carry `token`, or for token requests.
+    fn prover(&self, token: Option<&AccessToken>) -> Prover;
+}
+
+/// Makes the proofs of the requests that carry one token.
+pub(crate) trait Prove: fmt::Debug + Send + Sync {
+    /// Returns a proof for one request to `origin`, with the newest nonce of that server.
+    fn prove(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        origin: Origin,
+    ) -> Result<(HeaderValue, SentProof), BoxError>;
+}
+
+/// Learns from the response to a request that carried a proof.
+pub(crate) trait ClassifyProof: Send + Sync {
+    /// Returns the server's verdict, and remembers the nonce and the time that the response has.
+    ///
+    /// `error` is the error code in the body of a token endpoint's response. An API sends its error
+    /// code in a challenge.
+    fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        error: Option<&str>,
+    ) -> ProofVerdict;
+}
+
+pub(crate) type Prover = Arc<dyn Prove>;
+
+/// A proof that was sent.
+pub(crate) type SentProof = Box<dyn ClassifyProof>;
+
+/// Says whether a server accepted a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "there is nothing to have one of"))]
-pub(crate) enum Opinion {
-    /// It says nothing of it.
-    Fine,
-    /// It wants another one, and there is something to make a better one of: a nonce that is new, a clock that is
-    /// known to be off.
-    Another,
-    /// It wants another one, which would be no better.
-    Hopeless,
+#[cfg_attr(
+    not(feature = "jwt"),
+    allow(dead_code, reason = "without the feature, requests have no proofs")
+)]
+pub(crate) enum ProofVerdict {
+    /// The response does not complain about the proof, or the request had none.
+    Accepted,
+    /// The server rejected the proof, and the response helps to make a better one: it has a new
+    /// nonce, or shows that a clock is off.
+    RetryWithNewProof,
+    /// The server rejected the proof, and a new one would be no better.
+    Rejected,
 }

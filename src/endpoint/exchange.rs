@@ -1,5 +1,4 @@
 //! One token request: a request and its response, or two when a clock is off or a nonce is wanted, or three.
-#![cfg_attr(not(feature = "jwt"), allow(unreachable_code, reason = "there are no proofs"))]
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::{decode, read};
 use crate::challenge;
 use crate::client_auth::ClientAuthentication;
 use crate::clock::{Now, wall_clock};
-use crate::dpop::{DPOP, Opinion, Sent};
+use crate::dpop::{DPOP, ProofVerdict, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
 use crate::server_clock::{Clocks, Offset, Reading};
@@ -58,7 +57,7 @@ where
         if is_set_right && answer.head.status.is_success() {
             clocks.set(origin, clock);
         }
-        if answer.proof == Opinion::Another && has_time && !is_proven_anew {
+        if answer.proof == ProofVerdict::RetryWithNewProof && has_time && !is_proven_anew {
             tracing::debug!("proof of possession was refused; once more with another one");
             is_proven_anew = true;
             continue;
@@ -76,7 +75,7 @@ struct Answer {
     body: Bytes,
     requested_at: Now,
     clock: Clock,
-    proof: Opinion,
+    proof: ProofVerdict,
 }
 
 /// What an answer says of the clock that a request went by.
@@ -117,9 +116,9 @@ where
     };
     let (head, body) = response.into_parts();
     let body = read::read(head.status, body, deadline).await?;
-    let proof = proof.map_or(Opinion::Fine, |sent| {
+    let proof = proof.map_or(ProofVerdict::Accepted, |sent| {
         let error = decode::error(&body);
-        sent.judge(head.status, &head.headers, error.as_deref())
+        sent.classify(head.status, &head.headers, error.as_deref())
     });
     Ok(Answer { head, body, requested_at, clock, proof })
 }
@@ -140,7 +139,7 @@ fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
 async fn encode(
     request: &TokenRequest,
     clock: Offset,
-) -> Result<(Request<Full<Bytes>>, Option<Offset>, Option<Sent>), TokenError> {
+) -> Result<(Request<Full<Bytes>>, Option<Offset>, Option<SentProof>), TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     parts.set_clock(clock);

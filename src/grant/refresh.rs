@@ -1,6 +1,7 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,32 +12,39 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use tracing::Instrument;
 
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::refresh_token::{RefreshToken, Turn};
+use crate::liveness::Liveness;
+use crate::race::until;
+use crate::refresh_token::RefreshToken;
 use crate::request::TokenRequest;
+use crate::takeover_lock::TakeoverGuard;
 use crate::token::AccessToken;
 
-/// How long an exchange goes on that nobody waits for any more.
+/// How long a refresh goes on after its caller is gone.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// How often one exchange is made again because another refresh token was set meanwhile.
-const MOST_REPEATS: u32 = 3;
+/// How often a refresh is repeated because its refresh token was replaced while it was in progress.
+const MAX_REPEATS: u32 = 3;
 
-/// Asks with a user's refresh token, where the credentials have one, and keeps the one that comes in its place (RFC 6749
-/// section 6). What is asked with other credentials goes through as it is.
+/// Requests tokens with the refresh token of the credentials, and keeps the rotated one (RFC 6749
+/// section 6).
 ///
-/// An exchange runs in a task of its own: a caller that is dropped or times out does not lose a rotated
-/// token. A caller that is dropped before its turn asks for nothing, and an exchange that nobody waits for any more is given up
-/// after 60 seconds.
+/// Requests whose credentials have no refresh token pass through unchanged.
 ///
-/// Its place is right around the token endpoint. [`RetryLayer`](tower::retry::RetryLayer) goes outside of it, as a second
-/// try is to begin with the refresh token of then; so does [`StoreLayer`](crate::StoreLayer), where access tokens are found
-/// under the refresh token's name. A refresh token is never put into a store.
+/// A refresh runs in its own task, so a caller that is dropped or times out does not lose a rotated
+/// token. A caller that is dropped before its turn sends nothing. A refresh without a caller is
+/// given up after 60 seconds. A refresh whose runtime does not poll it holds up others for about a
+/// second. If it completes later, its rotated token is kept unless there is a newer one.
+///
+/// Place the layer right around the token endpoint. [`RetryLayer`](tower::retry::RetryLayer) goes
+/// outside, because a second try has to begin with the current refresh token. So does
+/// [`StoreLayer`](crate::StoreLayer), where access tokens are found under the refresh token's name.
+/// Refresh tokens are never put into a store.
 ///
 /// # Errors
 ///
-/// A [`TokenError`]. An [`error`](TokenError::error) of `invalid_grant` means that the user has to authorize
-/// again; it is not transient, so a cache asks again only now and then, or at once after
-/// [`RefreshToken::set`].
+/// Returns a [`TokenError`]. An [`error`](TokenError::error) of `invalid_grant` means that the user
+/// has to authorize again. It is not transient, so a cache asks again only now and then, or at once
+/// after [`RefreshToken::set`].
 ///
 /// # Example
 ///
@@ -82,7 +90,7 @@ const MOST_REPEATS: u32 = 3;
 pub struct RefreshTokenLayer;
 
 impl RefreshTokenLayer {
-    /// The layer. There is nothing to set.
+    /// Creates the layer.
     pub fn new() -> Self {
         Self
     }
@@ -96,24 +104,24 @@ impl<S> Layer<S> for RefreshTokenLayer {
     }
 }
 
-/// Asks with refresh tokens; made by a [`RefreshTokenLayer`].
+/// Requests tokens with refresh tokens. Created by a [`RefreshTokenLayer`].
 #[derive(Clone)]
 pub struct Refresh<S> {
     inner: S,
 }
 
 impl<S> Refresh<S> {
-    /// The service inside.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -130,7 +138,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready when it is this request's turn: nothing is held until then.
+        // The inner service is made ready when this request may use the refresh token. Until then it
+        // would hold a reservation for nothing.
         Poll::Ready(Ok(()))
     }
 
@@ -145,13 +154,13 @@ where
             };
             let (caller, outcome) = oneshot::channel();
             runtime.spawn(serve(inner, request, token, caller).in_current_span());
-            let interrupted = |_| Err(TokenError::new(TokenErrorKind::Interrupted, ""));
-            outcome.await.unwrap_or_else(interrupted)
+            outcome.await.unwrap_or_else(|_| Err(interrupted()))
         })
     }
 }
 
-/// Waits for its turn for as long as the caller does, and then sees the exchange through.
+/// Waits until the refresh token may be used, and then completes the refresh with or without its
+/// caller.
 async fn serve<S>(
     inner: S,
     request: TokenRequest,
@@ -161,50 +170,69 @@ async fn serve<S>(
     S: Service<TokenRequest, Response = AccessToken> + Clone,
     S::Error: Into<BoxError>,
 {
+    // This task goes on when the fetch has ended, so it shows its own signs of life.
+    let liveness = Arc::new(Liveness::part_of(request.liveness()));
     let outcome = {
-        let Some(turn) = until(caller.closed(), token.turn()).await else {
+        let guard = until(caller.closed(), token.lock_for_use(&liveness)).await;
+        let Some(mut guard) = guard.filter(|_| !caller.is_closed()) else {
             return;
         };
-        if caller.is_closed() {
-            return;
-        }
-        let left = async {
+        let given_up = async {
             caller.closed().await;
             sleep(GRACE).await;
         };
-        until(left, exchange(inner, &request, &token, &turn)).await
+        let refresh = refresh(inner, &request, &token, &mut guard);
+        until(given_up, liveness.during(refresh)).await
     };
     if let Some(outcome) = outcome {
-        // Nobody may be there any more.
+        // The caller may be gone.
         let _ = caller.send(outcome);
     }
 }
 
-/// One exchange, from a refresh token that is persisted to the next.
-async fn exchange<S>(
+/// Requests a token, and persists the current refresh token before and after.
+async fn refresh<S>(
     inner: S,
     request: &TokenRequest,
     token: &RefreshToken,
-    turn: &Turn<'_>,
+    guard: &mut TakeoverGuard<'_>,
 ) -> Result<AccessToken, TokenError>
 where
     S: Service<TokenRequest, Response = AccessToken> + Clone,
     S::Error: Into<BoxError>,
 {
-    token.save(turn).await?;
     let mut repeats = 0;
     loop {
-        let used = token.present(turn);
-        let asked = ask_with(inner.clone(), request, used.secret()).await;
-        if token.has_changed_since(&used) && repeats < MOST_REPEATS {
+        if !guard.is_superseded() {
+            token.save(guard).await?;
+        }
+        if guard.is_superseded() {
+            // Its successor requests a token in its place (C3).
+            return Err(interrupted());
+        }
+        let Some(used) = token.token_to_use(guard) else {
+            guard.regain().await;
+            continue;
+        };
+        let result = ask_with(inner.clone(), request, used.secret()).await;
+        let is_outdated = match &result {
+            // A late response may have replaced the token too, but this one is newer.
+            Ok(_) => token.was_set_since(&used),
+            Err(_) => token.was_replaced_since(&used),
+        };
+        if is_outdated && repeats < MAX_REPEATS {
             repeats += 1;
             continue;
         }
-        let issued = asked?;
-        token.rotate(turn, &used, issued.refresh_token());
-        token.save(turn).await?;
+        let issued = result?;
+        token.rotate(guard, &used, issued.refresh_token());
+        token.save(guard).await?;
         return Ok(issued.without_refresh_token());
     }
+}
+
+fn interrupted() -> TokenError {
+    TokenError::new(TokenErrorKind::Interrupted, "")
 }
 
 async fn ask_with<S>(
@@ -224,7 +252,7 @@ where
         return unusable("is empty");
     }
     if request.credentials().has_another_grant() {
-        // Whose token that brings, nobody could tell.
+        // It depends on the server for which of the two grants it would issue the token.
         return unusable("can not go with another grant");
     }
     let request = request.clone().with_refresh_token(refresh_token);
@@ -244,18 +272,56 @@ where
     inner.oneshot(request).await.map_err(|error| TokenError::from_source(error.into()))
 }
 
-/// What `work` comes to, unless `end` comes first.
-async fn until<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    let (mut end, mut work) = (pin!(end), pin!(work));
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
-    })
-    .await
-}
-
 impl<S: fmt::Debug> fmt::Debug for Refresh<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refresh").field("inner", &self.inner).finish()
+    }
+}
+
+#[cfg(all(test, not(races)))]
+mod tests {
+    use tokio::time::Instant;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::client_auth::ClientAuth;
+    use crate::credentials::ClientCredentials;
+
+    fn request(token: &RefreshToken, fetch: &Arc<Liveness>) -> TokenRequest {
+        let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+        let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+        TokenRequest::new(credentials.refresh_token(token.clone())).with_liveness(fetch.clone())
+    }
+
+    // C3, G3
+    #[tokio::test(start_paused = true)]
+    async fn a_superseded_fetch_gives_way_at_once() {
+        let token = RefreshToken::in_memory("alf", "r-0");
+        let endpoint = service_fn(|request: TokenRequest| async move {
+            let parameters = request.credentials().parameters();
+            let mut values = parameters.iter().filter(|(name, _)| name == "refresh_token");
+            let used = values.next().unwrap().1.clone();
+            sleep(Duration::from_secs(10)).await;
+            AccessToken::new(format!("with-{used}")).map(|token| token.with_refresh_token("r-1"))
+        });
+        let refresh = |fetch: &Arc<Liveness>| {
+            let source = RefreshTokenLayer::new().layer(endpoint);
+            tokio::spawn(source.oneshot(request(&token, fetch)))
+        };
+        let fetches = [(); 3].map(|()| Arc::new(Liveness::default()));
+        let sending = refresh(&fetches[0]);
+        sleep(Duration::from_secs(5)).await;
+        let waiting = refresh(&fetches[1]);
+        sleep(Duration::from_secs(1)).await;
+
+        // Both have a successor.
+        fetches[0].supersede();
+        fetches[1].supersede();
+        let start = Instant::now();
+        let token = refresh(&fetches[2]).await.unwrap().unwrap();
+        assert_eq!((token.secret(), start.elapsed()), ("with-r-0", Duration::from_secs(10)));
+        assert_eq!(sending.await.unwrap().unwrap().secret(), "with-r-0");
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Interrupted);
     }
 }

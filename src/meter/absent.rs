@@ -26,7 +26,9 @@ impl Replaying {
         Self
     }
 
-    pub(crate) fn end(&mut self, _is_rejected_again: bool) {}
+    pub(crate) fn end_accepted(&mut self) {}
+
+    pub(crate) fn end_rejected(&mut self) {}
 
     pub(crate) fn end_without_token(&mut self) {}
 }
@@ -47,4 +49,4 @@ pub(crate) fn failing_credentials(_more: i8) {}
 
 pub(crate) fn broken_apis(_more: i32) {}
 
-pub(crate) fn not_replayed(_why: &'static str) {}
+pub(crate) fn not_replayed(_reason: &'static str) {}

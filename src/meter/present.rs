@@ -107,42 +107,46 @@ pub(crate) fn broken_apis(more: i32) {
     gauge!(BROKEN).increment(f64::from(more));
 }
 
-/// A token was rejected, and the request is to be sent again: told of once, however it ends.
+/// Counts a request that is resent with another token, once its outcome is known.
 pub(crate) struct Replaying {
-    is_told: bool,
+    is_counted: bool,
 }
 
 impl Replaying {
     pub(crate) fn begin() -> Self {
-        Self { is_told: false }
+        Self { is_counted: false }
     }
 
-    pub(crate) fn end(&mut self, is_rejected_again: bool) {
-        self.tell(if is_rejected_again { "rejected" } else { "accepted" });
+    pub(crate) fn end_accepted(&mut self) {
+        self.count("accepted");
+    }
+
+    pub(crate) fn end_rejected(&mut self) {
+        self.count("rejected");
     }
 
     pub(crate) fn end_without_token(&mut self) {
-        self.tell("no_token");
+        self.count("no_token");
     }
 
-    fn tell(&mut self, outcome: &'static str) {
-        self.is_told = true;
+    fn count(&mut self, outcome: &'static str) {
+        self.is_counted = true;
         counter!(REPLAYS, "outcome" => outcome).increment(1);
     }
 }
 
 impl Drop for Replaying {
-    /// The API gave no answer, or nobody waited for it.
+    /// Counts a request that got no response, or whose caller did not wait for it.
     fn drop(&mut self) {
-        if !self.is_told {
-            self.tell("unanswered");
+        if !self.is_counted {
+            self.count("unanswered");
         }
     }
 }
 
-/// A token was rejected, and the request is not sent again, for this reason.
-pub(crate) fn not_replayed(why: &'static str) {
-    counter!(REPLAYS, "outcome" => why).increment(1);
+/// Counts a request whose token was rejected, and that is not sent again.
+pub(crate) fn not_replayed(reason: &'static str) {
+    counter!(REPLAYS, "outcome" => reason).increment(1);
 }
 
 /// How long a store takes.
@@ -199,6 +203,7 @@ fn error_type(error: &TokenError) -> SharedString {
         Kind::InvalidIssuer => "invalid_issuer",
         Kind::InvalidMetadata => "invalid_metadata",
         Kind::Source => "source",
+        Kind::Rejected => "rejected",
         Kind::Interrupted => "interrupted",
         Kind::NoRuntime => "no_runtime",
     }

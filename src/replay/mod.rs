@@ -1,46 +1,45 @@
-//! What counts as a rejection, and what is sent again.
+//! Says which responses reject a token, and makes bodies that can be sent again.
 
 mod body;
-mod breaker;
 mod layer;
 mod memory;
 mod policy;
 mod stream;
 
 pub use self::body::ReplayableBody;
-pub(crate) use self::breaker::{Breaker, Key as BreakerKey};
 pub use self::layer::{Replayable, ReplayableLayer};
 pub use self::policy::ReplayPolicy;
 pub use self::stream::{KeptBody, ReplayBody};
 
-/// What became of a request whose token was rejected: in the extensions of its response, and
-/// nowhere else.
+/// Says whether a request whose token was rejected was sent again.
+///
+/// It is in the extensions of such a request's response, and of no other response.
 ///
 /// # Example
 ///
 /// ```
 /// use tower_oauth2::{NotReplayed, Replayed};
 ///
-/// fn count(response: &http::Response<()>) -> &'static str {
+/// fn describe(response: &http::Response<()>) -> &'static str {
 ///     match response.extensions().get::<Replayed>() {
-///         Some(Replayed::Yes) => "sent twice",
-///         Some(Replayed::No(NotReplayed::BreakerOpen)) => "this API refuses fresh tokens",
-///         Some(_) => "rejected, and sent once",
-///         None => "ordinary",
+///         Some(Replayed::Yes) => "sent again with another token",
+///         Some(Replayed::No(NotReplayed::BreakerOpen)) => "this API rejects fresh tokens",
+///         Some(_) => "rejected and not sent again",
+///         None => "not rejected",
 ///     }
 /// }
-/// # assert_eq!(count(&http::Response::new(())), "ordinary");
+/// # assert_eq!(describe(&http::Response::new(())), "not rejected");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Replayed {
-    /// It was sent once more with another token, and this is the response to that.
+    /// The request was sent again with another token, and this is the response to the last send.
     Yes,
-    /// It was not sent again, and this is the response that rejected its token.
+    /// The request was not sent again, and this is the response that rejected its token.
     No(NotReplayed),
 }
 
-/// Why a request was not sent again.
+/// Says why a request was not sent again.
 ///
 /// # Example
 ///
@@ -48,10 +47,13 @@ pub enum Replayed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotReplayed {
-    /// Its body could not be given out a second time. The token is replaced for the next request.
+    /// The body could not be sent again. The next request gets another token.
     Body,
-    /// The API wants a DPoP nonce, and the one that it gave with its last response was not it (RFC 9449 section 9).
+    /// The API rejected the DPoP proof, and a new proof would be no better: it already had the
+    /// newest nonce (RFC 9449 section 9).
     Nonce,
-    /// This API has just rejected a fresh token, so that another one would be no better.
+    /// The API has just rejected a fresh token, so another token would be no better.
     BreakerOpen,
+    /// The API requires claims, and the token endpoint has refused to issue tokens with them.
+    ClaimsRefused,
 }

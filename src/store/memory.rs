@@ -5,18 +5,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::{Stored, TokenStore};
+use crate::clock::Now;
 use crate::token::MAX_LIFETIME;
 
-/// A [`TokenStore`] in memory, for tests and for several caches of one process. Clones share
-/// everything.
+/// A [`TokenStore`] in memory, for tests and for several caches of one process.
 ///
-/// It runs on tokio's clock, locks and compares as the others do, and keeps what has not ended: as many entries as
-/// there are credentials. Values are wiped from memory when they go.
+/// Clones share their contents. The store locks and compares as the other stores do. It keeps one
+/// entry per credentials until that entry ends, and wipes the memory of removed values. An entry
+/// ends when tokio's clock or the wall clock says so, because tokio's clock may stop while the host
+/// is suspended.
 ///
 /// # Example
 ///
@@ -36,17 +37,17 @@ pub struct MemoryStore(Arc<Mutex<Contents>>);
 struct Contents {
     values: HashMap<String, Entry>,
     leases: HashMap<String, Entry>,
-    /// How many of both there may be before those that have ended are looked for.
+    /// The number of entries above which those that have ended are removed.
     tidy_at: usize,
 }
 
 struct Entry {
     bytes: Zeroizing<Vec<u8>>,
-    until: Instant,
+    end: Now,
 }
 
 impl MemoryStore {
-    /// An empty one.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,46 +58,60 @@ impl MemoryStore {
 }
 
 impl Entry {
-    fn new(bytes: &[u8], time_to_live: Duration) -> Self {
-        let until = Instant::now() + time_to_live.min(MAX_LIFETIME);
-        Self { bytes: Zeroizing::new(bytes.to_vec()), until }
+    fn new(now: Now, bytes: &[u8], time_to_live: Duration) -> Self {
+        let end = now.shifted_to(now.mono + time_to_live.min(MAX_LIFETIME));
+        Self { bytes: Zeroizing::new(bytes.to_vec()), end }
     }
 
-    fn time_to_live(&self) -> Option<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
+    fn time_to_live(&self, now: Now) -> Option<Duration> {
+        let left = now.until(self.end);
         (!left.is_zero()).then_some(left)
     }
 }
 
 impl Contents {
-    fn set(&mut self, key: &str, entry: Entry) {
-        self.values.insert(key.to_owned(), entry);
-        self.tidy();
+    fn get(&self, now: Now, key: &str) -> Option<Stored> {
+        let entry = self.values.get(key)?;
+        let left = entry.time_to_live(now)?;
+        Some(Stored::new(&**entry.bytes).with_time_to_live(left))
     }
 
-    fn tidy(&mut self) {
+    fn set(&mut self, now: Now, key: &str, entry: Entry) {
+        self.values.insert(key.to_owned(), entry);
+        self.tidy(now);
+    }
+
+    /// Takes the lease on `key` for the owner that `lease` names, or extends it.
+    fn lock(&mut self, now: Now, key: &str, lease: Entry) -> bool {
+        let is_free = self
+            .leases
+            .get(key)
+            .is_none_or(|held| held.bytes == lease.bytes || held.time_to_live(now).is_none());
+        if is_free {
+            self.leases.insert(key.to_owned(), lease);
+            self.tidy(now);
+        }
+        is_free
+    }
+
+    fn tidy(&mut self, now: Now) {
         let Self { values, leases, tidy_at } = self;
         if values.len() + leases.len() > *tidy_at {
-            values.retain(|_, entry| entry.time_to_live().is_some());
-            leases.retain(|_, entry| entry.time_to_live().is_some());
+            values.retain(|_, entry| entry.time_to_live(now).is_some());
+            leases.retain(|_, entry| entry.time_to_live(now).is_some());
             *tidy_at = (2 * (values.len() + leases.len())).max(64);
         }
-    }
-
-    fn get(&self, key: &str) -> Option<Stored> {
-        let entry = self.values.get(key)?;
-        let left = entry.time_to_live()?;
-        Some(Stored::new(&**entry.bytes).with_time_to_live(left))
     }
 }
 
 impl TokenStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
-        Ok(self.lock().get(key))
+        Ok(self.lock().get(Now::read(), key))
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
-        self.lock().set(key, Entry::new(value, time_to_live));
+        let now = Now::read();
+        self.lock().set(now, key, Entry::new(now, value, time_to_live));
         Ok(())
     }
 
@@ -107,25 +122,18 @@ impl TokenStore for MemoryStore {
         value: &[u8],
         time_to_live: Duration,
     ) -> Result<bool, BoxError> {
+        let now = Now::read();
         let mut contents = self.lock();
-        let is_expected = contents.get(key).as_ref().map(Stored::value) == expected;
+        let is_expected = contents.get(now, key).as_ref().map(Stored::value) == expected;
         if is_expected {
-            contents.set(key, Entry::new(value, time_to_live));
+            contents.set(now, key, Entry::new(now, value, time_to_live));
         }
         Ok(is_expected)
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
-        let mut contents = self.lock();
-        let is_free = contents
-            .leases
-            .get(key)
-            .is_none_or(|held| *held.bytes == owner.as_bytes() || held.time_to_live().is_none());
-        if is_free {
-            contents.leases.insert(key.to_owned(), Entry::new(owner.as_bytes(), lease));
-            contents.tidy();
-        }
-        Ok(is_free)
+        let now = Now::read();
+        Ok(self.lock().lock(now, key, Entry::new(now, owner.as_bytes(), lease)))
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
@@ -142,5 +150,68 @@ impl fmt::Debug for MemoryStore {
         let contents = self.lock();
         let entries = contents.values.len() + contents.leases.len();
         f.debug_struct("MemoryStore").field("entries", &entries).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn start() -> Now {
+        // Not the real wall clock: the test moves it by hand.
+        Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH + 24 * HOUR }
+    }
+
+    /// Returns the reading after a suspend of `suspended` that began `awake` after `now`.
+    fn resumed(now: Now, awake: Duration, suspended: Duration) -> Now {
+        Now { mono: now.mono + awake, wall: now.wall + awake + suspended }
+    }
+
+    fn contents(now: Now) -> Contents {
+        let mut contents = Contents::default();
+        contents.set(now, "key", Entry::new(now, b"value", HOUR));
+        assert!(contents.lock(now, "key", Entry::new(now, b"owner", HOUR)));
+        contents
+    }
+
+    // C5
+    #[test]
+    fn a_suspend_counts_against_the_remaining_time() {
+        let now = start();
+        let resumed = resumed(now, MINUTE, 20 * MINUTE);
+        let stored = contents(now).get(resumed, "key").unwrap();
+        assert_eq!(stored.time_to_live(), Some(39 * MINUTE));
+    }
+
+    // C5
+    #[test]
+    fn values_and_leases_end_during_a_suspend() {
+        let now = start();
+        let mut contents = contents(now);
+        let resumed = resumed(now, MINUTE, HOUR);
+        assert_eq!(contents.get(resumed, "key"), None);
+        assert!(contents.lock(resumed, "key", Entry::new(resumed, b"other", HOUR)));
+        assert!(!contents.lock(resumed, "key", Entry::new(resumed, b"owner", HOUR)));
+    }
+
+    // C5
+    #[test]
+    fn a_wall_clock_that_is_set_back_changes_nothing() {
+        let now = start();
+        let mut contents = contents(now);
+        let before_end = Now { mono: now.mono + 59 * MINUTE, wall: now.wall - 12 * HOUR };
+        let stored = contents.get(before_end, "key").unwrap();
+        assert_eq!(stored.time_to_live(), Some(MINUTE));
+        assert!(!contents.lock(before_end, "key", Entry::new(before_end, b"other", HOUR)));
+        let end = Now { mono: now.mono + HOUR, wall: now.wall - 12 * HOUR };
+        assert_eq!(contents.get(end, "key"), None);
+        assert!(contents.lock(end, "key", Entry::new(end, b"other", HOUR)));
     }
 }

@@ -1,52 +1,56 @@
-//! What is stored: a token and what is known of it, as JSON.
+//! The format of a stored token: JSON.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::{Stored, key};
-use crate::clock::wall_clock;
+use crate::clock::Now;
 use crate::request::{Cause, TokenRequest};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
-/// Of the record's layout and of what goes into its key.
+/// The version of the record's layout and of the data that its key is a hash of.
 pub(super) const VERSION: u64 = 1;
 
-/// No value is longer.
+/// The largest size of a stored value.
 const MAX_SIZE: usize = 2 << 20;
 
-/// Left for what a store may put around a record.
-const ROOM: usize = 1024;
+/// Reserved for what a store adds to a record, such as encryption.
+const MAX_OVERHEAD: usize = 1024;
 
-/// How long a token is kept at most. It is what memcached can keep it for: a store that ends a record before its time
-/// makes the token in it look older than it is.
-const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The longest time for which a token is kept, because memcached keeps values no longer. A store
+/// that ends a record early makes its token look older than it is.
+const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long a token is kept that does not end by itself.
-const KEPT_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
+/// The time for which a token without an end is kept.
+const TIME_TO_LIVE_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A token out of a store.
+/// A token from a store.
 pub(super) struct Record {
     pub(super) token: AccessToken,
-    /// The claims that it was asked for with.
+    /// A hash of the claims that the token was requested with.
     claims: Option<String>,
 }
 
-/// The bytes of a record, and for how long to keep them; none for a token that is over, and for one
-/// that came with more than is to be stored.
-pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec<u8>, Duration)> {
+/// Encodes a record and returns it with its time to live.
+///
+/// Returns `None` for a token that has ended and for one that is too large.
+pub(super) fn encode(
+    request: &TokenRequest,
+    token: &AccessToken,
+    now: Now,
+) -> Option<(Vec<u8>, Duration)> {
     let lifetime = token.lifetime().or(request.credentials().lifetime_unless_told());
-    let lifetime = lifetime.map(|lifetime| lifetime.min(LONGEST_KEPT));
+    let lifetime = lifetime.map(|lifetime| lifetime.min(MAX_TIME_TO_LIVE));
     let time_to_live = match lifetime {
-        Some(lifetime) => lifetime.checked_sub(token.requested_at().elapsed())?,
-        None => KEPT_WITHOUT_END,
+        Some(lifetime) => lifetime.checked_sub(now.since(token.requested_at_both()))?,
+        None => TIME_TO_LIVE_WITHOUT_END,
     };
-    // What is shorter than a millisecond can not be told to most stores.
+    // Most stores cannot express less than a millisecond.
     if time_to_live < Duration::from_millis(1) {
         return None;
     }
-    let ends = lifetime.map(|_| millis(since_epoch() + time_to_live));
+    let ends = lifetime.map(|_| millis(since_epoch(now.wall) + time_to_live));
     let record = json!({
         "v": VERSION,
         "access_token": token.secret(),
@@ -59,13 +63,15 @@ pub(super) fn encode(request: &TokenRequest, token: &AccessToken) -> Option<(Vec
         "extra": token.all_extra(),
     });
     let record = record.to_string().into_bytes();
-    // Numbers may be longer here than they were on the wire.
-    (record.len() <= MAX_SIZE - ROOM).then_some((record, time_to_live))
+    // Check the size again, because numbers may be longer here than they were on the wire.
+    (record.len() <= MAX_SIZE - MAX_OVERHEAD).then_some((record, time_to_live))
 }
 
-/// The token in what a store answered with that was asked at that time; none for anything else. What was left then
-/// may be less by now.
-pub(super) fn decode(stored: &Stored, asked_at: Instant) -> Option<Record> {
+/// Decodes a record that a store returned to a request sent at `asked_at`.
+///
+/// The remaining life counts from `asked_at`, because it may be shorter when the answer arrives.
+/// Returns `None` for anything but a token record.
+pub(super) fn decode(stored: &Stored, asked_at: Now) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
     }
@@ -85,13 +91,15 @@ pub(super) fn decode(stored: &Stored, asked_at: Instant) -> Option<Record> {
         let lifetime = duration(&record, "lifetime")?.min(MAX_LIFETIME);
         let left = match stored.time_to_live() {
             Some(left) => left,
-            None => duration(&record, "ends")?.saturating_sub(since_epoch()),
+            None => duration(&record, "ends")?.saturating_sub(since_epoch(asked_at.wall)),
         };
         let age = lifetime.saturating_sub(left);
-        token = match asked_at.checked_sub(age) {
-            Some(requested_at) => token.with_expires_in(lifetime).with_requested_at(requested_at),
-            // On a clock that does not reach back that far.
-            None => token.with_expires_in(left.min(lifetime)).with_requested_at(asked_at),
+        token = match asked_at.mono.checked_sub(age) {
+            Some(requested_at) => token
+                .with_expires_in(lifetime)
+                .with_requested_at_both(asked_at.shifted_to(requested_at)),
+            // The monotonic clock may not reach back that far, because it starts with the host.
+            None => token.with_expires_in(left.min(lifetime)).with_requested_at_both(asked_at),
         };
     }
     if let Some(refresh_in) = duration(&record, "refresh_in") {
@@ -107,59 +115,71 @@ pub(super) fn decode(stored: &Stored, asked_at: Instant) -> Option<Record> {
     Some(Record { token: token.into_stored(), claims })
 }
 
-/// That a token request has failed, as it is told for `time_to_live`.
-pub(super) fn encode_failure(time_to_live: Duration) -> Vec<u8> {
-    let ends = millis(since_epoch() + time_to_live);
+/// Encodes the mark that a token request has failed.
+pub(super) fn encode_failure(time_to_live: Duration, now: Now) -> Vec<u8> {
+    let ends = millis(since_epoch(now.wall) + time_to_live);
     json!({ "v": VERSION, "failed": true, "ends": ends }).to_string().into_bytes()
 }
 
-/// Whether a token request has failed just now.
-pub(super) fn is_failure(stored: &Stored) -> bool {
+/// Returns whether a stored value is the mark of a failure that is still recent.
+pub(super) fn is_failure(stored: &Stored, now: Now) -> bool {
     let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
         return false;
     };
-    let ends = duration(&record, "ends");
-    let is_told = stored.time_to_live().is_some() || ends.is_some_and(|end| end > since_epoch());
-    is_told && record.get("failed") == Some(&Value::Bool(true))
+    let is_recent = || duration(&record, "ends").is_some_and(|end| end > since_epoch(now.wall));
+    (stored.time_to_live().is_some() || is_recent())
+        && record.get("failed") == Some(&Value::Bool(true))
 }
 
 impl Record {
-    /// Whether it answers `request`: not with the token that it shows, not with an older one than that, not with
-    /// one that is about to end, not with one that has other claims.
-    pub(super) fn answers(&self, request: &TokenRequest) -> bool {
+    /// Returns whether the record answers `request`.
+    ///
+    /// It does not if its token is the one that the request shows, is older than that, is about to
+    /// end, or has other claims than requested.
+    pub(super) fn answers(&self, request: &TokenRequest, now: Now) -> bool {
         let Self { token, claims } = self;
         if request.claims().is_some_and(|wanted| *claims != Some(key::of_claims(wanted))) {
             return false;
         }
-        if token.expires_at().is_some_and(|end| end <= Instant::now() + margin(token)) {
+        if time_left(token, now).is_some_and(|left| left <= margin(token)) {
             return false;
         }
-        request.token().is_none_or(|shown| {
-            !token.has_same_secret_as(shown)
-                && !self.is_older_than(shown)
-                && !self.is_outlived_by(shown, request)
-        })
+        let Some(shown) = request.token() else {
+            return true;
+        };
+        if token.has_same_secret_as(shown) || self.is_older_than(shown) {
+            return false;
+        }
+        request.cause() != Cause::Renewal || !self.ends_before(shown, now)
     }
 
-    /// A store that can not be written to may keep a token for long after others have followed it. If one of
-    /// those has been rejected, it has too.
+    /// Returns whether the token was requested before `shown`.
+    ///
+    /// A store that fails to write may keep a token long after others have replaced it. If one of
+    /// those was rejected, the kept one is no longer valid either.
     fn is_older_than(&self, shown: &AccessToken) -> bool {
-        // Stores that count in whole seconds may make it look a little older than it is.
+        // A store that counts whole seconds may make the token look a little older than it is.
         self.token.lifetime().is_some()
             && self.token.requested_at() + Duration::from_secs(5) < shown.requested_at()
     }
 
-    /// A renewal is for a longer life.
-    fn is_outlived_by(&self, shown: &AccessToken, request: &TokenRequest) -> bool {
-        request.cause() == Cause::Renewal
-            && self.token.expires_at().is_some_and(|end| {
-                // Stores may count in whole seconds.
-                shown.expires_at().is_none_or(|shown| end <= shown + Duration::from_secs(1))
-            })
+    /// Returns whether the token has no longer life than `shown`, so that it is no renewal of it.
+    fn ends_before(&self, shown: &AccessToken, now: Now) -> bool {
+        // A store may count in whole seconds.
+        let rounding = Duration::from_secs(1);
+        time_left(&self.token, now).is_some_and(|left| {
+            time_left(shown, now).is_none_or(|of_shown| left <= of_shown + rounding)
+        })
     }
 }
 
-/// What is left of a life that is of no use any more.
+/// Returns the remaining life by both clocks, or `None` for a token without an end.
+fn time_left(token: &AccessToken, now: Now) -> Option<Duration> {
+    let lifetime = token.lifetime()?;
+    Some(lifetime.saturating_sub(now.since(token.requested_at_both())))
+}
+
+/// Returns how long before its end a token is no longer handed out.
 fn margin(token: &AccessToken) -> Duration {
     let lifetime = token.lifetime().unwrap_or_default();
     (lifetime / 10).min(Duration::from_secs(10))
@@ -173,6 +193,76 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn since_epoch() -> Duration {
-    wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default()
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_auth::ClientAuth;
+    use crate::credentials::ClientCredentials;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn request() -> TokenRequest {
+        let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+        TokenRequest::new(ClientCredentials::new("https://auth.example.com/token", auth).unwrap())
+    }
+
+    /// Returns a token that was requested at `now` and lives for an hour.
+    fn token(now: Now) -> AccessToken {
+        AccessToken::new("token").unwrap().with_expires_in(HOUR).with_requested_at_both(now)
+    }
+
+    /// Returns the reading after a suspend right after `now`.
+    fn resumed(now: Now, suspended: Duration) -> Now {
+        Now { wall: now.wall + suspended, ..now }
+    }
+
+    // C5
+    #[test]
+    fn a_suspend_shortens_the_life_that_is_stored() {
+        let start = Now::read();
+        let encode = |now| encode(&request(), &token(start), now);
+        let (_, time_to_live) = encode(resumed(start, 20 * MINUTE)).unwrap();
+        assert_eq!(time_to_live, 40 * MINUTE);
+        assert!(encode(resumed(start, HOUR)).is_none(), "it has ended");
+        let set_back = Now { wall: start.wall - HOUR, ..start };
+        assert_eq!(encode(set_back).unwrap().1, HOUR);
+    }
+
+    // C5
+    #[test]
+    fn a_suspend_while_a_store_answers_counts() {
+        let asked_at = Now::read();
+        let (value, _) = encode(&request(), &token(asked_at), asked_at).unwrap();
+        let timeless = Stored::new(value.clone());
+        for stored in [timeless, Stored::new(value).with_time_to_live(HOUR)] {
+            let record = decode(&stored, asked_at).unwrap();
+            let left = |suspended| time_left(&record.token, resumed(asked_at, suspended));
+            // A record counts its end in milliseconds.
+            assert!(left(20 * MINUTE).unwrap() <= 40 * MINUTE);
+            assert!(left(20 * MINUTE).unwrap() > 39 * MINUTE);
+            assert!(record.answers(&request(), resumed(asked_at, 20 * MINUTE)));
+            assert!(!record.answers(&request(), resumed(asked_at, HOUR - MINUTE / 10)));
+        }
+    }
+
+    // C5
+    #[test]
+    fn a_renewal_compares_lives_by_both_clocks() {
+        let start = Now::read();
+        let now = resumed(start, 20 * MINUTE);
+        // The token that is shown has lost 20 minutes to a suspend; the stored one has not.
+        let (value, time_to_live) = encode(&request(), &token(now), now).unwrap();
+        let stored = Stored::new(value).with_time_to_live(time_to_live - 10 * MINUTE);
+        let record = decode(&stored, now).unwrap();
+        let shown = AccessToken::new("shown").unwrap();
+        let shown = shown.with_expires_in(HOUR).with_requested_at_both(start);
+        assert!(!record.ends_before(&shown, now));
+        let renewed = shown.with_requested_at_both(now);
+        assert!(record.ends_before(&renewed, now));
+    }
 }

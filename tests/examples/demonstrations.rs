@@ -55,9 +55,10 @@ async fn what_is_counted_is_what_happened() {
     ] {
         assert!(ended.stdout.contains(&format!("\n{line}\n")), "{line}: {}", ended.stdout);
     }
-    for told in
-        ["INFO tower_oauth2::cache::slot: token was rejected number=", "DEBUG token_request{"]
-    {
+    for told in [
+        "INFO tower_oauth2::cache::machine::events: token was rejected number=",
+        "DEBUG token_request{",
+    ] {
         assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
     }
     for output in [&ended.stdout, &ended.stderr] {

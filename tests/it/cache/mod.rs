@@ -1,8 +1,12 @@
 //! The cache by itself, on a paused clock.
 
+mod claims;
 mod failure;
+mod fallback;
 mod lifetime;
+mod liveness;
 mod many;
+mod older_fetch;
 mod rejection;
 mod renewal;
 mod warm;

@@ -137,7 +137,7 @@ async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response(
     let shared = api.shared.clone();
     let asked = api.shared.clone();
     let source = Source::new(move |n, _| {
-        asked.say("token is asked for");
+        asked.say("token is requested");
         let asked = asked.clone();
         async move {
             settle().await;
@@ -154,7 +154,7 @@ async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response(
         shared.take_log(),
         [
             "made ready: 1 ready, 0 futures, 0 bodies",
-            "token is asked for: 0 ready, 0 futures, 0 bodies",
+            "token is requested: 0 ready, 0 futures, 0 bodies",
             "token is here: 0 ready, 0 futures, 0 bodies",
             "made ready: 1 ready, 0 futures, 0 bodies",
             "called: 0 ready, 1 futures, 0 bodies",
@@ -180,7 +180,7 @@ async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response(
         [
             "made ready: 1 ready, 0 futures, 0 bodies",
             "called: 0 ready, 1 futures, 0 bodies",
-            "token is asked for: 0 ready, 0 futures, 0 bodies",
+            "token is requested: 0 ready, 0 futures, 0 bodies",
             "token is here: 0 ready, 0 futures, 0 bodies",
             "made ready: 1 ready, 0 futures, 0 bodies",
             "called: 0 ready, 1 futures, 0 bodies",

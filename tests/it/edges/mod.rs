@@ -5,6 +5,7 @@ mod bounds;
 mod claims;
 mod durations;
 mod readiness;
+mod rejected_before;
 mod removal;
 mod renewal;
 mod runtimes;

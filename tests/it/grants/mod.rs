@@ -7,6 +7,7 @@ mod refresh;
 mod rotation;
 mod server;
 mod several_apis;
+mod takeover;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

@@ -53,7 +53,7 @@ async fn refused(url: &str, timeout: Duration, name: &str) -> TokenError {
     assert_eq!(stack.api.count(), 0, "{name}");
 
     let lines = trace.lines();
-    assert!(lines.iter().any(|line| line.contains("token could not be had")), "{name}: {lines:?}");
+    assert!(lines.iter().any(|line| line.contains("token request failed")), "{name}: {lines:?}");
     let told = format!("{} {:?} {:?}", lines.join("\n"), stack.tokens, stack.layer);
     assert_tells_nothing(&told, name);
     assert_tells_nothing(&texts(&*error).join("\n"), name);

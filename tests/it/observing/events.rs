@@ -10,7 +10,7 @@ use super::{layer, said, send};
 use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle};
 
 const FETCH: [&str; 3] =
-    ["DEBUG <token_request>", "DEBUG token is asked for", "DEBUG token arrived"];
+    ["DEBUG <token_request>", "DEBUG token is requested", "DEBUG token arrived"];
 
 // O
 #[tokio::test(start_paused = true)]
@@ -93,7 +93,7 @@ async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
     assert_eq!(auth_server.count(), 1);
     assert_eq!(
         said(&trace, 0),
-        ["DEBUG <token_request>", "DEBUG token is asked for", "WARN token could not be had"]
+        ["DEBUG <token_request>", "DEBUG token is requested", "WARN token request failed"]
     );
     let error = tokens.get().await.unwrap_err();
     let line = &trace.lines()[2];
@@ -122,8 +122,8 @@ async fn a_renewal_says_how_it_went() {
     // Within the last fifth of its life it is due, and stays so.
     tokio::time::advance(Duration::from_secs(3400)).await;
     for outcome in [
-        "WARN token could not be renewed",
-        "DEBUG renewed token lives no longer than the present one",
+        "WARN token renewal failed",
+        "DEBUG renewal brought no longer lifetime",
         "DEBUG token arrived",
     ] {
         let before = trace.lines().len();
@@ -132,7 +132,7 @@ async fn a_renewal_says_how_it_went() {
         settle().await;
         assert_eq!(
             said(&trace, before),
-            ["DEBUG <token_request>", "DEBUG token is asked for", outcome]
+            ["DEBUG <token_request>", "DEBUG token is requested", outcome]
         );
         assert!(trace.lines()[before].ends_with("cause=Renewal"));
     }
@@ -152,7 +152,7 @@ async fn a_rejection_and_its_replay_are_told() {
         [
             "INFO token was rejected",
             "DEBUG <token_request>",
-            "DEBUG token is asked for",
+            "DEBUG token is requested",
             "DEBUG token arrived",
             "DEBUG replayed",
         ]
@@ -185,7 +185,10 @@ async fn the_breaker_says_for_whom_and_for_how_long() {
     assert_eq!(send(&layer, &api).await, 401);
     assert_eq!(
         said(&trace, before)[4..],
-        ["DEBUG replayed", "WARN a fresh token was rejected; rejections are ignored"]
+        [
+            "DEBUG replayed",
+            "WARN an API rejects fresh tokens; its rejections are ignored for a while"
+        ]
     );
     let line = trace.lines().pop().unwrap();
     assert!(line.ends_with("origin=https://api.test window=100ms"), "{line}");
@@ -213,7 +216,7 @@ async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
         [
             "DEBUG token request will be tried again",
             "DEBUG token request will be tried again",
-            "WARN token could not be had",
+            "WARN token request failed",
         ]
     );
     let lines = trace.lines();
@@ -228,9 +231,9 @@ async fn a_fetch_that_panics_is_told_of() {
     let source = Source::new(|_, _| async { panic!("on purpose") });
     let tokens = TokenCache::new(credentials(), source);
     assert!(tokens.get().await.is_err());
-    assert_eq!(said(&trace, 0).last().unwrap(), "WARN token could not be had");
+    assert_eq!(said(&trace, 0).last().unwrap(), "WARN token request failed");
     let line = trace.lines().pop().unwrap();
-    let error = "error=no token from https://auth.test: the task that asked for it ended early; ";
+    let error = "error=no token from https://auth.test: the token request ended without a result; ";
     assert!(line.contains(error), "{line}");
 }
 

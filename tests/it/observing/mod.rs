@@ -2,10 +2,12 @@
 
 #[cfg(feature = "metrics")]
 mod counting;
+mod displaced_errors;
 mod events;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod reentrant;
+mod reentrant_core;
 mod secrets;
 
 use tower::{Layer, ServiceExt};

@@ -172,14 +172,14 @@ async fn no_token_secret_client_id_or_parameter_is_ever_told() {
     let said = said(&trace, 0);
     for told in [
         "DEBUG <token_request>",
-        "DEBUG token is asked for",
+        "DEBUG token is requested",
         "DEBUG token arrived",
         "DEBUG token request will be tried again",
         "DEBUG replayed",
         "INFO token was rejected",
-        "WARN a fresh token was rejected; rejections are ignored",
-        "WARN token could not be had",
-        "WARN token could not be renewed",
+        "WARN an API rejects fresh tokens; its rejections are ignored for a while",
+        "WARN token request failed",
+        "WARN token renewal failed",
     ] {
         assert!(said.iter().any(|said| said == told), "never told: {told}");
     }

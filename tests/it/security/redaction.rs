@@ -122,16 +122,16 @@ async fn debug_redacts_credentials_and_tokens() {
 
     let layer = OAuth2Layer::new(tokens, only(&["https://api.test", "http://localhost:80"]))
         .replay_policy(ReplayPolicy::statuses([401, 419]));
-    let shared = format!(
-        "Shared {{ tokens: {cache}, origins: [https://api.test, http://localhost], \
+    let config = format!(
+        "LayerConfig {{ tokens: {cache}, origins: [https://api.test, http://localhost], \
          policy: ReplayPolicy::statuses([401, 419]), header: \"authorization\", .. }}"
     );
-    debugs(&layer, &format!("OAuth2Layer {{ shared: {shared} }}"));
-    debugs(&layer.layer(Http), &format!("OAuth2 {{ inner: Http, shared: {shared}, .. }}"));
+    debugs(&layer, &format!("OAuth2Layer {{ config: {config} }}"));
+    debugs(&layer.layer(Http), &format!("OAuth2 {{ inner: Http, config: {config}, .. }}"));
     let mut service = TokenErrorResponseLayer::new().layer(layer.layer(Http));
     debugs(
         &service,
-        &format!("TokenErrorResponse {{ inner: OAuth2 {{ inner: Http, shared: {shared}, .. }} }}"),
+        &format!("TokenErrorResponse {{ inner: OAuth2 {{ inner: Http, config: {config}, .. }} }}"),
     );
     debugs(&layer.layer(Http).call(request("https://api.test/")), "ResponseFuture { .. }");
     hides(&service.call(request("https://api.test/")));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use tokio::runtime::{Builder, Runtime};
 use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
 
 pub use self::api::Api;
@@ -58,6 +59,11 @@ where
 {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// A runtime with its own paused clock. It polls its tasks only within `block_on`.
+pub fn paused_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 /// Lets every task that can run do so, without moving the clock.

@@ -1,0 +1,335 @@
+//! Circuit breaker for rejected tokens (R8): decides whether a rejection is worth a token request.
+//!
+//! Each set of credentials has one breaker. The breaker is pure: it does no I/O, holds no lock and
+//! reads no clock. It judges rejections of the *current* token only, because the machine answers
+//! rejections of older tokens itself. A token is *young* for the first 30 s after it arrived. The
+//! rejection of an older token always counts and closes the breaker. For young tokens there are
+//! four rules:
+//!
+//! 1. **Ladder.** After a young token is rejected, the breaker is open for 100 ms. The first
+//!    rejection that counts after that opens it again for twice as long, up to 5 s. A successful
+//!    resend does not reset the ladder, because one good node of a broken API could then keep
+//!    resetting it. Every tenth rung lasts 25 s. Some APIs accept a token only seconds after it was
+//!    issued, for example because their clock is late, and would never see one that is old enough.
+//! 2. **Evidence.** While the breaker is open, a rejection still counts if the same origin has
+//!    accepted the token, because the token must then have been revoked. See [`Evidence`].
+//! 3. **Allowance.** Each rejection that counts takes one unit from an allowance: 15 at once, and
+//!    one more every 2 s. The allowance bounds the cost of an API whose answers look like evidence,
+//!    such as one bad node behind a load balancer.
+//! 4. **Suspicion.** A rejection that counts makes the token suspect instead of rejected if it
+//!    comes without evidence, or if it is not among the first few. Requests that were not rejected
+//!    then go on with the token until the next one arrives, so that one bad API does not make the
+//!    others wait. The first rejection, and those of a request's later sends, need no evidence.
+
+mod evidence;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::evidence::Evidence;
+pub(crate) use self::evidence::acceptance_hash;
+use super::issued::IssueId;
+
+/// The time after its arrival for which a token is young.
+pub(crate) const YOUNG: Duration = Duration::from_secs(30);
+/// The time without a rejection after which the breaker closes.
+pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
+/// The time for which the first rung of the ladder opens the breaker.
+const FIRST_WINDOW: Duration = Duration::from_millis(100);
+/// The time for which the seventh and most later rungs open the breaker.
+const LAST_WINDOW: Duration = Duration::from_secs(5);
+/// The time for which every tenth rung opens the breaker. It is shorter than [`YOUNG`].
+const PATIENT_WINDOW: Duration = Duration::from_secs(25);
+/// The units of a full allowance.
+///
+/// At most `ALLOWANCE + 60 s / ALLOWANCE_REFILL` rejections count in a minute, which is 45.
+const ALLOWANCE: u32 = 15;
+/// The time in which one unit of the allowance is restored.
+const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
+/// The used units of the allowance up to which a rejection is believed.
+///
+/// Each rejection that is believed makes all requests wait for the next token.
+const BELIEVED: u32 = 2;
+
+// A closed breaker forgets its allowance. Nothing is gained by that, because the allowance is full
+// again by the time at which a breaker closes or a young token becomes older.
+const _: () = {
+    let full_after = ALLOWANCE_REFILL.as_secs() * ALLOWANCE as u64;
+    assert!(full_after <= CLOSE_AFTER.as_secs() && full_after <= YOUNG.as_secs());
+};
+
+/// Identifies the target of a request by hashes, which are only compared for equality.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Identifies the origin. A relative URI has the origin of the inner service.
+    pub(crate) origin: u64,
+    /// Identifies the origin, the method and the path.
+    pub(crate) resource: u64,
+}
+
+/// Judges the rejections of tokens of one set of credentials.
+///
+/// The breaker is closed while there is no suspicion. The suspicion is boxed, so that idle
+/// credentials pay for a pointer only.
+#[derive(Debug, Default)]
+pub(crate) struct Breaker {
+    suspicion: Option<Box<Suspicion>>,
+}
+
+/// Remembers rejections, acceptances and the allowance after a young token was rejected.
+#[derive(Debug)]
+struct Suspicion {
+    /// The number of rungs that were climbed. It is 0 only inside a transition.
+    rung: u32,
+    /// The time until which the breaker is open.
+    open_until: Instant,
+    /// The time at which the allowance will be full again, which represents its level (GCRA).
+    allowance_full_at: Instant,
+    last_rejection: Instant,
+    evidence: Evidence,
+    /// The newest issue that was rejected after a resend although it was fresh. 0 if none was.
+    newest_refused_issue: IssueId,
+    /// Says whether [`BreakerEvent::Opened`] has been returned.
+    is_announced: bool,
+}
+
+/// Describes the send of a request whose token was rejected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RejectedSend {
+    pub(crate) issue: IssueId,
+    /// The time at which this process received the token.
+    ///
+    /// The time of the token request would not do. A store or a source with a cache of its own can
+    /// hand out tokens that were requested long ago, and each of them would reset the ladder.
+    pub(crate) arrived_at: Instant,
+    pub(crate) target: Target,
+    pub(crate) send: SendNumber,
+}
+
+/// Says which send of a request was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendNumber {
+    First,
+    /// The request was sent before with another token. The second token may be as old as the first,
+    /// because its fetch began earlier or because it came from a store (C8).
+    Later,
+}
+
+/// Says what happens to a token that was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// No request uses this token any more. Fetch another one and resend.
+    Reject,
+    /// Fetch another token and resend. Other requests use this token until then.
+    Suspect,
+    /// Return the response. The token stays current.
+    Ignore,
+}
+
+/// Describes a change that is logged and measured.
+///
+/// The gauge of open breakers counts those whose opening was returned as an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BreakerEvent {
+    Opened {
+        window: Duration,
+    },
+    /// The breaker closed because of the time that has passed, and opened in the same step.
+    Reopened {
+        window: Duration,
+    },
+    Closed,
+}
+
+impl Breaker {
+    /// Returns whether a young token was rejected in the last 30 s.
+    fn is_suspicious(&self) -> bool {
+        self.suspicion.is_some()
+    }
+
+    /// Returns the value that hits compare before they report an acceptance.
+    ///
+    /// The value is 0 while the breaker is closed: no acceptance is of interest. Otherwise it is
+    /// the [`acceptance_hash`] of the one acceptance that does not need to be reported again, or 1
+    /// if all acceptances are of interest.
+    pub(crate) fn acceptance_hint(&self) -> u32 {
+        self.suspicion.as_ref().map_or(0, |suspicion| suspicion.evidence.hint())
+    }
+
+    /// Returns when the breaker closes if there is no further rejection.
+    pub(crate) fn closes_at(&self) -> Option<Instant> {
+        self.suspicion.as_ref().map(|suspicion| suspicion.last_rejection + CLOSE_AFTER)
+    }
+
+    /// Judges the rejection of the current token.
+    ///
+    /// The caller must not report the rejection of a fresh token after a resend here, but to
+    /// [`fresh_token_rejected`](Self::fresh_token_rejected).
+    pub(crate) fn judge_rejection(
+        &mut self,
+        rejected: RejectedSend,
+        now: Instant,
+    ) -> (Verdict, Option<BreakerEvent>) {
+        let RejectedSend { issue, arrived_at, target, send } = rejected;
+        let closed = self.tick(now);
+        if now >= arrived_at + YOUNG {
+            // A token that worked for 30 s shows that the API is not broken.
+            return (Verdict::Reject, closed.or_else(|| self.close()));
+        }
+        let was_closed = !self.is_suspicious();
+        let suspicion = self.suspect(now);
+        let has_evidence = suspicion.evidence.shows_revocation(issue, target);
+        let is_open = now < suspicion.open_until;
+        let may_count = !is_open || has_evidence || send == SendNumber::Later;
+        if !may_count || !suspicion.take_from_allowance(now) {
+            return (Verdict::Ignore, closed);
+        }
+        // A rejection that counts while the breaker is open does not prolong the window, because
+        // the allowance bounds such rejections.
+        if !is_open {
+            suspicion.climb(now);
+        }
+        suspicion.evidence.rejection_counted(issue);
+        let is_credible = was_closed || has_evidence || send == SendNumber::Later;
+        let verdict = if is_credible && suspicion.has_used_at_most(BELIEVED, now) {
+            Verdict::Reject
+        } else {
+            Verdict::Suspect
+        };
+        (verdict, BreakerEvent::of_one_step(closed, suspicion.announce()))
+    }
+
+    /// Records that a fresh token was rejected after a resend.
+    ///
+    /// Many resends with the same token count once.
+    pub(crate) fn fresh_token_rejected(
+        &mut self,
+        issue: IssueId,
+        target: Target,
+        now: Instant,
+    ) -> Option<BreakerEvent> {
+        let closed = self.tick(now);
+        let suspicion = self.suspect(now);
+        suspicion.evidence.fresh_token_rejected(issue, target);
+        if issue > suspicion.newest_refused_issue {
+            suspicion.newest_refused_issue = issue;
+            suspicion.rung = suspicion.rung.max(1);
+            suspicion.open_until = suspicion.open_until.max(now + window(suspicion.rung));
+        }
+        BreakerEvent::of_one_step(closed, suspicion.announce())
+    }
+
+    /// Records that an API accepted a token.
+    ///
+    /// The caller leaves out responses that an API may send without a look at the token, such as the
+    /// 503 of an overloaded gateway.
+    pub(crate) fn token_accepted(
+        &mut self,
+        issue: IssueId,
+        target: Target,
+        now: Instant,
+    ) -> Option<BreakerEvent> {
+        let closed = self.tick(now);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.evidence.token_accepted(issue, target);
+        }
+        closed
+    }
+
+    /// Closes the breaker if there was no rejection for [`CLOSE_AFTER`].
+    ///
+    /// Each tick of the slot calls this. Without traffic, the cache's sweeper does.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<BreakerEvent> {
+        if self.closes_at().is_some_and(|closes_at| now >= closes_at) { self.close() } else { None }
+    }
+
+    /// Closes the breaker. Returns an event only if the opening was announced.
+    pub(crate) fn close(&mut self) -> Option<BreakerEvent> {
+        self.suspicion.take()?.is_announced.then_some(BreakerEvent::Closed)
+    }
+
+    /// Records the time of a rejection and returns the suspicion, which is created if needed.
+    fn suspect(&mut self, now: Instant) -> &mut Suspicion {
+        let suspicion = self.suspicion.get_or_insert_with(|| {
+            Box::new(Suspicion {
+                rung: 0,
+                open_until: now,
+                allowance_full_at: now,
+                last_rejection: now,
+                evidence: Evidence::default(),
+                newest_refused_issue: 0,
+                is_announced: false,
+            })
+        });
+        suspicion.last_rejection = now;
+        suspicion
+    }
+
+    /// Returns whether a rejection without evidence is ignored now.
+    #[cfg(test)]
+    fn is_open(&self, now: Instant) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| now < suspicion.open_until)
+    }
+}
+
+impl Suspicion {
+    /// Takes one unit from the allowance. Returns `false` if none is left.
+    fn take_from_allowance(&mut self, now: Instant) -> bool {
+        let has_unit = self.has_used_at_most(ALLOWANCE - 1, now);
+        if has_unit {
+            self.allowance_full_at = self.allowance_full_at.max(now) + ALLOWANCE_REFILL;
+        }
+        has_unit
+    }
+
+    /// Returns whether at most so many units of the allowance are used.
+    fn has_used_at_most(&self, units: u32, now: Instant) -> bool {
+        self.allowance_full_at <= now + ALLOWANCE_REFILL * units
+    }
+
+    /// Opens the breaker for the window of the next rung.
+    fn climb(&mut self, now: Instant) {
+        self.rung += 1;
+        self.open_until = now + window(self.rung);
+    }
+
+    /// Returns [`BreakerEvent::Opened`] once.
+    ///
+    /// The first rejection of a young token is not announced, because the token may have been
+    /// revoked. A revocation does not explain a second rung, or the rejection of a fresh token.
+    fn announce(&mut self) -> Option<BreakerEvent> {
+        let is_news = (self.rung >= 2 || self.newest_refused_issue != 0) && !self.is_announced;
+        self.is_announced |= is_news;
+        is_news.then(|| BreakerEvent::Opened { window: window(self.rung) })
+    }
+}
+
+impl BreakerEvent {
+    /// Returns the change of the gauge of open breakers.
+    pub(crate) fn gauge_change(self) -> i8 {
+        match self {
+            Self::Opened { .. } => 1,
+            Self::Reopened { .. } => 0,
+            Self::Closed => -1,
+        }
+    }
+
+    /// Returns one event for a step that may have closed the breaker and opened it after that.
+    fn of_one_step(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
+        match (closed, opened) {
+            (Some(Self::Closed), Some(Self::Opened { window })) => Some(Self::Reopened { window }),
+            (closed, opened) => opened.or(closed),
+        }
+    }
+}
+
+/// Returns how long the breaker opens on this rung, counted from 1.
+fn window(rung: u32) -> Duration {
+    if rung.is_multiple_of(10) {
+        return PATIENT_WINDOW;
+    }
+    FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)
+}

@@ -1,0 +1,114 @@
+//! Claims that APIs require of a token, and those that the token endpoint refused (R7).
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::challenge;
+
+/// Limits the claims that one token request carries.
+const MAX_CLAIMS: usize = 4;
+/// Limits the refusals that one slot remembers.
+const MAX_REFUSALS: usize = 8;
+
+/// Claims challenges, as JSON texts. A fifth text displaces the oldest one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claims(Vec<Arc<str>>);
+
+impl Claims {
+    /// Creates the claims of one challenge.
+    pub(crate) fn single(text: impl Into<Arc<str>>) -> Self {
+        Self(vec![text.into()])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether every text of `other` is among these.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|text| self.0.contains(text))
+    }
+
+    /// Adds the texts of `other` as the newest ones.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for text in &other.0 {
+            self.0.retain(|known| known != text);
+            self.0.push(text.clone());
+        }
+        let surplus = self.0.len().saturating_sub(MAX_CLAIMS);
+        self.0.drain(..surplus);
+    }
+
+    pub(super) fn remove(&mut self, other: &Self) {
+        self.0.retain(|text| !other.0.contains(text));
+    }
+
+    /// Returns the newest text alone.
+    pub(super) fn newest(&self) -> Self {
+        Self(self.0.last().cloned().into_iter().collect())
+    }
+
+    /// Returns the value of the `claims` parameter, or `None` if there are no claims.
+    ///
+    /// The same texts give the same value in any order, because stores compare it.
+    pub(super) fn to_parameter(&self) -> Option<Arc<str>> {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let merge = |one: Arc<str>, other: Arc<str>| challenge::merge_claims(&one, &other).into();
+        sorted.into_iter().reduce(merge)
+    }
+}
+
+/// Claims that the token endpoint refused.
+#[derive(Debug)]
+struct Refusal {
+    claims: Claims,
+    until: Instant,
+    /// The number of consecutive refusals of these claims.
+    times: u32,
+}
+
+/// The last refusals. Boxed, because idle credentials have none.
+#[derive(Debug, Default)]
+#[allow(clippy::box_collection, reason = "idle credentials pay for a pointer only")]
+pub(super) struct Refusals(Option<Box<Vec<Refusal>>>);
+
+impl Refusals {
+    /// Returns whether the token endpoint has just refused exactly these claims.
+    ///
+    /// A subset of refused claims may still be granted, so it is requested.
+    pub(super) fn contains(&self, claims: &Claims, now: Instant) -> bool {
+        !claims.is_empty() && self.remembered(now).any(|refusal| refusal.claims == *claims)
+    }
+
+    /// Returns whether these claims are among those of one refusal.
+    pub(super) fn cover(&self, claims: &Claims, now: Instant) -> bool {
+        self.remembered(now).any(|refusal| refusal.claims.covers(claims))
+    }
+
+    /// Returns how often these claims will have been refused in a row with one more refusal.
+    pub(super) fn times_with_next(&self, claims: &Claims) -> u32 {
+        let earlier = self.all().find(|refusal| refusal.claims == *claims);
+        earlier.map_or(1, |refusal| refusal.times.saturating_add(1))
+    }
+
+    /// Remembers a refusal until `until`, in place of the oldest one if there are too many.
+    pub(super) fn insert(&mut self, claims: Claims, until: Instant) {
+        let times = self.times_with_next(&claims);
+        let all = self.0.get_or_insert_default();
+        all.retain(|refusal| refusal.claims != claims);
+        if all.len() >= MAX_REFUSALS {
+            all.remove(0);
+        }
+        all.push(Refusal { claims, until, times });
+    }
+
+    fn remembered(&self, now: Instant) -> impl Iterator<Item = &Refusal> {
+        self.all().filter(move |refusal| now < refusal.until)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Refusal> {
+        self.0.iter().flat_map(|all| all.iter())
+    }
+}

@@ -1,0 +1,131 @@
+//! Side effects of a transition, which the slot carries out after it has unlocked the machine.
+
+use std::time::Duration;
+
+use super::super::breaker::BreakerEvent;
+use super::super::issued::IssueId;
+use super::complete::Loss;
+use super::{FailedDuring, Failure};
+use crate::error::TokenError;
+use crate::meter;
+
+/// The side effects of one transition.
+#[derive(Debug, Default)]
+#[must_use = "events are emitted after the lock is released"]
+pub(in crate::cache) struct Events {
+    pub(super) event: Option<Event>,
+    pub(super) breaker: Option<BreakerEvent>,
+    /// The failure that is no longer remembered. It is dropped after unlocking, because its error
+    /// may contain a caller's value whose `Drop` calls back into the cache.
+    pub(super) displaced_failure: Option<Box<Failure>>,
+    /// The error of a fetch that is retried, for the same reason.
+    pub(super) retried_error: Option<TokenError>,
+    /// The change of the gauge of remembered failures.
+    pub(super) failing_change: i8,
+    /// Tells the slot to wake the keep-warm task, which then computes its next look again.
+    pub(super) wakes_keep_warm: bool,
+}
+
+/// A change that is logged and measured.
+#[derive(Debug)]
+pub(super) enum Event {
+    Arrived {
+        issue: IssueId,
+        lifetime: Option<Duration>,
+    },
+    /// A renewal brought a token that ends no later than the current one (C6).
+    NoLongerLifetime {
+        backoff: Duration,
+    },
+    Failed {
+        error: TokenError,
+        backoff: Duration,
+        failed_during: FailedDuring,
+    },
+    Rejected {
+        issue: IssueId,
+    },
+    ClaimsRefused,
+    Lost {
+        loss: Loss,
+    },
+    PresumedDead,
+}
+
+impl Events {
+    pub(super) fn waking_keep_warm(event: Event) -> Self {
+        Self { event: Some(event), wakes_keep_warm: true, ..Self::default() }
+    }
+
+    pub(in crate::cache) fn of_breaker(breaker: Option<BreakerEvent>) -> Self {
+        Self { breaker, ..Self::default() }
+    }
+
+    /// Returns for how long the breaker opened. The layer logs it, because it knows the origin.
+    pub(in crate::cache) fn opened_breaker(&self) -> Option<Duration> {
+        match self.breaker? {
+            BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),
+            BreakerEvent::Closed => None,
+        }
+    }
+
+    pub(in crate::cache) fn wakes_keep_warm(&self) -> bool {
+        self.wakes_keep_warm
+    }
+
+    /// Logs and measures the events, and drops the errors. Call it after unlocking: a subscriber, a
+    /// recorder or the `Drop` of an error may call back into the cache.
+    pub(in crate::cache) fn emit(self) {
+        if self.failing_change != 0 {
+            meter::failing_credentials(self.failing_change);
+        }
+        if let Some(breaker) = self.breaker {
+            emit_breaker(breaker);
+        }
+        match self.event {
+            None => {}
+            Some(Event::Arrived { issue, lifetime }) => {
+                tracing::debug!(number = issue, ?lifetime, "token arrived");
+            }
+            Some(Event::NoLongerLifetime { backoff }) => {
+                meter::backoff(backoff, "no_gain");
+                tracing::debug!(wait = ?backoff, "renewal brought no longer lifetime");
+            }
+            Some(Event::Failed { error, backoff, failed_during }) => {
+                let class = if error.is_transient() { "transient" } else { "permanent" };
+                meter::backoff(backoff, class);
+                match failed_during {
+                    FailedDuring::Renewal => {
+                        tracing::warn!(%error, retry_in = ?backoff, "token renewal failed");
+                    }
+                    FailedDuring::Miss => {
+                        tracing::warn!(%error, retry_in = ?backoff, "token request failed");
+                    }
+                }
+            }
+            Some(Event::Rejected { issue }) => {
+                tracing::info!(number = issue, "token was rejected");
+            }
+            Some(Event::ClaimsRefused) => {
+                tracing::warn!("token endpoint refused the claims that an API requires");
+            }
+            Some(Event::Lost { loss: Loss::RuntimeEnded }) => {
+                tracing::debug!("token request was lost because its runtime ended");
+            }
+            Some(Event::Lost { loss: Loss::Panicked }) => {
+                tracing::warn!("token request panicked");
+            }
+            Some(Event::PresumedDead) => {
+                tracing::warn!("token request shows no sign of life; another one may start");
+            }
+        }
+        drop((self.displaced_failure, self.retried_error));
+    }
+}
+
+fn emit_breaker(event: BreakerEvent) {
+    let gauge_change = event.gauge_change();
+    if gauge_change != 0 {
+        meter::broken_apis(gauge_change.into());
+    }
+}

@@ -1,0 +1,553 @@
+//! The cache slot of one set of credentials, as a pure state machine.
+//!
+//! The machine does no I/O, holds no lock and reads no clock: the slot passes the time in, publishes
+//! the current token, runs the fetch tasks and emits the events.
+//!
+//! A machine has a token state, at most one fetch (C2) and at most one remembered failure (C9):
+//!
+//! ```text
+//! Token state
+//!   any state ───▶ Current (Good)     a fetch completes with another token
+//!   Current ─────▶ Expired            one of the two clocks reaches the token's end (C5)
+//!   Current ─────▶ Rejected           an API rejects the token, and the breaker believes it
+//!                                     (C8, R8); or a caller rejects the token by hand
+//!   Good ────────▶ Suspect            an API rejects the current token, and the breaker has doubts
+//!                                     (R8); or the token only lacks claims (R7)
+//!   any state ───▶ Absent             the slot is cleared (`forget`); or the new token had already
+//!                                     expired when it arrived (C7)
+//! Fetch
+//!   none ────────▶ running            a caller needs a token (`next_step`); or a hit finds that a
+//!                                     renewal is due (`tick`)
+//!   running ─────▶ none               `complete`, `abandon`, `supersede`, `forget`; or `tick`
+//!                                     presumes the fetch dead (C3)
+//! Failure
+//!   none ────────▶ remembered         a fetch fails, or panics twice in a row
+//!   remembered ──▶ none               the token endpoint answers with a token, the credentials
+//!                                     change, or the slot is cleared; a rejection clears the
+//!                                     failure of a renewal
+//! ```
+//!
+//! Transitions return [`Events`]. The slot emits them after it has unlocked the machine.
+
+mod complete;
+mod events;
+mod reject;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(super) use self::complete::{Abandoned, Completion, FetchResult, Loss, LostFetch, TaskTiming};
+use self::events::Event;
+pub(super) use self::events::Events;
+use self::reject::RejectedToken;
+pub(crate) use self::reject::{Rejection, RejectionOutcome};
+use super::breaker::Breaker;
+use super::claims::{Claims, Refusals};
+use super::fetch::{FetchHandle, FetchId};
+use super::issued::{IssueId, IssuedToken, Sequence};
+use super::schedule::Schedule;
+use crate::clock::Now;
+use crate::error::TokenError;
+use crate::liveness::{BEAT_INTERVAL, MAX_SILENT_LOOKS};
+use crate::request::Cause;
+
+/// Limits how soon the keep-warm task asks again, because tokens that expire on arrival must not
+/// make it spin (C11).
+const MIN_KEEP_WARM_PAUSE: Duration = Duration::from_secs(1);
+/// Limits how long the keep-warm task sleeps, so that it notices a suspend (C5).
+const MAX_KEEP_WARM_PAUSE: Duration = Duration::from_secs(10);
+
+/// Decides when to use, fetch, renew and drop the token of one set of credentials.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    token_state: TokenState,
+    /// The only live fetch (C2).
+    fetch: Option<Box<Fetch>>,
+    /// The last failure, until a token arrives (C9).
+    failure: Option<Box<Failure>>,
+    /// The number of consecutive failures of one class, transient or permanent.
+    consecutive_failures: u32,
+    /// The number of consecutive renewals that brought no longer lifetime (C6).
+    consecutive_short_renewals: u16,
+    /// The number of consecutive fetches that panicked (C3).
+    consecutive_panics: u8,
+    /// The newest issue that was rejected. Older issues are not sent either (C8).
+    rejected_through: IssueId,
+    /// The last sequence number. Fetches and rejections share the numbers.
+    last_sequence: Sequence,
+    /// The sequence number of the last rejection that counted.
+    last_rejection: Sequence,
+    /// The claims that an API requires and that no token carries yet (R7).
+    wanted_claims: Claims,
+    refused_claims: Refusals,
+    pub(super) breaker: Breaker,
+}
+
+/// Says which token the slot has, and whether it may be handed out.
+#[derive(Debug, Default)]
+enum TokenState {
+    #[default]
+    Absent,
+    /// The token is published, and hits use it.
+    Current(CurrentToken),
+    /// The token has reached its end. Fetches still show it, so that a store does not return it.
+    Expired(Arc<IssuedToken>),
+    /// The token was rejected. The state lasts until another token arrives (C8).
+    Rejected(Box<RejectedToken>),
+}
+
+/// The token that hits use.
+#[derive(Debug)]
+struct CurrentToken {
+    token: Arc<IssuedToken>,
+    renew_at: Instant,
+    standing: Standing,
+}
+
+/// Says whether an API has rejected the current token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// An API rejected the token, or requires claims that it lacks. The rejected requests wait for
+    /// the next token; all others use this one.
+    Suspect,
+}
+
+/// The running fetch.
+#[derive(Debug)]
+struct Fetch {
+    handle: FetchHandle,
+    cause: Cause,
+    claims: Claims,
+    /// The position of the fetch among the rejections (C8).
+    began: Sequence,
+    waiters: Waiters,
+    retry: Retry,
+    /// The number of beats at the last look (C3).
+    beats_seen: u64,
+    /// When `tick` last looked for a beat.
+    looked_at: Instant,
+    /// The number of looks in a row without a new beat.
+    silent_looks: u32,
+}
+
+/// Says whether any caller waits for a fetch, or has waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiters {
+    None,
+    Some,
+}
+
+/// Says whether a fetch may be retried after a failure. Each fetch has one retry, so that nothing
+/// loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Available,
+    Used,
+}
+
+/// A failure that callers get until its back-off is over (C9).
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: TokenError,
+    until: Instant,
+    /// The version of the credentials that failed. `None` if they were not the cause.
+    version: Option<u64>,
+    failed_during: FailedDuring,
+}
+
+/// Says whether callers had a token when a fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailedDuring {
+    /// There was a good token, so no caller had to wait.
+    Renewal,
+    Miss,
+}
+
+/// The requirements of one caller on its token.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requirements {
+    /// The issue that was rejected for this request. Only a newer token satisfies it.
+    pub(crate) newer_than: Option<IssueId>,
+    /// The claims that the token must carry.
+    pub(crate) claims: Claims,
+    /// The origin that the request goes to, by a hash. A token that another origin rejected may be
+    /// good enough there (C12).
+    pub(crate) origin: Option<u64>,
+}
+
+/// Tells a caller what to do after a miss.
+#[derive(Debug)]
+pub(super) enum Step {
+    Use(Arc<IssuedToken>),
+    /// Use this token, and spawn a fetch without waiting for it.
+    UseAndFetch(Arc<IssuedToken>, FetchStart),
+    /// Wait for the fetch that is running.
+    Join(FetchHandle),
+    /// Spawn a fetch and wait for it.
+    Fetch(FetchStart),
+    /// Fail, because a fetch is needed and the caller has no runtime to spawn it on.
+    NoRuntime,
+    /// Fail with the remembered error.
+    Fail(TokenError),
+    /// Fail with the remembered error if the credentials still have this version.
+    FailFor(u64, TokenError),
+    /// Continue without the claims, because the token endpoint has just refused them (R7).
+    ClaimsRefused,
+}
+
+/// A fetch that the machine has recorded and that the slot must spawn after unlocking.
+#[derive(Debug)]
+pub(super) struct FetchStart {
+    pub(super) handle: FetchHandle,
+    pub(super) spec: FetchSpec,
+}
+
+/// A token request, except for its credentials.
+#[derive(Clone, Debug)]
+pub(super) struct FetchSpec {
+    pub(super) cause: Cause,
+    /// The token to replace. A token store must not return it.
+    pub(super) previous: Option<Arc<IssuedToken>>,
+    pub(super) claims: Claims,
+}
+
+/// Says what [`Machine::tick`] found out about the published token.
+#[derive(Debug)]
+pub(super) enum TickOutcome {
+    Usable,
+    /// The token can be used, and the slot must spawn a renewal.
+    Renew(FetchStart),
+    /// There is no current token.
+    Expired,
+}
+
+/// The time of a transition, and the settings that it depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) now: Now,
+    pub(super) schedule: &'a Schedule,
+}
+
+impl Machine {
+    /// Creates an empty machine whose sequence numbers follow `last_sequence`.
+    pub(super) fn starting_after(last_sequence: Sequence) -> Self {
+        Self { last_sequence, last_rejection: last_sequence, ..Self::default() }
+    }
+
+    /// Returns the token to publish. Hits see no other token.
+    pub(super) fn current(&self) -> Option<&Arc<IssuedToken>> {
+        match &self.token_state {
+            TokenState::Current(current) => Some(&current.token),
+            _ => None,
+        }
+    }
+
+    /// Returns when a hit must call [`tick`](Self::tick) for the published token.
+    ///
+    /// Calling `tick` earlier is harmless; calling it later delays a renewal.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let TokenState::Current(current) = &self.token_state else {
+            return None;
+        };
+        let at = match &self.fetch {
+            None => current.renew_at,
+            Some(fetch) => fetch.looked_at + BEAT_INTERVAL,
+        };
+        let breaker_closes_at = self.breaker.closes_at().unwrap_or(at);
+        Some(at.min(breaker_closes_at).min(current.token.end.mono))
+    }
+
+    /// Returns whether a request that took `token` earlier may still send it to `origin`.
+    pub(super) fn may_send(&self, token: &IssuedToken, origin: Option<u64>, now: Now) -> bool {
+        if token.expired_on_arrival() {
+            return token.issue() > self.rejected_through;
+        }
+        if token.is_over(now) {
+            return false;
+        }
+        match &self.token_state {
+            TokenState::Current(current) if current.token.issue() == token.issue() => true,
+            TokenState::Rejected(rejected) if rejected.token.issue() == token.issue() => {
+                rejected.by.allows(origin)
+            }
+            _ => token.issue() > self.rejected_through,
+        }
+    }
+
+    /// Decides what a caller does after a miss: use a token, join or start a fetch, or fail.
+    ///
+    /// `new_handle` returns `None` if the caller has no runtime.
+    pub(super) fn next_step(
+        &mut self,
+        required: &Requirements,
+        new_handle: impl FnOnce() -> Option<FetchHandle>,
+        now: Now,
+    ) -> (Step, Events) {
+        self.expire_if_over(now);
+        let mut events = Events::default();
+        // Callers with short timeouts see no sign of life together, although none waits for long.
+        if self.fetch.as_mut().is_some_and(|fetch| fetch.is_presumed_dead(now.mono)) {
+            events = self.drop_dead_fetch();
+        }
+        (self.choose_step(required, new_handle, now), events)
+    }
+
+    fn choose_step(
+        &mut self,
+        required: &Requirements,
+        new_handle: impl FnOnce() -> Option<FetchHandle>,
+        now: Now,
+    ) -> Step {
+        if let TokenState::Current(current) = &self.token_state {
+            if current.token.satisfies(required.newer_than, &required.claims) {
+                return Step::Use(current.token.clone());
+            }
+        }
+        if self.refused_claims.contains(&required.claims, now.mono) {
+            return Step::ClaimsRefused;
+        }
+        // The next fetch requests these claims. The caller waits for a running fetch first, because
+        // there is only one fetch at a time (C2).
+        if !self.current().is_some_and(|token| token.claims().covers(&required.claims)) {
+            self.wanted_claims.merge(&required.claims);
+        }
+        let fallback = self.fallback(required, now);
+        if let Some(fetch) = &mut self.fetch {
+            // C12: a caller with a fallback does not wait if the last fetch failed.
+            if let (Some(token), Some(_)) = (fallback, &self.failure) {
+                return Step::Use(token);
+            }
+            fetch.waiters = Waiters::Some;
+            return Step::Join(fetch.handle.clone());
+        }
+        let remembered = self.failure.as_ref().filter(|failure| now.mono < failure.until);
+        match (remembered, fallback) {
+            (Some(_), Some(token)) => Step::Use(token),
+            (Some(failure), None) => {
+                let error = failure.error.clone().with_retry_in(failure.until - now.mono);
+                match failure.version {
+                    Some(version) => Step::FailFor(version, error),
+                    None => Step::Fail(error),
+                }
+            }
+            (None, Some(token)) if self.failure.is_some() => match new_handle() {
+                Some(handle) => {
+                    Step::UseAndFetch(token, self.start_fetch(handle, Waiters::None, now))
+                }
+                None => Step::Use(token),
+            },
+            (None, _) => match new_handle() {
+                Some(handle) => Step::Fetch(self.start_fetch(handle, Waiters::Some, now)),
+                None => Step::NoRuntime,
+            },
+        }
+    }
+
+    /// Returns the rejected token for a caller at an origin that did not reject it (C12).
+    ///
+    /// Waiters use it when their fetch fails or shows no sign of life for a second.
+    pub(super) fn fallback(&self, required: &Requirements, now: Now) -> Option<Arc<IssuedToken>> {
+        let TokenState::Rejected(rejected) = &self.token_state else {
+            return None;
+        };
+        let token = &rejected.token;
+        let satisfies = token.satisfies(required.newer_than, &required.claims);
+        let may_be_sent = !token.is_over(now) && rejected.by.allows(required.origin);
+        (satisfies && may_be_sent).then(|| token.clone())
+    }
+
+    /// Checks the published token for a hit that has passed [`next_tick`](Self::next_tick).
+    ///
+    /// Starts a renewal if one is due, and replaces a fetch that shows no sign of life (C3).
+    pub(super) fn tick(
+        &mut self,
+        new_handle: impl FnOnce() -> Option<FetchHandle>,
+        now: Now,
+    ) -> (TickOutcome, Events) {
+        let mut events = Events { breaker: self.breaker.tick(now.mono), ..Events::default() };
+        self.expire_if_over(now);
+        let TokenState::Current(current) = &self.token_state else {
+            return (TickOutcome::Expired, events);
+        };
+        let is_due = now.mono >= current.renew_at;
+        if let Some(fetch) = &mut self.fetch {
+            if !fetch.is_presumed_dead(now.mono) {
+                return (TickOutcome::Usable, events);
+            }
+            events = Events { breaker: events.breaker, ..self.drop_dead_fetch() };
+        }
+        if !is_due {
+            return (TickOutcome::Usable, events);
+        }
+        // A hit may run without a runtime. The next hit or caller with a runtime starts the
+        // renewal.
+        let outcome = match new_handle() {
+            Some(handle) => TickOutcome::Renew(self.start_fetch(handle, Waiters::None, now)),
+            None => TickOutcome::Usable,
+        };
+        (outcome, events)
+    }
+
+    /// Clears the remembered failure if the credentials of `version` caused it (C9).
+    pub(super) fn clear_failure(&mut self, version: u64) -> Events {
+        match &self.failure {
+            Some(failure) if failure.version == Some(version) => self.clear_failures(),
+            _ => Events::default(),
+        }
+    }
+
+    /// Clears the slot. A fetch that is running finds itself superseded.
+    ///
+    /// Sequence numbers continue, so that requests that are under way can still compare theirs.
+    pub(super) fn forget(&mut self) -> Events {
+        let breaker = self.breaker.close();
+        let mut forgotten = std::mem::replace(self, Self::starting_after(self.last_sequence));
+        self.rejected_through = forgotten.rejected_through;
+        if let Some(fetch) = &forgotten.fetch {
+            fetch.handle.liveness().supersede();
+        }
+        let events = forgotten.clear_failures();
+        Events { breaker, wakes_keep_warm: true, ..events }
+    }
+
+    /// Returns when the keep-warm task must ask for a token again (C11).
+    pub(super) fn next_keep_warm(&self, now: Now) -> Instant {
+        let soon = now.mono + MIN_KEEP_WARM_PAUSE;
+        let at = match (&self.token_state, &self.failure) {
+            _ if self.fetch.is_some() => soon,
+            (TokenState::Current(current), _) if !current.token.is_over(now) => current
+                .renew_at
+                .min(current.token.end.mono)
+                .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE),
+            (TokenState::Rejected(_), None) => now.mono,
+            (_, Some(failure)) => failure.until.max(soon),
+            (_, None) => soon,
+        };
+        at.min(now.mono + MAX_KEEP_WARM_PAUSE)
+    }
+
+    /// Moves the current token to `Expired` if either clock has reached its end (C5).
+    ///
+    /// Transitions that depend on the token call this first. An expired token stays expired, even
+    /// if the wall clock is set back.
+    fn expire_if_over(&mut self, now: Now) {
+        if let TokenState::Current(current) = &self.token_state {
+            if current.token.is_over(now) {
+                self.token_state = TokenState::Expired(current.token.clone());
+            }
+        }
+    }
+
+    /// Records a new fetch. The slot spawns its task after unlocking.
+    fn start_fetch(&mut self, handle: FetchHandle, waiters: Waiters, now: Now) -> FetchStart {
+        let began = self.next_sequence();
+        let fetch = Fetch {
+            beats_seen: handle.liveness().beats(),
+            looked_at: now.mono,
+            silent_looks: 0,
+            handle: handle.clone(),
+            cause: self.cause(),
+            claims: self.claims_to_request(now),
+            began,
+            waiters,
+            retry: Retry::Available,
+        };
+        let spec = self.fetch_spec(&fetch);
+        self.fetch = Some(Box::new(fetch));
+        FetchStart { handle, spec }
+    }
+
+    /// Removes the fetch because it shows no sign of life. Its result changes nothing any more (C3).
+    fn drop_dead_fetch(&mut self) -> Events {
+        match self.fetch.take() {
+            Some(fetch) => {
+                fetch.handle.liveness().supersede();
+                Events::waking_keep_warm(Event::PresumedDead)
+            }
+            None => Events::default(),
+        }
+    }
+
+    /// Returns the claims for the next token request (R7).
+    ///
+    /// The claims of the last token are included. Otherwise two APIs that require different claims
+    /// would replace each other's tokens, and a renewal would lose them. Claims that were refused
+    /// together are requested one by one.
+    fn claims_to_request(&self, now: Now) -> Claims {
+        let last_token = self.last_token();
+        let mut claims = last_token.map(|token| token.claims().clone()).unwrap_or_default();
+        claims.merge(&self.wanted_claims);
+        if self.refused_claims.cover(&claims, now.mono) {
+            return self.wanted_claims.newest();
+        }
+        claims
+    }
+
+    /// Returns the token that the slot had last, whatever has happened to it.
+    fn last_token(&self) -> Option<&Arc<IssuedToken>> {
+        match &self.token_state {
+            TokenState::Absent => None,
+            TokenState::Current(CurrentToken { token, .. }) | TokenState::Expired(token) => {
+                Some(token)
+            }
+            TokenState::Rejected(rejected) => Some(&rejected.token),
+        }
+    }
+
+    fn cause(&self) -> Cause {
+        match &self.token_state {
+            TokenState::Absent | TokenState::Expired(_) => Cause::Cold,
+            TokenState::Current(current)
+                if current.standing == Standing::Good && self.wanted_claims.is_empty() =>
+            {
+                Cause::Renewal
+            }
+            TokenState::Current(_) | TokenState::Rejected(_) => Cause::Rejected,
+        }
+    }
+
+    fn fetch_spec(&self, fetch: &Fetch) -> FetchSpec {
+        let (cause, claims) = (fetch.cause, fetch.claims.clone());
+        FetchSpec { cause, previous: self.last_token().cloned(), claims }
+    }
+
+    fn next_sequence(&mut self) -> Sequence {
+        self.last_sequence += 1;
+        self.last_sequence
+    }
+
+    /// Takes the failure and starts the ladder of back-offs over.
+    fn clear_failures(&mut self) -> Events {
+        self.consecutive_failures = 0;
+        let displaced_failure = self.failure.take();
+        let failing_change = -i8::from(displaced_failure.is_some());
+        Events { failing_change, displaced_failure, ..Events::default() }
+    }
+
+    fn take_fetch(&mut self, id: FetchId) -> Option<Box<Fetch>> {
+        self.fetch.take_if(|fetch| fetch.handle.id() == id)
+    }
+}
+
+impl Fetch {
+    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four looks
+    /// in a row.
+    ///
+    /// Counts looks instead of time: if one thread stalls the hits and the fetch together, the hits
+    /// look no more often than the fetch beats.
+    fn is_presumed_dead(&mut self, now: Instant) -> bool {
+        if now < self.looked_at + BEAT_INTERVAL {
+            return false;
+        }
+        let beats = self.handle.liveness().beats();
+        self.silent_looks = if beats == self.beats_seen { self.silent_looks + 1 } else { 0 };
+        self.beats_seen = beats;
+        self.looked_at = now;
+        self.silent_looks >= MAX_SILENT_LOOKS
+    }
+}

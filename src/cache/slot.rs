@@ -1,0 +1,268 @@
+//! The slot of one set of credentials: the published token, and the machine behind a lock.
+//!
+//! Hits read atomics. Every change goes through [`Slot::update`].
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::breaker::{Target, acceptance_hash};
+use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
+use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
+use crate::clock::Now;
+use crate::credentials::ClientCredentials;
+use crate::error::{TokenError, TokenErrorKind};
+
+/// Leaves each slot room for the sequence numbers of its fetches and rejections. Those of a slot
+/// that is created later are higher, so a request can compare them across an eviction.
+const SEQUENCES_PER_SLOT: u64 = 1 << 32;
+
+static SLOTS: AtomicU64 = AtomicU64::new(0);
+
+/// The token and the machine of one set of credentials.
+// The fields that a hit reads stand first, so that a hit touches few cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Slot {
+    /// The current token. Hits use no other token.
+    published: ArcSwapOption<IssuedToken>,
+    /// When a request last used the slot, in milliseconds on a clock of the slots' owner.
+    pub(super) last_used: AtomicU64,
+    credentials: ClientCredentials,
+    /// The issue of the published token, or 0. A service that keeps a token compares it with its
+    /// own.
+    published_issue: AtomicU64,
+    /// Locked for one transition at a time: never across an await, and never while a caller's code
+    /// runs.
+    guarded: Mutex<Guarded>,
+    /// Wakes the keep-warm task.
+    pub(super) changed: Notify,
+    pub(super) is_kept_warm: AtomicBool,
+    /// The sweeper looks at the breaker from time to time.
+    pub(super) is_swept: AtomicBool,
+    is_retired: AtomicBool,
+    /// [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint), 0 while it is closed.
+    acceptance_hint: AtomicU32,
+}
+
+/// The data behind the slot's lock.
+#[derive(Debug, Default)]
+struct Guarded {
+    machine: Machine,
+    /// The tick that was last stored in the published token. The same tick is not stored again,
+    /// because all cores read that cache line.
+    published_tick: Option<Instant>,
+}
+
+/// The result of a lookup.
+pub(super) enum Lookup {
+    Hit(PublishedToken),
+    /// The token can be used, and the caller must call [`Slot::tick`] after that.
+    HitAndTick(PublishedToken),
+    Miss,
+}
+
+impl Slot {
+    pub(super) fn new(credentials: ClientCredentials) -> Self {
+        let last_sequence = SLOTS.fetch_add(SEQUENCES_PER_SLOT, Ordering::Relaxed);
+        let machine = Machine::starting_after(last_sequence);
+        Self {
+            published: ArcSwapOption::empty(),
+            last_used: AtomicU64::new(0),
+            credentials,
+            published_issue: AtomicU64::new(0),
+            guarded: Mutex::new(Guarded { machine, published_tick: None }),
+            changed: Notify::new(),
+            is_kept_warm: AtomicBool::new(false),
+            is_swept: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
+            acceptance_hint: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
+    }
+
+    /// Creates an error that names the token endpoint.
+    pub(super) fn error(&self, kind: TokenErrorKind) -> TokenError {
+        TokenError::new(kind, "").at(self.credentials.token_endpoint_origin())
+    }
+
+    /// Looks up the token: one atomic load and one comparison (C1).
+    #[inline]
+    pub(super) fn lookup(&self, now: Instant) -> Lookup {
+        let Some(published) = PublishedToken::new(self.published.load()) else {
+            return Lookup::Miss;
+        };
+        if published.token().is_fresh(now) {
+            return Lookup::Hit(published);
+        }
+        match published.token().check(now) {
+            TokenCheck::Usable => Lookup::Hit(published),
+            TokenCheck::TickDue => Lookup::HitAndTick(published),
+            TokenCheck::Over => Lookup::Miss,
+        }
+    }
+
+    /// Returns the issue of the published token, or 0.
+    ///
+    /// `Acquire` pairs with the `Release` in [`publish`](Self::publish): a caller that sees a new
+    /// issue also sees the token that was published with it.
+    #[inline]
+    pub(super) fn published_issue(&self) -> IssueId {
+        self.published_issue.load(Ordering::Acquire)
+    }
+
+    /// Changes the machine. There is no other way to change it.
+    ///
+    /// The order is: lock, read the clocks, transition, publish, unlock, emit events, wake.
+    pub(super) fn update<R>(&self, transition: impl FnOnce(&mut Machine, Now) -> (R, Events)) -> R {
+        let mut guarded = self.lock();
+        // The clocks are read under the lock, so that the machine sees time in the lock's order.
+        let (result, events) = transition(&mut guarded.machine, Now::read());
+        self.publish(&mut guarded);
+        drop(guarded);
+        let wakes_keep_warm = events.wakes_keep_warm();
+        events.emit();
+        if wakes_keep_warm {
+            self.changed.notify_waiters();
+        }
+        result
+    }
+
+    /// Publishes the token and its next tick. Runs under the lock.
+    fn publish(&self, guarded: &mut Guarded) {
+        let machine = &guarded.machine;
+        let current = machine.current();
+        // The hint needs no order: a hit that reads an old value only skips or repeats one report.
+        let hint = machine.breaker.acceptance_hint();
+        if self.acceptance_hint.load(Ordering::Relaxed) != hint {
+            self.acceptance_hint.store(hint, Ordering::Relaxed);
+        }
+        // `Relaxed` is enough to read back a value that is only written under the lock.
+        let issue = current.map_or(0, |token| token.issue());
+        let is_new_token = self.published_issue.load(Ordering::Relaxed) != issue;
+        let tick = machine.next_tick();
+        if guarded.published_tick != tick || is_new_token {
+            guarded.published_tick = tick;
+            if let (Some(token), Some(tick)) = (current, tick) {
+                token.set_tick(tick);
+            }
+        }
+        if is_new_token {
+            self.published.store(current.cloned());
+            self.published_issue.store(issue, Ordering::Release);
+        }
+    }
+
+    /// Records the rejection of a token (C8, R8). Also returns for how long the breaker opened.
+    pub(super) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Option<Duration>) {
+        self.update(|machine, now| {
+            let (outcome, events) = machine.reject(rejection, now);
+            ((outcome, events.opened_breaker()), events)
+        })
+    }
+
+    /// Reports to the breaker that a fresh token was rejected after a resend (R8). Returns for how
+    /// long the breaker opened.
+    pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) -> Option<Duration> {
+        self.update(|machine, now| {
+            let event = machine.breaker.fresh_token_rejected(issue, target, now.mono);
+            let events = Events::of_breaker(event);
+            (events.opened_breaker(), events)
+        })
+    }
+
+    /// Reports to the breaker that an API accepted a token, unless the breaker knows that (R8).
+    pub(super) fn token_accepted(&self, issue: IssueId, target: Target) {
+        let hint = self.acceptance_hint.load(Ordering::Relaxed);
+        if hint == 0 || hint == acceptance_hash(issue, target.origin) {
+            return;
+        }
+        self.update(|machine, now| {
+            let event = machine.breaker.token_accepted(issue, target, now.mono);
+            ((), Events::of_breaker(event))
+        });
+    }
+
+    /// Closes the breaker if there was no rejection for a while. Returns when that will be.
+    pub(super) fn sweep(&self) -> Option<Instant> {
+        self.update(|machine, now| {
+            let event = machine.breaker.tick(now.mono);
+            (machine.breaker.closes_at(), Events::of_breaker(event))
+        })
+    }
+
+    /// Returns whether the breaker is not closed.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.acceptance_hint.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns whether a request that took this token earlier may still send it.
+    ///
+    /// Queries lock the machine too, but publish nothing.
+    pub(super) fn may_send(&self, token: &IssuedToken, origin: Option<u64>) -> bool {
+        let guarded = self.lock();
+        guarded.machine.may_send(token, origin, Now::read())
+    }
+
+    /// Returns whether the token of a completed fetch satisfies a waiter.
+    ///
+    /// An API may have rejected the token before the waiter ran.
+    pub(super) fn may_use(&self, token: &IssuedToken, required: &Requirements) -> bool {
+        if !token.satisfies(required.newer_than, &required.claims) {
+            return false;
+        }
+        let guarded = self.lock();
+        let is_current = |current: &Arc<IssuedToken>| current.issue() == token.issue();
+        let is_published = guarded.machine.current().is_some_and(is_current);
+        (is_published || token.expired_on_arrival())
+            && guarded.machine.may_send(token, None, Now::read())
+    }
+
+    /// Returns a rejected token that this origin did not reject (C12).
+    pub(super) fn fallback(&self, required: &Requirements) -> Option<Arc<IssuedToken>> {
+        let guarded = self.lock();
+        guarded.machine.fallback(required, Now::read())
+    }
+
+    /// Returns when the keep-warm task must ask for a token again.
+    pub(super) fn next_keep_warm(&self) -> Instant {
+        let guarded = self.lock();
+        guarded.machine.next_keep_warm(Now::read())
+    }
+
+    /// Forgets the token and all failures. A fetch that is running finds itself superseded.
+    pub(super) fn forget(&self) {
+        self.update(|machine, _| ((), machine.forget()));
+    }
+
+    /// Ends the keep-warm task, because no caller can ask for this slot any more.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        // A poisoned lock is usable, because transitions do not leave a machine half changed.
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    /// Brings the gauges down. The owner must not drop the slot under its own lock, because events
+    /// run callers' code.
+    fn drop(&mut self) {
+        let guarded = self.guarded.get_mut().unwrap_or_else(PoisonError::into_inner);
+        guarded.machine.forget().emit();
+    }
+}

@@ -1,0 +1,109 @@
+//! Closes the breakers of slots without traffic (R8).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::breaker::CLOSE_AFTER;
+use super::slot::Slot;
+use crate::runtime;
+
+/// The lateness from which on a sweep counts as lost, for example because its runtime ended.
+const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// The shortest time between two sweeps, because many breakers may close one after the other.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Ticks the breakers that are not closed. A cache has one sweeper.
+#[derive(Debug, Default)]
+pub(super) struct Sweeper {
+    /// The number of watched slots. Hits load it to find out whether any breaker wants to know
+    /// which origins accept a token.
+    len: AtomicUsize,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    slots: Vec<Weak<Slot>>,
+    /// When the running task sweeps next. `None` if there is no task.
+    next_sweep: Option<Instant>,
+}
+
+impl Sweeper {
+    /// Returns whether any slot is watched.
+    #[inline]
+    pub(super) fn is_watching(&self) -> bool {
+        self.len.load(Ordering::Relaxed) != 0
+    }
+
+    /// Watches a slot until its breaker is closed.
+    ///
+    /// Without a runtime no task is started, and the breaker closes with the next request or sweep.
+    pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let now = Instant::now();
+        let mut watched = self.lock();
+        if !slot.is_swept.swap(true, Ordering::AcqRel) {
+            watched.slots.push(Arc::downgrade(slot));
+            self.len.store(watched.slots.len(), Ordering::Relaxed);
+        }
+        let is_running = |at: Instant| now < at + SWEEP_IS_LOST_AFTER;
+        if watched.next_sweep.is_some_and(is_running) {
+            return;
+        }
+        let first_sweep = now + CLOSE_AFTER;
+        watched.next_sweep = Some(first_sweep);
+        drop(watched);
+        if let Some(runtime) = runtime::current() {
+            runtime.spawn(self.clone().run(first_sweep));
+        }
+    }
+
+    async fn run(self: Arc<Self>, first_sweep: Instant) {
+        let mut next_sweep = Some(first_sweep);
+        while let Some(at) = next_sweep {
+            sleep_until(at).await;
+            // Another task took over because this one was late.
+            if self.lock().next_sweep != Some(at) {
+                return;
+            }
+            next_sweep = self.sweep();
+        }
+    }
+
+    /// Ticks all watched breakers. Returns when to do so again, or `None` if all are closed.
+    fn sweep(&self) -> Option<Instant> {
+        let slots = std::mem::take(&mut self.lock().slots);
+        let mut still_open = Vec::new();
+        let mut next_sweep: Option<Instant> = None;
+        for weak in slots {
+            let Some(slot) = weak.upgrade() else {
+                continue;
+            };
+            // Cleared first: a rejection that comes after the look is watched again.
+            slot.is_swept.store(false, Ordering::Release);
+            let Some(closes_at) = slot.sweep() else {
+                continue;
+            };
+            next_sweep = Some(next_sweep.map_or(closes_at, |next| next.min(closes_at)));
+            if !slot.is_swept.swap(true, Ordering::AcqRel) {
+                still_open.push(weak);
+            }
+        }
+        let mut watched = self.lock();
+        watched.slots.append(&mut still_open);
+        self.len.store(watched.slots.len(), Ordering::Relaxed);
+        // Slots that came while this sweep ran are looked at in time too.
+        if next_sweep.is_none() && !watched.slots.is_empty() {
+            next_sweep = Some(Instant::now() + CLOSE_AFTER);
+        }
+        watched.next_sweep = next_sweep.map(|next| next.max(Instant::now() + MIN_PAUSE));
+        watched.next_sweep
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,52 @@
+//! Inserts tokens and DPoP proofs into requests.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request};
+
+use super::config::LayerConfig;
+use crate::dpop::{DPOP, Prover, SentProof};
+use crate::error::{TokenError, TokenErrorKind};
+use crate::origin::Origin;
+
+impl LayerConfig {
+    /// Inserts a token. For requests of which nothing is kept.
+    ///
+    /// Inlining [`HeaderMap::insert`] pays there. The compiler inlines it only while it has one
+    /// caller, so call this function once.
+    #[inline]
+    pub(super) fn insert_token_inline(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        match self.header {
+            None => drop(headers.insert(AUTHORIZATION, token.clone())),
+            Some(_) => self.insert_token(headers, token),
+        };
+    }
+
+    #[inline(never)]
+    pub(super) fn insert_token(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        match &self.header {
+            None => headers.insert(AUTHORIZATION, token.clone()),
+            Some(name) => headers.insert(name, token.clone()),
+        };
+    }
+
+    /// Inserts a DPoP proof.
+    #[cold]
+    pub(super) fn insert_proof<B>(
+        &self,
+        prover: &Prover,
+        request: &mut Request<B>,
+    ) -> Result<SentProof, TokenError> {
+        let origin = Origin::of(request.uri()).or_else(|| self.origins.sole().cloned());
+        let origin = origin.ok_or_else(|| {
+            TokenError::new(
+                TokenErrorKind::Proof,
+                "the request names no host, and the layer's origins are not just one",
+            )
+        })?;
+        let (proof, sent) = prover
+            .prove(request.method(), request.uri(), origin)
+            .map_err(|error| TokenError::with_source(TokenErrorKind::Proof, error))?;
+        request.headers_mut().insert(DPOP, proof);
+        Ok(sent)
+    }
+}

@@ -1,0 +1,60 @@
+//! A request that is ready to be sent with a token.
+
+use std::sync::Arc;
+
+use http::Request;
+use tower::Service;
+
+use super::attempt::{Attempt, SendDetails};
+use super::history::History;
+use super::progress::ProofPresence;
+use super::service_template::{ServiceTemplate, replace_with_unready};
+use super::snapshot::Snapshot;
+use super::state::{RequestState, State};
+use crate::cache::IssuedToken;
+use crate::replay::ReplayableBody;
+
+/// A request that only needs a token and a ready service.
+pub(super) struct Outgoing<S, B> {
+    pub(super) template: Arc<ServiceTemplate<S>>,
+    pub(super) request: Request<B>,
+    pub(super) history: History,
+}
+
+impl<S, B> Outgoing<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    B: ReplayableBody,
+{
+    /// Sends the request with `token` through `service`, which must be ready.
+    pub(super) fn send(self, service: &mut S, token: Arc<IssuedToken>) -> RequestState<S, B> {
+        let Self { template, mut request, mut history } = self;
+        let config = &template.config;
+        let presence = match token.prover() {
+            Some(_) => ProofPresence::Present,
+            None => ProofPresence::Absent,
+        };
+        if config.policy.is_never() && presence == ProofPresence::Absent {
+            config.insert_token(request.headers_mut(), token.header());
+            return State::Forward { response: service.call(request) };
+        }
+        history.set_freshness(&token);
+        let snapshot = if history.progress.allows_resend(presence) {
+            Snapshot::of(&request)
+        } else {
+            Snapshot::without_body(&request)
+        };
+        config.insert_token(request.headers_mut(), token.header());
+        let proof = match token.prover().map(|prover| config.insert_proof(prover, &mut request)) {
+            None => None,
+            Some(Ok(proof)) => Some(proof),
+            Some(Err(error)) => {
+                replace_with_unready(service);
+                return State::Failed { error: history.fail(error) };
+            }
+        };
+        let response = service.call(request);
+        let details = SendDetails { token, proof, history };
+        State::InFlight { response, attempt: Attempt::new(template, snapshot, details) }
+    }
+}

@@ -1,0 +1,97 @@
+//! A request that waits for a token, and then for the inner service.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::Request;
+use tower::{BoxError, Service};
+
+use super::outgoing::Outgoing;
+use super::service_template::replace_with_unready;
+use super::state::RequestState;
+use crate::cache::IssuedToken;
+use crate::credentials::ClientCredentials;
+use crate::error::TokenError;
+use crate::replay::ReplayableBody;
+
+/// A request that waits for a token, and then for the inner service.
+pub(super) struct PendingSend<S, B> {
+    /// Not ready: it is a clone, or has been called since it was ready.
+    service: S,
+    outgoing: Outgoing<S, B>,
+    token: PendingToken,
+}
+
+enum PendingToken {
+    Acquiring(Pin<Box<dyn Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send>>),
+    Acquired(Arc<IssuedToken>),
+}
+
+impl<S, B> PendingSend<S, B> {
+    /// Creates a send with `token`, or with a token that it waits for.
+    pub(super) fn new(
+        service: S,
+        outgoing: Outgoing<S, B>,
+        token: Option<Arc<IssuedToken>>,
+    ) -> Self {
+        let token = match token {
+            Some(token) => PendingToken::Acquired(token),
+            None => acquire(&outgoing),
+        };
+        Self { service, outgoing, token }
+    }
+}
+
+impl<S, B> PendingSend<S, B>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: ReplayableBody,
+{
+    /// Waits until the service is ready, and returns the token to send.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arc<IssuedToken>, BoxError>> {
+        loop {
+            let token = match &mut self.token {
+                PendingToken::Acquired(token) => token,
+                PendingToken::Acquiring(acquire) => match ready!(acquire.as_mut().poll(cx)) {
+                    Ok(token) => {
+                        self.token = PendingToken::Acquired(token);
+                        continue;
+                    }
+                    Err(error) => {
+                        let error = self.outgoing.history.fail_without_token(error);
+                        return Poll::Ready(Err(error));
+                    }
+                },
+            };
+            ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
+            let Outgoing { template, request, history } = &self.outgoing;
+            let credentials = request.extensions().get::<ClientCredentials>();
+            let tokens = &template.config.tokens;
+            // The service may have taken a while, and the token may be over or rejected by now.
+            let checked = tokens.recheck(credentials, token, &history.requirements);
+            if let Some(token) = checked {
+                return Poll::Ready(Ok(token));
+            }
+            replace_with_unready(&mut self.service);
+            self.token = acquire(&self.outgoing);
+        }
+    }
+
+    /// Sends the request with the token that [`poll`](Self::poll) returned.
+    pub(super) fn send(self, token: Arc<IssuedToken>) -> RequestState<S, B> {
+        let Self { mut service, outgoing, .. } = self;
+        outgoing.send(&mut service, token)
+    }
+}
+
+fn acquire<S, B>(outgoing: &Outgoing<S, B>) -> PendingToken {
+    let Outgoing { template, request, history } = outgoing;
+    let credentials = request.extensions().get::<ClientCredentials>();
+    let required = history.requirements.clone();
+    PendingToken::Acquiring(Box::pin(template.config.tokens.acquire(credentials, required)))
+}

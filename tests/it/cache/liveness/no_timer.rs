@@ -1,0 +1,103 @@
+//! Callers without a tokio runtime, and callers on one without a timer.
+
+use std::task::Poll;
+
+use tower_oauth2::TokenErrorKind;
+
+use super::*;
+
+/// Creates a runtime whose time driver is not enabled.
+fn without_timer() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+#[track_caller]
+fn assert_no_runtime<T>(result: Result<T, TokenError>) {
+    let Err(error) = result else { panic!("got a token") };
+    assert_eq!(error.kind(), TokenErrorKind::NoRuntime);
+}
+
+// C3
+#[test]
+fn a_runtime_without_a_timer_is_a_clear_error() {
+    let source = Source::of(hour);
+    let cache = builder(&source).build();
+    for _ in 0..3 {
+        assert_no_runtime(without_timer().block_on(cache.get()));
+    }
+    assert_eq!(source.count(), 0);
+    assert_eq!(secret_of(paused().block_on(cache.get())), "token-1", "nothing is remembered");
+}
+
+// C3
+#[test]
+fn a_waiter_on_a_runtime_without_a_timer_is_a_clear_error() {
+    let (source, gate) = holding(1);
+    let cache = builder(&source).build();
+    let runtime = paused();
+    let owner = start_fetch(&runtime, &cache);
+    let other = without_timer();
+    let mut waiter = caller(&cache);
+    let Poll::Ready(result) = other.block_on(async { waiter.poll() }) else {
+        panic!("waits without a timer");
+    };
+    assert_no_runtime(result);
+    gate.add_permits(1);
+    assert_eq!(secret_of(runtime.block_on(owner)), "token-1", "the fetch goes on");
+    assert_eq!(secret_of(other.block_on(cache.get())), "token-1", "a hit needs no timer");
+}
+
+// C3
+#[test]
+fn a_waiter_without_a_runtime_is_a_clear_error() {
+    let (source, gate) = holding(1);
+    let cache = builder(&source).build();
+    let runtime = paused();
+    let owner = start_fetch(&runtime, &cache);
+    let Poll::Ready(result) = caller(&cache).poll() else {
+        panic!("waits without a runtime");
+    };
+    assert_no_runtime(result);
+    gate.add_permits(1);
+    assert_eq!(secret_of(runtime.block_on(owner)), "token-1", "the fetch goes on");
+    let Poll::Ready(hit) = caller(&cache).poll() else { panic!("a hit waits for nothing") };
+    assert_eq!(secret_of(hit), "token-1");
+}
+
+// C3, C6
+#[test]
+fn a_hit_without_a_timer_leaves_the_renewal_to_others() {
+    let source = Source::new(|n, _| async move {
+        let requested_at = Instant::now() - secs(if n == 1 { 820 } else { 0 });
+        Ok(lasting(n, secs(1000)).with_requested_at(requested_at))
+    });
+    let cache = builder(&source).build();
+    let healthy = paused();
+    healthy.block_on(cache.get()).unwrap();
+    let other = without_timer();
+    for _ in 0..3 {
+        assert_eq!(secret_of(other.block_on(cache.get())), "token-1");
+        other.block_on(settle());
+    }
+    assert_eq!(source.count(), 1);
+    healthy.block_on(async {
+        advance(secs(2)).await;
+        assert_eq!(secret_of(cache.get().await), "token-1");
+        settle().await;
+        assert_eq!(secret_of(cache.get().await), "token-2");
+    });
+}
+
+// C3, C11
+#[test]
+fn keeping_warm_needs_a_timer() {
+    let cache = builder(&Source::of(hour)).build();
+    let runtime = without_timer();
+    assert_no_runtime(runtime.block_on(async { cache.keep_warm() }));
+    // The next runtime can still do it.
+    paused().block_on(async {
+        cache.keep_warm().unwrap();
+        settle().await;
+        assert!(tokio_test::task::spawn(cache.get()).poll().is_ready(), "fetched ahead");
+    });
+}

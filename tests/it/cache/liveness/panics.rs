@@ -1,0 +1,96 @@
+//! A source that panics.
+
+use std::collections::BTreeSet;
+
+use tower_oauth2::TokenErrorKind;
+
+use super::*;
+
+/// Panics in the requests with these numbers.
+fn panicking(numbers: impl IntoIterator<Item = usize>) -> Source {
+    let numbers: BTreeSet<_> = numbers.into_iter().collect();
+    Source::new(move |n, _| {
+        let panics = numbers.contains(&n);
+        async move {
+            assert!(!panics, "the test wants it");
+            Ok(lasting(n, Duration::ZERO))
+        }
+    })
+}
+
+/// Starts a fetch that panics, and gives up without waiting for it.
+async fn start_and_give_up(cache: &TokenCache) {
+    assert!(caller(cache).poll().is_pending());
+    settle().await;
+}
+
+// C3
+#[tokio::test(start_paused = true)]
+async fn one_panic_is_not_remembered() {
+    let source = panicking([1]);
+    let cache = builder(&source).build();
+    start_and_give_up(&cache).await;
+    assert_eq!(source.count(), 1);
+    assert_eq!(secret_of(cache.get().await), "token-2");
+}
+
+// C3, C9
+#[tokio::test(start_paused = true)]
+async fn two_panics_in_a_row_are_remembered() {
+    let source = panicking(1..100);
+    let cache = builder(&source).build();
+    let error = cache.get().await.unwrap_err();
+    assert_eq!((error.kind(), source.count()), (TokenErrorKind::Interrupted, 2));
+    let pause = error.retry_in().unwrap();
+    assert!(pause <= Duration::from_millis(200), "{pause:?}");
+    for _ in 0..3 {
+        assert_eq!(cache.get().await.unwrap_err().kind(), TokenErrorKind::Interrupted);
+    }
+    assert_eq!(source.count(), 2, "nobody asks during the back-off");
+    advance(pause).await;
+    cache.get().await.unwrap_err();
+    assert!(source.count() > 2);
+}
+
+// C3, C9
+#[tokio::test(start_paused = true)]
+async fn panics_of_fetches_of_different_callers_count_together() {
+    let source = panicking([1, 2]);
+    let cache = builder(&source).build();
+    start_and_give_up(&cache).await;
+    // The second panic in a row fails whoever waits for it.
+    assert_eq!(cache.get().await.unwrap_err().kind(), TokenErrorKind::Interrupted);
+    assert_eq!(source.count(), 2);
+    advance(Duration::from_millis(200)).await;
+    assert_eq!(secret_of(cache.get().await), "token-3");
+}
+
+// C3
+#[tokio::test(start_paused = true)]
+async fn panics_with_a_token_in_between_are_not_in_a_row() {
+    let source = panicking([1, 3, 5]);
+    let cache = builder(&source).build();
+    for n in [2, 4, 6] {
+        start_and_give_up(&cache).await;
+        assert_eq!(secret_of(cache.get().await), format!("token-{n}"));
+    }
+}
+
+// C3, C6
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_panics_once_is_tried_again_in_a_second() {
+    let source = Source::new(|n, _| async move {
+        assert!(n != 2, "the test wants it");
+        Ok(lasting(n, secs(1000)))
+    });
+    let cache = builder(&source).build();
+    cache.get().await.unwrap();
+    advance(secs(801)).await;
+    assert_eq!(secret_of(cache.get().await), "token-1");
+    settle().await;
+    assert_eq!(source.count(), 2);
+    advance(secs(2)).await;
+    assert_eq!(secret_of(cache.get().await), "token-1");
+    settle().await;
+    assert_eq!(secret_of(cache.get().await), "token-3");
+}

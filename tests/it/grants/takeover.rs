@@ -1,0 +1,282 @@
+//! Refresh tokens that are in use on a runtime that does not poll its tasks.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_oauth2::{
+    AccessToken, RefreshToken, RefreshTokenLayer, TokenCache, TokenErrorKind, TokenRequest,
+};
+
+use crate::support::{Source, credentials, paused_runtime, settle};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Polls the tasks of a runtime for a while.
+fn run(runtime: &Runtime, duration: Duration) {
+    runtime.block_on(async { sleep(duration).await });
+}
+
+/// The behavior of a token endpoint for one request.
+#[derive(Clone, Copy, PartialEq)]
+enum Answer {
+    /// Issues `token-<n>` and the refresh token `r-<n>` for request number n, after a pause.
+    Rotate,
+    /// The same after ten minutes.
+    RotateLate,
+    /// Fails after a pause.
+    Fail,
+}
+
+/// A grant with its token endpoint and the place where its refresh tokens are persisted.
+struct Grant {
+    user: RefreshToken,
+    endpoint: Source,
+    saved: Arc<Mutex<Vec<String>>>,
+}
+
+impl Grant {
+    /// Request number n gets the n-th answer. Requests after the last one are answered at once.
+    fn new(answers: &'static [Answer]) -> Self {
+        let saved = Arc::new(Mutex::new(Vec::new()));
+        let written = saved.clone();
+        let user = RefreshToken::new("alf", "r-0", move |rotated| {
+            let written = written.clone();
+            async move {
+                sleep(PAUSE).await;
+                written.lock().unwrap().push(rotated.secret().to_owned());
+                Ok::<_, BoxError>(())
+            }
+        });
+        let endpoint = Source::new(move |n, _| async move {
+            match answers.get(n - 1) {
+                Some(Answer::RotateLate) => sleep(Duration::from_secs(600)).await,
+                Some(_) => sleep(PAUSE).await,
+                None => {}
+            }
+            if answers.get(n - 1) == Some(&Answer::Fail) {
+                return Err("down".into());
+            }
+            let token = AccessToken::new(format!("token-{n}")).unwrap();
+            Ok(token.with_refresh_token(format!("r-{n}")).with_expires_in(60 * PAUSE))
+        });
+        Self { user, endpoint, saved }
+    }
+
+    fn ask(&self) -> impl Future<Output = Result<String, TokenErrorKind>> + Send + 'static {
+        let source = RefreshTokenLayer::new().layer(self.endpoint.clone());
+        let request = TokenRequest::new(credentials().refresh_token(self.user.clone()));
+        async move {
+            let result = source.oneshot(request).await;
+            result.map(|token| token.secret().to_owned()).map_err(|error| error.kind())
+        }
+    }
+
+    /// Starts a request on a runtime, which then stops for good or until its next `block_on`.
+    fn start_on(&self, runtime: &Runtime) -> JoinHandle<Result<String, TokenErrorKind>> {
+        let request = runtime.spawn(self.ask());
+        runtime.block_on(settle());
+        assert!(!request.is_finished());
+        request
+    }
+
+    /// Sends a request on a runtime. It has to take between one and two seconds.
+    fn take_over_on(&self, runtime: &Runtime) -> Result<String, TokenErrorKind> {
+        runtime.block_on(async {
+            let start = Instant::now();
+            let result = self.ask().await;
+            let waited = start.elapsed();
+            assert!(waited >= Duration::from_secs(1), "{waited:?}");
+            assert!(waited < Duration::from_secs(2), "{waited:?}");
+            result
+        })
+    }
+
+    /// The refresh tokens that were sent, in order.
+    fn used(&self) -> Vec<String> {
+        let requests = self.endpoint.requests();
+        let refresh_token = |request: &TokenRequest| {
+            let parameters = request.credentials().parameters();
+            let mut values = parameters.iter().filter(|(name, _)| name == "refresh_token");
+            values.next().unwrap().1.clone().into_owned()
+        };
+        requests.iter().map(refresh_token).collect()
+    }
+
+    fn saved(&self) -> Vec<String> {
+        self.saved.lock().unwrap().clone()
+    }
+}
+
+// C3, G3
+#[test]
+fn a_late_rotation_does_not_displace_a_newer_one() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    assert_eq!(grant.take_over_on(&driven).unwrap(), "token-2");
+
+    // The response is valid for its own caller.
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
+    assert_eq!(driven.block_on(grant.ask()).unwrap(), "token-3");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-2"]);
+    assert_eq!(grant.saved(), ["r-2", "r-3"]);
+}
+
+// C3, G3
+#[test]
+fn a_late_rotation_is_kept_if_the_successor_has_failed() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Fail]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    assert_eq!(grant.take_over_on(&driven).unwrap_err(), TokenErrorKind::Source);
+
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
+    assert_eq!(driven.block_on(grant.ask()).unwrap(), "token-3");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-1"]);
+    assert_eq!(grant.saved(), ["r-1", "r-3"]);
+}
+
+// C3, G3
+#[test]
+fn a_successor_that_fails_goes_on_with_a_late_rotation() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Fail]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    let successor = driven.spawn(grant.ask());
+    run(&driven, Duration::from_secs(1) + PAUSE / 2);
+    assert_eq!(grant.used(), ["r-0", "r-0"], "the successor waits for its response");
+
+    // The rotated token arrives, but the successor has the turn to persist one.
+    run(&stopped, 2 * PAUSE);
+    assert!(!late.is_finished());
+    assert_eq!(driven.block_on(successor).unwrap().unwrap(), "token-3");
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-1"]);
+    assert_eq!(grant.saved(), ["r-1", "r-3"]);
+}
+
+// C3, G3
+#[test]
+fn a_late_rotation_does_not_displace_that_of_the_turn() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    let successor = driven.spawn(grant.ask());
+    run(&driven, Duration::from_secs(1) + PAUSE / 2);
+    run(&stopped, 2 * PAUSE);
+
+    assert_eq!(driven.block_on(successor).unwrap().unwrap(), "token-2");
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
+    assert_eq!(driven.block_on(grant.ask()).unwrap(), "token-3");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-2"]);
+    assert_eq!(grant.saved(), ["r-2", "r-3"]);
+}
+
+// C3, G3
+#[test]
+fn a_save_on_a_stopped_runtime_is_repeated_and_never_completes() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = stopped.spawn(grant.ask());
+    run(&stopped, PAUSE + PAUSE / 2);
+    assert_eq!(grant.used(), ["r-0"], "it is being persisted");
+    assert_eq!(grant.take_over_on(&driven).unwrap(), "token-2");
+    assert_eq!(grant.saved(), ["r-1", "r-2"]);
+
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
+    assert_eq!(grant.saved(), ["r-1", "r-2"]);
+    assert_eq!(grant.used(), ["r-0", "r-1"]);
+}
+
+// C3, G3
+#[test]
+fn a_displaced_request_that_fails_late_waits_for_its_turn() {
+    let grant = Grant::new(&[Answer::Fail, Answer::Rotate]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    assert_eq!(grant.take_over_on(&driven).unwrap(), "token-2");
+
+    // Its refresh token was replaced, so it tries again with the new one.
+    assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-3");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-2"]);
+    assert_eq!(grant.saved(), ["r-2", "r-3"]);
+}
+
+// C3, G3
+#[test]
+fn a_late_return_does_not_end_the_turn_of_the_successor() {
+    let grant = Grant::new(&[Answer::Fail, Answer::RotateLate]);
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let late = grant.start_on(&stopped);
+    let successor = driven.spawn(grant.ask());
+    run(&driven, Duration::from_secs(2));
+    assert_eq!(stopped.block_on(late).unwrap().unwrap_err(), TokenErrorKind::Source);
+
+    let third = driven.spawn(grant.ask());
+    run(&driven, Duration::from_secs(590));
+    assert_eq!(grant.used(), ["r-0", "r-0"], "two use the refresh token at once");
+    assert_eq!(driven.block_on(successor).unwrap().unwrap(), "token-2");
+    assert_eq!(driven.block_on(third).unwrap().unwrap(), "token-3");
+    assert_eq!(grant.used(), ["r-0", "r-0", "r-2"]);
+}
+
+// C3, G3
+#[test]
+fn a_slow_endpoint_is_no_reason_to_take_over() {
+    let grant = Grant::new(&[Answer::RotateLate, Answer::Rotate]);
+    let (one, other) = (paused_runtime(), paused_runtime());
+    let first = grant.start_on(&one);
+    let second = grant.start_on(&other);
+    // Both runtimes are driven in turn.
+    for _ in 0..100 {
+        run(&one, Duration::from_millis(250));
+        run(&other, Duration::from_millis(250));
+    }
+    assert_eq!(grant.used(), ["r-0"]);
+    assert_eq!(one.block_on(first).unwrap().unwrap(), "token-1");
+    assert_eq!(other.block_on(second).unwrap().unwrap(), "token-2");
+    assert_eq!(grant.used(), ["r-0", "r-1"]);
+}
+
+fn cache(grant: &Grant) -> TokenCache {
+    let source = RefreshTokenLayer::new().layer(grant.endpoint.clone());
+    TokenCache::new(credentials().refresh_token(grant.user.clone()), source)
+}
+
+/// Lets `first` start a fetch on a runtime that stops, and `second` get a token on another one.
+fn get_beside_a_stopped_fetch(grant: &Grant, first: &TokenCache, second: &TokenCache) {
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let first = first.clone();
+    let late = stopped.spawn(async move { first.get().await });
+    stopped.block_on(settle());
+    assert_eq!(grant.used(), ["r-0"]);
+    let token = driven.block_on(async {
+        let start = Instant::now();
+        let token = timeout(Duration::from_secs(3600), second.get()).await.expect("it hangs");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        token.unwrap()
+    });
+    assert_eq!(token.secret(), "token-2");
+    stopped.block_on(late).unwrap().unwrap();
+    assert_eq!(grant.saved(), ["r-2"]);
+    assert_eq!(driven.block_on(second.get()).unwrap().secret(), "token-2");
+}
+
+// C3, G3
+#[test]
+fn a_cache_takes_over_from_another_cache_on_a_stopped_runtime() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
+    get_beside_a_stopped_fetch(&grant, &cache(&grant), &cache(&grant));
+}
+
+// C3, G3
+#[test]
+fn a_fetch_takes_over_from_a_fetch_of_its_cache_on_a_stopped_runtime() {
+    let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
+    let cache = cache(&grant);
+    get_beside_a_stopped_fetch(&grant, &cache, &cache);
+}

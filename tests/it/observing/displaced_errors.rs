@@ -1,0 +1,244 @@
+//! Errors of a source whose `Drop` calls back into the cache.
+//!
+//! The cache must not drop them under a lock: the tests then wait for a lock without end.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{advance, sleep};
+use tower::BoxError;
+use tower_oauth2::{AccessToken, TokenCache};
+
+use super::reentrant::ends;
+use crate::support::{Source, credentials, lasting, settle};
+
+/// What the errors of one test share.
+#[derive(Default)]
+struct Shared {
+    cache: OnceLock<TokenCache>,
+    token: OnceLock<AccessToken>,
+    is_dropping: AtomicBool,
+    dropped: AtomicUsize,
+}
+
+/// Uses the cache when it is dropped.
+struct Reentrant(Arc<Shared>);
+
+impl Drop for Reentrant {
+    fn drop(&mut self) {
+        let shared = &*self.0;
+        // Errors that are dropped by these calls do not call back again.
+        if shared.is_dropping.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(cache) = shared.cache.get() {
+            drop(pin!(cache.get()).poll(&mut Context::from_waker(Waker::noop())));
+            if let Some(token) = shared.token.get() {
+                cache.reject(token);
+            }
+        }
+        shared.is_dropping.store(false, Ordering::SeqCst);
+        shared.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for Reentrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reentrant")
+    }
+}
+
+impl fmt::Display for Reentrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("down")
+    }
+}
+
+impl Error for Reentrant {}
+
+/// A cache whose source fails with a [`Reentrant`] error in these requests.
+struct Setup {
+    cache: TokenCache,
+    source: Source,
+    shared: Arc<Shared>,
+    /// The second request waits for a permit.
+    gate: Arc<Semaphore>,
+}
+
+impl Setup {
+    fn new(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let gate = Arc::new(Semaphore::new(0));
+        let (errors, permits) = (shared.clone(), gate.clone());
+        let source = Source::new(move |n, _| {
+            let (error, permits) = (fails(n).then(|| Reentrant(errors.clone())), permits.clone());
+            async move {
+                if n == 2 {
+                    permits.acquire().await?.forget();
+                }
+                match error {
+                    Some(error) => Err(BoxError::from(error)),
+                    None => Ok(lasting(n, Duration::from_secs(1000))),
+                }
+            }
+        });
+        let cache = TokenCache::new(credentials(), source.clone());
+        shared.cache.set(cache.clone()).unwrap();
+        Self { cache, source, shared, gate }
+    }
+
+    /// Fetches the first token, which the errors reject, and starts its renewal.
+    async fn renewing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
+        let setup = Self::new(fails);
+        let token = setup.cache.get().await.unwrap();
+        setup.shared.token.set(token).unwrap();
+        advance(Duration::from_secs(801)).await;
+        setup.cache.get().await.unwrap();
+        settle().await;
+        assert_eq!(setup.source.count(), 2);
+        setup
+    }
+
+    fn dropped(&self) -> usize {
+        self.shared.dropped.load(Ordering::SeqCst)
+    }
+
+    /// Breaks the cycle of cache and errors, and checks that the cache still works.
+    async fn assert_usable(self) {
+        sleep(Duration::from_secs(60)).await;
+        self.cache.get().await.unwrap();
+    }
+}
+
+// C9
+#[test]
+fn an_error_may_use_the_cache_when_the_next_one_displaces_it() {
+    ends(|_| async {
+        let setup = Setup::new(|n| n <= 4);
+        setup.gate.add_permits(1);
+        for n in 1..=4 {
+            assert!(setup.cache.get().await.is_err());
+            assert_eq!(setup.dropped(), n - 1);
+            advance(Duration::from_secs(10)).await;
+        }
+        setup.assert_usable().await;
+    });
+}
+
+// C9
+#[test]
+fn an_error_may_use_the_cache_when_a_token_displaces_it() {
+    ends(|_| async {
+        let setup = Setup::new(|n| n == 1);
+        setup.gate.add_permits(1);
+        assert!(setup.cache.get().await.is_err());
+        advance(Duration::from_secs(10)).await;
+        setup.cache.get().await.unwrap();
+        settle().await;
+        assert_eq!(setup.dropped(), 1);
+        setup.assert_usable().await;
+    });
+}
+
+// C8, C9
+#[test]
+fn an_error_may_use_the_cache_when_its_fetch_is_tried_again() {
+    ends(|_| async {
+        let setup = Setup::renewing(|n| n == 2).await;
+        // The renewal fails after the rejection, so that another fetch follows at once.
+        setup.cache.reject(setup.shared.token.get().unwrap());
+        setup.gate.add_permits(1);
+        assert_eq!(setup.cache.get().await.unwrap().secret(), "token-3");
+        assert_eq!(setup.dropped(), 1);
+        setup.assert_usable().await;
+    });
+}
+
+// C9
+#[test]
+fn an_error_may_use_the_cache_when_its_token_ended_before() {
+    ends(|_| async {
+        let setup = Setup::renewing(|n| n == 2).await;
+        advance(Duration::from_secs(200)).await;
+        let waiter = tokio::spawn({
+            let cache = setup.cache.clone();
+            async move { cache.get().await }
+        });
+        settle().await;
+        setup.gate.add_permits(1);
+        // One fresh attempt follows for those who wait.
+        assert_eq!(waiter.await.unwrap().unwrap().secret(), "token-3");
+        settle().await;
+        assert_eq!(setup.dropped(), 1);
+        setup.assert_usable().await;
+    });
+}
+
+// C8, C9
+#[test]
+fn an_error_may_use_the_cache_when_a_rejection_displaces_it() {
+    ends(|_| async {
+        let setup = Setup::renewing(|n| n == 2).await;
+        setup.gate.add_permits(1);
+        settle().await;
+        // The failed renewal is remembered, until the rejection forgets it.
+        assert_eq!(setup.dropped(), 0);
+        setup.cache.reject(setup.shared.token.get().unwrap());
+        assert_eq!(setup.dropped(), 1);
+        setup.assert_usable().await;
+    });
+}
+
+// C9, C10
+#[test]
+fn an_error_may_use_the_cache_when_its_credentials_are_removed() {
+    ends(|_| async {
+        let setup = Setup::renewing(|n| n == 2).await;
+        // Once with the failure remembered, and once with the fetch on its way.
+        setup.gate.add_permits(1);
+        settle().await;
+        setup.cache.remove(&credentials());
+        assert_eq!(setup.dropped(), 1);
+        setup.assert_usable().await;
+
+        let setup = Setup::renewing(|n| n == 2).await;
+        setup.cache.remove(&credentials());
+        setup.gate.add_permits(1);
+        settle().await;
+        assert_eq!(setup.dropped(), 1, "nobody waits for it");
+        setup.assert_usable().await;
+    });
+}
+
+// C9, C10
+#[test]
+fn an_error_may_use_the_cache_when_its_credentials_are_evicted() {
+    ends(|_| async {
+        let shared = Arc::new(Shared::default());
+        let errors = shared.clone();
+        let source = Source::new(move |n, _| {
+            let error = (n <= 10).then(|| Reentrant(errors.clone()));
+            async move {
+                match error {
+                    Some(error) => Err(BoxError::from(error)),
+                    None => Ok(lasting(n, Duration::from_secs(1000))),
+                }
+            }
+        });
+        let cache = TokenCache::builder(credentials(), source).capacity(1).build();
+        shared.cache.set(cache.clone()).unwrap();
+        for n in 0..20 {
+            let tenant = credentials().audience(n.to_string());
+            drop(cache.get_for(&tenant).await);
+            advance(Duration::from_millis(10)).await;
+        }
+        assert!(shared.dropped.load(Ordering::SeqCst) >= 8, "most of them were evicted");
+        cache.get().await.unwrap();
+    });
+}
