@@ -72,9 +72,12 @@
 //! its task; that unwinding does the same is seen in the tests of the crate. Stores beyond a network, `jwt` and streaming bodies are not
 //! played.
 
+mod breaker;
 mod chaos;
-mod flights;
+mod clocks;
+mod fetches;
 mod grants;
+mod liveness;
 mod rejections;
 mod removal;
 mod renewals;
