@@ -69,7 +69,6 @@ impl Now {
 
 /// Reads the wall clock.
 #[cfg(not(manual_wall_clock))]
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

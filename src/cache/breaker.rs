@@ -328,7 +328,7 @@ impl BreakerEvent {
 
 /// Returns how long the breaker opens on this rung, counted from 1.
 fn window(rung: u32) -> Duration {
-    if rung.is_multiple_of(10) {
+    if rung % 10 == 0 {
         return PATIENT_WINDOW;
     }
     FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)

@@ -1,6 +1,6 @@
 //! The parts of a cache that all its slots share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneService;
@@ -19,7 +19,7 @@ pub(super) struct Fetcher {
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
     pub(super) schedule: Schedule,
     pub(super) slots: Slots,
-    pub(super) sweeper: Arc<Sweeper>,
+    pub(super) sweeper: Sweeper,
 }
 
 impl Fetcher {
@@ -28,7 +28,7 @@ impl Fetcher {
         schedule: Schedule,
         slots: Slots,
     ) -> Self {
-        Self { source: Mutex::new(source), schedule, slots, sweeper: Arc::default() }
+        Self { source: Mutex::new(source), schedule, slots, sweeper: Sweeper::default() }
     }
 
     /// Sends one token request to the source, within the fetch timeout.
