@@ -152,7 +152,7 @@ pub(crate) enum BreakerEvent {
 
 impl Breaker {
     /// Returns whether a young token was rejected in the last 30 s.
-    pub(crate) fn is_suspicious(&self) -> bool {
+    fn is_suspicious(&self) -> bool {
         self.suspicion.is_some()
     }
 

@@ -6,8 +6,8 @@ use tower::{BoxError, Service, ServiceExt};
 
 use super::TokenCache;
 use super::fetcher::Fetcher;
-use super::keyed::Keyed;
 use super::schedule::Schedule;
+use super::slots::Slots;
 use crate::backoff::Backoff;
 use crate::credentials::ClientCredentials;
 use crate::meter;
@@ -108,7 +108,7 @@ impl TokenCacheBuilder {
     /// The cache.
     pub fn build(self) -> TokenCache {
         meter::describe();
-        let fetcher = Fetcher::new(self.source, self.schedule, Keyed::new(self.capacity));
+        let fetcher = Fetcher::new(self.source, self.schedule, Slots::new(self.capacity));
         TokenCache::from_parts(self.credentials, fetcher)
     }
 }

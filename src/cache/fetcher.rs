@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
 
-use super::keyed::Keyed as Slots;
 use super::schedule::Schedule;
+use super::slots::Slots;
 use super::sweeper::Sweeper;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;

@@ -56,10 +56,13 @@ pub enum TokenErrorKind {
     InvalidMetadata,
     /// A source of tokens of one's own, or a layer on the way to it, failed.
     Source,
-    /// The task that asked for the token panicked, or its runtime went away.
+    /// Each token that arrived was rejected before this caller could use it.
+    Rejected,
+    /// The source of tokens panicked twice in a row, or the caller started two token requests whose
+    /// runtime ended.
     Interrupted,
-    /// No tokio runtime is there to ask for a token on. (One whose time driver is not enabled ends in
-    /// [`Interrupted`](Self::Interrupted).)
+    /// The caller has to wait for a token, and is not on a tokio runtime with a timer
+    /// (`Builder::enable_time`).
     NoRuntime,
 }
 
@@ -99,8 +102,9 @@ impl fmt::Display for TokenErrorKind {
             Self::InvalidIssuer => "the issuer can not be asked",
             Self::InvalidMetadata => "the metadata can not be used",
             Self::Source => "the source of tokens failed",
-            Self::Interrupted => "the task that asked for it ended early",
-            Self::NoRuntime => "there is no tokio runtime to ask on",
+            Self::Rejected => "each new token was rejected before it could be used",
+            Self::Interrupted => "the token request ended without a result",
+            Self::NoRuntime => "a token request needs a tokio runtime with a timer",
         })
     }
 }
