@@ -32,6 +32,7 @@
 //! | C11 | What keeps a token warm hears of a rejection, and ends with the last handle or the removal. | `renewals`, `removal` |
 //! | R1, R8 | Requests with a revoked token make one token request more. One fresh token that is refused counts once. A service with a token at hand does not send it after its rejection. | `services` |
 //! | G3, G5 | A refresh token is used once at a time, once each, and persisted before; one that was set is not displaced. | `grants` |
+//! | C3, G3, S5 | A stopped runtime holds up others for a second: a refresh token and a lease are taken over. What it does later changes nothing, and no refresh token is lost. | `grants`, `stores` |
 //! | S4, S5 | A fleet makes one token request, leaves no lease behind, and waits for a member that dies for one lease at most. | `stores` |
 //!
 //! # What was broken to see it caught
