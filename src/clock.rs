@@ -106,7 +106,6 @@ pub(crate) async fn unless_suspended<T>(
 
 /// Reads the wall clock.
 #[cfg(not(manual_wall_clock))]
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -359,6 +359,8 @@ impl FetchTask {
                 Ok(requested) => requested,
                 Err(panic) => {
                     self.loss = Loss::Panicked;
+                    // The slot is given back when the task is dropped, so it must be the last `Arc`.
+                    drop(slot);
                     drop(self);
                     resume_unwind(panic);
                 }

@@ -1,6 +1,6 @@
 //! The parts of a cache that all its slots share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +25,7 @@ pub(super) struct Fetcher {
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
     pub(super) schedule: Schedule,
     pub(super) slots: Slots,
-    pub(super) sweeper: Arc<Sweeper>,
+    pub(super) sweeper: Sweeper,
 }
 
 impl Fetcher {
@@ -34,7 +34,7 @@ impl Fetcher {
         schedule: Schedule,
         slots: Slots,
     ) -> Self {
-        Self { source: Mutex::new(source), schedule, slots, sweeper: Arc::default() }
+        Self { source: Mutex::new(source), schedule, slots, sweeper: Sweeper::default() }
     }
 
     /// Sends one token request to the source, within the fetch timeout.

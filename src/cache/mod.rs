@@ -389,7 +389,7 @@ impl SlotGuard {
     /// Lets the sweeper close the slot's breaker if there is no further traffic.
     fn watch_breaker(&self) {
         if self.slot().is_suspicious() {
-            self.fetcher.sweeper.watch(self.slot());
+            self.fetcher.watch_breaker(self.slot());
         }
     }
 }

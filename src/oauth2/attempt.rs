@@ -176,7 +176,8 @@ impl<S, K> Attempt<S, K> {
         let claims = claims.unwrap_or_default();
         let send = match self.progress().token {
             TokenAttempt::First => SendNumber::First,
-            TokenAttempt::Second(_) | TokenAttempt::Third(_) => SendNumber::Later,
+            TokenAttempt::Second(_) => SendNumber::Second,
+            TokenAttempt::Third(_) => SendNumber::Third,
         };
         let (issue, target) = (self.issue, self.target());
         let rejection = Rejection { issue, target: Some(target), claims, send };

@@ -31,7 +31,7 @@ fn event() -> impl Strategy<Value = Event> {
         // The hash of a resource may be 0.
         Target { origin, resource: 10 * origin + path }
     });
-    let send = prop_oneof![4 => Just(SendNumber::First), 1 => Just(SendNumber::Later)];
+    let send = prop_oneof![4 => Just(SendNumber::First), 1 => Just(SendNumber::Second), 1 => Just(SendNumber::Third)];
     let time = prop_oneof![
         8 => (0..300_u64).prop_map(ms),
         4 => (0..6000_u64).prop_map(ms),

@@ -283,7 +283,8 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
             target: request.target,
             send: match request.attempt {
                 Attempt::First => SendNumber::First,
-                Attempt::Second | Attempt::Third => SendNumber::Later,
+                Attempt::Second => SendNumber::Second,
+                Attempt::Third => SendNumber::Third,
             },
         };
         let (verdict, event) = self.breaker.judge_rejection(rejected, self.start + self.now);
