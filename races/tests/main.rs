@@ -6,7 +6,7 @@
 //!
 //! ```sh
 //! cargo test --package tower-oauth2-races
-//! RACES_SCHEDULES=100000 RACES_SEED=7 cargo test --package tower-oauth2-races chaos
+//! RACES_SCHEDULES=100000 RACES_SEED=7 cargo test --package tower-oauth2-races --test races chaos
 //! RACES_REPLAY=91021... cargo test --package tower-oauth2-races --test races -- --exact NAME
 //! ```
 //!
@@ -22,6 +22,7 @@
 //! | C2 * | At most one token request is on its way for each slot (and beside it those that were forgotten, one for each removal). | all |
 //! | C8 * | A token is not handed out by a poll that begins after its rejection; nor is the same text from a token request that began before the rejection and ended after it. Only who has waited in vain twice takes what the third brings. | all |
 //! | C5 * | A token is not handed out after its end, but to those who waited for it. | all |
+//! | C5 | After a suspend, no caller gets the old token, and all of them cost one token request. A wall clock that is set back changes nothing. | `clocks` |
 //! | C3, C4 * | Nobody who waits is left behind: all callers return, and without a timer's help. | all |
 //! | C8 | No rejection is lost: until another token arrives, every token request is shown the one that was rejected, across failures. However many report it, it costs one. | `rejections` |
 //! | C4 | A flight that fails reaches all who waited, with one cause. Where no failure is remembered, nobody is given one from before they asked. | `flights` |
@@ -74,6 +75,7 @@
 //! played.
 
 mod chaos;
+mod clocks;
 mod flights;
 mod grants;
 mod rejections;
