@@ -230,8 +230,8 @@ impl Breaker {
 
     /// Records that an API accepted a token.
     ///
-    /// The caller leaves out responses that an API may send without a look at the token, such as the
-    /// 503 of an overloaded gateway.
+    /// The caller leaves out responses that an API may send without a look at the token, such as
+    /// the 503 of an overloaded gateway.
     pub(crate) fn token_accepted(
         &mut self,
         issue: IssueId,
@@ -334,7 +334,7 @@ impl BreakerEvent {
 
 /// Returns how long the breaker opens on this rung, counted from 1.
 fn window(rung: u32) -> Duration {
-    if rung.is_multiple_of(10) {
+    if rung % 10 == 0 {
         return PATIENT_WINDOW;
     }
     FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)
