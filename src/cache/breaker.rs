@@ -230,8 +230,8 @@ impl Breaker {
 
     /// Records that an API accepted a token.
     ///
-    /// The caller leaves out responses that an API may send without a look at the token, such as the
-    /// 503 of an overloaded gateway.
+    /// The caller leaves out responses that an API may send without a look at the token, such as
+    /// the 503 of an overloaded gateway.
     pub(crate) fn token_accepted(
         &mut self,
         issue: IssueId,

@@ -1,5 +1,8 @@
 //! A broken API does no harm to requests to other APIs.
 
+use tokio::task::JoinSet;
+use tower_oauth2::{MemoryStore, StoreLayer};
+
 use super::*;
 
 // R8
@@ -93,4 +96,30 @@ async fn clones_of_a_service_have_one_origin() {
     assert_eq!(status(&one, "/").await, 200);
     server.revoke();
     assert_eq!(status(&one.clone(), "/").await, 200);
+}
+
+/// A process may get a token from the store that is as old as the one that was rejected.
+// R8, S4
+#[tokio::test(start_paused = true)]
+async fn processes_with_one_store_cost_no_more_than_others() {
+    const PROCESSES: usize = 8;
+    let (server, store) = (TokenServer::default(), MemoryStore::new());
+    let source = server.source(ms(50));
+    let processes = (0..PROCESSES as u64).map(|n| {
+        let source = StoreLayer::new(store.clone()).layer(source.clone());
+        let tokens = TokenCache::new(credentials(), source);
+        let service = OAuth2Layer::new(tokens, Origins::any()).layer(QuickApi::new(|_| 401));
+        async move {
+            sleep(ms(7 * n)).await;
+            let mut requests = JoinSet::new();
+            for _ in 0..30 * 50 {
+                let service = service.clone();
+                requests.spawn(async move { send_request(&service, get("/")).await });
+                sleep(ms(20)).await;
+            }
+            requests.join_all().await
+        }
+    });
+    processes.collect::<JoinSet<_>>().join_all().await;
+    assert!(server.count() <= PROCESSES * 13, "{}", server.count());
 }
