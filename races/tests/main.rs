@@ -55,6 +55,8 @@
 //! | a token that came since is renewed | `a_renewal_and_a_rejection_that_meet` |
 //! | a lost renewal is never tried again | both scenarios of renewals that fail |
 //! | a token is handed out after its end | 4 scenarios, `chaos` among them |
+//! | the monotonic end of a token is ignored | `tokens_end_by_the_monotonic_clock` |
+//! | only the hit that wins the exchange reads the wall clock | `no_caller_gets_a_token_that_ended`, `tokens_end_by_the_monotonic_clock` |
 //! | what arrives after a removal is kept | `what_was_on_its_way_is_not_kept` |
 //! | a slot that is held is let go of | `a_slot_that_comes_to_be_held` |
 //! | a slot is overwritten, or counted wrong | `slots_are_bounded` |
