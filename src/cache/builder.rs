@@ -98,8 +98,9 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// How many credentials are kept besides the cache's own: 10,000. The least recently used go
-    /// first.
+    /// Sets how many credentials are kept besides the cache's own; 10,000 by default.
+    ///
+    /// Each new one beyond that evicts one that nobody waits for: the least recently used of 16.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
