@@ -171,7 +171,8 @@ impl IssuedToken {
 
     /// Returns whether either clock has reached the token's end (C5).
     pub(super) fn is_over(&self, now: Now) -> bool {
-        now.has_reached(self.end())
+        let by_wall = now.wall.duration_since(self.token.requested_at_both().wall);
+        self.nanos_at(now.mono).max(nanos(by_wall.unwrap_or_default())) >= self.ends_after
     }
 
     pub(super) fn expired_on_arrival(&self) -> bool {
