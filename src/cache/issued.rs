@@ -1,5 +1,8 @@
 //! A token as a cache issues it, and how a hit looks at it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -229,7 +232,8 @@ impl IssuedToken {
             return TokenCheck::Usable;
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
-        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL));
+        // Never beyond the end: if a tick is overdue, others use the token until the slot has run it.
+        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.nanos_at(self.end.mono));
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.
         let exchanged = self.fresh_until.compare_exchange(
