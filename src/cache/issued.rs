@@ -233,7 +233,7 @@ impl IssuedToken {
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
         // Never beyond the end: if a tick is overdue, others use the token until the slot has run it.
-        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.nanos_at(self.end.mono));
+        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.ends_after);
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.
         let exchanged = self.fresh_until.compare_exchange(
@@ -246,9 +246,13 @@ impl IssuedToken {
     }
 
     /// Stores when the machine has to look at the token. Called under the slot's lock only.
+    ///
+    /// The same tick is not stored again, because all cores read that cache line.
     pub(super) fn set_tick(&self, at: Instant) {
         let tick_at = self.nanos_at(at);
-        self.tick_at.store(tick_at, Ordering::Relaxed);
+        if self.tick_at.load(Ordering::Relaxed) != tick_at {
+            self.tick_at.store(tick_at, Ordering::Relaxed);
+        }
         if tick_at < self.fresh_until.load(Ordering::Relaxed) {
             self.fresh_until.store(tick_at, Ordering::Relaxed);
         }
