@@ -64,7 +64,7 @@ where
         }
         let Answer { head, body, requested_at, .. } = answer;
         let is_to_be_bound = credentials.dpop_key().is_some();
-        return decode::decode(head, body, is_to_be_bound)
+        return decode::decode(head, &body, is_to_be_bound)
             .map(|token| token.with_requested_at_both(requested_at));
     }
 }
