@@ -89,7 +89,7 @@ impl IssuedToken {
             Some(_) => EndKind::Known,
         };
         let key = credentials.dpop_key().filter(|_| token.is_dpop());
-        let prover = key.map(|key| key.prover(Some(&token)));
+        let prover = key.map(|key| key.prover(&token, credentials.server_clocks()));
         let mut token = token.issued(Issue { number: issue, credentials: credentials.clone() });
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);
