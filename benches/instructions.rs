@@ -11,6 +11,7 @@ use std::env;
 use std::process::ExitCode;
 
 use cases::counted::{Counts, count, is_asked_for};
+use cases::in_flight::{self, PerCredentials, SIZES};
 use cases::timed::Stopwatch;
 use cases::{CASES, run};
 
@@ -21,6 +22,9 @@ const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "stat
 const NO_ALLOCATION_MORE: &[(&str, &str)] =
     &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
 
+/// How much more an insert or a completion may take among the most credentials than among the fewest.
+const IN_FLIGHT_BUDGET: f64 = 1.5;
+
 /// What is not measured but follows: what, the case with it, the case without.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("one DPoP proof (ES256)", "hit-dpop", "hit"),
@@ -28,10 +32,16 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
 ];
 
 fn main() -> ExitCode {
-    if is_asked_for(run) {
+    let run_case = |case: &str, counted| match in_flight::size(case) {
+        Some(size) => in_flight::run(size),
+        None => run(case, counted),
+    };
+    if is_asked_for(run_case) {
         return ExitCode::SUCCESS;
     }
-    let Some(counts) = CASES.iter().map(|case| count(case.name)).collect::<Option<Vec<_>>>() else {
+    let in_flight = SIZES.iter().map(|size| in_flight::count(*size)).collect::<Option<Vec<_>>>();
+    let counts = CASES.iter().map(|case| count(case.name)).collect::<Option<Vec<_>>>();
+    let (Some(counts), Some(in_flight)) = (counts, in_flight) else {
         eprintln!("valgrind is needed, and was not found or did not count");
         return ExitCode::FAILURE;
     };
@@ -45,7 +55,10 @@ fn main() -> ExitCode {
     });
     table(&counts, times.as_deref());
     println!();
-    if judge(&counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    in_flight_table(&in_flight);
+    println!();
+    let are_within = [judge(&counts), judge_in_flight(&in_flight)];
+    if are_within == [true, true] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn index(case: &str) -> usize {
@@ -73,6 +86,38 @@ fn table(counts: &[Counts], times: Option<&[f64]>) {
             times.map(|times| times[with] - times[without]),
         );
     }
+}
+
+fn in_flight_table(counts: &[PerCredentials]) {
+    println!(
+        "| credentials in flight at once | capacity | instructions per insert | per completion |"
+    );
+    println!("|--:|--:|--:|--:|");
+    for (size, PerCredentials { insert, completion }) in SIZES.into_iter().zip(counts) {
+        println!(
+            "| {} | {} | {} | {} |",
+            thousands(size as f64),
+            thousands((size / 3) as f64),
+            thousands(insert.instructions),
+            thousands(completion.instructions)
+        );
+    }
+}
+
+/// Prints whether inserts and completions take constant work, and returns it.
+fn judge_in_flight(counts: &[PerCredentials]) -> bool {
+    let is_within = |what: &str, of: fn(&PerCredentials) -> f64| {
+        let most = counts.iter().map(of).fold(f64::MIN, f64::max);
+        let fewest = counts.iter().map(of).fold(f64::MAX, f64::min);
+        let ratio = most / fewest;
+        let verdict = if ratio <= IN_FLIGHT_BUDGET { "within" } else { "**OVER**" };
+        println!(
+            "- {verdict}: {what} takes at most {ratio:.3} of the fewest instructions (budget {IN_FLIGHT_BUDGET})"
+        );
+        ratio <= IN_FLIGHT_BUDGET
+    };
+    let inserts = is_within("an insert over capacity", |counts| counts.insert.instructions);
+    inserts & is_within("a completion over capacity", |counts| counts.completion.instructions)
 }
 
 /// Whether all is within its budget.

@@ -36,6 +36,13 @@ pub fn is_asked_for(run: impl FnOnce(&str, Counted)) -> bool {
 
 /// Per call, of many. None without valgrind.
 pub fn count(case: &str) -> Option<Counts> {
+    let counts = count_calls(case, CALLS)?;
+    let mean = |of: fn(&Counts) -> f64| counts.iter().map(of).sum::<f64>() / CALLS as f64;
+    Some(Counts { instructions: mean(|c| c.instructions), allocations: mean(|c| c.allocations) })
+}
+
+/// Counts each of the `calls` that the case measures. Returns `None` without valgrind.
+pub fn count_calls(case: &str, calls: usize) -> Option<Vec<Counts>> {
     let program = env::current_exe().ok()?;
     let name = format!("callgrind.{}.{case}", std::process::id());
     let file = program.with_file_name(name);
@@ -49,8 +56,8 @@ pub fn count(case: &str) -> Option<Counts> {
         .output()
         .ok()?;
     let _ = fs::remove_file(&file);
-    let (mut instructions, mut allocations) = (0, 0);
-    for call in 1..=CALLS {
+    let mut counts = Vec::with_capacity(calls);
+    for call in 1..=calls {
         let file = file.with_extension(format!("{case}.{call}"));
         let report = fs::read_to_string(&file);
         let _ = fs::remove_file(&file);
@@ -59,11 +66,12 @@ pub fn count(case: &str) -> Option<Counts> {
             return None;
         };
         let summary = report.lines().find_map(|line| line.strip_prefix("summary: "));
-        instructions += summary?.trim().parse::<u64>().ok()?;
-        allocations += calls_of_the_allocator(&report);
+        counts.push(Counts {
+            instructions: summary?.trim().parse::<u64>().ok()? as f64,
+            allocations: calls_of_the_allocator(&report) as f64,
+        });
     }
-    let each = |sum: u64| sum as f64 / CALLS as f64;
-    Some(Counts { instructions: each(instructions), allocations: each(allocations) })
+    Some(counts)
 }
 
 /// A call is a line with the name of what is called, and another one that says how often.
@@ -110,6 +118,6 @@ impl Measure for Counted {
 
 /// What callgrind counts.
 #[inline(never)]
-fn measured<R>(request: R, mut send: impl FnMut(R)) {
+pub fn measured<R>(request: R, mut send: impl FnMut(R)) {
     send(request);
 }

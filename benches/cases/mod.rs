@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod counted;
+pub mod in_flight;
 pub mod stacks;
 pub mod timed;
 

@@ -1,45 +1,68 @@
 //! Circuit breaker for rejected tokens (R8): decides whether a rejection is worth a token request.
 //!
 //! Each set of credentials has one breaker. The breaker is pure: it does no I/O, holds no lock and
-//! reads no clock. It judges rejections of the *current* token only; the machine answers rejections
-//! of older tokens itself. A token is *young* if it was requested less than 30 s ago. The rejection
-//! of an older token always counts and closes the breaker. For young tokens there are four rules:
+//! reads no clock. It judges rejections of the *current* token only, because the machine answers
+//! rejections of older tokens itself. A token is *young* for the first 30 s after it arrived. The
+//! rejection of an older token always counts and closes the breaker. For young tokens there are
+//! four rules:
 //!
-//! 1. **Ladder.** After a young token is rejected, the breaker is open for 100 ms. Each further
-//!    rejection that counts after that opens it again for twice as long, up to 5 s. A
-//!    successful resend does not reset the ladder, because one good node of a broken API could
-//!    then keep resetting it.
+//! 1. **Ladder.** After a young token is rejected, the breaker is open for 100 ms. The first
+//!    rejection that counts after that opens it again for twice as long, up to 5 s. A successful
+//!    resend does not reset the ladder, because one good node of a broken API could then keep
+//!    resetting it. Every tenth rung lasts 25 s. Some APIs accept a token only seconds after it was
+//!    issued, for example because their clock is late, and would never see one that is old enough.
 //! 2. **Evidence.** While the breaker is open, a rejection still counts if the same origin has
-//!    accepted the same token since the breaker became suspicious, because the token must then have
-//!    been revoked. If the resend is rejected too, the evidence was misleading. The breaker then
-//!    ignores evidence for that method and path until they accept a token.
-//! 3. **Allowance.** Each rejection that counts takes one unit from an allowance: 24 at once, and
-//!    one more every 1.8 s. The allowance bounds the cost of an API whose answers look like
-//!    evidence, such as one bad node behind a load balancer.
+//!    accepted the token, because the token must then have been revoked. See [`Evidence`].
+//! 3. **Allowance.** Each rejection that counts takes one unit from an allowance: 15 at once, and
+//!    one more every 2 s. The allowance bounds the cost of an API whose answers look like evidence,
+//!    such as one bad node behind a load balancer.
 //! 4. **Suspicion.** A rejection that counts makes the token suspect instead of rejected if it
-//!    comes without evidence, or if half of the allowance is used up. Requests that were not
-//!    rejected then go on with the token until the next one arrives, so that one bad API does not
-//!    make the others wait. The first rejection, and those of a request's later sends, need no
-//!    evidence.
+//!    comes without evidence, or if it is not among the first few. Requests that were not rejected
+//!    then go on with the token until the next one arrives, so that one bad API does not make the
+//!    others wait. The first rejection needs no evidence.
+//!
+//! If the second token of a request is rejected, it may have been revoked together with the first.
+//! The rejection counts as if there were evidence.
+
+mod evidence;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Separates young tokens from older ones by their age when they are rejected.
+use self::evidence::Evidence;
+pub(crate) use self::evidence::acceptance_hash;
+use super::issued::IssueId;
+
+/// The time after its arrival for which a token is young.
 pub(crate) const YOUNG: Duration = Duration::from_secs(30);
-/// Closes the breaker after this time without a rejection.
+/// The time without a rejection after which the breaker closes.
 pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
-/// Opens the breaker for this time on the first rung of the ladder.
-pub(crate) const FIRST_WINDOW: Duration = Duration::from_millis(100);
-/// Opens the breaker for this time on the last rung of the ladder.
-pub(crate) const LONGEST_WINDOW: Duration = Duration::from_secs(5);
-/// Counts the units of a full allowance.
+/// The time for which the first rung of the ladder opens the breaker.
+const FIRST_WINDOW: Duration = Duration::from_millis(100);
+/// The time for which the seventh and most later rungs open the breaker.
+const LAST_WINDOW: Duration = Duration::from_secs(5);
+/// The time for which every tenth rung opens the breaker. It is shorter than [`YOUNG`].
+const PATIENT_WINDOW: Duration = Duration::from_secs(25);
+/// The units of a full allowance.
 ///
-/// At most `ALLOWANCE + 60 s / ALLOWANCE_REFILL` rejections count in a minute.
-pub(crate) const ALLOWANCE: u32 = 24;
-/// Restores one unit of the allowance each time this duration has passed.
-pub(crate) const ALLOWANCE_REFILL: Duration = Duration::from_millis(1800);
+/// At most `ALLOWANCE + 60 s / ALLOWANCE_REFILL` rejections count in a minute, which is 45.
+const ALLOWANCE: u32 = 15;
+/// The time in which one unit of the allowance is restored.
+const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
+/// The used units of the allowance up to which a rejection is believed.
+///
+/// Each rejection that is believed makes all requests wait for the next token.
+const BELIEVED: u32 = 2;
+
+// A closed breaker forgets its allowance. Nothing is gained by that, because the allowance is full
+// again by the time at which a breaker closes or a young token becomes older.
+const _: () = {
+    let full_after = ALLOWANCE_REFILL.as_secs() * ALLOWANCE as u64;
+    assert!(full_after <= CLOSE_AFTER.as_secs() && full_after <= YOUNG.as_secs());
+};
 
 /// Identifies the target of a request by hashes, which are only compared for equality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,51 +74,54 @@ pub(crate) struct Target {
 }
 
 /// Judges the rejections of tokens of one set of credentials.
+///
+/// The breaker is closed while there is no suspicion. The suspicion is boxed, so that idle
+/// credentials pay for a pointer only.
 #[derive(Debug, Default)]
-pub(crate) enum Breaker {
-    /// No young token has been rejected in the last 30 s.
-    #[default]
-    Closed,
-    /// A young token has been rejected. Boxed, so that idle credentials pay for a pointer only.
-    Suspicious(Box<Suspicion>),
+pub(crate) struct Breaker {
+    suspicion: Option<Box<Suspicion>>,
 }
 
 /// Remembers rejections, acceptances and the allowance after a young token was rejected.
 #[derive(Debug)]
-pub(crate) struct Suspicion {
-    /// Counts the rungs that were climbed. It is 0 only inside a transition.
+struct Suspicion {
+    /// The number of rungs that were climbed. It is 0 only inside a transition.
     rung: u32,
-    /// Holds the time until which the breaker is open.
+    /// The time until which the breaker is open.
     open_until: Instant,
-    /// Represents the allowance as the instant at which it will be full again (GCRA).
+    /// The time at which the allowance will be full again, which represents its level (GCRA).
     allowance_full_at: Instant,
     last_rejection: Instant,
-    /// Holds the newest issue whose rejection after a resend has opened the breaker.
-    newest_resent_issue: u64,
-    accepted: AcceptingOrigins,
-    /// Holds the resource whose evidence made the last rejection count; 0 if there was none.
-    last_evidence: u64,
-    misleading: RecentResources,
-    /// Set once a fresh token has been rejected after a resend. A revocation does not explain that.
-    has_rejected_resend: bool,
-    /// Set once [`BreakerEvent::Opened`] has been returned.
+    evidence: Evidence,
+    /// The newest issue that was rejected after a resend although it was fresh. 0 if none was.
+    newest_refused_issue: IssueId,
+    /// Says whether [`BreakerEvent::Opened`] has been returned.
     is_announced: bool,
 }
 
-/// Remembers which origins have accepted one token.
-///
-/// This is a Bloom filter, which may name an origin by mistake. The allowance bounds the cost.
-#[derive(Debug, Default)]
-struct AcceptingOrigins {
-    issue: u64,
-    bits: [u64; 4],
+/// Describes the send of a request whose token was rejected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RejectedSend {
+    pub(crate) issue: IssueId,
+    /// The time at which this process received the token.
+    ///
+    /// The time of the token request would not do. A store or a source with a cache of its own can
+    /// hand out tokens that were requested long ago, and each of them would reset the ladder.
+    pub(crate) arrived_at: Instant,
+    pub(crate) target: Target,
+    pub(crate) send: SendNumber,
 }
 
-/// Remembers the last eight resources whose evidence was misleading. 0 marks an empty entry.
-#[derive(Debug, Default)]
-struct RecentResources {
-    entries: [u64; 8],
-    next: usize,
+/// Says which send of a request was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendNumber {
+    First,
+    /// The token may be as old as the first one, because its fetch began before the rejection or
+    /// because it came from a store (C8).
+    Second,
+    /// The third send is the last one (C8). A source that returns old tokens again and again gains
+    /// nothing by it.
+    Third,
 }
 
 /// Says what happens to a token that was rejected.
@@ -109,67 +135,42 @@ pub(crate) enum Verdict {
     Ignore,
 }
 
-/// Says which send of a request was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SendNumber {
-    First,
-    /// The request was sent before with another token. The second token may be as old as the first,
-    /// because its fetch began earlier or because it came from a store (C8).
-    Later,
-}
-
-/// Describes the send of a request that was rejected.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RejectedSend {
-    pub(crate) issue: u64,
-    pub(crate) age: Duration,
-    pub(crate) target: Target,
-    pub(crate) send: SendNumber,
-}
-
 /// Describes a change that is logged and measured.
+///
+/// The gauge of open breakers counts those whose opening was returned as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BreakerEvent {
-    Opened { window: Duration },
+    Opened {
+        window: Duration,
+    },
+    /// The breaker closed because of the time that has passed, and opened in the same step.
+    Reopened {
+        window: Duration,
+    },
     Closed,
 }
 
 impl Breaker {
-    /// Returns a value that hits load to find out whether to call
-    /// [`token_accepted`](Self::token_accepted).
-    ///
-    /// The value is 0 while the breaker is closed. It is [`acceptance_hash`] of the last acceptance
-    /// if that one is known already, so that a hit does not report the same acceptance twice.
-    pub(crate) fn hint(&self, last_acceptance: Option<(u64, u64)>) -> u64 {
-        match (self, last_acceptance) {
-            (Self::Closed, _) => 0,
-            (Self::Suspicious(suspicion), Some((issue, origin)))
-                if suspicion.misleading.is_empty() =>
-            {
-                acceptance_hash(issue, origin)
-            }
-            (Self::Suspicious(_), _) => 1,
-        }
+    /// Returns whether a young token was rejected in the last 30 s.
+    fn is_suspicious(&self) -> bool {
+        self.suspicion.is_some()
     }
 
-    /// Returns whether a rejection without evidence is ignored now.
-    pub(crate) fn is_open(&self, now: Instant) -> bool {
-        matches!(self, Self::Suspicious(suspicion) if now < suspicion.open_until)
+    /// Returns the value that hits compare before they report an acceptance.
+    ///
+    /// The value is 0 while the breaker is closed: no acceptance is of interest. Otherwise it is
+    /// the [`acceptance_hash`] of the one acceptance that does not need to be reported again, or 1
+    /// if all acceptances are of interest.
+    pub(crate) fn acceptance_hint(&self) -> u32 {
+        self.suspicion.as_ref().map_or(0, |suspicion| suspicion.evidence.hint())
     }
 
     /// Returns when the breaker closes if there is no further rejection.
     pub(crate) fn closes_at(&self) -> Option<Instant> {
-        match self {
-            Self::Closed => None,
-            Self::Suspicious(suspicion) => Some(suspicion.last_rejection + CLOSE_AFTER),
-        }
+        self.suspicion.as_ref().map(|suspicion| suspicion.last_rejection + CLOSE_AFTER)
     }
 
-    pub(crate) fn is_suspicious(&self) -> bool {
-        matches!(self, Self::Suspicious(_))
-    }
-
-    /// Judges the rejection of the current token, which was requested `age` ago.
+    /// Judges the rejection of the current token.
     ///
     /// The caller must not report the rejection of a fresh token after a resend here, but to
     /// [`fresh_token_rejected`](Self::fresh_token_rejected).
@@ -178,33 +179,33 @@ impl Breaker {
         rejected: RejectedSend,
         now: Instant,
     ) -> (Verdict, Option<BreakerEvent>) {
-        let RejectedSend { issue, age, target, send } = rejected;
+        let RejectedSend { issue, arrived_at, target, send } = rejected;
         let closed = self.tick(now);
-        if age >= YOUNG {
+        if now >= arrived_at + YOUNG {
             // A token that worked for 30 s shows that the API is not broken.
-            return (Verdict::Reject, closed.or(self.close()));
+            return (Verdict::Reject, closed.or_else(|| self.close()));
         }
         let was_closed = !self.is_suspicious();
-        let suspicion = self.suspicion(now);
-        suspicion.last_rejection = now;
-        let has_evidence = suspicion.accepted.contains(issue, target.origin)
-            && !suspicion.misleading.contains(target.resource);
-        let may_count = now >= suspicion.open_until || has_evidence || send == SendNumber::Later;
+        let suspicion = self.suspect(now);
+        let has_evidence = suspicion.evidence.shows_revocation(issue, target);
+        let is_open = now < suspicion.open_until;
+        let may_count = !is_open || has_evidence || send == SendNumber::Second;
         if !may_count || !suspicion.take_from_allowance(now) {
             return (Verdict::Ignore, closed);
         }
         // A rejection that counts while the breaker is open does not prolong the window, because
         // the allowance bounds such rejections.
-        if now >= suspicion.open_until {
+        if !is_open {
             suspicion.climb(now);
         }
-        suspicion.last_evidence = if has_evidence { target.resource } else { 0 };
-        let is_believed = was_closed || has_evidence || send == SendNumber::Later;
-        let has_half_allowance =
-            suspicion.allowance_full_at <= now + ALLOWANCE_REFILL * (ALLOWANCE / 2);
-        let verdict =
-            if is_believed && has_half_allowance { Verdict::Reject } else { Verdict::Suspect };
-        (verdict, closed.or_else(|| suspicion.announce()))
+        suspicion.evidence.rejection_counted(issue);
+        let is_credible = was_closed || has_evidence || send == SendNumber::Second;
+        let verdict = if is_credible && suspicion.has_used_at_most(BELIEVED, now) {
+            Verdict::Reject
+        } else {
+            Verdict::Suspect
+        };
+        (verdict, BreakerEvent::of_one_step(closed, suspicion.announce()))
     }
 
     /// Records that a fresh token was rejected after a resend.
@@ -212,37 +213,34 @@ impl Breaker {
     /// Many resends with the same token count once.
     pub(crate) fn fresh_token_rejected(
         &mut self,
-        issue: u64,
-        target: Target,
-        now: Instant,
-    ) -> Option<BreakerEvent> {
-        let suspicion = self.suspicion(now);
-        suspicion.last_rejection = now;
-        if suspicion.last_evidence == target.resource {
-            suspicion.misleading.insert(target.resource);
-        }
-        if issue <= suspicion.newest_resent_issue {
-            return None;
-        }
-        suspicion.newest_resent_issue = issue;
-        suspicion.rung = suspicion.rung.max(1);
-        suspicion.open_until = suspicion.open_until.max(now + window(suspicion.rung));
-        suspicion.has_rejected_resend = true;
-        suspicion.announce()
-    }
-
-    /// Records that an API accepted a token. The caller reports this while [`hint`](Self::hint) is
-    /// not 0.
-    pub(crate) fn token_accepted(
-        &mut self,
-        issue: u64,
+        issue: IssueId,
         target: Target,
         now: Instant,
     ) -> Option<BreakerEvent> {
         let closed = self.tick(now);
-        if let Self::Suspicious(suspicion) = self {
-            suspicion.accepted.insert(issue, target.origin);
-            suspicion.misleading.remove(target.resource);
+        let suspicion = self.suspect(now);
+        suspicion.evidence.fresh_token_rejected(issue, target);
+        if issue > suspicion.newest_refused_issue {
+            suspicion.newest_refused_issue = issue;
+            suspicion.rung = suspicion.rung.max(1);
+            suspicion.open_until = suspicion.open_until.max(now + window(suspicion.rung));
+        }
+        BreakerEvent::of_one_step(closed, suspicion.announce())
+    }
+
+    /// Records that an API accepted a token.
+    ///
+    /// The caller leaves out responses that an API may send without a look at the token, such as
+    /// the 503 of an overloaded gateway.
+    pub(crate) fn token_accepted(
+        &mut self,
+        issue: IssueId,
+        target: Target,
+        now: Instant,
+    ) -> Option<BreakerEvent> {
+        let closed = self.tick(now);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.evidence.token_accepted(issue, target);
         }
         closed
     }
@@ -251,53 +249,51 @@ impl Breaker {
     ///
     /// Each tick of the slot calls this. Without traffic, the cache's sweeper does.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<BreakerEvent> {
-        match self {
-            Self::Suspicious(suspicion) if now >= suspicion.last_rejection + CLOSE_AFTER => {
-                self.close()
-            }
-            _ => None,
-        }
+        if self.closes_at().is_some_and(|closes_at| now >= closes_at) { self.close() } else { None }
     }
 
     /// Closes the breaker. Returns an event only if the opening was announced.
     pub(crate) fn close(&mut self) -> Option<BreakerEvent> {
-        match std::mem::take(self) {
-            Self::Suspicious(suspicion) if suspicion.is_announced => Some(BreakerEvent::Closed),
-            _ => None,
-        }
+        self.suspicion.take()?.is_announced.then_some(BreakerEvent::Closed)
     }
 
-    /// Returns the suspicion. Makes the breaker suspicious if it is closed.
-    fn suspicion(&mut self, now: Instant) -> &mut Suspicion {
-        if let Self::Closed = self {
-            *self = Self::Suspicious(Box::new(Suspicion {
+    /// Records the time of a rejection and returns the suspicion, which is created if needed.
+    fn suspect(&mut self, now: Instant) -> &mut Suspicion {
+        let suspicion = self.suspicion.get_or_insert_with(|| {
+            Box::new(Suspicion {
                 rung: 0,
                 open_until: now,
                 allowance_full_at: now,
                 last_rejection: now,
-                newest_resent_issue: 0,
-                accepted: AcceptingOrigins::default(),
-                last_evidence: 0,
-                misleading: RecentResources::default(),
-                has_rejected_resend: false,
+                evidence: Evidence::default(),
+                newest_refused_issue: 0,
                 is_announced: false,
-            }));
-        }
-        match self {
-            Self::Suspicious(suspicion) => suspicion,
-            Self::Closed => unreachable!("breaker was made suspicious above"),
-        }
+            })
+        });
+        suspicion.last_rejection = now;
+        suspicion
+    }
+
+    /// Returns whether a rejection without evidence is ignored now.
+    #[cfg(test)]
+    fn is_open(&self, now: Instant) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| now < suspicion.open_until)
     }
 }
 
 impl Suspicion {
     /// Takes one unit from the allowance. Returns `false` if none is left.
     fn take_from_allowance(&mut self, now: Instant) -> bool {
-        if self.allowance_full_at > now + ALLOWANCE_REFILL * (ALLOWANCE - 1) {
-            return false;
+        let has_unit = self.has_used_at_most(ALLOWANCE - 1, now);
+        if has_unit {
+            self.allowance_full_at = self.allowance_full_at.max(now) + ALLOWANCE_REFILL;
         }
-        self.allowance_full_at = self.allowance_full_at.max(now) + ALLOWANCE_REFILL;
-        true
+        has_unit
+    }
+
+    /// Returns whether at most so many units of the allowance are used.
+    fn has_used_at_most(&self, units: u32, now: Instant) -> bool {
+        self.allowance_full_at <= now + ALLOWANCE_REFILL * units
     }
 
     /// Opens the breaker for the window of the next rung.
@@ -309,73 +305,37 @@ impl Suspicion {
     /// Returns [`BreakerEvent::Opened`] once.
     ///
     /// The first rejection of a young token is not announced, because the token may have been
-    /// revoked.
+    /// revoked. A revocation does not explain a second rung, or the rejection of a fresh token.
     fn announce(&mut self) -> Option<BreakerEvent> {
-        let is_news = (self.rung >= 2 || self.has_rejected_resend) && !self.is_announced;
+        let is_news = (self.rung >= 2 || self.newest_refused_issue != 0) && !self.is_announced;
         self.is_announced |= is_news;
         is_news.then(|| BreakerEvent::Opened { window: window(self.rung) })
     }
 }
 
-/// Returns how long the breaker opens on this rung.
-pub(crate) fn window(rung: u32) -> Duration {
-    FIRST_WINDOW.saturating_mul(1 << rung.saturating_sub(1).min(20)).min(LONGEST_WINDOW)
-}
-
-/// Hashes an acceptance for [`Breaker::hint`]. The result is never 0 or 1.
-pub(crate) fn acceptance_hash(issue: u64, origin: u64) -> u64 {
-    mix(issue ^ origin) | 2
-}
-
-fn mix(n: u64) -> u64 {
-    let n = (n ^ (n >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
-    n ^ (n >> 27)
-}
-
-impl AcceptingOrigins {
-    /// Returns the two positions of an origin in the filter: the word and its bit.
-    fn positions(origin: u64) -> [(usize, u64); 2] {
-        let hash = mix(origin);
-        [hash, hash >> 32].map(|half| ((half >> 6) as usize % 4, 1 << (half % 64)))
-    }
-
-    /// Adds an origin. Forgets the origins of older issues.
-    fn insert(&mut self, issue: u64, origin: u64) {
-        if issue < self.issue {
-            return;
-        }
-        if issue > self.issue {
-            *self = Self { issue, bits: [0; 4] };
-        }
-        for (word, bit) in Self::positions(origin) {
-            self.bits[word] |= bit;
+impl BreakerEvent {
+    /// Returns the change of the gauge of open breakers.
+    pub(crate) fn gauge_change(self) -> i8 {
+        match self {
+            Self::Opened { .. } => 1,
+            Self::Reopened { .. } => 0,
+            Self::Closed => -1,
         }
     }
 
-    fn contains(&self, issue: u64, origin: u64) -> bool {
-        self.issue == issue
-            && Self::positions(origin).iter().all(|(word, bit)| self.bits[*word] & bit != 0)
+    /// Returns one event for a step that may have closed the breaker and opened it after that.
+    fn of_one_step(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
+        match (closed, opened) {
+            (Some(Self::Closed), Some(Self::Opened { window })) => Some(Self::Reopened { window }),
+            (closed, opened) => opened.or(closed),
+        }
     }
 }
 
-impl RecentResources {
-    fn is_empty(&self) -> bool {
-        self.entries == [0; 8]
+/// Returns how long the breaker opens on this rung, counted from 1.
+fn window(rung: u32) -> Duration {
+    if rung % 10 == 0 {
+        return PATIENT_WINDOW;
     }
-
-    fn contains(&self, resource: u64) -> bool {
-        self.entries.contains(&resource)
-    }
-
-    /// Adds a resource in place of the oldest one.
-    fn insert(&mut self, resource: u64) {
-        if !self.contains(resource) {
-            self.entries[self.next] = resource;
-            self.next = (self.next + 1) % self.entries.len();
-        }
-    }
-
-    fn remove(&mut self, resource: u64) {
-        self.entries.iter_mut().filter(|entry| **entry == resource).for_each(|entry| *entry = 0);
-    }
+    FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)
 }

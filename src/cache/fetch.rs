@@ -18,7 +18,7 @@ use super::claims::Claims;
 use super::fetcher::Fetcher;
 use super::issued::IssuedToken;
 use super::machine::{
-    Abandoned, Completion, Events, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
+    Abandoned, Completion, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
     Requirements, Step, TaskTiming, TickOutcome,
 };
 use super::slot::{Lookup, Slot};
@@ -38,6 +38,8 @@ static FETCHES: AtomicU64 = AtomicU64::new(1);
 
 /// The number of lost fetches that a caller itself may start before it fails (C3).
 const MAX_OWN_LOSSES: u32 = 2;
+/// The number of tokens that may be rejected in a row before a waiter uses one.
+const MAX_REJECTED_TOKENS: u32 = 8;
 
 /// Connects a running fetch with its waiters and with the machine.
 #[derive(Clone)]
@@ -142,6 +144,7 @@ impl Slot {
         mut required: Requirements,
     ) -> FetchOutcome {
         let mut own_losses = 0;
+        let mut rejected_tokens = 0;
         loop {
             let (handle, is_own) = match self.token_or_fetch(fetcher, &mut required)? {
                 TokenOrFetch::Token(token) => return Ok(token),
@@ -149,12 +152,17 @@ impl Slot {
                 TokenOrFetch::OwnFetch(handle) => (handle, true),
             };
             match handle.wait().await {
-                // If the token was rejected before this task ran, the machine is asked again. Each
-                // round waits for a token request, so the loop does not spin.
                 WaitOutcome::Done(Ok(token)) if self.may_use(&token, &required) => {
                     return Ok(token);
                 }
-                WaitOutcome::Done(Ok(_)) => {}
+                WaitOutcome::Done(Ok(_)) => {
+                    // The token was rejected before this task ran. A caller that rejects every
+                    // token must not make the others wait without end.
+                    rejected_tokens += 1;
+                    if rejected_tokens == MAX_REJECTED_TOKENS {
+                        return Err(self.error(TokenErrorKind::Rejected));
+                    }
+                }
                 WaitOutcome::Done(Err(error)) => return self.fallback(&required).ok_or(error),
                 WaitOutcome::Lost => {
                     // C3: a caller takes over the lost fetches of others without limit. After it
@@ -198,10 +206,10 @@ impl Slot {
         loop {
             let new_handle = || runtime.as_ref().map(|_| FetchHandle::new());
             let step = self.update(|machine, now| {
-                let step = machine.next_step(required, new_handle, now);
+                let (step, events) = machine.next_step(required, new_handle, now);
                 // The task is created under the lock. From here on, its `Drop` clears the slot if
                 // the task does not run to its end.
-                (PreparedStep::new(step, self, fetcher), Events::default())
+                (PreparedStep::new(step, self, fetcher), events)
             });
             // The task is spawned after the lock is released: a runtime that shuts down drops the
             // task at once, which locks the slot again.
@@ -351,6 +359,8 @@ impl FetchTask {
                 Ok(requested) => requested,
                 Err(panic) => {
                     self.loss = Loss::Panicked;
+                    // The slot is given back when the task is dropped, so it must be the last `Arc`.
+                    drop(slot);
                     drop(self);
                     resume_unwind(panic);
                 }
@@ -373,8 +383,7 @@ impl FetchTask {
                 }
             }
         }
-        drop(slot);
-        fetcher.slots.trim();
+        fetcher.slots.release(slot);
     }
 
     /// Sends one token request, and shows beats until it is answered.
@@ -423,7 +432,6 @@ impl Drop for FetchTask {
             Abandoned::Failed(error) => self.handle.complete(Err(error)),
             Abandoned::Lost => self.handle.mark_lost(),
         }
-        drop(slot);
-        self.fetcher.slots.trim();
+        self.fetcher.slots.release(slot);
     }
 }

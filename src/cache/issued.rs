@@ -45,6 +45,9 @@ pub(crate) struct IssuedToken {
     /// The token is not handed out once either clock has reached this time (C5).
     pub(super) end: Now,
     end_kind: EndKind,
+    /// The time from the token request to the token's arrival, in tenths of a second, rounded up.
+    // This fits into what would be padding otherwise.
+    arrived_after: u32,
     pub(super) first_renewal_at: Instant,
     fetch_began: Sequence,
     claims: Claims,
@@ -88,6 +91,7 @@ impl IssuedToken {
             Some(_) if now.has_reached(end_of_life) => EndKind::ExpiredOnArrival,
             Some(_) => EndKind::Known,
         };
+        let waited = now.mono.saturating_duration_since(requested_at).as_millis().div_ceil(100);
         let key = credentials.dpop_key().filter(|_| token.is_dpop());
         let prover = key.map(|key| key.prover(&token, credentials.server_clocks()));
         let mut token = token.issued(Issue { number: issue, credentials: credentials.clone() });
@@ -103,6 +107,7 @@ impl IssuedToken {
             tick_at: AtomicU64::new(0),
             end: end_of_life,
             end_kind,
+            arrived_after: u32::try_from(waited).unwrap_or(u32::MAX),
             first_renewal_at: requested_at + due.unwrap_or(NEVER).min(ends_at),
             fetch_began: 0,
             claims: Claims::default(),
@@ -168,9 +173,9 @@ impl IssuedToken {
         by_mono.min(self.end.wall.duration_since(now.wall).unwrap_or_default())
     }
 
-    /// Returns the time since the token was requested, by the clock that has advanced further.
-    pub(super) fn age(&self, now: Now) -> Duration {
-        now.since(self.token.requested_at_both())
+    /// Returns when this process received the token, at most 100 ms too late.
+    pub(super) fn arrived_at(&self) -> Instant {
+        self.requested_at + Duration::from_millis(100) * self.arrived_after
     }
 
     pub(super) fn requested_at(&self) -> Instant {

@@ -7,15 +7,16 @@ mod fetch;
 mod fetcher;
 mod issued;
 mod keep_warm;
-mod keyed;
 mod machine;
 mod schedule;
 mod slot;
+mod slots;
 mod sweeper;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::{BoxError, Service};
@@ -158,8 +159,8 @@ impl TokenCache {
         let Some(issue) = token.issue() else {
             return;
         };
-        if let Some(slot) = self.find(Some(&issue.credentials)) {
-            slot.reject(&Rejection {
+        if let Some(guard) = self.find(Some(&issue.credentials)) {
+            guard.slot().reject(&Rejection {
                 issue: issue.number,
                 target: None,
                 claims: Claims::default(),
@@ -189,8 +190,7 @@ impl TokenCache {
     /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
     /// runtime with a timer.
     pub fn keep_warm(&self) -> Result<(), TokenError> {
-        let handle = &self.handle;
-        keep_warm::keep_warm(handle.default.clone(), handle.fetcher.clone())
+        keep_warm::keep_warm(self.hold(None))
     }
 
     /// Keeps a token for `credentials` fetched and renewed until they are
@@ -201,8 +201,7 @@ impl TokenCache {
     /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
     /// runtime with a timer.
     pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
-        let guard = self.hold(Some(credentials));
-        keep_warm::keep_warm(guard.slot.clone(), self.handle.fetcher.clone())
+        keep_warm::keep_warm(self.hold(Some(credentials)))
     }
 
     /// Forgets token, failures and back-off of `credentials`.
@@ -247,19 +246,19 @@ impl TokenCache {
     pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<TokenRef<'static>> {
         let CacheHandle { default, fetcher } = &*self.handle;
         let now = Instant::now();
-        let (lookup, slot) = if credentials == default.credentials() {
+        let (lookup, guard) = if credentials == default.credentials() {
             (default.lookup(now), None)
         } else {
             // The renewal starts after the lock on the slots is released.
             fetcher.slots.with(credentials, now, |slot| match slot.lookup(now) {
-                lookup @ Lookup::HitAndTick(_) => (lookup, Some(slot.clone())),
+                lookup @ Lookup::HitAndTick(_) => (lookup, Some(self.guard(slot.clone()))),
                 lookup => (lookup, None),
             })?
         };
         match lookup {
             Lookup::Hit(published) => Some(TokenRef::Published(published)),
             Lookup::HitAndTick(published) => {
-                slot.as_ref().unwrap_or(default).tick(fetcher);
+                guard.as_ref().map_or(default, SlotGuard::slot).tick(fetcher);
                 Some(TokenRef::Published(published))
             }
             Lookup::Miss => None,
@@ -274,11 +273,11 @@ impl TokenCache {
         token: &Arc<IssuedToken>,
         required: &Requirements,
     ) -> Option<Arc<IssuedToken>> {
-        let Some(slot) = self.find(credentials) else {
+        let Some(guard) = self.find(credentials) else {
             return (!token.is_over(Now::read())).then(|| token.clone());
         };
-        let newer = slot.hit(&self.handle.fetcher, required);
-        newer.or_else(|| slot.may_send(token, required.origin).then(|| token.clone()))
+        let newer = guard.slot().hit(&guard.fetcher, required);
+        newer.or_else(|| guard.slot().may_send(token, required.origin).then(|| token.clone()))
     }
 
     /// Waits for a token that satisfies `required`.
@@ -288,31 +287,34 @@ impl TokenCache {
         required: Requirements,
     ) -> impl Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send + use<> {
         let guard = self.hold(credentials);
-        async move { guard.slot.get(&guard.fetcher.0, required).await }
+        async move { guard.slot().get(&guard.fetcher, required).await }
     }
 
-    /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
+    /// Judges the rejection of a token by an API, and drops the token if the rejection counts. Also
+    /// returns for how long the breaker opened, if it did.
     pub(crate) fn reject_issue(
         &self,
         credentials: Option<&ClientCredentials>,
         rejection: &Rejection,
-    ) -> RejectionOutcome {
+    ) -> (RejectionOutcome, Option<Duration>) {
         let guard = self.hold(credentials);
-        let outcome = guard.slot.reject(rejection);
+        let judged = guard.slot().reject(rejection);
         guard.watch_breaker();
-        outcome
+        judged
     }
 
-    /// Reports that an API rejected a fresh token after a resend.
+    /// Reports that an API rejected a fresh token after a resend. Returns for how long the breaker
+    /// opened, if it did.
     pub(crate) fn report_refusal(
         &self,
         credentials: Option<&ClientCredentials>,
         issue: IssueId,
         target: Target,
-    ) {
+    ) -> Option<Duration> {
         let guard = self.hold(credentials);
-        guard.slot.fresh_token_rejected(issue, target);
+        let opened = guard.slot().fresh_token_rejected(issue, target);
         guard.watch_breaker();
+        opened
     }
 
     /// Returns whether an accepted token is worth a call of
@@ -329,8 +331,8 @@ impl TokenCache {
         issue: IssueId,
         target: Target,
     ) {
-        if let Some(slot) = self.find(credentials).filter(|slot| slot.wants_acceptances()) {
-            slot.token_accepted(issue, target);
+        if let Some(guard) = self.find(credentials) {
+            guard.slot().token_accepted(issue, target);
         }
     }
 
@@ -341,54 +343,62 @@ impl TokenCache {
         required: &Requirements,
     ) {
         let guard = self.hold(credentials);
-        guard.slot.prefetch(&guard.fetcher.0, required);
+        guard.slot().prefetch(&guard.fetcher, required);
     }
 
     /// Returns the slot of `credentials` if there is one.
-    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<Arc<Slot>> {
-        let CacheHandle { default, fetcher } = &*self.handle;
-        match credentials {
-            Some(credentials) if credentials != default.credentials() => {
-                fetcher.slots.with(credentials, Instant::now(), Arc::clone)
-            }
-            _ => Some(default.clone()),
-        }
-    }
-
-    /// Returns the slot of `credentials`, which is kept for as long as the guard is held.
-    fn hold(&self, credentials: Option<&ClientCredentials>) -> SlotGuard {
+    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<SlotGuard> {
         let CacheHandle { default, fetcher } = &*self.handle;
         let slot = match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                fetcher.slots.with(credentials, Instant::now(), Arc::clone)?
+            }
+            _ => default.clone(),
+        };
+        Some(self.guard(slot))
+    }
+
+    /// Returns the slot of `credentials`, and creates it if there is none.
+    fn hold(&self, credentials: Option<&ClientCredentials>) -> SlotGuard {
+        let CacheHandle { default, fetcher } = &*self.handle;
+        self.guard(match credentials {
             Some(credentials) if credentials != default.credentials() => {
                 fetcher.slots.get_or_insert(credentials)
             }
             _ => default.clone(),
-        };
-        SlotGuard { slot, fetcher: TrimOnDrop(fetcher.clone()) }
+        })
+    }
+
+    fn guard(&self, slot: Arc<Slot>) -> SlotGuard {
+        SlotGuard { slot: Some(slot), fetcher: self.handle.fetcher.clone() }
     }
 }
 
-/// A slot in use. Slots beyond the cache's capacity are dropped when they are no longer in use.
+/// Holds a slot, which is not evicted before the guard is dropped.
 struct SlotGuard {
-    // Dropped first, so that the slot can be evicted.
-    slot: Arc<Slot>,
-    fetcher: TrimOnDrop,
+    /// `None` during drop only.
+    slot: Option<Arc<Slot>>,
+    fetcher: Arc<Fetcher>,
 }
 
 impl SlotGuard {
+    fn slot(&self) -> &Arc<Slot> {
+        self.slot.as_ref().expect("the slot is taken on drop only")
+    }
+
     /// Lets the sweeper close the slot's breaker if there is no further traffic.
     fn watch_breaker(&self) {
-        if self.slot.wants_acceptances() {
-            self.fetcher.0.sweeper.watch(&self.slot);
+        if self.slot().is_suspicious() {
+            self.fetcher.watch_breaker(self.slot());
         }
     }
 }
 
-struct TrimOnDrop(Arc<Fetcher>);
-
-impl Drop for TrimOnDrop {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.0.slots.trim();
+        if let Some(slot) = self.slot.take() {
+            self.fetcher.slots.release(slot);
+        }
     }
 }
 

@@ -61,6 +61,14 @@ impl Events {
         Self { breaker, ..Self::default() }
     }
 
+    /// Returns for how long the breaker opened. The layer logs it, because it knows the origin.
+    pub(in crate::cache) fn opened_breaker(&self) -> Option<Duration> {
+        match self.breaker? {
+            BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),
+            BreakerEvent::Closed => None,
+        }
+    }
+
     pub(in crate::cache) fn wakes_keep_warm(&self) -> bool {
         self.wakes_keep_warm
     }
@@ -116,14 +124,8 @@ impl Events {
 }
 
 fn emit_breaker(event: BreakerEvent) {
-    match event {
-        BreakerEvent::Opened { window } => {
-            meter::broken_apis(1);
-            tracing::warn!(
-                ?window,
-                "an API rejects fresh tokens; its rejections are ignored for a while"
-            );
-        }
-        BreakerEvent::Closed => meter::broken_apis(-1),
+    let gauge_change = event.gauge_change();
+    if gauge_change != 0 {
+        meter::broken_apis(gauge_change.into());
     }
 }

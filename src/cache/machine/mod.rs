@@ -154,7 +154,8 @@ enum Retry {
 #[derive(Debug)]
 pub(super) struct Failure {
     error: TokenError,
-    until: Instant,
+    /// Reached when either clock says so, as the monotonic clock stops during a suspend (C5).
+    until: Now,
     /// The version of the credentials that failed. `None` if they were not the cause.
     version: Option<u64>,
     failed_during: FailedDuring,
@@ -287,8 +288,22 @@ impl Machine {
         required: &Requirements,
         new_handle: impl FnOnce() -> Option<FetchHandle>,
         now: Now,
-    ) -> Step {
+    ) -> (Step, Events) {
         self.expire_if_over(now);
+        let mut events = Events::default();
+        // Callers with short timeouts see no sign of life together, although none waits for long.
+        if self.fetch.as_mut().is_some_and(|fetch| fetch.is_presumed_dead(now.mono)) {
+            events = self.drop_dead_fetch();
+        }
+        (self.choose_step(required, new_handle, now), events)
+    }
+
+    fn choose_step(
+        &mut self,
+        required: &Requirements,
+        new_handle: impl FnOnce() -> Option<FetchHandle>,
+        now: Now,
+    ) -> Step {
         if let TokenState::Current(current) = &self.token_state {
             if current.token.satisfies(required.newer_than, &required.claims) {
                 return Step::Use(current.token.clone());
@@ -311,11 +326,12 @@ impl Machine {
             fetch.waiters = Waiters::Some;
             return Step::Join(fetch.handle.clone());
         }
-        let remembered = self.failure.as_ref().filter(|failure| now.mono < failure.until);
+        let remembered = self.failure.as_ref().filter(|failure| !now.has_reached(failure.until));
         match (remembered, fallback) {
             (Some(_), Some(token)) => Step::Use(token),
             (Some(failure), None) => {
-                let error = failure.error.clone().with_retry_in(failure.until - now.mono);
+                let remaining = failure.until.mono.saturating_duration_since(now.mono);
+                let error = failure.error.clone().with_retry_in(remaining);
                 match failure.version {
                     Some(version) => Step::FailFor(version, error),
                     None => Step::Fail(error),
@@ -411,7 +427,7 @@ impl Machine {
                 .min(current.token.end.mono)
                 .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE),
             (TokenState::Rejected(_), None) => now.mono,
-            (_, Some(failure)) => failure.until.max(soon),
+            (_, Some(failure)) => failure.until.mono.max(soon),
             (_, None) => soon,
         };
         at.min(now.mono + MAX_KEEP_WARM_PAUSE)
@@ -461,16 +477,28 @@ impl Machine {
 
     /// Returns the claims for the next token request (R7).
     ///
-    /// The claims of the current token are included. Otherwise two APIs that require different
-    /// claims would replace each other's tokens. Claims that were refused together are requested
-    /// one by one.
+    /// The claims of the last token are included. Otherwise two APIs that require different claims
+    /// would replace each other's tokens, and a renewal would lose them. Claims that were refused
+    /// together are requested one by one.
     fn claims_to_request(&self, now: Now) -> Claims {
-        if self.wanted_claims.is_empty() {
-            return Claims::default();
-        }
-        let mut claims = self.current().map(|token| token.claims().clone()).unwrap_or_default();
+        let last_token = self.last_token();
+        let mut claims = last_token.map(|token| token.claims().clone()).unwrap_or_default();
         claims.merge(&self.wanted_claims);
-        if self.refused_claims.cover(&claims, now.mono) { claims.newest() } else { claims }
+        if self.refused_claims.cover(&claims, now.mono) {
+            return self.wanted_claims.newest();
+        }
+        claims
+    }
+
+    /// Returns the token that the slot had last, whatever has happened to it.
+    fn last_token(&self) -> Option<&Arc<IssuedToken>> {
+        match &self.token_state {
+            TokenState::Absent => None,
+            TokenState::Current(CurrentToken { token, .. }) | TokenState::Expired(token) => {
+                Some(token)
+            }
+            TokenState::Rejected(rejected) => Some(&rejected.token),
+        }
     }
 
     fn cause(&self) -> Cause {
@@ -486,14 +514,8 @@ impl Machine {
     }
 
     fn fetch_spec(&self, fetch: &Fetch) -> FetchSpec {
-        let previous = match &self.token_state {
-            TokenState::Absent => None,
-            TokenState::Current(CurrentToken { token, .. }) | TokenState::Expired(token) => {
-                Some(token.clone())
-            }
-            TokenState::Rejected(rejected) => Some(rejected.token.clone()),
-        };
-        FetchSpec { cause: fetch.cause, previous, claims: fetch.claims.clone() }
+        let (cause, claims) = (fetch.cause, fetch.claims.clone());
+        FetchSpec { cause, previous: self.last_token().cloned(), claims }
     }
 
     fn next_sequence(&mut self) -> Sequence {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::breaker::{SendNumber, Target, Verdict};
+use super::super::breaker::{RejectedSend, SendNumber, Target, Verdict};
 use super::super::claims::Claims;
 use super::super::issued::{IssueId, Sequence};
 use super::{Event, Events, FailedDuring, IssuedToken, Machine, Standing, TokenState};
@@ -100,9 +100,9 @@ impl Machine {
         let issue = current.token.issue();
         let (verdict, breaker) = match rejection.target {
             Some(target) => {
-                let rejected = super::super::breaker::RejectedSend {
+                let rejected = RejectedSend {
                     issue,
-                    age: current.token.age(now),
+                    arrived_at: current.token.arrived_at(),
                     target,
                     send: rejection.send,
                 };

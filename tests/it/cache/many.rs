@@ -1,5 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::runtime::{self, Handle};
+use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep};
 use tower_oauth2::{ClientCredentials, TokenCache};
 
@@ -80,6 +84,107 @@ async fn no_room_at_all_still_serves() {
     let cache = builder(&source).capacity(0).build();
     use_in_order(&cache, &[1, 1]).await;
     assert_eq!(source.count(), 2);
+    assert_eq!(cache.others(), 0);
+}
+
+/// A source that answers once the gate has a permit for the request.
+fn gated(gate: &Arc<Semaphore>) -> Source {
+    let gate = gate.clone();
+    Source::new(move |n, _| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await?.forget();
+            Ok(hour(n))
+        }
+    })
+}
+
+// C2, C10
+#[tokio::test(start_paused = true)]
+async fn more_credentials_in_flight_than_room_are_all_served() {
+    let gate = Arc::new(Semaphore::new(0));
+    let source = gated(&gate);
+    let cache = builder(&source).capacity(100).build();
+    let tenants: Vec<_> = (0..300).map(tenant).collect();
+    // Each tenant has two callers, who share a token request.
+    let callers = tenants.iter().chain(&tenants).map(|tenant| cache.get_for(tenant));
+    let mut callers = tokio_test::task::spawn(join_all(callers));
+    assert!(callers.poll().is_pending());
+    settle().await;
+    assert_eq!((cache.others(), source.count()), (300, 300), "none in flight is evicted");
+
+    gate.add_permits(300);
+    let tokens = callers.await;
+    assert!(tokens.iter().all(Result::is_ok));
+    settle().await;
+    assert_eq!(cache.others(), 100, "the others go with their last caller");
+    assert_eq!(source.count(), 300);
+}
+
+// C10
+#[tokio::test]
+async fn credentials_that_go_while_others_come_are_counted_right() {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_time().build().unwrap();
+    let source = Source::of(hour);
+    let cache = builder(&source).renew_ahead(Duration::ZERO).capacity(10).build();
+    let tasks = (0..4).map(|seed| {
+        let cache = cache.clone();
+        runtime.spawn(async move {
+            let mut random = fastrand::Rng::with_seed(seed);
+            for _ in 0..500 {
+                cache.get_for(&tenant(random.usize(0..40))).await.unwrap();
+                if random.u8(0..10) == 0 {
+                    cache.remove(&tenant(random.usize(0..40)));
+                }
+            }
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    while runtime.metrics().num_alive_tasks() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.others() <= 10, "{}", cache.others());
+    (0..40).for_each(|n| cache.remove(&tenant(n)));
+    assert_eq!(cache.others(), 0);
+    runtime.shutdown_background();
+}
+
+// C10
+#[tokio::test(start_paused = true)]
+async fn credentials_removed_in_flight_do_not_count() {
+    let gate = Arc::new(Semaphore::new(0));
+    let source = gated(&gate);
+    let cache = builder(&source).capacity(1).build();
+    let (first, second) = (tenant(1), tenant(2));
+    let mut callers = [&first, &second].map(|it| tokio_test::task::spawn(cache.get_for(it)));
+    callers.iter_mut().for_each(|caller| assert!(caller.poll().is_pending()));
+    cache.remove(&first);
+    assert_eq!(cache.others(), 1);
+    gate.add_permits(2);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    settle().await;
+    cache.get_for(&second).await.unwrap();
+    assert_eq!((cache.others(), asked(&source, &second)), (1, 1), "there is room for it");
+}
+
+// C10, C11
+#[test]
+fn credentials_kept_warm_go_once_their_runtime_has_ended() {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let source = Source::of(hour);
+    let cache = builder(&source).capacity(0).build();
+    runtime.block_on(async {
+        cache.keep_warm_for(&tenant(1)).unwrap();
+        settle().await;
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+    });
+    assert_eq!((cache.others(), source.count()), (1, 1), "kept, although there is no room");
+    drop(runtime);
     assert_eq!(cache.others(), 0);
 }
 

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base64::Engine;
@@ -123,5 +123,25 @@ fn a_listener_may_use_the_cache_when_a_fetch_is_presumed_dead() {
         assert_eq!(waited.expect("waits without end").unwrap().secret(), "token-2");
         assert_eq!(source.count(), 2);
         drop_elsewhere(runtime, &Busy::default());
+    });
+}
+
+// O, C8
+#[test]
+fn a_listener_that_rejects_every_token_does_not_make_a_caller_spin() {
+    ends(|busy| async move {
+        let source = Source::of(hour);
+        let cache = TokenCache::new(credentials(), source.clone());
+        let heard = cache.clone();
+        busy.does(move || {
+            // Rejects each token by hand before the caller that waits for it can run.
+            let got = pin!(heard.get()).poll(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(Ok(token)) = got {
+                heard.reject(&token);
+            }
+        });
+        // Whether this ends with a token or with an error is not the point.
+        drop(cache.get().await);
+        assert!(source.count() <= 10, "{} token requests", source.count());
     });
 }

@@ -144,8 +144,8 @@ impl World {
     fn step(&mut self, required: &Requirements) -> Step {
         let now = self.now();
         let fetches = &mut self.fetches;
-        let step = self.machine.next_step(required, || Some(new_fetch(fetches)), now);
-        self.assert_invariants();
+        let (step, events) = self.machine.next_step(required, || Some(new_fetch(fetches)), now);
+        self.record(events);
         step
     }
 

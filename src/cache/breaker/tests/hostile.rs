@@ -1,0 +1,168 @@
+//! APIs that are broken in unusual ways, and what they cost at most.
+
+use super::simulation::{Answer, Revocations, World, one_in};
+use super::*;
+
+/// The rejections that count in a minute, and the first token request.
+const MOST_IN_A_MINUTE: usize = 46;
+
+#[test]
+fn an_api_that_rejects_every_other_token() {
+    let mut world = World::new(|sent| Answer::accept_if(sent.issue % 2 == 0));
+    world.load(0.0..60.0, 200.0, |n| (ORIGIN, n % 5));
+    world.run();
+    assert_eq!(world.fetches.len(), 2, "nothing is broken once it has a token that it accepts");
+}
+
+#[test]
+fn an_api_that_accepts_each_token_a_few_times() {
+    for times in [1, 2, 5, 50] {
+        let (mut newest_issue, mut accepted) = (0, 0);
+        let mut world = World::new(move |sent| {
+            if sent.issue > newest_issue {
+                (newest_issue, accepted) = (sent.issue, 0);
+            }
+            accepted += 1;
+            Answer::accept_if(sent.issue == newest_issue && accepted <= times)
+        });
+        world.load(0.0..180.0, 200.0, |n| (ORIGIN, n % 5));
+        world.run();
+        let most = world.most_fetches_in_a_minute();
+        assert!(most <= MOST_IN_A_MINUTE, "accepts {times} times: {most}");
+    }
+}
+
+/// A closed breaker forgets what was used of its allowance, and so does one that sees an older
+/// token.
+#[test]
+fn an_api_that_is_broken_again_and_again() {
+    for (broken, healthy) in [(1, 1), (5, 25), (1, 29), (15, 30), (1, 31), (20, 31), (60, 35)] {
+        let mut is_bad = one_in(3);
+        let mut world = World::new(move |sent| {
+            let is_healthy = sent.at.as_secs() % (broken + healthy) >= broken;
+            Answer::accept_if(is_healthy || !is_bad())
+        });
+        world.load(0.0..300.0, 100.0, |n| (ORIGIN, n % 5));
+        world.run();
+        let most = world.most_fetches_in_a_minute();
+        assert!(most <= MOST_IN_A_MINUTE, "{broken} s broken, {healthy} s healthy: {most}");
+    }
+}
+
+/// The breaker knows which origin accepted tokens when the origin breaks for good.
+#[test]
+fn an_api_that_breaks_for_good_soon_after_a_revocation() {
+    let revocations = Revocations::at([4.0]);
+    let mut world = World::new(move |sent| {
+        Answer::accept_if(sent.at < secs(6) && !revocations.is_revoked(sent))
+    });
+    world.load(0.0..66.0, 200.0, |n| (ORIGIN, n % 7));
+    world.run();
+    let fetches = world.fetches_between(secs(6), secs(66));
+    assert!(fetches <= 20, "{fetches}");
+}
+
+/// An overloaded gateway answers 503 without a look at the token.
+#[test]
+fn an_api_that_answers_401_and_503_in_turn() {
+    let mut world = World::new(|sent| {
+        if sent.at.as_millis() % 20 < 10 { Answer::Unauthorized } else { Answer::Unavailable }
+    });
+    world.load(0.0..600.0, 200.0, |n| (ORIGIN, n % 7));
+    world.run();
+    assert!(world.fetches.len() <= 130, "{}", world.fetches.len());
+}
+
+#[test]
+fn an_api_with_a_public_path_that_rejects_all_others() {
+    let mut world = World::new(|sent| Answer::accept_if(sent.path() == 0));
+    world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 7));
+    world.run();
+    let most = world.most_fetches_in_a_minute();
+    assert!(most <= 20 + 6, "one more for each path: {most}");
+    let later = world.fetches_between(secs(60), secs(300));
+    assert!(later <= 4 * 12, "{later}");
+}
+
+/// The second token of each request may be as old as the first one, so its rejection counts.
+#[test]
+fn an_api_that_always_answers_401_to_tokens_from_a_store() {
+    let mut world = World::new(|_| Answer::Unauthorized);
+    world.tokens_may_be_old = true;
+    world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 7));
+    world.run();
+    let most = world.most_fetches_in_a_minute();
+    assert!(most <= MOST_IN_A_MINUTE, "{most}");
+}
+
+/// Each rejected path is another one, so there is evidence each time.
+#[test]
+fn many_forbidden_paths_of_a_healthy_origin() {
+    let revocations = Revocations::at([50.5, 100.5, 150.5]);
+    let mut world = World::new(move |sent| {
+        Answer::accept_if(sent.path() < 500 && !revocations.is_revoked(sent))
+    });
+    world.load(0.0..200.0, 20.0, |n| (ORIGIN, 500 + n % 499));
+    world.load(0.003..200.0, 20.0, |n| (ORIGIN, n % 5));
+    world.run();
+    assert!(world.most_fetches_in_a_minute() <= MOST_IN_A_MINUTE);
+    let failed = world.failed(|finished| finished.target.resource % 1000 < 500);
+    // A revocation is healed with the next unit of the allowance.
+    assert!(failed <= 3 * 2 * 20, "{failed}");
+}
+
+/// The API accepts a token only some time after it was issued, because its clock is late or the
+/// token has to spread to its nodes.
+#[test]
+fn an_api_that_accepts_new_tokens_late() {
+    for (lag, healthy_after) in [(ms(300), 2), (secs(1), 5), (secs(3), 10), (secs(10), 35)] {
+        let mut world = World::new(move |sent| Answer::accept_if(sent.at >= sent.issued_at + lag));
+        world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 5));
+        world.run();
+        assert_eq!(world.failed(|finished| finished.at >= secs(healthy_after)), 0, "{lag:?}");
+        assert!(world.fetches.len() <= 12, "{lag:?}: {}", world.fetches.len());
+    }
+}
+
+/// The server keeps one live token per client, so two processes revoke each other's tokens. Both
+/// have the same allowance.
+#[test]
+fn two_processes_that_revoke_each_other() {
+    let (mut newest_issue, mut revoked_through) = (0, 0);
+    let mut other_fetches_at: Option<Duration> = None;
+    let mut other_allowance_full_at = Duration::ZERO;
+    let mut world = World::new(move |sent| {
+        if sent.issue > newest_issue {
+            newest_issue = sent.issue;
+            // The other process finds its token revoked, and fetches when its allowance permits.
+            let allowance_permits_at =
+                other_allowance_full_at.saturating_sub(ALLOWANCE_REFILL * (ALLOWANCE - 1));
+            let at = (sent.at + ms(65)).max(allowance_permits_at);
+            other_allowance_full_at = other_allowance_full_at.max(at) + ALLOWANCE_REFILL;
+            other_fetches_at = Some(at);
+        }
+        if other_fetches_at.take_if(|at| sent.at >= *at).is_some() {
+            revoked_through = newest_issue;
+        }
+        Answer::accept_if(sent.issue > revoked_through)
+    });
+    world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 5));
+    world.run();
+    assert!(world.most_fetches_in_a_minute() <= MOST_IN_A_MINUTE);
+    assert_eq!(world.failed(|_| true), 0);
+}
+
+/// One of ten nodes is bad, and all tokens are revoked.
+#[test]
+fn a_revocation_beside_a_bad_node_is_healed_within_2_s() {
+    let revocations = Revocations::at([60.3]);
+    let mut is_bad = one_in(10);
+    let mut world =
+        World::new(move |sent| Answer::accept_if(!is_bad() && !revocations.is_revoked(sent)));
+    world.load(0.0..90.0, 200.0, |n| (ORIGIN, n % 5));
+    world.run();
+    let failed = world.failed(|finished| (ms(60_300)..ms(62_400)).contains(&finished.at));
+    let failed_later = world.failed(|finished| (ms(62_400)..ms(70_000)).contains(&finished.at));
+    assert!(failed <= 2 * 200 + 20, "{failed}");
+    assert!(failed_later * 8 <= 7600 / 5, "one in ten, but for resends: {failed_later}");
+}

@@ -1,0 +1,236 @@
+use std::collections::HashMap;
+use std::thread;
+
+use super::*;
+use crate::client_auth::ClientAuth;
+
+fn credentials(n: usize) -> ClientCredentials {
+    let auth = ClientAuth::none(format!("client-{n}"));
+    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+}
+
+impl Slots {
+    /// Uses the slots of `range`, each a millisecond later than the one before.
+    fn use_in_order(&self, clock: &mut u64, range: impl IntoIterator<Item = usize>) {
+        for n in range {
+            *clock += 1;
+            let slot = self.get_or_insert(&credentials(n));
+            slot.last_used.store(*clock, Ordering::Relaxed);
+            self.release(slot);
+        }
+    }
+
+    fn hold(&self, range: impl IntoIterator<Item = usize>) -> Vec<Arc<Slot>> {
+        range.into_iter().map(|n| self.get_or_insert(&credentials(n))).collect()
+    }
+
+    /// Looks without touching.
+    fn has(&self, n: usize) -> bool {
+        let credentials = credentials(n);
+        let table = self.read(credentials.fingerprint());
+        table.find(credentials.fingerprint(), |slot| *slot.credentials() == credentials).is_some()
+    }
+
+    /// Counts the slots in the tables.
+    fn count(&self) -> usize {
+        self.shards.iter().map(|shard| read(shard).iter().count()).sum()
+    }
+
+    fn visits(&self) -> usize {
+        self.hand.lock().unwrap().visits
+    }
+}
+
+// C10
+#[test]
+fn up_to_sixteen_slots_are_evicted_in_exact_order() {
+    let clock = &mut 0;
+    for capacity in 1..SAMPLE {
+        let slots = Slots::new(capacity);
+        // Leaves tables behind that once were large.
+        drop(slots.hold(0..500));
+        slots.use_in_order(clock, 0..500);
+        assert_eq!(slots.len(), capacity);
+        slots.use_in_order(clock, 500..500 + capacity);
+        slots.use_in_order(clock, [500]);
+        for n in 1..capacity {
+            slots.use_in_order(clock, [600 + n]);
+            assert!(!slots.has(500 + n), "{n} of {capacity} was the least recently used");
+            assert!(slots.has(500), "the most recently used stays, at a capacity of {capacity}");
+            assert_eq!(slots.len(), capacity);
+            slots.use_in_order(clock, [500]);
+        }
+    }
+}
+
+// C10
+#[test]
+fn the_least_recently_used_of_many_goes_within_two_rounds() {
+    let clock = &mut 0;
+    let slots = Slots::new(1000);
+    slots.use_in_order(clock, 0..1000);
+    slots.use_in_order(clock, (1..1000).chain(1000..1000 + 2 * 1000 / SAMPLE));
+    assert!(!slots.has(0));
+}
+
+// C10
+#[test]
+fn recently_used_slots_stay() {
+    let clock = &mut 0;
+    let slots = Slots::new(1000);
+    slots.use_in_order(clock, 0..1000);
+    slots.use_in_order(clock, 1000..1100);
+    assert_eq!(slots.len(), 1000);
+    let survivors = (900..1100).filter(|n| slots.has(*n)).count();
+    assert_eq!(survivors, 200, "the most recently used fifth");
+}
+
+// C10
+#[test]
+fn the_capacity_is_filled_before_any_slot_goes() {
+    for capacity in [0, 1, 7, 8, 100, 1000] {
+        let slots = Slots::new(capacity);
+        for n in 0..2 * capacity + 20 {
+            slots.release(slots.get_or_insert(&credentials(n)));
+            assert_eq!(slots.len(), capacity.min(n + 1));
+            assert!(capacity <= n || slots.has(0));
+        }
+        assert_eq!(slots.count(), capacity);
+    }
+}
+
+// C10
+#[test]
+fn held_slots_stay_and_the_map_comes_back_to_its_capacity() {
+    for capacity in [0, 1, 100] {
+        let slots = Slots::new(capacity);
+        let mut held = slots.hold(0..300);
+        assert_eq!(slots.len(), 300);
+        fastrand::Rng::with_seed(1).shuffle(&mut held);
+        while let Some(slot) = held.pop() {
+            let before = slots.len();
+            slots.release(slot);
+            assert!(slots.len() <= capacity.max(held.len()));
+            assert!(slots.len() + MAX_EVICTIONS >= before, "no burst");
+            let is_kept = |slot: &Arc<Slot>| Arc::strong_count(slot) == 2;
+            assert!(held.iter().all(is_kept), "held slots are still in the map");
+        }
+        assert_eq!((slots.len(), slots.count()), (capacity, capacity));
+    }
+}
+
+// C10
+#[test]
+fn a_slot_that_several_hold_stays_until_the_last_release() {
+    let slots = Slots::new(0);
+    let [first, second] = [0, 0].map(|n| slots.get_or_insert(&credentials(n)));
+    slots.release(first);
+    assert!(slots.has(0));
+    slots.release(second);
+    assert_eq!((slots.has(0), slots.len()), (false, 0));
+}
+
+// C10
+#[test]
+fn a_held_slot_can_be_removed() {
+    let slots = Slots::new(1);
+    let old = slots.get_or_insert(&credentials(0));
+    let removed = slots.remove(&credentials(0)).unwrap();
+    assert!(Arc::ptr_eq(&old, &removed));
+    assert_eq!((slots.len(), slots.count()), (0, 0));
+    assert!(slots.remove(&credentials(0)).is_none());
+
+    let new = slots.get_or_insert(&credentials(0));
+    assert!(!Arc::ptr_eq(&old, &new));
+    slots.release(old);
+    slots.release(removed);
+    assert!(slots.has(0), "the removed slot does not count");
+    slots.release(new);
+    assert!(slots.has(0), "there is room for it");
+}
+
+// C10
+#[test]
+fn an_insert_over_capacity_takes_constant_work() {
+    let means = [1_000, 10_000, 100_000].map(|size| {
+        let slots = Slots::new(size / 10);
+        let mut held = Vec::new();
+        let mut visits = 0;
+        let mut count = |slots: &Slots| {
+            let before = std::mem::replace(&mut visits, slots.visits());
+            assert!(visits - before <= MAX_VISITS);
+        };
+        for n in 0..size {
+            held.push(slots.get_or_insert(&credentials(n)));
+            count(&slots);
+        }
+        for slot in held {
+            slots.release(slot);
+            count(&slots);
+        }
+        assert_eq!(slots.len(), size / 10);
+        // Nine of ten inserts and nine of ten releases are over capacity.
+        visits as f64 / (1.8 * size as f64)
+    });
+    // A position is filled in at least an eighth, and in a half on average.
+    assert!(means.iter().all(|mean| *mean < 3.0 * SAMPLE as f64), "{means:?} visits on average");
+}
+
+// C10
+#[test]
+fn the_count_is_right_while_slots_come_and_go_on_threads() {
+    let slots = Slots::new(20);
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let slots = &slots;
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                for _ in 0..2000 {
+                    let held = slots.hold([random.usize(0..60), random.usize(0..60)]);
+                    if random.u8(0..8) == 0 {
+                        slots.remove(&credentials(random.usize(0..60)));
+                    }
+                    assert!(slots.len() <= 20 + 4 * held.len());
+                    held.into_iter().for_each(|slot| slots.release(slot));
+                }
+            });
+        }
+    });
+    assert_eq!(slots.len(), slots.count());
+    assert!(slots.len() <= 20);
+}
+
+// C10
+#[test]
+fn a_table_finds_what_a_map_finds() {
+    // The home of all, of many, or of few slots is the same position.
+    for homes in [1, 8, u64::from(u32::MAX)] {
+        let mut random = fastrand::Rng::with_seed(homes);
+        let mut table = Table::default();
+        let mut model: HashMap<u64, Arc<Slot>> = HashMap::new();
+        for step in 0..4000 {
+            let home = random.u64(0..200).wrapping_mul(0x9E37_79B9) % homes;
+            let fingerprint = (home << 32) / homes + random.u64(0..3);
+            let growth = if step % 1000 < 500 { 3 } else { 1 };
+            let known = model.get(&fingerprint).cloned();
+            let is_it = |slot: &Arc<Slot>| known.as_ref().is_some_and(|it| Arc::ptr_eq(it, slot));
+            assert_eq!(table.find(fingerprint, is_it).is_some(), known.is_some());
+            if random.u8(0..4) < growth {
+                if known.is_none() {
+                    let slot = Arc::new(Slot::new(credentials(0)));
+                    table.insert(fingerprint, slot.clone());
+                    model.insert(fingerprint, slot);
+                }
+            } else {
+                let taken = table.take(fingerprint, is_it);
+                assert_eq!(taken.is_some(), model.remove(&fingerprint).is_some());
+            }
+            let positions = table.positions_from(0).count();
+            assert_eq!(table.iter().count(), model.len());
+            assert!(positions <= 8 * model.len().max(1) && positions * 7 >= model.len() * 8);
+        }
+        for (fingerprint, slot) in &model {
+            assert!(table.find(*fingerprint, |found| Arc::ptr_eq(found, slot)).is_some());
+        }
+    }
+}
