@@ -3,6 +3,7 @@
 mod identity;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -130,12 +131,9 @@ impl ClientCredentials {
     /// section 3.3).
     #[must_use]
     pub fn scope(self, scope: impl AsRef<str>) -> Self {
-        let mut names: Vec<Box<str>> = Vec::new();
-        for name in scope.as_ref().split_ascii_whitespace() {
-            if !names.iter().any(|known| **known == *name) {
-                names.push(name.into());
-            }
-        }
+        let mut seen = HashSet::new();
+        let names = scope.as_ref().split_ascii_whitespace();
+        let names = names.filter(|name| seen.insert(*name)).map(Box::from).collect();
         self.edit(|inner| inner.scope = names)
     }
 
