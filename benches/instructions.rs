@@ -16,13 +16,13 @@ use cases::timed::Stopwatch;
 use cases::{CASES, run, scope};
 
 /// Case, the case that it is compared with, how much of its instructions it may take; and no allocation more.
-const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 1.05)];
+const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 0.90)];
 
 /// Case, the case that it is compared with; no allocation more.
 const NO_ALLOCATION_MORE: &[(&str, &str)] =
     &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
 
-/// How much more an insert or a completion may take among the most credentials than among the fewest.
+/// Largest ratio between the instructions per insert, or per release, at two of the sizes.
 const IN_FLIGHT_BUDGET: f64 = 1.5;
 
 /// How much more a name of a scope may take among the most names than among the fewest.
@@ -94,21 +94,21 @@ fn table(counts: &[Counts], times: Option<&[f64]>) {
 
 fn in_flight_table(counts: &[PerCredentials]) {
     println!(
-        "| credentials in flight at once | capacity | instructions per insert | per completion |"
+        "| credentials in flight at once | capacity | instructions per insert | per release |"
     );
     println!("|--:|--:|--:|--:|");
-    for (size, PerCredentials { insert, completion }) in SIZES.into_iter().zip(counts) {
+    for (size, PerCredentials { insert, release }) in SIZES.into_iter().zip(counts) {
         println!(
             "| {} | {} | {} | {} |",
             thousands(size as f64),
             thousands((size / 3) as f64),
             thousands(insert.instructions),
-            thousands(completion.instructions)
+            thousands(release.instructions)
         );
     }
 }
 
-/// Prints whether inserts and completions take constant work, and returns it.
+/// Prints and returns whether inserts and releases take constant work.
 fn judge_in_flight(counts: &[PerCredentials]) -> bool {
     let is_within = |what: &str, of: fn(&PerCredentials) -> f64| {
         let most = counts.iter().map(of).fold(f64::MIN, f64::max);
@@ -116,12 +116,12 @@ fn judge_in_flight(counts: &[PerCredentials]) -> bool {
         let ratio = most / fewest;
         let verdict = if ratio <= IN_FLIGHT_BUDGET { "within" } else { "**OVER**" };
         println!(
-            "- {verdict}: {what} takes at most {ratio:.3} of the fewest instructions (budget {IN_FLIGHT_BUDGET})"
+            "- {verdict}: {what} takes at most {ratio:.3} times the fewest instructions (budget {IN_FLIGHT_BUDGET})"
         );
         ratio <= IN_FLIGHT_BUDGET
     };
     let inserts = is_within("an insert over capacity", |counts| counts.insert.instructions);
-    inserts & is_within("a completion over capacity", |counts| counts.completion.instructions)
+    inserts & is_within("a release over capacity", |counts| counts.release.instructions)
 }
 
 /// Prints whether a scope takes work in proportion to its names, and returns it.

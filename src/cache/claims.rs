@@ -12,48 +12,56 @@ const MAX_CLAIMS: usize = 4;
 const MAX_REFUSALS: usize = 8;
 
 /// Claims challenges, as JSON texts. A fifth text displaces the oldest one.
+// Boxed, because most tokens and credentials have none. Never `Some` of nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Claims(Vec<Arc<str>>);
+pub(crate) struct Claims(Option<Box<[Arc<str>]>>);
 
 impl Claims {
     /// Creates the claims of one challenge.
     pub(crate) fn single(text: impl Into<Arc<str>>) -> Self {
-        Self(vec![text.into()])
+        Self(Some([text.into()].into()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Returns whether every text of `other` is among these.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        other.0.iter().all(|text| self.0.contains(text))
+        other.texts().iter().all(|text| self.texts().contains(text))
     }
 
     /// Adds the texts of `other` as the newest ones.
     pub(super) fn merge(&mut self, other: &Self) {
-        for text in &other.0 {
-            self.0.retain(|known| known != text);
-            self.0.push(text.clone());
+        if other.is_empty() {
+            return;
         }
-        let surplus = self.0.len().saturating_sub(MAX_CLAIMS);
-        self.0.drain(..surplus);
+        let older = self.texts().iter().filter(|text| !other.texts().contains(text));
+        let mut texts: Vec<_> = older.chain(other.texts()).cloned().collect();
+        texts.drain(..texts.len().saturating_sub(MAX_CLAIMS));
+        self.0 = Some(texts.into());
     }
 
     pub(super) fn remove(&mut self, other: &Self) {
-        self.0.retain(|text| !other.0.contains(text));
+        let texts = self.texts().iter().filter(|text| !other.texts().contains(text));
+        let texts: Box<[_]> = texts.cloned().collect();
+        self.0 = (!texts.is_empty()).then_some(texts);
     }
 
     /// Returns the newest text alone.
     pub(super) fn newest(&self) -> Self {
-        Self(self.0.last().cloned().into_iter().collect())
+        self.texts().last().map_or_else(Self::default, |text| Self::single(text.clone()))
+    }
+
+    fn texts(&self) -> &[Arc<str>] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Returns the value of the `claims` parameter, or `None` if there are no claims.
     ///
     /// The same texts give the same value in any order, because stores compare it.
     pub(super) fn to_parameter(&self) -> Option<Arc<str>> {
-        let mut sorted = self.0.clone();
+        let mut sorted = self.texts().to_vec();
         sorted.sort_unstable();
         let merge = |one: Arc<str>, other: Arc<str>| challenge::merge_claims(&one, &other).into();
         sorted.into_iter().reduce(merge)

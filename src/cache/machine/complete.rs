@@ -135,7 +135,7 @@ impl Machine {
         self.token_state = if token.expired_on_arrival() {
             TokenState::Absent
         } else {
-            let renew_at = token.first_renewal_at;
+            let renew_at = token.first_renewal_at();
             TokenState::Current(CurrentToken {
                 token: token.clone(),
                 renew_at,

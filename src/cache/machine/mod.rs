@@ -260,7 +260,7 @@ impl Machine {
             Some(fetch) => fetch.looked_at + BEAT_INTERVAL,
         };
         let breaker_closes_at = self.breaker.closes_at().unwrap_or(at);
-        Some(at.min(breaker_closes_at).min(current.token.end.mono))
+        Some(at.min(breaker_closes_at).min(current.token.end().mono))
     }
 
     /// Returns whether a request that took `token` earlier may still send it to `origin`.
@@ -424,7 +424,7 @@ impl Machine {
             _ if self.fetch.is_some() => soon,
             (TokenState::Current(current), _) if !current.token.is_over(now) => current
                 .renew_at
-                .min(current.token.end.mono)
+                .min(current.token.end().mono)
                 .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE),
             (TokenState::Rejected(_), None) => now.mono,
             (_, Some(failure)) => failure.until.mono.max(soon),

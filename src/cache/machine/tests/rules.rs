@@ -244,7 +244,8 @@ fn a_renewal_without_longer_lifetime_ends_a_failure() {
     w.now += secs(5);
     drop(w.tick());
     let mut token = w.token("b");
-    token.end = w.machine.current().unwrap().end;
+    let end = w.machine.current().unwrap().end().mono;
+    token.ends_after = (end - token.requested_at()).as_nanos() as u64;
     drop(w.complete(Ok(token)));
     assert_eq!(w.state(), "current a");
     assert_eq!((w.failing, w.machine.consecutive_failures), (0, 0));
