@@ -4,6 +4,7 @@
 mod assertion;
 mod form;
 mod given;
+mod identity;
 mod secret;
 mod tls;
 
@@ -20,6 +21,7 @@ pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub(crate) use self::assertion::{Terms, header, list};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
+pub(crate) use self::identity::{LENGTH_SIZE, length_bytes};
 use self::secret::{ClientSecret, NoSecret, Way};
 use self::tls::Tls;
 use crate::secret::Secret;

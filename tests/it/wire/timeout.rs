@@ -147,3 +147,17 @@ async fn a_response_within_the_time_is_taken() {
     // C5: its life began with the request.
     assert_eq!(token.requested_at(), start);
 }
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_refusal_takes_at_most_half_of_the_time() {
+    let endless = service_fn(|_| async {
+        let mut response = Response::new(Trickle::new());
+        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        Ok::<_, BoxError>(response)
+    });
+    let start = Instant::now();
+    let error = asked(endless, None, credentials()).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 400);
+    assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
+}
