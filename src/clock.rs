@@ -67,6 +67,20 @@ impl Now {
     }
 }
 
+/// Returns whether a test has paused the clock of the current runtime.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a paused clock shows in comparison with another one"
+)]
+pub(crate) fn is_paused() -> bool {
+    let (paused, running) = (Instant::now(), std::time::Instant::now());
+    // One tick of the clock takes less than a microsecond.
+    while std::time::Instant::now() == running {
+        std::hint::spin_loop();
+    }
+    Instant::now() == paused
+}
+
 /// Reads the wall clock.
 #[cfg(not(manual_wall_clock))]
 #[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
@@ -89,6 +103,15 @@ mod tests {
     /// Returns a reading after the two clocks have advanced by different times.
     fn later(now: Now, mono: Duration, wall: Duration) -> Now {
         Now { mono: now.mono + mono, wall: now.wall + wall }
+    }
+
+    #[tokio::test]
+    async fn a_clock_is_paused_only_where_a_test_says_so() {
+        assert!(!is_paused());
+        tokio::time::pause();
+        assert!(is_paused());
+        tokio::time::resume();
+        assert!(!is_paused());
     }
 
     // C5

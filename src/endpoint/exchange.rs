@@ -18,6 +18,7 @@ use crate::clock::{Now, wall_clock};
 use crate::dpop::{DPOP, ProofVerdict, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
+use crate::secret::{Late, in_time};
 use crate::server_clock::{Clocks, Offset, Reading};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
@@ -102,7 +103,7 @@ where
 {
     let requested_at = Now::read();
     let sent = async {
-        let (request, used_clock, proof) = encode(request, clock).await?;
+        let (request, used_clock, proof) = encode(request, clock, deadline).await?;
         let sent_at = Instant::now();
         let response = http.oneshot(request).await.map_err(|e| transport_error(e.into()))?;
         let clock = used_clock.map_or(Clock::Fine, |used| judge(used, &response, sent_at));
@@ -139,10 +140,12 @@ fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
 async fn encode(
     request: &TokenRequest,
     clock: Offset,
+    deadline: Instant,
 ) -> Result<(Request<Full<Bytes>>, Option<Offset>, Option<SentProof>), TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     parts.set_clock(clock);
+    parts.set_deadline(deadline);
     if let Some(claims) = request.claims() {
         let claims = match parts.parameter("claims") {
             Some(own) => challenge::merge_claims(own, claims),
@@ -150,11 +153,11 @@ async fn encode(
         };
         parts.set_parameter("claims", claims);
     }
-    credentials
-        .client_auth()
-        .authenticate(&mut parts)
-        .await
-        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
+    let auth = credentials.client_auth();
+    in_time(Some(deadline), auth, auth.authenticate(&mut parts)).await.map_err(|error| {
+        let note = if error.is::<Late>() { "a secret or key did not arrive in time" } else { "" };
+        TokenError::with_source(TokenErrorKind::ClientAuthentication, error).with_note(note)
+    })?;
     let used_clock = parts.used_clock();
     let (headers, body) = parts.encode();
 

@@ -111,11 +111,7 @@ where
     B::Error: Into<BoxError>,
 {
     /// Polls the next frame for the body with this turn.
-    pub(super) fn poll_frame(
-        &self,
-        turn: Turn,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<FrameResult>> {
+    pub(super) fn poll_frame(&self, turn: Turn, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let mut stream = self.lock();
         if stream.turn != turn {
             return Poll::Ready(Some(Err(TakenOver.into())));

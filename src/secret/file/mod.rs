@@ -1,146 +1,223 @@
-//! A file whose content may change: read anew each time, within bounds.
+//! A file whose content may change, read whenever it is needed.
 
+mod look;
+mod queue;
+mod worker;
+
+use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::fs::{File, Metadata};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::{fmt, mem};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-/// No key and no assertion is as large as this.
-const LIMIT: u64 = 1024 * 1024;
+use self::look::{Looked, Stamp, Wants};
+use self::queue::Queue;
+use super::version;
+use crate::runtime;
 
-/// Some editors and shells begin a text in UTF-8 with it.
+/// Some editors and shells write it at the beginning of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 const LINE_BREAKS: [char; 2] = ['\r', '\n'];
 
-/// A file that is read whenever its content is wanted.
+/// The pause before a file is read again that may be half written.
+const REREAD_AFTER: Duration = Duration::from_millis(20);
+
+/// The number of times that a file is read again, because a log file never settles.
+const MAX_REREADS: u32 = 5;
+
+/// A file that is read whenever its content is needed.
+///
+/// All values with the same path share their looks at the file.
 #[derive(Clone)]
-pub(crate) struct WatchedFile(Arc<Path>);
+pub(crate) struct WatchedFile(Arc<FileState>);
+
+struct FileState {
+    path: Arc<Path>,
+    last_stamp: AtomicU64,
+    looks: Arc<Queue<Looked>>,
+}
+
+/// The watched files of the process by their paths.
+static FILES: LazyLock<Mutex<HashMap<Arc<Path>, Weak<FileState>>>> = LazyLock::new(Mutex::default);
 
 impl WatchedFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self(path.into())
+        let path: Arc<Path> = path.into();
+        let mut files = lock_files();
+        if let Some(state) = files.get(&path).and_then(Weak::upgrade) {
+            return Self(state);
+        }
+        let looks = Arc::default();
+        let state = FileState { path: path.clone(), last_stamp: AtomicU64::new(0), looks };
+        let state = Arc::new(state);
+        files.insert(path, Arc::downgrade(&state));
+        Self(state)
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.0.path
     }
 
-    /// The path, as it was given.
+    /// Returns the path as it was given.
     pub(crate) fn identity(&self) -> &[u8] {
-        self.0.as_os_str().as_encoded_bytes()
+        self.path().as_os_str().as_encoded_bytes()
     }
 
-    /// Another number whenever the file is another one; 0 when there is none.
-    pub(crate) fn version(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| stamp(&metadata))
+    /// Returns a number that differs when the file has changed; 0 if there is no file.
+    ///
+    /// Within [`version::current`] this is the number at the last look, which took place on another
+    /// thread. A user who calls a `version` directly gets a look on the calling thread.
+    pub(crate) fn version(&self) -> Stamp {
+        if version::is_dependency(self) {
+            return self.0.last_stamp.load(Ordering::Acquire);
+        }
+        self.path().metadata().map_or(0, |metadata| look::stamp(&metadata))
     }
 
-    /// Its text, less the line breaks at the end.
+    /// Looks at the file on another thread, so that [`version`](Self::version) is up to date.
+    pub(super) async fn update_version(&self) {
+        // A file that cannot be looked at keeps its version. Reading it reports the problem.
+        let _ = self.look(Wants::Stamp).await;
+    }
+
+    /// Reads the text without the line breaks at the end.
     pub(crate) async fn read(&self) -> Result<Zeroizing<String>, Unusable> {
-        let mut bytes = self.read_bytes().await?;
-        let text = String::from_utf8(mem::take(&mut bytes)).map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            Unusable::new(self, Why::Text("is not UTF-8"))
-        })?;
-        let mut text = Zeroizing::new(text);
-        let end = text.trim_end_matches(LINE_BREAKS).len();
-        text.truncate(end);
-        Ok(text)
+        let content = self.read_bytes().await?;
+        let text = std::str::from_utf8(content.as_slice())
+            .map_err(|_| Unusable::new(self, Problem::Text("is not UTF-8")))?;
+        Ok(Zeroizing::new(text.trim_end_matches(LINE_BREAKS).to_owned()))
     }
 
-    /// All of it, less a byte order mark. There is more in it than line breaks.
-    pub(crate) async fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Unusable> {
-        let unusable = |why| Unusable::new(self, why);
-        let runtime = Handle::try_current()
-            .map_err(|_| unusable(Why::Text("there is no tokio runtime to read it on")))?;
-        let path = self.0.clone();
-        let read = runtime.spawn_blocking(move || read(&path)).await;
-        read.map_err(|_| unusable(Why::Text("the task that read it ended early")))?
-            .map_err(unusable)
+    /// Reads the content without a byte order mark. It contains more than line breaks.
+    pub(crate) async fn read_bytes(&self) -> Result<FileContent, Unusable> {
+        let content = self.read_settled().await.map_err(|problem| Unusable::new(self, problem))?;
+        let is_line_break = |byte: &u8| LINE_BREAKS.contains(&char::from(*byte));
+        if content.as_slice().iter().all(is_line_break) {
+            return Err(Unusable::new(self, Problem::Text("is empty")));
+        }
+        Ok(content)
+    }
+
+    /// Reads the file until it does not change any more.
+    ///
+    /// A program that writes a file in place truncates it first. A read in between finds an empty or
+    /// half written file, so a file that has just changed must look the same 20 ms later.
+    async fn read_settled(&self) -> Result<FileContent, Problem> {
+        let mut previous = None;
+        let mut rereads = 0;
+        loop {
+            let looked = self.look(Wants::Content).await?;
+            let content = match &looked.content {
+                Some(Ok(content)) => content,
+                Some(Err(problem)) => return Err(problem.clone()),
+                None => return Err(Problem::Text("was not read")),
+            };
+            let [before, after] = content.stamps;
+            let is_whole = before == after;
+            let has_settled = !content.is_recent || previous == Some(before);
+            if is_whole && (has_settled || rereads == MAX_REREADS) {
+                return Ok(FileContent(looked));
+            }
+            if rereads == MAX_REREADS {
+                return Err(Problem::Text("changes while it is being read"));
+            }
+            previous = Some(after);
+            rereads += 1;
+            sleep(REREAD_AFTER).await;
+        }
+    }
+
+    /// Looks at the file on another thread.
+    async fn look(&self, wants: Wants) -> Result<Arc<Looked>, Problem> {
+        if runtime::current().is_none() {
+            return Err(Problem::Text("there is no tokio runtime to read it on"));
+        }
+        let state = self.0.clone();
+        let look = move |wants| {
+            let looked = look::look(&state.path, wants);
+            state.last_stamp.store(looked.stamp, Ordering::Release);
+            looked
+        };
+        self.0.looks.run(wants, look).await
     }
 }
 
-fn stamp(metadata: &Metadata) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    metadata.len().hash(&mut hasher);
-    metadata.modified().ok().hash(&mut hasher);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        // The time of the last change tells of a file that was given its old modification time.
-        (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()).hash(&mut hasher);
+impl Drop for FileState {
+    fn drop(&mut self) {
+        let mut files = lock_files();
+        // Another value for the path may have been created since the last one was dropped.
+        if files.get(&self.path).is_some_and(|state| state.strong_count() == 0) {
+            files.remove(&self.path);
+        }
     }
-    hasher.finish()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Why> {
-    // Looked at before it is opened: to open a pipe may take for ever.
-    let metadata = path.metadata()?;
-    if !metadata.is_file() {
-        return Err(Why::Text("is not a regular file"));
-    }
-    // With room for all of it: memory that is outgrown is not wiped. `read_to_end` wants to see the
-    // end before it takes no more.
-    let room = metadata.len().min(LIMIT) as usize + 64;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(Why::Text("is larger than 1 MiB"));
-    }
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    let is_empty = bytes.iter().all(|byte| LINE_BREAKS.contains(&char::from(*byte)));
-    if is_empty { Err(Why::Text("is empty")) } else { Ok(bytes) }
+fn lock_files() -> MutexGuard<'static, HashMap<Arc<Path>, Weak<FileState>>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is of no use as it is. It may be of use later. Its text holds the path and nothing of
-/// the content.
+/// The content of a file, less its byte order mark. It is wiped when the last clone is dropped.
+pub(crate) struct FileContent(Arc<Looked>);
+
+impl FileContent {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match &self.0.content {
+            Some(Ok(content)) => {
+                content.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content.bytes)
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// A file that cannot be used as it is, but may be later. Its text has the path and no content.
 pub(crate) struct Unusable {
     path: Arc<Path>,
-    why: Why,
+    problem: Problem,
 }
 
-pub(crate) enum Why {
+/// The reason why a file cannot be used. Callers that share a look share it.
+#[derive(Clone)]
+pub(crate) enum Problem {
     Text(&'static str),
-    Io(io::Error),
-    /// The content is not what it should be.
+    Io(Arc<io::Error>),
+    /// The content does not have the right form.
     #[cfg(feature = "jwt")]
     Content(crate::error::ConfigError),
 }
 
 impl Unusable {
-    pub(crate) fn new(file: &WatchedFile, why: Why) -> Self {
-        Self { path: file.0.clone(), why }
+    fn new(file: &WatchedFile, problem: Problem) -> Self {
+        Self { path: file.0.path.clone(), problem }
     }
 
     #[cfg(feature = "jwt")]
-    pub(crate) fn for_its_content(file: &WatchedFile, why: crate::error::ConfigError) -> Self {
-        Self::new(file, Why::Content(why))
+    pub(crate) fn for_its_content(file: &WatchedFile, error: crate::error::ConfigError) -> Self {
+        Self::new(file, Problem::Content(error))
     }
 }
 
-impl From<io::Error> for Why {
+impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Io(Arc::new(error))
     }
 }
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: ", self.path)?;
-        match &self.why {
-            Why::Text(why) => f.write_str(why),
-            Why::Io(_) => f.write_str("can not be read"),
+        match &self.problem {
+            Problem::Text(text) => f.write_str(text),
+            Problem::Io(_) => f.write_str("can not be read"),
             #[cfg(feature = "jwt")]
-            Why::Content(why) => why.fmt(f),
+            Problem::Content(error) => error.fmt(f),
         }
     }
 }
@@ -153,8 +230,8 @@ impl fmt::Debug for Unusable {
 
 impl StdError for Unusable {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.why {
-            Why::Io(error) => Some(error),
+        match &self.problem {
+            Problem::Io(error) => Some(&**error),
             _ => None,
         }
     }
