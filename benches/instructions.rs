@@ -22,7 +22,7 @@ const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "stat
 const NO_ALLOCATION_MORE: &[(&str, &str)] =
     &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
 
-/// How much more an insert or a completion may take among the most credentials than among the fewest.
+/// How much more an insert or a release may take among the most credentials than among the fewest.
 const IN_FLIGHT_BUDGET: f64 = 1.5;
 
 /// What is not measured but follows: what, the case with it, the case without.
@@ -90,21 +90,21 @@ fn table(counts: &[Counts], times: Option<&[f64]>) {
 
 fn in_flight_table(counts: &[PerCredentials]) {
     println!(
-        "| credentials in flight at once | capacity | instructions per insert | per completion |"
+        "| credentials in flight at once | capacity | instructions per insert | per release |"
     );
     println!("|--:|--:|--:|--:|");
-    for (size, PerCredentials { insert, completion }) in SIZES.into_iter().zip(counts) {
+    for (size, PerCredentials { insert, release }) in SIZES.into_iter().zip(counts) {
         println!(
             "| {} | {} | {} | {} |",
             thousands(size as f64),
             thousands((size / 3) as f64),
             thousands(insert.instructions),
-            thousands(completion.instructions)
+            thousands(release.instructions)
         );
     }
 }
 
-/// Prints whether inserts and completions take constant work, and returns it.
+/// Prints whether inserts and releases take constant work, and returns it.
 fn judge_in_flight(counts: &[PerCredentials]) -> bool {
     let is_within = |what: &str, of: fn(&PerCredentials) -> f64| {
         let most = counts.iter().map(of).fold(f64::MIN, f64::max);
@@ -117,7 +117,7 @@ fn judge_in_flight(counts: &[PerCredentials]) -> bool {
         ratio <= IN_FLIGHT_BUDGET
     };
     let inserts = is_within("an insert over capacity", |counts| counts.insert.instructions);
-    inserts & is_within("a completion over capacity", |counts| counts.completion.instructions)
+    inserts & is_within("a release over capacity", |counts| counts.release.instructions)
 }
 
 /// Whether all is within its budget.

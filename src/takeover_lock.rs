@@ -1,4 +1,4 @@
-//! A lock that is taken over from a holder whose task no runtime polls (C3).
+//! The lock of a refresh token, which is taken over from a task that no runtime polls (C3).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -71,7 +71,9 @@ impl TakeoverLock {
         *holder = LastHolder { generation, liveness: Some(liveness.clone()) };
         drop(holder);
         if is_takeover {
-            tracing::debug!("a lock was taken over from a task that shows no sign of life");
+            tracing::debug!(
+                "a refresh token was taken over from a task that shows no sign of life"
+            );
             // The others have to watch the new holder.
             self.released.notify_waiters();
         }
@@ -123,5 +125,79 @@ impl Drop for TakeoverGuard<'_> {
         drop(holder);
         drop(released);
         self.lock.released.notify_waiters();
+    }
+}
+
+#[cfg(all(test, not(races)))]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    fn task() -> Arc<Liveness> {
+        Arc::new(Liveness::default())
+    }
+
+    async fn is_locked(lock: &TakeoverLock) -> bool {
+        timeout(Duration::ZERO, lock.acquire(&task())).await.is_err()
+    }
+
+    // C3
+    #[tokio::test(start_paused = true)]
+    async fn a_superseded_holder_is_displaced_at_once() {
+        let (lock, fetch) = (TakeoverLock::default(), task());
+        let first = lock.acquire(&Arc::new(Liveness::part_of(Some(&fetch)))).await;
+        assert!(is_locked(&lock).await);
+        fetch.supersede();
+        let start = Instant::now();
+        let second = lock.acquire(&task()).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(first.is_superseded() && !first.is_held() && second.is_held());
+
+        drop(first);
+        assert!(is_locked(&lock).await, "the earlier holder has released the lock of the second");
+        drop(second);
+        assert!(!is_locked(&lock).await);
+    }
+
+    // C3
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_holder_is_displaced_after_a_second() {
+        let (lock, first) = (TakeoverLock::default(), task());
+        let mut guard = lock.acquire(&first).await;
+        let start = Instant::now();
+        let beating = first.during(sleep(Duration::from_secs(60)));
+        assert!(until(beating, lock.acquire(&task())).await.is_none(), "it is alive");
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
+
+        let second = lock.acquire(&task()).await;
+        let waited = start.elapsed() - Duration::from_secs(60);
+        assert!(waited <= Duration::from_millis(1250), "{waited:?}");
+        assert!(guard.while_held(sleep(Duration::from_secs(1))).await.is_none());
+        drop(second);
+        guard.regain().await;
+        assert!(guard.is_held());
+    }
+
+    // C3
+    #[tokio::test(start_paused = true)]
+    async fn waiters_watch_the_holder_that_is_there_now() {
+        let lock = TakeoverLock::default();
+        let first = lock.acquire(&task()).await;
+        let waiting = [task(), task()];
+        // Of the two, the one that comes second takes over from the one that comes first.
+        let waiters = async { tokio::join!(lock.acquire(&waiting[0]), lock.acquire(&waiting[1])) };
+        let start = Instant::now();
+        let hand_over = async {
+            sleep(Duration::from_millis(900)).await;
+            drop(first);
+        };
+        let ((one, other), ()) = tokio::join!(waiters, hand_over);
+        assert!(one.is_held() != other.is_held());
+        let waited = start.elapsed();
+        assert!(waited >= Duration::from_millis(1900), "{waited:?}");
+        assert!(waited <= Duration::from_millis(2150), "{waited:?}");
     }
 }

@@ -1,11 +1,15 @@
 //! Caches that share a store: a lease is held by one at a time, and is given back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shuttle::thread;
 use tokio::runtime::Runtime;
-use tower::{BoxError, Layer};
-use tower_oauth2_races::{MemoryStore, StoreLayer, Stored, TokenCache, TokenStore};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_oauth2_races::{
+    AccessToken, MemoryStore, StoreLayer, Stored, TokenCache, TokenRequest, TokenStore,
+};
 
 use crate::support::*;
 
@@ -125,5 +129,51 @@ fn a_process_that_dies_holds_up_the_others_for_one_lease_at_most() {
         caller.join().unwrap().unwrap();
         assert!(journal.count() <= 2);
         assert!(tokio::time::elapsed() <= Duration::from_secs(16));
+    });
+}
+
+// C3, S5
+#[test]
+fn a_stopped_runtime_holds_up_its_process_for_a_second_and_changes_nothing_later() {
+    explore(|| {
+        let store = Watched::default();
+        let layer = StoreLayer::new(store.clone());
+        let count = Arc::new(AtomicUsize::new(0));
+        let source = service_fn(move |_: TokenRequest| {
+            let n = count.fetch_add(1, Ordering::Relaxed) + 1;
+            async move {
+                pause().await;
+                Ok::<_, BoxError>(token(n))
+            }
+        });
+        let ask = |runtime: &Runtime| {
+            let (handle, asked) = (runtime.handle().clone(), layer.layer(source.clone()));
+            let request = TokenRequest::new(credentials("own"));
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            handle.spawn(async move { drop(sender.send(asked.oneshot(request).await)) });
+            thread::spawn(move || {
+                let got: Result<AccessToken, BoxError> =
+                    shuttle::future::block_on(receiver).unwrap();
+                issue(&got.unwrap())
+            })
+        };
+        let (stopping, driven) = (Runtime::new(), Runtime::new());
+        let late = ask(&stopping);
+        let stop = {
+            let stopping = stopping.handle().clone();
+            thread::spawn(move || stopping.stop())
+        };
+        let successors = [(); 2].map(|()| ask(&driven));
+        let tokens = join(successors);
+        assert_eq!(tokens[0], tokens[1]);
+        // A second without a sign of life, and a pause between two looks.
+        assert!(tokio::time::elapsed() <= Duration::from_millis(2500));
+        stop.join().unwrap();
+        stopping.handle().resume();
+        assert!([tokens[0], 1, 2].contains(&late.join().unwrap()));
+        shuttle::future::block_on(stopping.handle().idle());
+        shuttle::future::block_on(driven.handle().idle());
+        assert_eq!(ask(&driven).join().unwrap(), tokens[0], "the stored token was replaced");
+        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
     });
 }

@@ -39,6 +39,8 @@ static FETCHES: AtomicU64 = AtomicU64::new(1);
 
 /// The number of lost fetches that a caller itself may start before it fails (C3).
 const MAX_OWN_LOSSES: u32 = 2;
+/// The number of tokens that may be rejected in a row before a waiter uses one.
+const MAX_REJECTED_TOKENS: u32 = 8;
 
 /// Connects a running fetch with its waiters and with the machine.
 #[derive(Clone)]
@@ -145,6 +147,7 @@ impl Slot {
         mut required: Requirements,
     ) -> FetchOutcome {
         let mut own_losses = 0;
+        let mut rejected_tokens = 0;
         loop {
             let (handle, is_own) = match self.token_or_fetch(fetcher, &mut required)? {
                 TokenOrFetch::Token(token) => return Ok(token),
@@ -160,12 +163,17 @@ impl Slot {
                 }
             };
             match handle.wait().await {
-                // If the token was rejected before this task ran, the machine is asked again. Each
-                // round waits for a token request, so the loop does not spin.
                 WaitOutcome::Done(Ok(token)) if self.may_use(&token, &required) => {
                     return Ok(token);
                 }
-                WaitOutcome::Done(Ok(_)) => {}
+                WaitOutcome::Done(Ok(_)) => {
+                    // The token was rejected before this task ran. A caller that rejects every
+                    // token must not make the others wait without end.
+                    rejected_tokens += 1;
+                    if rejected_tokens == MAX_REJECTED_TOKENS {
+                        return Err(self.error(TokenErrorKind::Rejected));
+                    }
+                }
                 WaitOutcome::Done(Err(error)) => return self.fallback(&required).ok_or(error),
                 WaitOutcome::Lost => {
                     // C3: a caller takes over the lost fetches of others without limit. After it
@@ -358,6 +366,8 @@ impl FetchTask {
                 Ok(requested) => requested,
                 Err(panic) => {
                     self.loss = Loss::Panicked;
+                    // The slot is given back when the task is dropped, so it must be the last `Arc`.
+                    drop(slot);
                     drop(self);
                     resume_unwind(panic);
                 }

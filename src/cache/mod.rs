@@ -16,6 +16,7 @@ mod sweeper;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::{BoxError, Service};
@@ -289,28 +290,31 @@ impl TokenCache {
         async move { guard.slot().get(&guard.fetcher, required).await }
     }
 
-    /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
+    /// Judges the rejection of a token by an API, and drops the token if the rejection counts. Also
+    /// returns for how long the breaker opened, if it did.
     pub(crate) fn reject_issue(
         &self,
         credentials: Option<&ClientCredentials>,
         rejection: &Rejection,
-    ) -> RejectionOutcome {
+    ) -> (RejectionOutcome, Option<Duration>) {
         let guard = self.hold(credentials);
-        let outcome = guard.slot().reject(rejection);
+        let judged = guard.slot().reject(rejection);
         guard.watch_breaker();
-        outcome
+        judged
     }
 
-    /// Reports that an API rejected a fresh token after a resend.
+    /// Reports that an API rejected a fresh token after a resend. Returns for how long the breaker
+    /// opened, if it did.
     pub(crate) fn report_refusal(
         &self,
         credentials: Option<&ClientCredentials>,
         issue: IssueId,
         target: Target,
-    ) {
+    ) -> Option<Duration> {
         let guard = self.hold(credentials);
-        guard.slot().fresh_token_rejected(issue, target);
+        let opened = guard.slot().fresh_token_rejected(issue, target);
         guard.watch_breaker();
+        opened
     }
 
     /// Returns whether an accepted token is worth a call of
@@ -328,9 +332,7 @@ impl TokenCache {
         target: Target,
     ) {
         if let Some(guard) = self.find(credentials) {
-            if guard.slot().wants_acceptances() {
-                guard.slot().token_accepted(issue, target);
-            }
+            guard.slot().token_accepted(issue, target);
         }
     }
 
@@ -386,8 +388,8 @@ impl SlotGuard {
 
     /// Lets the sweeper close the slot's breaker if there is no further traffic.
     fn watch_breaker(&self) {
-        if self.slot().wants_acceptances() {
-            self.fetcher.sweeper.watch(self.slot());
+        if self.slot().is_suspicious() {
+            self.fetcher.watch_breaker(self.slot());
         }
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::breaker::Target;
+use super::breaker::{Target, acceptance_hash};
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
 use crate::clock::Now;
@@ -44,8 +45,8 @@ pub(super) struct Slot {
     /// The sweeper looks at the breaker from time to time.
     pub(super) is_swept: AtomicBool,
     is_retired: AtomicBool,
-    /// The breaker is not closed, so it wants to know which origins accept the token.
-    wants_acceptances: AtomicBool,
+    /// [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint), 0 while it is closed.
+    acceptance_hint: AtomicU32,
 }
 
 /// The data behind the slot's lock.
@@ -79,7 +80,7 @@ impl Slot {
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
-            wants_acceptances: AtomicBool::new(false),
+            acceptance_hint: AtomicU32::new(0),
         }
     }
 
@@ -138,10 +139,10 @@ impl Slot {
     fn publish(&self, guarded: &mut Guarded) {
         let machine = &guarded.machine;
         let current = machine.current();
-        // The flag needs no order: a hit that reads an old value only skips one report.
-        let wants_acceptances = machine.breaker.is_suspicious();
-        if self.wants_acceptances.load(Ordering::Relaxed) != wants_acceptances {
-            self.wants_acceptances.store(wants_acceptances, Ordering::Relaxed);
+        // The hint needs no order: a hit that reads an old value only skips or repeats one report.
+        let hint = machine.breaker.acceptance_hint();
+        if self.acceptance_hint.load(Ordering::Relaxed) != hint {
+            self.acceptance_hint.store(hint, Ordering::Relaxed);
         }
         // `Relaxed` is enough to read back a value that is only written under the lock.
         let issue = current.map_or(0, |token| token.issue());
@@ -159,21 +160,30 @@ impl Slot {
         }
     }
 
-    /// Records the rejection of a token (C8, R8).
-    pub(super) fn reject(&self, rejection: &Rejection) -> RejectionOutcome {
-        self.update(|machine, now| machine.reject(rejection, now))
+    /// Records the rejection of a token (C8, R8). Also returns for how long the breaker opened.
+    pub(super) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Option<Duration>) {
+        self.update(|machine, now| {
+            let (outcome, events) = machine.reject(rejection, now);
+            ((outcome, events.opened_breaker()), events)
+        })
     }
 
-    /// Reports to the breaker that a fresh token was rejected after a resend (R8).
-    pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) {
+    /// Reports to the breaker that a fresh token was rejected after a resend (R8). Returns for how
+    /// long the breaker opened.
+    pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) -> Option<Duration> {
         self.update(|machine, now| {
             let event = machine.breaker.fresh_token_rejected(issue, target, now.mono);
-            ((), Events::of_breaker(event))
-        });
+            let events = Events::of_breaker(event);
+            (events.opened_breaker(), events)
+        })
     }
 
-    /// Reports to the breaker that an API accepted a token (R8).
+    /// Reports to the breaker that an API accepted a token, unless the breaker knows that (R8).
     pub(super) fn token_accepted(&self, issue: IssueId, target: Target) {
+        let hint = self.acceptance_hint.load(Ordering::Relaxed);
+        if hint == 0 || hint == acceptance_hash(issue, target.origin) {
+            return;
+        }
         self.update(|machine, now| {
             let event = machine.breaker.token_accepted(issue, target, now.mono);
             ((), Events::of_breaker(event))
@@ -188,9 +198,9 @@ impl Slot {
         })
     }
 
-    /// Returns whether the breaker wants to know which origins accept the token.
-    pub(super) fn wants_acceptances(&self) -> bool {
-        self.wants_acceptances.load(Ordering::Relaxed)
+    /// Returns whether the breaker is not closed.
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.acceptance_hint.load(Ordering::Relaxed) != 0
     }
 
     /// Returns whether a request that took this token earlier may still send it.

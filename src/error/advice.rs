@@ -31,8 +31,9 @@ pub(super) fn of(
         TokenErrorKind::InvalidIssuer => "look at the issuer's URL",
         TokenErrorKind::InvalidMetadata => "look at the issuer's URL, and at body()",
         TokenErrorKind::Source => "look at source()",
+        TokenErrorKind::Rejected => "look for a caller or an API that rejects every token",
         TokenErrorKind::Interrupted => "look for a panic, or a runtime that was shut down",
-        TokenErrorKind::NoRuntime => "look at where it is called",
+        TokenErrorKind::NoRuntime => "look at the runtime of the caller, and for enable_time",
     }
 }
 

@@ -138,8 +138,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready when this request may use the refresh token. Until then it
-        // would hold a reservation for nothing.
+        // The inner service is made ready when this request may use the refresh token. Until then,
+        // it would hold a reservation for nothing.
         Poll::Ready(Ok(()))
     }
 
@@ -275,5 +275,53 @@ where
 impl<S: fmt::Debug> fmt::Debug for Refresh<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refresh").field("inner", &self.inner).finish()
+    }
+}
+
+#[cfg(all(test, not(races)))]
+mod tests {
+    use tokio::time::Instant;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::client_auth::ClientAuth;
+    use crate::credentials::ClientCredentials;
+
+    fn request(token: &RefreshToken, fetch: &Arc<Liveness>) -> TokenRequest {
+        let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+        let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+        TokenRequest::new(credentials.refresh_token(token.clone())).with_liveness(fetch.clone())
+    }
+
+    // C3, G3
+    #[tokio::test(start_paused = true)]
+    async fn a_superseded_fetch_gives_way_at_once() {
+        let token = RefreshToken::in_memory("alf", "r-0");
+        let endpoint = service_fn(|request: TokenRequest| async move {
+            let parameters = request.credentials().parameters();
+            let mut values = parameters.iter().filter(|(name, _)| name == "refresh_token");
+            let used = values.next().unwrap().1.clone();
+            sleep(Duration::from_secs(10)).await;
+            AccessToken::new(format!("with-{used}")).map(|token| token.with_refresh_token("r-1"))
+        });
+        let refresh = |fetch: &Arc<Liveness>| {
+            let source = RefreshTokenLayer::new().layer(endpoint);
+            tokio::spawn(source.oneshot(request(&token, fetch)))
+        };
+        let fetches = [(); 3].map(|()| Arc::new(Liveness::default()));
+        let sending = refresh(&fetches[0]);
+        sleep(Duration::from_secs(5)).await;
+        let waiting = refresh(&fetches[1]);
+        sleep(Duration::from_secs(1)).await;
+
+        // Both have a successor.
+        fetches[0].supersede();
+        fetches[1].supersede();
+        let start = Instant::now();
+        let token = refresh(&fetches[2]).await.unwrap().unwrap();
+        assert_eq!((token.secret(), start.elapsed()), ("with-r-0", Duration::from_secs(10)));
+        assert_eq!(sending.await.unwrap().unwrap().secret(), "with-r-0");
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), TokenErrorKind::Interrupted);
     }
 }

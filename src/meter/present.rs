@@ -203,6 +203,7 @@ fn error_type(error: &TokenError) -> SharedString {
         Kind::InvalidIssuer => "invalid_issuer",
         Kind::InvalidMetadata => "invalid_metadata",
         Kind::Source => "source",
+        Kind::Rejected => "rejected",
         Kind::Interrupted => "interrupted",
         Kind::NoRuntime => "no_runtime",
     }

@@ -1,6 +1,7 @@
 //! One send of a request, which may be followed by another one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -22,6 +23,7 @@ use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::dpop::{ProofVerdict, SentProof};
 use crate::meter;
+use crate::origin::Origin;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
 
 /// One send of a request, which may be followed by another one.
@@ -134,7 +136,9 @@ impl<S, K> Attempt<S, K> {
                 }
                 Action::ReportRefusal => {
                     self.mark(&mut response, facts, Outcome::Replayed);
-                    self.tokens().report_refusal(self.credentials(), self.issue, self.target());
+                    let (credentials, target) = (self.credentials(), self.target());
+                    let opened = self.tokens().report_refusal(credentials, self.issue, target);
+                    self.log_breaker(opened);
                     return Next::Return(response);
                 }
                 Action::Prefetch(outcome) => {
@@ -172,13 +176,27 @@ impl<S, K> Attempt<S, K> {
         let claims = claims.unwrap_or_default();
         let send = match self.progress().token {
             TokenAttempt::First => SendNumber::First,
-            TokenAttempt::Second(_) | TokenAttempt::Third(_) => SendNumber::Later,
+            TokenAttempt::Second(_) => SendNumber::Second,
+            TokenAttempt::Third(_) => SendNumber::Third,
         };
         let (issue, target) = (self.issue, self.target());
         let rejection = Rejection { issue, target: Some(target), claims, send };
-        let outcome = self.tokens().reject_issue(self.credentials(), &rejection);
+        let (outcome, opened) = self.tokens().reject_issue(self.credentials(), &rejection);
+        self.log_breaker(opened);
         let origin = Some(target.origin);
         (outcome, Requirements { newer_than: Some(issue), claims: rejection.claims, origin })
+    }
+
+    fn log_breaker(&self, opened: Option<Duration>) {
+        if let Some(window) = opened {
+            let origin = Origin::of(self.snapshot.head.uri());
+            let origin = origin.as_ref().map(tracing::field::display);
+            tracing::warn!(
+                origin,
+                ?window,
+                "an API rejects fresh tokens; its rejections are ignored for a while"
+            );
+        }
     }
 
     /// Returns the body once more, or `None` if it cannot be sent again.

@@ -9,25 +9,31 @@ use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
 use super::TokenStore;
-use super::exchange::{self, Shared};
+use super::claims::Claims;
+use super::fetch::{self, SharedStore};
 use super::health::Health;
 use crate::backoff::Backoff;
 use crate::request::TokenRequest;
 use crate::token::{AccessToken, MAX_LIFETIME};
 
-/// Shares tokens through a [`TokenStore`]: looks there before it asks the service inside, and keeps
-/// there what that answers.
+/// Shares tokens through a [`TokenStore`].
 ///
-/// - However many processes need a token at once, one asks for it, under a lease in the store, and the others
-///   take what it stored. A process that dies holds the others up for as long as its lease lasts.
-/// - A token that an API has rejected is never answered from the store, and is replaced there only if it
-///   is still the one stored.
-/// - A store that is down, slow, full, read-only or full of rubbish costs a bounded delay, never a
-///   request: each operation has a deadline, and after a failure the store is left alone for a while.
-/// - A token's lifetime goes on from what is left of it by the store's clock.
+/// The layer looks into the store before it asks the inner service, and stores what that returns.
 ///
-/// Put it outside of retries and timeouts, so that they bound the token request and not the wait for another
-/// process. Clones, and all services that it makes, share what is known of the store's health.
+/// - When several processes need a token at once, one asks for it, under a lease in the store, and
+///   the others take what it stored. A process that dies holds the others up until its lease ends.
+///   A token request whose runtime does not poll it holds up others of its own process for about a
+///   second.
+/// - A token that an API has rejected is never returned from the store. It is replaced there only
+///   if it is still the stored one.
+/// - A store that is down, slow, full, read-only or full of malformed data costs a bounded delay,
+///   never a request: each operation has a deadline, and after a failure the store is left alone
+///   for a while.
+/// - The lifetime of a token continues with the remaining time by the store's clock.
+///
+/// Place the layer outside retries and timeouts, so that they bound the token request and not the
+/// wait for another process. Clones, and all services that the layer creates, share the health of
+/// the store and the leases of this process.
 ///
 /// # Example
 ///
@@ -51,48 +57,59 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 /// ```
 #[derive(Clone)]
 pub struct StoreLayer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
 }
 
 impl StoreLayer {
-    /// Shares tokens through `store`.
+    /// Creates a layer that shares tokens through `store`.
     pub fn new(store: impl TokenStore) -> Self {
         let health = Health::new(
             Duration::from_millis(250),
             Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
         );
-        let shared = Shared { store: Arc::new(store), health, lease: Duration::from_secs(10) };
+        let shared = SharedStore {
+            store: Arc::new(store),
+            health,
+            lease: Duration::from_secs(10),
+            claims: Claims::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
-    /// How long one operation of the store may take: 250 ms unless set, and a year at most. A token request takes six
-    /// of them at most besides those of waiting for another process, and waits for none after the first that fails.
+    /// Sets the deadline of one operation of the store: 250 ms by default, a year at most.
+    ///
+    /// A token request takes at most six operations besides those of waiting for another process,
+    /// and waits for none after the first that fails.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         let health = Health::new(deadline.min(MAX_LIFETIME), self.shared.health.backoff);
-        self.edit(|shared| Shared { health, ..shared })
+        self.edit(|shared| SharedStore { health, ..shared })
     }
 
-    /// How long the store is left alone after a failure: 1 s to 30 s unless set. Then one token request tries it.
+    /// Sets how long the store is left alone after a failure: 1 s to 30 s by default. Then one
+    /// token request tries it.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         let health = Health::new(self.shared.health.deadline, backoff);
-        self.edit(|shared| Shared { health, ..shared })
+        self.edit(|shared| SharedStore { health, ..shared })
     }
 
-    /// How long the lease lasts that the process has which asks for all: 10 s unless set, at least 100 ms and a year at
-    /// most. While that process lives it is made to last longer; when it dies, another takes its place after
-    /// this time. Whoever waits for a lease and a half asks for itself.
+    /// Sets the duration of a lease: 10 s by default, at least 100 ms and at most a year.
+    ///
+    /// The process that holds the lease extends it while it asks for a token. When that process
+    /// dies, another one takes its place after this time. A process that has waited for one and a
+    /// half times this duration asks for itself.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         let lease = lease.clamp(Duration::from_millis(100), MAX_LIFETIME);
-        self.edit(|shared| Shared { lease, ..shared })
+        self.edit(|shared| SharedStore { lease, ..shared })
     }
 
-    fn edit(self, change: impl FnOnce(Shared) -> Shared) -> Self {
-        let Shared { store, health, lease } = &*self.shared;
+    fn edit(self, change: impl FnOnce(SharedStore) -> SharedStore) -> Self {
+        let SharedStore { store, health, lease, claims: _ } = &*self.shared;
         let health = Health::new(health.deadline, health.backoff);
-        let shared = Shared { store: store.clone(), health, lease: *lease };
+        let (store, claims) = (store.clone(), Claims::default());
+        let shared = SharedStore { store, health, lease: *lease, claims };
         Self { shared: Arc::new(change(shared)) }
     }
 }
@@ -111,29 +128,29 @@ impl fmt::Debug for StoreLayer {
     }
 }
 
-/// Looks for tokens in a store before it asks the service inside; made by a [`StoreLayer`].
+/// Looks for tokens in a store before it asks the inner service. Created by a [`StoreLayer`].
 ///
 /// # Errors
 ///
-/// The inner service's own only.
+/// Returns only the errors of the inner service.
 #[derive(Clone)]
 pub struct Store<S> {
     inner: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
 }
 
 impl<S> Store<S> {
-    /// The service inside.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -150,8 +167,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready in `call`, once it is known that it is to be asked: nothing
-        // is held until then.
+        // The inner service is made ready in `call`, once the store has no token. Until then, it
+        // would hold a reservation for nothing.
         Poll::Ready(Ok(()))
     }
 
@@ -160,10 +177,10 @@ where
         let shared = self.shared.clone();
         Box::pin(async move {
             if Handle::try_current().is_err() {
-                // Without a runtime there are no deadlines.
+                // Without a runtime there is no timer for deadlines.
                 return ask.await;
             }
-            exchange::exchange(shared, request, ask).await
+            fetch::fetch(shared, request, ask).await
         })
     }
 }

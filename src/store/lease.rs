@@ -1,81 +1,112 @@
-//! The right to ask in the place of all others.
+//! Leases: the exclusive right in a fleet to ask the token endpoint.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::exchange::Shared;
+use super::claims::Claim;
+use super::fetch::SharedStore;
 use super::health::StoreUnavailable;
+use crate::liveness::Liveness;
 
-/// A lease in the store. Given back when it is dropped, or by the store itself when the process ends.
+/// A lease in the store. It is released on drop, and ends by itself when the process ends.
 pub(super) struct Lease {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
     key: String,
-    owner: String,
+    claim: Arc<Claim>,
     is_held: bool,
 }
 
-/// Told apart from all others of the fleet.
-pub(super) fn owner() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{:x}-{count:x}-{:032x}", std::process::id(), fastrand::u128(..))
-}
-
 impl Lease {
-    /// The lease on `key`, unless somebody else has it.
+    /// Takes the lease on `key`. Returns `None` if another owner holds it.
     pub(super) async fn take(
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedStore>,
         key: &str,
-        owner: &str,
+        claim: &Arc<Claim>,
     ) -> Result<Option<Self>, StoreUnavailable> {
-        // Dropped half-way, the store may have been told all the same.
-        let mut lease = Self {
-            shared: shared.clone(),
-            key: key.to_owned(),
-            owner: owner.to_owned(),
-            is_held: true,
+        // Recorded before the store is asked, because the task may die before it hears the answer.
+        shared.claims.propose(key, claim);
+        let lease = Self::claimed(shared, key, claim.clone()).await?;
+        if lease.is_some() {
+            shared.claims.confirm(key, claim);
+        }
+        Ok(lease)
+    }
+
+    /// Adopts the lease that a dead fetch of this process holds (C3). Returns `None` if it holds
+    /// none any more.
+    pub(super) async fn adopt(
+        shared: &Arc<SharedStore>,
+        key: &str,
+        dead: &Arc<Claim>,
+        liveness: &Arc<Liveness>,
+    ) -> Result<Option<Self>, StoreUnavailable> {
+        let Some(claim) = shared.claims.adopt(key, dead, liveness) else {
+            return Ok(None);
         };
+        tracing::debug!("a lease was taken over from a fetch that shows no sign of life");
+        Self::claimed(shared, key, claim).await
+    }
+
+    /// Asks the store for the lease.
+    async fn claimed(
+        shared: &Arc<SharedStore>,
+        key: &str,
+        claim: Arc<Claim>,
+    ) -> Result<Option<Self>, StoreUnavailable> {
+        // Created as held: if this future is dropped, the store may have been asked already.
+        let mut lease = Self { shared: shared.clone(), key: key.to_owned(), claim, is_held: true };
         lease.is_held = lease.extend().await?;
         Ok(lease.is_held.then_some(lease))
     }
 
     async fn extend(&self) -> Result<bool, StoreUnavailable> {
-        let Shared { store, health, lease, .. } = &*self.shared;
-        health.ask("lock", store.lock(&self.key, &self.owner, *lease)).await
+        let SharedStore { store, health, lease, .. } = &*self.shared;
+        health.ask("lock", store.lock(&self.key, self.claim.owner(), *lease)).await
     }
 
-    /// What `asked` comes to; until then the lease does not end.
-    pub(super) async fn during<T>(&self, asked: impl Future<Output = T>) -> T {
-        let mut asked = pin!(asked);
+    /// Returns whether another token request of this process has taken over.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.claim.is_superseded()
+    }
+
+    /// Polls `work` to its end, and extends the lease until then.
+    pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
         let mut heartbeat = pin!(async {
             loop {
                 sleep(self.shared.lease / 3).await;
+                if self.is_superseded() {
+                    continue;
+                }
                 match self.extend().await {
                     Ok(true) => {}
-                    // Another process may ask too: it is one token request more.
+                    // Another process may ask too, which costs one token request.
                     Ok(false) => tracing::debug!("the lease on a token request was lost"),
                     Err(StoreUnavailable) => {}
                 }
             }
         });
-        poll_fn(|cx| match asked.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(answer),
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(output),
             Poll::Pending => heartbeat.as_mut().poll(cx).map(|never: Infallible| match never {}),
         })
         .await
     }
 
-    /// Gives it back, so that those who wait need not wait for its end.
+    /// Releases the lease, so that waiters need not wait for its end.
     pub(super) async fn release(mut self) {
-        let Shared { store, health, .. } = &*self.shared;
-        if health.ask("unlock", store.unlock(&self.key, &self.owner)).await.is_ok() {
+        if !self.shared.claims.withdraw(&self.key, &self.claim) {
+            return;
+        }
+        let SharedStore { store, health, .. } = &*self.shared;
+        let released = store.unlock(&self.key, self.claim.owner());
+        if health.ask("unlock", released).await.is_ok() {
             self.is_held = false;
         }
     }
@@ -83,16 +114,18 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.is_held {
+        let may_release = self.shared.claims.withdraw(&self.key, &self.claim);
+        if !self.is_held || !may_release {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let (shared, key, owner) =
-            (self.shared.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.owner));
+        let (shared, claim) = (self.shared.clone(), self.claim.clone());
+        let key = std::mem::take(&mut self.key);
         runtime.spawn(async move {
-            let _ = timeout(shared.health.deadline, shared.store.unlock(&key, &owner)).await;
+            let released = shared.store.unlock(&key, claim.owner());
+            let _ = timeout(shared.health.deadline, released).await;
         });
     }
 }

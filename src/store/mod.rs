@@ -1,7 +1,8 @@
 //! Sharing tokens between caches, processes and machines.
 
+mod claims;
 mod erased;
-mod exchange;
+mod fetch;
 mod health;
 mod key;
 mod layer;

@@ -231,14 +231,14 @@ async fn each_kind_of_error_says_what_happened_at_which_host_and_what_to_look_at
         (
             Interrupted,
             cached(panicking).await,
-            "no token from https://auth.test: the task that asked for it ended early; \
+            "no token from https://auth.test: the token request ended without a result; \
              look for a panic, or a runtime that was shut down",
         ),
         (
             NoRuntime,
             without_runtime(),
-            "no token from https://auth.test: there is no tokio runtime to ask on; \
-             look at where it is called",
+            "no token from https://auth.test: a token request needs a tokio runtime \
+             with a timer; look at the runtime of the caller, and for enable_time",
         ),
     ];
     let mut kinds = HashSet::new();

@@ -58,6 +58,7 @@ fn prepared(scenario: impl Fn() + Send + Sync + 'static) -> Scenario {
         // What is drawn is the same each time, so that a schedule can be played again.
         fastrand::seed(1);
         tokio::time::start();
+        manual_wall_clock::reset();
         scenario();
     })
 }

@@ -31,6 +31,9 @@ pub struct Handle(Arc<Mutex<Tasks>>);
 struct Tasks {
     is_down: bool,
     is_frozen: bool,
+    is_stopped: bool,
+    /// The tasks that a stopped runtime does not poll.
+    stopped: Vec<Waker>,
     all: Vec<Arc<Task>>,
     spawners: Vec<TaskId>,
     /// Of those who wait for the end of all.
@@ -122,7 +125,11 @@ impl Handle {
             drop(shuttle::future::spawn(async move {
                 handle.enter();
                 TASK.with(|current| current.replace(Some(task.clone())));
-                poll_fn(|context| task.poll(context)).await;
+                poll_fn(|context| match handle.poll_driven(context) {
+                    Poll::Ready(()) => task.poll(context),
+                    Poll::Pending => Poll::Pending,
+                })
+                .await;
                 handle.tell_of_end();
             }));
         }
@@ -131,6 +138,32 @@ impl Handle {
     /// Calls it when it is waited for: nothing that is tried here blocks.
     pub async fn spawn_blocking<R>(&self, work: impl FnOnce() -> R) -> Result<R, Infallible> {
         Ok(work())
+    }
+
+    /// Stops polling tasks until [`resume`](Self::resume), as between two calls of `block_on`.
+    pub fn stop(&self) {
+        point();
+        self.0.lock().unwrap().is_stopped = true;
+    }
+
+    /// Polls tasks again.
+    pub fn resume(&self) {
+        point();
+        let stopped = {
+            let mut tasks = self.0.lock().unwrap();
+            tasks.is_stopped = false;
+            mem::take(&mut tasks.stopped)
+        };
+        stopped.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll_driven(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut tasks = self.0.lock().unwrap();
+        if !tasks.is_stopped {
+            return Poll::Ready(());
+        }
+        tasks.stopped.push(context.waker().clone());
+        Poll::Pending
     }
 
     /// Who spawned tasks, each as often as they did.

@@ -24,7 +24,7 @@ pub(super) struct Evidence {
     replaced_issue: IssueId,
     misleading: RecentResources,
     /// The [`acceptance_hash`] of the last acceptance. 0 if there was none.
-    last_acceptance: u64,
+    last_acceptance: u32,
 }
 
 /// Remembers which origins have accepted one token.
@@ -76,7 +76,7 @@ impl Evidence {
     }
 
     /// Returns the value for [`Breaker::acceptance_hint`](super::Breaker::acceptance_hint).
-    pub(super) fn hint(&self) -> u64 {
+    pub(super) fn hint(&self) -> u32 {
         match self.last_acceptance {
             // The acceptance of a resource that was misleading matters for an origin that is known.
             hash if hash != 0 && self.misleading.is_empty() => hash,
@@ -96,8 +96,8 @@ impl Evidence {
 /// Hashes an acceptance for [`Breaker::acceptance_hint`](super::Breaker::acceptance_hint).
 ///
 /// The result is never 0 or 1.
-pub(crate) fn acceptance_hash(issue: IssueId, origin: u64) -> u64 {
-    mix(issue ^ origin) | 2
+pub(crate) fn acceptance_hash(issue: IssueId, origin: u64) -> u32 {
+    (mix(issue ^ origin) >> 32) as u32 | 2
 }
 
 fn mix(n: u64) -> u64 {

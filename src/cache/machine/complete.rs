@@ -259,18 +259,18 @@ impl Machine {
     ) -> (TokenError, Events) {
         let FetchFailure { error, version, .. } = failed;
         let is_transient = error.is_transient();
-        let is_same_class = |failure: &Box<Failure>| failure.error.is_transient() == is_transient;
-        let continues_row = self.failure.as_ref().is_none_or(is_same_class);
+        let is_same_class = |failure: &Failure| failure.error.is_transient() == is_transient;
+        let continues_row = self.failure.as_deref().is_none_or(is_same_class);
         self.consecutive_failures =
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
         let backoff = schedule.window(is_transient, self.consecutive_failures, error.retry_after());
-        let until = now.mono + backoff;
+        let until = now.shifted_to(now.mono + backoff);
         let mut failed_during = FailedDuring::Miss;
         if let TokenState::Current(current) = &mut self.token_state {
             // A whole fleet may be renewing. The pause spreads the retries, but leaves time for
             // several before the token's end.
             let pause = schedule.renewal_pause(current.token.remaining(now));
-            current.renew_at = until.max(now.mono + pause);
+            current.renew_at = until.mono.max(now.mono + pause);
             if waiters == Waiters::None || current.standing == Standing::Good {
                 failed_during = FailedDuring::Renewal;
             }

@@ -62,6 +62,14 @@ impl Events {
         Self { breaker, ..Self::default() }
     }
 
+    /// Returns for how long the breaker opened. The layer logs it, because it knows the origin.
+    pub(in crate::cache) fn opened_breaker(&self) -> Option<Duration> {
+        match self.breaker? {
+            BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),
+            BreakerEvent::Closed => None,
+        }
+    }
+
     pub(in crate::cache) fn wakes_keep_warm(&self) -> bool {
         self.wakes_keep_warm
     }
@@ -120,11 +128,5 @@ fn emit_breaker(event: BreakerEvent) {
     let gauge_change = event.gauge_change();
     if gauge_change != 0 {
         meter::broken_apis(gauge_change.into());
-    }
-    if let BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } = event {
-        tracing::warn!(
-            ?window,
-            "an API rejects fresh tokens; its rejections are ignored for a while"
-        );
     }
 }

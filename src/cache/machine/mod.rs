@@ -154,7 +154,8 @@ enum Retry {
 #[derive(Debug)]
 pub(super) struct Failure {
     error: TokenError,
-    until: Instant,
+    /// Reached when either clock says so, as the monotonic clock stops during a suspend (C5).
+    until: Now,
     /// The version of the credentials that failed. `None` if they were not the cause.
     version: Option<u64>,
     failed_during: FailedDuring,
@@ -325,11 +326,12 @@ impl Machine {
             fetch.waiters = Waiters::Some;
             return Step::Join(fetch.handle.clone());
         }
-        let remembered = self.failure.as_ref().filter(|failure| now.mono < failure.until);
+        let remembered = self.failure.as_ref().filter(|failure| !now.has_reached(failure.until));
         match (remembered, fallback) {
             (Some(_), Some(token)) => Step::Use(token),
             (Some(failure), None) => {
-                let error = failure.error.clone().with_retry_in(failure.until - now.mono);
+                let remaining = failure.until.mono.saturating_duration_since(now.mono);
+                let error = failure.error.clone().with_retry_in(remaining);
                 match failure.version {
                     Some(version) => Step::FailFor(version, error),
                     None => Step::Fail(error),
@@ -425,7 +427,7 @@ impl Machine {
                 .min(current.token.end.mono)
                 .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE),
             (TokenState::Rejected(_), None) => now.mono,
-            (_, Some(failure)) => failure.until.max(soon),
+            (_, Some(failure)) => failure.until.mono.max(soon),
             (_, None) => soon,
         };
         at.min(now.mono + MAX_KEEP_WARM_PAUSE)

@@ -185,7 +185,10 @@ async fn the_breaker_says_for_whom_and_for_how_long() {
     assert_eq!(send(&layer, &api).await, 401);
     assert_eq!(
         said(&trace, before)[4..],
-        ["DEBUG replayed", "WARN a fresh token was rejected; rejections are ignored"]
+        [
+            "DEBUG replayed",
+            "WARN an API rejects fresh tokens; its rejections are ignored for a while"
+        ]
     );
     let line = trace.lines().pop().unwrap();
     assert!(line.ends_with("origin=https://api.test window=100ms"), "{line}");
@@ -230,7 +233,7 @@ async fn a_fetch_that_panics_is_told_of() {
     assert!(tokens.get().await.is_err());
     assert_eq!(said(&trace, 0).last().unwrap(), "WARN token request failed");
     let line = trace.lines().pop().unwrap();
-    let error = "error=no token from https://auth.test: the task that asked for it ended early; ";
+    let error = "error=no token from https://auth.test: the token request ended without a result; ";
     assert!(line.contains(error), "{line}");
 }
 

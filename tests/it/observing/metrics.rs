@@ -372,19 +372,11 @@ async fn a_replay_that_nobody_waits_for_was_not_answered() {
 
 // O, R8
 #[tokio::test(start_paused = true)]
-async fn apis_that_reject_fresh_tokens_are_counted_while_it_is_so() {
+async fn open_breakers_are_counted_until_they_close() {
     let (meter, _guard) = Meter::start();
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let layer = OAuth2Layer::new(tokens.clone(), Origins::any());
-    let broken = Api::new(|request| {
-        let is_up = request.uri().path() == "/up";
-        let mut response = Response::new(Full::default());
-        let accepts = |value: &http::HeaderValue| is_up && value == "Bearer token-6";
-        if !request.headers().get("authorization").is_some_and(accepts) {
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-        }
-        response
-    });
+    let broken = Api::always(401);
     assert_eq!(send(&layer, &broken).await, 401);
     assert_eq!(meter.take_of(BROKEN), ["{} 1"]);
     assert_eq!(send(&layer, &broken).await, 401);
@@ -393,16 +385,18 @@ async fn apis_that_reject_fresh_tokens_are_counted_while_it_is_so() {
         advance(Duration::from_secs(5)).await;
         assert_eq!(send(&layer, &broken).await, 401);
     }
-    assert!(meter.take_of(BROKEN).is_empty(), "it is the same one");
-    advance(Duration::from_secs(5)).await;
-    let up = layer.layer(broken.clone()).oneshot(get("/up")).await.unwrap();
-    assert_eq!(up.status(), 200);
-    assert_eq!(meter.take_of(BROKEN), ["{} -1"]);
+    settle().await;
+    advance(Duration::from_secs(29)).await;
+    settle().await;
+    assert!(meter.take_of(BROKEN).is_empty(), "the breaker is still the same one");
+    advance(Duration::from_secs(1)).await;
+    settle().await;
+    assert_eq!(meter.take_of(BROKEN), ["{} -1"], "30 s after the last rejection, without traffic");
 
     assert_eq!(send(&layer, &broken).await, 401);
     assert_eq!(meter.take_of(BROKEN), ["{} 1"]);
-    drop(layer);
-    assert_eq!(meter.take_of(BROKEN), ["{} -1"]);
+    drop((layer, tokens));
+    assert_eq!(meter.take_of(BROKEN), ["{} -1"], "the cache is gone");
 }
 
 // O, S6

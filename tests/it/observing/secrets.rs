@@ -177,7 +177,7 @@ async fn no_token_secret_client_id_or_parameter_is_ever_told() {
         "DEBUG token request will be tried again",
         "DEBUG replayed",
         "INFO token was rejected",
-        "WARN a fresh token was rejected; rejections are ignored",
+        "WARN an API rejects fresh tokens; its rejections are ignored for a while",
         "WARN token request failed",
         "WARN token renewal failed",
     ] {

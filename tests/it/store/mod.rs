@@ -7,6 +7,7 @@ mod rejection;
 #[cfg(feature = "sealed")]
 mod sealed;
 mod sharing;
+mod takeover;
 mod telling;
 mod trouble;
 

@@ -1,0 +1,192 @@
+//! A process that was frozen: both clocks jump while no task runs (C9).
+//!
+//! The connection of a token request that was under way is dead after the thaw. The request then
+//! times out, which says nothing about the token endpoint.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt};
+use tower_oauth2_clocks::{OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
+
+use crate::support::*;
+
+const TOKEN: Answer = Answer::Token(HOUR);
+const NO_ANSWER: Answer = Answer::Never;
+
+/// The timeout of a token request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Creates a server that gives these answers in turn, and then the last one again and again.
+fn server<const N: usize>(answers: [Answer; N]) -> AuthServer {
+    AuthServer::new(move |n| answers[n.min(N) - 1])
+}
+
+/// Returns a cache that has `token-1`, of an hour, and whose renewal is under way.
+async fn renewing_cache(server: &AuthServer) -> TokenCache {
+    let cache = cache(server);
+    get(&cache).await;
+    // An hour's token is due after 49 to 55 minutes.
+    pass(56 * MINUTE).await;
+    assert_eq!(get(&cache).await, "token-1");
+    settle().await;
+    assert_eq!(server.count(), 2, "the renewal has begun");
+    cache
+}
+
+/// Starts a caller of `get` that asks after `delay`.
+fn caller(cache: &TokenCache, delay: Duration) -> JoinHandle<Result<String, TokenError>> {
+    let cache = cache.clone();
+    tokio::spawn(async move {
+        sleep(delay).await;
+        cache.get().await.map(|token| token.secret().to_owned())
+    })
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
+    // After the thaw, timers fire in the order of their deadlines: the caller asks before or after
+    // the renewal times out.
+    for delay in [Duration::from_millis(1), 9 * MINUTE] {
+        let server = server([TOKEN, NO_ANSWER, TOKEN]);
+        let cache = renewing_cache(&server).await;
+        let caller = caller(&cache, delay);
+        settle().await;
+        freeze(10 * MINUTE).await;
+        let thawed = Instant::now();
+        assert_eq!(caller.await.unwrap().unwrap(), "token-3");
+        assert!(thawed.elapsed() < SECOND, "the caller waits for no old connection");
+        assert_eq!(get(&cache).await, "token-3");
+        assert_eq!(server.count(), 3);
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
+    let (server, api) = (server([TOKEN, NO_ANSWER, TOKEN]), Api::default());
+    let cache = renewing_cache(&server).await;
+    let service = OAuth2Layer::new(cache, Origins::any()).layer(api.service());
+    freeze(10 * MINUTE).await;
+    service.oneshot(request()).await.unwrap();
+    assert_eq!(api.tokens(), ["token-3"]);
+    assert_eq!(server.count(), 3);
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_caller_frozen_while_it_waits_for_a_renewal_gets_a_token() {
+    let server = server([TOKEN, NO_ANSWER, TOKEN]);
+    let cache = cache(&server);
+    get(&cache).await;
+    // The renewal begins, and the token ends before the renewal times out.
+    pass(USABLE - SECOND).await;
+    assert_eq!(get(&cache).await, "token-1");
+    pass(2 * SECOND).await;
+    let caller = caller(&cache, Duration::ZERO);
+    settle().await;
+    assert_eq!(server.count(), 2, "the caller waits for the renewal");
+    freeze(10 * MINUTE).await;
+    assert_eq!(caller.await.unwrap().unwrap(), "token-3");
+    assert_eq!(server.count(), 3);
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn callers_frozen_during_the_first_fetch_get_a_token() {
+    // The endpoint's timeout and the cache's.
+    for fetch_timeout in [10 * MINUTE, TIMEOUT / 2] {
+        let server = server([NO_ANSWER, TOKEN]);
+        let cache = builder(&server).fetch_timeout(fetch_timeout).build();
+        let callers = [(); 3].map(|()| caller(&cache, Duration::ZERO));
+        settle().await;
+        freeze(HOUR).await;
+        for caller in callers {
+            assert_eq!(caller.await.unwrap().unwrap(), "token-2");
+        }
+        assert_eq!(server.count(), 2);
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_first_fetch_that_nobody_waits_for_is_not_remembered_as_failed() {
+    let server = server([NO_ANSWER, TOKEN]);
+    let cache = cache(&server);
+    let caller = caller(&cache, Duration::ZERO);
+    settle().await;
+    caller.abort();
+    settle().await;
+    freeze(HOUR).await;
+    assert!(get(&cache).await.starts_with("token-"));
+    assert_eq!(server.count(), 2);
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_down_fails_after_one_fresh_attempt() {
+    for (down, kind) in
+        [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
+    {
+        let server = server([TOKEN, NO_ANSWER, down]);
+        let cache = renewing_cache(&server).await;
+        freeze(10 * MINUTE).await;
+        let thawed = Instant::now();
+        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        assert!(thawed.elapsed() <= TIMEOUT + SECOND);
+        assert_eq!(server.count(), 3);
+        // The failure is remembered.
+        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        settle().await;
+        assert_eq!(server.count(), 3);
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_first_fetch_from_an_endpoint_that_is_down_fails_after_one_more() {
+    for (down, kind) in
+        [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
+    {
+        let server = server([NO_ANSWER, down]);
+        let cache = cache(&server);
+        let caller = caller(&cache, Duration::ZERO);
+        settle().await;
+        freeze(10 * MINUTE).await;
+        assert_eq!(caller.await.unwrap().unwrap_err().kind(), kind);
+        assert_eq!(server.count(), 2);
+        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        settle().await;
+        assert_eq!(server.count(), 2);
+    }
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_timeout_without_a_freeze_is_an_error_at_once() {
+    let server = server([NO_ANSWER]);
+    let cache = cache(&server);
+    let start = Instant::now();
+    let error = caller(&cache, Duration::ZERO).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::Timeout);
+    assert_eq!((start.elapsed().as_secs(), server.count()), (TIMEOUT.as_secs(), 1));
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_times_out_after_its_token_ended_is_followed_by_one() {
+    for (last, outcome) in [(TOKEN, Ok("token-3")), (Answer::Refused, Err(()))] {
+        let server = server([TOKEN, NO_ANSWER, last]);
+        let cache = cache(&server);
+        get(&cache).await;
+        pass(USABLE - SECOND).await;
+        assert_eq!(get(&cache).await, "token-1");
+        pass(2 * SECOND).await;
+        let token = cache.get().await;
+        let token = token.as_ref().map(|token| token.secret()).map_err(drop);
+        assert_eq!(token, outcome);
+        assert_eq!(server.count(), 3);
+    }
+}

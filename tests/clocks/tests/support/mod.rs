@@ -1,0 +1,85 @@
+//! Doubles of a token endpoint and of an API, and the two clocks.
+
+mod api;
+mod auth_server;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::time::sleep;
+use tower_oauth2_clocks::{
+    ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenEndpoint,
+};
+
+pub use self::api::Api;
+pub use self::auth_server::{Answer, AuthServer};
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
+pub const HOUR: Duration = Duration::from_secs(3600);
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+/// The time for which a token of an hour is handed out, because it is not used within 10 s of its
+/// end.
+pub const USABLE: Duration = Duration::from_secs(3590);
+
+/// The longest time for which hits do not read the wall clock.
+pub const WALL_CLOCK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Suspends the host: the wall clock goes on, and the monotonic clock stops.
+pub fn suspend(duration: Duration) {
+    manual_wall_clock::advance(duration);
+}
+
+/// Freezes the process: no task runs while both clocks go on.
+pub async fn freeze(duration: Duration) {
+    tokio::time::advance(duration).await;
+}
+
+/// Lets `duration` pass on both clocks, while all tasks run.
+pub async fn pass(duration: Duration) {
+    sleep(duration).await;
+}
+
+/// Lets every task that can run do so. Both clocks stop.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub fn credentials() -> ClientCredentials {
+    let auth = ClientAuth::client_secret_basic("client-id", "secret");
+    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+}
+
+/// Creates a cache over `server`, and resets the wall clock.
+pub fn cache(server: &AuthServer) -> TokenCache {
+    builder(server).build()
+}
+
+/// Creates a cache that renews no token ahead of its end.
+pub fn cache_without_renewal(server: &AuthServer) -> TokenCache {
+    builder(server).renew_ahead(Duration::ZERO).build()
+}
+
+pub fn builder(server: &AuthServer) -> TokenCacheBuilder {
+    manual_wall_clock::reset();
+    TokenCache::builder(credentials(), TokenEndpoint::new(server.clone()))
+}
+
+/// Returns the text of the token that a caller gets now.
+pub async fn get(cache: &TokenCache) -> String {
+    cache.get().await.unwrap().secret().to_owned()
+}
+
+/// Returns the text of the token that a caller gets for `credentials` now.
+pub async fn get_for(cache: &TokenCache, credentials: &ClientCredentials) -> String {
+    cache.get_for(credentials).await.unwrap().secret().to_owned()
+}
+
+pub fn request() -> Request<Full<Bytes>> {
+    Request::get("https://api.test/").body(Full::default()).unwrap()
+}

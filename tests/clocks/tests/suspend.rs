@@ -1,0 +1,220 @@
+//! A token is over once the wall clock has reached its end, although the monotonic clock stopped.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2_clocks::{OAuth2Layer, Origins, ReplayPolicy, ReplayableLayer};
+
+use crate::support::*;
+
+fn policies() -> [ReplayPolicy; 3] {
+    [ReplayPolicy::unauthorized(), ReplayPolicy::never(), ReplayPolicy::grpc_unauthenticated()]
+}
+
+fn layer(server: &AuthServer) -> OAuth2Layer {
+    OAuth2Layer::new(cache(server), Origins::any())
+}
+
+/// Sends requests before and after a suspend that ends the token, and checks their tokens.
+async fn check_requests(server: &AuthServer, api: &Api, mut send: impl AsyncFnMut()) {
+    // A service that is used again keeps a token from its second hit on.
+    for _ in 0..4 {
+        send().await;
+    }
+    suspend(61 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    for _ in 0..2 {
+        send().await;
+    }
+    let (before, after) = ("token-1", "token-2");
+    assert_eq!(api.tokens(), [before, before, before, before, after, after]);
+    assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn get_fetches_a_new_token_after_a_suspend() {
+    let server = AuthServer::hourly();
+    let cache = cache(&server);
+    for _ in 0..2 {
+        assert_eq!(get(&cache).await, "token-1");
+    }
+    suspend(61 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    for _ in 0..2 {
+        assert_eq!(get(&cache).await, "token-2");
+    }
+    assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn get_for_fetches_a_new_token_after_a_suspend() {
+    let server = AuthServer::hourly();
+    let cache = cache(&server);
+    let other = credentials().scope("other");
+    for _ in 0..2 {
+        assert_eq!(get_for(&cache, &other).await, "token-1");
+    }
+    suspend(61 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    assert_eq!(get_for(&cache, &other).await, "token-2");
+    assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn hits_in_quick_succession_notice_a_suspend() {
+    let server = AuthServer::hourly();
+    let cache = cache(&server);
+    let step = WALL_CLOCK_INTERVAL / 5;
+    for _ in 0..20 {
+        get(&cache).await;
+        pass(step).await;
+    }
+    suspend(61 * MINUTE);
+    // No hit may prolong the interval without a look at the wall clock.
+    for _ in 0..5 {
+        get(&cache).await;
+        pass(step).await;
+    }
+    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn cloned_services_send_a_new_token_after_a_suspend() {
+    for policy in policies() {
+        let (server, api) = (AuthServer::hourly(), Api::default());
+        let service = layer(&server).replay_policy(policy).layer(api.service());
+        check_requests(&server, &api, async || {
+            service.clone().oneshot(request()).await.unwrap();
+        })
+        .await;
+    }
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn a_reused_service_sends_a_new_token_after_a_suspend() {
+    for policy in policies() {
+        let (server, api) = (AuthServer::hourly(), Api::default());
+        let mut service = layer(&server).replay_policy(policy).layer(api.service());
+        check_requests(&server, &api, async || {
+            service.ready().await.unwrap().call(request()).await.unwrap();
+        })
+        .await;
+    }
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn credentials_of_a_request_get_a_new_token_after_a_suspend() {
+    for named in [credentials(), credentials().scope("other")] {
+        for policy in policies() {
+            let (server, api) = (AuthServer::hourly(), Api::default());
+            let mut service = layer(&server).replay_policy(policy).layer(api.service());
+            check_requests(&server, &api, async || {
+                let mut request = request();
+                request.extensions_mut().insert(named.clone());
+                service.ready().await.unwrap().call(request).await.unwrap();
+            })
+            .await;
+        }
+    }
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn bodies_that_cannot_be_replayed_get_a_new_token_after_a_suspend() {
+    let (server, api) = (AuthServer::hourly(), Api::default());
+    let mut service = ServiceBuilder::new()
+        .layer(ReplayableLayer::new().limit(1))
+        .layer(layer(&server))
+        .service(api.service());
+    check_requests(&server, &api, async || {
+        let request = request().map(|_| "longer than the limit".to_owned());
+        service.ready().await.unwrap().call(request).await.unwrap();
+    })
+    .await;
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_its_api_sends_no_ended_token() {
+    let (server, api) = (AuthServer::new(|_| Answer::Late(SECOND)), Api::default());
+    let limit = Arc::new(Semaphore::new(1));
+    let service = ServiceBuilder::new()
+        .layer(layer(&server))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(limit.clone()))
+        .service(api.service());
+    let response = tokio::spawn(service.oneshot(request()));
+    settle().await;
+    // The request waits for its token first, and then for the permit.
+    let permit = limit.clone().acquire_owned().await.unwrap();
+    pass(2 * SECOND).await;
+    assert_eq!((server.count(), api.tokens().len()), (1, 0));
+    suspend(61 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    drop(permit);
+    response.await.unwrap().unwrap();
+    assert_eq!(api.tokens(), ["token-2"]);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn a_short_suspend_brings_the_end_forward() {
+    let server = AuthServer::hourly();
+    let cache = cache_without_renewal(&server);
+    get(&cache).await;
+    pass(10 * MINUTE).await;
+    assert_eq!(get(&cache).await, "token-1");
+    suspend(30 * MINUTE);
+    pass(USABLE - 40 * MINUTE - SECOND).await;
+    assert_eq!(get(&cache).await, "token-1");
+    pass(SECOND).await;
+    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn many_short_suspends_add_up() {
+    let server = AuthServer::hourly();
+    let cache = cache_without_renewal(&server);
+    for _ in 0..12 {
+        assert_eq!(get(&cache).await, "token-1");
+        suspend(5 * MINUTE);
+        pass(SECOND).await;
+    }
+    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(server.count(), 2);
+}
+
+// C5, C7
+#[tokio::test(start_paused = true)]
+async fn a_token_without_a_lifetime_outlives_a_suspend() {
+    let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
+    let cache = cache(&server);
+    get(&cache).await;
+    suspend(3650 * DAY);
+    pass(WALL_CLOCK_INTERVAL).await;
+    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(server.count(), 1);
+}
+
+// C5, C7
+#[tokio::test(start_paused = true)]
+async fn a_default_lifetime_ends_during_a_suspend() {
+    let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
+    let cache = cache(&server);
+    let lasting = credentials().scope("other").default_expires_in(HOUR);
+    get_for(&cache, &lasting).await;
+    suspend(61 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    assert_eq!(get_for(&cache, &lasting).await, "token-2");
+    assert_eq!(server.count(), 2);
+}
