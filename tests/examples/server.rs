@@ -152,12 +152,14 @@ pub fn endless() -> String {
     let origin = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
+            let stream = stream.unwrap();
             std::thread::spawn(move || {
+                let mut lines = BufReader::new(&stream).lines();
+                while !lines.next().unwrap().unwrap().is_empty() {}
                 // The client hangs up when it has had enough.
-                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                let mut sent = (&stream).write_all(b"HTTP/1.1 200 OK\r\n\r\n");
                 while sent.is_ok() {
-                    sent = stream.write_all(&[b'x'; 64 * 1024]);
+                    sent = (&stream).write_all(&[b'x'; 64 * 1024]);
                 }
             });
         }
