@@ -1,5 +1,6 @@
 //! Transitions that end a fetch.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::{
 use crate::clock::Now;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::Cause;
+use crate::secret::Late;
 
 /// Delays the renewal that follows a lost one.
 const LOST_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
@@ -327,5 +329,5 @@ fn may_be_due_to_stall(error: &TokenError) -> bool {
             | TokenErrorKind::Timeout
             | TokenErrorKind::IncompleteResponse
             | TokenErrorKind::Source
-    )
+    ) || error.source().is_some_and(|source| source.is::<Late>())
 }
