@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::breaker::{Target, acceptance_hash};
+use super::breaker::Target;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
 use crate::clock::Now;
@@ -163,12 +163,13 @@ impl Slot {
         })
     }
 
-    /// Reports to the breaker that an API accepted a token, unless the breaker knows that (R8).
+    /// Returns the breaker's acceptance hint.
+    pub(super) fn acceptance_hint(&self) -> u32 {
+        self.acceptance_hint.load(Ordering::Relaxed)
+    }
+
+    /// Reports to the breaker that an API accepted a token (R8).
     pub(super) fn token_accepted(&self, issue: IssueId, target: Target) {
-        let hint = self.acceptance_hint.load(Ordering::Relaxed);
-        if hint == 0 || hint == acceptance_hash(issue, target.origin) {
-            return;
-        }
         self.update(|machine, now| {
             let event = machine.breaker.token_accepted(issue, target, now.mono);
             ((), Events::of_breaker(event))
@@ -185,7 +186,7 @@ impl Slot {
 
     /// Returns whether the breaker is not closed.
     pub(super) fn is_suspicious(&self) -> bool {
-        self.acceptance_hint.load(Ordering::Relaxed) != 0
+        self.acceptance_hint() != 0
     }
 
     /// Returns whether a request that took this token earlier may still send it.

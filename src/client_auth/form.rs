@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::wall_clock;
@@ -36,6 +37,8 @@ pub struct TokenRequestParts {
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
     was_asked_for_the_time: AtomicBool,
+    /// When the token request must be over.
+    deadline: Option<Instant>,
 }
 
 impl TokenRequestParts {
@@ -55,12 +58,23 @@ impl TokenRequestParts {
             form: Vec::with_capacity(4),
             clock: Offset::default(),
             was_asked_for_the_time: AtomicBool::new(false),
+            deadline: None,
         }
     }
 
     /// Sets the offset of the server's clock.
     pub(crate) fn set_clock(&mut self, clock: Offset) {
         self.clock = clock;
+    }
+
+    /// Sets when the token request must be over.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Returns when the token request must be over, if it is on its way.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// The token endpoint's URI.

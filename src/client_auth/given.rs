@@ -78,7 +78,7 @@ impl ClientAuthentication for ClientAssertion {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let assertion = self.assertion.read().await?;
+        let assertion = self.assertion.read(request.deadline()).await?;
         put(request, self.client_id.as_deref(), &self.assertion_type, &assertion);
         Ok(())
     }

@@ -136,7 +136,8 @@ impl ClientAuth {
     /// to the certificate that it was asked for with (RFC 8705 section 3), and is then of no use
     /// with another, `certificate` says which one it is: the client's own certificate as DER,
     /// without its chain. It is not sent; credentials with different certificates are different
-    /// credentials. After the certificate is replaced, make new ones.
+    /// credentials. After the certificate is replaced, create new credentials, and new HTTP clients for
+    /// the token endpoint and the API too: connections in a pool keep showing the old certificate.
     ///
     /// An API that asks for bound tokens has to be called with the same certificate: give the HTTP
     /// clients for API and token endpoint the same TLS configuration. A token endpoint for mutual

@@ -19,6 +19,7 @@ use crate::dpop::DpopKey;
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
 use crate::refresh_token::RefreshToken;
+use crate::secret;
 use crate::server_clock::ServerClocks;
 use crate::token::MAX_LIFETIME;
 
@@ -298,6 +299,11 @@ impl ClientCredentials {
                 both.finish()
             }
         }
+    }
+
+    /// Returns the version after a look at the files that it depends on.
+    pub(crate) async fn current_version(&self) -> u64 {
+        secret::version::current(|| self.version()).await
     }
 
     pub(crate) fn token_endpoint_origin(&self) -> &Origin {

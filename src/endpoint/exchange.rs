@@ -18,6 +18,7 @@ use crate::clock::{Now, wall_clock};
 use crate::dpop::{DPOP, ProofVerdict, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
+use crate::secret::{Late, in_time};
 use crate::server_clock::{Offset, Reading};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
@@ -139,7 +140,7 @@ where
 {
     let requested_at = Now::read();
     let sent = async {
-        let encoded = encode(request, clock).await?;
+        let encoded = encode(request, clock, deadline).await?;
         let sent_at = Instant::now();
         let response = http.oneshot(encoded.request).await;
         let response = response.map_err(|error| transport_error(error.into()))?;
@@ -168,10 +169,15 @@ struct Encoded {
 }
 
 /// Returns the HTTP request, with times by the offset `clock`.
-async fn encode(request: &TokenRequest, clock: Offset) -> Result<Encoded, TokenError> {
+async fn encode(
+    request: &TokenRequest,
+    clock: Offset,
+    deadline: Instant,
+) -> Result<Encoded, TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     parts.set_clock(clock);
+    parts.set_deadline(deadline);
     if let Some(claims) = request.claims() {
         let claims = match parts.parameter("claims") {
             Some(own) => challenge::merge_claims(own, claims),
@@ -179,11 +185,11 @@ async fn encode(request: &TokenRequest, clock: Offset) -> Result<Encoded, TokenE
         };
         parts.set_parameter("claims", claims);
     }
-    credentials
-        .client_auth()
-        .authenticate(&mut parts)
-        .await
-        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
+    let auth = credentials.client_auth();
+    in_time(Some(deadline), auth, auth.authenticate(&mut parts)).await.map_err(|error| {
+        let note = if error.is::<Late>() { "a secret or key did not arrive in time" } else { "" };
+        TokenError::with_source(TokenErrorKind::ClientAuthentication, error).with_note(note)
+    })?;
     let has_signed_times = parts.was_asked_for_the_time();
     let (headers, body) = parts.encode();
 

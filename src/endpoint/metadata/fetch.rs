@@ -19,6 +19,7 @@ use crate::endpoint::exchange::transport_error;
 use crate::endpoint::{DEFAULT_TIMEOUT, read};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::origin::{Origin, parse_absolute};
+use crate::printable::Printable;
 use crate::token::MAX_LIFETIME;
 
 /// How to ask an issuer for its [`Metadata`]: see [`Metadata::builder`].
@@ -143,7 +144,7 @@ impl MetadataBuilder {
         B::Error: Into<BoxError>,
     {
         let metadata = self.find(http).await.map_err(|error| error.of_metadata(&self.origin))?;
-        tracing::debug!(issuer = %self.origin, "metadata arrived");
+        tracing::debug!(issuer = %Printable(&self.origin), "metadata arrived");
         Ok(metadata)
     }
 
