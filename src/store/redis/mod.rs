@@ -52,7 +52,8 @@ use crate::token::MAX_LIFETIME;
 /// - A `ClusterConnection` finds the new primary of a slot.
 ///
 /// A [`StoreLayer`](crate::StoreLayer) waits for an operation until its
-/// [`deadline`](crate::StoreLayer::deadline), which must allow for connecting. An operation that is
+/// [`deadline`](crate::StoreLayer::deadline), which must allow for connecting. Without a deadline, an
+/// operation on a connection of [`open`](Self::open) waits 5 s for an answer. An operation that is
 /// given up may still be carried out.
 ///
 /// # What is stored

@@ -1,8 +1,7 @@
 //! Connections that a store opens itself, one at a time.
 //!
-//! The store cannot tell a slow server from a connection that leads nowhere any more: the time that
-//! an operation may take is its caller's business, who drops the operation. A dropped operation is
-//! therefore a sign too, see [`Unanswered`].
+//! A store does not know the deadline of its operations: the caller drops an operation that takes too
+//! long. A dropped operation is therefore a sign of a half-open connection, see [`Unanswered`].
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// balancers forget idle connections without a sign to either side.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// The longest wait that does not count against a connection.
+/// The longest wait for an answer that puts no connection in doubt.
 const MAX_PATIENCE: Duration = Duration::from_millis(100);
 
 /// One server, and the connection to it.
@@ -56,7 +55,7 @@ impl Reconnecting {
             Ok(mut connection) => {
                 let mut unanswered = Unanswered::new(self, link);
                 let answer = command.query_async(&mut connection).await;
-                unanswered.is_over = true;
+                unanswered.is_answered = true;
                 answer
             }
             Err(error) => Err(error),
@@ -75,20 +74,15 @@ impl Reconnecting {
             return (link.clone(), false);
         }
         let link = Arc::new(Link::start(self.client.clone()));
-        // Drop the old link after unlocking, because it may abort a task.
-        let old = current.replace(link.clone());
-        drop(current);
-        drop(old);
+        *current = Some(link.clone());
         (link, true)
     }
 
-    /// Has the next operation open another connection, unless another operation has seen to it.
+    /// Makes the next operation open another connection, unless `link` has been replaced already.
     fn discard(&self, link: &Arc<Link>) {
         let mut current = self.lock();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
-            let old = current.take();
-            drop(current);
-            drop(old);
+            *current = None;
         }
     }
 
@@ -122,7 +116,7 @@ impl Link {
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
                 .set_response_timeout(Some(ANSWER_TIMEOUT));
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-            // Nobody receives it if the store is gone.
+            // The receiver is gone if the connection was replaced or the store dropped.
             let _ = sender.send(Some(Outcome { connection, at: Now::read() }));
         });
         Self { outcome, started_at: Now::read(), answered_at: Mutex::default() }
@@ -151,7 +145,7 @@ impl Link {
         }
     }
 
-    /// Returns how long an operation waits at most without a doubt about the connection.
+    /// Returns how long an operation can go without an answer before the connection is in doubt.
     ///
     /// An answer takes one round trip, and connecting took two or more.
     fn patience(&self) -> Duration {
@@ -169,20 +163,21 @@ impl Link {
     }
 }
 
-/// An operation that waits for its answer. Discards the connection if it is dropped meanwhile.
+/// An operation that waits for its answer, and discards the connection if it is dropped.
 ///
-/// A half-open connection gives no other sign: the operation is dropped at its deadline. It is no
-/// sign if the operation was dropped early, or if the server has answered another operation since.
+/// On a half-open connection an operation is dropped at its deadline, and there is no other sign. An
+/// operation that was dropped early does not count, nor one on a connection over which the server
+/// has answered since.
 struct Unanswered<'a> {
     connections: &'a Reconnecting,
     link: &'a Arc<Link>,
     since: Instant,
-    is_over: bool,
+    is_answered: bool,
 }
 
 impl<'a> Unanswered<'a> {
     fn new(connections: &'a Reconnecting, link: &'a Arc<Link>) -> Self {
-        Self { connections, link, since: Instant::now(), is_over: false }
+        Self { connections, link, since: Instant::now(), is_answered: false }
     }
 }
 
@@ -190,7 +185,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let has_answered =
             || self.link.answered_at().is_some_and(|answered_at| answered_at.mono > self.since);
-        if !self.is_over && self.since.elapsed() >= self.link.patience() && !has_answered() {
+        if !self.is_answered && self.since.elapsed() >= self.link.patience() && !has_answered() {
             self.connections.discard(self.link);
         }
     }
