@@ -16,13 +16,13 @@ use cases::timed::Stopwatch;
 use cases::{CASES, run};
 
 /// Case, the case that it is compared with, how much of its instructions it may take; and no allocation more.
-const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 1.05)];
+const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 0.90)];
 
 /// Case, the case that it is compared with; no allocation more.
 const NO_ALLOCATION_MORE: &[(&str, &str)] =
     &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
 
-/// How much more an insert or a release may take among the most credentials than among the fewest.
+/// Largest ratio between the instructions per insert, or per release, at two of the sizes.
 const IN_FLIGHT_BUDGET: f64 = 1.5;
 
 /// What is not measured but follows: what, the case with it, the case without.
@@ -104,7 +104,7 @@ fn in_flight_table(counts: &[PerCredentials]) {
     }
 }
 
-/// Prints whether inserts and releases take constant work, and returns it.
+/// Prints and returns whether inserts and releases take constant work.
 fn judge_in_flight(counts: &[PerCredentials]) -> bool {
     let is_within = |what: &str, of: fn(&PerCredentials) -> f64| {
         let most = counts.iter().map(of).fold(f64::MIN, f64::max);
@@ -112,7 +112,7 @@ fn judge_in_flight(counts: &[PerCredentials]) -> bool {
         let ratio = most / fewest;
         let verdict = if ratio <= IN_FLIGHT_BUDGET { "within" } else { "**OVER**" };
         println!(
-            "- {verdict}: {what} takes at most {ratio:.3} of the fewest instructions (budget {IN_FLIGHT_BUDGET})"
+            "- {verdict}: {what} takes at most {ratio:.3} times the fewest instructions (budget {IN_FLIGHT_BUDGET})"
         );
         ratio <= IN_FLIGHT_BUDGET
     };

@@ -176,9 +176,12 @@ impl RefreshToken {
         self.0.mutable.use_lock().acquire(liveness).await
     }
 
-    /// Returns the token to send, or `None` if another task has taken over.
+    /// Returns the token to send. Returns `None` if another task has taken over, or if the token is
+    /// not persisted: a late response may have replaced it after the last [`save`](Self::save).
     pub(crate) fn token_to_use(&self, guard: &TakeoverGuard<'_>) -> Option<TokenSnapshot> {
-        guard.is_held().then(|| self.current().token.clone())
+        let is_held = guard.is_held();
+        let current = self.current();
+        (is_held && current.is_saved).then(|| current.token.clone())
     }
 
     /// Returns whether [`set`](Self::set) was called since `used` was current.

@@ -1,66 +1,90 @@
-//! Whatever callers may do, in whatever order; and what has to be true all the same.
+//! Threads that do anything at random, in any order.
 
 use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
 use tokio::time::advance;
-use tower_oauth2_races::{Backoff, TokenErrorKind};
+use tower_oauth2_races::{AccessToken, Backoff, TokenErrorKind};
 
 use crate::support::*;
 
 // C2, C3, C4, C5, C8
 #[test]
-fn whatever_callers_do_the_invariants_hold() {
-    explore(|| play(false));
+fn the_invariants_hold_whatever_callers_do() {
+    explore(|| play(Removals::None));
 }
 
-// C2, C3, C4, C5, C10
+// C2, C3, C4, C5, C8, C10
 #[test]
-fn whatever_callers_do_the_invariants_hold_and_removal_is_no_exception() {
-    explore(|| play(true));
+fn the_invariants_hold_with_removals() {
+    explore(|| play(Removals::Some));
 }
 
 #[test]
-fn a_schedule_can_be_played_again() {
-    explore_twice(|| play(true));
+fn a_schedule_can_be_replayed() {
+    explore_twice(|| play(Removals::Some));
 }
 
-/// With removal, of what is known of rejections too, no text comes twice: it might be handed out again.
-fn play(with_removal: bool) {
-    let script = move |n| match thread_rng().gen_range(0..8) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removals {
+    None,
+    Some,
+}
+
+fn play(removals: Removals) {
+    // A slot that is cleared forgets its rejections, so the text of a rejected token could come
+    // again.
+    let script = move |n| match thread_rng().gen_range(0..9) {
         0 => Answer::Fail,
         1 => Answer::Panic,
-        2 if n > 1 && !with_removal => Answer::Token(reissued(n - 1, n)),
+        2 if n > 1 && removals == Removals::None => Answer::Token(reissued(n - 1, n)),
+        3 => Answer::SlowToken(Duration::from_millis(600), token(n)),
         _ => Answer::Token(token(n)),
     };
-    let (world, _runtime) = World::new(script, |cache| cache.transient_backoff(Backoff::none()));
-    let other = Runtime::new();
-    let abroad = World { handle: other.handle().clone(), ..world.clone() };
-    let threads = [&world, &world, &abroad].map(|world| {
+    let (world, _runtime) = World::with(script, |cache| cache.transient_backoff(Backoff::none()));
+    let ending = Runtime::new();
+    let elsewhere = world.on(&ending);
+    let threads = [&world, &world, &elsewhere].map(|world| {
         world.spawn(move |world| {
             let mut last = None;
             for _ in 0..4 {
-                match thread_rng().gen_range(0..7) {
-                    0 => world.give_up(thread_rng().gen_range(1..4)),
-                    1 => advance(Duration::from_secs(thread_rng().gen_range(1..40))),
-                    2 if last.is_some() => world.reject(last.as_ref().unwrap()),
-                    3 if with_removal => world.remove("own"),
-                    _ => match world.get() {
-                        Ok(token) => last = Some(token),
-                        Err(error) => assert!(matches!(
-                            error.kind(),
-                            TokenErrorKind::Source | TokenErrorKind::Interrupted
-                        )),
-                    },
-                }
+                step(world, removals, &mut last);
             }
         })
     });
-    let end = world.spawn(|_| drop(other));
+    let end = world.spawn(|_| {
+        ending.handle().stall();
+        ending.handle().resume();
+        drop(ending);
+    });
     join(threads);
     end.join().unwrap();
     world.settle();
-    // It still works.
+    // The cache still works.
     while world.get().is_err() {}
+    world.settle();
+    elsewhere.settle();
+    world.clear();
+    assert_eq!(gauge(FAILING_CREDENTIALS), 0.0);
+}
+
+/// Does one thing at random. `last` is the last token of this thread.
+fn step(world: &World, removals: Removals, last: &mut Option<AccessToken>) {
+    let seconds = |most| Duration::from_secs(thread_rng().gen_range(1..most));
+    match (thread_rng().gen_range(0..9), last.as_ref()) {
+        (0, _) => world.give_up(thread_rng().gen_range(1..4)),
+        (1, _) => advance(seconds(40)),
+        (2, _) => world.suspend(seconds(40)),
+        (3, _) => world.set_wall_clock_back(seconds(40)),
+        (4, Some(token)) => world.reject(token),
+        (5, _) if removals == Removals::Some => world.clear(),
+        _ => match world.get() {
+            Ok(token) => *last = Some(token),
+            Err(error) => assert!(matches!(
+                error.kind(),
+                TokenErrorKind::Source | TokenErrorKind::Interrupted
+            )),
+        },
+    }
 }

@@ -1,64 +1,126 @@
-//! Tokens end by the clock that reaches their end first.
+//! The end of a token by two clocks, which scenarios move apart (C5).
 
 use std::time::Duration;
 
+use shuttle::thread;
 use tokio::time::advance;
 
 use crate::support::*;
 
-/// Tokens end at an age of 90 s.
-const END: Duration = Duration::from_secs(90);
+/// A third of a token's life.
+const STEP: Duration = Duration::from_secs(31);
 
-/// The longest time for which hits do not read the wall clock.
-const WALL_CLOCK_INTERVAL: Duration = Duration::from_millis(250);
-
-// C2, C5
-#[test]
-fn no_caller_gets_a_token_that_ended_during_a_suspend() {
-    explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+fn call_repeatedly(world: &World) {
+    for _ in 0..3 {
         world.get().unwrap();
-        // From this hit on, hits do not read the wall clock for a while.
+    }
+}
+
+#[test]
+fn no_caller_gets_a_token_after_its_end() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        world.get().unwrap();
+        let clock = world.spawn(|_| {
+            for _ in 0..3 {
+                advance(STEP);
+                thread::yield_now();
+            }
+        });
+        let callers = [(); 2].map(|()| world.spawn(call_repeatedly));
+        clock.join().unwrap();
+        join(callers);
+    });
+}
+
+/// Hits between two looks at the wall clock, while a renewal is due and cannot succeed.
+#[test]
+fn a_hit_just_before_the_end_prolongs_nothing() {
+    explore(|| {
+        let script = |n| if n == 2 { Answer::Fail } else { Answer::Token(token(n)) };
+        let (world, _runtime) = World::new(script);
+        world.get().unwrap();
+        advance(DUE);
         world.get_at_once();
-        manual_wall_clock::advance(END);
-        advance(WALL_CLOCK_INTERVAL);
-        for got in join(world.callers(3)) {
-            assert_eq!(issue(&got.unwrap()), 2);
-        }
-        assert_eq!(world.journal.count(), 2);
+        world.settle();
+        advance(USABLE - DUE - BEAT_INTERVAL / 2);
+        let clock = world.spawn(|_| advance(BEAT_INTERVAL / 2));
+        let callers = [(); 2].map(|()| world.spawn(call_repeatedly));
+        clock.join().unwrap();
+        join(callers);
     });
 }
 
-// C5
 #[test]
-fn a_suspend_at_any_moment_costs_one_token_request() {
+fn a_suspend_ends_a_token() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         world.get().unwrap();
-        let suspend = world.spawn(|_| manual_wall_clock::advance(END));
+        let clock = world.spawn(|world| {
+            for _ in 0..3 {
+                world.suspend(STEP);
+                thread::yield_now();
+                advance(BEAT_INTERVAL);
+                thread::yield_now();
+            }
+        });
+        let callers = [(); 2].map(|()| world.spawn(call_repeatedly));
+        clock.join().unwrap();
+        join(callers);
+        assert_ne!(call_of(&world.get().unwrap()), 1);
+    });
+}
+
+#[test]
+fn a_suspend_ends_a_token_before_its_waiters_run() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
         let callers = world.callers(2);
+        let suspend = world.spawn(|world| {
+            world.get().unwrap();
+            world.suspend(LIFETIME);
+            advance(BEAT_INTERVAL);
+        });
         suspend.join().unwrap();
-        join(callers).into_iter().for_each(|got| drop(got.unwrap()));
-        advance(WALL_CLOCK_INTERVAL);
-        assert_eq!(issue(&world.get().unwrap()), 2);
-        assert_eq!(world.journal.count(), 2);
+        for got in join(callers) {
+            got.unwrap();
+        }
     });
 }
 
-// C2, C5
 #[test]
-fn tokens_end_by_the_monotonic_clock_if_the_other_is_set_back() {
+fn a_wall_clock_that_is_set_back_prolongs_nothing() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         world.get().unwrap();
-        let set_back = world.spawn(|_| manual_wall_clock::set_back(10 * END));
-        join(world.callers(2)).into_iter().for_each(|got| drop(got.unwrap()));
-        set_back.join().unwrap();
-        assert_eq!(world.journal.count(), 1);
-        advance(END);
-        for got in join(world.callers(3)) {
-            assert_eq!(issue(&got.unwrap()), 2);
-        }
-        assert_eq!(world.journal.count(), 2);
+        let clock = world.spawn(|world| {
+            for _ in 0..3 {
+                world.set_wall_clock_back(STEP);
+                thread::yield_now();
+                advance(STEP);
+                thread::yield_now();
+            }
+        });
+        let callers = [(); 2].map(|()| world.spawn(call_repeatedly));
+        clock.join().unwrap();
+        join(callers);
+        assert_ne!(call_of(&world.get().unwrap()), 1);
+    });
+}
+
+#[test]
+fn a_token_stays_over_when_the_wall_clock_is_set_back() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        world.get().unwrap();
+        let clock = world.spawn(|world| {
+            world.suspend(LIFETIME);
+            advance(BEAT_INTERVAL);
+            thread::yield_now();
+            world.set_wall_clock_back(LIFETIME);
+        });
+        let callers = [(); 2].map(|()| world.spawn(call_repeatedly));
+        clock.join().unwrap();
+        join(callers);
     });
 }

@@ -1,31 +1,48 @@
-//! A refresh token: used once at a time, persisted before it is used again, and not displaced once one was set.
+//! Refresh tokens: used by one task at a time, and persisted before they are used again (G3, G5).
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_oauth2_races::{
-    AccessToken, Refresh, RefreshToken, RefreshTokenLayer, RotatedToken, TokenRequest,
+    AccessToken, Refresh, RefreshToken, RefreshTokenLayer, RotatedToken, TokenError, TokenRequest,
 };
 
 use crate::support::*;
 
-/// A server that rotates: of each grant one refresh token is good, `<grant>-<n>`, and once only.
+/// A server that rotates refresh tokens. A token is `<grant>-<number>`.
+///
+/// The newest token is valid. The one before it is too, as long as the newest one has not been used:
+/// its response may have been lost. A second use of the older token revokes the newest one.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<Books>>);
 
 #[derive(Default)]
 struct Books {
     used: Vec<String>,
+    /// The token that was issued last.
+    newest: Option<String>,
+    /// The tokens that were persisted, in order.
     saved: Vec<String>,
-    is_asked: bool,
-    /// Another one has been set: what still comes of the first need not be kept.
+    requests_in_progress: usize,
+    /// The next step in which the runtime stalls.
+    stalls_in: Option<Step>,
+    /// The number of tasks whose runtime has stalled.
+    stalled: usize,
+    /// Another token has been set, so tokens of the first grant need not be persisted.
     is_set: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Request,
+    Save,
 }
 
 impl Server {
@@ -38,11 +55,46 @@ impl Server {
         RefreshToken::new("user", "a-0", move |rotated: RotatedToken| {
             let server = server.clone();
             async move {
+                server.stall_in(Step::Save);
                 pause().await;
                 server.books().saved.push(rotated.secret().to_owned());
                 Ok::<_, BoxError>(())
             }
         })
+    }
+
+    /// Stalls the runtime of the calling task if it is to stall in this step.
+    fn stall_in(&self, step: Step) {
+        let mut books = self.books();
+        if books.stalls_in == Some(step) {
+            books.stalls_in = None;
+            books.stalled += 1;
+            Handle::try_current().unwrap().stall();
+        }
+    }
+
+    /// Asserts that the token may be used, and returns its successor.
+    fn rotate(&self, used: &str) -> String {
+        let mut books = self.books();
+        books.requests_in_progress += 1;
+        assert!(
+            books.requests_in_progress <= 1 + books.stalled,
+            "a refresh token is used by two tasks at once"
+        );
+        let is_first = used.ends_with("-0");
+        let is_reused = books.used.iter().any(|known| known == used);
+        assert!(!is_reused || books.stalled > 0, "{used} is used twice");
+        let is_newest = books.newest.as_deref() == Some(used);
+        let is_predecessor = books.used.last().is_some_and(|last| last == used);
+        assert!(is_first && !is_reused || is_newest || is_predecessor, "{used} is not valid");
+        let is_saved = is_first || books.saved.iter().any(|saved| saved == used);
+        assert!(is_saved, "{used} is used before it is persisted");
+        books.used.push(used.to_owned());
+        let (grant, _) = used.split_once('-').unwrap();
+        let of_grant = books.used.iter().filter(|used| used.starts_with(grant)).count();
+        let next = format!("{grant}-{of_grant}");
+        books.newest = Some(next.clone());
+        next
     }
 }
 
@@ -57,70 +109,68 @@ impl Service<TokenRequest> for Server {
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
         let parameters = request.credentials().parameters();
-        let used = parameters.iter().find(|(name, _)| name == "refresh_token").unwrap().1.clone();
-        let (grant, number) = used.split_once('-').unwrap();
-        let next = format!("{grant}-{}", number.parse::<usize>().unwrap() + 1);
-        let mut books = self.books();
-        assert!(!std::mem::replace(&mut books.is_asked, true), "it is used twice at once");
-        assert!(books.used.iter().all(|known| *known != used), "{used} is used twice");
-        let is_kept = number == "0" || books.saved.iter().any(|saved| *saved == used);
-        assert!(is_kept, "{used} is used before it is persisted");
-        books.used.push(used.into_owned());
-        drop(books);
+        let used = &parameters.iter().find(|(name, _)| name == "refresh_token").unwrap().1;
+        let next = self.rotate(used);
         let server = self.clone();
         Box::pin(async move {
+            server.stall_in(Step::Request);
             pause().await;
-            server.books().is_asked = false;
+            server.books().requests_in_progress -= 1;
             Ok(AccessToken::new(format!("with-{next}"))?.with_refresh_token(next))
         })
     }
 }
 
-fn caller(
-    runtime: &Runtime,
-    refresh: &Refresh<Server>,
-    request: &TokenRequest,
-) -> JoinHandle<String> {
-    let (handle, refresh, request) = (runtime.handle().clone(), refresh.clone(), request.clone());
-    thread::spawn(move || {
-        handle.enter();
-        let got = shuttle::future::block_on(refresh.clone().oneshot(request)).unwrap();
-        let rotated = got.secret().strip_prefix("with-").unwrap();
-        let server = refresh.get_ref();
-        let books = server.books();
-        let is_saved = books.saved.iter().any(|saved| saved == rotated);
-        assert!(
-            is_saved || books.is_set,
-            "an access token is handed out before {rotated} is persisted"
-        );
-        rotated.to_owned()
-    })
+/// A server, a refresh token and a service that uses it.
+#[derive(Clone)]
+struct Setting {
+    server: Server,
+    refresh_token: RefreshToken,
+    refresh: Refresh<Server>,
+    request: TokenRequest,
 }
 
-fn setting() -> (Runtime, Server, RefreshToken, Refresh<Server>, TokenRequest) {
-    let runtime = Runtime::new();
-    let server = Server::default();
-    let refresh_token = server.refresh_token();
-    let refresh = RefreshTokenLayer::new().layer(server.clone());
-    let request = TokenRequest::new(credentials("own").refresh_token(refresh_token.clone()));
-    (runtime, server, refresh_token, refresh, request)
+impl Setting {
+    fn new() -> Self {
+        let server = Server::default();
+        let refresh_token = server.refresh_token();
+        let refresh = RefreshTokenLayer::new().layer(server.clone());
+        let request = TokenRequest::new(credentials("own").refresh_token(refresh_token.clone()));
+        Self { server, refresh_token, refresh, request }
+    }
+
+    /// Requests a token on a new thread. Returns the refresh token that came with it.
+    fn caller(&self, runtime: &Runtime) -> JoinHandle<String> {
+        let (handle, setting) = (runtime.handle().clone(), self.clone());
+        thread::spawn(move || {
+            handle.enter();
+            let got: Result<AccessToken, TokenError> =
+                block_on(setting.refresh.oneshot(setting.request));
+            let got = got.unwrap();
+            let rotated = got.secret().strip_prefix("with-").unwrap();
+            let books = setting.server.books();
+            // A newer one may have been persisted instead.
+            let is_saved = books.saved.iter().any(|saved| saved.as_str() >= rotated);
+            assert!(is_saved || books.is_set, "{rotated} is not persisted");
+            rotated.to_owned()
+        })
+    }
 }
 
 // G3
 #[test]
-fn a_refresh_token_is_used_once_at_a_time_and_persisted_before_it_is_used_again() {
+fn a_refresh_token_is_used_by_one_task_at_a_time() {
     explore(|| {
-        let (runtime, server, _, refresh, request) = setting();
-        let callers = [(); 2].map(|()| caller(&runtime, &refresh, &request));
-        let gone = {
-            let (handle, refresh) = (runtime.handle().clone(), refresh.clone());
-            let request = request.clone();
+        let (runtime, setting) = (Runtime::new(), Setting::new());
+        let callers = [(); 2].map(|()| setting.caller(&runtime));
+        let dropped = {
+            let (handle, setting) = (runtime.handle().clone(), setting.clone());
             thread::spawn(move || {
                 handle.enter();
-                let mut asked = pin!(refresh.oneshot(request));
+                let mut asked = pin!(setting.refresh.oneshot(setting.request));
                 for _ in 0..thread_rng().gen_range(1..4) {
-                    let mut context = Context::from_waker(Waker::noop());
-                    if asked.as_mut().poll(&mut context).is_ready() {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    if asked.as_mut().poll(&mut cx).is_ready() {
                         return;
                     }
                     thread::yield_now();
@@ -128,23 +178,23 @@ fn a_refresh_token_is_used_once_at_a_time_and_persisted_before_it_is_used_again(
             })
         };
         join(callers);
-        gone.join().unwrap();
-        shuttle::future::block_on(runtime.handle().idle());
-        let books = server.books();
+        dropped.join().unwrap();
+        block_on(runtime.handle().idle());
+        let books = setting.server.books();
         assert!((2..=3).contains(&books.used.len()));
-        assert_eq!(books.saved.len(), books.used.len(), "one was lost");
-        assert_nobody_slept();
+        assert_eq!(books.saved.len(), books.used.len(), "a refresh token is lost");
+        assert_no_timer_was_needed();
     });
 }
 
 // G5
 #[test]
-fn what_an_exchange_still_brings_does_not_displace_a_refresh_token_that_was_set() {
+fn a_refresh_token_that_is_set_is_not_displaced() {
     explore(|| {
-        let (runtime, server, refresh_token, refresh, request) = setting();
-        let callers = [(); 2].map(|()| caller(&runtime, &refresh, &request));
-        let setting = {
-            let server = server.clone();
+        let (runtime, setting) = (Runtime::new(), Setting::new());
+        let callers = [(); 2].map(|()| setting.caller(&runtime));
+        let set = {
+            let Setting { server, refresh_token, .. } = setting.clone();
             thread::spawn(move || {
                 server.books().is_set = true;
                 refresh_token.set("b-0");
@@ -152,11 +202,44 @@ fn what_an_exchange_still_brings_does_not_displace_a_refresh_token_that_was_set(
             })
         };
         join(callers);
-        setting.join().unwrap();
-        let last = caller(&runtime, &refresh, &request).join().unwrap();
-        assert!(last.starts_with("b-"), "{last} came from the grant before");
-        assert_eq!(server.books().saved.last(), Some(&last), "it is not the one that is persisted");
-        assert_nobody_slept();
+        set.join().unwrap();
+        let last = setting.caller(&runtime).join().unwrap();
+        assert!(last.starts_with("b-"), "{last} came from the earlier grant");
+        assert_eq!(setting.server.books().saved.last(), Some(&last), "another one is persisted");
+        assert_no_timer_was_needed();
+    });
+}
+
+// C3, G3
+#[test]
+fn a_refresh_token_is_taken_over_and_none_is_lost() {
+    explore(|| {
+        let (runtime, setting) = (Runtime::new(), Setting::new());
+        let step = [Step::Request, Step::Save][thread_rng().gen_range(0..2)];
+        setting.server.books().stalls_in = Some(step);
+        let stalling = Runtime::new();
+        let first = setting.caller(&stalling);
+        wait_until(|| setting.server.books().stalled == 1);
+        let callers = [(); 2].map(|()| setting.caller(&runtime));
+        let handle = stalling.handle().clone();
+        // The first task comes back when the others are about to take over, or later.
+        let resume = thread::spawn(move || {
+            sleep(SILENCE);
+            handle.resume();
+        });
+        join(callers);
+        resume.join().unwrap();
+        first.join().unwrap();
+        for runtime in [&stalling, &runtime] {
+            block_on(runtime.handle().idle());
+        }
+        {
+            let books = setting.server.books();
+            assert_eq!(books.saved.last(), books.newest.as_ref(), "the newest one is lost");
+        }
+        setting.caller(&runtime).join().unwrap();
+        let took = tokio::time::elapsed();
+        assert!(took <= 2 * SILENCE + BEAT_INTERVAL, "it took {took:?}");
     });
 }
 

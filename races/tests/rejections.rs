@@ -1,36 +1,43 @@
-//! Rejections: none is lost, and none counts twice.
+//! Rejections by hand: each one takes effect, and none counts twice (C8).
 
-use tower_oauth2_races::{Backoff, Cause};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use shuttle::rand::{Rng, thread_rng};
+use tokio::time::advance;
+use tower_oauth2_races::{Backoff, Cause, TokenErrorKind};
 
 use crate::support::*;
 
-// C8
+/// The number of rejected tokens in a row after which a waiter gives up.
+const MAX_REJECTED_TOKENS: usize = 8;
+
 #[test]
-fn a_token_that_several_reject_is_replaced_once() {
+fn a_token_that_several_callers_reject_is_replaced_once() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         let first = world.get().unwrap();
         let rejecting = |_| {
             let first = first.clone();
             world.spawn(move |world| {
                 world.reject(&first);
-                assert_eq!(issue(&world.get().unwrap()), 2);
+                assert_eq!(call_of(&world.get().unwrap()), 2);
             })
         };
         let rejecting: Vec<_> = (0..2).map(rejecting).collect();
         join(world.callers(1)).pop().unwrap().unwrap();
         join(rejecting);
-        assert_eq!(issue(&world.get_at_once()), 2);
+        assert_eq!(call_of(&world.get_at_once()), 2);
         assert_eq!(world.journal.causes(), [Cause::Cold, Cause::Rejected]);
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
     });
 }
 
-// C8
 #[test]
-fn those_who_waited_are_not_given_what_was_rejected_before_they_came_to_run() {
+fn waiters_do_not_get_a_token_that_was_rejected_before_they_ran() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         let callers = world.callers(2);
         let rejecting = world.spawn(|world| {
             for _ in 0..2 {
@@ -43,20 +50,19 @@ fn those_who_waited_are_not_given_what_was_rejected_before_they_came_to_run() {
             got.unwrap();
         }
         assert!(world.journal.count() <= 3);
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
     });
 }
 
-// C8
 #[test]
-fn nor_are_those_who_come_to_run_after_its_end() {
+fn waiters_do_not_get_a_rejected_token_after_its_end() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         let callers = world.callers(2);
         let rejecting = world.spawn(|world| {
             let got = world.get().unwrap();
             world.reject(&got);
-            tokio::time::advance(LIFETIME);
+            advance(LIFETIME);
         });
         rejecting.join().unwrap();
         for got in join(callers) {
@@ -65,14 +71,39 @@ fn nor_are_those_who_come_to_run_after_its_end() {
     });
 }
 
-// C8
 #[test]
-fn a_rejected_token_stays_known_across_flights_that_fail() {
+fn a_waiter_gives_up_after_eight_rejected_tokens() {
     explore(|| {
-        let (world, _runtime) = World::new(
-            |n| if n == 2 || n == 3 { Answer::Fail } else { Answer::Token(token(n)) },
-            |cache| cache.transient_backoff(Backoff::none()),
-        );
+        let (world, _runtime) = World::simple();
+        let mut waiting = pin!(world.cache.get());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        for n in 1..=MAX_REJECTED_TOKENS {
+            // The waiter runs after each token has been rejected.
+            let got = world.get().unwrap();
+            world.reject(&got);
+            let polled = waiting.as_mut().poll(&mut cx);
+            if n < MAX_REJECTED_TOKENS {
+                assert!(polled.is_pending(), "it has given up after {n} tokens");
+            } else if let Poll::Ready(result) = polled {
+                assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Rejected);
+            } else {
+                panic!("it still waits after {n} tokens");
+            }
+        }
+        assert_no_timer_was_needed();
+    });
+}
+
+#[test]
+fn a_rejected_token_stays_known_across_failed_fetches() {
+    explore(|| {
+        let script = |n| match n {
+            2 | 3 => Answer::Fail,
+            _ => Answer::Token(token(n)),
+        };
+        let (world, _runtime) =
+            World::with(script, |cache| cache.transient_backoff(Backoff::none()));
         let first = world.get().unwrap();
         let rejecting = world.spawn(move |world| world.reject(&first));
         let _ = join(world.callers(3));
@@ -80,22 +111,21 @@ fn a_rejected_token_stays_known_across_flights_that_fail() {
         while world.get().is_err() {}
         for call in &world.journal.calls()[1..] {
             assert_eq!(call.cause, Cause::Rejected);
-            assert_eq!(call.shown.as_deref(), Some("token-1"));
+            assert_eq!(call.previous.as_deref(), Some("token-1"));
         }
-        assert_eq!(issue(&world.get_at_once()), 4);
-        assert_nobody_slept();
+        assert_eq!(call_of(&world.get_at_once()), 4);
+        assert_no_timer_was_needed();
     });
 }
 
-// C8
 #[test]
-fn what_a_renewal_brings_again_is_not_handed_out_once_it_was_rejected() {
+fn a_renewal_that_brings_the_rejected_token_again_is_repeated() {
     explore(|| {
-        // The server hands out its cached token, but when it is told of a rejection.
+        // The server returns a cached token, unless a request says that it was rejected.
         let script = |n| Answer::Token(if n == 2 { reissued(1, n) } else { token(n) });
-        let (world, _runtime) = World::new(script, |cache| cache);
+        let (world, _runtime) = World::new(script);
         let first = world.get().unwrap();
-        tokio::time::advance(LIFETIME * 8 / 10);
+        advance(DUE);
         let mut callers = world.callers(2);
         callers.push(world.spawn(move |world| {
             world.reject(&first);
@@ -112,31 +142,29 @@ fn what_a_renewal_brings_again_is_not_handed_out_once_it_was_rejected() {
 
 // C8, C9
 #[test]
-fn a_renewal_that_fails_after_the_rejection_fails_nobody() {
+fn a_renewal_that_fails_after_a_rejection_fails_no_caller() {
     explore(|| {
         let script = |n| if n == 2 { Answer::Fail } else { Answer::Token(token(n)) };
-        let (world, _runtime) = World::new(script, |cache| cache);
+        let (world, _runtime) = World::new(script);
         let first = world.get().unwrap();
-        tokio::time::advance(LIFETIME * 8 / 10);
-        // The renewal is on its way before the rejection, or has failed, or never begins.
-        let caller = world.spawn(|world| world.get_at_once());
-        caller.join().unwrap();
+        advance(DUE);
+        // The renewal has not begun, is in progress or has failed at the rejection.
+        world.spawn(World::get_at_once).join().unwrap();
         let rejecting = world.spawn(move |world| {
             world.reject(&first);
             world.get().unwrap()
         });
-        assert_eq!(issue(&rejecting.join().unwrap()), 3);
+        assert_eq!(call_of(&rejecting.join().unwrap()), 3);
         assert_eq!(world.journal.causes(), [Cause::Cold, Cause::Renewal, Cause::Rejected]);
-        let shown = &world.journal.calls()[2].shown;
-        assert_eq!(shown.as_deref(), Some("token-1"));
+        let previous = &world.journal.calls()[2].previous;
+        assert_eq!(previous.as_deref(), Some("token-1"));
     });
 }
 
-// C8
 #[test]
-fn a_late_rejection_costs_nothing() {
+fn a_late_rejection_costs_no_token_request() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         let first = world.get().unwrap();
         world.reject(&first);
         let late = world.spawn(move |world| {
@@ -144,10 +172,35 @@ fn a_late_rejection_costs_nothing() {
             world.reject(&first);
         });
         for got in join(world.callers(2)) {
-            assert_eq!(issue(&got.unwrap()), 2);
+            assert_eq!(call_of(&got.unwrap()), 2);
         }
         late.join().unwrap();
-        assert_eq!(issue(&world.get_at_once()), 2);
+        assert_eq!(call_of(&world.get_at_once()), 2);
+        assert_eq!(world.journal.count(), 2);
+    });
+}
+
+/// The token arrives, is rejected and cleared in any order.
+#[test]
+fn a_rejection_that_meets_the_arrival_of_the_next_token() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let first = world.get().unwrap();
+        advance(DUE);
+        world.get_at_once();
+        let rejecting = [(); 2].map(|()| {
+            let first = first.clone();
+            world.spawn(move |world| {
+                (0..thread_rng().gen_range(0..20)).for_each(|_| shuttle::thread::yield_now());
+                world.reject(&first);
+                world.get().unwrap()
+            })
+        });
+        for got in join(rejecting) {
+            assert_eq!(call_of(&got), 2);
+        }
+        world.settle();
+        assert_eq!(call_of(&world.get_at_once()), 2);
         assert_eq!(world.journal.count(), 2);
     });
 }

@@ -1,89 +1,88 @@
-//! Removal, and more credentials than there is room for.
+//! Removal, and more credentials than the capacity (C10).
 
+use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::support::*;
 
-// C10
 #[test]
-fn those_who_wait_are_served_and_what_was_on_its_way_is_not_kept() {
+fn a_cleared_slot_serves_its_waiters_and_keeps_no_earlier_result() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
+        let (world, _runtime) = World::simple();
         let callers = world.callers(2);
-        let removing = world.spawn(|world| {
-            let begun = world.journal.moment();
-            world.remove("own");
-            let issue = issue(&world.get().unwrap());
+        let clearing = world.spawn(|world| {
+            let cleared = world.journal.moment();
+            world.clear();
+            let call = call_of(&world.get().unwrap());
             assert!(
-                world.journal.calls()[issue - 1].begun > begun,
+                world.journal.calls()[call - 1].began > cleared,
                 "a token from before the removal is handed out after it"
             );
         });
         for got in join(callers) {
             got.unwrap();
         }
-        removing.join().unwrap();
-        assert_nobody_slept();
+        clearing.join().unwrap();
+        assert_no_timer_was_needed();
     });
 }
 
-// C10
 #[test]
-fn a_slot_that_was_removed_is_another_one() {
+fn a_removed_slot_is_replaced_by_another_one() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let callers = (0..2).map(|_| world.spawn(|world| world.get_for("a").unwrap()));
-        let callers: Vec<_> = callers.collect();
+        let (world, _runtime) = World::simple();
+        let callers = [(); 2].map(|()| world.spawn(|world| world.get_for("a").unwrap()));
         let removing = world.spawn(|world| world.remove("a"));
         join(callers);
         removing.join().unwrap();
         assert!(world.cache.others() <= 1);
         world.remove("a");
         assert_eq!(world.cache.others(), 0);
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
     });
 }
 
-// C10
 #[test]
-fn slots_are_bounded_and_none_that_somebody_holds_is_let_go_of() {
+fn the_number_of_slots_is_bounded_and_counted_right() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
         let caller = |ids: [&'static str; 2]| {
             world.spawn(move |world| {
                 for id in ids {
                     world.get_for(id).unwrap();
+                    // Each caller holds one slot at most, and so does each fetch.
+                    assert!(world.cache.others() <= 1 + 3, "{} slots", world.cache.others());
                 }
             })
         };
         join([["a", "b"], ["b", "c"], ["a", "c"]].map(caller));
         world.settle();
-        assert!(world.cache.others() <= 1, "{} are kept", world.cache.others());
+        assert!(world.cache.others() <= 1, "{} slots are left", world.cache.others());
         for id in ["a", "b", "c"] {
             world.remove(id);
         }
-        assert_eq!(world.cache.others(), 0, "they were miscounted");
-        assert_nobody_slept();
+        assert_eq!(world.cache.others(), 0, "the slots were counted wrong");
+        assert_no_timer_was_needed();
     });
 }
 
 // C2, C10
 #[test]
-fn a_slot_that_comes_to_be_held_while_others_are_let_go_of_stays() {
+fn a_slot_that_is_taken_during_an_eviction_stays() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
-        let drawn = |from: usize, to| thread_rng().gen_range(from..to);
-        let kept = ["a", "c", "d", "e", "f", "g"][drawn(0, 6)];
-        // Kept and idle, and whoever asks has to wait.
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let random = |from: usize, to| thread_rng().gen_range(from..to);
+        let kept = ["a", "c", "d", "e", "f", "g"][random(0, 6)];
+        // The slot is idle, and its next callers have to wait for a token.
         let got = world.get_for(kept).unwrap();
         world.reject(&got);
         world.settle();
         let crowd = world.spawn(|world| world.get_for("b"));
         let callers = [0, 1, 2, 3].map(|_| {
-            let pauses = drawn(0, 40);
+            let pauses = random(0, 40);
             world.spawn(move |world| {
                 for _ in 0..pauses {
-                    shuttle::future::block_on(pause());
+                    block_on(pause());
                 }
                 world.get_for(kept)
             })
@@ -91,15 +90,29 @@ fn a_slot_that_comes_to_be_held_while_others_are_let_go_of_stays() {
         for got in join(callers.into_iter().chain([crowd])) {
             got.unwrap();
         }
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
+    });
+}
+
+/// Several slots are given back at the same time, each while the others are still in use.
+#[test]
+fn slots_that_are_released_together_are_evicted() {
+    explore(|| {
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(0));
+        let callers = ["a", "b", "c", "d"]
+            .map(|id| world.spawn(move |world| world.get_for(id).map(drop).unwrap()));
+        join(callers);
+        world.settle();
+        assert_eq!(world.cache.others(), 0);
+        assert_no_timer_was_needed();
     });
 }
 
 // C8, C10
 #[test]
-fn a_rejection_reaches_the_slot_that_the_token_is_of() {
+fn a_rejection_reaches_the_slot_of_its_token() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache.capacity(2));
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(2));
         let caller = |id: &'static str| {
             world.spawn(move |world| {
                 let got = world.get_for(id).unwrap();
@@ -109,21 +122,21 @@ fn a_rejection_reaches_the_slot_that_the_token_is_of() {
             })
         };
         join(["a", "a", "b"].map(caller));
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
     });
 }
 
 // C11
 #[test]
-fn what_keeps_a_removed_slot_warm_ends() {
+fn a_keep_warm_task_ends_when_its_slot_is_removed() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let keeping = world.spawn(|world| world.cache.keep_warm_for(&credentials("a")).unwrap());
+        let (world, _runtime) = World::simple();
+        let keep_warm = world.spawn(|world| world.cache.keep_warm_for(&credentials("a")).unwrap());
         let removing = world.spawn(|world| world.remove("a"));
-        keeping.join().unwrap();
+        keep_warm.join().unwrap();
         removing.join().unwrap();
         world.remove("a");
         world.settle();
-        assert_nobody_slept();
+        assert_no_timer_was_needed();
     });
 }

@@ -1,209 +1,230 @@
-//! Requests: a token at hand, a token that was revoked, an API that takes none.
+//! Requests through the layer: tokens are rejected, replaced and sent again (C8, C12, R1, R7).
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
+use shuttle::thread;
 use tokio::time::advance;
-use tower::{Layer, Service, ServiceExt};
-use tower_oauth2_races::{AccessToken, OAuth2, OAuth2Layer, Origins, Replayed};
+use tower::ServiceExt;
+use tower_oauth2_races::{NotReplayed, Replayed, TokenError};
 
 use crate::support::*;
 
-/// An API that takes tokens other than those that were revoked. It answers in its own time, and says how often it was asked.
-#[derive(Clone, Default)]
-struct Api(Arc<Mutex<Asked>>);
-
-#[derive(Default)]
-struct Asked {
-    revoked: Vec<String>,
-    takes_none: bool,
-    with: Vec<String>,
-}
-
-impl Api {
-    fn revoke(&self, token: &AccessToken) {
-        self.0.lock().unwrap().revoked.push(token.secret().to_owned());
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.0.lock().unwrap().with.clone()
-    }
-}
-
-impl Service<Request<()>> for Api {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = BoxFuture<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let header = request.headers()[AUTHORIZATION].to_str().unwrap();
-        let token = header.strip_prefix("Bearer ").unwrap().to_owned();
-        let mut asked = self.0.lock().unwrap();
-        let is_refused = asked.takes_none || asked.revoked.contains(&token);
-        asked.with.push(token);
-        Box::pin(async move {
-            pause().await;
-            let mut response = Response::new(());
-            if is_refused {
-                *response.status_mut() = StatusCode::UNAUTHORIZED;
-            }
-            Ok(response)
-        })
-    }
-}
-
-fn service(world: &World, api: &Api) -> OAuth2<Api> {
-    let origins = Origins::only(["https://api.test"]).unwrap();
-    OAuth2Layer::new(world.cache.clone(), origins).layer(api.clone())
-}
-
-fn request() -> Request<()> {
-    Request::get("https://api.test/").body(()).unwrap()
-}
-
-fn send(service: &OAuth2<Api>) -> Response<()> {
-    shuttle::future::block_on(service.clone().oneshot(request())).unwrap()
-}
-
-/// Whether it is sent at once; what becomes of it does not matter.
-fn begin(service: &mut OAuth2<Api>) {
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut context).is_ready());
-    drop(service.call(request()));
-}
-
 // R1, C8
 #[test]
-fn requests_with_a_revoked_token_make_one_token_request_more() {
+fn requests_with_a_revoked_token_make_one_token_request() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let api = Api::default();
-        let service = service(&world, &api);
-        api.revoke(&world.get().unwrap());
-        let requests = (0..3).map(|_| {
+        let (world, _runtime) = World::simple();
+        let api = Api::new(&world);
+        let service = api.service(&world);
+        world.get().unwrap();
+        api.revoke_all();
+        let requests = [(); 3].map(|()| {
             let service = service.clone();
             world.spawn(move |_| send(&service).status())
         });
-        let requests: Vec<_> = requests.collect();
         assert!(join(requests).iter().all(|status| *status == StatusCode::OK));
         assert_eq!(world.journal.count(), 2);
-        assert!(api.asked().len() <= 6);
-        assert_nobody_slept();
-    });
-}
-
-// C8
-#[test]
-fn a_service_that_has_a_token_at_hand_does_not_send_it_after_its_rejection() {
-    explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let api = Api::default();
-        let first = world.get().unwrap();
-        let other = {
-            let first = first.clone();
-            world.spawn(move |world| {
-                world.reject(&first);
-                world.get().unwrap();
-            })
-        };
-        let mut service = service(&world, &api);
-        for _ in 0..5 {
-            let begun = world.journal.moment();
-            begin(&mut service);
-            if let Some(sent) = api.0.lock().unwrap().with.pop() {
-                let number = sent.strip_prefix("token-").unwrap().parse().unwrap();
-                world.journal.may_be_handed_out(&token(number), begun, begun);
-            }
-        }
-        other.join().unwrap();
-        begin(&mut service);
-        assert_eq!(api.asked(), ["token-2"]);
-    });
-}
-
-// C8
-#[test]
-fn in_every_order_a_rejection_and_a_hit_get_along() {
-    explore_all(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let api = Api::default();
-        let mut service = service(&world, &api);
-        let first = world.get().unwrap();
-        world.settle();
-        (0..3).for_each(|_| begin(&mut service));
-        let rejecting = world.spawn(move |world| world.reject(&first));
-        begin(&mut service);
-        let sent = api.asked().len();
-        rejecting.join().unwrap();
-        assert!(sent >= 3);
-        begin(&mut service);
-        assert_eq!(api.asked().len(), sent, "it is sent after its rejection");
-    });
-}
-
-// R8
-#[test]
-fn an_api_that_takes_no_token_is_found_out_once_for_each_fresh_token() {
-    explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let api = Api::default();
-        api.0.lock().unwrap().takes_none = true;
-        let service = service(&world, &api);
-        world.get().unwrap();
-        let requests = (0..3).map(|_| {
-            let service = service.clone();
-            world.spawn(move |_| send(&service).status())
-        });
-        let requests: Vec<_> = requests.collect();
-        assert!(join(requests).iter().all(|status| *status == StatusCode::UNAUTHORIZED));
-        // 100 ms after the first fresh token that was refused, twice that after the second.
-        let fresh = world.journal.count() - 1;
-        assert!(fresh >= 1);
-        advance(Duration::from_millis(100) * (1 << (fresh - 1)));
-        let response = send(&service);
-        assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
-        assert_eq!(world.journal.count(), fresh + 2);
+        assert!(api.sent().len() <= 6);
+        assert_no_timer_was_needed();
     });
 }
 
 // R5
 #[test]
-fn a_request_that_is_given_up_leaves_the_others_alone() {
+fn a_dropped_request_does_not_affect_others() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| Answer::Token(token(n)), |cache| cache);
-        let api = Api::default();
-        let service = service(&world, &api);
-        api.revoke(&world.get().unwrap());
-        let gone = {
+        let (world, _runtime) = World::simple();
+        let api = Api::new(&world);
+        let service = api.service(&world);
+        world.get().unwrap();
+        api.revoke_all();
+        let dropped = {
             let service = service.clone();
             world.spawn(move |_| {
                 let mut response = pin!(service.oneshot(request()));
                 for _ in 0..3 {
-                    let mut context = Context::from_waker(Waker::noop());
-                    if response.as_mut().poll(&mut context).is_ready() {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    if response.as_mut().poll(&mut cx).is_ready() {
                         break;
                     }
-                    shuttle::thread::yield_now();
+                    thread::yield_now();
                 }
             })
         };
-        let stays = {
+        let other = world.spawn(move |_| send(&service).status());
+        dropped.join().unwrap();
+        assert_eq!(other.join().unwrap(), StatusCode::OK);
+        assert_eq!(world.journal.count(), 2);
+        assert_no_timer_was_needed();
+    });
+}
+
+// C8
+#[test]
+fn a_service_does_not_send_its_local_token_after_its_rejection() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let api = Api::new(&world);
+        let first = world.get().unwrap();
+        let rejecting = world.spawn(move |world| {
+            world.reject(&first);
+            world.get().unwrap();
+        });
+        let mut service = api.service(&world);
+        for _ in 0..5 {
+            let start = world.journal.poll_start();
+            call_and_drop(&mut service);
+            if let Some(sent) = api.rules().sent.pop() {
+                world.journal.assert_may_be_sent(&token(sent), start);
+            }
+        }
+        rejecting.join().unwrap();
+        call_and_drop(&mut service);
+        assert_eq!(api.sent(), [2]);
+    });
+}
+
+// C8
+#[test]
+fn in_every_order_a_hit_sends_no_rejected_token() {
+    explore_all(|| {
+        let (world, _runtime) = World::simple();
+        let api = Api::new(&world);
+        let mut service = api.service(&world);
+        let first = world.get().unwrap();
+        world.settle();
+        // From the second use on, the service keeps the token.
+        (0..3).for_each(|_| call_and_drop(&mut service));
+        let rejecting = world.spawn(move |world| {
+            explore_from_here();
+            world.reject(&first);
+        });
+        thread::yield_now();
+        call_and_drop(&mut service);
+        let sent = api.sent().len();
+        rejecting.join().unwrap();
+        assert!((3..=4).contains(&sent));
+        call_and_drop(&mut service);
+        assert_eq!(api.sent().len(), sent, "the token is sent after its rejection");
+    });
+}
+
+// C8
+#[test]
+fn a_request_that_waits_sends_no_token_older_than_a_rejected_one() {
+    explore(|| {
+        let (world, _runtime) = World::new(|n| match n {
+            3 => Answer::SlowToken(Duration::from_secs(1), token(n)),
+            _ => Answer::Token(token(n)),
+        });
+        let api = Api::new(&world);
+        let service = api.service(&world);
+        let waiting = world.spawn(move |_| send(&service).status());
+        world.get().unwrap();
+        api.make_busy();
+        advance(DUE);
+        world.get_at_once();
+        world.settle();
+        world.reject(&world.get_at_once());
+        api.release();
+        assert_eq!(waiting.join().unwrap(), StatusCode::OK);
+        assert!(world.journal.count() <= 3);
+    });
+}
+
+// C8
+#[test]
+fn a_renewal_from_before_a_revocation_is_replaced_too() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let api = Api::new(&world);
+        let service = api.service(&world);
+        world.get().unwrap();
+        advance(DUE);
+        world.get_at_once();
+        let requests = [(); 2].map(|()| {
             let service = service.clone();
             world.spawn(move |_| send(&service).status())
+        });
+        let revoking = {
+            let api = api.clone();
+            world.spawn(move |_| api.revoke_all())
         };
-        gone.join().unwrap();
-        assert_eq!(stays.join().unwrap(), StatusCode::OK);
-        assert_eq!(world.journal.count(), 2);
-        assert_nobody_slept();
+        revoking.join().unwrap();
+        assert!(join(requests).iter().all(|status| *status == StatusCode::OK));
+        assert_eq!(send(&service).status(), StatusCode::OK);
+        assert!(world.journal.count() <= 3);
+    });
+}
+
+// C12
+#[test]
+fn other_origins_use_a_rejected_token_while_fetches_fail() {
+    explore(|| {
+        let script = |n| if n == 1 { Answer::Token(token(n)) } else { Answer::Fail };
+        let (world, _runtime) = World::new(script);
+        let (rejecting, accepting) = (Api::new(&world), Api::new(&world));
+        let services = [rejecting.service(&world), accepting.service(&world)];
+        world.get().unwrap();
+        rejecting.revoke_all();
+        for round in 0..2 {
+            let requests = [0, 1, 0, 1].map(|index| {
+                let service = services[index].clone();
+                let uri = ["https://one.test/", "https://other.test/"][index];
+                world.spawn(move |_| (index, try_send_to(&service, uri)))
+            });
+            let sent_before = rejecting.sent().len();
+            for (index, result) in join(requests) {
+                if index == 0 {
+                    let error = result.unwrap_err();
+                    assert!(TokenError::find_in(&*error).is_some());
+                } else {
+                    assert_eq!(result.unwrap().status(), StatusCode::OK);
+                }
+            }
+            assert!(
+                round == 0 || rejecting.sent().len() == sent_before,
+                "an API gets a token again that it has rejected"
+            );
+            assert!(world.get().is_err(), "get never returns a rejected token");
+            // The back-off is over, and the token is not.
+            advance(Duration::from_secs(15));
+        }
+        assert!(accepting.sent().iter().all(|call| *call == 1));
+    });
+}
+
+// R7
+#[test]
+fn claims_of_concurrent_rejections_are_all_requested() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let apis = [Api::new(&world), Api::new(&world)];
+        apis[0].rules().required_claim = Some("one");
+        apis[1].rules().required_claim = Some("other");
+        world.get().unwrap();
+        let requests = [0, 1].map(|index| {
+            let service = apis[index].service(&world);
+            let uri = ["https://one.test/", "https://other.test/"][index];
+            world.spawn(move |_| try_send_to(&service, uri).unwrap())
+        });
+        let responses = join(requests);
+        let is_ok = responses.iter().map(|response| response.status() == StatusCode::OK);
+        assert!(is_ok.clone().any(|is_ok| is_ok));
+        for response in responses.iter().filter(|response| response.status() != StatusCode::OK) {
+            // The second rejection may come when the breaker is open.
+            let replayed = response.extensions().get();
+            assert_eq!(replayed, Some(&Replayed::No(NotReplayed::BreakerOpen)));
+        }
+        // A token that has the claims of one API gets those of the other one too.
+        advance(Duration::from_millis(100));
+        for (api, uri) in apis.iter().zip(["https://one.test/", "https://other.test/"]) {
+            let response = try_send_to(&api.service(&world), uri).unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        assert!(world.journal.count() <= 3);
     });
 }

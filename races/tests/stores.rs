@@ -1,26 +1,36 @@
-//! Caches that share a store: a lease is held by one at a time, and is given back.
+//! Caches that share a store: one holder of a lease at a time, and no lease is left (S4, S5).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shuttle::thread;
+use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2_races::{
-    AccessToken, MemoryStore, StoreLayer, Stored, TokenCache, TokenRequest, TokenStore,
-};
+use tokio::time::elapsed;
+use tower::{BoxError, Layer};
+use tower_oauth2_races::{MemoryStore, StoreLayer, Stored, TokenCache, TokenStore};
 
 use crate::support::*;
 
-/// Knows who holds a lease.
-#[derive(Clone, Default)]
-struct Watched {
+/// A store that records who holds a lease.
+#[derive(Clone)]
+struct WatchedStore {
     store: MemoryStore,
-    holders: Arc<Mutex<Vec<String>>>,
+    holders: Arc<Mutex<BTreeSet<String>>>,
+    journal: Journal,
 }
 
-impl TokenStore for Watched {
+impl WatchedStore {
+    fn new(journal: &Journal) -> Self {
+        Self { store: MemoryStore::new(), holders: Arc::default(), journal: journal.clone() }
+    }
+
+    fn assert_no_lease_is_left(&self) {
+        assert_eq!(*self.holders.lock().unwrap(), BTreeSet::new(), "a lease is left");
+    }
+}
+
+impl TokenStore for WatchedStore {
     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
         pause().await;
         self.store.get(key).await
@@ -46,10 +56,7 @@ impl TokenStore for Watched {
         pause().await;
         let is_held = self.store.lock(key, owner, lease).await?;
         if is_held {
-            let mut holders = self.holders.lock().unwrap();
-            if !holders.iter().any(|holder| holder == owner) {
-                holders.push(owner.to_owned());
-            }
+            self.holders.lock().unwrap().insert(owner.to_owned());
         }
         pause().await;
         Ok(is_held)
@@ -57,123 +64,132 @@ impl TokenStore for Watched {
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
         pause().await;
+        if self.holders.lock().unwrap().contains(owner) {
+            let live_calls = self.journal.live_calls("own");
+            assert_eq!(live_calls, 0, "a lease is released during a token request under it");
+        }
         self.store.unlock(key, owner).await?;
-        self.holders.lock().unwrap().retain(|holder| holder != owner);
+        self.holders.lock().unwrap().remove(owner);
         Ok(())
     }
 }
 
-/// A cache of its own over the store, on a runtime of its own.
-fn process(store: &Watched, journal: &Journal) -> (World, Runtime) {
+/// Creates a cache of its own over the store, on a runtime of its own.
+fn process(store: &WatchedStore) -> (World, Runtime) {
+    process_with(store, |n| Answer::Token(token(n)))
+}
+
+fn process_with(
+    store: &WatchedStore,
+    script: impl Fn(usize) -> Answer + Send + Sync + 'static,
+) -> (World, Runtime) {
     let runtime = Runtime::new();
-    let source = Source::new(journal.clone(), |n| Answer::Token(token(n)));
+    let source = Source::new(store.journal.clone(), script);
     let source = StoreLayer::new(store.clone()).layer(source);
     let cache = TokenCache::new(credentials("own"), source);
     let handle = runtime.handle().clone();
-    (World { cache, journal: journal.clone(), handle }, runtime)
+    (World { cache, journal: store.journal.clone(), handle }, runtime)
 }
 
 // S5
 #[test]
-fn processes_that_miss_at_once_make_one_token_request_and_leave_no_lease() {
+fn concurrent_misses_of_a_fleet_make_one_token_request() {
     explore(|| {
-        let (store, journal) = (Watched::default(), Journal::default());
-        let fleet = [(); 3].map(|()| process(&store, &journal));
+        let journal = Journal::default();
+        let store = WatchedStore::new(&journal);
+        let fleet = [(); 3].map(|()| process(&store));
         let callers: Vec<_> = fleet.iter().map(|(world, _)| world.spawn(World::get)).collect();
         for got in join(callers) {
-            assert_eq!(issue(&got.unwrap()), 1);
+            assert_eq!(call_of(&got.unwrap()), 1);
         }
         fleet.iter().for_each(|(world, _)| world.settle());
         assert_eq!(journal.count(), 1);
-        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
-        // Pauses of 20 ms and twice that, but not for the end of a lease.
-        assert!(tokio::time::elapsed() < Duration::from_secs(1));
+        store.assert_no_lease_is_left();
+        // The others look into the store after 20 ms, and do not wait for the end of a lease.
+        assert!(elapsed() < Duration::from_secs(1));
     });
 }
 
 // S4, S5
 #[test]
-fn processes_whose_token_was_revoked_make_one_token_request_more() {
+fn a_revocation_costs_a_fleet_one_token_request() {
     explore(|| {
-        let (store, journal) = (Watched::default(), Journal::default());
-        let fleet = [(); 2].map(|()| process(&store, &journal));
+        let journal = Journal::default();
+        let store = WatchedStore::new(&journal);
+        let fleet = [(); 2].map(|()| process(&store));
         for (world, _) in &fleet {
-            assert_eq!(issue(&world.spawn(World::get).join().unwrap().unwrap()), 1);
+            assert_eq!(call_of(&world.spawn(World::get).join().unwrap().unwrap()), 1);
         }
         let callers = fleet.iter().map(|(world, _)| {
             world.spawn(|world| {
-                // Each process says it for itself.
                 world.cache.reject(&world.get().unwrap());
-                assert_eq!(issue(&world.get().unwrap()), 2);
+                assert_eq!(call_of(&world.get().unwrap()), 2);
             })
         });
         join(callers.collect::<Vec<_>>());
         fleet.iter().for_each(|(world, _)| world.settle());
         assert_eq!(journal.count(), 2);
-        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
+        store.assert_no_lease_is_left();
     });
 }
 
 // S5
 #[test]
-fn a_process_that_dies_holds_up_the_others_for_one_lease_at_most() {
+fn a_process_that_ends_delays_the_others_by_one_lease() {
     explore(|| {
-        let (store, journal) = (Watched::default(), Journal::default());
-        let (doomed, runtime) = process(&store, &journal);
-        let (world, _runtime) = process(&store, &journal);
-        let first = doomed.spawn(|world| world.give_up(1));
+        let journal = Journal::default();
+        let store = WatchedStore::new(&journal);
+        let (ending, runtime) = process(&store);
+        let (world, _runtime) = process(&store);
+        let first = ending.spawn(|world| world.give_up(1));
         let end = world.spawn(|_| drop(runtime));
         let caller = world.spawn(World::get);
         first.join().unwrap();
         end.join().unwrap();
         caller.join().unwrap().unwrap();
         assert!(journal.count() <= 2);
-        assert!(tokio::time::elapsed() <= Duration::from_secs(16));
+        assert!(elapsed() <= Duration::from_secs(16));
     });
 }
 
 // C3, S5
 #[test]
-fn a_stopped_runtime_holds_up_its_process_for_a_second_and_changes_nothing_later() {
+fn a_lease_of_a_replaced_fetch_is_adopted() {
     explore(|| {
-        let store = Watched::default();
-        let layer = StoreLayer::new(store.clone());
-        let count = Arc::new(AtomicUsize::new(0));
-        let source = service_fn(move |_: TokenRequest| {
-            let n = count.fetch_add(1, Ordering::Relaxed) + 1;
-            async move {
-                pause().await;
-                Ok::<_, BoxError>(token(n))
-            }
+        let journal = Journal::default();
+        let store = WatchedStore::new(&journal);
+        let (world, _runtime) = process_with(&store, |n| match n {
+            1 => Answer::TokenAfterStall(token(n)),
+            _ => Answer::Token(token(n)),
         });
-        let ask = |runtime: &Runtime| {
-            let (handle, asked) = (runtime.handle().clone(), layer.layer(source.clone()));
-            let request = TokenRequest::new(credentials("own"));
-            let (sender, receiver) = tokio::sync::oneshot::channel();
-            handle.spawn(async move { drop(sender.send(asked.oneshot(request).await)) });
-            thread::spawn(move || {
-                let got: Result<AccessToken, BoxError> =
-                    shuttle::future::block_on(receiver).unwrap();
-                issue(&got.unwrap())
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        wait_until(|| journal.count() == 1);
+        let callers = [(); 2].map(|()| {
+            world.spawn(|world| {
+                let got = world.get().unwrap();
+                // Not the end of the lease, which lasts for 10 s.
+                assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
+                call_of(&got)
             })
-        };
-        let (stopping, driven) = (Runtime::new(), Runtime::new());
-        let late = ask(&stopping);
-        let stop = {
-            let stopping = stopping.handle().clone();
-            thread::spawn(move || stopping.stop())
-        };
-        let successors = [(); 2].map(|()| ask(&driven));
-        let tokens = join(successors);
-        assert_eq!(tokens[0], tokens[1]);
-        // A second without a sign of life, and a pause between two looks.
-        assert!(tokio::time::elapsed() <= Duration::from_millis(2500));
-        stop.join().unwrap();
-        stopping.handle().resume();
-        assert!([tokens[0], 1, 2].contains(&late.join().unwrap()));
-        shuttle::future::block_on(stopping.handle().idle());
-        shuttle::future::block_on(driven.handle().idle());
-        assert_eq!(ask(&driven).join().unwrap(), tokens[0], "the stored token was replaced");
-        assert!(store.holders.lock().unwrap().is_empty(), "a lease is left");
+        });
+        let handle = stalling.handle().clone();
+        // The runtime comes back during the takeover, or when the lease must be extended.
+        let later = [SILENCE, Duration::from_secs(4)][thread_rng().gen_range(0..2)];
+        let resume = world.spawn(move |_| {
+            sleep(later);
+            handle.resume();
+        });
+        let got = join(callers);
+        assert_eq!(got[0], got[1]);
+        resume.join().unwrap();
+        world.on(&stalling).settle();
+        world.settle();
+        assert_eq!(call_of(&world.get_at_once()), got[0]);
+        assert!(journal.count() <= 2);
+        store.assert_no_lease_is_left();
+        // Another process finds the same token in the store.
+        let (other, _runtime) = process(&store);
+        assert_eq!(call_of(&other.spawn(World::get).join().unwrap().unwrap()), got[0]);
     });
 }

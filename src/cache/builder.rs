@@ -104,9 +104,9 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets the number of credentials that the cache keeps besides its own.
+    /// Sets how many credentials the cache keeps besides its own. The default is 10,000.
     ///
-    /// The default is 10,000. Credentials that were not used recently are removed first.
+    /// Each new one beyond that evicts one that no caller uses: the least recently used of 16.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self

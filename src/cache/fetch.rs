@@ -38,6 +38,8 @@ static FETCHES: AtomicU64 = AtomicU64::new(1);
 
 /// The number of lost fetches that a caller itself may start before it fails (C3).
 const MAX_OWN_LOSSES: u32 = 2;
+/// The number of completed fetches without the required claims after which a waiter drops them.
+const MAX_MISSED_CLAIMS: u32 = 2;
 /// The number of tokens that may be rejected in a row before a waiter uses one.
 const MAX_REJECTED_TOKENS: u32 = 8;
 
@@ -145,6 +147,7 @@ impl Slot {
     ) -> FetchOutcome {
         let mut own_losses = 0;
         let mut rejected_tokens = 0;
+        let mut missed_claims = 0;
         loop {
             let (handle, is_own) = match self.token_or_fetch(fetcher, &mut required)? {
                 TokenOrFetch::Token(token) => return Ok(token),
@@ -152,13 +155,20 @@ impl Slot {
                 TokenOrFetch::OwnFetch(handle) => (handle, true),
             };
             match handle.wait().await {
-                WaitOutcome::Done(Ok(token)) if self.may_use(&token, &required) => {
-                    return Ok(token);
-                }
-                WaitOutcome::Done(Ok(_)) => {
+                WaitOutcome::Done(Ok(token)) => {
+                    let has_claims = token.claims().covers(&required.claims);
+                    missed_claims += u32::from(!has_claims);
+                    // R7: the first fetch may have begun before the claims were required. If the
+                    // second one lacks them too, the request is resent without them.
+                    if missed_claims == MAX_MISSED_CLAIMS {
+                        required.claims = Claims::default();
+                    }
+                    if self.may_use(&token, &required) {
+                        return Ok(token);
+                    }
                     // The token was rejected before this task ran. A caller that rejects every
                     // token must not make the others wait without end.
-                    rejected_tokens += 1;
+                    rejected_tokens += u32::from(has_claims);
                     if rejected_tokens == MAX_REJECTED_TOKENS {
                         return Err(self.error(TokenErrorKind::Rejected));
                     }
@@ -174,13 +184,14 @@ impl Slot {
                     }
                 }
                 WaitOutcome::Silent => {
-                    if let Some(token) = self.fallback(&required) {
-                        return Ok(token);
-                    }
                     // The slot is cleared before the other waiters learn of the loss, so that the
                     // first of them can start a fetch.
                     self.update(|machine, now| ((), machine.supersede(handle.id(), now)));
                     handle.mark_lost();
+                    if let Some(token) = self.fallback(&required) {
+                        self.prefetch(fetcher, &Requirements::default());
+                        return Ok(token);
+                    }
                 }
             }
         }

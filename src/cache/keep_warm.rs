@@ -23,6 +23,8 @@ pub(super) fn keep_warm(guard: SlotGuard) -> Result<(), TokenError> {
         let SlotGuard { fetcher, .. } = &warm.0;
         let slot = warm.0.slot();
         loop {
+            // A hit without a runtime may have left the renewal to others.
+            slot.tick(fetcher);
             // A failure is remembered in the slot, which says when to come back.
             let _ = slot.get(fetcher, Requirements::default()).await;
             let changed = slot.changed.notified();

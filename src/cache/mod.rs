@@ -324,13 +324,30 @@ impl TokenCache {
         self.handle.fetcher.sweeper.is_watching()
     }
 
-    /// Reports that an API accepted a token.
+    /// Reports that an API accepted a token, if the breaker of the credentials does not know that.
+    ///
+    /// `target` is called only then, because it hashes the request.
     pub(crate) fn report_acceptance(
         &self,
         credentials: Option<&ClientCredentials>,
         issue: IssueId,
-        target: Target,
+        target: impl FnOnce() -> Target,
     ) {
+        let CacheHandle { default, fetcher } = &*self.handle;
+        let hint = match credentials {
+            Some(credentials) if credentials != default.credentials() => {
+                let now = Instant::now();
+                fetcher.slots.with(credentials, now, |slot| slot.acceptance_hint()).unwrap_or(0)
+            }
+            _ => default.acceptance_hint(),
+        };
+        if hint == 0 {
+            return;
+        }
+        let target = target();
+        if hint == breaker::acceptance_hash(issue, target.origin) {
+            return;
+        }
         if let Some(guard) = self.find(credentials) {
             guard.slot().token_accepted(issue, target);
         }

@@ -41,14 +41,24 @@ impl Sweeper {
         self.len.load(Ordering::Relaxed) != 0
     }
 
-    /// Watches a slot. Returns when a task must sweep, if none is running.
-    fn watch(&self, slot: &Arc<Slot>) -> Option<Instant> {
+    /// Watches a slot.
+    fn watch(&self, slot: &Arc<Slot>) {
+        if slot.is_swept.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut watched = self.lock();
+        if watched.slots.len() == watched.slots.capacity() {
+            // Without a task that sweeps, nothing else removes the slots that were evicted.
+            watched.slots.retain(|slot| slot.strong_count() > 0);
+        }
+        watched.slots.push(Arc::downgrade(slot));
+        self.len.store(watched.slots.len(), Ordering::Relaxed);
+    }
+
+    /// Returns when a new task must sweep first, unless a task is running.
+    fn start_task(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut watched = self.lock();
-        if !slot.is_swept.swap(true, Ordering::AcqRel) {
-            watched.slots.push(Arc::downgrade(slot));
-            self.len.store(watched.slots.len(), Ordering::Relaxed);
-        }
         let is_running = |at: Instant| now < at + SWEEP_IS_LOST_AFTER;
         if watched.next_sweep.is_some_and(is_running) {
             return None;
@@ -105,7 +115,11 @@ impl Fetcher {
     ///
     /// Without a runtime no task is started, and the breaker closes with the next request.
     pub(super) fn watch_breaker(self: &Arc<Self>, slot: &Arc<Slot>) {
-        if let (Some(at), Some(runtime)) = (self.sweeper.watch(slot), runtime::current()) {
+        self.sweeper.watch(slot);
+        let Some(runtime) = runtime::current() else {
+            return;
+        };
+        if let Some(at) = self.sweeper.start_task() {
             runtime.spawn(run(Arc::downgrade(self), at));
         }
     }

@@ -149,7 +149,7 @@ impl<S, K> Attempt<S, K> {
                 Action::Return(outcome) => {
                     self.mark(&mut response, facts, outcome);
                     if self.tokens().has_suspicions() && shows_acceptance(&response, facts) {
-                        let target = self.target();
+                        let target = || self.target();
                         self.tokens().report_acceptance(self.credentials(), self.issue, target);
                     }
                     return Next::Return(response);

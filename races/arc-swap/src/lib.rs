@@ -1,5 +1,7 @@
-//! arc-swap itself, with a point before each operation at which another thread may be next. What is relied on is that each is
-//! indivisible: what `load` returns was current at some time during the call.
+//! arc-swap with a point before each operation, at which another thread may run next.
+//!
+//! Each operation counts as atomic: the value that `load` returns was current at some time during
+//! the call.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
-//! The standard library, with shuttle's locks, and atomics that shuttle knows of: at each use of one, another thread may be next.
+//! The standard library with shuttle's locks, and with atomics at which another thread may run next.
 //!
-//! All orderings of atomics count as `SeqCst`. `Arc` is the real one: a count that goes up or down is no point at which
-//! another thread may be next.
+//! All memory orderings count as `SeqCst`. `Arc` is the real one, so shuttle lets no other thread
+//! run when a reference count changes.
 
+use std::cell::Cell;
 pub use std::*;
 
 pub mod sync {
@@ -10,7 +11,8 @@ pub mod sync {
 
     pub use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    /// The real ones, with a point before each operation: statics are shared by executions on other threads.
+    /// Real atomics with a point before each operation. Shuttle's own would not do, because the
+    /// executions of several tests share the statics.
     pub mod atomic {
         pub use std::sync::atomic::*;
 
@@ -83,7 +85,7 @@ pub mod sync {
 pub mod hash {
     pub use std::hash::*;
 
-    /// Keyed alike in every process, so that a schedule can be played again.
+    /// Has the same keys in every process, so that schedules can be replayed.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct RandomState;
 
@@ -103,10 +105,26 @@ pub mod hash {
     }
 }
 
-/// A point at which another thread may be next.
+thread_local! {
+    static IS_POINTLESS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A point at which shuttle may let another thread run.
 pub fn point() {
-    // While a panic unwinds, and when the execution is over, there is no next one.
-    if !std::thread::panicking() && shuttle::current::try_get_current_task().is_some() {
+    // There is no next thread while a panic unwinds, and after an execution.
+    if !std::thread::panicking()
+        && !IS_POINTLESS.get()
+        && shuttle::current::try_get_current_task().is_some()
+    {
         shuttle::sync::atomic::AtomicBool::new(false).load(std::sync::atomic::Ordering::SeqCst);
     }
+}
+
+/// Calls `look` without any point in it, so that no other thread runs before it returns. Locks of
+/// shuttle have points of their own, so `look` must not use them.
+pub fn without_points<T>(look: impl FnOnce() -> T) -> T {
+    IS_POINTLESS.set(true);
+    let result = look();
+    IS_POINTLESS.set(false);
+    result
 }

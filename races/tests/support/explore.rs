@@ -1,5 +1,6 @@
-//! Which schedules a scenario is played under.
+//! Runs a scenario under many schedules.
 
+use std::cell::Cell;
 use std::env;
 use std::sync::Arc;
 
@@ -9,17 +10,29 @@ use shuttle::scheduler::{
 };
 use shuttle::{Config, MaxSteps, Runner};
 
-/// The task that moves the clock on. The scenario's own thread comes before it.
+use super::gauges::{self, GaugeRecorder};
+
+/// The task that advances the clock. Only the scenario's own thread is started before it.
 const CLOCK: usize = 1;
 
-/// More steps than any of them takes that gets anywhere.
-const MOST_STEPS: usize = 100_000;
+/// More steps than any scenario takes that does not loop.
+const MAX_STEPS: usize = 100_000;
 
-/// Plays `scenario` under as many schedules as `RACES_SCHEDULES` says: half of them drawn at random, half with a few
-/// changes of the order of priorities only (PCT), which finds what takes one bad moment. `RACES_SEED` draws
-/// others. When one fails, it is printed; `RACES_REPLAY` plays it again.
+/// The largest number of schedules of a scenario that runs under all of them.
+const MAX_SCHEDULES: usize = 200_000;
+
+thread_local! {
+    /// Set while the order of the threads is explored.
+    static IS_EXPLORING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `scenario` under as many schedules as `RACES_SCHEDULES` says.
+///
+/// Half of them are drawn at random. The other half change the priorities of the threads only a few
+/// times (PCT), which finds errors that depend on one unlucky moment. `RACES_SEED` draws other
+/// schedules. A schedule that fails is printed, and `RACES_REPLAY` replays it.
 pub fn explore(scenario: impl Fn() + Send + Sync + 'static) {
-    let scenario = prepared(scenario);
+    let scenario = prepare(scenario);
     if let Ok(schedule) = env::var("RACES_REPLAY") {
         run(ReplayScheduler::new_from_encoded(&schedule), scenario);
         return;
@@ -30,35 +43,47 @@ pub fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     run(PctScheduler::new_from_seed(seed, 3, half), scenario);
 }
 
-/// Plays it under all schedules that there are; it has to be a small one.
+/// Runs `scenario` under all schedules of the part that follows [`explore_from_here`].
 pub fn explore_all(scenario: impl Fn() + Send + Sync + 'static) {
-    let most = 200_000;
-    let played = run(DfsScheduler::new(Some(most), false), prepared(scenario));
-    assert!(played < most, "there are more schedules than that");
-    println!("{played} schedules");
+    let scenario = prepare(scenario);
+    if let Ok(schedule) = env::var("RACES_REPLAY") {
+        run(ReplayScheduler::new_from_encoded(&schedule), scenario);
+        return;
+    }
+    let all = AfterSetup(DfsScheduler::new(Some(MAX_SCHEDULES), false));
+    let schedules = run(all, scenario);
+    assert!(schedules < MAX_SCHEDULES, "there are more schedules");
+    println!("{schedules} schedules");
 }
 
-/// Plays each of some schedules twice, and looks whether it takes the same course.
+/// Ends the setup of a scenario that runs under all schedules.
+pub fn explore_from_here() {
+    IS_EXPLORING.set(true);
+}
+
+/// Runs `scenario` twice under each of some schedules, and asserts that both runs are the same.
 pub fn explore_twice(scenario: impl Fn() + Send + Sync + 'static) {
-    let drawn = RandomScheduler::new_from_seed(1, 100);
-    run(UncontrolledNondeterminismCheckScheduler::new(drawn), prepared(scenario));
+    let random = RandomScheduler::new_from_seed(1, 100);
+    run(UncontrolledNondeterminismCheckScheduler::new(random), prepare(scenario));
 }
 
 fn number(variable: &str, default: u64) -> u64 {
     match env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
         Err(_) => default,
     }
 }
 
 type Scenario = Arc<dyn Fn() + Send + Sync>;
 
-fn prepared(scenario: impl Fn() + Send + Sync + 'static) -> Scenario {
+/// Lets each execution of the scenario begin with the same random numbers, clocks and gauges.
+fn prepare(scenario: impl Fn() + Send + Sync + 'static) -> Scenario {
     Arc::new(move || {
-        // What is drawn is the same each time, so that a schedule can be played again.
         fastrand::seed(1);
         tokio::time::start();
         manual_wall_clock::reset();
+        gauges::reset();
+        IS_EXPLORING.set(false);
         scenario();
     })
 }
@@ -66,12 +91,13 @@ fn prepared(scenario: impl Fn() + Send + Sync + 'static) -> Scenario {
 fn run(scheduler: impl Scheduler + 'static, scenario: Scenario) -> usize {
     let mut config = Config::new();
     config.stack_size = 512 * 1024;
-    config.max_steps = MaxSteps::FailAfter(MOST_STEPS);
+    config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
     config.silence_warnings = true;
+    let _recorder = metrics::set_default_local_recorder(&GaugeRecorder);
     Runner::new(ClockLast(scheduler), config).run(move || scenario())
 }
 
-/// Time passes when nothing else can happen.
+/// Lets time pass only if nothing else can happen.
 struct ClockLast<S>(S);
 
 impl<S: Scheduler> Scheduler for ClockLast<S> {
@@ -90,6 +116,34 @@ impl<S: Scheduler> Scheduler for ClockLast<S> {
             runnable.iter().copied().filter(|task| task.id() != clock).collect();
         let choice = if others.is_empty() { runnable } else { &others };
         self.0.next_task(choice, current, is_yielding)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+}
+
+/// Runs the setup of a scenario in one order only: each thread runs until it blocks.
+struct AfterSetup<S>(S);
+
+impl<S: Scheduler> Scheduler for AfterSetup<S> {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        IS_EXPLORING.set(false);
+        self.0.new_execution()
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        is_yielding: bool,
+    ) -> Option<TaskId> {
+        if IS_EXPLORING.get() {
+            return self.0.next_task(runnable, current, is_yielding);
+        }
+        let is_current = |task: &&&Task| Some(task.id()) == current;
+        let same = runnable.iter().find(|task| is_current(task) != is_yielding);
+        same.or(runnable.first()).map(|task| task.id())
     }
 
     fn next_u64(&mut self) -> u64 {

@@ -1,70 +1,99 @@
-//! What happened, in order, and the invariants that can be told from it at any moment.
+//! Records what happens, in order, and asserts the invariants that hold at all times.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
+use races_std::without_points;
+use tokio::time::Instant;
 use tower_oauth2_races::{AccessToken, Cause, TokenRequest};
 
-use super::issue;
+use super::{USABLE, call_of};
 
-/// Its lock is a real one: a scenario is played on one thread, and no other comes in between.
+/// The longest time for which hits do not read the wall clock (C5).
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A shared record of an execution.
+///
+/// Its lock is a real one: the tasks of an execution run on one thread, and none of them is
+/// interrupted within a lock that shuttle does not know.
 #[derive(Clone, Default)]
 pub struct Journal(Arc<Mutex<Entries>>);
 
 #[derive(Default)]
 struct Entries {
-    moment: u64,
+    last_moment: u64,
     calls: Vec<Call>,
     rejections: Vec<Rejection>,
-    slots: BTreeMap<String, Removals>,
+    /// The removals of each set of credentials. Each one creates another slot.
+    removals: BTreeMap<String, usize>,
+    wall_clock_steps: Vec<WallClockStep>,
+    /// The calls whose tokens have been handed out before their end.
+    arrived_in_time: Vec<usize>,
 }
 
-/// A call of the source.
+/// A call of the source: one token request.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub id: String,
     pub cause: Cause,
-    /// The token that it was shown.
-    pub shown: Option<String>,
-    pub begun: u64,
+    /// The token that the request replaces.
+    pub previous: Option<String>,
+    pub began: u64,
     pub ended: Option<u64>,
+    pub request: TokenRequest,
+    /// The time at which the token was requested, by both clocks.
+    requested_at: (Instant, SystemTime),
+    /// The fetch had been replaced before this call began.
+    began_superseded: bool,
 }
 
 struct Rejection {
     moment: u64,
-    issue: usize,
+    call: usize,
     secret: String,
 }
 
-/// Each removal lets one token request be forgotten, which goes on beside the next one. Which of them is forgotten can not be
-/// told from here: it may have been sent for before the removal and begin after it.
-#[derive(Default)]
-struct Removals {
-    count: usize,
-    /// So many of them have been seen to be needed.
-    used: usize,
-    /// So many of the token requests that are on their way may be forgotten ones.
-    forgotten: usize,
+/// The wall clock was moved apart from the monotonic clock.
+struct WallClockStep {
+    at: Instant,
+    /// The reading before the step and after it.
+    from: SystemTime,
+    to: SystemTime,
 }
 
-/// Ended when it is dropped.
-pub struct InAir {
+/// The beginning of a poll.
+#[derive(Clone, Copy)]
+pub struct PollStart {
+    moment: u64,
+    mono: Instant,
+    wall: SystemTime,
+}
+
+/// A call of the source that is in progress. It ends when this is dropped.
+pub struct CallInProgress {
     journal: Journal,
     pub number: usize,
 }
 
 impl Journal {
-    /// A new one.
+    /// Returns the number of the next moment. Moments are in the order of an execution.
     pub fn moment(&self) -> u64 {
         let mut entries = self.entries();
-        entries.moment += 1;
-        entries.moment
+        entries.last_moment += 1;
+        entries.last_moment
+    }
+
+    pub fn poll_start(&self) -> PollStart {
+        let wall = manual_wall_clock::now();
+        PollStart { moment: self.moment(), mono: Instant::now(), wall }
     }
 
     pub fn calls(&self) -> Vec<Call> {
         self.entries().calls.clone()
     }
 
+    /// Returns the number of calls of the source.
     pub fn count(&self) -> usize {
         self.entries().calls.len()
     }
@@ -73,62 +102,74 @@ impl Journal {
         self.entries().calls.iter().map(|call| call.cause).collect()
     }
 
-    /// A token request begins: the first has number 1. At most one is on its way for each slot, and beside it those that
-    /// were forgotten, one for each removal.
-    pub fn begin(&self, request: &TokenRequest) -> InAir {
-        let begun = self.moment();
+    /// Records the beginning of a call. The first call has the number 1.
+    ///
+    /// Asserts C2: each slot has at most one live token request.
+    pub fn begin_call(&self, request: &TokenRequest) -> CallInProgress {
+        let began = self.moment();
         let id = request.credentials().client_id().unwrap_or_default().to_owned();
         let mut entries = self.entries();
-        let others = entries.in_air(&id);
-        let slot = entries.slots.entry(id.clone()).or_default();
-        if others > slot.forgotten {
-            slot.forgotten += 1;
-            slot.used += 1;
+        let began_superseded = without_points(|| request.is_superseded());
+        if !began_superseded {
+            let others = entries.live_calls(&id);
+            let removed_slots = entries.removals.get(&id).copied().unwrap_or_default();
+            assert!(others <= removed_slots, "{others} other live token requests for {id}");
         }
-        assert!(slot.used <= slot.count, "another token request for {id} beside {others}");
         entries.calls.push(Call {
             id,
             cause: request.cause(),
-            shown: request.token().map(|token| token.secret().to_owned()),
-            begun,
+            previous: request.token().map(|token| token.secret().to_owned()),
+            began,
             ended: None,
+            request: request.clone(),
+            requested_at: (Instant::now(), manual_wall_clock::now()),
+            began_superseded,
         });
-        InAir { journal: self.clone(), number: entries.calls.len() }
+        CallInProgress { journal: self.clone(), number: entries.calls.len() }
     }
 
-    /// It has been, just now.
-    pub fn rejected(&self, token: &AccessToken) {
-        let (moment, issue) = (self.moment(), issue(token));
+    /// Returns the number of token requests in progress whose fetch has not been replaced.
+    pub fn live_calls(&self, id: &str) -> usize {
+        self.entries().live_calls(id)
+    }
+
+    /// Records that a token has just been rejected.
+    pub fn record_rejection(&self, token: &AccessToken) {
+        let (moment, call) = (self.moment(), call_of(token));
         let secret = token.secret().to_owned();
-        self.entries().rejections.push(Rejection { moment, issue, secret });
+        self.entries().rejections.push(Rejection { moment, call, secret });
     }
 
-    /// They are about to be.
-    pub fn removing(&self, id: &str) {
-        self.entries().slots.entry(id.to_owned()).or_default().count += 1;
+    /// Records that the slot of other credentials than the cache's own is about to be removed.
+    pub fn record_removal(&self, id: &str) {
+        *self.entries().removals.entry(id.to_owned()).or_default() += 1;
     }
 
-    /// A token that was rejected before `polled` is not given to a caller that came to run then; and neither is the same
-    /// text, brought by a token request that began before the rejection and ended after it. But whoever has `asked` and
-    /// waited for two token requests in vain takes what the third brings.
-    pub fn may_be_handed_out(&self, token: &AccessToken, asked: u64, polled: u64) {
-        let entries = self.entries();
-        let (secret, number) = (token.secret(), issue(token));
-        let arrived = entries.calls[number - 1].ended.unwrap_or(u64::MAX);
-        let is_before = |call: &&Call| call.ended.is_some_and(|it| asked < it && it < arrived);
-        if entries.calls.iter().filter(is_before).count() >= 2 {
-            return;
-        }
-        for rejection in entries.rejections.iter().filter(|rejection| rejection.moment < polled) {
-            assert_ne!(rejection.issue, number, "{secret} is handed out after its rejection");
-            let call = &entries.calls[number - 1];
-            let was_on_its_way = call.begun < rejection.moment
-                && call.ended.is_none_or(|ended| ended > rejection.moment);
-            assert!(
-                rejection.secret != secret || !was_on_its_way || call.cause == Cause::Rejected,
-                "{secret} is handed out again, by a token request that knew of no rejection"
-            );
-        }
+    /// Records that the wall clock has just been moved.
+    pub fn record_wall_clock_step(&self, from: SystemTime, to: SystemTime) {
+        let at = Instant::now();
+        self.entries().wall_clock_steps.push(WallClockStep { at, from, to });
+    }
+
+    /// Returns whether a token that was handed out is over, or was when it arrived.
+    pub fn is_over(&self, token: &AccessToken) -> bool {
+        let (entries, number) = (self.entries(), call_of(token));
+        let (mono, wall) = entries.calls[number - 1].end();
+        let is_over = Instant::now() >= mono || manual_wall_clock::now() >= wall;
+        is_over || !entries.arrived_in_time.contains(&number)
+    }
+
+    /// Asserts that a poll may return this token.
+    pub fn assert_may_be_handed_out(&self, token: &AccessToken, start: PollStart) {
+        let mut entries = self.entries();
+        entries.assert_not_rejected(token, start);
+        entries.assert_not_replaced(token, start);
+        entries.assert_not_over(token, start);
+    }
+
+    /// Asserts that a request may be sent with this token, by a poll that takes it from the cache.
+    pub fn assert_may_be_sent(&self, token: &AccessToken, start: PollStart) {
+        self.entries().assert_not_rejected(token, start);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -137,23 +178,87 @@ impl Journal {
 }
 
 impl Entries {
-    /// How many token requests are on their way.
-    fn in_air(&self, id: &str) -> usize {
-        self.calls.iter().filter(|call| call.id == id && call.ended.is_none()).count()
+    fn live_calls(&self, id: &str) -> usize {
+        let in_progress = self.calls.iter().filter(|call| call.id == id && call.ended.is_none());
+        without_points(|| in_progress.filter(|call| !call.request.is_superseded()).count())
+    }
+
+    /// C8: no token is handed out that was rejected before the poll, or that is older than such a
+    /// token. Nor is the same text from a token request that was in progress at the rejection.
+    fn assert_not_rejected(&self, token: &AccessToken, start: PollStart) {
+        let (secret, number) = (token.secret(), call_of(token));
+        let call = &self.calls[number - 1];
+        let is_same_slot = |rejection: &&Rejection| self.calls[rejection.call - 1].id == call.id;
+        let earlier = self.rejections.iter().filter(|rejection| rejection.moment < start.moment);
+        for rejection in earlier.filter(is_same_slot) {
+            assert_ne!(rejection.call, number, "{secret} is handed out after its rejection");
+            // Those who waited for a token that arrived too late may use it at any time.
+            let is_kept = self.arrived_in_time.contains(&number);
+            let is_removed = self.removals.contains_key(&call.id);
+            assert!(
+                number > rejection.call || is_removed || !is_kept,
+                "{secret} is handed out after the rejection of a newer token"
+            );
+            let was_in_progress = call.began < rejection.moment
+                && call.ended.is_none_or(|ended| ended > rejection.moment);
+            assert!(
+                rejection.secret != secret || !was_in_progress || call.cause == Cause::Rejected,
+                "{secret} is handed out again, from a token request before the rejection"
+            );
+        }
+    }
+
+    /// C5: a token request with the cause `Cold` shows that all earlier tokens are gone.
+    fn assert_not_replaced(&self, token: &AccessToken, start: PollStart) {
+        let number = call_of(token);
+        let call = &self.calls[number - 1];
+        let mut later = self.calls[number..].iter();
+        let shows_end = |later: &Call| {
+            let is_cold = later.cause == Cause::Cold && !later.began_superseded;
+            is_cold && later.id == call.id && later.began < start.moment
+        };
+        let is_kept = self.arrived_in_time.contains(&number);
+        let is_removed = self.removals.contains_key(&call.id);
+        assert!(
+            is_removed || !is_kept || !later.any(shows_end),
+            "{} is handed out after a token request that found none",
+            token.secret()
+        );
+    }
+
+    /// C5: no token is handed out after its end by either clock, except to those who waited for a
+    /// token that arrived too late. Hits may notice a step of the wall clock after 250 ms.
+    fn assert_not_over(&mut self, token: &AccessToken, start: PollStart) {
+        let number = call_of(token);
+        let (mono_end, wall_end) = self.calls[number - 1].end();
+        let is_recent = |step: &&WallClockStep| start.mono < step.at + WALL_CLOCK_INTERVAL;
+        let recent = self.wall_clock_steps.iter().filter(is_recent);
+        // The earliest reading of the wall clock that a hit may still go by.
+        let wall = recent.fold(start.wall, |wall, step| wall.min(step.from).min(step.to));
+        if self.arrived_in_time.contains(&number) {
+            assert!(start.mono < mono_end, "{} is handed out after its end", token.secret());
+            assert!(wall < wall_end, "{} is handed out after a suspend", token.secret());
+        } else if Instant::now() < mono_end && manual_wall_clock::now() < wall_end {
+            self.arrived_in_time.push(number);
+        }
     }
 }
 
-impl Drop for InAir {
+impl Call {
+    /// Returns the time from which on the token is not handed out, by both clocks.
+    fn end(&self) -> (Instant, SystemTime) {
+        let (mono, wall) = self.requested_at;
+        (mono + USABLE, wall + USABLE)
+    }
+}
+
+impl Drop for CallInProgress {
     fn drop(&mut self) {
-        // A scenario that has failed is not looked at any more.
+        // The lock is poisoned once an invariant has failed.
         if let Ok(mut entries) = self.journal.0.lock() {
-            entries.moment += 1;
-            let moment = entries.moment;
+            entries.last_moment += 1;
+            let moment = entries.last_moment;
             entries.calls[self.number - 1].ended = Some(moment);
-            let id = entries.calls[self.number - 1].id.clone();
-            let left = entries.in_air(&id);
-            let slot = entries.slots.entry(id).or_default();
-            slot.forgotten = slot.forgotten.min(left);
         }
     }
 }

@@ -1,6 +1,8 @@
-//! A world in which a scenario is played, and what has to be true in it at all times.
+//! The world of a scenario, which asserts in every scenario what must hold at all times.
 
+mod api;
 mod explore;
+mod gauges;
 mod journal;
 mod source;
 
@@ -9,47 +11,52 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use tokio::runtime::{Handle, Runtime};
-use tokio::time::Instant;
 use tower_oauth2_races::{
     AccessToken, ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenError,
 };
 
-pub use self::explore::{explore, explore_all, explore_twice};
-pub use self::journal::Journal;
+pub use self::api::{Api, call_and_drop, request, send, try_send, try_send_to};
+pub use self::explore::{explore, explore_all, explore_from_here, explore_twice};
+pub use self::gauges::{BROKEN_APIS, FAILING_CREDENTIALS, gauge};
+pub use self::journal::{Journal, PollStart};
 pub use self::source::{Answer, Source, pause};
 
-/// Lifetimes here: at an age of 70 to 80 seconds a token is due, at 90 it is over.
+/// The lifetime of the tokens. A token is renewed at an age of 70 to 80 seconds.
 pub const LIFETIME: Duration = Duration::from_secs(100);
+/// The age from which on a token is not handed out.
+pub const USABLE: Duration = Duration::from_secs(90);
+/// The age from which on every token is due for renewal.
+pub const DUE: Duration = Duration::from_secs(80);
+/// The interval at which a fetch shows that it is alive, and at which others look.
+pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// The time after which a fetch that shows no sign of life is replaced.
+pub const SILENCE: Duration = Duration::from_secs(1);
 
 pub fn credentials(id: &str) -> ClientCredentials {
     let auth = ClientAuth::client_secret_basic(id, "secret");
     ClientCredentials::new("https://auth.test/token", auth).unwrap()
 }
 
-/// `token-<n>`, which says besides that it was issued by token request `n`.
+/// Returns the token that call `n` of the source brings.
 pub fn token(n: usize) -> AccessToken {
     reissued(n, n)
 }
 
-/// The text of token request `text` once more.
-pub fn reissued(text: usize, n: usize) -> AccessToken {
-    let token = AccessToken::new(format!("token-{text}")).unwrap();
-    token.with_extra("issue", n).with_expires_in(LIFETIME)
+/// Returns the token that call `n` brings if the server returns the text of an earlier call again.
+pub fn reissued(text_of: usize, n: usize) -> AccessToken {
+    let token = AccessToken::new(format!("token-{text_of}")).unwrap();
+    token.with_extra("call", n).with_expires_in(LIFETIME)
 }
 
-/// By which token request it was issued.
-pub fn issue(token: &AccessToken) -> usize {
-    token.extra("issue").unwrap().as_u64().unwrap().try_into().unwrap()
+/// Returns the number of the call that brought the token.
+pub fn call_of(token: &AccessToken) -> usize {
+    token.extra("call").unwrap().as_u64().unwrap().try_into().unwrap()
 }
 
-/// From when on it is not handed out.
-fn end(token: &AccessToken) -> Instant {
-    token.expires_at().unwrap() - LIFETIME / 10
-}
-
-/// A cache over a source that follows a script. All that is done to it is written down and looked at.
+/// A cache over a source that follows a script. The journal records what happens to it.
 #[derive(Clone)]
 pub struct World {
     pub cache: TokenCache,
@@ -58,8 +65,13 @@ pub struct World {
 }
 
 impl World {
-    /// The runtime is this thread's too.
-    pub fn new(
+    /// Creates a world with default settings. Its runtime is the current one of this thread.
+    pub fn new(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (Self, Runtime) {
+        Self::with(script, |cache| cache)
+    }
+
+    /// Creates a world whose cache has other settings.
+    pub fn with(
         script: impl Fn(usize) -> Answer + Send + Sync + 'static,
         set: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder,
     ) -> (Self, Runtime) {
@@ -71,7 +83,18 @@ impl World {
         (Self { cache, journal, handle: runtime.handle().clone() }, runtime)
     }
 
-    /// On a thread of its own.
+    /// Creates a world in which each call brings a token of its own.
+    pub fn simple() -> (Self, Runtime) {
+        Self::new(|n| Answer::Token(token(n)))
+    }
+
+    /// Returns the same world for threads on another runtime.
+    #[must_use]
+    pub fn on(&self, runtime: &Runtime) -> Self {
+        Self { handle: runtime.handle().clone(), ..self.clone() }
+    }
+
+    /// Runs `work` on a new thread, on the runtime of this world.
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -83,21 +106,21 @@ impl World {
         })
     }
 
-    /// Callers of `get`, each on a thread of its own.
+    /// Calls `get` on each of `count` new threads.
     pub fn callers(&self, count: usize) -> Vec<JoinHandle<Result<AccessToken, TokenError>>> {
         (0..count).map(|_| self.spawn(Self::get)).collect()
     }
 
     pub fn get(&self) -> Result<AccessToken, TokenError> {
-        shuttle::future::block_on(self.watch(self.cache.get()))
+        block_on(self.watch(self.cache.get()))
     }
 
     pub fn get_for(&self, id: &str) -> Result<AccessToken, TokenError> {
         let credentials = credentials(id);
-        shuttle::future::block_on(self.watch(self.cache.get_for(&credentials)))
+        block_on(self.watch(self.cache.get_for(&credentials)))
     }
 
-    /// Polls it a few times and drops it.
+    /// Polls `get` a few times and drops it.
     pub fn give_up(&self, polls: usize) {
         let mut get = pin!(self.watch(self.cache.get()));
         for _ in 0..polls {
@@ -108,59 +131,86 @@ impl World {
         }
     }
 
-    /// Whether it has a token for whoever asks now.
+    /// Returns the token of a caller that must not wait.
     pub fn get_at_once(&self) -> AccessToken {
         let get = pin!(self.watch(self.cache.get()));
         match get.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result.unwrap(),
-            Poll::Pending => panic!("a caller waits, although there is a valid token"),
+            Poll::Pending => panic!("a caller waits although there is a valid token"),
         }
     }
 
-    /// It counts unless the token is over.
+    /// Rejects a token. The rejection of a token that is over has no effect.
     pub fn reject(&self, token: &AccessToken) {
-        let is_over = Instant::now() >= end(token);
+        let is_over = self.journal.is_over(token);
         self.cache.reject(token);
         if !is_over {
-            self.journal.rejected(token);
+            self.journal.record_rejection(token);
         }
     }
 
+    /// Removes the slot of other credentials than the cache's own.
     pub fn remove(&self, id: &str) {
-        self.journal.removing(id);
+        self.journal.record_removal(id);
         self.cache.remove(&credentials(id));
     }
 
-    /// No token is handed out after its rejection, nor after its end.
+    /// Clears the slot of the cache's own credentials.
+    pub fn clear(&self) {
+        self.cache.remove(&credentials("own"));
+    }
+
+    /// Suspends the host: the wall clock advances and the monotonic clock does not.
+    pub fn suspend(&self, duration: Duration) {
+        manual_wall_clock::advance(duration);
+        let to = manual_wall_clock::now();
+        self.journal.record_wall_clock_step(to - duration, to);
+    }
+
+    pub fn set_wall_clock_back(&self, duration: Duration) {
+        manual_wall_clock::set_back(duration);
+        let to = manual_wall_clock::now();
+        self.journal.record_wall_clock_step(to + duration, to);
+    }
+
+    /// Waits until all tasks of the runtime have ended.
+    pub fn settle(&self) {
+        block_on(self.handle.idle());
+    }
+
+    /// Asserts at each poll that it may return the token that it returns.
     async fn watch(
         &self,
         get: impl Future<Output = Result<AccessToken, TokenError>>,
     ) -> Result<AccessToken, TokenError> {
         let mut get = pin!(get);
-        let mut has_waited = false;
-        let asked = self.journal.moment();
-        poll_fn(|context| {
-            let (moment, now) = (self.journal.moment(), Instant::now());
-            let polled = get.as_mut().poll(context);
+        poll_fn(|cx| {
+            let start = self.journal.poll_start();
+            let polled = get.as_mut().poll(cx);
             if let Poll::Ready(Ok(token)) = &polled {
-                self.journal.may_be_handed_out(token, asked, moment);
-                assert!(has_waited || now < end(token), "a token is handed out after its end");
+                self.journal.assert_may_be_handed_out(token, start);
             }
-            has_waited |= polled.is_pending();
             polled
         })
         .await
     }
+}
 
-    /// Waits until all tasks have ended.
-    pub fn settle(&self) {
-        shuttle::future::block_on(self.handle.idle());
+/// Lets other threads run until `is_so` returns true. The clock stands still.
+pub fn wait_until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        thread::yield_now();
     }
 }
 
-/// No timer was needed: nobody was woken by one in the place of what they waited for.
-pub fn assert_nobody_slept() {
-    assert_eq!(tokio::time::elapsed(), Duration::ZERO, "it took a timer to go on");
+/// Waits for a time of the simulated clock.
+pub fn sleep(duration: Duration) {
+    block_on(tokio::time::sleep(duration));
+}
+
+/// Asserts that no caller had to wait for a timer.
+pub fn assert_no_timer_was_needed() {
+    assert_eq!(tokio::time::elapsed(), Duration::ZERO, "a caller had to wait for a timer");
 }
 
 pub fn join<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {

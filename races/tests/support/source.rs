@@ -1,23 +1,30 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::runtime::{self, Handle};
 use tower::{BoxError, Service};
 use tower_oauth2_races::{AccessToken, TokenRequest};
 
 use super::{BoxFuture, Journal};
 
-/// So many points lie within a token request: whoever could make another one beside it has the time.
+/// The number of points within a call, so that other threads have time to make another one.
 const PAUSES: usize = 15;
 
+/// The answer to one token request.
 pub enum Answer {
     Token(AccessToken),
-    /// With the number of the token request in its text.
+    /// Takes this time, during which the fetch is alive.
+    SlowToken(Duration, AccessToken),
+    /// The runtime of the fetch stalls. The answer follows when a scenario resumes it.
+    TokenAfterStall(AccessToken),
+    /// A transient error with the number of the call in its text.
     Fail,
     Panic,
 }
 
-/// A source that answers token request n, from 1, as a script says, and not at once.
+/// A source that answers call `n`, counted from 1, as a script says.
 #[derive(Clone)]
 pub struct Source {
     journal: Journal,
@@ -40,31 +47,36 @@ impl Service<TokenRequest> for Source {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let in_air = self.journal.begin(&request);
-        let number = in_air.number;
-        let answer = (self.script)(number);
+        let call = self.journal.begin_call(&request);
+        let answer = (self.script)(call.number);
         Box::pin(async move {
-            let _in_air = in_air;
+            if let Answer::TokenAfterStall(_) = answer {
+                Handle::try_current().unwrap().stall();
+            }
             for _ in 0..PAUSES {
                 pause().await;
             }
             match answer {
-                Answer::Token(token) => Ok(token),
-                Answer::Fail => Err(format!("down-{number}").into()),
-                Answer::Panic => match tokio::runtime::panic().await {},
+                Answer::Token(token) | Answer::TokenAfterStall(token) => Ok(token),
+                Answer::SlowToken(duration, token) => {
+                    tokio::time::sleep(duration).await;
+                    Ok(token)
+                }
+                Answer::Fail => Err(format!("down-{}", call.number).into()),
+                Answer::Panic => runtime::panic(),
             }
         })
     }
 }
 
-/// Lets others go on, and is where a task can be dropped.
+/// Lets other threads run. A task can be dropped here.
 pub fn pause() -> impl Future<Output = ()> {
     let mut is_over = false;
-    poll_fn(move |context| {
+    poll_fn(move |cx| {
         if std::mem::replace(&mut is_over, true) {
             return Poll::Ready(());
         }
-        context.waker().wake_by_ref();
+        cx.waker().wake_by_ref();
         Poll::Pending
     })
 }

@@ -1,4 +1,4 @@
-//! A runtime whose end can be played, a clock that tests turn, and tokio's own channels and locks.
+//! A runtime that scenarios control, a clock that they advance, and tokio's own channels and locks.
 
 pub mod runtime;
 pub mod sync;

@@ -1,52 +1,55 @@
-//! A runtime whose end can be played. As with tokio's, its tasks are dropped when it goes away, each by whoever takes the runtime
-//! down or by whoever runs it at that moment, and one that is spawned after that is dropped there and then.
+//! A runtime that scenarios can stall, resume and shut down.
 //!
-//! A real panic in a task fails the execution. For the kind that tokio catches there is [`panic`].
+//! As with tokio, the tasks of a runtime are dropped when it shuts down, and a task that is spawned
+//! after that is dropped at once. A task is dropped by the thread that shuts the runtime down, or by
+//! the thread that polls the task at that moment.
+//!
+//! Only [`panic`] simulates a panic that the runtime catches. Any other panic fails the execution.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use races_std::point;
 use shuttle::scheduler::TaskId;
 
 shuttle::thread_local! {
     static CURRENT: RefCell<Option<Handle>> = RefCell::new(None);
-    static TASK: RefCell<Option<Arc<Task>>> = RefCell::new(None);
 }
 
-/// Taken down when it is dropped.
+/// Shuts down when it is dropped.
 #[derive(Debug)]
 pub struct Runtime(Handle);
 
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<Tasks>>);
+pub struct Handle(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Tasks {
-    is_down: bool,
-    is_frozen: bool,
-    is_stopped: bool,
-    /// The tasks that a stopped runtime does not poll.
-    stopped: Vec<Waker>,
-    all: Vec<Arc<Task>>,
+struct State {
+    is_shut_down: bool,
+    is_stalled: bool,
+    tasks: Vec<Arc<Task>>,
+    /// The callers of `spawn`, once per call.
     spawners: Vec<TaskId>,
-    /// Of those who wait for the end of all.
+    /// Wakes the tasks that were not polled because the runtime is stalled.
+    stalled: Vec<Waker>,
+    /// Wakes those who wait until all tasks have ended.
     idle: Vec<Waker>,
 }
 
-/// The locks here are real ones: no point lies within them.
+/// A task of a runtime. The locks in this file are real ones, because no point lies within them.
 struct Task(Mutex<Stage>);
 
 enum Stage {
     Idle(Pin<Box<dyn Future<Output = ()> + Send>>),
     Running,
-    /// To be dropped by whoever runs it.
+    /// The runtime has shut down. The thread that runs the task drops it.
     Cancelled,
     Done,
 }
@@ -54,26 +57,26 @@ enum Stage {
 #[derive(Debug)]
 pub struct TryCurrentError(());
 
-/// As if the task panicked here: all that lives in it is dropped, and that is the end of it. Nothing unwinds, as that could not be
-/// interleaved with what others do.
-pub async fn panic() -> Infallible {
-    let task = TASK.with(|task| task.borrow().clone()).expect("only tasks panic");
-    *task.0.lock().unwrap() = Stage::Cancelled;
-    pending().await
+/// The payload of a simulated panic.
+struct SimulatedPanic;
+
+/// Panics in a way that the runtime catches. No panic hook runs.
+pub fn panic() -> ! {
+    resume_unwind(Box::new(SimulatedPanic))
 }
 
 impl Runtime {
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "as tokio's")]
+    #[allow(clippy::new_without_default, reason = "tokio's has none either")]
     pub fn new() -> Self {
         Self(Handle(Arc::default()))
     }
 
-    /// One that nobody drives.
+    /// Creates a runtime that does not poll its tasks until it is resumed.
     #[must_use]
-    pub fn frozen() -> Self {
-        let tasks = Tasks { is_frozen: true, ..Tasks::default() };
-        Self(Handle(Arc::new(Mutex::new(tasks))))
+    pub fn stalled() -> Self {
+        let state = State { is_stalled: true, ..State::default() };
+        Self(Handle(Arc::new(Mutex::new(state))))
     }
 
     pub fn handle(&self) -> &Handle {
@@ -85,15 +88,15 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         point();
         let tasks = {
-            let mut tasks = self.0.0.lock().unwrap();
-            tasks.is_down = true;
-            tasks.all.clone()
+            let mut state = self.0.0.lock().unwrap();
+            state.is_shut_down = true;
+            state.tasks.clone()
         };
         for task in tasks {
             point();
             task.cancel();
         }
-        self.0.tell_of_end();
+        self.0.wake_idle();
     }
 }
 
@@ -103,107 +106,111 @@ impl Handle {
         current.ok().flatten().ok_or(TryCurrentError(()))
     }
 
-    /// Makes it the current one of this thread or task.
+    /// Makes this the current runtime of the calling thread or task.
     pub fn enter(&self) {
         CURRENT.with(|current| current.replace(Some(self.clone())));
+    }
+
+    /// Stops polling tasks. A task that is being polled goes on to its next await.
+    pub fn stall(&self) {
+        self.0.lock().unwrap().is_stalled = true;
+    }
+
+    /// Polls the tasks again.
+    pub fn resume(&self) {
+        point();
+        let stalled = {
+            let mut state = self.0.lock().unwrap();
+            state.is_stalled = false;
+            mem::take(&mut state.stalled)
+        };
+        stalled.into_iter().for_each(Waker::wake);
     }
 
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         point();
         let task = Arc::new(Task(Mutex::new(Stage::Idle(Box::pin(future)))));
-        let is_driven = {
-            let mut tasks = self.0.lock().unwrap();
-            tasks.spawners.extend(shuttle::current::get_current_task());
-            if !tasks.is_down {
-                tasks.all.push(task.clone());
+        let is_shut_down = {
+            let mut state = self.0.lock().unwrap();
+            state.spawners.extend(shuttle::current::get_current_task());
+            if !state.is_shut_down {
+                state.tasks.push(task.clone());
             }
-            !tasks.is_down && !tasks.is_frozen
+            state.is_shut_down
         };
-        // One that comes too late is dropped here, not under the lock.
-        if is_driven {
+        // After a shutdown, the task is dropped here and not under the lock.
+        if !is_shut_down {
             let handle = self.clone();
             drop(shuttle::future::spawn(async move {
                 handle.enter();
-                TASK.with(|current| current.replace(Some(task.clone())));
-                poll_fn(|context| match handle.poll_driven(context) {
-                    Poll::Ready(()) => task.poll(context),
-                    Poll::Pending => Poll::Pending,
+                poll_fn(|cx| {
+                    ready!(handle.poll_resumed(cx));
+                    task.poll(cx)
                 })
                 .await;
-                handle.tell_of_end();
+                handle.wake_idle();
             }));
         }
     }
 
-    /// Calls it when it is waited for: nothing that is tried here blocks.
+    /// Runs `work` when the future is polled, because nothing in the scenarios blocks.
     pub async fn spawn_blocking<R>(&self, work: impl FnOnce() -> R) -> Result<R, Infallible> {
         Ok(work())
     }
 
-    /// Stops polling tasks until [`resume`](Self::resume), as between two calls of `block_on`.
-    pub fn stop(&self) {
-        point();
-        self.0.lock().unwrap().is_stopped = true;
-    }
-
-    /// Polls tasks again.
-    pub fn resume(&self) {
-        point();
-        let stopped = {
-            let mut tasks = self.0.lock().unwrap();
-            tasks.is_stopped = false;
-            mem::take(&mut tasks.stopped)
-        };
-        stopped.into_iter().for_each(Waker::wake);
-    }
-
-    fn poll_driven(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut tasks = self.0.lock().unwrap();
-        if !tasks.is_stopped {
-            return Poll::Ready(());
-        }
-        tasks.stopped.push(context.waker().clone());
-        Poll::Pending
-    }
-
-    /// Who spawned tasks, each as often as they did.
+    /// Returns the threads and tasks that have spawned tasks, once per task.
     pub fn spawners(&self) -> Vec<TaskId> {
         self.0.lock().unwrap().spawners.clone()
     }
 
     /// Waits until all tasks have ended.
     pub async fn idle(&self) {
-        poll_fn(|context| {
-            let mut tasks = self.0.lock().unwrap();
+        poll_fn(|cx| {
+            let mut state = self.0.lock().unwrap();
             let is_done = |task: &Arc<Task>| matches!(*task.0.lock().unwrap(), Stage::Done);
-            if tasks.all.iter().all(is_done) {
+            if state.tasks.iter().all(is_done) {
                 return Poll::Ready(());
             }
-            tasks.idle.push(context.waker().clone());
+            state.idle.push(cx.waker().clone());
             Poll::Pending
         })
         .await;
     }
 
-    fn tell_of_end(&self) {
+    /// Waits while the runtime is stalled.
+    fn poll_resumed(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock().unwrap();
+        if !state.is_stalled {
+            return Poll::Ready(());
+        }
+        state.stalled.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake_idle(&self) {
         let idle = mem::take(&mut self.0.lock().unwrap().idle);
         idle.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Task {
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let stage = mem::replace(&mut *self.0.lock().unwrap(), Stage::Running);
         let Stage::Idle(mut future) = stage else {
             *self.0.lock().unwrap() = Stage::Done;
             return Poll::Ready(());
         };
-        if future.as_mut().poll(context).is_pending() {
-            let mut stage = self.0.lock().unwrap();
-            if let Stage::Running = *stage {
-                *stage = Stage::Idle(future);
-                return Poll::Pending;
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                let mut stage = self.0.lock().unwrap();
+                if let Stage::Running = *stage {
+                    *stage = Stage::Idle(future);
+                    return Poll::Pending;
+                }
             }
+            Ok(Poll::Ready(())) => {}
+            Err(payload) if payload.is::<SimulatedPanic>() => {}
+            Err(payload) => resume_unwind(payload),
         }
         drop(future);
         *self.0.lock().unwrap() = Stage::Done;

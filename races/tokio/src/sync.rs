@@ -1,5 +1,6 @@
-//! tokio's own, with a point before each operation at which another task may be next. Each is taken for indivisible, as tokio
-//! tests them itself.
+//! tokio's channels and locks with a point before each operation, at which another task may run next.
+//!
+//! Each operation counts as atomic, because tokio tests its own with loom.
 
 pub use tokio::sync::MutexGuard;
 

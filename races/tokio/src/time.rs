@@ -1,5 +1,5 @@
-//! A clock that stands still. It moves on when a test says so, and, like tokio's when it is paused, to the next timer when nothing
-//! else can go on.
+//! A clock that scenarios advance. Like tokio's paused clock, it also advances to the next timer when
+//! no task can run.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use races_std::point;
 
-/// So that what lies before an execution has a place on the clock.
+/// The reading at the start of an execution. Large enough to subtract any duration from it.
 const START: Duration = Duration::from_secs(1_000_000_000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,49 +21,50 @@ pub struct Instant(Duration);
 struct Clock {
     now: Duration,
     timers: BTreeMap<(Instant, u64), Waker>,
-    /// Of the task that moves it on.
-    hand: Option<Waker>,
-    sleeps: u64,
+    /// Wakes the task that advances the clock.
+    driver: Option<Waker>,
+    last_timer: u64,
 }
 
-// All tasks of an execution are on one thread. No point lies within a borrow.
+// All tasks of an execution run on one thread. No point lies within a borrow.
 thread_local! {
     static CLOCK: RefCell<Clock> = const {
-        RefCell::new(Clock { now: START, timers: BTreeMap::new(), hand: None, sleeps: 0 })
+        RefCell::new(Clock { now: START, timers: BTreeMap::new(), driver: None, last_timer: 0 })
     };
 }
 
-/// Sets the clock back, at the beginning of an execution, and starts the task that moves it on. Which is to be the first, and to
-/// be scheduled when no other can be.
+/// Resets the clock at the beginning of an execution, and starts the task that advances it.
+///
+/// That task must be the first one, and the scheduler must choose it only if no other can run.
 pub fn start() {
     let timers = CLOCK.with_borrow_mut(|clock| {
         clock.now = START;
-        clock.hand = None;
+        clock.driver = None;
         std::mem::take(&mut clock.timers)
     });
     drop(timers);
-    drop(shuttle::future::spawn(poll_fn(|context| {
+    drop(shuttle::future::spawn(poll_fn(|cx| {
         let due = CLOCK.with_borrow_mut(|clock| {
-            clock.hand = Some(context.waker().clone());
+            clock.driver = Some(cx.waker().clone());
             if let Some(((deadline, _), _)) = clock.timers.first_key_value() {
                 clock.now = clock.now.max(deadline.0);
             }
             clock.due()
         });
         if !due.is_empty() {
-            context.waker().wake_by_ref();
+            cx.waker().wake_by_ref();
         }
         due.into_iter().for_each(Waker::wake);
         Poll::<()>::Pending
     })));
 }
 
-/// How far the clock has moved in this execution.
+/// Returns how far the clock has advanced in this execution.
 pub fn elapsed() -> Duration {
     CLOCK.with_borrow(|clock| clock.now - START)
 }
 
-/// Moves it on.
+/// Advances the clock.
 pub fn advance(duration: Duration) {
     point();
     let due = CLOCK.with_borrow_mut(|clock| {
@@ -139,7 +140,7 @@ impl Sub for Instant {
 #[derive(Debug)]
 pub struct Sleep {
     deadline: Instant,
-    /// Of its timer.
+    /// The number of its timer.
     number: Option<u64>,
 }
 
@@ -154,19 +155,19 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.deadline;
         CLOCK.with_borrow_mut(|clock| {
             if Instant(clock.now) >= deadline {
                 return Poll::Ready(());
             }
             let number = *self.number.get_or_insert_with(|| {
-                clock.sleeps += 1;
-                clock.sleeps
+                clock.last_timer += 1;
+                clock.last_timer
             });
-            clock.timers.insert((deadline, number), context.waker().clone());
-            if let Some(hand) = &clock.hand {
-                hand.wake_by_ref();
+            clock.timers.insert((deadline, number), cx.waker().clone());
+            if let Some(driver) = &clock.driver {
+                driver.wake_by_ref();
             }
             Poll::Pending
         })
@@ -196,9 +197,9 @@ pub async fn timeout_at<F: Future>(
     future: F,
 ) -> Result<F::Output, error::Elapsed> {
     let (mut future, mut sleep) = (pin!(future), pin!(sleep_until(deadline)));
-    poll_fn(|context| match future.as_mut().poll(context) {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => sleep.as_mut().poll(context).map(|()| Err(error::Elapsed(()))),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(error::Elapsed(()))),
     })
     .await
 }

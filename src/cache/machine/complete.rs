@@ -72,6 +72,12 @@ pub(in crate::cache) enum Abandoned {
     Failed(TokenError),
 }
 
+/// A token, and the version of the credentials with which it was requested.
+struct FetchedToken {
+    token: IssuedToken,
+    version: u64,
+}
+
 /// A failed token request.
 struct FetchFailure {
     error: TokenError,
@@ -93,7 +99,7 @@ impl Machine {
         };
         self.consecutive_panics = 0;
         match result {
-            Ok(token) => self.accept_token(fetch, token, at),
+            Ok(token) => self.accept_token(fetch, FetchedToken { token, version }, at),
             Err(error) => self.fail_or_retry(fetch, FetchFailure { error, version, timing }, at),
         }
     }
@@ -102,9 +108,10 @@ impl Machine {
     fn accept_token(
         &mut self,
         fetch: Box<Fetch>,
-        mut token: IssuedToken,
+        fetched: FetchedToken,
         at: Moment<'_>,
     ) -> (Completion, Events) {
+        let FetchedToken { mut token, version } = fetched;
         // C8: a fetch that began before the rejection brought the rejected token again.
         let is_rejected = |rejected: &IssuedToken| rejected.has_same_secret_as(&token);
         if fetch.began < self.last_rejection && self.rejected_token().is_some_and(is_rejected) {
@@ -112,6 +119,7 @@ impl Machine {
         }
         let mut events = self.clear_failures();
         events.wakes_keep_warm = true;
+        self.remember_refusals(&fetch, version, at);
         // C6: a renewal that brings no longer lifetime is repeated later.
         if let TokenState::Current(current) = &mut self.token_state {
             let is_renewal = fetch.cause == Cause::Renewal && current.standing == Standing::Good;
@@ -135,7 +143,7 @@ impl Machine {
         self.token_state = if token.expired_on_arrival() {
             TokenState::Absent
         } else {
-            let renew_at = token.first_renewal_at;
+            let renew_at = token.first_renewal_at();
             TokenState::Current(CurrentToken {
                 token: token.clone(),
                 renew_at,
@@ -152,16 +160,21 @@ impl Machine {
         failed: FetchFailure,
         at: Moment<'_>,
     ) -> (Completion, Events) {
-        // R7: the fetch drops claims that the token endpoint refuses.
-        if !fetch.claims.is_empty() && is_refusal(&failed.error) {
-            return self.refetch_without_claims(fetch, failed.error, at);
-        }
         let is_renewal = fetch.cause == Cause::Renewal;
-        let may_retry = fetch.retry == Retry::Available && failed.error.retry_after().is_none();
+        let may_ask_at_once = failed.error.retry_after().is_none();
+        let may_retry = may_ask_at_once && fetch.retry == Retry::Available;
         let is_outdated = is_renewal && fetch.began < self.last_rejection;
         let has_ended = is_renewal && self.current().is_none();
         let was_stalled =
             failed.timing == TaskTiming::Stalled && may_be_due_to_stall(&failed.error);
+        // R7: whatever the failure is, the claims may have caused it. Callers that require them add
+        // them again.
+        if !fetch.claims.is_empty() && !(may_retry && was_stalled) {
+            self.wanted_claims.remove(&fetch.claims);
+            if may_ask_at_once {
+                return self.refetch_with_fewer_claims(fetch, failed.error);
+            }
+        }
         if may_retry && (is_outdated || has_ended || was_stalled) {
             // C9: without waiters, the next caller starts a fetch of its own, and nothing is
             // remembered against it.
@@ -180,21 +193,31 @@ impl Machine {
         (Completion::Done(Err(error)), events)
     }
 
-    /// Continues a fetch without the claims that the token endpoint refused (R7).
-    fn refetch_without_claims(
+    /// Continues a fetch without the claims that the last token does not carry, or else without any
+    /// claims (R7).
+    fn refetch_with_fewer_claims(
         &mut self,
         mut fetch: Box<Fetch>,
-        refusal: TokenError,
-        at: Moment<'_>,
+        error: TokenError,
     ) -> (Completion, Events) {
-        let claims = std::mem::take(&mut fetch.claims);
-        self.wanted_claims.remove(&claims);
-        let times = self.refused_claims.times_with_next(&claims);
-        let backoff = at.schedule.window(false, times, refusal.retry_after());
-        self.refused_claims.insert(claims, at.now.mono + backoff);
+        let carried = self.last_token().map(|token| token.claims().clone()).unwrap_or_default();
+        let added = fetch.claims.without(&carried);
+        let dropped = if added.is_empty() { fetch.claims.clone() } else { added };
+        fetch.claims.remove(&dropped);
+        fetch.dropped_claims.push(dropped);
         let completion = self.restart(fetch);
         let event = Some(Event::ClaimsRefused);
-        (completion, Events { event, retried_error: Some(refusal), ..Events::default() })
+        (completion, Events { event, retried_error: Some(error), ..Events::default() })
+    }
+
+    /// Remembers which claims the token endpoint refused, once it has granted a token without them.
+    fn remember_refusals(&mut self, fetch: &Fetch, version: u64, at: Moment<'_>) {
+        self.refused_claims.forget_outdated(&fetch.claims, version);
+        for claims in &fetch.dropped_claims {
+            self.refused_claims.insert(claims.clone(), version, |times| {
+                at.now.shifted_to(at.now.mono + at.schedule.window(false, times, None))
+            });
+        }
     }
 
     /// Continues a fetch with another token request for the present token state and claims.
@@ -294,11 +317,6 @@ impl Machine {
         let error = if backoff.is_zero() { error } else { error.with_retry_in(backoff) };
         (error, events)
     }
-}
-
-/// Returns whether the token endpoint refused the request, and would refuse it again.
-fn is_refusal(error: &TokenError) -> bool {
-    error.kind() == TokenErrorKind::ErrorResponse && !error.is_transient()
 }
 
 /// Returns whether a task that did not run for a while may have caused the error.

@@ -123,6 +123,8 @@ struct Fetch {
     handle: FetchHandle,
     cause: Cause,
     claims: Claims,
+    /// The claims with which earlier requests of the fetch failed.
+    dropped_claims: Vec<Claims>,
     /// The position of the fetch among the rejections (C8).
     began: Sequence,
     waiters: Waiters,
@@ -260,7 +262,7 @@ impl Machine {
             Some(fetch) => fetch.looked_at + BEAT_INTERVAL,
         };
         let breaker_closes_at = self.breaker.closes_at().unwrap_or(at);
-        Some(at.min(breaker_closes_at).min(current.token.end.mono))
+        Some(at.min(breaker_closes_at).min(current.token.end().mono))
     }
 
     /// Returns whether a request that took `token` earlier may still send it to `origin`.
@@ -273,8 +275,9 @@ impl Machine {
         }
         match &self.token_state {
             TokenState::Current(current) if current.token.issue() == token.issue() => true,
+            // C12: only if no replacement is available.
             TokenState::Rejected(rejected) if rejected.token.issue() == token.issue() => {
-                rejected.by.allows(origin)
+                self.failure.is_some() && rejected.by.allows(origin)
             }
             _ => token.issue() > self.rejected_through,
         }
@@ -309,7 +312,7 @@ impl Machine {
                 return Step::Use(current.token.clone());
             }
         }
-        if self.refused_claims.contains(&required.claims, now.mono) {
+        if self.refused_claims.contains(&required.claims, now) {
             return Step::ClaimsRefused;
         }
         // The next fetch requests these claims. The caller waits for a running fetch first, because
@@ -403,16 +406,14 @@ impl Machine {
         }
     }
 
-    /// Clears the slot. A fetch that is running finds itself superseded.
+    /// Clears the slot. The result of a running fetch changes nothing any more. The fetch keeps its
+    /// refresh token's turn and its lease, because it is alive.
     ///
     /// Sequence numbers continue, so that requests that are under way can still compare theirs.
     pub(super) fn forget(&mut self) -> Events {
         let breaker = self.breaker.close();
         let mut forgotten = std::mem::replace(self, Self::starting_after(self.last_sequence));
         self.rejected_through = forgotten.rejected_through;
-        if let Some(fetch) = &forgotten.fetch {
-            fetch.handle.liveness().supersede();
-        }
         let events = forgotten.clear_failures();
         Events { breaker, wakes_keep_warm: true, ..events }
     }
@@ -424,8 +425,9 @@ impl Machine {
             _ if self.fetch.is_some() => soon,
             (TokenState::Current(current), _) if !current.token.is_over(now) => current
                 .renew_at
-                .min(current.token.end.mono)
-                .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE),
+                .min(current.token.end().mono)
+                .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE)
+                .max(now.mono + BEAT_INTERVAL),
             (TokenState::Rejected(_), None) => now.mono,
             (_, Some(failure)) => failure.until.mono.max(soon),
             (_, None) => soon,
@@ -455,6 +457,7 @@ impl Machine {
             handle: handle.clone(),
             cause: self.cause(),
             claims: self.claims_to_request(now),
+            dropped_claims: Vec::new(),
             began,
             waiters,
             retry: Retry::Available,
@@ -481,12 +484,13 @@ impl Machine {
     /// would replace each other's tokens, and a renewal would lose them. Claims that were refused
     /// together are requested one by one.
     fn claims_to_request(&self, now: Now) -> Claims {
-        let last_token = self.last_token();
-        let mut claims = last_token.map(|token| token.claims().clone()).unwrap_or_default();
-        claims.merge(&self.wanted_claims);
-        if self.refused_claims.cover(&claims, now.mono) {
-            return self.wanted_claims.newest();
+        let carried = self.last_token().map(|token| token.claims().clone()).unwrap_or_default();
+        let mut added = self.wanted_claims.without(&carried);
+        if !added.is_empty() && self.refused_claims.cover(&added, now) {
+            added = added.newest();
         }
+        let mut claims = carried;
+        claims.merge(&added);
         claims
     }
 

@@ -1,0 +1,210 @@
+//! Fetches that show no sign of life: their runtime is stalled, and may come back at any time (C3).
+
+use std::time::Duration;
+
+use shuttle::future::block_on;
+use tokio::runtime::Runtime;
+use tokio::time::{advance, elapsed, timeout};
+
+use crate::support::*;
+
+/// The runtime of call `n` stalls in the middle of that call. The other calls bring a token.
+fn stalls_in_call(n: usize) -> impl Fn(usize) -> Answer + Send + Sync + 'static {
+    move |call| match call == n {
+        true => Answer::TokenAfterStall(token(call)),
+        false => Answer::Token(token(call)),
+    }
+}
+
+#[test]
+fn waiters_replace_a_fetch_that_no_runtime_polls() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let stalled = Runtime::stalled();
+        world.on(&stalled).spawn(|world| world.give_up(1)).join().unwrap();
+        for got in join(world.callers(3)) {
+            assert_eq!(call_of(&got.unwrap()), 1);
+        }
+        assert_eq!(world.handle.spawners().len(), 1, "they replace it once");
+        assert!(elapsed() <= SILENCE + BEAT_INTERVAL, "it took {:?}", elapsed());
+    });
+}
+
+#[test]
+fn callers_with_short_timeouts_replace_a_silent_fetch() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let stalled = Runtime::stalled();
+        world.on(&stalled).spawn(|world| world.give_up(1)).join().unwrap();
+        let impatient = |_| {
+            world.spawn(|world| {
+                let tries = (0..6).filter_map(|_| {
+                    let patience = Duration::from_millis(300);
+                    block_on(timeout(patience, world.cache.get())).ok()
+                });
+                let got = tries.map(Result::unwrap).next();
+                assert_eq!(call_of(&got.expect("one of the tries gets a token")), 1);
+            })
+        };
+        join((0..2).map(impatient));
+        assert_eq!(world.handle.spawners().len(), 1);
+    });
+}
+
+#[test]
+fn a_fetch_that_shows_signs_of_life_is_not_replaced() {
+    let duration = Duration::from_secs(5);
+    explore(move || {
+        let (world, _runtime) = World::new(move |n| Answer::SlowToken(duration, token(n)));
+        for got in join(world.callers(2)) {
+            assert_eq!(call_of(&got.unwrap()), 1);
+        }
+        assert_eq!(elapsed(), duration);
+    });
+}
+
+#[test]
+fn a_renewal_that_shows_signs_of_life_is_not_replaced() {
+    let duration = Duration::from_secs(5);
+    explore(move || {
+        let (world, _runtime) = World::new(move |n| match n {
+            1 => Answer::Token(token(n)),
+            _ => Answer::SlowToken(duration, token(n)),
+        });
+        world.get().unwrap();
+        advance(DUE);
+        let hits = [(); 2].map(|()| world.spawn(|world| hit_regularly(world, 12)));
+        join(hits);
+        world.settle();
+        assert_eq!(world.journal.count(), 2);
+    });
+}
+
+/// The runtime comes back when the waiters are about to give up on it.
+#[test]
+fn a_fetch_that_completes_while_it_is_replaced() {
+    explore(|| {
+        let (world, _runtime) = World::new(stalls_in_call(1));
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        wait_until(|| world.journal.count() == 1);
+        let callers = world.callers(2);
+        let handle = stalling.handle().clone();
+        let resume = world.spawn(move |_| {
+            sleep(SILENCE);
+            handle.resume();
+        });
+        resume.join().unwrap();
+        let got: Vec<usize> =
+            join(callers).into_iter().map(|got| call_of(&got.unwrap())).collect();
+        world.on(&stalling).settle();
+        world.settle();
+        // The first fetch has completed in time, or it has changed nothing.
+        assert_eq!(got[0], got[1]);
+        assert_eq!(call_of(&world.get_at_once()), got[0]);
+        assert_eq!(world.journal.count(), got[0]);
+    });
+}
+
+#[test]
+fn a_replaced_fetch_that_completes_late_changes_nothing() {
+    explore(|| {
+        let (world, _runtime) = World::new(stalls_in_call(1));
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        wait_until(|| world.journal.count() == 1);
+        for got in join(world.callers(2)) {
+            assert_eq!(call_of(&got.unwrap()), 2);
+        }
+        // It meets a rejection and another fetch.
+        let second = world.get_at_once();
+        let handle = stalling.handle().clone();
+        let resume = world.spawn(move |_| handle.resume());
+        world.reject(&second);
+        let mut callers = world.callers(1);
+        callers.push(world.on(&stalling).spawn(World::get));
+        resume.join().unwrap();
+        for got in join(callers) {
+            assert_eq!(call_of(&got.unwrap()), 3);
+        }
+        world.on(&stalling).settle();
+        assert_eq!(call_of(&world.get_at_once()), 3);
+        assert_eq!(world.journal.count(), 3);
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_while_its_fetch_is_replaced() {
+    explore(|| {
+        let (world, _runtime) = World::new(stalls_in_call(1));
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        wait_until(|| world.journal.count() == 1);
+        let callers = world.callers(2);
+        let end = world.spawn(move |_| {
+            sleep(SILENCE);
+            drop(stalling);
+        });
+        for got in join(callers) {
+            assert_eq!(call_of(&got.unwrap()), 2);
+        }
+        end.join().unwrap();
+        assert_eq!(call_of(&world.get_at_once()), 2);
+        assert_eq!(world.handle.spawners().len(), 1);
+        assert_eq!(world.journal.count(), 2);
+    });
+}
+
+// C6
+#[test]
+fn hits_replace_a_silent_renewal_once() {
+    explore(|| {
+        let (world, _runtime) = World::new(stalls_in_call(2));
+        world.get().unwrap();
+        advance(DUE);
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.get_at_once()).join().unwrap();
+        wait_until(|| world.journal.count() == 2);
+        let before = world.handle.spawners().len();
+        let hits = [(); 2].map(|()| world.spawn(|world| hit_regularly(world, 6)));
+        join(hits);
+        world.settle();
+        assert_eq!(call_of(&world.get_at_once()), 3);
+        assert_eq!(world.handle.spawners().len(), before + 1);
+        assert_eq!(world.journal.count(), 3);
+    });
+}
+
+// C6
+#[test]
+fn a_renewal_that_completes_while_hits_replace_it() {
+    explore(|| {
+        let (world, _runtime) = World::new(stalls_in_call(2));
+        world.get().unwrap();
+        advance(DUE);
+        let stalling = Runtime::new();
+        world.on(&stalling).spawn(|world| world.get_at_once()).join().unwrap();
+        wait_until(|| world.journal.count() == 2);
+        let handle = stalling.handle().clone();
+        let resume = world.spawn(move |_| {
+            sleep(SILENCE);
+            handle.resume();
+        });
+        let hits = [(); 2].map(|()| world.spawn(|world| hit_regularly(world, 6)));
+        join(hits);
+        resume.join().unwrap();
+        world.on(&stalling).settle();
+        world.settle();
+        // The renewal has completed in time, or it has changed nothing.
+        assert_eq!(call_of(&world.get_at_once()), world.journal.count());
+        assert!(world.journal.count() <= 3);
+    });
+}
+
+/// Takes a token every 250 ms, and never waits for it.
+fn hit_regularly(world: &World, times: usize) {
+    for _ in 0..times {
+        world.get_at_once();
+        sleep(BEAT_INTERVAL);
+    }
+}
