@@ -78,6 +78,17 @@ impl Now {
     }
 }
 
+/// Returns whether a test has paused the clock of the current runtime.
+#[expect(clippy::disallowed_methods, reason = "compares a paused clock with a running one")]
+pub(crate) fn is_paused() -> bool {
+    let (paused, running) = (Instant::now(), std::time::Instant::now());
+    // One tick of the clock takes less than a microsecond.
+    while std::time::Instant::now() == running {
+        std::hint::spin_loop();
+    }
+    Instant::now() == paused
+}
+
 /// Polls `work` to its end, but no longer than about `grace` after a suspend.
 ///
 /// Returns `None` if `work` was given up. After a suspend, connections are often dead without a sign
@@ -125,6 +136,15 @@ mod tests {
     /// Returns a reading after the two clocks have advanced by different times.
     fn later(now: Now, mono: Duration, wall: Duration) -> Now {
         Now { mono: now.mono + mono, wall: now.wall + wall }
+    }
+
+    #[tokio::test]
+    async fn a_clock_is_paused_only_where_a_test_says_so() {
+        assert!(!is_paused());
+        tokio::time::pause();
+        assert!(is_paused());
+        tokio::time::resume();
+        assert!(!is_paused());
     }
 
     // C5

@@ -96,6 +96,12 @@ impl TokenRequest {
         self.liveness.as_ref()
     }
 
+    /// Returns whether the fetch that sends this request has been replaced (C3).
+    #[cfg(races)]
+    pub fn is_superseded(&self) -> bool {
+        self.liveness.as_ref().is_some_and(|liveness| liveness.is_superseded())
+    }
+
     /// Replaces the refresh token of the credentials.
     pub(crate) fn with_refresh_token(mut self, refresh_token: &str) -> Self {
         self.credentials = self.credentials.with_present_refresh_token(refresh_token);

@@ -1,15 +1,19 @@
 //! An access token and its properties.
 
+mod extra;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::extra::Extra;
 use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::ConfigError;
@@ -56,7 +60,7 @@ struct Inner {
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
     refresh_token: Option<Arc<Zeroizing<String>>>,
-    extra: Map<String, Value>,
+    extra: Extra,
     issue: Option<Issue>,
     /// The token comes from a store, so another process may have used it before.
     is_from_store: bool,
@@ -116,7 +120,7 @@ impl AccessToken {
             refresh_in: None,
             scope: None,
             refresh_token: None,
-            extra: Map::new(),
+            extra: Extra::default(),
             issue: None,
             is_from_store: false,
         })))
@@ -166,13 +170,13 @@ impl AccessToken {
         self.edit(|inner| inner.refresh_token = refresh_token)
     }
 
-    /// Adds another member of the response.
+    /// Adds a member of the response that this crate has no name for.
+    ///
+    /// A token keeps at most 64 KiB of them as JSON, the smallest first. The others are dropped.
     #[must_use]
     pub fn with_extra(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let (name, value) = (name.into(), value.into());
-        self.edit(|inner| {
-            inner.extra.insert(name, value);
-        })
+        self.edit(|inner| inner.extra = inner.extra.with(&name, &value))
     }
 
     /// Returns the token itself. Do not log it.
@@ -236,8 +240,11 @@ impl AccessToken {
         self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())
     }
 
-    /// Returns a member of the response that has no method here, such as `instance_url`.
-    pub fn extra(&self, name: &str) -> Option<&Value> {
+    /// Returns a member of the response that this crate has no name for, such as `instance_url`.
+    ///
+    /// Each call parses the JSON text that the token keeps. It keeps at most 64 KiB of such members,
+    /// the smallest first.
+    pub fn extra(&self, name: &str) -> Option<Value> {
         self.0.extra.get(name)
     }
 
@@ -268,14 +275,24 @@ impl AccessToken {
         self.edit(|inner| inner.is_from_store = true)
     }
 
-    pub(crate) fn all_extra(&self) -> &Map<String, Value> {
-        &self.0.extra
+    pub(crate) fn all_extra(&self) -> Map<String, Value> {
+        self.0.extra.values().collect()
     }
 
     pub(crate) fn with_all_extra(self, extra: Map<String, Value>) -> Self {
-        if extra.is_empty() {
-            return self;
-        }
+        let raw = |value| serde_json::value::to_raw_value(&value).ok();
+        let members: Vec<_> =
+            extra.into_iter().filter_map(|(name, value)| Some((name, raw(value)?))).collect();
+        let members = members.iter().map(|(name, value)| (name.as_str(), &**value));
+        self.with_members(members)
+    }
+
+    /// Sets the members of the response that this crate has no name for.
+    pub(crate) fn with_members<'a>(
+        self,
+        members: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
+    ) -> Self {
+        let extra = Extra::new(members);
         self.edit(|inner| inner.extra = extra)
     }
 

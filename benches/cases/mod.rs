@@ -3,6 +3,7 @@
 pub mod by_hand;
 pub mod counted;
 pub mod in_flight;
+pub mod scope;
 pub mod stacks;
 pub mod timed;
 

@@ -84,7 +84,8 @@ pub(crate) enum Keys {}
 impl Keys {
     #[cfg(feature = "sealed")]
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = crate::bounded::file(path).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
         let keys = tower_oauth2::SealKey::all_in(text).map_err(|error| error.to_string())?;
         Ok(Self(keys))
     }

@@ -316,7 +316,7 @@ fn a_stopped_runtime_holds_up_others_for_a_second_and_loses_no_refresh_token() {
         let late = ask(&stopping);
         let stop = {
             let stopping = stopping.handle().clone();
-            thread::spawn(move || stopping.stop())
+            thread::spawn(move || stopping.stall())
         };
         let successors = [(); 2].map(|()| ask(&driven));
         let mut stop = Some(stop);

@@ -25,6 +25,7 @@ use super::slot::{Lookup, Slot};
 use crate::clock::Now;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::liveness::Liveness;
+use crate::printable::Printable;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 use crate::{meter, runtime};
@@ -124,6 +125,8 @@ enum TokenOrFetch {
     RunningFetch(FetchHandle),
     /// This caller started this fetch.
     OwnFetch(FetchHandle),
+    /// The remembered error of credentials with this version.
+    FailedFor(u64, TokenError),
 }
 
 /// A [`Step`] together with the fetch task that it needs.
@@ -153,6 +156,14 @@ impl Slot {
                 TokenOrFetch::Token(token) => return Ok(token),
                 TokenOrFetch::RunningFetch(handle) => (handle, false),
                 TokenOrFetch::OwnFetch(handle) => (handle, true),
+                TokenOrFetch::FailedFor(version, error) => {
+                    // Reading the version runs a caller's code, so it happens without the lock.
+                    if self.credentials().current_version().await == version {
+                        return Err(error);
+                    }
+                    self.update(|machine, _| ((), machine.clear_failure(version)));
+                    continue;
+                }
             };
             match handle.wait().await {
                 WaitOutcome::Done(Ok(token)) => {
@@ -238,11 +249,7 @@ impl Slot {
                 }
                 (PreparedStep::Fail(error), _) => return Err(error),
                 (PreparedStep::FailFor(version, error), _) => {
-                    // Reading the version runs a caller's code, so it happens without the lock.
-                    if self.credentials().version() == version {
-                        return Err(error);
-                    }
-                    self.update(|machine, _| ((), machine.clear_failure(version)));
+                    return Ok(TokenOrFetch::FailedFor(version, error));
                 }
                 // R7: the request is resent without the claims.
                 (PreparedStep::ClaimsRefused, _) => required.claims = Claims::default(),
@@ -351,7 +358,7 @@ impl FetchTask {
         let span = tracing::debug_span!(
             parent: None,
             "token_request",
-            endpoint = endpoint.map(tracing::field::display),
+            endpoint = endpoint.map(|endpoint| display(Printable(endpoint))),
             cause = ?self.spec.cause,
         );
         span.follows_from(tracing::Span::current());
@@ -406,7 +413,7 @@ impl FetchTask {
         let mut work = pin!(async {
             let request = slot.token_request(&self.spec).with_liveness(liveness.clone());
             tracing::debug!(cause = ?request.cause(), "token is requested");
-            let version = slot.credentials().version();
+            let version = slot.credentials().current_version().await;
             let asked = meter::Asked::begin(meter::Whom::Source, &request);
             let result = self.fetcher.call(request).await;
             asked.end(&result);

@@ -97,7 +97,7 @@ impl IssuedToken {
         };
         let waited = now.mono.saturating_duration_since(requested_at).as_millis().div_ceil(100);
         let key = credentials.dpop_key().filter(|_| token.is_dpop());
-        let prover = key.map(|key| key.prover(Some(&token)));
+        let prover = key.map(|key| key.prover(&token, credentials.server_clocks()));
         let mut token = token.issued(Issue { number: issue, credentials: credentials.clone() });
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);

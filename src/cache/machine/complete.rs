@@ -1,9 +1,11 @@
 //! Transitions that end a fetch.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::fetch::FetchId;
+use super::super::schedule::FailureClass;
 use super::{
     CurrentToken, Event, Events, FailedDuring, Failure, Fetch, FetchSpec, IssuedToken, Machine,
     Moment, Retry, Standing, TokenState, Waiters,
@@ -11,6 +13,7 @@ use super::{
 use crate::clock::Now;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::Cause;
+use crate::secret::Late;
 
 /// Delays the renewal that follows a lost one.
 const LOST_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
@@ -125,8 +128,11 @@ impl Machine {
             let is_renewal = fetch.cause == Cause::Renewal && current.standing == Standing::Good;
             if is_renewal && token.ends_no_later_than(&current.token) {
                 self.consecutive_short_renewals = self.consecutive_short_renewals.saturating_add(1);
-                let backoff =
-                    at.schedule.window(true, self.consecutive_short_renewals.into(), None);
+                let backoff = at.schedule.window(
+                    FailureClass::Transient,
+                    self.consecutive_short_renewals.into(),
+                    None,
+                );
                 let backoff = backoff.max(current.token.remaining(at.now) / 10);
                 current.renew_at = at.now.mono + backoff;
                 events.event = Some(Event::NoLongerLifetime { backoff });
@@ -215,7 +221,9 @@ impl Machine {
         self.refused_claims.forget_outdated(&fetch.claims, version);
         for claims in &fetch.dropped_claims {
             self.refused_claims.insert(claims.clone(), version, |times| {
-                at.now.shifted_to(at.now.mono + at.schedule.window(false, times, None))
+                at.now.shifted_to(
+                    at.now.mono + at.schedule.window(FailureClass::Permanent, times, None),
+                )
             });
         }
     }
@@ -279,12 +287,12 @@ impl Machine {
         Moment { now, schedule }: Moment<'_>,
     ) -> (TokenError, Events) {
         let FetchFailure { error, version, .. } = failed;
-        let is_transient = error.is_transient();
-        let is_same_class = |failure: &Failure| failure.error.is_transient() == is_transient;
+        let class = FailureClass::of(&error);
+        let is_same_class = |failure: &Failure| FailureClass::of(&failure.error) == class;
         let continues_row = self.failure.as_deref().is_none_or(is_same_class);
         self.consecutive_failures =
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
-        let backoff = schedule.window(is_transient, self.consecutive_failures, error.retry_after());
+        let backoff = schedule.window(class, self.consecutive_failures, error.retry_after());
         let until = now.shifted_to(now.mono + backoff);
         let mut failed_during = FailedDuring::Miss;
         if let TokenState::Current(current) = &mut self.token_state {
@@ -298,8 +306,8 @@ impl Machine {
         }
         // Other credentials cannot help against a transient failure, unless the secret could not be
         // read.
-        let depends_on_credentials =
-            !is_transient || error.kind() == TokenErrorKind::ClientAuthentication;
+        let depends_on_credentials = class == FailureClass::Permanent
+            || error.kind() == TokenErrorKind::ClientAuthentication;
         let failure = Failure {
             error: error.clone(),
             until,
@@ -327,5 +335,5 @@ fn may_be_due_to_stall(error: &TokenError) -> bool {
             | TokenErrorKind::Timeout
             | TokenErrorKind::IncompleteResponse
             | TokenErrorKind::Source
-    )
+    ) || error.source().is_some_and(|source| source.is::<Late>())
 }
