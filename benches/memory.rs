@@ -13,7 +13,7 @@ use allocation_counter::measure;
 use cases::stacks::{credentials, endless, secret, tokens};
 
 const CREDENTIALS: usize = 10_000;
-const BUDGET: f64 = 1024.0;
+const BUDGET: f64 = 700.0;
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -9,7 +9,6 @@ mod api;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +20,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::fs;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 use tower_oauth2::{
     ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, StoreLayer, Stored, TokenCache,
@@ -37,7 +37,7 @@ struct Directory(PathBuf);
 
 impl TokenStore for Directory {
     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
-        match fs::read(self.0.join(key)) {
+        match fs::read(self.0.join(key)).await {
             Ok(value) => Ok(Some(Stored::new(value))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -45,10 +45,10 @@ impl TokenStore for Directory {
     }
 
     async fn set(&self, key: &str, value: &[u8], _ttl: Duration) -> Result<(), BoxError> {
-        // Whoever reads sees all of the old one or all of the new one.
+        // A reader sees either the whole old record or the whole new one.
         let new = self.0.join(format!("{key}.{:x}", fastrand::u64(..)));
-        fs::write(&new, value)?;
-        Ok(fs::rename(new, self.0.join(key))?)
+        fs::write(&new, value).await?;
+        Ok(fs::rename(new, self.0.join(key)).await?)
     }
 }
 
@@ -77,9 +77,9 @@ async fn run() -> Result<Report, BoxError> {
     println!("token endpoint {token_endpoint}, API {origin}");
 
     let directory = std::env::temp_dir().join(format!("tokens-{:x}", fastrand::u64(..)));
-    fs::create_dir(&directory)?;
+    fs::create_dir(&directory).await?;
     let result = share(&issuer, &directory, &token_endpoint, &origin).await;
-    fs::remove_dir_all(&directory)?;
+    fs::remove_dir_all(&directory).await?;
     result
 }
 

@@ -4,13 +4,18 @@
 //! is over when either clock has reached its end. All code that reads the wall clock reads it here,
 //! so that tests can move the two clocks apart.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The least difference between the clocks that counts as a suspend. Smaller ones come from reading
 /// the clocks one after the other, and from a wall clock that is adjusted.
 const MIN_SUSPEND: Duration = Duration::from_secs(1);
+
+/// The interval at which a wait looks for a suspend.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One reading of both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +56,12 @@ impl Now {
         if by_wall > by_mono + MIN_SUSPEND { by_wall } else { by_mono }
     }
 
+    /// Returns whether the monotonic clock stopped since an earlier reading while the wall clock
+    /// went on, or the wall clock was set forward.
+    fn was_suspended_since(self, earlier: Self) -> bool {
+        self.since(earlier) > self.mono.saturating_duration_since(earlier.mono)
+    }
+
     /// Returns the time that is left until `end`: none once either clock has reached it.
     pub(crate) fn until(self, end: Self) -> Duration {
         if self.has_reached(end) {
@@ -67,9 +78,45 @@ impl Now {
     }
 }
 
+/// Returns whether a test has paused the clock of the current runtime.
+#[expect(clippy::disallowed_methods, reason = "compares a paused clock with a running one")]
+pub(crate) fn is_paused() -> bool {
+    let (paused, running) = (Instant::now(), std::time::Instant::now());
+    // One tick of the clock takes less than a microsecond.
+    while std::time::Instant::now() == running {
+        std::hint::spin_loop();
+    }
+    Instant::now() == paused
+}
+
+/// Polls `work` to its end, but no longer than about `grace` after a suspend.
+///
+/// Returns `None` if `work` was given up. After a suspend, connections are often dead without a sign
+/// of it, and timeouts on the monotonic clock have not advanced.
+pub(crate) async fn unless_suspended<T>(
+    grace: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    let mut last_look = Now::read();
+    let mut give_up_at = None;
+    loop {
+        if let Ok(output) = timeout(LOOK_INTERVAL, work.as_mut()).await {
+            return Some(output);
+        }
+        let now = Now::read();
+        if now.was_suspended_since(last_look) {
+            give_up_at = Some(now.mono + grace);
+        }
+        if give_up_at.is_some_and(|at| now.mono >= at) {
+            return None;
+        }
+        last_look = now;
+    }
+}
+
 /// Reads the wall clock.
 #[cfg(not(manual_wall_clock))]
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the wall clock")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
@@ -89,6 +136,15 @@ mod tests {
     /// Returns a reading after the two clocks have advanced by different times.
     fn later(now: Now, mono: Duration, wall: Duration) -> Now {
         Now { mono: now.mono + mono, wall: now.wall + wall }
+    }
+
+    #[tokio::test]
+    async fn a_clock_is_paused_only_where_a_test_says_so() {
+        assert!(!is_paused());
+        tokio::time::pause();
+        assert!(is_paused());
+        tokio::time::resume();
+        assert!(!is_paused());
     }
 
     // C5

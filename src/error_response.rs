@@ -1,13 +1,11 @@
-//! For those who want the token endpoint's response where the API's would have been.
+//! Returns the token endpoint's error response in place of the API's response.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response};
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
@@ -15,12 +13,14 @@ use tower::{BoxError, Layer, Service};
 
 use crate::error::{TokenError, TokenErrorKind};
 
-/// Turns a [`TokenError`] that has the token endpoint's own error response, a 4xx or 5xx, into that
-/// response, as `alf` does. Any other error stays what it is.
+/// Turns a [`TokenError`] that has the token endpoint's 4xx or 5xx response into that response, as
+/// `alf` does.
 ///
-/// It goes outside an [`OAuth2Layer`](crate::OAuth2Layer). `Set-Cookie` and the headers that frame a message are
-/// left out, and the error is in the extensions of the response, so that the two can still be told
-/// apart.
+/// Any other error is returned as it is. Put this layer outside an
+/// [`OAuth2Layer`](crate::OAuth2Layer). The response has status, `Content-Type`, `Retry-After`,
+/// `WWW-Authenticate` and the body, of which the error kept at most 64 KiB. It has no other headers,
+/// because those may set cookies, redirect the caller or clear its data in the name of the API. The
+/// error is in the extensions of the response, so that it can be told from the API's response.
 ///
 /// # Example
 ///
@@ -40,7 +40,7 @@ use crate::error::{TokenError, TokenErrorKind};
 pub struct TokenErrorResponseLayer {}
 
 impl TokenErrorResponseLayer {
-    /// The layer; it has no settings.
+    /// Creates the layer, which has no settings.
     pub const fn new() -> Self {
         Self {}
     }
@@ -54,24 +54,24 @@ impl<S> Layer<S> for TokenErrorResponseLayer {
     }
 }
 
-/// Turns token errors into responses; made by a [`TokenErrorResponseLayer`].
+/// A service that turns token errors into responses. A [`TokenErrorResponseLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct TokenErrorResponse<S> {
     inner: S,
 }
 
 impl<S> TokenErrorResponse<S> {
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -134,34 +134,18 @@ fn to_response(error: &TokenError) -> Option<Response<Full<Bytes>>> {
     }
     let mut response = Response::new(Full::new(body.clone()));
     *response.status_mut() = status;
-    *response.headers_mut() = without_framing(headers);
+    *response.headers_mut() = forwarded(headers);
     response.extensions_mut().insert(error.clone());
     Some(response)
 }
 
-/// Headers that belonged to the connection (RFC 9110 section 7.6.1) or to the whole of the body,
-/// and cookies, which are the token endpoint's.
-fn without_framing(headers: &HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|names| names.to_str().ok())
-        .flat_map(|names| names.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let mut headers = headers.clone();
-    for name in named.into_iter().chain([
-        CONNECTION,
-        CONTENT_LENGTH,
-        SET_COOKIE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ]) {
-        headers.remove(name);
-    }
-    headers
+/// The header fields that describe the error. Others are about the token endpoint's connection, its
+/// site or the whole of its body, or would take effect at the caller.
+const FORWARDED: [HeaderName; 3] = [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE];
+
+fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let fields = FORWARDED.into_iter().flat_map(|name| {
+        headers.get_all(&name).iter().map(move |value| (name.clone(), value.clone()))
+    });
+    fields.collect()
 }

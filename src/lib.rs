@@ -27,6 +27,7 @@ mod liveness;
 mod meter;
 mod oauth2;
 mod origin;
+mod printable;
 mod race;
 mod refresh_token;
 mod replay;

@@ -20,8 +20,8 @@ pub(crate) const MAX_SILENT_LOOKS: u32 = 4;
 
 /// Signs of life of one task.
 ///
-/// The task calls [`during`](Self::during) for its work. Others wait with [`silence`](Self::silence)
-/// beside what they wait for.
+/// The task calls [`during`](Self::during) for its work. Others wait with
+/// [`silence`](Self::silence) beside what they wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     beats: AtomicU64,
@@ -32,8 +32,10 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    /// Creates the signs of life of a task that works for `fetch`. The task beats by itself, because
-    /// it may go on when the fetch has ended, and is superseded together with the fetch.
+    /// Creates the signs of life of a task that works for `fetch`.
+    ///
+    /// The task beats by itself, because it may go on when the fetch has ended. It is superseded
+    /// together with the fetch.
     pub(crate) fn part_of(fetch: Option<&Arc<Self>>) -> Self {
         Self { fetch: fetch.cloned(), ..Self::default() }
     }

@@ -114,7 +114,7 @@ pub(crate) struct TokenSnapshot {
 }
 
 impl RefreshToken {
-    /// Creates a grant that begins with `refresh_token` and persists each rotated token with `save`.
+    /// Creates a grant that begins with `refresh_token` and persists rotated tokens with `save`.
     ///
     /// `save` may take up to 30 seconds. Its error must not contain the secret. With an empty
     /// `refresh_token`, token requests fail before anything is sent.
@@ -196,9 +196,9 @@ impl RefreshToken {
 
     /// Takes over the refresh token of a response to a request with `used`.
     ///
-    /// The response to the task that holds the lock is the newest one. If it comes late, after
-    /// another task has taken over, its token counts only as long as there is no newer one: then the
-    /// server may accept no other.
+    /// The response to the task that holds the lock is the newest one. If another task has taken
+    /// over, the late response counts only as long as there is no newer token: the server may then
+    /// accept no other.
     pub(crate) fn rotate(
         &self,
         guard: &TakeoverGuard<'_>,

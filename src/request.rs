@@ -1,4 +1,4 @@
-//! What a source of tokens is asked.
+//! The request that a source of tokens answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,12 @@ use crate::credentials::ClientCredentials;
 use crate::liveness::Liveness;
 use crate::token::AccessToken;
 
-/// What every source of tokens is asked: the credentials, the token that the cache has now, and
-/// why another is wanted.
+/// Asks a source for a token: with which credentials, to replace which token, and why.
 ///
-/// Anything that is a `Service<TokenRequest, Response = AccessToken>` is a source: a
-/// [`TokenEndpoint`](crate::TokenEndpoint), a stack of tower's layers over one, a closure in a
-/// [`tower::service_fn`]. A source never answers a renewal or a rejection with the very token that
-/// it is shown.
+/// Any `Service<TokenRequest, Response = AccessToken>` is a source: a
+/// [`TokenEndpoint`](crate::TokenEndpoint), a stack of tower's layers over one, or a function in
+/// [`tower::service_fn`]. A source must not answer a renewal or a rejection with the token that the
+/// request shows.
 ///
 /// # Example
 ///
@@ -38,38 +37,38 @@ pub struct TokenRequest {
     liveness: Option<Arc<Liveness>>,
 }
 
-/// Why a token is wanted.
+/// Says why a token is requested.
 ///
 /// # Example
 ///
-/// A source that keeps tokens itself looks for one only where any will do:
+/// A source that keeps tokens itself may return one of them only for the first cause:
 ///
 /// ```
 /// use tower_oauth2::{Cause, TokenRequest};
 ///
-/// fn may_be_the_one_we_have(asked: &TokenRequest) -> bool {
-///     asked.cause() == Cause::Cold
+/// fn may_return_kept_token(request: &TokenRequest) -> bool {
+///     request.cause() == Cause::Cold
 /// }
-/// # let _ = may_be_the_one_we_have;
+/// # let _ = may_return_kept_token;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// There is none, or the last one has expired.
+    /// There is no token, or the last one has expired.
     Cold,
-    /// There is a valid one that will expire before long.
+    /// The current token is valid, and will expire before long.
     Renewal,
-    /// The last one was rejected by an API.
+    /// An API rejected the last token.
     Rejected,
 }
 
 impl TokenRequest {
-    /// A request for a first token.
+    /// Creates a request for a first token.
     pub fn new(credentials: ClientCredentials) -> Self {
         Self { credentials, token: None, cause: Cause::Cold, claims: None, liveness: None }
     }
 
-    /// A request for a token in the place of `token`.
+    /// Sets the token to replace, and why.
     #[must_use]
     pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
         self.token = Some(token);
@@ -77,7 +76,7 @@ impl TokenRequest {
         self
     }
 
-    /// Asks for a token with these claims, as JSON.
+    /// Sets the claims that the token must carry, as JSON.
     #[must_use]
     pub fn with_claims(mut self, claims: impl Into<Arc<str>>) -> Self {
         self.claims = Some(claims.into());
@@ -103,29 +102,30 @@ impl TokenRequest {
         self.liveness.as_ref().is_some_and(|liveness| liveness.is_superseded())
     }
 
-    /// The same with this refresh token, in the place of the one that the credentials have.
+    /// Replaces the refresh token of the credentials.
     pub(crate) fn with_refresh_token(mut self, refresh_token: &str) -> Self {
         self.credentials = self.credentials.with_present_refresh_token(refresh_token);
         self
     }
 
-    /// What to ask for.
+    /// Returns the credentials.
     pub fn credentials(&self) -> &ClientCredentials {
         &self.credentials
     }
 
-    /// The token that is to be replaced.
+    /// Returns the token to replace.
     pub fn token(&self) -> Option<&AccessToken> {
         self.token.as_ref()
     }
 
-    /// Why a token is wanted.
+    /// Returns why a token is requested.
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// The claims that the API wants the token to have, as JSON, when it said so in the challenge with which it
-    /// rejected the last one. A [`TokenEndpoint`](crate::TokenEndpoint) sends them as `claims`.
+    /// Returns the claims that APIs require in their challenges, as JSON.
+    ///
+    /// A [`TokenEndpoint`](crate::TokenEndpoint) sends them as `claims`.
     pub fn claims(&self) -> Option<&str> {
         self.claims.as_deref()
     }

@@ -1,41 +1,35 @@
-//! Clocks of servers, as far as they can be told from the `Date` of their responses.
+//! The clocks of servers, which the `Date` of their responses shows.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::DATE;
+use http::header::{AGE, DATE, HeaderName};
 
 use crate::origin::Origin;
 
-/// How many clocks are kept in mind. Those that are right need no memory.
-const MOST: usize = 1024;
+/// The most servers whose offsets one set of credentials remembers. A clock that agrees with this
+/// machine's needs no memory.
+const MAX_SERVERS: usize = 64;
 
-/// A clock that was off by more than this, in milliseconds, may well be why an assertion was refused:
-/// servers that check times allow for less.
-const OFF: u64 = 30_000;
+/// The least difference, in milliseconds, that may be the reason for a refusal. Servers that check
+/// times tolerate less.
+const MIN_DIFFERENCE: u64 = 30_000;
 
-/// No clock that is of any use is off by more than this, in milliseconds: a day, which is more than
-/// two time zones are apart. A server that says otherwise could be after an assertion that is still
-/// good in years to come.
+/// The largest offset that is believed, in milliseconds: a day, which is more than two time zones
+/// are apart. A server that claims more may want an assertion that is still valid in years.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1000;
 
-/// By how much a server's clock is ahead of this machine's: milliseconds, less than zero when it
-/// is behind.
+/// By how many milliseconds a server's clock is ahead of this machine's. Negative if it is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offset(i64);
 
 impl Offset {
-    /// The server's time when this machine's is `time`.
+    /// Returns the server's time when this machine's time is `time`.
     pub(crate) fn apply(self, time: SystemTime) -> SystemTime {
         let by = Duration::from_millis(self.0.unsigned_abs());
         let moved = if self.0 < 0 { time.checked_sub(by) } else { time.checked_add(by) };
         moved.unwrap_or(time)
-    }
-
-    pub(crate) fn is_none(self) -> bool {
-        self.0 == 0
     }
 
     pub(crate) fn as_secs(self) -> i64 {
@@ -43,7 +37,7 @@ impl Offset {
     }
 }
 
-/// What one response says: the server's clock is ahead by something between these two.
+/// The range, in milliseconds, in which one response shows the server's offset to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     least: i64,
@@ -51,72 +45,152 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// From a response that arrived at `received`, `took` after its request went out. None when there
-    /// is no date that makes sense (RFC 9110 section 6.6.1).
+    /// Reads a response that arrived at `received`, `took` after its request was sent.
+    ///
+    /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
+    /// of a response from a cache cannot be read (RFC 9111 section 5.1).
     pub(crate) fn of(headers: &HeaderMap, received: SystemTime, took: Duration) -> Option<Self> {
-        let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
+        let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+        let date = httpdate::parse_http_date(text(DATE)?).ok()?;
+        let age = match headers.contains_key(AGE) {
+            false => Duration::ZERO,
+            true => {
+                let age = text(AGE)?;
+                // `parse` would accept a sign.
+                let is_number = age.bytes().all(|byte| byte.is_ascii_digit());
+                Duration::from_secs(age.parse().ok().filter(|_| is_number)?)
+            }
+        };
+        let date = date.checked_add(age)?;
         let ahead = match date.duration_since(received) {
             Ok(ahead) => i64::try_from(ahead.as_millis()).ok()?,
             Err(behind) => -i64::try_from(behind.duration().as_millis()).ok()?,
         };
-        // It was stamped at some time on the way, and what is less than a second was cut off.
+        // The server wrote the date while the request was on its way, in whole seconds.
         let took = i64::try_from(took.as_millis()).ok()?;
         let reading = Self { least: ahead, most: ahead.saturating_add(took).saturating_add(1000) };
         (reading.least >= -MAX_OFFSET && reading.most <= MAX_OFFSET).then_some(reading)
     }
 
-    /// Whether whoever went by `used` was so wrong that a server would notice.
+    /// Returns whether a server would refuse times that were made with the offset `used`.
     pub(crate) fn contradicts(self, used: Offset) -> bool {
-        self.distance(used.0) > OFF
+        used.0.abs_diff(used.0.clamp(self.least, self.most)) > MIN_DIFFERENCE
     }
 
-    /// The best estimate.
+    /// Returns the best estimate. It is none if the server's clock agrees with this machine's.
     pub(crate) fn offset(self) -> Offset {
-        Offset(self.least + (self.most - self.least) / 2)
-    }
-
-    fn distance(self, offset: i64) -> u64 {
-        offset.abs_diff(offset.clamp(self.least, self.most))
-    }
-}
-
-/// By how much the clocks of servers are off. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct Clocks(Arc<Mutex<Known>>);
-
-#[derive(Default)]
-struct Known {
-    offsets: HashMap<Origin, Learned>,
-    count: u64,
-}
-
-struct Learned {
-    offset: Offset,
-    /// The lowest is the oldest.
-    number: u64,
-}
-
-impl Clocks {
-    pub(crate) fn get(&self, origin: &Origin) -> Offset {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.offsets.get(origin).map_or(Offset::default(), |learned| learned.offset)
-    }
-
-    pub(crate) fn set(&self, origin: &Origin, offset: Offset) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.offsets.remove(origin);
-        if offset.is_none() {
-            return;
+        match self.contradicts(Offset::default()) {
+            true => Offset(self.least + (self.most - self.least) / 2),
+            false => Offset::default(),
         }
-        if known.offsets.len() >= MOST {
-            let oldest = known.offsets.iter().min_by_key(|(_, learned)| learned.number);
-            if let Some(oldest) = oldest.map(|(origin, _)| origin.clone()) {
-                known.offsets.remove(&oldest);
+    }
+}
+
+/// The offsets of the servers that one set of credentials is used with.
+///
+/// Assertions and DPoP proofs share it. Clones share it too. A `Date` can be forged, or come from a
+/// proxy with another clock, so that no offset may keep a client from the server for long: an
+/// offset stays only while requests that use it succeed.
+#[derive(Clone)]
+pub(crate) struct ServerClocks(Arc<dyn Lock>);
+
+/// A mutex as a trait object.
+///
+/// The type of credentials must not show the mutex. Clippy would warn callers who use credentials
+/// as keys of a map (`mutable_key_type`), although no offset changes their hash.
+trait Lock: Send + Sync {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>>;
+}
+
+impl Lock for Mutex<Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        Self::lock(self).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ServerClocks {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+}
+
+struct Entry {
+    origin: Origin,
+    offset: Offset,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The last request that used the offset succeeded.
+    Confirmed,
+    /// The offset has not been used yet, or the last request that used it was refused. The next
+    /// refusal removes it.
+    Doubtful,
+}
+
+impl ServerClocks {
+    /// Returns the offset for the next request to `origin`.
+    pub(crate) fn get(&self, origin: &Origin) -> Offset {
+        let entries = self.lock();
+        let entry = entries.iter().find(|entry| entry.origin == *origin);
+        entry.map_or(Offset::default(), |entry| entry.offset)
+    }
+
+    /// Records that a request that used the offset succeeded.
+    pub(crate) fn accept(&self, origin: &Origin, used: Offset) {
+        self.set(origin, used, Standing::Confirmed);
+    }
+
+    /// Records that a request that used the offset was refused, and what its response shows.
+    ///
+    /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
+    /// refuse for another reason, so one that agrees with the offset ends it only if the request
+    /// before was refused too.
+    pub(crate) fn refuse(&self, origin: &Origin, used: Offset, reading: Option<Reading>) {
+        let mut entries = self.lock();
+        // Another request may have replaced the offset since.
+        let is_used = |entry: &Entry| entry.origin == *origin && entry.offset == used;
+        let Some(at) = entries.iter().position(is_used) else {
+            return;
+        };
+        let agrees = reading.is_some_and(|reading| !reading.contradicts(used));
+        match entries[at].standing {
+            Standing::Confirmed if agrees => entries[at].standing = Standing::Doubtful,
+            Standing::Confirmed | Standing::Doubtful => drop(entries.remove(at)),
+        }
+    }
+
+    /// Sets an offset that a refused request suggests, until the next refusal.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn try_out(&self, origin: &Origin, reading: Reading) {
+        // Another request may have corrected the offset since.
+        if reading.contradicts(self.get(origin)) {
+            self.set(origin, reading.offset(), Standing::Doubtful);
+        }
+    }
+
+    fn set(&self, origin: &Origin, offset: Offset, standing: Standing) {
+        let mut entries = self.lock();
+        let at = entries.iter().position(|entry| entry.origin == *origin);
+        match at {
+            Some(at) if offset == Offset::default() => drop(entries.remove(at)),
+            Some(at) => {
+                entries[at].offset = offset;
+                entries[at].standing = standing;
+            }
+            None if offset == Offset::default() => {}
+            None => {
+                if entries.len() >= MAX_SERVERS {
+                    entries.remove(0);
+                }
+                entries.push(Entry { origin: origin.clone(), offset, standing });
             }
         }
-        known.count += 1;
-        let learned = Learned { offset, number: known.count };
-        known.offsets.insert(origin.clone(), learned);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock()
     }
 }
 
@@ -128,15 +202,21 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(784_111_777);
 
-    fn reading(date: &str, took: u64) -> Option<Reading> {
-        let mut headers = HeaderMap::new();
-        headers.insert(DATE, HeaderValue::from_str(date).unwrap());
+    /// Returns the reading of a response that took so many seconds.
+    fn reading(fields: &[(HeaderName, &str)], took: u64) -> Option<Reading> {
+        let fields = fields.iter().cloned();
+        let headers = fields.map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
+        let headers = HeaderMap::from_iter(headers);
         Reading::of(&headers, SystemTime::UNIX_EPOCH + NOW, Duration::from_secs(took))
+    }
+
+    fn of_date(date: &str, took: u64) -> Option<Reading> {
+        reading(&[(DATE, date)], took)
     }
 
     fn ahead(seconds: i64) -> Reading {
         let date = Duration::from_secs(NOW.as_secs().checked_add_signed(seconds).unwrap());
-        reading(&httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + date), 0).unwrap()
+        of_date(&httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + date), 0).unwrap()
     }
 
     fn origin(n: usize) -> Origin {
@@ -144,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_makes_no_sense_says_nothing() {
+    fn a_date_that_makes_no_sense_shows_nothing() {
         for date in [
             "",
             "soon",
@@ -153,27 +233,37 @@ mod tests {
             "Thu, 01 Jan 1970 00:00:00 GMT",
             "Tue, 08 Nov 1994 08:49:38 GMT",
         ] {
-            assert_eq!(reading(date, 0), None, "{date}");
+            assert_eq!(of_date(date, 0), None, "{date}");
         }
-        assert!(reading("Sun, 06 Nov 1994 08:49:37 GMT", 0).is_some());
-        assert!(reading("Sun, 06 Nov 1994 22:49:37 GMT", 0).is_some());
+        assert!(of_date("Sun, 06 Nov 1994 08:49:37 GMT", 0).is_some());
+        assert!(of_date("Sun, 06 Nov 1994 22:49:37 GMT", 0).is_some());
     }
 
     #[test]
-    fn a_response_that_took_long_is_no_sign_of_a_clock_that_is_off() {
-        // Stamped as soon as the request had arrived.
-        let slow = reading("Sun, 06 Nov 1994 08:48:37 GMT", 60).unwrap();
+    fn an_age_is_added_and_spoils_the_date_if_it_cannot_be_read() {
+        let date = "Sun, 06 Nov 1994 07:49:37 GMT";
+        let with_age = |age| reading(&[(DATE, date), (AGE, age)], 0);
+        assert_eq!(with_age("3600"), Some(ahead(0)));
+        assert_eq!(with_age(" 0 "), Some(ahead(-3600)));
+        for age in ["", "-1", "+1", "1.5", "1, 2", "99999999999999999999", "18446744073709551615"] {
+            assert_eq!(with_age(age), None, "{age}");
+        }
+    }
+
+    #[test]
+    fn a_slow_response_does_not_contradict_our_clock() {
+        // The server wrote the date as soon as the request had arrived.
+        let slow = of_date("Sun, 06 Nov 1994 08:48:37 GMT", 60).unwrap();
         assert!(!slow.contradicts(Offset::default()));
-        assert!(
-            reading("Sun, 06 Nov 1994 08:48:37 GMT", 0).unwrap().contradicts(Offset::default())
-        );
+        let fast = of_date("Sun, 06 Nov 1994 08:48:37 GMT", 0).unwrap();
+        assert!(fast.contradicts(Offset::default()));
     }
 
     #[test]
-    fn a_clock_is_off_when_a_server_would_notice() {
-        for (seconds, is_off) in [(0, false), (29, false), (-29, false), (32, true), (-32, true)] {
-            assert_eq!(ahead(seconds).contradicts(Offset::default()), is_off, "{seconds}");
-            // Whoever goes by it is right.
+    fn only_a_difference_that_a_server_would_notice_counts() {
+        for (seconds, counts) in [(0, false), (29, false), (-29, false), (32, true), (-32, true)] {
+            assert_eq!(ahead(seconds).contradicts(Offset::default()), counts, "{seconds}");
+            assert_eq!(ahead(seconds).offset() != Offset::default(), counts, "{seconds}");
             assert!(!ahead(seconds).contradicts(ahead(seconds).offset()));
             assert!(ahead(seconds + 600).contradicts(ahead(seconds).offset()));
         }
@@ -182,19 +272,67 @@ mod tests {
         assert_eq!(ahead(-300).offset().apply(now), now - Duration::from_millis(299_500));
     }
 
+    // W8
     #[test]
-    fn the_memory_of_clocks_is_bounded_and_the_oldest_goes_first() {
-        let clocks = Clocks::default();
-        let offset = ahead(300).offset();
-        clocks.set(&origin(0), offset);
-        clocks.set(&origin(0), Offset::default());
-        assert!(clocks.0.lock().unwrap().offsets.is_empty());
-        for n in 0..=MOST {
-            clocks.set(&origin(n), offset);
+    fn an_offset_ends_with_a_contradiction_or_a_second_refusal() {
+        let clocks = ServerClocks::default();
+        let (origin, offset) = (origin(0), ahead(300).offset());
+        let is_known = || clocks.get(&origin) == offset;
+        for reading in [Some(ahead(0)), Some(ahead(600)), None] {
+            clocks.accept(&origin, offset);
+            clocks.refuse(&origin, offset, reading);
+            assert!(!is_known(), "{reading:?}");
         }
-        assert_eq!(clocks.0.lock().unwrap().offsets.len(), MOST);
+        let agrees = Some(ahead(301));
+        clocks.accept(&origin, offset);
+        for _ in 0..3 {
+            clocks.refuse(&origin, offset, agrees);
+            assert!(is_known());
+            clocks.accept(&origin, offset);
+        }
+        clocks.refuse(&origin, offset, agrees);
+        clocks.refuse(&origin, offset, agrees);
+        assert!(!is_known());
+    }
+
+    // W8
+    #[test]
+    fn a_late_refusal_does_not_end_a_newer_offset() {
+        let clocks = ServerClocks::default();
+        clocks.accept(&origin(0), ahead(300).offset());
+        clocks.refuse(&origin(0), ahead(600).offset(), None);
+        clocks.refuse(&origin(0), Offset::default(), None);
+        assert_eq!(clocks.get(&origin(0)), ahead(300).offset());
+        // A success without an offset shows that none is needed.
+        clocks.accept(&origin(0), Offset::default());
+        assert_eq!(clocks.get(&origin(0)), Offset::default());
+    }
+
+    // W10
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn an_offset_on_trial_ends_with_the_first_refusal() {
+        let clocks = ServerClocks::default();
+        let (origin, offset) = (origin(0), ahead(300).offset());
+        clocks.try_out(&origin, ahead(300));
+        assert_eq!(clocks.get(&origin), offset);
+        // One that agrees changes nothing.
+        clocks.try_out(&origin, ahead(302));
+        assert_eq!(clocks.get(&origin), offset);
+        clocks.refuse(&origin, offset, Some(ahead(300)));
+        assert_eq!(clocks.get(&origin), Offset::default());
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_drops_the_oldest_first() {
+        let clocks = ServerClocks::default();
+        let offset = ahead(300).offset();
+        for n in 0..=MAX_SERVERS {
+            clocks.accept(&origin(n), offset);
+        }
+        assert_eq!(clocks.lock().len(), MAX_SERVERS);
         assert_eq!(clocks.get(&origin(0)), Offset::default());
         assert_eq!(clocks.get(&origin(1)), offset);
-        assert_eq!(clocks.get(&origin(MOST)), offset);
+        assert_eq!(clocks.get(&origin(MAX_SERVERS)), offset);
     }
 }

@@ -1,4 +1,6 @@
-//! The access token and what the response said of it.
+//! An access token and its properties.
+
+mod extra;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,30 +8,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::extra::Extra;
 use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::ConfigError;
 
-/// No lifetime is taken to be longer than this, whatever a response says: one year.
+/// Limits the lifetime of a token, whatever a response says: one year.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How a token is sent (RFC 9110 section 11.4).
+/// The authentication schemes with which tokens are sent (RFC 9110 section 11.4).
 const BEARER: &str = "Bearer";
 const DPOP: &str = "DPoP";
 
-/// An access token (RFC 6749 section 1.4) that is sent as a Bearer token (RFC 6750 section 2.1), or as one that is bound to a
-/// key (RFC 9449 section 7.1).
+/// An access token (RFC 6749 section 1.4): a Bearer token (RFC 6750 section 2.1), or one that is
+/// bound to a key (RFC 9449 section 7.1).
 ///
-/// Cheap to clone. A source of one's own makes them with [`AccessToken::new`]; those that a
-/// [`TokenCache`](crate::TokenCache) hands out can be given back to
+/// Cheap to clone. Custom sources create tokens with [`AccessToken::new`]. A token that a
+/// [`TokenCache`](crate::TokenCache) handed out can be passed to
 /// [`TokenCache::reject`](crate::TokenCache::reject).
 ///
-/// `Debug` never shows the token. Its memory is shared with the header values that are sent and
-/// can therefore not be wiped.
+/// `Debug` never shows the token. Its memory is shared with the header values that are sent, and
+/// therefore cannot be wiped.
 ///
 /// # Example
 ///
@@ -56,13 +60,13 @@ struct Inner {
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
     refresh_token: Option<Arc<Zeroizing<String>>>,
-    extra: Map<String, Value>,
+    extra: Extra,
     issue: Option<Issue>,
-    /// Another process may have had it for a while.
+    /// The token comes from a store, so another process may have used it before.
     is_from_store: bool,
 }
 
-/// Under which number, and to whom, a cache issued a token.
+/// The number under which a cache issued a token, and its credentials.
 #[derive(Clone)]
 pub(crate) struct Issue {
     pub(crate) number: u64,
@@ -70,22 +74,21 @@ pub(crate) struct Issue {
 }
 
 impl AccessToken {
-    /// A token that is valid until it is rejected, requested now.
+    /// Creates a Bearer token that is valid until it is rejected, requested now.
     ///
     /// # Errors
     ///
-    /// A text that can not be sent as a Bearer token: an empty one, or one with a character other
-    /// than visible ASCII.
+    /// Returns an error if the text is empty or has a character other than visible ASCII.
     pub fn new(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
         Self::of_type(BEARER, access_token.as_ref())
     }
 
-    /// The same for a token that is bound to a key and sent with a proof of it (`token_type` `DPoP`, RFC 9449
+    /// Creates a token that is bound to a key and sent with a proof (`token_type` `DPoP`, RFC 9449
     /// section 5).
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Returns an error if the text is empty or has a character other than visible ASCII.
     pub fn dpop(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
         Self::of_type(DPOP, access_token.as_ref())
     }
@@ -100,7 +103,7 @@ impl AccessToken {
                 "has characters that can not be sent in a header",
             ));
         }
-        // With room to spare the buffer is counted from the start; else its first clone allocates.
+        // Spare capacity makes the buffer reference-counted; otherwise its first clone allocates.
         let mut value = Vec::with_capacity(token_type.len() + text.len() + 2);
         value.extend_from_slice(token_type.as_bytes());
         value.push(b' ');
@@ -117,29 +120,31 @@ impl AccessToken {
             refresh_in: None,
             scope: None,
             refresh_token: None,
-            extra: Map::new(),
+            extra: Extra::default(),
             issue: None,
             is_from_store: false,
         })))
     }
 
-    /// How long it lives, counted from the moment it was requested (`expires_in`, RFC 6749
-    /// section 5.1); cut to a year. With [`Duration::ZERO`] it is used by those who wait for it and
-    /// then gone.
+    /// Sets the lifetime, counted from the request (`expires_in`, RFC 6749 section 5.1).
+    ///
+    /// The maximum is a year. A token with [`Duration::ZERO`] is used only by the callers that
+    /// already wait for it.
     #[must_use]
     pub fn with_expires_in(self, expires_in: Duration) -> Self {
         self.edit(|inner| inner.lifetime = Some(expires_in.min(MAX_LIFETIME)))
     }
 
-    /// When the server would like it to be renewed, counted from the moment it was requested
-    /// (`refresh_in`, as Microsoft's servers send it).
+    /// Sets when the server wants the token to be renewed, counted from the request (`refresh_in`,
+    /// as Microsoft's servers send it).
     #[must_use]
     pub fn with_refresh_in(self, refresh_in: Duration) -> Self {
         self.edit(|inner| inner.refresh_in = Some(refresh_in.min(MAX_LIFETIME)))
     }
 
-    /// When the attempt that brought it began: lifetimes count from then. It is the moment of
-    /// [`AccessToken::new`] unless set.
+    /// Sets when the attempt that brought the token began. Lifetimes count from then.
+    ///
+    /// The default is the time of [`AccessToken::new`].
     #[must_use]
     pub fn with_requested_at(self, requested_at: Instant) -> Self {
         self.with_requested_at_both(Now::read().shifted_to(requested_at))
@@ -150,14 +155,14 @@ impl AccessToken {
         self.edit(|inner| inner.requested_at = requested_at)
     }
 
-    /// The scope that was granted (`scope`, RFC 6749 section 3.3).
+    /// Sets the granted scope (`scope`, RFC 6749 section 3.3).
     #[must_use]
     pub fn with_scope(self, scope: impl Into<String>) -> Self {
         let scope = scope.into().into_boxed_str();
         self.edit(|inner| inner.scope = Some(scope))
     }
 
-    /// A refresh token that came with it (`refresh_token`, RFC 6749 section 5.1). An empty one is none.
+    /// Sets the refresh token (`refresh_token`, RFC 6749 section 5.1). An empty one is ignored.
     #[must_use]
     pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
         let refresh_token = Zeroizing::new(refresh_token.into());
@@ -165,22 +170,22 @@ impl AccessToken {
         self.edit(|inner| inner.refresh_token = refresh_token)
     }
 
-    /// A further member of the response.
+    /// Adds a member of the response that this crate has no name for.
+    ///
+    /// A token keeps at most 64 KiB of them as JSON, the smallest first. The others are dropped.
     #[must_use]
     pub fn with_extra(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let (name, value) = (name.into(), value.into());
-        self.edit(|inner| {
-            inner.extra.insert(name, value);
-        })
+        self.edit(|inner| inner.extra = inner.extra.with(&name, &value))
     }
 
-    /// The token itself. Do not log it.
+    /// Returns the token itself. Do not log it.
     pub fn secret(&self) -> &str {
-        let header = self.0.header.to_str().expect("`new` let in visible ASCII only");
+        let header = self.0.header.to_str().expect("`of_type` accepts visible ASCII only");
         &header[self.0.token_type.len() + 1..]
     }
 
-    /// `Bearer` or `DPoP`: how it is sent.
+    /// Returns the authentication scheme: `Bearer` or `DPoP`.
     pub fn token_type(&self) -> &'static str {
         self.0.token_type
     }
@@ -189,18 +194,17 @@ impl AccessToken {
         self.0.token_type == DPOP
     }
 
-    /// `Bearer <token>` or `DPoP <token>`, marked sensitive, ready to be sent.
+    /// Returns the header value `Bearer <token>` or `DPoP <token>`, marked sensitive.
     pub fn header_value(&self) -> &HeaderValue {
         &self.0.header
     }
 
-    /// How long it lives, counted from [`requested_at`](Self::requested_at); `None` when nobody
-    /// said.
+    /// Returns the lifetime, counted from [`requested_at`](Self::requested_at), if it is known.
     pub fn lifetime(&self) -> Option<Duration> {
         self.0.lifetime
     }
 
-    /// When the attempt that brought it began, on tokio's clock.
+    /// Returns when the attempt that brought the token began, on tokio's clock.
     pub fn requested_at(&self) -> Instant {
         self.0.requested_at.mono
     }
@@ -210,32 +214,37 @@ impl AccessToken {
         self.0.requested_at
     }
 
-    /// The moment after which it is of no use; `None` when it lives until it is rejected.
+    /// Returns when the token expires. `None` if it is valid until it is rejected.
     pub fn expires_at(&self) -> Option<Instant> {
         // A year at most, so the sum stays within the clock.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 
-    /// When the server would like it to be renewed, counted from
+    /// Returns when the server wants the token to be renewed, counted from
     /// [`requested_at`](Self::requested_at).
     pub fn refresh_in(&self) -> Option<Duration> {
         self.0.refresh_in
     }
 
-    /// The scope that was granted, as the server sent it; `None` when it sent none, which means
-    /// the scope that was asked for (RFC 6749 section 5.1).
+    /// Returns the granted scope as the server sent it. `None` means that the requested scope was
+    /// granted (RFC 6749 section 5.1).
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }
 
-    /// The refresh token that came with it. A [`RefreshTokenLayer`](crate::RefreshTokenLayer) keeps it to itself, and no
-    /// store ever sees it. It is wiped from memory with the last clone of this token. Do not log it.
+    /// Returns the refresh token of the response. Do not log it.
+    ///
+    /// A [`RefreshTokenLayer`](crate::RefreshTokenLayer) removes it, and it is never put into a
+    /// store. It is wiped from memory with the last clone of this token.
     pub fn refresh_token(&self) -> Option<&str> {
         self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())
     }
 
-    /// A member of the response that this crate has no name for, such as `instance_url`.
-    pub fn extra(&self, name: &str) -> Option<&Value> {
+    /// Returns a member of the response that this crate has no name for, such as `instance_url`.
+    ///
+    /// Each call parses the JSON text that the token keeps. It keeps at most 64 KiB of such members,
+    /// the smallest first.
+    pub fn extra(&self, name: &str) -> Option<Value> {
         self.0.extra.get(name)
     }
 
@@ -266,14 +275,24 @@ impl AccessToken {
         self.edit(|inner| inner.is_from_store = true)
     }
 
-    pub(crate) fn all_extra(&self) -> &Map<String, Value> {
-        &self.0.extra
+    pub(crate) fn all_extra(&self) -> Map<String, Value> {
+        self.0.extra.values().collect()
     }
 
     pub(crate) fn with_all_extra(self, extra: Map<String, Value>) -> Self {
-        if extra.is_empty() {
-            return self;
-        }
+        let raw = |value| serde_json::value::to_raw_value(&value).ok();
+        let members: Vec<_> =
+            extra.into_iter().filter_map(|(name, value)| Some((name, raw(value)?))).collect();
+        let members = members.iter().map(|(name, value)| (name.as_str(), &**value));
+        self.with_members(members)
+    }
+
+    /// Sets the members of the response that this crate has no name for.
+    pub(crate) fn with_members<'a>(
+        self,
+        members: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
+    ) -> Self {
+        let extra = Extra::new(members);
         self.edit(|inner| inner.extra = extra)
     }
 

@@ -3,6 +3,7 @@
 pub mod by_hand;
 pub mod counted;
 pub mod in_flight;
+pub mod scope;
 pub mod stacks;
 pub mod timed;
 
@@ -118,9 +119,15 @@ pub fn run(case: &str, with: impl Measure) {
             with.measure(layer(tokens).layer(Api), request);
         }
         "replay" => {
-            let tokens = tokens(own, issuing(86_400, false));
-            let service = layer(tokens).layer(EveryOther::default());
-            with.measure_waiting(runtime, service, request, false);
+            let tokens = tokens(own.clone(), issuing(86_400, false));
+            let service = layer(tokens.clone()).layer(EveryOther::default());
+            // The breaker would ignore the rejections of one token after the other.
+            let next = move || {
+                tokens.remove(&own);
+                runtime.block_on(tokens.warm()).expect("the source always answers");
+                request()
+            };
+            with.measure_waiting(runtime, service, next, true);
         }
         "miss" => {
             let tokens = tokens(own, issuing(0, false));

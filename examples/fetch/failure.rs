@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::iter;
 
+use http_body_util::LengthLimitError;
 use tower_oauth2::TokenError;
+
+use crate::bounded::MAX_MIB;
 
 /// What went wrong with a request to the API at `origin`.
 pub(crate) fn of_request(error: &(dyn Error + 'static), origin: &str) -> String {
@@ -19,6 +22,9 @@ pub(crate) fn of_request(error: &(dyn Error + 'static), origin: &str) -> String 
 
 /// What went wrong with the body of a response from the API at `origin`.
 pub(crate) fn of_body(error: &(dyn Error + 'static), origin: &str) -> String {
+    if error.is::<LengthLimitError>() {
+        return format!("the response from {origin} is larger than {MAX_MIB} MiB");
+    }
     format!("the response from {origin} broke off: {}", flat(error))
 }
 

@@ -1,5 +1,6 @@
 //! A client for trying a real token endpoint and a real API by hand; `--help` says how.
 
+mod bounded;
 mod chunks;
 mod client;
 mod count;

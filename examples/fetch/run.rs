@@ -4,17 +4,19 @@ use std::future::Future;
 use std::io;
 
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower::{BoxError, Service, ServiceExt};
 
+use crate::bounded::{self, Keep};
 use crate::failure;
 use crate::options::{Load, Template};
 use crate::tally::{Answer, Tally};
 
-/// `body` is called for each request anew.
+/// Sends the requests, and keeps the response to the last one.
+///
+/// Calls `body` for each request.
 pub(crate) async fn run<S, B, F>(
     client: S,
     template: &Template,
@@ -31,7 +33,7 @@ where
     let mut tally = Tally::default();
     let mut requests = JoinSet::new();
     let mut pause = None;
-    for _ in 0..load.repeat {
+    for number in 1..=load.repeat {
         if requests.len() >= load.concurrency {
             take_one(&mut requests, &mut tally).await;
         }
@@ -39,7 +41,8 @@ where
             pause.await;
         }
         pause = (!load.every.is_zero()).then(|| sleep(load.every));
-        requests.spawn(exchange(client.clone(), template.clone(), body()));
+        let keep = if number == load.repeat { Keep::Body } else { Keep::Nothing };
+        requests.spawn(exchange(client.clone(), template.clone(), body(), keep));
     }
     while !requests.is_empty() {
         take_one(&mut requests, &mut tally).await;
@@ -60,6 +63,7 @@ async fn exchange<S, B>(
     client: S,
     template: Template,
     body: impl Future<Output = io::Result<B>>,
+    keep: Keep,
 ) -> Result<Answer, String>
 where
     S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
@@ -69,10 +73,8 @@ where
     let response = client.oneshot(template.request(body)).await;
     let response = response.map_err(|error| failure::of_request(&*error, &origin))?;
     let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(|error| failure::of_body(&error, &origin))?;
-    Ok(Answer {
-        status: head.status,
-        replayed: head.extensions.get().copied(),
-        body: body.to_bytes(),
-    })
+    let body = bounded::body(body, keep).await;
+    let body = body.map_err(|error| failure::of_body(&*error, &origin))?;
+    let body = (keep == Keep::Body).then_some(body);
+    Ok(Answer { status: head.status, replayed: head.extensions.get().copied(), body })
 }

@@ -84,7 +84,8 @@ pub(crate) enum Keys {}
 impl Keys {
     #[cfg(feature = "sealed")]
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = crate::bounded::file(path).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
         let keys = tower_oauth2::SealKey::all_in(text).map_err(|error| error.to_string())?;
         Ok(Self(keys))
     }
@@ -116,22 +117,17 @@ fn patient(store: impl TokenStore) -> StoreLayer {
 fn redis_store(
     server: redis::ConnectionInfo,
     roots: Option<&[u8]>,
-) -> Result<tower_oauth2::RedisStore<redis::aio::ConnectionManager>, BoxError> {
-    use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+) -> Result<tower_oauth2::RedisStore, BoxError> {
     use redis::{Client, ConnectionAddr, TlsCertificates};
 
     let is_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
-    let client = match roots {
-        Some(roots) if is_tls => Client::build_with_tls(
-            server,
-            TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) },
-        )?,
-        _ => Client::open(server)?,
+    let server = match roots {
+        Some(roots) if is_tls => {
+            let certificates =
+                TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
+            Client::build_with_tls(server, certificates)?.get_connection_info().clone()
+        }
+        _ => server,
     };
-    let second = Some(Duration::from_secs(1));
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(second)
-        .set_response_timeout(second)
-        .set_number_of_retries(1);
-    Ok(tower_oauth2::RedisStore::new(ConnectionManager::new_lazy_with_config(client, config)?))
+    Ok(tower_oauth2::RedisStore::open(server)?)
 }

@@ -9,7 +9,8 @@ use tower_oauth2::Replayed;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) replayed: Option<Replayed>,
-    pub(crate) body: Bytes,
+    /// `None` for all requests but the last one.
+    pub(crate) body: Option<Bytes>,
 }
 
 pub(crate) struct Tally {
@@ -35,7 +36,9 @@ impl Tally {
     pub(crate) fn answered(&mut self, answer: Answer) {
         *self.statuses.entry(answer.status.as_u16()).or_default() += 1;
         self.replays += u64::from(answer.replayed == Some(Replayed::Yes));
-        self.last_body = answer.body;
+        if let Some(body) = answer.body {
+            self.last_body = body;
+        }
     }
 
     pub(crate) fn failed(&mut self, error: String) {

@@ -1,7 +1,5 @@
 //! What the command line asks for.
 
-use std::num::NonZeroU32;
-
 use lexopt::prelude::*;
 
 pub(crate) enum Options {
@@ -42,7 +40,7 @@ impl Options {
         let mut size = Size { uploads: 8, mib: 8 };
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("uploads") => size.uploads = parser.value()?.parse::<NonZeroU32>()?.get(),
+                Long("uploads") => size.uploads = parser.value()?.parse_with(uploads)?,
                 Long("mib") => size.mib = parser.value()?.parse_with(mib)?,
                 Value(role) if role == "with-token" => {
                     let (upstream, token_endpoint) =
@@ -61,7 +59,13 @@ impl Options {
     }
 }
 
-/// Less fits into the buffers of connections, and tells nothing.
+fn uploads(text: &str) -> Result<u32, &'static str> {
+    let number = text.parse().ok().filter(|uploads| (1..=10_000).contains(uploads));
+    number.ok_or("must be a number from 1 to 10000")
+}
+
+/// Parses the size of an upload. Less than 8 MiB fits into the buffers of connections.
 fn mib(text: &str) -> Result<u64, &'static str> {
-    text.parse().ok().filter(|mib| *mib >= 8).ok_or("it is to be 8 or more")
+    let number = text.parse().ok().filter(|mib| (8..=1024 * 1024).contains(mib));
+    number.ok_or("must be a number from 8 to 1048576")
 }

@@ -5,11 +5,11 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    ALLOW, CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -73,6 +73,12 @@ struct Proxy {
 }
 
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
+    // The response to TRACE is the request as the upstream saw it, with everything that the proxy
+    // has added (RFC 9110 section 9.3.8).
+    if request.method() == Method::TRACE {
+        let allowed = [(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"))];
+        return (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response();
+    }
     let response = match proxy.to_upstream(request) {
         Ok(request) => proxy.client.oneshot(request).await,
         Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONNECTION, HOST, RETRY_AFTER};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
@@ -39,6 +39,7 @@ pub(crate) async fn run(size: Size) -> Result<Report, BoxError> {
     let client = legacy::Client::builder(TokioExecutor::new()).build_http();
     let mut demo = Demo { issuer, upstream, upstream_origin, proxy, callers, client, report };
     demo.headers().await?;
+    demo.trace().await?;
     demo.early_rejection().await?;
     demo.late_rejection().await?;
     demo.memory(size, &with_token).await?;
@@ -81,6 +82,16 @@ impl Demo {
             && arrived.headers.contains_key("x-for-all");
         self.report.expect("headers for the proxy stay there, others arrive", is_stripped);
         self.end(1, 0, 1, "one token request, of the proxy");
+        Ok(())
+    }
+
+    async fn trace(&mut self) -> Result<(), BoxError> {
+        self.report.begin("A TRACE request, whose response would show the token");
+        let request = Request::builder().method(Method::TRACE).uri(&self.proxy.origin);
+        let response = self.client.request(request.body(Empty::new().boxed_unsync())?).await?;
+        let is_refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+        self.report.expect("the caller gets 405", is_refused);
+        self.end(0, 0, 0, "W11: TRACE does not carry a token");
         Ok(())
     }
 

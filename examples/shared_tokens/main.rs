@@ -25,8 +25,11 @@ async fn main() -> ExitCode {
                 Err(error) => complain(&*error, 1),
             }
         }
-        [url] if !url.starts_with('-') => report::conclude(steps::run(Some(url)).await),
-        _ => complain(&*Box::<dyn Error>::from("usage: shared_tokens [redis://...]"), 2),
+        [url] if redis::Client::open(url).is_ok() => report::conclude(steps::run(Some(url)).await),
+        _ => {
+            let usage = "usage: shared_tokens [redis://HOST:PORT]";
+            complain(&*Box::<dyn Error>::from(usage), 2)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One of the processes: it sends a request for each line that it reads, and prints the status.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::{
@@ -25,13 +24,7 @@ pub(crate) async fn run(
     token_endpoint: &str,
     api: &str,
 ) -> Result<(), BoxError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(1)))
-        .set_response_timeout(Some(Duration::from_secs(1)))
-        .set_number_of_retries(1);
-    let connection =
-        ConnectionManager::new_with_config(redis::Client::open(redis)?, config).await?;
-    let store = RedisStore::new(connection).prefix(prefix);
+    let store = RedisStore::open(redis)?.prefix(prefix);
 
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let credentials = ClientCredentials::new(
@@ -68,21 +61,35 @@ impl Member {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
         let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Ok(Self { child, answers })
     }
 
-    /// Has it send a request.
-    pub(crate) fn begin(&mut self) -> io::Result<()> {
-        self.child.stdin.as_mut().expect("stdin is piped").write_all(b"\n")
+    /// Tells the process to send a request.
+    pub(crate) fn begin(&mut self) -> Result<(), BoxError> {
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
+        stdin.write_all(b"\n").or_else(|_| Err(self.failure()?.into()))
     }
 
-    /// The status that the request was answered with.
-    pub(crate) fn end(&mut self) -> io::Result<String> {
+    /// Returns the status of the response.
+    pub(crate) fn end(&mut self) -> Result<String, BoxError> {
         let mut status = String::new();
-        self.answers.read_line(&mut status)?;
-        Ok(status.trim_end().to_owned())
+        match self.answers.read_line(&mut status)? {
+            0 => Err(self.failure()?.into()),
+            _ => Ok(status.trim_end().to_owned()),
+        }
+    }
+
+    /// Returns what the process has said about its end.
+    fn failure(&mut self) -> io::Result<String> {
+        let mut said = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            stderr.read_to_string(&mut said)?;
+        }
+        let status = self.child.wait()?;
+        Ok(format!("a process has ended ({status}): {}", said.trim_end()))
     }
 }
 

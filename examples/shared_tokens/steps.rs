@@ -1,7 +1,6 @@
 //! Two processes, and a third one that comes later.
 
 use std::convert::Infallible;
-use std::io;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -53,9 +52,9 @@ pub(crate) async fn run(url: Option<&str>) -> Result<Report, BoxError> {
 }
 
 /// Sends a request from each, at once.
-fn are_answered(members: &mut [Member]) -> io::Result<bool> {
+fn are_answered(members: &mut [Member]) -> Result<bool, BoxError> {
     members.iter_mut().try_for_each(Member::begin)?;
-    let statuses: io::Result<Vec<_>> = members.iter_mut().map(Member::end).collect();
+    let statuses: Result<Vec<_>, BoxError> = members.iter_mut().map(Member::end).collect();
     Ok(statuses?.iter().all(|status| status == "200"))
 }
 

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
@@ -239,5 +240,107 @@ fn a_refresh_token_is_taken_over_and_none_is_lost() {
         setting.caller(&runtime).join().unwrap();
         let took = tokio::time::elapsed();
         assert!(took <= 2 * SILENCE + BEAT_INTERVAL, "it took {took:?}");
+    });
+}
+
+/// A server that rotates, and for a while accepts a refresh token that was used already.
+#[derive(Clone, Default)]
+struct LenientServer(Arc<Mutex<Uses>>);
+
+#[derive(Default)]
+struct Uses {
+    used: Vec<usize>,
+    saved: Vec<usize>,
+}
+
+impl LenientServer {
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.0.lock().unwrap()
+    }
+
+    fn refresh_token(&self) -> RefreshToken {
+        let server = self.clone();
+        RefreshToken::new("user", "0", move |rotated: RotatedToken| {
+            let server = server.clone();
+            async move {
+                pause().await;
+                server.uses().saved.push(rotated.secret().parse().unwrap());
+                Ok::<_, BoxError>(())
+            }
+        })
+    }
+}
+
+impl Service<TokenRequest> for LenientServer {
+    type Response = AccessToken;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<AccessToken, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let parameters = request.credentials().parameters();
+        let used = parameters.iter().find(|(name, _)| name == "refresh_token").unwrap().1.clone();
+        let used: usize = used.parse().unwrap();
+        let mut uses = self.uses();
+        assert!(used == 0 || uses.saved.contains(&used), "{used} is used before it is persisted");
+        uses.used.push(used);
+        let next = uses.used.len().to_string();
+        Box::pin(async move {
+            pause().await;
+            Ok(AccessToken::new(&next)?.with_refresh_token(next))
+        })
+    }
+}
+
+// C3, G3
+#[test]
+fn a_stopped_runtime_holds_up_others_for_a_second_and_loses_no_refresh_token() {
+    explore(|| {
+        let server = LenientServer::default();
+        let refresh = RefreshTokenLayer::new().layer(server.clone());
+        let credentials = credentials("own").refresh_token(server.refresh_token());
+        let request = TokenRequest::new(credentials);
+        let ask = |runtime: &Runtime| {
+            let (handle, refresh) = (runtime.handle().clone(), refresh.clone());
+            let request = request.clone();
+            thread::spawn(move || {
+                handle.enter();
+                let got = shuttle::future::block_on(refresh.oneshot(request)).unwrap();
+                got.secret().parse::<usize>().unwrap()
+            })
+        };
+        let (stopping, driven) = (Runtime::new(), Runtime::new());
+        let late = ask(&stopping);
+        let stop = {
+            let stopping = stopping.handle().clone();
+            thread::spawn(move || stopping.stall())
+        };
+        let successors = [(); 2].map(|()| ask(&driven));
+        let mut stop = Some(stop);
+        let mut resume = || {
+            if let Some(stop) = stop.take() {
+                stop.join().unwrap();
+                stopping.handle().resume();
+            }
+        };
+        if thread_rng().gen_range(0..2) == 0 {
+            resume();
+        }
+        let newest = join(successors).into_iter().max().unwrap();
+        // A second without a sign of life, for the first of the two only.
+        assert!(tokio::time::elapsed() <= Duration::from_millis(1250));
+        resume();
+        late.join().unwrap();
+        shuttle::future::block_on(stopping.handle().idle());
+
+        ask(&driven).join().unwrap();
+        let uses = server.uses();
+        let last_used = *uses.used.last().unwrap();
+        assert!(last_used >= newest, "{last_used} has displaced {newest}");
+        let saved = &uses.saved[..uses.saved.len() - 1];
+        assert_eq!(saved.last(), Some(&last_used), "it is not the one that is persisted");
     });
 }

@@ -95,8 +95,7 @@ fn a_fetch_that_completes_while_it_is_replaced() {
             handle.resume();
         });
         resume.join().unwrap();
-        let got: Vec<usize> =
-            join(callers).into_iter().map(|got| call_of(&got.unwrap())).collect();
+        let got: Vec<usize> = join(callers).into_iter().map(|got| call_of(&got.unwrap())).collect();
         world.on(&stalling).settle();
         world.settle();
         // The first fetch has completed in time, or it has changed nothing.

@@ -19,7 +19,10 @@
 //! 4. **Suspicion.** A rejection that counts makes the token suspect instead of rejected if it
 //!    comes without evidence, or if it is not among the first few. Requests that were not rejected
 //!    then go on with the token until the next one arrives, so that one bad API does not make the
-//!    others wait. The first rejection, and those of a request's later sends, need no evidence.
+//!    others wait. The first rejection needs no evidence.
+//!
+//! If the second token of a request is rejected, it may have been revoked together with the first.
+//! The rejection counts as if there were evidence.
 
 mod evidence;
 #[cfg(test)]
@@ -113,9 +116,12 @@ pub(crate) struct RejectedSend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendNumber {
     First,
-    /// The request was sent before with another token. The second token may be as old as the first,
-    /// because its fetch began earlier or because it came from a store (C8).
-    Later,
+    /// The token may be as old as the first one, because its fetch began before the rejection or
+    /// because it came from a store (C8).
+    Second,
+    /// The third send is the last one (C8). A source that returns old tokens again and again gains
+    /// nothing by it.
+    Third,
 }
 
 /// Says what happens to a token that was rejected.
@@ -183,7 +189,7 @@ impl Breaker {
         let suspicion = self.suspect(now);
         let has_evidence = suspicion.evidence.shows_revocation(issue, target);
         let is_open = now < suspicion.open_until;
-        let may_count = !is_open || has_evidence || send == SendNumber::Later;
+        let may_count = !is_open || has_evidence || send == SendNumber::Second;
         if !may_count || !suspicion.take_from_allowance(now) {
             return (Verdict::Ignore, closed);
         }
@@ -193,7 +199,7 @@ impl Breaker {
             suspicion.climb(now);
         }
         suspicion.evidence.rejection_counted(issue);
-        let is_credible = was_closed || has_evidence || send == SendNumber::Later;
+        let is_credible = was_closed || has_evidence || send == SendNumber::Second;
         let verdict = if is_credible && suspicion.has_used_at_most(BELIEVED, now) {
             Verdict::Reject
         } else {
@@ -224,8 +230,8 @@ impl Breaker {
 
     /// Records that an API accepted a token.
     ///
-    /// The caller leaves out responses that an API may send without a look at the token, such as the
-    /// 503 of an overloaded gateway.
+    /// The caller leaves out responses that an API may send without a look at the token, such as
+    /// the 503 of an overloaded gateway.
     pub(crate) fn token_accepted(
         &mut self,
         issue: IssueId,
@@ -328,7 +334,7 @@ impl BreakerEvent {
 
 /// Returns how long the breaker opens on this rung, counted from 1.
 fn window(rung: u32) -> Duration {
-    if rung.is_multiple_of(10) {
+    if rung % 10 == 0 {
         return PATIENT_WINDOW;
     }
     FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)

@@ -16,7 +16,7 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 
 const DEFAULT_CAPACITY: usize = 10_000;
 
-/// The settings of a [`TokenCache`], each with a default that suits most.
+/// Builds a [`TokenCache`] with settings other than the defaults.
 ///
 /// # Example
 ///
@@ -57,55 +57,62 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// How long before its end a token is no longer handed out, so that it does not expire on its
-    /// way: 10 seconds, and never more than a tenth of its lifetime.
+    /// Sets how long before its end a token is no longer handed out.
+    ///
+    /// The margin keeps tokens from expiring on their way to the API. The default is 10 seconds. It
+    /// is never more than a tenth of the lifetime.
     pub fn expiry_margin(mut self, expiry_margin: Duration) -> Self {
         self.schedule.expiry_margin = expiry_margin;
         self
     }
 
-    /// How long before its end a token is renewed at the latest: 5 minutes, and never more than a
-    /// fifth of its lifetime.
+    /// Sets how long before its end a token is renewed at the latest.
     ///
-    /// The moment is drawn anew for each token, from there to a tenth of its lifetime (an hour at
-    /// most) earlier, so that the members of a fleet do not renew in step. Zero switches renewal
-    /// ahead of expiry off, but for responses with a `refresh_in`.
+    /// The default is 5 minutes. It is never more than a fifth of the lifetime. The renewal happens
+    /// at a random moment up to a tenth of the lifetime (an hour at most) earlier, so that the
+    /// processes of a fleet do not renew at the same time. Zero turns renewal ahead of expiry off,
+    /// except for responses with a `refresh_in`.
     pub fn renew_ahead(mut self, renew_ahead: Duration) -> Self {
         self.schedule.renew_ahead = renew_ahead;
         self
     }
 
-    /// How long the source is left alone after a failure that may well pass
-    /// ([`TokenError::is_transient`](crate::TokenError::is_transient)): 100 ms to 10 s.
+    /// Sets for how long a transient failure is remembered
+    /// ([`TokenError::is_transient`](crate::TokenError::is_transient)).
+    ///
+    /// Callers get the remembered error at once. The default is 100 ms to 10 s.
     pub fn transient_backoff(mut self, backoff: Backoff) -> Self {
         self.schedule.transient = backoff;
         self
     }
 
-    /// How long the source is left alone after a failure that will hardly pass by itself, such as
-    /// `invalid_client`: 1 s to 60 s, or until the credentials'
-    /// [version](crate::ClientAuthentication::version) changes.
+    /// Sets for how long a permanent failure is remembered, such as `invalid_client`.
+    ///
+    /// The default is 1 s to 60 s. It is forgotten when the
+    /// [version](crate::ClientAuthentication::version) of the credentials changes.
     pub fn permanent_backoff(mut self, backoff: Backoff) -> Self {
         self.schedule.permanent = backoff;
         self
     }
 
-    /// How long the source may take for one token, all its retries and waits included: 10 minutes, and a
-    /// year at most. A source that never answers would otherwise be waited for for ever; set the timeouts
-    /// that matter on the source itself.
+    /// Sets how long the source may take for one token, including its retries and waits.
+    ///
+    /// The default is 10 minutes, the maximum a year. This is a last resort against a source that
+    /// never answers: set the timeouts that matter on the source itself.
     pub fn fetch_timeout(mut self, fetch_timeout: Duration) -> Self {
         self.schedule.fetch_timeout = fetch_timeout.min(MAX_LIFETIME);
         self
     }
 
-    /// How many credentials are kept besides the cache's own: 10,000. The least recently used go
-    /// first.
+    /// Sets how many credentials the cache keeps besides its own. The default is 10,000.
+    ///
+    /// Each new one beyond that evicts one that no caller uses: the least recently used of 16.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
-    /// The cache.
+    /// Builds the cache.
     pub fn build(self) -> TokenCache {
         meter::describe();
         let fetcher = Fetcher::new(self.source, self.schedule, Slots::new(self.capacity));

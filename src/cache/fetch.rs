@@ -25,6 +25,7 @@ use super::slot::{Lookup, Slot};
 use crate::clock::Now;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::liveness::Liveness;
+use crate::printable::Printable;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 use crate::{meter, runtime};
@@ -38,6 +39,8 @@ static FETCHES: AtomicU64 = AtomicU64::new(1);
 
 /// The number of lost fetches that a caller itself may start before it fails (C3).
 const MAX_OWN_LOSSES: u32 = 2;
+/// The number of completed fetches without the required claims after which a waiter drops them.
+const MAX_MISSED_CLAIMS: u32 = 2;
 /// The number of tokens that may be rejected in a row before a waiter uses one.
 const MAX_REJECTED_TOKENS: u32 = 8;
 
@@ -122,6 +125,8 @@ enum TokenOrFetch {
     RunningFetch(FetchHandle),
     /// This caller started this fetch.
     OwnFetch(FetchHandle),
+    /// The remembered error of credentials with this version.
+    FailedFor(u64, TokenError),
 }
 
 /// A [`Step`] together with the fetch task that it needs.
@@ -145,20 +150,36 @@ impl Slot {
     ) -> FetchOutcome {
         let mut own_losses = 0;
         let mut rejected_tokens = 0;
+        let mut missed_claims = 0;
         loop {
             let (handle, is_own) = match self.token_or_fetch(fetcher, &mut required)? {
                 TokenOrFetch::Token(token) => return Ok(token),
                 TokenOrFetch::RunningFetch(handle) => (handle, false),
                 TokenOrFetch::OwnFetch(handle) => (handle, true),
+                TokenOrFetch::FailedFor(version, error) => {
+                    // Reading the version runs a caller's code, so it happens without the lock.
+                    if self.credentials().current_version().await == version {
+                        return Err(error);
+                    }
+                    self.update(|machine, _| ((), machine.clear_failure(version)));
+                    continue;
+                }
             };
             match handle.wait().await {
-                WaitOutcome::Done(Ok(token)) if self.may_use(&token, &required) => {
-                    return Ok(token);
-                }
-                WaitOutcome::Done(Ok(_)) => {
+                WaitOutcome::Done(Ok(token)) => {
+                    let has_claims = token.claims().covers(&required.claims);
+                    missed_claims += u32::from(!has_claims);
+                    // R7: the first fetch may have begun before the claims were required. If the
+                    // second one lacks them too, the request is resent without them.
+                    if missed_claims == MAX_MISSED_CLAIMS {
+                        required.claims = Claims::default();
+                    }
+                    if self.may_use(&token, &required) {
+                        return Ok(token);
+                    }
                     // The token was rejected before this task ran. A caller that rejects every
                     // token must not make the others wait without end.
-                    rejected_tokens += 1;
+                    rejected_tokens += u32::from(has_claims);
                     if rejected_tokens == MAX_REJECTED_TOKENS {
                         return Err(self.error(TokenErrorKind::Rejected));
                     }
@@ -174,13 +195,14 @@ impl Slot {
                     }
                 }
                 WaitOutcome::Silent => {
-                    if let Some(token) = self.fallback(&required) {
-                        return Ok(token);
-                    }
                     // The slot is cleared before the other waiters learn of the loss, so that the
                     // first of them can start a fetch.
                     self.update(|machine, now| ((), machine.supersede(handle.id(), now)));
                     handle.mark_lost();
+                    if let Some(token) = self.fallback(&required) {
+                        self.prefetch(fetcher, &Requirements::default());
+                        return Ok(token);
+                    }
                 }
             }
         }
@@ -227,11 +249,7 @@ impl Slot {
                 }
                 (PreparedStep::Fail(error), _) => return Err(error),
                 (PreparedStep::FailFor(version, error), _) => {
-                    // Reading the version runs a caller's code, so it happens without the lock.
-                    if self.credentials().version() == version {
-                        return Err(error);
-                    }
-                    self.update(|machine, _| ((), machine.clear_failure(version)));
+                    return Ok(TokenOrFetch::FailedFor(version, error));
                 }
                 // R7: the request is resent without the claims.
                 (PreparedStep::ClaimsRefused, _) => required.claims = Claims::default(),
@@ -340,7 +358,7 @@ impl FetchTask {
         let span = tracing::debug_span!(
             parent: None,
             "token_request",
-            endpoint = endpoint.map(tracing::field::display),
+            endpoint = endpoint.map(|endpoint| display(Printable(endpoint))),
             cause = ?self.spec.cause,
         );
         span.follows_from(tracing::Span::current());
@@ -359,6 +377,8 @@ impl FetchTask {
                 Ok(requested) => requested,
                 Err(panic) => {
                     self.loss = Loss::Panicked;
+                    // The slot is given back when the task is dropped, so it must be the last `Arc`.
+                    drop(slot);
                     drop(self);
                     resume_unwind(panic);
                 }
@@ -393,7 +413,7 @@ impl FetchTask {
         let mut work = pin!(async {
             let request = slot.token_request(&self.spec).with_liveness(liveness.clone());
             tracing::debug!(cause = ?request.cause(), "token is requested");
-            let version = slot.credentials().version();
+            let version = slot.credentials().current_version().await;
             let asked = meter::Asked::begin(meter::Whom::Source, &request);
             let result = self.fetcher.call(request).await;
             asked.end(&result);

@@ -45,13 +45,14 @@ pub(crate) struct IssuedToken {
     header: HeaderValue,
     /// When the slot's machine has to look at the token, in nanoseconds after `requested_at`.
     tick_at: AtomicU64,
-    /// The token is not handed out once either clock has reached this time (C5).
-    pub(super) end: Now,
+    /// The time from the request to the token's end, in nanoseconds.
+    pub(super) ends_after: u64,
     end_kind: EndKind,
     /// The time from the token request to the token's arrival, in tenths of a second, rounded up.
     // This fits into what would be padding otherwise.
     arrived_after: u32,
-    pub(super) first_renewal_at: Instant,
+    /// The time from the request to the first renewal, in nanoseconds.
+    pub(super) renew_after: u64,
     fetch_began: Sequence,
     claims: Claims,
     pub(super) token: AccessToken,
@@ -96,7 +97,7 @@ impl IssuedToken {
         };
         let waited = now.mono.saturating_duration_since(requested_at).as_millis().div_ceil(100);
         let key = credentials.dpop_key().filter(|_| token.is_dpop());
-        let prover = key.map(|key| key.prover(Some(&token)));
+        let prover = key.map(|key| key.prover(&token, credentials.server_clocks()));
         let mut token = token.issued(Issue { number: issue, credentials: credentials.clone() });
         if let Some(lifetime) = lifetime {
             token = token.with_expires_in(lifetime);
@@ -108,10 +109,10 @@ impl IssuedToken {
             prover,
             header: token.header_value().clone(),
             tick_at: AtomicU64::new(0),
-            end: end_of_life,
+            ends_after: nanos(ends_at),
             end_kind,
             arrived_after: u32::try_from(waited).unwrap_or(u32::MAX),
-            first_renewal_at: requested_at + due.unwrap_or(NEVER).min(ends_at),
+            renew_after: nanos(due.unwrap_or(NEVER).min(ends_at)),
             fetch_began: 0,
             claims: Claims::default(),
             token,
@@ -161,9 +162,20 @@ impl IssuedToken {
         newer_than.is_none_or(|issue| self.issue > issue) && self.claims.covers(claims)
     }
 
+    /// Returns the time from which on the token is not handed out, by both clocks (C5).
+    pub(super) fn end(&self) -> Now {
+        let mono = self.requested_at + Duration::from_nanos(self.ends_after);
+        self.token.requested_at_both().shifted_to(mono)
+    }
+
+    pub(super) fn first_renewal_at(&self) -> Instant {
+        self.requested_at + Duration::from_nanos(self.renew_after)
+    }
+
     /// Returns whether either clock has reached the token's end (C5).
     pub(super) fn is_over(&self, now: Now) -> bool {
-        now.has_reached(self.end)
+        let by_wall = now.wall.duration_since(self.token.requested_at_both().wall);
+        self.nanos_at(now.mono).max(nanos(by_wall.unwrap_or_default())) >= self.ends_after
     }
 
     pub(super) fn expired_on_arrival(&self) -> bool {
@@ -172,8 +184,9 @@ impl IssuedToken {
 
     /// Returns the time until the token's end, by the clock that reaches it first.
     pub(super) fn remaining(&self, now: Now) -> Duration {
-        let by_mono = self.end.mono.saturating_duration_since(now.mono);
-        by_mono.min(self.end.wall.duration_since(now.wall).unwrap_or_default())
+        let end = self.end();
+        let by_mono = end.mono.saturating_duration_since(now.mono);
+        by_mono.min(end.wall.duration_since(now.wall).unwrap_or_default())
     }
 
     /// Returns when this process received the token, at most 100 ms too late.
@@ -192,7 +205,7 @@ impl IssuedToken {
     /// Returns whether the token certainly brings no longer lifetime than `other` (C6).
     pub(super) fn ends_no_later_than(&self, other: &Self) -> bool {
         let has_end = |token: &Self| token.end_kind != EndKind::Unknown;
-        has_end(self) && has_end(other) && self.end.mono <= other.end.mono
+        has_end(self) && has_end(other) && self.end().mono <= other.end().mono
     }
 
     /// Checks the token for a hit with one comparison (C1).
@@ -220,7 +233,7 @@ impl IssuedToken {
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
         // Never beyond the end: if a tick is overdue, others use the token until the slot has run it.
-        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.nanos_at(self.end.mono));
+        let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.ends_after);
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.
         let exchanged = self.fresh_until.compare_exchange(
@@ -233,12 +246,21 @@ impl IssuedToken {
     }
 
     /// Stores when the machine has to look at the token. Called under the slot's lock only.
+    ///
+    /// The same tick is not stored again, because all cores read that cache line.
     pub(super) fn set_tick(&self, at: Instant) {
         let tick_at = self.nanos_at(at);
-        self.tick_at.store(tick_at, Ordering::Relaxed);
+        if self.tick_at.load(Ordering::Relaxed) != tick_at {
+            self.tick_at.store(tick_at, Ordering::Relaxed);
+        }
         if tick_at < self.fresh_until.load(Ordering::Relaxed) {
             self.fresh_until.store(tick_at, Ordering::Relaxed);
         }
+    }
+
+    /// Returns until when hits use the token without further checks.
+    fn fresh_until(&self) -> Instant {
+        self.requested_at + Duration::from_nanos(self.fresh_until.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -313,8 +335,15 @@ impl TokenRef<'_> {
 /// a service that serves a single request must not touch a reference count that others touch too.
 #[derive(Debug, Default)]
 pub(crate) struct LocalToken {
-    token: Option<Arc<IssuedToken>>,
+    kept: Option<KeptToken>,
     has_been_used: bool,
+}
+
+#[derive(Debug)]
+struct KeptToken {
+    token: Arc<IssuedToken>,
+    /// A copy, because two instants are compared faster than the token's atomic.
+    fresh_until: Instant,
 }
 
 impl LocalToken {
@@ -322,18 +351,20 @@ impl LocalToken {
     /// the number `issue`.
     #[inline]
     pub(super) fn is_fresh(&self, issue: IssueId, now: Instant) -> bool {
-        self.token.as_ref().is_some_and(|token| token.issue == issue && token.is_fresh(now))
+        self.kept.as_ref().is_some_and(|kept| kept.token.issue == issue && now < kept.fresh_until)
     }
 
     #[inline]
     pub(super) fn get(&self) -> Option<TokenRef<'_>> {
-        self.token.as_ref().map(TokenRef::Local)
+        self.kept.as_ref().map(|kept| TokenRef::Local(&kept.token))
     }
 
     /// Keeps the token that was found in the slot, from the second use on.
     #[cold]
     pub(super) fn keep(&mut self, token: &Arc<IssuedToken>) {
-        self.token = self.has_been_used.then(|| token.clone());
+        self.kept = self
+            .has_been_used
+            .then(|| KeptToken { token: token.clone(), fresh_until: token.fresh_until() });
         self.has_been_used = true;
     }
 }

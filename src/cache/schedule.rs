@@ -1,14 +1,15 @@
-//! When: margins, renewal, back-off. Nothing here waits or keeps state.
+//! Computes the times of renewals and back-offs. Keeps no state.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::error::TokenError;
 use crate::token::AccessToken;
 
-/// A server's `Retry-After` is obeyed up to this.
+/// Limits the `Retry-After` of a server.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What a cache can be told about time.
+/// The settings of a cache that concern time.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     pub(super) expiry_margin: Duration,
@@ -18,20 +19,33 @@ pub(super) struct Schedule {
     pub(super) fetch_timeout: Duration,
 }
 
-/// The milestones of one token, counted from the moment it was requested.
+/// The class of a failure, which has back-offs of its own (C9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureClass {
+    Transient,
+    Permanent,
+}
+
+impl FailureClass {
+    pub(super) fn of(error: &TokenError) -> Self {
+        if error.is_transient() { Self::Transient } else { Self::Permanent }
+    }
+}
+
+/// The times of one token, counted from its request.
 pub(super) struct Milestones {
-    /// From here on it is renewed.
+    /// The time of the renewal.
     pub(super) due: Option<Duration>,
-    /// From here on it is not handed out.
+    /// The time from which on the token is not handed out.
     pub(super) end: Option<Duration>,
 }
 
 impl Schedule {
-    /// The milestones of `token`, which lives for `lifetime`.
+    /// Returns the times of `token`, whose lifetime is `lifetime`.
     pub(super) fn milestones(&self, token: &AccessToken, lifetime: Option<Duration>) -> Milestones {
         let asked = token.refresh_in();
         let Some(lifetime) = lifetime else {
-            // Nobody knows when it ends; a server that wants it renewed at once is not given in to.
+            // The floor keeps a server from asking for one renewal after the other.
             return Milestones {
                 due: asked.map(|asked| asked.max(Duration::from_secs(10))),
                 end: None,
@@ -51,14 +65,17 @@ impl Schedule {
         Milestones { due, end: Some(end) }
     }
 
-    /// How long to leave the source alone after `failures` in a row.
+    /// Returns the back-off after `failures` in a row.
     pub(super) fn window(
         &self,
-        is_transient: bool,
+        class: FailureClass,
         failures: u32,
         retry_after: Option<Duration>,
     ) -> Duration {
-        let backoff = if is_transient { self.transient } else { self.permanent };
+        let backoff = match class {
+            FailureClass::Transient => self.transient,
+            FailureClass::Permanent => self.permanent,
+        };
         let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         backoff.window(failures).max(asked)
     }
@@ -90,7 +107,7 @@ mod tests {
 
     // C5, C6
     #[test]
-    fn milestones_are_fractions_of_short_lives_and_fixed_for_long_ones() {
+    fn times_are_fractions_of_short_lifetimes() {
         let schedule = Schedule::default();
         let token = AccessToken::new("t").unwrap();
         for (lifetime, end, earliest, latest) in [
@@ -111,7 +128,7 @@ mod tests {
 
     // C6
     #[test]
-    fn a_server_that_wants_its_token_renewed_at_once_is_not_given_in_to() {
+    fn refresh_in_has_a_floor() {
         let schedule = Schedule::default();
         let token = AccessToken::new("t").unwrap().with_refresh_in(Duration::ZERO);
         let due = |lifetime| schedule.milestones(&token, lifetime).due;

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::breaker::{Target, acceptance_hash};
+use super::breaker::Target;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
 use crate::clock::Now;
@@ -38,7 +38,7 @@ pub(super) struct Slot {
     published_issue: AtomicU64,
     /// Locked for one transition at a time: never across an await, and never while a caller's code
     /// runs.
-    guarded: Mutex<Guarded>,
+    machine: Mutex<Machine>,
     /// Wakes the keep-warm task.
     pub(super) changed: Notify,
     pub(super) is_kept_warm: AtomicBool,
@@ -47,15 +47,6 @@ pub(super) struct Slot {
     is_retired: AtomicBool,
     /// [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint), 0 while it is closed.
     acceptance_hint: AtomicU32,
-}
-
-/// The data behind the slot's lock.
-#[derive(Debug, Default)]
-struct Guarded {
-    machine: Machine,
-    /// The tick that was last stored in the published token. The same tick is not stored again,
-    /// because all cores read that cache line.
-    published_tick: Option<Instant>,
 }
 
 /// The result of a lookup.
@@ -69,13 +60,12 @@ pub(super) enum Lookup {
 impl Slot {
     pub(super) fn new(credentials: ClientCredentials) -> Self {
         let last_sequence = SLOTS.fetch_add(SEQUENCES_PER_SLOT, Ordering::Relaxed);
-        let machine = Machine::starting_after(last_sequence);
         Self {
             published: ArcSwapOption::empty(),
             last_used: AtomicU64::new(0),
             credentials,
             published_issue: AtomicU64::new(0),
-            guarded: Mutex::new(Guarded { machine, published_tick: None }),
+            machine: Mutex::new(Machine::starting_after(last_sequence)),
             changed: Notify::new(),
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
@@ -122,11 +112,11 @@ impl Slot {
     ///
     /// The order is: lock, read the clocks, transition, publish, unlock, emit events, wake.
     pub(super) fn update<R>(&self, transition: impl FnOnce(&mut Machine, Now) -> (R, Events)) -> R {
-        let mut guarded = self.lock();
+        let mut machine = self.lock();
         // The clocks are read under the lock, so that the machine sees time in the lock's order.
-        let (result, events) = transition(&mut guarded.machine, Now::read());
-        self.publish(&mut guarded);
-        drop(guarded);
+        let (result, events) = transition(&mut machine, Now::read());
+        self.publish(&machine);
+        drop(machine);
         let wakes_keep_warm = events.wakes_keep_warm();
         events.emit();
         if wakes_keep_warm {
@@ -136,8 +126,7 @@ impl Slot {
     }
 
     /// Publishes the token and its next tick. Runs under the lock.
-    fn publish(&self, guarded: &mut Guarded) {
-        let machine = &guarded.machine;
+    fn publish(&self, machine: &Machine) {
         let current = machine.current();
         // The hint needs no order: a hit that reads an old value only skips or repeats one report.
         let hint = machine.breaker.acceptance_hint();
@@ -147,12 +136,8 @@ impl Slot {
         // `Relaxed` is enough to read back a value that is only written under the lock.
         let issue = current.map_or(0, |token| token.issue());
         let is_new_token = self.published_issue.load(Ordering::Relaxed) != issue;
-        let tick = machine.next_tick();
-        if guarded.published_tick != tick || is_new_token {
-            guarded.published_tick = tick;
-            if let (Some(token), Some(tick)) = (current, tick) {
-                token.set_tick(tick);
-            }
+        if let (Some(token), Some(tick)) = (current, machine.next_tick()) {
+            token.set_tick(tick);
         }
         if is_new_token {
             self.published.store(current.cloned());
@@ -178,12 +163,13 @@ impl Slot {
         })
     }
 
-    /// Reports to the breaker that an API accepted a token, unless the breaker knows that (R8).
+    /// Returns the breaker's acceptance hint.
+    pub(super) fn acceptance_hint(&self) -> u32 {
+        self.acceptance_hint.load(Ordering::Relaxed)
+    }
+
+    /// Reports to the breaker that an API accepted a token (R8).
     pub(super) fn token_accepted(&self, issue: IssueId, target: Target) {
-        let hint = self.acceptance_hint.load(Ordering::Relaxed);
-        if hint == 0 || hint == acceptance_hash(issue, target.origin) {
-            return;
-        }
         self.update(|machine, now| {
             let event = machine.breaker.token_accepted(issue, target, now.mono);
             ((), Events::of_breaker(event))
@@ -200,15 +186,14 @@ impl Slot {
 
     /// Returns whether the breaker is not closed.
     pub(super) fn is_suspicious(&self) -> bool {
-        self.acceptance_hint.load(Ordering::Relaxed) != 0
+        self.acceptance_hint() != 0
     }
 
     /// Returns whether a request that took this token earlier may still send it.
     ///
     /// Queries lock the machine too, but publish nothing.
     pub(super) fn may_send(&self, token: &IssuedToken, origin: Option<u64>) -> bool {
-        let guarded = self.lock();
-        guarded.machine.may_send(token, origin, Now::read())
+        self.lock().may_send(token, origin, Now::read())
     }
 
     /// Returns whether the token of a completed fetch satisfies a waiter.
@@ -218,23 +203,20 @@ impl Slot {
         if !token.satisfies(required.newer_than, &required.claims) {
             return false;
         }
-        let guarded = self.lock();
+        let machine = self.lock();
         let is_current = |current: &Arc<IssuedToken>| current.issue() == token.issue();
-        let is_published = guarded.machine.current().is_some_and(is_current);
-        (is_published || token.expired_on_arrival())
-            && guarded.machine.may_send(token, None, Now::read())
+        let is_published = machine.current().is_some_and(is_current);
+        (is_published || token.expired_on_arrival()) && machine.may_send(token, None, Now::read())
     }
 
     /// Returns a rejected token that this origin did not reject (C12).
     pub(super) fn fallback(&self, required: &Requirements) -> Option<Arc<IssuedToken>> {
-        let guarded = self.lock();
-        guarded.machine.fallback(required, Now::read())
+        self.lock().fallback(required, Now::read())
     }
 
     /// Returns when the keep-warm task must ask for a token again.
     pub(super) fn next_keep_warm(&self) -> Instant {
-        let guarded = self.lock();
-        guarded.machine.next_keep_warm(Now::read())
+        self.lock().next_keep_warm(Now::read())
     }
 
     /// Forgets the token and all failures. A fetch that is running finds itself superseded.
@@ -252,9 +234,9 @@ impl Slot {
         self.is_retired.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
+    fn lock(&self) -> MutexGuard<'_, Machine> {
         // A poisoned lock is usable, because transitions do not leave a machine half changed.
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,7 +244,7 @@ impl Drop for Slot {
     /// Brings the gauges down. The owner must not drop the slot under its own lock, because events
     /// run callers' code.
     fn drop(&mut self) {
-        let guarded = self.guarded.get_mut().unwrap_or_else(PoisonError::into_inner);
-        guarded.machine.forget().emit();
+        let machine = self.machine.get_mut().unwrap_or_else(PoisonError::into_inner);
+        machine.forget().emit();
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::breaker::CLOSE_AFTER;
+use super::fetcher::Fetcher;
 use super::slot::Slot;
+use super::slots::Slots;
 use crate::runtime;
 
 /// The lateness from which on a sweep counts as lost, for example because its runtime ended.
@@ -39,58 +41,58 @@ impl Sweeper {
         self.len.load(Ordering::Relaxed) != 0
     }
 
-    /// Watches a slot until its breaker is closed.
-    ///
-    /// Without a runtime no task is started, and the breaker closes with the next request or sweep.
-    pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
+    /// Watches a slot.
+    fn watch(&self, slot: &Arc<Slot>) {
+        if slot.is_swept.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut watched = self.lock();
+        if watched.slots.len() == watched.slots.capacity() {
+            // Without a task that sweeps, nothing else removes the slots that were evicted.
+            watched.slots.retain(|slot| slot.strong_count() > 0);
+        }
+        watched.slots.push(Arc::downgrade(slot));
+        self.len.store(watched.slots.len(), Ordering::Relaxed);
+    }
+
+    /// Returns when a new task must sweep first, unless a task is running.
+    fn start_task(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut watched = self.lock();
-        if !slot.is_swept.swap(true, Ordering::AcqRel) {
-            watched.slots.push(Arc::downgrade(slot));
-            self.len.store(watched.slots.len(), Ordering::Relaxed);
-        }
         let is_running = |at: Instant| now < at + SWEEP_IS_LOST_AFTER;
         if watched.next_sweep.is_some_and(is_running) {
-            return;
+            return None;
         }
         let first_sweep = now + CLOSE_AFTER;
         watched.next_sweep = Some(first_sweep);
-        drop(watched);
-        if let Some(runtime) = runtime::current() {
-            runtime.spawn(self.clone().run(first_sweep));
-        }
+        Some(first_sweep)
     }
 
-    async fn run(self: Arc<Self>, first_sweep: Instant) {
-        let mut next_sweep = Some(first_sweep);
-        while let Some(at) = next_sweep {
-            sleep_until(at).await;
-            // Another task took over because this one was late.
-            if self.lock().next_sweep != Some(at) {
-                return;
-            }
-            next_sweep = self.sweep();
-        }
+    /// Returns whether a task that was to sweep at `at` still has to.
+    ///
+    /// Another task takes over if this one is late.
+    fn is_due(&self, at: Instant) -> bool {
+        self.lock().next_sweep == Some(at)
     }
 
     /// Ticks all watched breakers. Returns when to do so again, or `None` if all are closed.
-    fn sweep(&self) -> Option<Instant> {
-        let slots = std::mem::take(&mut self.lock().slots);
+    fn sweep(&self, slots: &Slots) -> Option<Instant> {
+        let watched = std::mem::take(&mut self.lock().slots);
         let mut still_open = Vec::new();
         let mut next_sweep: Option<Instant> = None;
-        for weak in slots {
+        for weak in watched {
             let Some(slot) = weak.upgrade() else {
                 continue;
             };
             // Cleared first: a rejection that comes after the look is watched again.
             slot.is_swept.store(false, Ordering::Release);
-            let Some(closes_at) = slot.sweep() else {
-                continue;
-            };
-            next_sweep = Some(next_sweep.map_or(closes_at, |next| next.min(closes_at)));
-            if !slot.is_swept.swap(true, Ordering::AcqRel) {
-                still_open.push(weak);
+            if let Some(closes_at) = slot.sweep() {
+                next_sweep = Some(next_sweep.map_or(closes_at, |next| next.min(closes_at)));
+                if !slot.is_swept.swap(true, Ordering::AcqRel) {
+                    still_open.push(weak);
+                }
             }
+            slots.release(slot);
         }
         let mut watched = self.lock();
         watched.slots.append(&mut still_open);
@@ -105,5 +107,35 @@ impl Sweeper {
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetcher {
+    /// Closes the breaker of a slot in time, also without traffic.
+    ///
+    /// Without a runtime no task is started, and the breaker closes with the next request.
+    pub(super) fn watch_breaker(self: &Arc<Self>, slot: &Arc<Slot>) {
+        self.sweeper.watch(slot);
+        let Some(runtime) = runtime::current() else {
+            return;
+        };
+        if let Some(at) = self.sweeper.start_task() {
+            runtime.spawn(run(Arc::downgrade(self), at));
+        }
+    }
+}
+
+/// Sweeps until all breakers are closed or the cache is gone.
+async fn run(fetcher: Weak<Fetcher>, first_sweep: Instant) {
+    let mut next_sweep = Some(first_sweep);
+    while let Some(at) = next_sweep {
+        sleep_until(at).await;
+        let Some(fetcher) = fetcher.upgrade() else {
+            return;
+        };
+        if !fetcher.sweeper.is_due(at) {
+            return;
+        }
+        next_sweep = fetcher.sweeper.sweep(&fetcher.slots);
     }
 }

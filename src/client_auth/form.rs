@@ -3,16 +3,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::wall_clock;
 use crate::server_clock::Offset;
 
-/// A token request on its way out: what client authentication may look at and add to.
+/// A token request before it is sent, which client authentication reads and adds to.
 ///
 /// # Example
 ///
-/// What a method adds; [`ClientAuthentication`](super::ClientAuthentication) has one of one's own.
+/// The parameter that a method adds. [`ClientAuthentication`](super::ClientAuthentication) has an
+/// example of a custom method.
 ///
 /// ```
 /// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
@@ -35,6 +37,8 @@ pub struct TokenRequestParts {
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
     was_asked_for_the_time: AtomicBool,
+    /// When the token request must be over.
+    deadline: Option<Instant>,
 }
 
 impl TokenRequestParts {
@@ -54,12 +58,23 @@ impl TokenRequestParts {
             form: Vec::with_capacity(4),
             clock: Offset::default(),
             was_asked_for_the_time: AtomicBool::new(false),
+            deadline: None,
         }
     }
 
-    /// With a server whose clock is off by so much.
+    /// Sets the offset of the server's clock.
     pub(crate) fn set_clock(&mut self, clock: Offset) {
         self.clock = clock;
+    }
+
+    /// Sets when the token request must be over.
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    /// Returns when the token request must be over, if it is on its way.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// The token endpoint's URI.
@@ -73,22 +88,27 @@ impl TokenRequestParts {
         &self.named
     }
 
-    /// The time, by the token endpoint's clock as far as it is known: for times that the server checks,
-    /// such as those in an assertion. It is this machine's own time until that turns out to be wrong.
+    /// Returns the time for an assertion, by the token endpoint's clock as far as it is known.
     ///
-    /// When a request whose authentication asked for the time is answered with 400 or 401, and the
-    /// `Date` of the response shows that the time was off by more than 30 seconds, a
-    /// [`TokenEndpoint`](crate::TokenEndpoint) authenticates and asks once more, by the server's clock. If that
-    /// brings a token, the difference is remembered for the endpoint's origin. A `Date` that is off by
-    /// more than a day is not believed.
+    /// It is this machine's time at first. A [`TokenEndpoint`](crate::TokenEndpoint) authenticates
+    /// and sends the request once more by the server's clock if all of these are true:
+    ///
+    /// * The client authentication called this function.
+    /// * The response is 400 or 401, with the error `invalid_client`, `invalid_grant` or
+    ///   `invalid_request`, or without an error code.
+    /// * Its `Date`, with its `Age` if there is one, shows a clock that differs by more than 30
+    ///   seconds, and by at most a day.
+    ///
+    /// If that brings a token, the credentials remember the difference for this server. They forget
+    /// it when a response contradicts it, or when two requests in a row bring no token.
     pub fn now(&self) -> SystemTime {
         self.was_asked_for_the_time.store(true, Ordering::Relaxed);
         self.clock.apply(wall_clock())
     }
 
-    /// The clock that somebody went by, if anybody did.
-    pub(crate) fn used_clock(&self) -> Option<Offset> {
-        self.was_asked_for_the_time.load(Ordering::Relaxed).then_some(self.clock)
+    /// Returns whether the client authentication called [`now`](Self::now).
+    pub(crate) fn was_asked_for_the_time(&self) -> bool {
+        self.was_asked_for_the_time.load(Ordering::Relaxed)
     }
 
     /// The headers of the request.

@@ -1,5 +1,6 @@
 use tower::BoxError;
 
+use super::identity::{LENGTH_SIZE, length_bytes};
 use super::{ClientAuthentication, TokenRequestParts};
 use crate::secret::Secret;
 
@@ -63,8 +64,9 @@ impl ClientAuthentication for ClientAssertion {
     fn identity(&self) -> Vec<u8> {
         let secret = zeroize::Zeroizing::new(self.assertion.identity());
         let named = self.assertion_type.as_bytes();
-        let mut identity = Vec::with_capacity(named.len() + size_of::<usize>() + 1 + secret.len());
-        identity.extend_from_slice(&named.len().to_be_bytes());
+        let room = LENGTH_SIZE + named.len() + 1 + secret.len();
+        let mut identity = Vec::with_capacity(room);
+        identity.extend_from_slice(&length_bytes(named.len()));
         identity.extend_from_slice(named);
         identity.push(u8::from(self.client_id.is_some()));
         identity.extend_from_slice(&secret);
@@ -76,7 +78,7 @@ impl ClientAuthentication for ClientAssertion {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let assertion = self.assertion.read().await?;
+        let assertion = self.assertion.read(request.deadline()).await?;
         put(request, self.client_id.as_deref(), &self.assertion_type, &assertion);
         Ok(())
     }
@@ -94,4 +96,22 @@ pub(super) fn put(
     }
     request.set_parameter("client_assertion_type", assertion_type);
     request.set_parameter("client_assertion", assertion);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S2
+    #[test]
+    fn an_identity_is_the_same_on_machines_of_every_word_size() {
+        let identity = |assertion: ClientAssertion| {
+            let secret = assertion.assertion.identity();
+            let identity = assertion.identity();
+            identity.strip_suffix(&secret[..]).unwrap().to_vec()
+        };
+        let own_type = ClientAssertion::new("made.by.others").assertion_type("own");
+        assert_eq!(identity(own_type.clone()), b"\0\0\0\0\0\0\0\x03own\0");
+        assert_eq!(identity(own_type.client_id("id")), b"\0\0\0\0\0\0\0\x03own\x01");
+    }
 }

@@ -4,6 +4,7 @@
 mod assertion;
 mod form;
 mod given;
+mod identity;
 mod secret;
 mod tls;
 
@@ -20,6 +21,7 @@ pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
 pub(crate) use self::assertion::{Terms, header, list};
 pub use self::form::TokenRequestParts;
 pub use self::given::ClientAssertion;
+pub(crate) use self::identity::{LENGTH_SIZE, length_bytes};
 use self::secret::{ClientSecret, NoSecret, Way};
 use self::tls::Tls;
 use crate::secret::Secret;
@@ -134,7 +136,8 @@ impl ClientAuth {
     /// to the certificate that it was asked for with (RFC 8705 section 3), and is then of no use
     /// with another, `certificate` says which one it is: the client's own certificate as DER,
     /// without its chain. It is not sent; credentials with different certificates are different
-    /// credentials. After the certificate is replaced, make new ones.
+    /// credentials. After the certificate is replaced, create new credentials, and new HTTP clients for
+    /// the token endpoint and the API too: connections in a pool keep showing the old certificate.
     ///
     /// An API that asks for bound tokens has to be called with the same certificate: give the HTTP
     /// clients for API and token endpoint the same TLS configuration. A token endpoint for mutual

@@ -81,7 +81,7 @@ impl ClientAuthentication for ClientSecret {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let secret = self.secret.read().await?;
+        let secret = self.secret.read(request.deadline()).await?;
         match self.way {
             Way::Basic => put_basic(request, &self.encoded(&secret)),
             Way::BasicRaw => put_basic(request, &self.raw(&secret)?),

@@ -1,22 +1,17 @@
-//! What makes a token what it is, as bytes.
+//! Encodes the identity of credentials: everything that tells their token from other tokens.
 
 use zeroize::Zeroizing;
 
 use super::Inner;
-use crate::client_auth::ClientAuthentication;
+use crate::client_auth::{ClientAuthentication, LENGTH_SIZE, length_bytes};
 use crate::refresh_token::RefreshToken;
 
 impl Inner {
-    /// Everything that makes the token what it is, in one spelling.
+    /// Returns the identity in its one spelling.
     pub(super) fn canonical(&self) -> Zeroizing<Vec<u8>> {
-        let sorted = |values: &[Box<str>]| {
-            let mut values = values.to_vec();
-            values.sort_unstable();
-            values
-        };
         let path = self.endpoint.path_and_query().map_or("/", |path| path.as_str());
 
-        // With room for all of it: memory that is outgrown is not wiped.
+        // Reserve all of the room, because memory that a vector outgrows is not wiped.
         let texts = [path, self.auth.method(), self.auth.client_id().unwrap_or_default()]
             .into_iter()
             .chain(self.audience.as_deref())
@@ -25,7 +20,7 @@ impl Inner {
         let thumbprint = self.dpop.as_ref().map(|key| key.thumbprint());
         let name = self.refresh_token.as_ref().map_or("", RefreshToken::name);
         let texts = texts.chain([name]);
-        let room = texts.map(|text| text.len() + WORD).sum::<usize>() + self.client.len();
+        let room = texts.map(|text| text.len() + LENGTH_SIZE).sum::<usize>() + self.client.len();
         let mut all = Canonical(Zeroizing::new(Vec::with_capacity(room + 512)));
         all.list([self.endpoint_origin.to_string().as_bytes(), path.as_bytes()]);
         all.list([
@@ -33,26 +28,29 @@ impl Inner {
             self.auth.client_id().unwrap_or_default().as_bytes(),
             &self.client,
         ]);
-        all.list(sorted(&self.scope).iter().map(|name| name.as_bytes()));
+        all.list(sorted(&self.scope));
         all.list(self.audience.iter().map(|audience| audience.as_bytes()));
-        all.list(sorted(&self.resources).iter().map(|resource| resource.as_bytes()));
+        all.list(sorted(&self.resources));
         let mut parameters: Vec<_> = self.parameters.iter().collect();
         parameters.sort_unstable_by_key(|(name, _)| name);
         all.list(parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
         all.list(thumbprint.iter().map(|thumbprint| thumbprint.as_bytes()));
-        // Without one, nothing: stored tokens are found under what there was before.
+        // Nothing is added without one, so that tokens that were stored before are still found.
         if let Some(refresh_token) = &self.refresh_token {
             all.list([refresh_token.name().as_bytes()]);
         }
-        // As it is kept for as long as the credentials are: without the room that it did not need.
+        // Give back the room that was not needed, because the identity lives with the credentials.
         Zeroizing::new(all.0.to_vec())
     }
 }
 
-/// A length takes this much.
-const WORD: usize = size_of::<u64>();
+fn sorted(values: &[Box<str>]) -> Vec<&[u8]> {
+    let mut values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
+    values.sort_unstable();
+    values
+}
 
-/// Lists of byte strings with their lengths before them: two different ones never read the same.
+/// Lists of byte strings with their lengths before them, so that different lists differ.
 struct Canonical(Zeroizing<Vec<u8>>);
 
 impl Canonical {
@@ -65,8 +63,7 @@ impl Canonical {
         }
     }
 
-    /// As wide on every machine: machines share what is stored under it.
     fn length(&mut self, length: usize) {
-        self.0.extend_from_slice(&(length as u64).to_be_bytes());
+        self.0.extend_from_slice(&length_bytes(length));
     }
 }

@@ -3,6 +3,7 @@
 mod identity;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,8 @@ use crate::dpop::DpopKey;
 use crate::error::ConfigError;
 use crate::origin::{Origin, Origins, parse_absolute};
 use crate::refresh_token::RefreshToken;
+use crate::secret;
+use crate::server_clock::ServerClocks;
 use crate::token::MAX_LIFETIME;
 
 /// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
@@ -72,6 +75,8 @@ struct Inner {
     default_expires_in: Option<Duration>,
     dpop: Option<Arc<dyn BindingKey>>,
     refresh_token: Option<RefreshToken>,
+    /// Not part of what makes credentials equal. Other credentials never share it.
+    server_clocks: ServerClocks,
     /// What `auth` says makes the client who it is.
     client: Zeroizing<Vec<u8>>,
     /// Everything that makes the token what it is, in one canonical spelling.
@@ -116,22 +121,20 @@ impl ClientCredentials {
             default_expires_in: None,
             dpop: None,
             refresh_token: None,
+            server_clocks: ServerClocks::default(),
             client,
             identity: Zeroizing::default(),
         });
         Ok(Self { fingerprint: 0, origins: None, inner }.edit(|_| {}))
     }
 
-    /// What may be done with the token: names with spaces between them, in any order (RFC 6749
-    /// section 3.3).
+    /// Sets the scope of the token: names with spaces between them, in any order (RFC 6749 section
+    /// 3.3). Repeated names count once.
     #[must_use]
     pub fn scope(self, scope: impl AsRef<str>) -> Self {
-        let mut names: Vec<Box<str>> = Vec::new();
-        for name in scope.as_ref().split_ascii_whitespace() {
-            if !names.iter().any(|known| **known == *name) {
-                names.push(name.into());
-            }
-        }
+        let mut seen = HashSet::new();
+        let names = scope.as_ref().split_ascii_whitespace();
+        let names = names.filter(|name| seen.insert(*name)).map(Box::from).collect();
         self.edit(|inner| inner.scope = names)
     }
 
@@ -272,12 +275,17 @@ impl ClientCredentials {
         parameters.any(|(name, value)| &**name == "grant_type" && **value != REFRESH_TOKEN)
     }
 
-    /// What is asked with the refresh token as it is now.
+    /// Returns the credentials for a request with the refresh token as it is now.
     pub(crate) fn with_present_refresh_token(mut self, refresh_token: &str) -> Self {
+        let server_clocks = self.inner.server_clocks.clone();
         Arc::make_mut(&mut self.inner).refresh_token = None;
         let refresh_token = Zeroizing::new(refresh_token.to_owned());
         let grant_type = Zeroizing::new(REFRESH_TOKEN.to_owned());
-        self.with_parameters([("grant_type", grant_type), (REFRESH_TOKEN, refresh_token)])
+        let mut present =
+            self.with_parameters([("grant_type", grant_type), (REFRESH_TOKEN, refresh_token)]);
+        // The refresh token is another one after each exchange, and the clocks stay.
+        Arc::make_mut(&mut present.inner).server_clocks = server_clocks;
+        present
     }
 
     /// Another number whenever a secret is another one: a permanent failure is remembered for a version.
@@ -293,6 +301,11 @@ impl ClientCredentials {
         }
     }
 
+    /// Returns the version after a look at the files that it depends on.
+    pub(crate) async fn current_version(&self) -> u64 {
+        secret::version::current(|| self.version()).await
+    }
+
     pub(crate) fn token_endpoint_origin(&self) -> &Origin {
         &self.inner.endpoint_origin
     }
@@ -303,6 +316,11 @@ impl ClientCredentials {
 
     pub(crate) fn dpop_key(&self) -> Option<&dyn BindingKey> {
         self.inner.dpop.as_deref()
+    }
+
+    /// Returns the clock offsets of the servers that these credentials are used with.
+    pub(crate) fn server_clocks(&self) -> &ServerClocks {
+        &self.inner.server_clocks
     }
 
     pub(crate) fn lifetime_unless_told(&self) -> Option<Duration> {
@@ -332,6 +350,7 @@ impl ClientCredentials {
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
         change(inner);
+        inner.server_clocks = ServerClocks::default();
         inner.identity = inner.canonical();
         self.fingerprint = HASHER.hash_one(&**inner.identity);
         self

@@ -13,15 +13,19 @@ use crate::clock::wall_clock;
 use crate::error::ConfigError;
 use crate::jwt::{self, Algorithm, SigningKey};
 use crate::origin::Origin;
-use crate::server_clock::{Clocks, Offset, Reading};
+use crate::server_clock::{Offset, Reading, ServerClocks};
 use crate::token::AccessToken;
+
+/// Error codes of RFC 9449: section 8, and section 5.
+const USE_NONCE: &str = "use_dpop_nonce";
+const INVALID_PROOF: &str = "invalid_dpop_proof";
 
 /// A key that access tokens are bound to (DPoP, RFC 9449).
 ///
 /// A bound token that leaks is of no use without the key. Pass the key to
 /// [`ClientCredentials::dpop`](crate::ClientCredentials::dpop). Each token request and each request
 /// to an API then carries its own proof, which is made with this key. The key remembers the newest
-/// nonce and the clock offset of each server. Clones share them.
+/// nonce of each server. Clones share it.
 ///
 /// A proof is valid for one request. Put layers that resend requests, such as tower's retry layer,
 /// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof again.
@@ -45,8 +49,6 @@ struct Inner {
     key: SigningKey,
     /// The newest nonce of each server.
     nonces: Nonces,
-    /// The offset of each server's clock.
-    clocks: Clocks,
 }
 
 impl DpopKey {
@@ -54,7 +56,7 @@ impl DpopKey {
     ///
     /// Processes that share tokens through a store need the same key.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(Inner { key, nonces: Nonces::default(), clocks: Clocks::default() }))
+        Self(Arc::new(Inner { key, nonces: Nonces::default() }))
     }
 
     /// Generates a key for `ES256`, which only this process knows.
@@ -79,9 +81,36 @@ impl BindingKey for DpopKey {
         self.0.key.thumbprint()
     }
 
-    fn prover(&self, token: Option<&AccessToken>) -> Prover {
-        let ath = token.map(|token| jwt::encode(Sha256::digest(token.secret())));
-        Arc::new(TokenProver { key: self.clone(), ath })
+    fn prover(&self, token: &AccessToken, clocks: &ServerClocks) -> Prover {
+        let ath = jwt::encode(Sha256::digest(token.secret()));
+        Arc::new(TokenProver { key: self.clone(), ath, clocks: clocks.clone() })
+    }
+
+    fn prove_token_request(
+        &self,
+        uri: &Uri,
+        origin: &Origin,
+        clock: Offset,
+    ) -> Result<(HeaderValue, SentProof), BoxError> {
+        let nonce = self.0.nonces.get(origin);
+        let claims = proof::Claims {
+            method: &Method::POST,
+            uri,
+            origin,
+            at: clock.apply(wall_clock()),
+            nonce: nonce.as_deref(),
+            ath: None,
+        };
+        let header = proof::make(&self.0.key, &claims)?;
+        let sent = DpopProof {
+            key: self.clone(),
+            origin: origin.clone(),
+            nonce,
+            clock,
+            sent_at: Instant::now(),
+            clocks: None,
+        };
+        Ok((header, Box::new(sent)))
     }
 }
 
@@ -91,11 +120,12 @@ impl fmt::Debug for DpopKey {
     }
 }
 
-/// Makes the proofs of the requests that carry one token, or of token requests.
+/// Makes the proofs of the requests that carry one token.
 struct TokenProver {
     key: DpopKey,
-    /// The hash of the token (RFC 9449 section 4.2). `None` for token requests.
-    ath: Option<String>,
+    /// The hash of the token (RFC 9449 section 4.2).
+    ath: String,
+    clocks: ServerClocks,
 }
 
 impl Prove for TokenProver {
@@ -105,31 +135,55 @@ impl Prove for TokenProver {
         uri: &Uri,
         origin: Origin,
     ) -> Result<(HeaderValue, SentProof), BoxError> {
-        let Inner { key, nonces, clocks } = &*self.key.0;
+        let Inner { key, nonces } = &*self.key.0;
         let nonce = nonces.get(&origin);
-        let offset = clocks.get(&origin);
+        let clock = self.clocks.get(&origin);
         let claims = proof::Claims {
             method,
             uri,
             origin: &origin,
-            at: offset.apply(wall_clock()),
+            at: clock.apply(wall_clock()),
             nonce: nonce.as_deref(),
-            ath: self.ath.as_deref(),
+            ath: Some(&self.ath),
         };
         let header = proof::make(key, &claims)?;
         let key = self.key.clone();
-        let sent = DpopProof { key, origin, nonce, offset, sent_at: Instant::now() };
+        let clocks = Some(self.clocks.clone());
+        let sent = DpopProof { key, origin, nonce, clock, sent_at: Instant::now(), clocks };
         Ok((header, Box::new(sent)))
     }
 }
 
-/// A proof that was sent, and what it was made with.
+impl fmt::Debug for TokenProver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prover").finish_non_exhaustive()
+    }
+}
+
+/// A proof that was sent, and the data that it was made with.
 struct DpopProof {
     key: DpopKey,
     origin: Origin,
     nonce: Option<Arc<str>>,
-    offset: Offset,
+    clock: Offset,
     sent_at: Instant,
+    /// `None` for a token request, because only its sender knows whether it led to a token.
+    clocks: Option<ServerClocks>,
+}
+
+impl DpopProof {
+    /// Records what a response from an API shows of the API's clock.
+    fn learn_time(&self, clocks: &ServerClocks, reading: Option<Reading>, error: Option<&str>) {
+        let contradiction = reading.filter(|reading| reading.contradicts(self.clock));
+        match (error, contradiction) {
+            (Some(INVALID_PROOF), Some(reading)) => clocks.try_out(&self.origin, reading),
+            // The offset in use did not help, so it is dropped.
+            (Some(INVALID_PROOF), None) => clocks.refuse(&self.origin, self.clock, None),
+            // The server wants a nonce whatever the time is.
+            (Some(USE_NONCE), None) => {}
+            _ => clocks.refuse(&self.origin, self.clock, reading),
+        }
+    }
 }
 
 impl ClassifyProof for DpopProof {
@@ -139,38 +193,30 @@ impl ClassifyProof for DpopProof {
         headers: &HeaderMap,
         error: Option<&str>,
     ) -> ProofVerdict {
-        let Inner { nonces, clocks, .. } = &*self.key.0;
+        let nonces = &self.key.0.nonces;
         let has_new_nonce = nonces.learn(&self.origin, headers, self.nonce.as_deref());
-        if !status.is_client_error() {
+        if !status.is_client_error() && !status.is_server_error() {
+            if let Some(clocks) = self.clocks.as_ref().filter(|_| status.is_success()) {
+                clocks.accept(&self.origin, self.clock);
+            }
             return ProofVerdict::Accepted;
         }
         let challenged = challenge::dpop_error(headers);
-        match error.or(challenged.as_deref()) {
+        let error = error.or(challenged.as_deref()).filter(|_| status.is_client_error());
+        let reading = Reading::of(headers, wall_clock(), self.sent_at.elapsed());
+        if let Some(clocks) = &self.clocks {
+            self.learn_time(clocks, reading, error);
+        }
+        match error {
             // The response to another request may have brought the new nonce.
-            Some("use_dpop_nonce") if has_new_nonce || nonces.get(&self.origin) != self.nonce => {
+            Some(USE_NONCE) if has_new_nonce || nonces.get(&self.origin) != self.nonce => {
                 ProofVerdict::RetryWithNewProof
             }
-            Some("use_dpop_nonce") => ProofVerdict::Rejected,
-            Some("invalid_dpop_proof") => {
-                match Reading::of(headers, wall_clock(), self.sent_at.elapsed()) {
-                    Some(reading) if reading.contradicts(self.offset) => {
-                        clocks.set(&self.origin, reading.offset());
-                        ProofVerdict::RetryWithNewProof
-                    }
-                    // The offset that was in use did not help, so it is dropped.
-                    _ => {
-                        clocks.set(&self.origin, Offset::default());
-                        ProofVerdict::Accepted
-                    }
-                }
+            Some(USE_NONCE) => ProofVerdict::Rejected,
+            Some(INVALID_PROOF) if reading.is_some_and(|r| r.contradicts(self.clock)) => {
+                ProofVerdict::RetryWithNewProof
             }
             _ => ProofVerdict::Accepted,
         }
-    }
-}
-
-impl fmt::Debug for TokenProver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prover").finish_non_exhaustive()
     }
 }

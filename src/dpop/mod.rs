@@ -19,6 +19,7 @@ use tower::BoxError;
 #[cfg(feature = "jwt")]
 pub use self::key::DpopKey;
 use crate::origin::Origin;
+use crate::server_clock::{Offset, ServerClocks};
 use crate::token::AccessToken;
 
 /// The header field of a proof (RFC 9449 section 4.1).
@@ -29,13 +30,24 @@ pub(crate) trait BindingKey: Send + Sync {
     /// Returns the SHA-256 thumbprint of the public key (RFC 7638).
     fn thumbprint(&self) -> String;
 
-    /// Returns a prover for requests that carry `token`, or for token requests.
-    fn prover(&self, token: Option<&AccessToken>) -> Prover;
+    /// Returns a prover for the requests that carry `token`.
+    ///
+    /// Its proofs go by the offsets of `clocks`, and their responses correct these.
+    fn prover(&self, token: &AccessToken, clocks: &ServerClocks) -> Prover;
+
+    /// Returns a proof for a token request (`POST`) that goes by the offset `clock`.
+    fn prove_token_request(
+        &self,
+        uri: &Uri,
+        origin: &Origin,
+        clock: Offset,
+    ) -> Result<(HeaderValue, SentProof), BoxError>;
 }
 
 /// Makes the proofs of the requests that carry one token.
 pub(crate) trait Prove: fmt::Debug + Send + Sync {
-    /// Returns a proof for one request to `origin`, with the newest nonce of that server.
+    /// Returns a proof for one request to `origin`, by the clock and with the newest nonce of that
+    /// server.
     fn prove(
         &self,
         method: &Method,
@@ -46,10 +58,11 @@ pub(crate) trait Prove: fmt::Debug + Send + Sync {
 
 /// Learns from the response to a request that carried a proof.
 pub(crate) trait ClassifyProof: Send + Sync {
-    /// Returns the server's verdict, and remembers the nonce and the time that the response has.
+    /// Returns the server's verdict, and remembers the nonce of the response.
     ///
-    /// `error` is the error code in the body of a token endpoint's response. An API sends its error
-    /// code in a challenge.
+    /// After an API's response it remembers the time too. After a token endpoint's, the caller does
+    /// so, because only a token shows that the time was right. `error` is the error code in the body
+    /// of a token endpoint's response. An API sends its error code in a challenge.
     fn classify(
         &self,
         status: StatusCode,

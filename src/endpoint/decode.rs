@@ -3,51 +3,74 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use super::read::kept;
 use crate::clock::wall_clock;
 use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
-/// A JSON object whose members are read one by one: a number that is out of range, or a value that
-/// is nested too deeply, spoils its own member only.
-pub(super) type Members = BTreeMap<String, Box<RawValue>>;
+/// A JSON object whose members are read one by one.
+///
+/// A number that is out of range, or a value that is nested too deeply, spoils only its own member.
+pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-pub(super) fn decode(
-    head: Parts,
-    body: Bytes,
-    is_to_be_bound: bool,
-) -> Result<AccessToken, TokenError> {
-    // The parser's own errors quote the text that they are about: they go no further.
-    let members = serde_json::from_slice::<Members>(&body).ok();
-    if head.status.is_redirection() {
-        return Err(refuse(TokenErrorKind::Redirect, "", head, body, &Members::new()));
+/// A response whose body has been read.
+pub(super) struct JsonResponse<'a> {
+    pub(super) head: Parts,
+    pub(super) body: &'a [u8],
+    /// `None` if the body is not a JSON object.
+    pub(super) members: Option<Members<'a>>,
+}
+
+impl<'a> JsonResponse<'a> {
+    pub(super) fn new(head: Parts, body: &'a [u8]) -> Self {
+        // The parser's own errors quote the text, so they are dropped here.
+        let members = serde_json::from_slice(body).ok();
+        Self { head, body, members }
     }
-    let Some(members) = members else {
-        let kind = if head.status.is_success() {
-            TokenErrorKind::MalformedResponse
-        } else {
-            TokenErrorKind::ErrorResponse
-        };
-        return Err(refuse(kind, "", head, body, &Members::new()));
-    };
-    if !head.status.is_success() || is_string(&members, "error") {
-        return Err(refuse(TokenErrorKind::ErrorResponse, "", head, body, &members));
-    }
-    match read_token(&members, is_to_be_bound) {
-        Ok(token) => Ok(token),
-        Err((kind, note)) => Err(refuse(kind, note, head, body, &members)),
+
+    /// Returns an error that keeps a bounded part of the response.
+    pub(super) fn refuse(self, kind: TokenErrorKind, note: &'static str) -> TokenError {
+        // A redirect is not an answer of the server that was asked.
+        let members = self.members.filter(|_| kind != TokenErrorKind::Redirect);
+        let text = |name| text(members.as_ref()?, name);
+        let members = [text("error"), text("error_description"), text("error_uri")];
+        let retry_after = retry_after(&self.head.headers, wall_clock());
+        let response = ErrorResponse::new(self.head, self.body, members, retry_after);
+        TokenError::with_response(kind, note, response)
     }
 }
 
+/// Decodes a response to a token request.
+pub(super) fn decode(
+    head: Parts,
+    body: &[u8],
+    is_to_be_bound: bool,
+) -> Result<AccessToken, TokenError> {
+    let response = JsonResponse::new(head, body);
+    let status = response.head.status;
+    if status.is_redirection() {
+        return Err(response.refuse(TokenErrorKind::Redirect, ""));
+    }
+    let (kind, note) = match &response.members {
+        None if status.is_success() => (TokenErrorKind::MalformedResponse, ""),
+        Some(members) if status.is_success() && !is_string(members, "error") => {
+            match read_token(members, is_to_be_bound) {
+                Ok(token) => return Ok(token),
+                Err(refusal) => refusal,
+            }
+        }
+        _ => (TokenErrorKind::ErrorResponse, ""),
+    };
+    Err(response.refuse(kind, note))
+}
+
 fn read_token(
-    members: &Members,
+    members: &Members<'_>,
     is_to_be_bound: bool,
 ) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
@@ -90,49 +113,44 @@ fn read_token(
     if let Some(refresh_token) = text(members, "refresh_token") {
         token = token.with_refresh_token(refresh_token);
     }
-    Ok(token.with_all_extra(extra(members)))
+    Ok(token.with_members(extra(members)))
 }
 
-/// The `error` of an error response, for whoever has to know before it is decoded.
-pub(super) fn error(body: &Bytes) -> Option<String> {
-    text(&serde_json::from_slice::<Members>(body).ok()?, "error")
+/// Returns the `error` of an error response, for callers that need it before they decode the rest.
+pub(super) fn error(body: &[u8]) -> Option<String> {
+    text(&serde_json::from_slice(body).ok()?, "error")
 }
 
-/// Members that this crate has no name for.
-fn extra(members: &Members) -> Map<String, Value> {
+/// Returns the members that this crate has no name for.
+fn extra<'a>(members: &'a Members<'_>) -> impl Iterator<Item = (&'a str, &'a RawValue)> {
     const NAMED: &[&str] =
         &["access_token", "expires_in", "refresh_in", "refresh_token", "scope", "token_type"];
-    members
-        .keys()
-        .filter(|name| !NAMED.contains(&name.as_str()))
-        .filter_map(|name| Some((name.clone(), value(members, name)?)))
-        .collect()
+    let members = members.iter().filter(|(name, _)| !NAMED.contains(&name.as_str()));
+    members.map(|(name, value)| (name.as_str(), *value))
 }
 
-/// Whether it is a string, even one that can not be read.
-pub(super) fn is_string(members: &Members, name: &str) -> bool {
+/// Returns whether a member is a string, even one that cannot be read.
+pub(super) fn is_string(members: &Members<'_>, name: &str) -> bool {
     members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
 }
 
-/// The member's value, if it can be read.
-pub(super) fn value(members: &Members, name: &str) -> Option<Value> {
+/// Returns the value of a member, if it can be read.
+pub(super) fn value(members: &Members<'_>, name: &str) -> Option<Value> {
     serde_json::from_str(members.get(name)?.get()).ok()
 }
 
-fn text(members: &Members, name: &str) -> Option<String> {
-    match value(members, name)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
+fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
 }
 
-/// A number of seconds as servers write it: a number, a float, or either in a string. What is
-/// negative is none left, what is larger than a year is a year, what is no number was not said.
-fn seconds(members: &Members, name: &str) -> Option<Duration> {
+/// Returns a number of seconds, which servers write as a number, a float, or either in a string.
+///
+/// A negative number is zero, one that is larger than a year is a year, and anything else is absent.
+fn seconds(members: &Members<'_>, name: &str) -> Option<Duration> {
     let raw = members.get(name)?.get();
     let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
     let text = text.trim();
-    // Words such as `inf` are no numbers; what is out of range reads as infinity, more than a year.
+    // `parse` would accept words such as `inf`. A number that is out of range parses as infinity.
     if !text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) {
         return None;
     }
@@ -140,27 +158,9 @@ fn seconds(members: &Members, name: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
 }
 
-pub(super) fn refuse(
-    kind: TokenErrorKind,
-    note: &'static str,
-    head: Parts,
-    body: Bytes,
-    members: &Members,
-) -> TokenError {
-    let response = ErrorResponse {
-        status: head.status,
-        retry_after: retry_after(&head.headers, wall_clock()),
-        headers: head.headers,
-        body: kept(body),
-        error: text(members, "error"),
-        error_description: text(members, "error_description"),
-        error_uri: text(members, "error_uri"),
-    };
-    TokenError::with_response(kind, note, response)
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3). A date is compared with the
-/// server's own clock where the response tells it.
+/// Returns the time of `Retry-After`, which is in seconds or a date (RFC 9110 section 10.2.3).
+///
+/// A date is compared with the server's own clock if the response has a `Date`.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |text: &str| httpdate::parse_http_date(text).ok();
@@ -179,7 +179,8 @@ mod tests {
     use super::*;
 
     fn seconds_of(json: &str) -> Option<f64> {
-        let members = serde_json::from_str(&format!(r#"{{"n":{json}}}"#)).unwrap();
+        let object = format!(r#"{{"n":{json}}}"#);
+        let members = serde_json::from_str(&object).unwrap();
         seconds(&members, "n").map(|duration| duration.as_secs_f64())
     }
 

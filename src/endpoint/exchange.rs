@@ -1,4 +1,4 @@
-//! One token request: a request and its response, or two when a clock is off or a nonce is wanted, or three.
+//! One token request: up to three HTTP requests, when a clock is off or a nonce is wanted.
 
 use std::time::Duration;
 
@@ -18,14 +18,17 @@ use crate::clock::{Now, wall_clock};
 use crate::dpop::{DPOP, ProofVerdict, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::TokenRequest;
-use crate::server_clock::{Clocks, Offset, Reading};
+use crate::secret::{Late, in_time};
+use crate::server_clock::{Offset, Reading};
 use crate::token::{AccessToken, MAX_LIFETIME};
 
+/// Asks for a token within `limit`.
+///
+/// A clock offset is remembered only if it led to a token (W8).
 pub(super) async fn exchange<H, B>(
     http: H,
     request: &TokenRequest,
     limit: Duration,
-    clocks: &Clocks,
 ) -> Result<AccessToken, TokenError>
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -34,60 +37,95 @@ where
     B::Error: Into<BoxError>,
 {
     let credentials = request.credentials();
-    let origin = credentials.token_endpoint_origin();
+    let (clocks, origin) = (credentials.server_clocks(), credentials.token_endpoint_origin());
     let deadline = Instant::now() + limit.min(MAX_LIFETIME);
     let mut clock = clocks.get(origin);
-    let (mut is_set_right, mut is_proven_anew) = (false, false);
+    let (mut is_assertion_retried, mut is_proof_retried) = (false, false);
     loop {
         let answer = attempt(http.clone(), request, clock, deadline).await?;
         let has_time = Instant::now() < deadline;
-        match answer.clock {
-            Clock::Off(better) if has_time && !is_set_right => {
-                // Once only: the next answer is what it is, whatever its date.
+        // Each retry follows once at most, whatever the next response says.
+        let retry_clock = match answer.remedy() {
+            Remedy::NewAssertion(better) if has_time && !is_assertion_retried => {
                 let ahead = better.as_secs();
                 tracing::info!(ahead, "assertion was refused and the clock differs; once more");
-                (clock, is_set_right) = (better, true);
-                continue;
+                is_assertion_retried = true;
+                Some(better)
             }
-            // It may have been put right since.
-            Clock::Unknown if !is_set_right => clocks.set(origin, Offset::default()),
-            Clock::Off(_) | Clock::Unknown | Clock::Fine => {}
-        }
-        // What came of it shows whether the date can be trusted.
-        if is_set_right && answer.head.status.is_success() {
-            clocks.set(origin, clock);
-        }
-        if answer.proof == ProofVerdict::RetryWithNewProof && has_time && !is_proven_anew {
-            tracing::debug!("proof of possession was refused; once more with another one");
-            is_proven_anew = true;
+            Remedy::NewProof(better) if has_time && !is_proof_retried => {
+                tracing::debug!("proof of possession was refused; once more with another one");
+                is_proof_retried = true;
+                Some(better)
+            }
+            _ => None,
+        };
+        if let Some(better) = retry_clock {
+            if better != clock {
+                clocks.refuse(origin, clock, answer.reading);
+            }
+            clock = better;
             continue;
         }
-        let Answer { head, body, requested_at, .. } = answer;
-        let is_to_be_bound = credentials.dpop_key().is_some();
-        return decode::decode(head, body, is_to_be_bound)
-            .map(|token| token.with_requested_at_both(requested_at));
+        let Answer { head, body, requested_at, reading, .. } = answer;
+        let result = decode::decode(head, &body, credentials.dpop_key().is_some());
+        match &result {
+            Ok(_) => clocks.accept(origin, clock),
+            Err(_) => clocks.refuse(origin, clock, reading),
+        }
+        return result.map(|token| token.with_requested_at_both(requested_at));
     }
 }
 
-/// What one HTTP request brought.
+/// The response to one HTTP request, and what is known of the request.
 struct Answer {
     head: Parts,
     body: Bytes,
     requested_at: Now,
-    clock: Clock,
+    clock: Offset,
+    /// Whether times that were signed here depended on the clock.
+    has_signed_times: bool,
+    reading: Option<Reading>,
     proof: ProofVerdict,
 }
 
-/// What an answer says of the clock that a request went by.
-enum Clock {
-    /// There was none, or nothing is wrong with it.
-    Fine,
-    /// The request was refused, and the server goes by another clock.
-    Off(Offset),
-    /// The request was refused, and the server does not say which clock it goes by.
-    Unknown,
+/// Says how the next request may succeed where this one was refused.
+enum Remedy {
+    None,
+    /// Send an assertion that goes by this clock.
+    NewAssertion(Offset),
+    /// Send a proof with another nonce or by this clock.
+    NewProof(Offset),
 }
 
+impl Answer {
+    fn remedy(&self) -> Remedy {
+        let better = self.reading.filter(|reading| reading.contradicts(self.clock));
+        let better = better.map(Reading::offset);
+        if self.proof == ProofVerdict::RetryWithNewProof {
+            return Remedy::NewProof(better.unwrap_or(self.clock));
+        }
+        match better {
+            Some(better) if self.has_signed_times && self.may_be_about_time() => {
+                Remedy::NewAssertion(better)
+            }
+            _ => Remedy::None,
+        }
+    }
+
+    /// Returns whether a server answers like this to an assertion of another time.
+    ///
+    /// RFC 7521 section 4.2.1 names `invalid_client`, and section 4.1.1 names `invalid_grant`. Some
+    /// servers call it an `invalid_request`, or send no code.
+    fn may_be_about_time(&self) -> bool {
+        matches!(self.head.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)
+            && matches!(
+                decode::error(&self.body).as_deref(),
+                None | Some("invalid_client" | "invalid_grant" | "invalid_request")
+            )
+    }
+}
+
+/// Sends one HTTP request, with times by the offset `clock`, and reads its response.
 async fn attempt<H, B>(
     http: H,
     request: &TokenRequest,
@@ -102,13 +140,14 @@ where
 {
     let requested_at = Now::read();
     let sent = async {
-        let (request, used_clock, proof) = encode(request, clock).await?;
+        let encoded = encode(request, clock, deadline).await?;
         let sent_at = Instant::now();
-        let response = http.oneshot(request).await.map_err(|e| transport_error(e.into()))?;
-        let clock = used_clock.map_or(Clock::Fine, |used| judge(used, &response, sent_at));
-        Ok::<_, TokenError>((response, clock, proof))
+        let response = http.oneshot(encoded.request).await;
+        let response = response.map_err(|error| transport_error(error.into()))?;
+        let reading = Reading::of(response.headers(), wall_clock(), sent_at.elapsed());
+        Ok::<_, TokenError>((response, reading, encoded.has_signed_times, encoded.proof))
     };
-    let (response, clock, proof) = match timeout_at(deadline, sent).await {
+    let (response, reading, has_signed_times, proof) = match timeout_at(deadline, sent).await {
         Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
@@ -120,29 +159,25 @@ where
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
     });
-    Ok(Answer { head, body, requested_at, clock, proof })
+    Ok(Answer { head, body, requested_at, clock, has_signed_times, reading, proof })
 }
 
-fn judge<B>(used: Offset, response: &Response<B>, sent_at: Instant) -> Clock {
-    if !matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
-        return Clock::Fine;
-    }
-    match Reading::of(response.headers(), wall_clock(), sent_at.elapsed()) {
-        Some(reading) if reading.contradicts(used) => Clock::Off(reading.offset()),
-        Some(_) => Clock::Fine,
-        None => Clock::Unknown,
-    }
+struct Encoded {
+    request: Request<Full<Bytes>>,
+    has_signed_times: bool,
+    proof: Option<SentProof>,
 }
 
-/// The HTTP request, the clock that its times go by, if there are any, and the proof that it carries, if it
-/// does.
+/// Returns the HTTP request, with times by the offset `clock`.
 async fn encode(
     request: &TokenRequest,
     clock: Offset,
-) -> Result<(Request<Full<Bytes>>, Option<Offset>, Option<SentProof>), TokenError> {
+    deadline: Instant,
+) -> Result<Encoded, TokenError> {
     let credentials = request.credentials();
     let mut parts = credentials.to_parts();
     parts.set_clock(clock);
+    parts.set_deadline(deadline);
     if let Some(claims) = request.claims() {
         let claims = match parts.parameter("claims") {
             Some(own) => challenge::merge_claims(own, claims),
@@ -150,12 +185,12 @@ async fn encode(
         };
         parts.set_parameter("claims", claims);
     }
-    credentials
-        .client_auth()
-        .authenticate(&mut parts)
-        .await
-        .map_err(|error| TokenError::with_source(TokenErrorKind::ClientAuthentication, error))?;
-    let used_clock = parts.used_clock();
+    let auth = credentials.client_auth();
+    in_time(Some(deadline), auth, auth.authenticate(&mut parts)).await.map_err(|error| {
+        let note = if error.is::<Late>() { "a secret or key did not arrive in time" } else { "" };
+        TokenError::with_source(TokenErrorKind::ClientAuthentication, error).with_note(note)
+    })?;
+    let has_signed_times = parts.was_asked_for_the_time();
     let (headers, body) = parts.encode();
 
     let mut request = Request::new(Full::from(body));
@@ -165,9 +200,9 @@ async fn encode(
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let origin = credentials.token_endpoint_origin();
-    let prover = credentials.dpop_key().map(|key| key.prover(None));
-    let proof = prover.map(|prover| prover.prove(&Method::POST, request.uri(), origin.clone()));
+    let proof = credentials.dpop_key().map(|key| {
+        key.prove_token_request(request.uri(), credentials.token_endpoint_origin(), clock)
+    });
     let proof = match proof.transpose() {
         Ok(proof) => proof.map(|(value, sent)| {
             request.headers_mut().insert(DPOP, value);
@@ -175,7 +210,7 @@ async fn encode(
         }),
         Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
     };
-    Ok((request, used_clock, proof))
+    Ok(Encoded { request, has_signed_times, proof })
 }
 
 pub(super) fn transport_error(error: BoxError) -> TokenError {

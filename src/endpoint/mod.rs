@@ -28,7 +28,6 @@ use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::meter;
 use crate::origin::{Origin, parse_absolute};
 use crate::request::TokenRequest;
-use crate::server_clock::Clocks;
 use crate::token::AccessToken;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,12 +35,17 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Asks a token endpoint over HTTP: a service from [`TokenRequest`] to [`AccessToken`] over any
 /// service from HTTP requests to HTTP responses (RFC 6749 sections 4.4.2 and 5).
 ///
-/// One call is one HTTP request. It is followed by another at once where the assertion was refused because this
-/// machine's clock differs from the server's, with one by the server's clock; and by another where the server wants a
-/// nonce, or another time, in the proof of possession (DPoP, RFC 9449 section 8): three at most. It follows no redirect,
-/// asks for no compression, reads at most 1 MiB of a response, and takes 30 seconds at most unless [set](Self::timeout) otherwise: waiting for the
-/// client to be ready, client authentication and the response's body are part of that time.
-/// Configure the HTTP client to follow no redirects either.
+/// One call is one HTTP request, with two exceptions. If an assertion is refused because this
+/// machine's clock differs from the server's, another request by the server's clock follows at once
+/// ([`TokenRequestParts::now`](crate::TokenRequestParts::now)). If the server wants a nonce or
+/// another time in a DPoP proof (RFC 9449 section 8), another request follows too. So a call is at
+/// most three HTTP requests.
+///
+/// It follows no redirect, asks for no compression, and reads at most 1 MiB of a response. A call
+/// takes at most 30 seconds unless [`timeout`](Self::timeout) is set. Waiting for the client to be
+/// ready, client authentication and the response's body are part of that time. The body of a
+/// response that refuses gets at most half of the time that is left. Configure the HTTP client to
+/// follow no redirects either.
 ///
 /// A clone of the HTTP client is made ready in each call and none is held between calls, so API and
 /// token endpoint may share one connection pool or concurrency limit.
@@ -81,7 +85,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct TokenEndpoint<H> {
     http: H,
     rules: Rules,
-    clocks: Clocks,
 }
 
 #[derive(Clone)]
@@ -95,7 +98,7 @@ impl<H> TokenEndpoint<H> {
     /// Asks over `http`.
     pub fn new(http: H) -> Self {
         let rules = Rules { timeout: DEFAULT_TIMEOUT, allowed: None, allow_http: false };
-        Self { http, rules, clocks: Clocks::default() }
+        Self { http, rules }
     }
 
     /// How long one token request may take, body and all; 30 seconds unless set, and a year at most.
@@ -207,7 +210,7 @@ where
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let (http, rules, clocks) = (self.http.clone(), self.rules.clone(), self.clocks.clone());
+        let (http, rules) = (self.http.clone(), self.rules.clone());
         Box::pin(async move {
             let credentials = request.credentials();
             let asked = meter::Asked::begin(meter::Whom::TokenEndpoint, &request);
@@ -216,7 +219,7 @@ where
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                exchange(http, &request, rules.timeout, &clocks).await
+                exchange(http, &request, rules.timeout).await
             };
             let result = fetched.await;
             asked.end(&result);

@@ -11,14 +11,14 @@ use tower::BoxError;
 
 use crate::error::{TokenError, TokenErrorKind};
 
-/// How much of a response is read.
+/// The most that is read of a body.
 const LIMIT: usize = 1024 * 1024;
 
-/// How much of it an error keeps.
-const KEPT: usize = 64 * 1024;
-
-/// The body of a response, until `deadline`. What tells of a failure is read as far as it goes: the
-/// status alone says more than the trouble of reading on.
+/// Reads the body of a response until `deadline`.
+///
+/// The status of a refusal says more than its body, so a refusal whose body breaks off is none the
+/// less returned, with the part that arrived. It gets at most half of the time that is left, so that
+/// an endless body leaves time for what follows.
 pub(super) async fn read<B>(
     status: StatusCode,
     body: B,
@@ -28,6 +28,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
+    let deadline = if status.is_success() { deadline } else { halfway_to(deadline) };
     let mut body = pin!(body);
     let mut read = BytesMut::new();
     let trouble = loop {
@@ -50,10 +51,8 @@ where
     if status.is_success() { Err(trouble) } else { Ok(read.freeze()) }
 }
 
-/// What an error keeps of a body.
-pub(super) fn kept(mut body: Bytes) -> Bytes {
-    if body.len() > KEPT {
-        body = Bytes::copy_from_slice(&body[..KEPT]);
-    }
-    body
+/// Returns the instant at which half of the time until `deadline` is over.
+pub(super) fn halfway_to(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
 }

@@ -1,13 +1,13 @@
 use std::fmt;
 
-/// What kind of failure a [`TokenError`](super::TokenError) is.
+/// Says which kind of failure a [`TokenError`](super::TokenError) is.
 ///
 /// # Example
 ///
 /// ```
 /// use tower_oauth2::{TokenError, TokenErrorKind};
 ///
-/// /// Whether somebody has to look at the configuration.
+/// /// Returns whether the configuration is wrong.
 /// fn is_for_the_operator(error: &TokenError) -> bool {
 ///     matches!(
 ///         error.kind(),
@@ -24,9 +24,9 @@ use std::fmt;
 pub enum TokenErrorKind {
     /// The HTTP client failed before a response arrived.
     Transport,
-    /// It took too long.
+    /// The token request took too long.
     Timeout,
-    /// The response broke off in its body.
+    /// The response ended within its body.
     IncompleteResponse,
     /// The response's body is larger than 1 MiB.
     ResponseTooLarge,
@@ -36,25 +36,23 @@ pub enum TokenErrorKind {
     ErrorResponse,
     /// The token endpoint answered with success, but not with a JSON object.
     MalformedResponse,
-    /// The response has no `access_token`, or one that can not be sent.
+    /// The response has no `access_token`, or one that cannot be sent in a header.
     InvalidAccessToken,
-    /// The response has a `token_type` that this crate does not know how to use (RFC 6749 section
-    /// 7.1).
+    /// The response has a `token_type` that is not supported (RFC 6749 section 7.1).
     UnsupportedTokenType,
-    /// The client could not prove who it is: its secret could not be had or can not be sent.
+    /// The client could not authenticate: its secret could not be read or cannot be sent.
     ClientAuthentication,
-    /// No proof of possession could be made for a request (RFC 9449).
+    /// The DPoP proof for a request could not be created (RFC 9449).
     Proof,
-    /// The token endpoint, or the request itself, would send a secret over the network in clear
-    /// text.
+    /// The token request, or the request itself, would send a secret in clear text.
     InsecureUri,
-    /// The token endpoint is not on the list of those that are allowed.
+    /// The token endpoint is not among the allowed ones.
     EndpointNotAllowed,
-    /// The issuer is no URI that can be asked for its metadata (RFC 8414 section 2).
+    /// The issuer is not a URI from which metadata can be fetched (RFC 8414 section 2).
     InvalidIssuer,
-    /// The issuer's metadata are wrong, or another issuer's (RFC 8414 section 3.3).
+    /// The issuer's metadata is invalid, or belongs to another issuer (RFC 8414 section 3.3).
     InvalidMetadata,
-    /// A source of tokens of one's own, or a layer on the way to it, failed.
+    /// A custom source of tokens, or a layer around it, failed.
     Source,
     /// Each token that arrived was rejected before this caller could use it.
     Rejected,

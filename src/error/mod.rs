@@ -1,6 +1,7 @@
 //! What can go wrong: [`TokenError`] at run time, [`ConfigError`] before.
 
 mod advice;
+mod bounds;
 mod config;
 mod kind;
 mod response;
@@ -172,8 +173,9 @@ impl TokenError {
         self
     }
 
-    /// The error for one of the callers that wait for a replay.
-    pub(crate) fn with_rejected(mut self, head: Response<()>) -> Self {
+    /// Adds the response to the first send, for a caller that waits for a replay.
+    pub(crate) fn with_rejected(mut self, mut head: Response<()>) -> Self {
+        *head.headers_mut() = bounds::headers(head.headers());
         self.rejected = Some(Arc::new(head));
         self
     }
@@ -216,34 +218,41 @@ impl TokenError {
         }
     }
 
-    /// The status of the token endpoint's response, if there was one.
+    /// Returns the status of the token endpoint's response, if there was one.
     pub fn status(&self) -> Option<StatusCode> {
         self.what.response.as_ref().map(|response| response.status)
     }
 
-    /// The headers of the token endpoint's response.
+    /// Returns the headers of the token endpoint's response, as many as fit into 7 KiB.
+    ///
+    /// `Content-Type`, `Retry-After`, `WWW-Authenticate`, `Location` and `Date` are kept first.
     pub fn headers(&self) -> Option<&HeaderMap> {
         self.what.response.as_ref().map(|response| &response.headers)
     }
 
-    /// The body of the token endpoint's response, at most 64 KiB of it. It may hold anything: do
-    /// not log it.
+    /// Returns the beginning of the body of the token endpoint's response, at most 64 KiB.
+    ///
+    /// It is shorter if an error would keep more than 80 KiB in all. It may hold anything, so do not
+    /// log it.
     pub fn body(&self) -> Option<&Bytes> {
         self.what.response.as_ref().map(|response| &response.body)
     }
 
-    /// `error` of the token endpoint's response (RFC 6749 section 5.2), as the server sent it.
+    /// Returns `error` of the token endpoint's response (RFC 6749 section 5.2), at most 4 KiB.
     pub fn error(&self) -> Option<&str> {
         self.what.response.as_ref()?.error.as_deref()
     }
 
-    /// `error_description` of the token endpoint's response (RFC 6749 section 5.2), as the server
-    /// sent it.
+    /// Returns `error_description` of the token endpoint's response (RFC 6749 section 5.2).
+    ///
+    /// It is cut to 4 KiB, and otherwise as the server sent it.
     pub fn error_description(&self) -> Option<&str> {
         self.what.response.as_ref()?.error_description.as_deref()
     }
 
-    /// `error_uri` of the token endpoint's response (RFC 6749 section 5.2), as the server sent it.
+    /// Returns `error_uri` of the token endpoint's response (RFC 6749 section 5.2).
+    ///
+    /// It is cut to 4 KiB, and otherwise as the server sent it.
     pub fn error_uri(&self) -> Option<&str> {
         self.what.response.as_ref()?.error_uri.as_deref()
     }
@@ -266,8 +275,9 @@ impl TokenError {
         self.retry_in
     }
 
-    /// Status and headers of the API's response that made another token necessary; `None` when the
-    /// request was never sent.
+    /// Returns status and headers of the API's response that made another token necessary.
+    ///
+    /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
     pub fn rejected(&self) -> Option<&Response<()>> {
         self.rejected.as_deref()
     }

@@ -2,17 +2,45 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
-/// What a token endpoint answered in the place of a token.
+use super::bounds;
+
+/// The bounded part of a response without a token that an error keeps.
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) error: Option<String>,
-    pub(crate) error_description: Option<String>,
-    pub(crate) error_uri: Option<String>,
+    pub(crate) error: Option<Box<str>>,
+    pub(crate) error_description: Option<Box<str>>,
+    pub(crate) error_uri: Option<Box<str>>,
     pub(crate) retry_after: Option<Duration>,
+}
+
+impl ErrorResponse {
+    /// Keeps of a response what fits. `members` are `error`, `error_description` and `error_uri`.
+    pub(crate) fn new(
+        head: Parts,
+        body: &[u8],
+        members: [Option<String>; 3],
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let members = members.map(|member| member.map(|text| bounds::member(&text)));
+        let size = members.iter().flatten().map(|member| member.len()).sum();
+        let body = &body[..body.len().min(bounds::body_size(size))];
+        let [error, error_description, error_uri] = members;
+        Self {
+            status: head.status,
+            headers: bounds::headers(&head.headers),
+            // A copy, because the buffer that was read may be larger.
+            body: Bytes::copy_from_slice(body),
+            error,
+            error_description,
+            error_uri,
+            retry_after,
+        }
+    }
 }
 
 /// Error codes that may be shown. A server can put anything into `error`, a secret that it was sent

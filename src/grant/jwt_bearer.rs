@@ -167,7 +167,8 @@ impl ClientAuthentication for JwtBearer {
         if let Some(client) = &self.client_auth {
             client.authenticate(request).await?;
         }
-        let assertion = self.key.sign(header(), self.claims(request)?).await?;
+        let claims = self.claims(request)?;
+        let assertion = self.key.sign(header(), claims, request.deadline()).await?;
         request.set_parameter("grant_type", GRANT_TYPE);
         request.set_parameter("assertion", assertion.as_str());
         Ok(())

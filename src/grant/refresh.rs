@@ -138,8 +138,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready when this request may use the refresh token. Until then it
-        // would hold a reservation for nothing.
+        // The inner service is made ready when this request may use the refresh token. Until then,
+        // it would hold a reservation for nothing.
         Poll::Ready(Ok(()))
     }
 

@@ -69,7 +69,7 @@ impl KeyFile {
     /// The key as it is now.
     pub(crate) async fn read(&self) -> Result<SigningKey, Unusable> {
         let content = self.file.read_bytes().await?;
-        let read = SigningKey::from_any(&content).and_then(|key| match self.algorithm {
+        let read = SigningKey::from_any(content.as_slice()).and_then(|key| match self.algorithm {
             Some(algorithm) => key.with_algorithm(algorithm),
             None => Ok(key),
         });

@@ -3,6 +3,7 @@
 use http::{Extensions, Request, Uri};
 
 use super::config::LayerConfig;
+use super::echoing_method::is_echoing;
 use super::no_token::NoToken;
 use crate::cache::{LocalToken, TokenRef};
 use crate::credentials::ClientCredentials;
@@ -18,6 +19,8 @@ pub(super) enum Admission<'a> {
     Bypass,
     /// The origin of the request is not listed, so it gets no token.
     NotListed,
+    /// The response would show the token (RFC 9110 section 9.3.8), so the request gets none.
+    Echoed,
     /// A token would cross a network in clear text.
     Insecure,
 }
@@ -30,6 +33,9 @@ impl LayerConfig {
         local: &'a mut LocalToken,
     ) -> Admission<'a> {
         let (uri, extensions) = (request.uri(), request.extensions());
+        if is_echoing(request.method()) {
+            return Admission::Echoed;
+        }
         if !extensions.is_empty() {
             return self.admit_by_extensions(uri, extensions, local);
         }

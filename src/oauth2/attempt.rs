@@ -149,7 +149,7 @@ impl<S, K> Attempt<S, K> {
                 Action::Return(outcome) => {
                     self.mark(&mut response, facts, outcome);
                     if self.tokens().has_suspicions() && shows_acceptance(&response, facts) {
-                        let target = self.target();
+                        let target = || self.target();
                         self.tokens().report_acceptance(self.credentials(), self.issue, target);
                     }
                     return Next::Return(response);
@@ -176,7 +176,8 @@ impl<S, K> Attempt<S, K> {
         let claims = claims.unwrap_or_default();
         let send = match self.progress().token {
             TokenAttempt::First => SendNumber::First,
-            TokenAttempt::Second(_) | TokenAttempt::Third(_) => SendNumber::Later,
+            TokenAttempt::Second(_) => SendNumber::Second,
+            TokenAttempt::Third(_) => SendNumber::Third,
         };
         let (issue, target) = (self.issue, self.target());
         let rejection = Rejection { issue, target: Some(target), claims, send };

@@ -5,6 +5,7 @@ mod attempt;
 mod authorization;
 mod config;
 mod decision;
+mod echoing_method;
 mod future;
 mod history;
 mod layer;

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower::{BoxError, Service};
+use tracing::field::display;
 
 use super::admission::Admission;
 use super::attempt::Attempt;
@@ -19,14 +20,16 @@ use super::target::{ServiceId, hash_origin};
 use crate::cache::{IssuedToken, LocalToken, Requirements, TokenCache};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::origin::Origin;
+use crate::printable::Printable;
 use crate::replay::ReplayableBody;
 
 /// A service that sends each request with a valid token, and resends it if the token is rejected.
 ///
 /// An [`OAuth2Layer`](crate::OAuth2Layer) makes it. The token replaces the `Authorization` header of
 /// the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
-/// [`NoToken`](crate::NoToken), or if its origin is not listed in the layer's
-/// [`Origins`](crate::Origins). [`ClientCredentials`](crate::ClientCredentials) in the extensions
+/// [`NoToken`](crate::NoToken), if its origin is not listed in the layer's
+/// [`Origins`](crate::Origins), or if its method is TRACE, because the response would show the token
+/// (RFC 9110 section 9.3.8). [`ClientCredentials`](crate::ClientCredentials) in the extensions
 /// replace the cache's own credentials for that request.
 ///
 /// If the response rejects the token, the service drops the token, fetches another one, and resends
@@ -158,7 +161,12 @@ where
             Admission::Hit(token) => token,
             Admission::Miss => return self.send_later(request),
             Admission::Bypass => return self.forward(request),
-            Admission::NotListed => return self.forward_to_other_origin(request),
+            Admission::NotListed => {
+                return self.forward_without_token(request, "its origin is not listed");
+            }
+            Admission::Echoed => {
+                return self.forward_without_token(request, "its response would show the token");
+            }
             Admission::Insecure => return self.refuse(request),
         };
         if token.needs_proof() {
@@ -225,15 +233,19 @@ impl<S> OAuth2<S> {
         ResponseFuture::new(State::Forward { response: self.inner.call(request) })
     }
 
-    /// Sends a request unchanged, because its origin is not listed.
+    /// Sends a request unchanged, and logs the reason.
     #[cold]
-    fn forward_to_other_origin<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>
+    fn forward_without_token<B, ResBody>(
+        &mut self,
+        request: Request<B>,
+        reason: &'static str,
+    ) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        let origin = Origin::of(request.uri()).map(tracing::field::display);
-        tracing::debug!(origin, "a request to an origin that is not listed gets no token");
+        let origin = Origin::of(request.uri()).map(|origin| display(Printable(origin)));
+        tracing::debug!(origin, reason, "a request gets no token");
         self.forward(request)
     }
 

@@ -1,4 +1,4 @@
-//! What is remembered of a body as it goes out.
+//! The frames that a body has sent, for a resend.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -7,19 +7,21 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 
-/// Frames smaller than this are copied together: small ones can not cost many times their size, nor keep
-/// many large buffers alive that they are slices of.
+/// The size from which a chunk is shared instead of copied.
+///
+/// Smaller chunks are copied together, so that they cost no more than their size and keep no large
+/// buffers alive that they are slices of.
 const SMALL: usize = 8 * 1024;
 
-/// What has gone out so far, if anybody wants to know.
+/// The frames that a body has sent so far, if a resend may need them.
 pub(super) struct Memory {
     pub(super) state: MemoryState,
-    /// How many want to know, of those that keep something of the body whose turn it is.
+    /// The number of [`KeptBody`](super::KeptBody)s of the body whose turn it is.
     pub(super) keepers: usize,
     limit: usize,
     pub(super) len: usize,
     pub(super) remembered: Remembered,
-    /// The last chunk, while it is made of small ones.
+    /// The last chunk, while it consists of small ones.
     small: BytesMut,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Memory {
 pub(super) enum MemoryState {
     Unwanted,
     Whole,
-    /// Something went out that is not in here.
+    /// A frame was sent that is not in the memory.
     Lost,
 }
 
@@ -37,8 +39,15 @@ pub(super) struct Remembered {
     trailers: Option<HeaderMap>,
 }
 
+/// Frames that are no longer remembered.
+///
+/// The caller drops them after unlocking, because the owner of their memory may run a caller's code.
+#[must_use = "drop it after unlocking"]
+#[derive(Default)]
+pub(super) struct Forgotten(#[expect(dead_code, reason = "only dropped")] Remembered);
+
 impl Memory {
-    /// Nothing so far, and at most so many bytes.
+    /// Creates an empty memory for at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             state: MemoryState::Unwanted,
@@ -50,18 +59,24 @@ impl Memory {
         }
     }
 
-    pub(super) fn remember(&mut self, frame: &Frame<Bytes>) {
+    /// Remembers a frame. An error ends the body, so nothing can be sent again.
+    pub(super) fn remember<E>(&mut self, frame: &Result<Frame<Bytes>, E>) -> Forgotten {
+        let Ok(frame) = frame else {
+            return self.lose();
+        };
         if self.state != MemoryState::Whole {
-            return;
+            return Forgotten::default();
         }
         if self.remembered.trailers.is_some() {
-            // Nothing follows trailers: if it does, it could not be sent again in this order.
-            self.lose();
-        } else if let Some(data) = frame.data_ref() {
+            // A frame after the trailers could not be sent again in this order.
+            return self.lose();
+        }
+        if let Some(data) = frame.data_ref() {
             self.len = self.len.saturating_add(data.len());
             if self.len > self.limit {
-                self.lose();
-            } else if data.len() >= SMALL {
+                return self.lose();
+            }
+            if data.len() >= SMALL {
                 self.gather();
                 self.remembered.chunks.push_back(data.clone());
             } else {
@@ -70,8 +85,9 @@ impl Memory {
         } else if let Some(trailers) = frame.trailers_ref() {
             self.remembered.trailers = Some(trailers.clone());
         } else {
-            self.lose();
+            return self.lose();
         }
+        Forgotten::default()
     }
 
     fn gather(&mut self) {
@@ -80,7 +96,7 @@ impl Memory {
         }
     }
 
-    /// All of it, once.
+    /// Returns everything that was sent, once.
     pub(super) fn take(&mut self) -> Option<Remembered> {
         if self.state != MemoryState::Whole {
             return None;
@@ -90,21 +106,25 @@ impl Memory {
         Some(mem::take(&mut self.remembered))
     }
 
-    pub(super) fn lose(&mut self) {
-        self.forget();
+    /// Forgets everything for good, because the memory is no longer complete.
+    pub(super) fn lose(&mut self) -> Forgotten {
+        let forgotten = self.forget();
         self.state = MemoryState::Lost;
+        forgotten
     }
 
-    pub(super) fn forget(&mut self) {
+    /// Forgets everything, because it is no longer wanted.
+    pub(super) fn forget(&mut self) -> Forgotten {
         if self.state == MemoryState::Whole {
             self.state = MemoryState::Unwanted;
         }
-        self.remembered = Remembered::default();
         self.small = BytesMut::new();
+        Forgotten(mem::take(&mut self.remembered))
     }
 }
 
 impl Remembered {
+    /// Takes the next frame.
     pub(super) fn next(&mut self) -> Option<Frame<Bytes>> {
         let data = self.chunks.pop_front().map(Frame::data);
         data.or_else(|| self.trailers.take().map(Frame::trailers))

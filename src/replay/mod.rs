@@ -4,12 +4,13 @@ mod body;
 mod layer;
 mod memory;
 mod policy;
+mod replay_body;
 mod stream;
 
 pub use self::body::ReplayableBody;
 pub use self::layer::{Replayable, ReplayableLayer};
 pub use self::policy::ReplayPolicy;
-pub use self::stream::{KeptBody, ReplayBody};
+pub use self::replay_body::{KeptBody, ReplayBody};
 
 /// Says whether a request whose token was rejected was sent again.
 ///

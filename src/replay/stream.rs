@@ -1,288 +1,267 @@
-//! A streaming body that can be sent twice, up to a limit.
+//! The stream that the bodies of one request share.
+//!
+//! No code of the inner body, of its data or of a waker runs under the lock: each may drop the call
+//! that the body belongs to, and that locks the stream again.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
-use super::ReplayableBody;
-use super::memory::{Memory, MemoryState, Remembered};
+use super::memory::Memory;
 
-/// A streaming request body that is remembered as it goes out, so that it can be sent once more;
-/// made by a [`ReplayableLayer`](super::ReplayableLayer).
-///
-/// Data, trailers, `size_hint` and `is_end_stream` are those of the body within, and nothing is
-/// remembered unless [`OAuth2`](crate::OAuth2) asks for it. Chunks of 8 KiB and more are not copied, but counted. Once the
-/// limit is passed, what was kept is freed, and the body goes on untouched.
-///
-/// When the request is sent again while this body is still going out, the second one takes over the
-/// rest of the stream, and the first ends with an error.
-///
-/// # Example
-///
-/// ```
-/// use bytes::Bytes;
-/// use http_body_util::{BodyExt, Full};
-/// use tower_oauth2::{ReplayBody, ReplayableBody};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tower::BoxError> {
-/// let body = ReplayBody::new(Full::new(Bytes::from_static(b"once")), 64 * 1024);
-/// let kept = body.keep();
-/// assert_eq!(body.collect().await?.to_bytes(), "once");
-///
-/// let again = ReplayBody::replay(kept).expect("within the limit");
-/// assert_eq!(again.collect().await?.to_bytes(), "once");
-/// # Ok(())
-/// # }
-/// ```
-///
-/// Put a [`ReplayableLayer`](super::ReplayableLayer) outside, and the body may be any:
-///
-/// ```
-/// # use bytes::Bytes;
-/// # use http::{Request, Response};
-/// # use http_body_util::combinators::BoxBody;
-/// # use tower::{BoxError, Layer, Service};
-/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
-/// type Stream = BoxBody<Bytes, BoxError>;
-///
-/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
-/// where
-///     S: Service<Request<ReplayBody<Stream>>, Response = Response<()>, Error = BoxError> + Clone,
-/// {
-///     ReplayableLayer::new().layer(oauth2.layer(http))
-/// }
-/// ```
-///
-/// Without it, a stream is not taken:
-///
-/// ```compile_fail,E0277
-/// # use bytes::Bytes;
-/// # use http::{Request, Response};
-/// # use http_body_util::combinators::BoxBody;
-/// # use tower::{BoxError, Layer, Service};
-/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
-/// # type Stream = BoxBody<Bytes, BoxError>;
-/// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
-/// where
-///     S: Service<Request<Stream>, Response = Response<()>, Error = BoxError> + Clone,
-/// {
-///     oauth2.layer(http)
-/// }
-/// ```
-pub struct ReplayBody<B> {
-    stream: Arc<Mutex<Stream<B>>>,
-    /// The stream belongs to the body whose turn it is.
-    turn: u32,
-    /// What goes out before the rest of the stream.
-    again: Remembered,
-    /// How many bytes have gone out of this one.
-    sent: u64,
-    has_begun: bool,
+/// Counts the bodies that have read a stream. The stream belongs to the last one.
+pub(super) type Turn = u32;
+
+type FrameResult = Result<Frame<Bytes>, BoxError>;
+
+/// An inner body and its memory, behind a lock.
+pub(super) struct SharedStream<B>(Mutex<Stream<B>>);
+
+pub(super) struct Stream<B> {
+    source: Source<B>,
+    pub(super) has_begun: bool,
+    /// The size hint of the inner body before its first frame.
+    pub(super) size: SizeHint,
+    pub(super) turn: Turn,
+    /// Wakes the body whose turn it is, for a takeover or because the inner body is free again.
+    pub(super) reader: Option<Waker>,
+    /// The reader waits until the inner body is free.
+    wants_source: bool,
+    /// A frame that arrived for a body whose turn was over. The next body sends it first.
+    pub(super) handed_over: Option<FrameResult>,
+    pub(super) memory: Memory,
 }
 
-/// What is held back of a [`ReplayBody`].
-pub struct KeptBody<B> {
-    stream: Arc<Mutex<Stream<B>>>,
-    /// Of the body that it is held back of.
-    turn: u32,
+/// The inner body.
+enum Source<B> {
+    Idle(Pin<Box<B>>),
+    /// A thread polls or asks the body.
+    InUse,
+    /// The body has ended or failed, and was dropped.
+    Ended,
 }
 
-struct Stream<B> {
-    /// Gone once it has ended or failed.
-    body: Option<Pin<Box<B>>>,
-    has_begun: bool,
-    /// What the body said of its size before it began.
-    size: SizeHint,
-    turn: u32,
-    /// Whoever reads at present, to be told when another takes over.
-    reader: Option<Waker>,
-    memory: Memory,
+/// The answer of the inner body to a question.
+pub(super) enum Asked<T> {
+    Answered(T),
+    Ended,
+    /// Another thread polls the body.
+    InUse,
 }
 
-impl<B> ReplayBody<B> {
-    /// Remembers at most `limit` bytes of `body`.
-    pub fn new(body: B, limit: usize) -> Self {
-        let stream = Stream {
-            body: Some(Box::pin(body)),
+impl<B> SharedStream<B> {
+    pub(super) fn new(body: B, limit: usize) -> Self {
+        Self(Mutex::new(Stream {
+            source: Source::Idle(Box::pin(body)),
             has_begun: false,
             size: SizeHint::new(),
             turn: 0,
             reader: None,
+            wants_source: false,
+            handed_over: None,
             memory: Memory::new(limit),
-        };
-        let stream = Arc::new(Mutex::new(stream));
-        Self { stream, turn: 0, again: Remembered::default(), sent: 0, has_begun: false }
+        }))
     }
-}
 
-impl<B> ReplayableBody for ReplayBody<B> {
-    type Kept = KeptBody<B>;
+    pub(super) fn lock(&self) -> MutexGuard<'_, Stream<B>> {
+        // No foreign code runs under the lock, so a panic cannot leave the stream half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-    fn keep(&self) -> KeptBody<B> {
-        let mut stream = lock(&self.stream);
-        // Of one whose turn is over, nothing can be kept; what is kept of the one that follows stays.
-        if stream.turn == self.turn {
-            stream.memory.keepers += 1;
-            if stream.memory.state == MemoryState::Unwanted {
-                if self.has_begun || self.turn == 0 && stream.has_begun {
-                    stream.memory.state = MemoryState::Lost;
-                } else {
-                    stream.memory.state = MemoryState::Whole;
-                    // What goes out before the rest of the stream would go out again too.
-                    stream.memory.remembered = self.again.clone();
-                }
+    /// Asks the inner body without the lock.
+    pub(super) fn ask<T>(&self, turn: Turn, question: impl FnOnce(&B) -> T) -> Asked<T> {
+        let taken = self.lock().source.take();
+        match taken {
+            Source::Idle(body) => {
+                let borrowed = Borrowed { stream: self, turn, body: Some(body) };
+                let answer = borrowed.body.as_deref().map(question);
+                borrowed.give_back();
+                answer.map_or(Asked::Ended, Asked::Answered)
             }
+            Source::InUse => Asked::InUse,
+            Source::Ended => Asked::Ended,
         }
-        drop(stream);
-        KeptBody { stream: self.stream.clone(), turn: self.turn }
     }
 
-    fn replay(kept: KeptBody<B>) -> Option<Self> {
-        let mut stream = lock(&kept.stream);
-        if stream.turn != kept.turn {
-            return None;
-        }
-        let again = stream.memory.take()?;
-        stream.memory.len = again.len();
-        // Whoever else keeps something of the last one has nothing any more.
-        stream.memory.keepers = 0;
-        stream.turn += 1;
-        let turn = stream.turn;
-        let reader = stream.reader.take();
-        drop(stream);
-        // It finds out that its turn is over.
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        Some(Self { stream: kept.stream.clone(), turn, again, sent: 0, has_begun: false })
-    }
-}
-
-impl<B> Drop for KeptBody<B> {
-    fn drop(&mut self) {
-        let mut stream = lock(&self.stream);
-        if stream.turn != self.turn {
+    /// Registers the reader of a body that another thread uses.
+    fn wait_for_source(&self, waker: Waker) {
+        let mut stream = self.lock();
+        if !matches!(stream.source, Source::InUse) {
+            // The other thread has given the body back since.
+            drop(stream);
+            waker.wake();
             return;
         }
-        stream.memory.keepers -= 1;
-        if stream.memory.keepers == 0 {
-            stream.memory.forget();
-        }
+        stream.wants_source = true;
+        let displaced = stream.reader.replace(waker);
+        drop(stream);
+        drop(displaced);
     }
 }
 
-impl<B> Body for ReplayBody<B>
+impl<B> SharedStream<B>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        this.has_begun = true;
-        let mut stream = lock(&this.stream);
-        if stream.turn != this.turn {
+    /// Polls the next frame for the body with this turn.
+    pub(super) fn poll_frame(&self, turn: Turn, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+        let mut stream = self.lock();
+        if stream.turn != turn {
             return Poll::Ready(Some(Err(TakenOver.into())));
         }
-        let frame = match this.again.next() {
-            Some(frame) => Some(Ok(frame)),
-            None => ready!(stream.poll_frame(cx)),
+        if let Some(frame) = stream.handed_over.take() {
+            let displaced = stream.memory.remember(&frame);
+            drop(stream);
+            drop(displaced);
+            return Poll::Ready(Some(frame));
+        }
+        let (taken, has_begun) = (stream.source.take(), stream.has_begun);
+        drop(stream);
+        let body = match taken {
+            Source::Idle(body) => body,
+            Source::Ended => return Poll::Ready(None),
+            Source::InUse => {
+                self.wait_for_source(cx.waker().clone());
+                return Poll::Pending;
+            }
         };
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            this.sent = this.sent.saturating_add(data.len() as u64);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let stream = lock(&self.stream);
-        stream.turn == self.turn
-            && self.again.is_empty()
-            && stream.body.as_ref().is_none_or(|body| body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let stream = lock(&self.stream);
-        if stream.turn != self.turn {
-            // Whoever has not begun to send it must not take it for an empty one.
-            return SizeHint::new();
-        }
-        if self.turn == 0 || !stream.has_begun {
-            return match &stream.body {
-                Some(body) => body.size_hint(),
-                None => SizeHint::with_exact(0),
-            };
-        }
-        // As the first one at this point, so that it is framed as that was.
-        let mut hint = SizeHint::new();
-        hint.set_lower(stream.size.lower().saturating_sub(self.sent));
-        if let Some(upper) = stream.size.upper() {
-            hint.set_upper(upper.saturating_sub(self.sent));
-        }
-        hint
-    }
-}
-
-impl<B> Stream<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(body) = &mut self.body else {
+        let mut borrowed = Borrowed { stream: self, turn, body: Some(body) };
+        let Some(body) = &mut borrowed.body else {
             return Poll::Ready(None);
         };
-        if !self.has_begun {
-            self.size = body.size_hint();
+        if !has_begun {
+            let size = body.size_hint();
+            self.lock().size = size;
         }
-        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
-            match &mut self.reader {
-                Some(reader) => reader.clone_from(cx.waker()),
-                reader => *reader = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
-        };
-        self.has_begun = true;
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+        let polled = body.as_mut().poll_frame(cx);
+        match polled {
+            Poll::Pending => borrowed.give_back_pending(cx.waker().clone()),
+            Poll::Ready(Some(Ok(frame))) => {
                 let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-                self.memory.remember(&frame);
-                Some(Ok(frame))
+                borrowed.give_back_ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
-                self.body = None;
-                self.memory.lose();
-                Some(Err(error.into()))
-            }
-            None => {
-                self.body = None;
-                None
-            }
-        })
+            Poll::Ready(Some(Err(error))) => borrowed.give_back_ready(Some(Err(error.into()))),
+            Poll::Ready(None) => borrowed.give_back_ready(None),
+        }
     }
 }
 
-fn lock<B>(stream: &Mutex<Stream<B>>) -> MutexGuard<'_, Stream<B>> {
-    stream.lock().unwrap_or_else(|poisoned| {
-        // The body has panicked, and who knows what it has lost.
-        let mut stream = PoisonError::into_inner(poisoned);
-        stream.memory.lose();
-        stream
-    })
+impl<B> Source<B> {
+    /// Takes an idle body, and marks it as in use.
+    fn take(&mut self) -> Self {
+        match self {
+            Self::Idle(_) => mem::replace(self, Self::InUse),
+            Self::InUse => Self::InUse,
+            Self::Ended => Self::Ended,
+        }
+    }
 }
 
-/// What the first body ends with when the second has taken over the stream.
+/// An inner body that was taken out of its stream, and that must be given back.
+struct Borrowed<'a, B> {
+    stream: &'a SharedStream<B>,
+    /// The turn of the body that borrows it.
+    turn: Turn,
+    /// `None` once it was given back.
+    body: Option<Pin<Box<B>>>,
+}
+
+impl<B> Borrowed<'_, B> {
+    /// Gives the inner body back unpolled.
+    fn give_back(mut self) {
+        let mut stream = self.stream.lock();
+        stream.source = self.body.take().map_or(Source::Ended, Source::Idle);
+        let reader = stream.reader_that_waits();
+        drop(stream);
+        wake(reader);
+    }
+
+    /// Gives the inner body back after it was not ready. It wakes `waker`.
+    fn give_back_pending(mut self, waker: Waker) -> Poll<Option<FrameResult>> {
+        let mut stream = self.stream.lock();
+        stream.source = self.body.take().map_or(Source::Ended, Source::Idle);
+        if stream.turn == self.turn {
+            let displaced = stream.reader.replace(waker);
+            drop(stream);
+            drop(displaced);
+            return Poll::Pending;
+        }
+        // Another body has taken over, and polls the inner body with its own waker.
+        let reader = stream.reader_that_waits();
+        drop(stream);
+        wake(reader);
+        Poll::Ready(Some(Err(TakenOver.into())))
+    }
+
+    /// Gives the inner body back after a frame, or drops it after its end.
+    fn give_back_ready(mut self, frame: Option<FrameResult>) -> Poll<Option<FrameResult>> {
+        let has_ended = !matches!(frame, Some(Ok(_)));
+        let mut ended = None;
+        let mut body = self.body.take();
+        let mut stream = self.stream.lock();
+        stream.has_begun = true;
+        if has_ended {
+            stream.source = Source::Ended;
+            ended = body.take();
+        } else {
+            stream.source = body.take().map_or(Source::Ended, Source::Idle);
+        }
+        if stream.turn == self.turn {
+            let displaced = frame.as_ref().map(|frame| stream.memory.remember(frame));
+            drop(stream);
+            drop((displaced, ended));
+            return Poll::Ready(frame);
+        }
+        // Another body has taken over, and the frame is not in what it sends first.
+        stream.handed_over = frame;
+        let reader = stream.reader_that_waits();
+        drop(stream);
+        drop(ended);
+        wake(reader);
+        Poll::Ready(Some(Err(TakenOver.into())))
+    }
+}
+
+impl<B> Drop for Borrowed<'_, B> {
+    /// Gives the inner body back after a panic. It may have lost a frame.
+    fn drop(&mut self) {
+        let Some(body) = self.body.take() else {
+            return;
+        };
+        let mut stream = self.stream.lock();
+        stream.source = Source::Idle(body);
+        let forgotten = stream.memory.lose();
+        if stream.turn != self.turn {
+            stream.handed_over = Some(Err(Panicked.into()));
+        }
+        let reader = stream.reader_that_waits();
+        drop(stream);
+        drop(forgotten);
+        wake(reader);
+    }
+}
+
+impl<B> Stream<B> {
+    /// Returns the waker of a reader that waits until the inner body is free.
+    fn reader_that_waits(&mut self) -> Option<Waker> {
+        if mem::take(&mut self.wants_source) { self.reader.take() } else { None }
+    }
+}
+
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+/// Ends the first body after the second has taken over the stream.
 #[derive(Debug)]
 struct TakenOver;
 
@@ -294,14 +273,14 @@ impl fmt::Display for TakenOver {
 
 impl std::error::Error for TakenOver {}
 
-impl<B> fmt::Debug for ReplayBody<B> {
+/// Ends the second body if the inner body panicked while the first one polled it.
+#[derive(Debug)]
+struct Panicked;
+
+impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody").field("turn", &self.turn).finish_non_exhaustive()
+        f.write_str("the request body panicked and may have lost data")
     }
 }
 
-impl<B> fmt::Debug for KeptBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptBody").finish_non_exhaustive()
-    }
-}
+impl std::error::Error for Panicked {}

@@ -1,6 +1,8 @@
 //! Secrets that may change while a process runs.
 
 mod file;
+mod in_time;
+pub(crate) mod version;
 
 use std::fmt;
 use std::future::Future;
@@ -8,31 +10,33 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "jwt")]
 pub(crate) use self::file::Unusable;
 pub(crate) use self::file::WatchedFile;
+pub(crate) use self::in_time::{Late, in_time};
 
-/// A secret, or where it is to be had: a text, a file, or a function.
+/// A secret, or a source of it: a text, a file, or a function.
 ///
-/// What takes a secret takes a text as well: a `&str` or a `String` is one that stays as it is. A
-/// file is read, and a function is called, for every token request, so that a secret that is
-/// replaced is used from the next token request on.
+/// Functions that take a secret also take a `&str` or a `String`, which is a secret that never
+/// changes. A file is read, and a function is called, for every token request. So the next token
+/// request uses a secret that has been replaced.
 ///
-/// Cheap to clone. A text is wiped from memory when the last clone goes, and what was read when it
-/// has been sent. `Debug` shows where the secret comes from, and nothing of it.
+/// A clone is cheap. A text is wiped from memory when its last clone is dropped, and a secret that
+/// was read is wiped once it has been sent. `Debug` shows the source of the secret and nothing else.
 ///
 /// # Example
 ///
 /// ```
 /// use tower_oauth2::{ClientAuth, Secret};
 ///
-/// // Mounted by an orchestrator, which may replace it.
+/// // An orchestrator mounts this file and may replace it.
 /// let auth = ClientAuth::client_secret_basic("client-id", Secret::file("/run/secrets/api"));
 ///
-/// // Fetched from somewhere else. The name is for telling it from others.
+/// // A function fetches the secret. Its name distinguishes it from other secrets.
 /// let vault = Secret::from_fn("vault:api", || async { Ok::<_, std::io::Error>("s3cr3t") });
 /// let auth = ClientAuth::client_secret_post("client-id", vault);
 /// # let _ = auth;
@@ -54,30 +58,39 @@ type Read = dyn Fn() -> Pin<Box<dyn Future<Output = Text> + Send>> + Send + Sync
 type Text = Result<Zeroizing<String>, BoxError>;
 
 impl Secret {
-    /// The content of a file, less the line breaks at its end and a byte order mark at its beginning: read for
-    /// every token request, in a task that may block.
+    /// Creates a secret that is read from a file for every token request.
     ///
-    /// The file is what makes this secret another one than others: when its content is replaced,
-    /// credentials with it stay equal, and a token that is there stays in use. A failure such as
-    /// `invalid_client` is forgotten as soon as the file is another one (modification time, length,
-    /// inode; links are followed, so it does not matter how it is replaced).
+    /// Line breaks at the end of the file and a byte order mark at its beginning are not part of the
+    /// secret. Credentials are compared by the path: they stay equal when the content is replaced,
+    /// and a token that was issued for the old content stays in use. An error such as
+    /// `invalid_client` is forgotten as soon as the file has changed (modification time, length or
+    /// inode; links are followed).
     ///
-    /// A file that is missing, empty, no regular file, no UTF-8 or larger than 1 MiB fails the token
-    /// request with [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication), and
-    /// counts as a failure that may well pass.
+    /// The file is read on a thread of its own, one read per path at a time. If a read hangs, as on a
+    /// network file system, only credentials with this path wait for it, each until the deadline of
+    /// its token request. A file that changed within the last second is read again after 20 ms
+    /// until it stays the same, so that no half-written secret is sent.
+    ///
+    /// The token request fails with
+    /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if the file is missing,
+    /// empty, larger than 1 MiB, not a regular file or not UTF-8. The error is transient.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Kind::File(WatchedFile::new(path.into())))
     }
 
-    /// What `read` returns, which is called for every token request.
+    /// Creates a secret that `read` returns. It is called for every token request.
     ///
-    /// `name` takes the place of the secret wherever credentials are compared: two that may not
-    /// share a token need two names. It is not shown to any server.
+    /// `name` stands for the secret wherever credentials are compared, so two secrets that must not
+    /// share a token need different names. The name appears in errors and log events, and is not
+    /// sent to any server.
     ///
-    /// Whether the secret has changed can not be known without a call. So a failure such as
-    /// `invalid_client` is remembered for its whole back-off, unless a [version](Self::version) is given as well. An error of
-    /// `read`, or an empty secret, fails the token request and counts as a failure that may well pass.
-    /// Keep secrets out of its text.
+    /// The crate does not know when the secret changes. So an error such as `invalid_client` is
+    /// remembered for its whole back-off, unless you add a [version](Self::version).
+    ///
+    /// The token request fails with
+    /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if `read` returns an
+    /// error or an empty secret, or does not return before the deadline of the token request. The
+    /// error is transient. Keep secrets out of its text.
     pub fn from_fn<F, R, T, E>(name: impl Into<String>, read: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -96,38 +109,42 @@ impl Secret {
         Self::of(Kind::Function { name, read })
     }
 
-    /// A number that is another one whenever the secret is, in the place of what is known of a
-    /// file. A failure such as `invalid_client` is forgotten when it changes. It is asked for often
-    /// after such a failure, and must be quick.
+    /// Sets a function that returns another number whenever the secret has changed.
+    ///
+    /// For a file, it replaces the number that the crate computes. An error such as `invalid_client`
+    /// is forgotten when the number changes. After such an error, the function is called often, and
+    /// it must not block.
     #[must_use]
     pub fn version(mut self, version: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.version = Some(Arc::new(version));
         self
     }
 
-    /// The secret as it is now.
-    pub(crate) async fn read(&self) -> Text {
+    /// Reads the current secret. Fails with [`Late`] at the deadline, if there is one.
+    pub(crate) async fn read(&self, deadline: Option<Instant>) -> Text {
         match &self.kind {
             Kind::Text(text) => Ok(Zeroizing::clone(text)),
-            Kind::File(file) => Ok(file.read().await?),
-            Kind::Function { read, .. } => read().await,
+            Kind::File(file) => in_time(deadline, self, async { Ok(file.read().await?) }).await,
+            Kind::Function { read, .. } => in_time(deadline, self, read()).await,
         }
     }
 
-    /// What tells it from others.
+    /// Returns bytes that distinguish the secret from others.
     pub(crate) fn identity(&self) -> Vec<u8> {
         let (kind, what) = match &self.kind {
             Kind::Text(text) => (b't', text.as_bytes()),
             Kind::File(file) => (b'f', file.identity()),
             Kind::Function { name, .. } => (b'n', name.as_bytes()),
         };
-        // With room for all of it: memory that is outgrown is not wiped.
+        // The buffer has room for everything, because a buffer that grows leaves copies behind that
+        // are not wiped.
         let mut identity = Vec::with_capacity(1 + what.len());
         identity.push(kind);
         identity.extend_from_slice(what);
         identity
     }
 
+    /// Returns a number that differs when the secret has changed.
     pub(crate) fn current_version(&self) -> u64 {
         match (&self.version, &self.kind) {
             (Some(version), _) => version(),

@@ -14,6 +14,7 @@ use super::erased::Answer;
 use crate::backoff::Backoff;
 use crate::clock::Now;
 use crate::meter;
+use crate::printable::Printable;
 
 /// The store has failed, and its caller continues without it. The trace has the reason.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Health {
         drop(failures);
         tracing::warn!(
             operation,
-            %error,
+            error = %Printable(error),
             ?window,
             "the token store failed; it is left alone for a while"
         );

@@ -86,8 +86,8 @@ impl StoreLayer {
         self.edit(|shared| SharedStore { health, ..shared })
     }
 
-    /// Sets how long the store is left alone after a failure: 1 s to 30 s by default. Then one token
-    /// request tries it.
+    /// Sets how long the store is left alone after a failure: 1 s to 30 s by default. Then one
+    /// token request tries it.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         let health = Health::new(self.shared.health.deadline, backoff);
@@ -167,8 +167,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready in `call`, once the store has no token. Until then it would
-        // hold a reservation for nothing.
+        // The inner service is made ready in `call`, once the store has no token. Until then, it
+        // would hold a reservation for nothing.
         Poll::Ready(Ok(()))
     }
 

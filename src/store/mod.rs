@@ -46,14 +46,14 @@ pub use self::sealed::{SealKey, Sealed};
 ///
 /// # Example
 ///
-/// Files, each in the place of the last one at once. The layer tells by the record's own clock
-/// when a token has ended.
+/// A store that keeps each record in a file and replaces files atomically. `tokio::fs` keeps a file
+/// system that hangs off the async threads. The layer finds the end of a token in its record.
 ///
 /// ```
-/// use std::fs;
 /// use std::path::PathBuf;
 /// use std::time::Duration;
 ///
+/// use tokio::fs;
 /// use tower::BoxError;
 /// use tower_oauth2::{Stored, TokenStore};
 ///
@@ -61,7 +61,7 @@ pub use self::sealed::{SealKey, Sealed};
 ///
 /// impl TokenStore for Files {
 ///     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
-///         match fs::read(self.0.join(key)) {
+///         match fs::read(self.0.join(key)).await {
 ///             Ok(value) => Ok(Some(Stored::new(value))),
 ///             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
 ///             Err(error) => Err(error.into()),
@@ -70,8 +70,8 @@ pub use self::sealed::{SealKey, Sealed};
 ///
 ///     async fn set(&self, key: &str, value: &[u8], _ttl: Duration) -> Result<(), BoxError> {
 ///         let new = self.0.join(format!("{key}.{}", std::process::id()));
-///         fs::write(&new, value)?;
-///         Ok(fs::rename(new, self.0.join(key))?)
+///         fs::write(&new, value).await?;
+///         Ok(fs::rename(new, self.0.join(key)).await?)
 ///     }
 /// }
 /// # let _ = Files(".".into());

@@ -100,9 +100,14 @@ async fn processes_that_share_tokens_see_what_they_promise() {
     command.arg("redis://127.0.0.1:1");
     let ended = run(command).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-    let mut command = example("shared_tokens");
-    command.arg("--nonsense");
-    assert_eq!(run(command).await.code, Some(2));
+    assert!(ended.stderr.contains("Connection refused"), "{}", ended.stderr);
+    for wrong in ["--nonsense", "x"] {
+        let mut command = example("shared_tokens");
+        command.arg(wrong);
+        let ended = run(command).await;
+        assert_eq!(ended.code, Some(2), "{wrong}");
+        assert_eq!(ended.stderr, "shared_tokens: usage: shared_tokens [redis://HOST:PORT]\n");
+    }
 }
 
 #[tokio::test]
@@ -162,4 +167,25 @@ async fn a_soak_accounts_for_every_request_and_leaves_nothing_behind() {
     let ended = run(wrong).await;
     assert_eq!(ended.code, Some(2));
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+// W11
+#[tokio::test]
+async fn the_proxy_sees_what_it_promises_and_refuses_sizes_that_overflow() {
+    let ended = run(example("proxy")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("  seen      the caller gets 405\n"), "{}", ended.stdout);
+    for (option, value, range) in [
+        ("--mib", "18446744073709551615", "8 to 1048576"),
+        ("--mib", "7", "8 to 1048576"),
+        ("--uploads", "0", "1 to 10000"),
+        ("--uploads", "4294967295", "1 to 10000"),
+    ] {
+        let mut command = example("proxy");
+        command.args([option, value]);
+        let ended = run(command).await;
+        assert_eq!(ended.code, Some(2), "{option} {value}: {}", ended.stderr);
+        let expected = format!("must be a number from {range}\n");
+        assert!(ended.stderr.ends_with(&expected), "{}", ended.stderr);
+    }
 }

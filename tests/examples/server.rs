@@ -146,6 +146,27 @@ pub fn raw(response: &'static str) -> String {
     origin
 }
 
+/// Starts a server that answers each request with a body that never ends, and returns its origin.
+pub fn endless() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(&stream).lines();
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                // The client hangs up when it has had enough.
+                let mut sent = (&stream).write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                while sent.is_ok() {
+                    sent = (&stream).write_all(&[b'x'; 64 * 1024]);
+                }
+            });
+        }
+    });
+    origin
+}
+
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     log: Arc<Mutex<Vec<Request<Bytes>>>>,

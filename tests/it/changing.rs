@@ -1,6 +1,7 @@
 //! Secrets and assertions that change while a process runs.
 
 use std::error::Error as _;
+use std::future::pending;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use tower::{ServiceExt, service_fn};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, ServiceExt, service_fn};
 use tower_oauth2::{
-    AccessToken, ClientAssertion, ClientAuth, ClientCredentials, Secret, TokenCache, TokenEndpoint,
-    TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAssertion, ClientAuth, ClientAuthentication, ClientCredentials, Secret,
+    TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, TokenRequestParts,
 };
 
-use crate::support::{Api, Folder, SECRET, settle, text};
+use crate::support::{Api, Folder, SECRET, Trace, settle, text};
 
 fn credentials(auth: ClientAuth) -> ClientCredentials {
     ClientCredentials::new("https://auth.test/token", auth).unwrap()
@@ -55,7 +57,7 @@ fn post(secret: impl Into<Secret>) -> ClientAuth {
 const FORM: &str = "grant_type=client_credentials&client_id=id&client_secret=";
 
 // W9
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_is_read_for_each_token_request_less_its_last_line_breaks() {
     let folder = Folder::new();
     let path = folder.path("secret");
@@ -84,7 +86,7 @@ async fn a_file_is_read_for_each_token_request_less_its_last_line_breaks() {
 }
 
 // W9
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_function_is_called_for_each_token_request() {
     let count = Arc::new(AtomicUsize::new(0));
     let auth = post(Secret::from_fn("vault", move || {
@@ -117,7 +119,7 @@ fn of_no_use(error: TokenError, path: &Path, why: &str) {
 }
 
 // W9
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     let folder = Folder::new();
     let path = folder.path("secret");
@@ -144,7 +146,7 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
 
 // To open it, or to read it to its end, would take for ever.
 #[cfg(unix)]
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_without_an_end_is_not_opened() {
     let folder = Folder::new();
     let pipe = folder.path("pipe");
@@ -160,8 +162,6 @@ async fn a_file_without_an_end_is_not_opened() {
 
 #[test]
 fn without_a_runtime_a_file_is_an_error() {
-    use tower_oauth2::{ClientAuthentication, TokenRequestParts};
-
     let auth = post(Secret::file("/no/such/file"));
     let mut parts = TokenRequestParts::new("https://auth.test/token".parse().unwrap());
     let read = futures_util::FutureExt::now_or_never(auth.authenticate(&mut parts)).unwrap();
@@ -169,15 +169,19 @@ fn without_a_runtime_a_file_is_an_error() {
     assert_eq!(read.unwrap_err().to_string(), why);
 }
 
-/// A cache whose endpoint takes this secret, and how often it was asked.
+/// Returns a cache whose endpoint accepts the secret `taken`, and that endpoint.
 fn cache(secret: Secret, taken: &'static str) -> (TokenCache, Api) {
+    cache_with(post(secret), taken)
+}
+
+fn cache_with(auth: ClientAuth, taken: &'static str) -> (TokenCache, Api) {
     let endpoint = Api::new(move |request| {
         use http_body_util::BodyExt;
         let body = request.clone().into_body().collect();
         let body = futures_util::FutureExt::now_or_never(body).unwrap().unwrap().to_bytes();
         if body.ends_with(taken.as_bytes()) { token() } else { refusal() }
     });
-    let tokens = TokenCache::new(credentials(post(secret)), TokenEndpoint::new(endpoint.clone()));
+    let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
     (tokens, endpoint)
 }
 
@@ -262,7 +266,7 @@ async fn what_a_function_brings_has_the_version_that_it_is_given() {
 }
 
 // RFC 7521 section 4.2, RFC 7523 section 2.2
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_assertion_of_somebody_else_is_sent_as_it_is() {
     const TYPE: &str =
         "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
@@ -323,19 +327,152 @@ fn debug_shows_where_a_secret_comes_from_and_nothing_of_it() {
     );
 }
 
-// C3: a secret that never comes costs the time of one token request, and no more.
+// W9
 #[tokio::test(start_paused = true)]
-async fn a_function_that_hangs_is_given_up() {
-    let endpoint = Api::new(|_| token());
-    let hangs = Secret::from_fn("vault", std::future::pending::<Result<String, io::Error>>);
-    let request = TokenRequest::new(credentials(post(hangs)));
-    let error = TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err();
-    assert_eq!(error.kind(), TokenErrorKind::Timeout);
-    assert_eq!(endpoint.count(), 0);
+async fn a_secret_that_hangs_is_named_and_not_the_endpoint() {
+    let vault = Secret::from_fn("vault\n1", pending::<Result<String, io::Error>>);
+    for (auth, name) in [
+        (post(vault.clone()), r#"Secret::from_fn("vault\\n1")"#),
+        (ClientAuth::client_assertion("id", vault), r#"Secret::from_fn("vault\\n1")"#),
+        (ClientAuth::custom(Hanging), "ClientAuth(hanging)"),
+    ] {
+        let (trace, _guard) = Trace::start();
+        let endpoint = Api::new(|_| token());
+        let request = TokenRequest::new(credentials(auth));
+        let started = Instant::now();
+        let error = TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err();
+        assert_eq!(started.elapsed(), Duration::from_secs(30));
+        assert_eq!((error.kind(), endpoint.count()), (TokenErrorKind::ClientAuthentication, 0));
+        assert!(error.is_transient());
+        let text = error.to_string();
+        let why = "the client could not authenticate: a secret or key did not arrive in time; \
+                   look at the secret or key, and at source()";
+        assert!(text.ends_with(why), "{text}");
+        let source = error.source().unwrap().to_string();
+        assert_eq!(source, format!("{name} did not arrive in time"));
+        let lines = trace.lines();
+        let line = "a secret did not arrive in time; no token request was sent";
+        let is_named = |said: &String| said.contains(line) && said.contains(&format!("{name:?}"));
+        assert!(lines.iter().any(is_named), "{lines:?}");
+    }
+}
+
+/// A method that never adds anything to a token request.
+struct Hanging;
+
+impl ClientAuthentication for Hanging {
+    fn method(&self) -> &str {
+        "hanging"
+    }
+
+    fn identity(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn authenticate(&self, _request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        pending().await
+    }
+}
+
+// W9: spiffe-helper and others truncate a file and then write it.
+#[tokio::test(start_paused = true)]
+async fn a_file_is_not_read_between_truncation_and_the_last_write() {
+    let folder = Folder::new();
+    let path = folder.path("secret");
+    for first_half in ["", "secret-"] {
+        std::fs::write(&path, "secret-1").unwrap();
+        std::fs::write(&path, first_half).unwrap();
+        let write = async {
+            sleep(Duration::from_millis(15)).await;
+            std::fs::write(&path, "secret-2").unwrap();
+        };
+        let (sent, ()) = tokio::join!(form(post(Secret::file(&path))), write);
+        assert_eq!(sent, format!("{FORM}secret-2"));
+    }
+}
+
+// W9
+#[tokio::test(start_paused = true)]
+async fn a_file_that_never_settles_is_read_at_most_six_times() {
+    let folder = Folder::new();
+    let path = folder.path("log");
+    std::fs::write(&path, "line").unwrap();
+    let append = async {
+        loop {
+            let old = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("{old}e")).unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let started = Instant::now();
+    let sent = tokio::select! {
+        sent = form(post(Secret::file(&path))) => sent,
+        () = append => unreachable!("it has no end"),
+    };
+    assert!(sent.starts_with(&format!("{FORM}line")));
+    assert_eq!(started.elapsed(), Duration::from_millis(100));
+}
+
+// W9
+#[test]
+fn a_file_is_read_while_all_blocking_threads_are_busy() {
+    let folder = Folder::new();
+    let path = folder.path("secret");
+    std::fs::write(&path, "s").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let busy = runtime.spawn_blocking(move || ended.recv());
+    let sent = runtime.block_on(async {
+        let endpoint = TokenEndpoint::new(Api::new(|_| token())).timeout(Duration::from_secs(5));
+        endpoint.oneshot(TokenRequest::new(credentials(post(Secret::file(&path))))).await
+    });
+    drop(end);
+    runtime.block_on(busy).unwrap().unwrap_err();
+    sent.unwrap();
+}
+
+// C9, W9: a caller's own method delegates to one of this crate's.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_a_callers_method_passes_on_is_up_to_date() {
+    struct Wrapped(ClientAuth);
+
+    impl ClientAuthentication for Wrapped {
+        fn method(&self) -> &str {
+            "wrapped"
+        }
+
+        fn identity(&self) -> Vec<u8> {
+            self.0.identity()
+        }
+
+        fn version(&self) -> u64 {
+            self.0.version()
+        }
+
+        async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+            self.0.authenticate(request).await
+        }
+    }
+
+    let folder = Folder::new();
+    std::fs::write(folder.path("secret"), "secret-1").unwrap();
+    let auth = ClientAuth::custom(Wrapped(post(Secret::file(folder.path("secret")))));
+    let first = auth.version();
+    let (tokens, endpoint) = cache_with(auth.clone(), "secret-2");
+    is_refused(&tokens).await;
+    is_refused(&tokens).await;
+    folder.replace("secret", "secret-2");
+    tokens.get().await.unwrap();
+    assert_eq!(endpoint.count(), 2);
+    assert_ne!(auth.version(), first);
 }
 
 // What takes a secret takes what has become a text elsewhere.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_text_is_a_secret_whatever_its_type() {
     let sent = format!("{FORM}s");
     assert_eq!(form(post("s")).await, sent);

@@ -6,6 +6,7 @@ mod support;
 mod alf;
 #[cfg(feature = "jwt")]
 mod assertion;
+mod breaker;
 mod cache;
 mod changing;
 mod composition;

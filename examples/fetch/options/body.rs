@@ -1,6 +1,5 @@
 //! What the body of a request is, and how it goes out.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -8,10 +7,12 @@ use bytes::Bytes;
 
 use super::Mistake;
 use super::value::Value;
+use crate::bounded;
 
 pub(super) const HELP: &str = "\
 Body:
-  --data DATA                the body; @FILE is what a file holds, and @- what comes from stdin
+  --data DATA                the body; @FILE is what a file holds, and @- what comes from stdin,
+                             at most 64 MiB without --stream
   --stream                   send it in chunks, as it is read
   --replay-limit BYTES       how much of a stream is remembered, to be sent again when its token is
                              rejected; 65536 unless given
@@ -86,12 +87,8 @@ impl Source {
     fn read(self) -> io::Result<Bytes> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::File(path) => fs::read(path).map(Bytes::from),
-            Self::Stdin => {
-                let mut data = Vec::new();
-                io::stdin().read_to_end(&mut data)?;
-                Ok(data.into())
-            }
+            Self::File(path) => bounded::file(&path).map(Bytes::from),
+            Self::Stdin => bounded::to_end(io::stdin()).map(Bytes::from),
         }
     }
 

@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Mistake;
 use super::value::Value;
+use crate::bounded;
 
 pub(super) const HELP: &str = "\
 Connection:
@@ -85,7 +86,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Mistake> {
 }
 
 fn read_roots(path: &Path) -> Result<Roots, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let pem = bounded::file(path).map_err(|error| error.to_string())?;
     let mut certificates = RootCertStore::empty();
     for certificate in chain_in(&pem)? {
         certificates
@@ -96,7 +97,7 @@ fn read_roots(path: &Path) -> Result<Roots, String> {
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    chain_in(&std::fs::read(path).map_err(|error| error.to_string())?)
+    chain_in(&bounded::file(path).map_err(|error| error.to_string())?)
 }
 
 fn chain_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -9,6 +9,7 @@ use tower_oauth2::{
 
 use super::Mistake;
 use super::value::Value;
+use crate::bounded;
 
 /// What tokens are bound to.
 #[derive(Clone)]
@@ -19,7 +20,7 @@ impl Binding {
     pub(super) fn to(file: Option<&Path>) -> Result<Self, String> {
         let key = match file {
             Some(file) => {
-                let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+                let pem = bounded::file(file).map_err(|error| error.to_string())?;
                 SigningKey::from_pem(pem).map(DpopKey::new)
             }
             None => DpopKey::generate(),

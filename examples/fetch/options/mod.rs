@@ -137,8 +137,9 @@ pub(crate) fn help() -> String {
     format!(
         "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\
         \x20      fetch --issuer URL --client-id ID [OPTION]... URL\n\n\
-         Sends a request to URL with an access token. The body of the last response goes to\n\
-         stdout, and what came of all requests to stderr.\n\n{}\n\
+         Sends a request to URL with an access token. The body of the response to the\n\
+         last request goes to stdout, and a summary of all requests to stderr. At most 64 MiB of a\n\
+         response or a file are read.\n\n{}\n\
          Exit status: 0 when every request was answered, whatever the status; 1 when there were\n\
          errors; 2 when the arguments are not right.\n",
         groups.join("\n"),

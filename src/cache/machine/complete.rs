@@ -1,9 +1,11 @@
 //! Transitions that end a fetch.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::fetch::FetchId;
+use super::super::schedule::FailureClass;
 use super::{
     CurrentToken, Event, Events, FailedDuring, Failure, Fetch, FetchSpec, IssuedToken, Machine,
     Moment, Retry, Standing, TokenState, Waiters,
@@ -11,6 +13,7 @@ use super::{
 use crate::clock::Now;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::request::Cause;
+use crate::secret::Late;
 
 /// Delays the renewal that follows a lost one.
 const LOST_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
@@ -72,6 +75,12 @@ pub(in crate::cache) enum Abandoned {
     Failed(TokenError),
 }
 
+/// A token, and the version of the credentials with which it was requested.
+struct FetchedToken {
+    token: IssuedToken,
+    version: u64,
+}
+
 /// A failed token request.
 struct FetchFailure {
     error: TokenError,
@@ -93,7 +102,7 @@ impl Machine {
         };
         self.consecutive_panics = 0;
         match result {
-            Ok(token) => self.accept_token(fetch, token, at),
+            Ok(token) => self.accept_token(fetch, FetchedToken { token, version }, at),
             Err(error) => self.fail_or_retry(fetch, FetchFailure { error, version, timing }, at),
         }
     }
@@ -102,9 +111,10 @@ impl Machine {
     fn accept_token(
         &mut self,
         fetch: Box<Fetch>,
-        mut token: IssuedToken,
+        fetched: FetchedToken,
         at: Moment<'_>,
     ) -> (Completion, Events) {
+        let FetchedToken { mut token, version } = fetched;
         // C8: a fetch that began before the rejection brought the rejected token again.
         let is_rejected = |rejected: &IssuedToken| rejected.has_same_secret_as(&token);
         if fetch.began < self.last_rejection && self.rejected_token().is_some_and(is_rejected) {
@@ -112,13 +122,17 @@ impl Machine {
         }
         let mut events = self.clear_failures();
         events.wakes_keep_warm = true;
+        self.remember_refusals(&fetch, version, at);
         // C6: a renewal that brings no longer lifetime is repeated later.
         if let TokenState::Current(current) = &mut self.token_state {
             let is_renewal = fetch.cause == Cause::Renewal && current.standing == Standing::Good;
             if is_renewal && token.ends_no_later_than(&current.token) {
                 self.consecutive_short_renewals = self.consecutive_short_renewals.saturating_add(1);
-                let backoff =
-                    at.schedule.window(true, self.consecutive_short_renewals.into(), None);
+                let backoff = at.schedule.window(
+                    FailureClass::Transient,
+                    self.consecutive_short_renewals.into(),
+                    None,
+                );
                 let backoff = backoff.max(current.token.remaining(at.now) / 10);
                 current.renew_at = at.now.mono + backoff;
                 events.event = Some(Event::NoLongerLifetime { backoff });
@@ -135,7 +149,7 @@ impl Machine {
         self.token_state = if token.expired_on_arrival() {
             TokenState::Absent
         } else {
-            let renew_at = token.first_renewal_at;
+            let renew_at = token.first_renewal_at();
             TokenState::Current(CurrentToken {
                 token: token.clone(),
                 renew_at,
@@ -152,17 +166,23 @@ impl Machine {
         failed: FetchFailure,
         at: Moment<'_>,
     ) -> (Completion, Events) {
-        // R7: the fetch drops claims that the token endpoint refuses.
-        if !fetch.claims.is_empty() && is_refusal(&failed.error) {
-            return self.refetch_without_claims(fetch, failed.error, at);
-        }
         let is_renewal = fetch.cause == Cause::Renewal;
-        let may_retry = fetch.retry == Retry::Available && failed.error.retry_after().is_none();
+        let may_ask_at_once = failed.error.retry_after().is_none();
+        let may_retry = may_ask_at_once && fetch.retry == Retry::Available;
         let is_outdated = is_renewal && fetch.began < self.last_rejection;
         let has_ended = is_renewal && self.current().is_none();
         let was_stalled =
             failed.timing == TaskTiming::Stalled && may_be_due_to_stall(&failed.error);
-        if may_retry && (is_outdated || has_ended || was_stalled) {
+        // R7: whatever the failure is, the claims may have caused it. Callers that require them add
+        // them again.
+        let repeats_stalled = may_retry && was_stalled;
+        if !fetch.claims.is_empty() && !repeats_stalled {
+            self.wanted_claims.remove(&fetch.claims);
+            if may_ask_at_once {
+                return self.refetch_with_fewer_claims(fetch, failed.error);
+            }
+        }
+        if repeats_stalled || (may_retry && (is_outdated || has_ended)) {
             // C9: without waiters, the next caller starts a fetch of its own, and nothing is
             // remembered against it.
             if has_ended && !is_outdated && fetch.waiters == Waiters::None {
@@ -180,21 +200,33 @@ impl Machine {
         (Completion::Done(Err(error)), events)
     }
 
-    /// Continues a fetch without the claims that the token endpoint refused (R7).
-    fn refetch_without_claims(
+    /// Continues a fetch without the claims that the last token does not carry, or else without any
+    /// claims (R7).
+    fn refetch_with_fewer_claims(
         &mut self,
         mut fetch: Box<Fetch>,
-        refusal: TokenError,
-        at: Moment<'_>,
+        error: TokenError,
     ) -> (Completion, Events) {
-        let claims = std::mem::take(&mut fetch.claims);
-        self.wanted_claims.remove(&claims);
-        let times = self.refused_claims.times_with_next(&claims);
-        let backoff = at.schedule.window(false, times, refusal.retry_after());
-        self.refused_claims.insert(claims, at.now.mono + backoff);
+        let carried = self.last_token().map(|token| token.claims().clone()).unwrap_or_default();
+        let added = fetch.claims.without(&carried);
+        let dropped = if added.is_empty() { fetch.claims.clone() } else { added };
+        fetch.claims.remove(&dropped);
+        fetch.dropped_claims.push(dropped);
         let completion = self.restart(fetch);
         let event = Some(Event::ClaimsRefused);
-        (completion, Events { event, retried_error: Some(refusal), ..Events::default() })
+        (completion, Events { event, retried_error: Some(error), ..Events::default() })
+    }
+
+    /// Remembers which claims the token endpoint refused, once it has granted a token without them.
+    fn remember_refusals(&mut self, fetch: &Fetch, version: u64, at: Moment<'_>) {
+        self.refused_claims.forget_outdated(&fetch.claims, version);
+        for claims in &fetch.dropped_claims {
+            self.refused_claims.insert(claims.clone(), version, |times| {
+                at.now.shifted_to(
+                    at.now.mono + at.schedule.window(FailureClass::Permanent, times, None),
+                )
+            });
+        }
     }
 
     /// Continues a fetch with another token request for the present token state and claims.
@@ -256,27 +288,27 @@ impl Machine {
         Moment { now, schedule }: Moment<'_>,
     ) -> (TokenError, Events) {
         let FetchFailure { error, version, .. } = failed;
-        let is_transient = error.is_transient();
-        let is_same_class = |failure: &Box<Failure>| failure.error.is_transient() == is_transient;
-        let continues_row = self.failure.as_ref().is_none_or(is_same_class);
+        let class = FailureClass::of(&error);
+        let is_same_class = |failure: &Failure| FailureClass::of(&failure.error) == class;
+        let continues_row = self.failure.as_deref().is_none_or(is_same_class);
         self.consecutive_failures =
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
-        let backoff = schedule.window(is_transient, self.consecutive_failures, error.retry_after());
-        let until = now.mono + backoff;
+        let backoff = schedule.window(class, self.consecutive_failures, error.retry_after());
+        let until = now.shifted_to(now.mono + backoff);
         let mut failed_during = FailedDuring::Miss;
         if let TokenState::Current(current) = &mut self.token_state {
             // A whole fleet may be renewing. The pause spreads the retries, but leaves time for
             // several before the token's end.
             let pause = schedule.renewal_pause(current.token.remaining(now));
-            current.renew_at = until.max(now.mono + pause);
+            current.renew_at = until.mono.max(now.mono + pause);
             if waiters == Waiters::None || current.standing == Standing::Good {
                 failed_during = FailedDuring::Renewal;
             }
         }
         // Other credentials cannot help against a transient failure, unless the secret could not be
         // read.
-        let depends_on_credentials =
-            !is_transient || error.kind() == TokenErrorKind::ClientAuthentication;
+        let depends_on_credentials = class == FailureClass::Permanent
+            || error.kind() == TokenErrorKind::ClientAuthentication;
         let failure = Failure {
             error: error.clone(),
             until,
@@ -296,11 +328,6 @@ impl Machine {
     }
 }
 
-/// Returns whether the token endpoint refused the request, and would refuse it again.
-fn is_refusal(error: &TokenError) -> bool {
-    error.kind() == TokenErrorKind::ErrorResponse && !error.is_transient()
-}
-
 /// Returns whether a task that did not run for a while may have caused the error.
 fn may_be_due_to_stall(error: &TokenError) -> bool {
     matches!(
@@ -309,5 +336,5 @@ fn may_be_due_to_stall(error: &TokenError) -> bool {
             | TokenErrorKind::Timeout
             | TokenErrorKind::IncompleteResponse
             | TokenErrorKind::Source
-    )
+    ) || error.source().is_some_and(|source| source.is::<Late>())
 }

@@ -8,6 +8,7 @@ use super::complete::Loss;
 use super::{FailedDuring, Failure};
 use crate::error::TokenError;
 use crate::meter;
+use crate::printable::Printable;
 
 /// The side effects of one transition.
 #[derive(Debug, Default)]
@@ -96,10 +97,10 @@ impl Events {
                 meter::backoff(backoff, class);
                 match failed_during {
                     FailedDuring::Renewal => {
-                        tracing::warn!(%error, retry_in = ?backoff, "token renewal failed");
+                        tracing::warn!(error = %Printable(error), retry_in = ?backoff, "token renewal failed");
                     }
                     FailedDuring::Miss => {
-                        tracing::warn!(%error, retry_in = ?backoff, "token request failed");
+                        tracing::warn!(error = %Printable(error), retry_in = ?backoff, "token request failed");
                     }
                 }
             }

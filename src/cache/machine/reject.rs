@@ -59,7 +59,7 @@ impl Machine {
     ) -> (RejectionOutcome, Events) {
         self.expire_if_over(now);
         let Rejection { issue, target, claims, .. } = rejection;
-        if self.refused_claims.contains(claims, now.mono) {
+        if self.refused_claims.contains(claims, now) {
             return (RejectionOutcome::ClaimsRefused, Events::default());
         }
         match &mut self.token_state {

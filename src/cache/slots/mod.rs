@@ -29,17 +29,17 @@ const MAX_VISITS: usize = table::MAX_SPARSENESS * (SHARDS + SAMPLE);
 /// One is enough to keep the bound. With two, a surplus shrinks while inserts continue.
 const MAX_EVICTIONS: usize = 2;
 
-/// Holds at most `capacity` slots, and those that are held elsewhere too.
+/// Holds at most `capacity` slots, and as many more as are held elsewhere too.
 ///
 /// - A slot is *held* while anyone but this map has an [`Arc`] of it. A held slot is never evicted.
 /// - While there are more slots than `capacity`, each insert and each [`release`](Self::release)
-///   examines up to [`SAMPLE`] slots, and evicts at most [`MAX_EVICTIONS`] of those that are not
-///   held, the least recently used first. Up to [`SAMPLE`] slots, this is exact LRU; otherwise the
-///   hand makes sure that each slot is examined once a round.
-/// - A release examines the released slot too, so it evicts at least one slot as soon as that one
-///   is no longer held. Therefore the surplus never exceeds the number of held slots, and the map
-///   is back at `capacity` once all are released. This requires that all `Arc`s that this map
-///   hands out are given back with [`release`](Self::release).
+///   examines the next [`SAMPLE`] slots from the hand on, and evicts at most [`MAX_EVICTIONS`] of
+///   them: the least recently used that are not held. Among up to [`SAMPLE`] slots, this is exact
+///   LRU. Among `n` slots, the least recently used one goes within about `n / SAMPLE` evictions.
+/// - A release examines the released slot too, so the last release of a slot evicts at least one.
+///   Therefore the surplus is never larger than the number of held slots, and the map is back at
+///   `capacity` once all are released. This requires that each [`Arc`] that this map hands out is
+///   given back with [`release`](Self::release).
 pub(super) struct Slots {
     shards: [RwLock<Table>; SHARDS],
     len: AtomicUsize,
@@ -158,8 +158,8 @@ impl Slots {
         // Declared before the guard, so that slots are dropped after unlocking: dropping a slot
         // runs code of callers.
         let mut evicted = Vec::with_capacity(MAX_EVICTIONS);
-        // One eviction at a time: if two chose the same slot, one of them would evict none, and the
-        // surplus would outlast the last release.
+        // One eviction at a time, because two at once could choose the same slots, or evict more than
+        // the surplus.
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         let surplus = self.len().saturating_sub(self.capacity).min(MAX_EVICTIONS);
         if surplus == 0 {

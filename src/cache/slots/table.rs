@@ -36,8 +36,7 @@ impl Table {
         fingerprint: u64,
         is_it: impl Fn(&Arc<Slot>) -> bool,
     ) -> Option<&Arc<Slot>> {
-        let position = self.position(tag(fingerprint), is_it)?;
-        self.slots[position].as_ref()
+        self.probe(tag(fingerprint), is_it).map(|(_, slot)| slot)
     }
 
     /// Inserts a slot that is not in the table.
@@ -56,7 +55,7 @@ impl Table {
         fingerprint: u64,
         is_it: impl Fn(&Arc<Slot>) -> bool,
     ) -> Option<Arc<Slot>> {
-        let position = self.position(tag(fingerprint), is_it)?;
+        let (position, _) = self.probe(tag(fingerprint), is_it)?;
         let slot = self.slots[position].take();
         self.close_gap(position);
         self.len -= 1;
@@ -79,20 +78,21 @@ impl Table {
         self.slots.iter().skip(first).map(Option::as_ref)
     }
 
-    fn position(&self, tag: u32, is_it: impl Fn(&Arc<Slot>) -> bool) -> Option<usize> {
-        if self.len == 0 {
-            return None;
-        }
-        let mut position = self.home(tag);
-        loop {
-            match self.tags[position] {
-                EMPTY => return None,
-                found if found == tag && self.slots[position].as_ref().is_some_and(&is_it) => {
-                    return Some(position);
+    /// Returns the slot that has this tag and that `is_it` accepts, and its position.
+    fn probe(&self, tag: u32, is_it: impl Fn(&Arc<Slot>) -> bool) -> Option<(usize, &Arc<Slot>)> {
+        // A slice without indices, because bounds checks would cost a hit as much as probing does.
+        let home = self.home(tag);
+        let after = self.tags.get(home..)?;
+        for (n, found) in after.iter().chain(&self.tags).enumerate() {
+            if *found == tag || *found == EMPTY {
+                let position = if n < after.len() { home + n } else { n - after.len() };
+                let slot = self.slots.get(position)?.as_ref()?;
+                if is_it(slot) {
+                    return Some((position, slot));
                 }
-                _ => position = self.next(position),
             }
         }
+        None
     }
 
     /// Puts a slot into the first empty position from its home on.

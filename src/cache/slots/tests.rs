@@ -176,26 +176,42 @@ fn an_insert_over_capacity_takes_constant_work() {
     assert!(means.iter().all(|mean| *mean < 3.0 * SAMPLE as f64), "{means:?} visits on average");
 }
 
-// C10
-#[test]
-fn the_count_is_right_while_slots_come_and_go_on_threads() {
-    let slots = Slots::new(20);
+/// Four threads hold and release slots. In `removals` percent of the rounds they remove one too.
+fn play_on_threads(slots: &Slots, removals: u8, lengths: impl Fn(usize) -> bool + Sync) {
     thread::scope(|scope| {
         for seed in 0..4 {
-            let slots = &slots;
+            let lengths = &lengths;
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed);
                 for _ in 0..2000 {
                     let held = slots.hold([random.usize(0..60), random.usize(0..60)]);
-                    if random.u8(0..8) == 0 {
+                    if random.u8(0..100) < removals {
                         slots.remove(&credentials(random.usize(0..60)));
                     }
-                    assert!(slots.len() <= 20 + 4 * held.len());
+                    assert!(lengths(slots.len()));
                     held.into_iter().for_each(|slot| slots.release(slot));
+                    assert!(lengths(slots.len()));
                 }
             });
         }
     });
+}
+
+// C10
+#[test]
+fn concurrent_evictions_evict_the_surplus_and_no_more() {
+    let slots = Slots::new(20);
+    (0..20).for_each(|n| slots.release(slots.get_or_insert(&credentials(n))));
+    // Each of the threads holds two slots at most.
+    play_on_threads(&slots, 0, |len| (20..=20 + 4 * 2).contains(&len));
+    assert_eq!((slots.len(), slots.count()), (20, 20));
+}
+
+// C10
+#[test]
+fn the_count_is_right_while_slots_come_and_go_on_threads() {
+    let slots = Slots::new(20);
+    play_on_threads(&slots, 10, |len| len <= 20 + 4 * 2);
     assert_eq!(slots.len(), slots.count());
     assert!(slots.len() <= 20);
 }

@@ -2,10 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 use crate::jwt::{self, Erased, KeyFile, Signer};
+use crate::secret::in_time;
 
 /// What [`PrivateKeyJwt`](crate::PrivateKeyJwt) and [`JwtBearer`](crate::JwtBearer) sign with: made from any
 /// [`Signer`], or from a [`KeyFile`].
@@ -60,8 +62,17 @@ impl AssertionKey {
         }
     }
 
-    /// A JWT with this header and these claims, signed with the key as it is now.
+    /// Signs a JWT with the current key. Fails with [`Late`](crate::secret::Late) at the deadline.
     pub(crate) async fn sign(
+        &self,
+        header: Map<String, Value>,
+        claims: Map<String, Value>,
+        deadline: Option<Instant>,
+    ) -> Result<Zeroizing<String>, BoxError> {
+        in_time(deadline, self, self.sign_without_deadline(header, claims)).await
+    }
+
+    async fn sign_without_deadline(
         &self,
         mut header: Map<String, Value>,
         claims: Map<String, Value>,

@@ -122,7 +122,7 @@ impl ClientAuthentication for PrivateKeyJwt {
         if let Some(thumbprint) = &self.thumbprint {
             header.insert("x5t#S256".to_owned(), thumbprint.as_str().into());
         }
-        let assertion = self.key.sign(header, claims).await?;
+        let assertion = self.key.sign(header, claims, request.deadline()).await?;
         put(request, Some(&self.terms.issuer), JWT_BEARER, &assertion);
         Ok(())
     }
@@ -198,7 +198,7 @@ impl ClientAuthentication for ClientSecretJwt {
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-        let secret = self.secret.read().await?;
+        let secret = self.secret.read(request.deadline()).await?;
         if secret.is_empty() {
             return Err(ConfigError::new("client secret", "is empty").into());
         }

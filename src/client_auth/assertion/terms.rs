@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use tower::BoxError;
 
-use crate::client_auth::TokenRequestParts;
+use crate::client_auth::{LENGTH_SIZE, TokenRequestParts, length_bytes};
 use crate::jwt;
 use crate::token::MAX_LIFETIME;
 
@@ -52,14 +52,13 @@ impl Terms {
     }
 }
 
-/// Byte strings with their lengths before them: two different lists never read the same.
+/// Encodes byte strings with their lengths before them, so that different lists differ.
 pub(crate) fn list(items: &[&[u8]]) -> Vec<u8> {
-    // With room for all of it: memory that is outgrown is not wiped.
-    let room = items.iter().map(|item| item.len() + size_of::<u64>()).sum();
+    // Reserve all of the room, because memory that a vector outgrows is not wiped.
+    let room = items.iter().map(|item| item.len() + LENGTH_SIZE).sum();
     let mut all = Vec::with_capacity(room);
     for item in items {
-        // As wide on every machine: machines share what is stored under it.
-        all.extend_from_slice(&(item.len() as u64).to_be_bytes());
+        all.extend_from_slice(&length_bytes(item.len()));
         all.extend_from_slice(item);
     }
     all

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::response::Parts;
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
+use super::lists::{LISTS, TextList};
 use super::{Endpoint, Inner, Metadata};
-use crate::endpoint::decode::{Members, is_string, refuse, value};
+use crate::endpoint::decode::{JsonResponse, Members, is_string, value};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::origin::{self, parse_absolute};
 
@@ -25,42 +25,38 @@ pub(super) enum Found {
     Nothing(TokenError),
 }
 
-pub(super) fn decode(head: Parts, body: Bytes, rules: &Rules<'_>) -> Result<Found, TokenError> {
+/// Decodes a response from a place where the document may be.
+pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Found, TokenError> {
     use TokenErrorKind::{ErrorResponse, InvalidMetadata, MalformedResponse, Redirect};
 
-    let status = head.status;
-    // The parser's own errors quote the text that they are about: they go no further.
-    let members = serde_json::from_slice::<Members>(&body).ok();
-    let is_object = members.is_some();
-    let members = members.unwrap_or_default();
-    let refused = |kind, note| refuse(kind, note, head, body, &members);
-
+    let response = JsonResponse::new(head, body);
+    let status = response.head.status;
     if status.is_redirection() {
-        return Ok(Found::Nothing(refused(Redirect, "")));
+        return Ok(Found::Nothing(response.refuse(Redirect, "")));
     }
     if !status.is_success() {
-        let error = refused(ErrorResponse, "");
         let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         let is_absent = status.is_client_error() && !may_pass.contains(&status);
+        let error = response.refuse(ErrorResponse, "");
         return if is_absent { Ok(Found::Nothing(error)) } else { Err(error) };
     }
-    if !is_object {
-        return Ok(Found::Nothing(refused(MalformedResponse, "")));
-    }
+    let Some(members) = &response.members else {
+        return Ok(Found::Nothing(response.refuse(MalformedResponse, "")));
+    };
     if !members.contains_key("issuer") {
-        return Ok(Found::Nothing(if is_string(&members, "error") {
-            refused(ErrorResponse, "")
+        return Ok(Found::Nothing(if is_string(members, "error") {
+            response.refuse(ErrorResponse, "")
         } else {
-            refused(InvalidMetadata, "no issuer is in them")
+            response.refuse(InvalidMetadata, "no issuer is in them")
         }));
     }
-    match read(&members, rules) {
+    match read(members, body, rules) {
         Ok(inner) => Ok(Found::Metadata(Metadata(Arc::new(inner)))),
-        Err(note) => Err(refused(InvalidMetadata, note)),
+        Err(note) => Err(response.refuse(InvalidMetadata, note)),
     }
 }
 
-fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
+fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, &'static str> {
     match value(members, "issuer") {
         Some(Value::String(issuer)) if issuer == rules.issuer => {}
         Some(Value::String(_)) => {
@@ -78,7 +74,7 @@ fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
         Some(_) => return Err("token_endpoint is not a string"),
         None => return Err("no token_endpoint is in them"),
     };
-    // Nested objects that can not be read, as any odd member, are as good as absent.
+    // A nested object that cannot be read is taken as absent, as is any odd member.
     let aliases = value(members, "mtls_endpoint_aliases");
     let alias = aliases.as_ref().and_then(|aliases| aliases.get("token_endpoint")?.as_str());
     let mtls_token_endpoint = match alias {
@@ -101,10 +97,8 @@ fn read(members: &Members, rules: &Rules<'_>) -> Result<Inner, &'static str> {
         mtls_token_endpoint,
         introspection_endpoint: optional("introspection_endpoint"),
         revocation_endpoint: optional("revocation_endpoint"),
-        members: members
-            .keys()
-            .filter_map(|name| Some((name.clone(), value(members, name)?)))
-            .collect(),
+        lists: LISTS.map(|name| TextList::new(value(members, name).as_ref())),
+        document: body.into(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
+use http::response::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
@@ -18,6 +19,7 @@ use crate::endpoint::exchange::transport_error;
 use crate::endpoint::{DEFAULT_TIMEOUT, read};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::origin::{Origin, parse_absolute};
+use crate::printable::Printable;
 use crate::token::MAX_LIFETIME;
 
 /// How to ask an issuer for its [`Metadata`]: see [`Metadata::builder`].
@@ -116,20 +118,24 @@ impl MetadataBuilder {
 
     /// Asks for the metadata.
     ///
-    /// `oauth-authorization-server` comes first. Where that is nothing of the kind (a 4xx but 408
-    /// and 429, a redirect, a page of HTML, JSON without an `issuer`), `openid-configuration` is
-    /// asked for. Each is one `GET`; no redirect is followed, no compression asked for, and at most
-    /// 1 MiB read. Configure the HTTP client to follow no redirects either.
+    /// It asks for `oauth-authorization-server` first. It asks for `openid-configuration` if the
+    /// first response is something else: a 4xx other than 408 and 429, a redirect, a page of HTML,
+    /// JSON without an `issuer`, or a body without an end. Each is one `GET` request. It follows no
+    /// redirect, asks for no compression, and reads at most 1 MiB. The first body gets at most half
+    /// of the time that is left, so that there is time for the second document. Configure the HTTP
+    /// client to follow no redirects either.
     ///
     /// # Errors
     ///
-    /// [`TokenErrorKind::InsecureUri`] for an issuer that is neither `https` nor loopback, before
-    /// anything is sent. [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not
-    /// exactly the one that was asked for, or whose `token_endpoint`, or its alias for mutual TLS,
-    /// is no absolute URI over TLS or has user information or a fragment. An endpoint on loopback
-    /// in clear text passes if the issuer is on loopback too. Other members are taken as absent
-    /// when they are not what they should be. Else the kinds that a token request ends with. When
-    /// neither document is there, the error is that of the one that answered with more than 404.
+    /// * [`TokenErrorKind::InsecureUri`] for an issuer that is neither `https` nor loopback, before
+    ///   anything is sent.
+    /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the one
+    ///   that was asked for, or whose `token_endpoint`, or its alias for mutual TLS, is not an
+    ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
+    ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
+    ///   should be is taken as absent.
+    /// * The kinds that a token request ends with. When neither document is there, the error is
+    ///   that of the response that says more than 404.
     pub async fn fetch<H, B>(self, http: H) -> Result<Metadata, TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -138,7 +144,7 @@ impl MetadataBuilder {
         B::Error: Into<BoxError>,
     {
         let metadata = self.find(http).await.map_err(|error| error.of_metadata(&self.origin))?;
-        tracing::debug!(issuer = %self.origin, "metadata arrived");
+        tracing::debug!(issuer = %Printable(&self.origin), "metadata arrived");
         Ok(metadata)
     }
 
@@ -156,15 +162,28 @@ impl MetadataBuilder {
             return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
         }
         let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
-        let first = self.only.unwrap_or(WellKnown::OauthAuthorizationServer);
-        let nothing = match self.ask(first, http.clone(), deadline).await? {
-            Found::Metadata(metadata) => return Ok(metadata),
-            Found::Nothing(error) => error,
-        };
-        if self.only.is_some() {
-            return Err(nothing);
+        if let Some(only) = self.only {
+            let (head, body) = self.ask(only, http, deadline).await?;
+            let body = read::read(head.status, body, deadline).await?;
+            return match self.decode(head, &body)? {
+                Found::Metadata(metadata) => Ok(metadata),
+                Found::Nothing(error) => Err(error),
+            };
         }
-        match self.ask(WellKnown::OpenidConfiguration, http, deadline).await? {
+        let first = WellKnown::OauthAuthorizationServer;
+        let (head, body) = self.ask(first, http.clone(), deadline).await?;
+        // A body that does not end must leave time for the second document.
+        let nothing = match read::read(head.status, body, read::halfway_to(deadline)).await {
+            Ok(body) => match self.decode(head, &body)? {
+                Found::Metadata(metadata) => return Ok(metadata),
+                Found::Nothing(error) => error,
+            },
+            Err(error) if is_too_long(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let (head, body) = self.ask(WellKnown::OpenidConfiguration, http, deadline).await?;
+        let body = read::read(head.status, body, deadline).await?;
+        match self.decode(head, &body)? {
             Found::Metadata(metadata) => Ok(metadata),
             Found::Nothing(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
                 (true, true) => other.with_note(
@@ -176,29 +195,28 @@ impl MetadataBuilder {
         }
     }
 
+    /// Asks for a document, and returns the response before its body is read.
     async fn ask<H, B>(
         &self,
         which: WellKnown,
         http: H,
         deadline: Instant,
-    ) -> Result<Found, TokenError>
+    ) -> Result<(Parts, B), TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>>,
         H::Error: Into<BoxError>,
-        B: Body,
-        B::Error: Into<BoxError>,
     {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = self.place(which).map_err(invalid_issuer)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let response = match timeout_at(deadline, http.oneshot(request)).await {
-            Ok(response) => response.map_err(|error| transport_error(error.into()))?,
-            Err(elapsed) => {
-                return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
-            }
-        };
-        let (head, body) = response.into_parts();
-        let body = read::read(head.status, body, deadline).await?;
+        match timeout_at(deadline, http.oneshot(request)).await {
+            Ok(Ok(response)) => Ok(response.into_parts()),
+            Ok(Err(error)) => Err(transport_error(error.into())),
+            Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
+        }
+    }
+
+    fn decode(&self, head: Parts, body: &[u8]) -> Result<Found, TokenError> {
         let rules = Rules {
             issuer: &self.issuer,
             issuer_is_loopback: document::is_loopback(&self.uri),
@@ -222,6 +240,11 @@ impl MetadataBuilder {
         };
         place.parse().map_err(|_| ConfigError::new("issuer", "is not a valid URI"))
     }
+}
+
+/// Returns whether a body had no end within its time or size.
+fn is_too_long(error: &TokenError) -> bool {
+    matches!(error.kind(), TokenErrorKind::Timeout | TokenErrorKind::ResponseTooLarge)
 }
 
 fn is_not_found(error: &TokenError) -> bool {

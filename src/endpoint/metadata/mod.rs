@@ -2,6 +2,7 @@
 
 mod document;
 mod fetch;
+mod lists;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::Body;
 use http_body_util::Full;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::{BoxError, Service};
 
 pub use self::fetch::{MetadataBuilder, WellKnown};
+use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
+use super::decode::{Members, value};
 use crate::client_auth::{ClientAuth, ClientAuthentication};
 use crate::credentials::ClientCredentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
@@ -75,7 +78,10 @@ struct Inner {
     mtls_token_endpoint: Option<Endpoint>,
     introspection_endpoint: Option<Uri>,
     revocation_endpoint: Option<Uri>,
-    members: Map<String, Value>,
+    /// In the order of [`LISTS`].
+    lists: [TextList; LISTS.len()],
+    /// The JSON text, because a tree of the same values can take a hundred times as much memory.
+    document: Box<[u8]>,
 }
 
 /// A place that secrets may be sent to.
@@ -95,8 +101,6 @@ const REGISTERED_METHODS: &[&str] = &[
     "self_signed_tls_client_auth",
     "tls_client_auth",
 ];
-
-const METHODS: &str = "token_endpoint_auth_methods_supported";
 
 impl Metadata {
     /// Asks `issuer` for its metadata over `http`: [`builder`](Self::builder) with nothing set.
@@ -143,7 +147,7 @@ impl Metadata {
             "client_secret_basic_raw" => "client_secret_basic",
             method => method,
         };
-        let mut listed = self.list(METHODS).peekable();
+        let mut listed = self.list(AUTH_METHODS).peekable();
         if listed.peek().is_some()
             && REGISTERED_METHODS.contains(&method)
             && !listed.any(|listed| listed == method)
@@ -192,41 +196,44 @@ impl Metadata {
     /// How clients may authenticate at the token endpoint: `client_secret_basic` unless the server
     /// says otherwise (RFC 8414 section 2).
     pub fn token_endpoint_auth_methods_supported(&self) -> impl Iterator<Item = &str> {
-        self.list_or(METHODS, &["client_secret_basic"])
+        self.list_or(AUTH_METHODS, &["client_secret_basic"])
     }
 
     /// The signature algorithms for client authentication with JWTs, `none` among them if the
     /// server says so.
     pub fn token_endpoint_auth_signing_alg_values_supported(&self) -> impl Iterator<Item = &str> {
-        self.list("token_endpoint_auth_signing_alg_values_supported")
+        self.list(AUTH_ALGORITHMS)
     }
 
     /// The grant types: `authorization_code` and `implicit` unless the server says otherwise (RFC
     /// 8414 section 2). Many servers that know `client_credentials` do not say so.
     pub fn grant_types_supported(&self) -> impl Iterator<Item = &str> {
-        self.list_or("grant_types_supported", &["authorization_code", "implicit"])
+        self.list_or(GRANT_TYPES, &["authorization_code", "implicit"])
     }
 
     /// Names that a scope may have. A server need not tell all of them.
     pub fn scopes_supported(&self) -> impl Iterator<Item = &str> {
-        self.list("scopes_supported")
+        self.list(SCOPES)
     }
 
     /// The signature algorithms for DPoP proofs; none if the server does not support DPoP (RFC 9449
     /// section 5.1).
     pub fn dpop_signing_alg_values_supported(&self) -> impl Iterator<Item = &str> {
-        self.list("dpop_signing_alg_values_supported")
+        self.list(DPOP)
     }
 
-    /// Any member of the document, as the server sent it: nobody has checked it.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.members.get(name)
+    /// Returns any member of the document as the server sent it, which nothing has checked.
+    ///
+    /// Each call parses the document, of which only the text is kept.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let members: Members<'_> = serde_json::from_slice(&self.0.document).ok()?;
+        value(&members, name)
     }
 
-    /// The strings in an array. A list without any was not given (RFC 8414 section 3.2).
+    /// Returns the strings in an array. An empty list counts as absent (RFC 8414 section 3.2).
     fn list(&self, name: &str) -> impl Iterator<Item = &str> + use<'_> {
-        let values = self.get(name).and_then(Value::as_array);
-        values.into_iter().flatten().filter_map(Value::as_str)
+        let at = LISTS.iter().position(|known| *known == name);
+        at.into_iter().flat_map(|at| self.0.lists[at].iter())
     }
 
     fn list_or(

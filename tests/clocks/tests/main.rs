@@ -6,6 +6,7 @@
 //!
 //! ```sh
 //! cargo test --package tower-oauth2-clocks
+//! cargo test --package tower-oauth2-clocks --test clocks suspend
 //! ```
 
 mod adjusted;

@@ -194,22 +194,6 @@ async fn many_short_suspends_add_up() {
     assert_eq!(server.count(), 2);
 }
 
-// C5, C6
-#[tokio::test(start_paused = true)]
-async fn a_token_that_a_suspend_makes_due_is_renewed_ahead() {
-    let server = AuthServer::hourly();
-    let cache = cache(&server);
-    get(&cache).await;
-    // An hour's token is due after 49 to 55 minutes.
-    pass(10 * MINUTE).await;
-    suspend(46 * MINUTE);
-    pass(WALL_CLOCK_INTERVAL).await;
-    assert_eq!(get(&cache).await, "token-1", "no caller waits");
-    settle().await;
-    assert_eq!(server.count(), 2, "the renewal has begun");
-    assert_eq!(get(&cache).await, "token-2");
-}
-
 // C5, C7
 #[tokio::test(start_paused = true)]
 async fn a_token_without_a_lifetime_outlives_a_suspend() {
@@ -227,7 +211,7 @@ async fn a_token_without_a_lifetime_outlives_a_suspend() {
 async fn a_default_lifetime_ends_during_a_suspend() {
     let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
     let cache = cache(&server);
-    let lasting = credentials().default_expires_in(HOUR);
+    let lasting = credentials().scope("other").default_expires_in(HOUR);
     get_for(&cache, &lasting).await;
     suspend(61 * MINUTE);
     pass(WALL_CLOCK_INTERVAL).await;

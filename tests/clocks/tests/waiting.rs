@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tower_oauth2_clocks::{TokenCache, TokenError};
+use tower_oauth2_clocks::{TokenCache, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
@@ -26,6 +26,37 @@ async fn a_waiting_caller_notices_a_suspend_within_ten_seconds() {
     let token = timeout(10 * SECOND, caller).await.expect("the old connection is dead");
     assert_eq!(token.unwrap().unwrap(), "token-2");
     assert_eq!(server.count(), 2);
+}
+
+// C5
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_waits_for_a_renewal_notices_a_suspend() {
+    let server = AuthServer::new(|n| if n == 2 { Answer::Never } else { Answer::Token(HOUR) });
+    let cache = cache(&server);
+    get(&cache).await;
+    // An hour's token is due after 49 to 55 minutes.
+    pass(56 * MINUTE).await;
+    assert_eq!(get(&cache).await, "token-1");
+    settle().await;
+    assert_eq!(server.count(), 2, "the renewal has begun");
+    suspend(10 * MINUTE);
+    pass(WALL_CLOCK_INTERVAL).await;
+    let caller = waiting_caller(&cache).await;
+    let token = timeout(10 * SECOND, caller).await.expect("the old connection is dead");
+    assert_eq!(token.unwrap().unwrap(), "token-3");
+    assert_eq!(server.count(), 3);
+}
+
+// C5, C9
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_down_after_a_suspend_fails_the_caller() {
+    let server = AuthServer::new(|_| Answer::Never);
+    let cache = cache(&server);
+    let caller = waiting_caller(&cache).await;
+    suspend(61 * MINUTE);
+    let error = timeout(MINUTE, caller).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::Timeout);
+    assert_eq!(server.count(), 2, "one fresh attempt");
 }
 
 // C5

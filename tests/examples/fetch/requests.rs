@@ -4,8 +4,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 
 use super::basic;
-use crate::process::{File, SECRET, fetch_from, run};
-use crate::server::Server;
+use crate::process::{File, SECRET, fetch, fetch_from, run};
+use crate::server::{self, Server};
 
 #[tokio::test]
 async fn a_request_goes_out_as_the_options_say() {
@@ -161,5 +161,37 @@ async fn a_status_is_no_error() {
         let ended = run(fetch_from(&server, path, [])).await;
         assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (Some(0), body, summary));
         assert!(server.api_requests().iter().all(|request| request.uri().path() == path));
+    }
+}
+
+#[tokio::test]
+async fn endless_responses_and_files_end_with_an_error() {
+    let server = Server::start().await;
+    let endless = server::endless();
+    let token_endpoint = server.at("/token");
+    let arguments = [
+        "--token-endpoint",
+        &token_endpoint,
+        "--client-id",
+        "client-id",
+        "--repeat",
+        "2",
+        &endless,
+    ];
+    let ended = run(fetch(arguments)).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    let lines = [
+        &*format!("error: 2 x the response from {endless} is larger than 64 MiB"),
+        "0 x 401; 1 token request, 0 replays, 2 errors",
+    ];
+    assert_eq!(ended.lines(), lines);
+
+    #[cfg(unix)]
+    for option in ["--data", "--cacert"] {
+        let value = if option == "--data" { "@/dev/zero" } else { "/dev/zero" };
+        let ended = run(fetch_from(&server, "/echo", [option, value])).await;
+        assert_eq!(ended.code, Some(2));
+        let line = format!("fetch: {option}: is larger than 64 MiB (see --help)");
+        assert_eq!(ended.lines(), [line]);
     }
 }

@@ -97,7 +97,7 @@ fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &
             }
             Err(error) => {
                 let listed = metadata.get("token_endpoint_auth_methods_supported");
-                let listed = listed.and_then(|listed| listed.as_array()).expect("a list");
+                let listed = listed.as_ref().and_then(|listed| listed.as_array()).expect("a list");
                 assert!(!listed.iter().any(|one| *one == *method), "{error}");
             }
         }

@@ -21,7 +21,7 @@ async fn ask(key: KeyFile) -> Result<Jwt, TokenError> {
     Ok(Jwt::of(&endpoint.requests()[0]).await)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_replaced_signs_the_next_assertion() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
@@ -40,7 +40,7 @@ async fn a_key_that_is_replaced_signs_the_next_assertion() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_jwk_in_a_file_has_its_own_name() {
     let folder = Folder::new();
     let path = folder.path("key.json");
@@ -52,7 +52,7 @@ async fn a_jwk_in_a_file_has_its_own_name() {
 }
 
 // What ends in a byte that is a line break in text is read to its end.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_in_der_is_read_to_its_last_byte() {
     let folder = Folder::new();
     let path = folder.path("key.der");
@@ -68,7 +68,7 @@ async fn a_key_in_der_is_read_to_its_last_byte() {
 }
 
 // As some editors and shells write it.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_byte_order_mark_is_no_part_of_a_key() {
     let folder = Folder::new();
     let path = folder.path("key");
@@ -78,7 +78,7 @@ async fn a_byte_order_mark_is_no_part_of_a_key() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
@@ -126,7 +126,22 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: is not a regular file"));
 }
 
-#[tokio::test]
+// W9
+#[tokio::test(start_paused = true)]
+async fn a_key_file_that_is_half_written_is_read_again() {
+    let folder = Folder::new();
+    let path = folder.path("key.pem");
+    let whole = KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        std::fs::write(&path, &whole).unwrap();
+    };
+    let (sent, ()) = tokio::join!(ask(KeyFile::new(&path)), write);
+    sent.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_can_not_do_the_algorithm_is_an_error_that_may_pass() {
     let folder = Folder::new();
     let path = folder.path("key.pem");

@@ -1,5 +1,6 @@
 //! Client authentication with JWTs: keys, signatures, what is sent, and by which clock.
 
+mod clock_memory;
 mod clocks;
 mod jwk;
 mod key_files;

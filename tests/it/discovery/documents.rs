@@ -262,11 +262,18 @@ async fn a_server_in_trouble_is_not_asked_for_the_other_document() {
 // W4
 #[tokio::test]
 async fn a_document_over_the_limit_is_not_read_on() {
-    let padding = " ".repeat(2 << 20);
-    let error = refused(ISSUER, with(json!({ "padding": padding })), "2 MiB").await;
+    let large = with(json!({ "padding": " ".repeat(2 << 20) }));
+    let error = Metadata::fetch(ISSUER, always(200, large.clone())).await.unwrap_err();
     assert_eq!(error.kind(), ResponseTooLarge);
     let almost = with(json!({ "padding": " ".repeat(1_000_000) }));
     assert!(Metadata::fetch(ISSUER, always(200, almost)).await.is_ok());
+
+    // A page that is too large says nothing about the second document.
+    let http = Api::new(move |request| {
+        let is_first = request.uri().path().contains("oauth-authorization-server");
+        answer(200, if is_first { large.clone() } else { document().to_string() })
+    });
+    assert_eq!(Metadata::fetch(ISSUER, http).await.unwrap().issuer(), ISSUER);
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use http::Request;
 use http_body::{Body, Frame};
+use http_body_util::Either;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, service_fn};
 use tower_oauth2::TokenErrorKind::{NoRuntime, Timeout};
-use tower_oauth2::WellKnown;
+use tower_oauth2::{MetadataBuilder, WellKnown};
 
 use super::*;
 
@@ -90,6 +91,59 @@ async fn documents_within_the_time_are_taken() {
     });
     let task = tokio::spawn(Metadata::fetch(ISSUER, slow));
     assert_eq!(task.await.unwrap().unwrap().issuer(), ISSUER);
+}
+
+/// Answers at the first place with an endless body, and at the second with `second`.
+async fn endless_then(
+    status: u16,
+    second: (u16, String),
+    builder: MetadataBuilder,
+) -> (Result<Metadata, TokenError>, Duration) {
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let (second_status, body) = second.clone();
+        async move {
+            let is_second = request.uri().path().contains("openid");
+            let (status, body) = match is_second {
+                true => (second_status, Either::Right(Full::<Bytes>::from(body))),
+                false => (status, Either::Left(Endless(Box::pin(sleep(Duration::ZERO))))),
+            };
+            Ok::<_, BoxError>(Response::builder().status(status).body(body).unwrap())
+        }
+    });
+    let start = Instant::now();
+    let result = builder.fetch(http).await;
+    (result, start.elapsed())
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn an_endless_body_at_the_first_place_leaves_time_for_the_second() {
+    for status in [200, 302, 400, 404] {
+        let builder = Metadata::builder(ISSUER).unwrap();
+        let (found, waited) = endless_then(status, (200, document().to_string()), builder).await;
+        assert_eq!(found.unwrap().issuer(), ISSUER, "{status}");
+        assert!(waited <= Duration::from_secs(16), "{status}: {waited:?}");
+    }
+    // Where there is no other document either, the error says what the first place answered.
+    let builder = Metadata::builder(ISSUER).unwrap();
+    let (found, _) = endless_then(200, (404, String::new()), builder).await;
+    assert_eq!(found.unwrap_err().kind(), Timeout);
+    let builder = Metadata::builder(ISSUER).unwrap();
+    let (found, _) = endless_then(403, (404, String::new()), builder).await;
+    assert_eq!(found.unwrap_err().status().unwrap(), 403);
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_success_at_the_only_place_has_all_of_the_time() {
+    let builder = Metadata::builder(ISSUER).unwrap();
+    let only = builder.well_known(WellKnown::OauthAuthorizationServer);
+    let (found, waited) = endless_then(200, (404, String::new()), only.clone()).await;
+    assert_eq!(found.unwrap_err().kind(), Timeout);
+    assert!(waited >= Duration::from_secs(30), "{waited:?}");
+    let (found, waited) = endless_then(404, (404, String::new()), only).await;
+    assert_eq!(found.unwrap_err().status().unwrap(), 404);
+    assert!(waited <= Duration::from_secs(16), "{waited:?}");
 }
 
 // R5

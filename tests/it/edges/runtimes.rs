@@ -13,89 +13,6 @@ fn paused() -> Runtime {
 
 // C3
 #[test]
-fn a_flight_on_a_runtime_that_nobody_drives_is_taken_over_by_whoever_comes_after_its_deadline() {
-    // With the token request begun, and with the task not even polled.
-    for is_begun in [true, false] {
-        let source = Source::new(|n, _| async move {
-            sleep(Duration::from_millis(50)).await;
-            Ok(hour(n))
-        });
-        let cache = builder(&source).fetch_timeout(secs(60)).build();
-        let stopped = paused();
-        stopped.block_on(async {
-            let mut caller = tokio_test::task::spawn(cache.get());
-            assert!(caller.poll().is_pending());
-            if is_begun {
-                settle().await;
-            }
-        });
-        let before = usize::from(is_begun);
-        assert_eq!(source.count(), before);
-
-        let driven = paused();
-        let token = driven.block_on(async {
-            let call = || {
-                let cache = cache.clone();
-                tokio::spawn(async move { cache.get().await })
-            };
-            let mut waiting = vec![call()];
-            settle().await;
-            // Its deadline is `fetch_timeout` and a second after it began.
-            advance(secs(30)).await;
-            waiting.push(call());
-            settle().await;
-            assert!(waiting.iter().all(|caller| !caller.is_finished()), "not yet");
-            advance(secs(32)).await;
-            settle().await;
-            assert_eq!(source.count(), before, "nobody has a timer of his own");
-
-            waiting.push(call());
-            let mut secrets = Vec::new();
-            for caller in waiting {
-                let got = timeout(secs(3600), caller).await.expect("stranded").unwrap();
-                secrets.push(got.unwrap().secret().to_owned());
-            }
-            assert_eq!(source.count(), before + 1, "one token request for all");
-            assert_eq!(secrets, vec![format!("token-{}", before + 1); 3]);
-            secrets.remove(0)
-        });
-
-        // What the first one brings after all changes nothing.
-        stopped.block_on(async { sleep(secs(1)).await });
-        assert_eq!(source.count(), 2);
-        assert_eq!(driven.block_on(cache.get()).unwrap().secret(), token);
-    }
-}
-
-// C3
-#[test]
-fn a_renewal_on_a_runtime_that_nobody_drives_is_taken_over_too() {
-    let source = Source::new(|n, _| async move {
-        if n == 2 {
-            sleep(Duration::from_millis(50)).await;
-        }
-        Ok(lasting(n, secs(1000)))
-    });
-    let cache = builder(&source).fetch_timeout(secs(60)).build();
-    let stopped = paused();
-    stopped.block_on(async {
-        cache.get().await.unwrap();
-        advance(secs(801)).await;
-        assert_eq!(cache.get().await.unwrap().secret(), "token-1");
-        settle().await;
-    });
-    assert_eq!(source.count(), 2, "a renewal is on its way");
-
-    let driven = paused();
-    driven.block_on(async {
-        advance(secs(1200)).await;
-        let got = timeout(secs(3600), cache.get()).await.expect("stranded");
-        assert_eq!(got.unwrap().secret(), "token-3");
-    });
-}
-
-// C3: replaces `a_flight_on_a_runtime_that_nobody_drives_…`, which states the old rule.
-#[test]
 fn a_fetch_on_a_runtime_that_is_not_polled_is_replaced_in_a_second() {
     // With the token request begun, and with the task never polled; for one waiter, and for three.
     for (is_begun, waiters) in [(true, 1), (true, 3), (false, 1), (false, 3)] {
@@ -143,7 +60,7 @@ fn a_fetch_on_a_runtime_that_is_not_polled_is_replaced_in_a_second() {
     }
 }
 
-// C3, C6: replaces `a_renewal_on_a_runtime_that_nobody_drives_…`, which states the old rule.
+// C3, C6
 #[test]
 fn a_hit_replaces_a_renewal_that_shows_no_sign_of_life() {
     for is_begun in [true, false] {

@@ -262,6 +262,30 @@ fn the_guide_has_every_event_and_its_level() {
     );
 }
 
+// O: texts of others are cut and escaped in every event and span.
+#[test]
+fn every_text_in_an_event_is_made_printable() {
+    let mut texts = 0;
+    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        for event in source.split("tracing::").skip(1) {
+            let Some((_, rest)) = event.split_once("!(") else { continue };
+            let fields = rest.split_once(");").map_or(rest, |(fields, _)| fields);
+            for text in fields.split('%').skip(1) {
+                assert!(text.starts_with("Printable("), "{fields}");
+                texts += 1;
+            }
+        }
+        for (at, _) in source.match_indices("display(") {
+            let is_method = source[..at].ends_with('.');
+            let text = &source[at..];
+            let is_printable = text.starts_with("display(Printable(");
+            assert!(is_method || is_printable, "{}", text.lines().next().unwrap());
+            texts += usize::from(is_printable);
+        }
+    }
+    assert!(texts > 0, "no event was found");
+}
+
 fn is_event(line: &str) -> bool {
     ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]
         .iter()

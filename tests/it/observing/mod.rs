@@ -4,6 +4,7 @@
 mod counting;
 mod displaced_errors;
 mod events;
+mod foreign_texts;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod reentrant;

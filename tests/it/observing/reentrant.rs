@@ -1,6 +1,8 @@
+use std::error::Error;
+use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{layer, send};
-use crate::support::{Api, Source, credentials, hour};
+use crate::support::{Api, Source, credentials, hour, settle};
 
 /// A listener that has something of its own to do at each event, and whenever something is counted, such
 /// as to send it to a collector that wants a token too.
@@ -115,5 +117,48 @@ fn a_listener_may_use_the_layer_when_its_breaker_opens() {
             let _ = sent.poll(&mut Context::from_waker(Waker::noop()));
         });
         assert_eq!(send(&layer, &api).await, 401);
+    });
+}
+
+/// An error that takes a token when it is dropped.
+#[derive(Debug)]
+struct TakesToken(Arc<OnceLock<TokenCache>>);
+
+impl fmt::Display for TakesToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source is down")
+    }
+}
+
+impl Error for TakesToken {}
+
+impl Drop for TakesToken {
+    fn drop(&mut self) {
+        if let Some(tokens) = self.0.get() {
+            let other = credentials().audience("taken-on-drop");
+            let get = pin!(tokens.get_for(&other));
+            let _ = get.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+// C10
+#[test]
+fn an_evicted_error_may_use_the_cache_when_it_is_dropped() {
+    ends(|_| async move {
+        let cell = Arc::new(OnceLock::new());
+        let error = Mutex::new(Some(TakesToken(cell.clone())));
+        let source = Source::new(move |n, _| {
+            let error = error.lock().unwrap().take();
+            async move { error.map_or_else(|| Ok(hour(n)), |error| Err(error.into())) }
+        });
+        let tokens = TokenCache::builder(credentials(), source.clone()).capacity(1).build();
+        let tenants = ["a", "b"].map(|audience| credentials().audience(audience));
+        assert!(tokens.get_for(&tenants[0]).await.is_err());
+        cell.set(tokens.clone()).unwrap();
+        tokens.get_for(&tenants[1]).await.unwrap();
+        settle().await;
+        assert_eq!(source.count(), 3, "the error took a token");
+        assert_eq!(tokens.others(), 1);
     });
 }

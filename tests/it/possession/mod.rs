@@ -1,6 +1,7 @@
 //! Proofs of possession (DPoP), against an API that looks into each. Servers that others wrote look into them in
 //! `tests/interop`.
 
+mod clocks;
 mod nonces;
 mod proofs;
 mod tokens;

@@ -3,7 +3,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tower_oauth2::{ClientCredentials, NoToken, Origins, Replayed};
 
 use super::{layer_for, only, request, send, status};
-use crate::support::{Api, credentials};
+use crate::support::{Api, Trace, credentials};
 
 const OWN: HeaderValue = HeaderValue::from_static("Basic the-callers-own");
 
@@ -219,5 +219,31 @@ async fn another_header_carries_the_token_and_is_replayed_with_the_next_one() {
         assert_eq!(sent, ["Bearer token-1", "Bearer token-2"]);
         assert!(sent.iter().all(HeaderValue::is_sensitive));
         assert!(api.requests().iter().all(|request| request.headers()[AUTHORIZATION] == OWN));
+    }
+}
+
+// W11
+#[tokio::test]
+async fn a_request_whose_response_would_show_the_token_gets_none() {
+    for method in ["TRACE", "trace", "TRACK"] {
+        let (trace, _guard) = Trace::start();
+        let (layer, source) = layer_for(only(&["https://api.test"]));
+        let api = Api::always(401);
+        for with_extension in [false, true] {
+            let mut traced = request("https://api.test/");
+            *traced.method_mut() = method.parse().unwrap();
+            if with_extension {
+                traced.extensions_mut().insert::<ClientCredentials>(credentials());
+            }
+            let response = send(&layer, &api, traced).await.unwrap();
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(response.extensions().get::<Replayed>(), None);
+        }
+        assert_eq!((api.tokens(), source.count()), (vec![String::new(); 2], 0), "{method}");
+        let lines = trace.lines();
+        assert_eq!(lines.len(), 2);
+        let said = "a request gets no token origin=https://api.test \
+                    reason=\"its response would show the token\"";
+        assert!(lines[0].contains(said), "{lines:?}");
     }
 }

@@ -45,11 +45,47 @@ async fn all_that_the_response_says_can_be_read() {
     assert_eq!(token.lifetime(), Some(Duration::from_secs(3600)));
     assert_eq!(token.refresh_in(), Some(Duration::from_secs(1800)));
     assert_eq!(token.scope(), Some("read write"));
-    assert_eq!(token.extra("instance_url"), Some(&Value::from("https://eu1.example.com")));
-    assert_eq!(token.extra("nested"), Some(&json!({"list": [1, null, "ü"]})));
+    assert_eq!(token.extra("instance_url"), Some(Value::from("https://eu1.example.com")));
+    assert_eq!(token.extra("nested"), Some(json!({"list": [1, null, "ü"]})));
     assert_eq!(token.extra("absent"), None);
     // It is of no use here, and a secret.
     assert_eq!(token.extra("refresh_token"), None);
+}
+
+// W3
+#[tokio::test]
+async fn extra_members_that_are_too_large_are_dropped_with_one_event() {
+    let (trace, _guard) = Trace::start();
+    let large = "l".repeat(64 * 1024);
+    let body = format!(
+        r#"{{"access_token":"t","a_large":"{large}","b":{{"c":[1]}},"d_large":"{large}","e":"f"}}"#
+    );
+    let token = token(body).await;
+    assert_eq!(token.extra("a_large"), None);
+    assert_eq!(token.extra("d_large"), None);
+    assert_eq!(token.extra("b"), Some(json!({"c": [1]})));
+    assert_eq!(token.extra("e"), Some(json!("f")));
+    let lines = trace.lines();
+    let dropped: Vec<_> = lines.iter().filter(|line| line.contains("dropped")).collect();
+    assert_eq!(dropped.len(), 1, "{lines:?}");
+    assert!(dropped[0].starts_with("DEBUG") && dropped[0].contains("dropped=2"), "{dropped:?}");
+    assert!(!lines.iter().any(|line| line.contains("large\"") || line.contains("lll")));
+}
+
+// W3
+#[tokio::test]
+async fn an_extra_member_is_read_as_it_was_sent() {
+    let token = token(
+        r#"{"access_token":"t", "n\u0061me" : { "a" : 1.50 } ,"twice":1,"twice":2,"odd":1e400}"#,
+    )
+    .await;
+    assert_eq!(token.extra("name"), Some(json!({"a": 1.5})));
+    assert_eq!(token.extra("twice"), Some(json!(2)));
+    assert_eq!(token.extra("odd"), None);
+    let more = token.with_extra("twice", 3).with_extra("new", json!([null]));
+    assert_eq!(more.extra("twice"), Some(json!(3)));
+    assert_eq!(more.extra("new"), Some(json!([null])));
+    assert_eq!(more.extra("name"), Some(json!({"a": 1.5})));
 }
 
 // W3, alf 16, alf 17, alf 18

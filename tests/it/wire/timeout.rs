@@ -102,18 +102,24 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
     let good = Http::new(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
     let never_proves =
         ClientCredentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
-    let attempts: [(&str, Attempt); 4] = [
-        ("no response", Box::pin(asked(silent, set, credentials()))),
-        ("no end", Box::pin(asked(endless, set, credentials()))),
-        ("never ready", Box::pin(asked(NeverReady, set, credentials()))),
-        ("no proof", Box::pin(asked(good, set, never_proves))),
+    let kind = TokenErrorKind::Timeout;
+    let attempts: [(&str, TokenErrorKind, Attempt); 4] = [
+        ("no response", kind, Box::pin(asked(silent, set, credentials()))),
+        ("no end", kind, Box::pin(asked(endless, set, credentials()))),
+        ("never ready", kind, Box::pin(asked(NeverReady, set, credentials()))),
+        // W9: the endpoint was not asked.
+        (
+            "no proof",
+            TokenErrorKind::ClientAuthentication,
+            Box::pin(asked(good, set, never_proves)),
+        ),
     ];
-    for (name, attempt) in attempts {
+    for (name, kind, attempt) in attempts {
         let start = Instant::now();
         let ended = timeout(Duration::from_secs(24 * 60 * 60), attempt).await.expect(name);
         let error = ended.expect_err(name);
         let waited = start.elapsed();
-        assert_eq!(error.kind(), TokenErrorKind::Timeout, "{name}");
+        assert_eq!(error.kind(), kind, "{name}");
         assert!(error.is_transient());
         // The clock of tokio counts whole milliseconds.
         let latest = expected + Duration::from_millis(2);
@@ -146,4 +152,18 @@ async fn a_response_within_the_time_is_taken() {
     assert_eq!(token.secret(), "t");
     // C5: its life began with the request.
     assert_eq!(token.requested_at(), start);
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_refusal_takes_at_most_half_of_the_time() {
+    let endless = service_fn(|_| async {
+        let mut response = Response::new(Trickle::new());
+        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        Ok::<_, BoxError>(response)
+    });
+    let start = Instant::now();
+    let error = asked(endless, None, credentials()).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 400);
+    assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
 }

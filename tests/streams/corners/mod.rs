@@ -4,5 +4,6 @@
 mod kept;
 mod memory;
 mod panics;
+mod reentrant;
 mod takeover;
 mod tokens;

@@ -84,6 +84,17 @@ fn an_api_with_a_public_path_that_rejects_all_others() {
     assert!(later <= 4 * 12, "{later}");
 }
 
+/// The second token of each request may be as old as the first one, so its rejection counts.
+#[test]
+fn an_api_that_always_answers_401_to_tokens_from_a_store() {
+    let mut world = World::new(|_| Answer::Unauthorized);
+    world.tokens_may_be_old = true;
+    world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 7));
+    world.run();
+    let most = world.most_fetches_in_a_minute();
+    assert!(most <= MOST_IN_A_MINUTE, "{most}");
+}
+
 /// Each rejected path is another one, so there is evidence each time.
 #[test]
 fn many_forbidden_paths_of_a_healthy_origin() {

@@ -31,7 +31,11 @@ fn event() -> impl Strategy<Value = Event> {
         // The hash of a resource may be 0.
         Target { origin, resource: 10 * origin + path }
     });
-    let send = prop_oneof![4 => Just(SendNumber::First), 1 => Just(SendNumber::Later)];
+    let send = prop_oneof![
+        4 => Just(SendNumber::First),
+        1 => Just(SendNumber::Second),
+        1 => Just(SendNumber::Third),
+    ];
     let time = prop_oneof![
         8 => (0..300_u64).prop_map(ms),
         4 => (0..6000_u64).prop_map(ms),
@@ -49,7 +53,11 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(ProptestConfig {
+        cases: 128,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_gauge_is_0_or_1_and_the_allowance_is_kept(events in vec(event(), 1..200)) {

@@ -158,11 +158,13 @@ fn a_resource_whose_hash_is_0_is_like_any_other() {
 }
 
 #[test]
-fn the_rejection_of_a_later_send_counts_while_open() {
+fn the_rejection_of_a_second_send_counts_while_open() {
     let now = Instant::now();
     let mut breaker = open(now);
-    let later = RejectedSend { send: SendNumber::Later, ..young(2, now) };
-    assert_eq!(breaker.judge_rejection(later, now).0, Verdict::Reject);
+    let second = RejectedSend { send: SendNumber::Second, ..young(2, now) };
+    assert_eq!(breaker.judge_rejection(second, now).0, Verdict::Reject);
+    let third = RejectedSend { send: SendNumber::Third, ..young(3, now) };
+    assert_eq!(breaker.judge_rejection(third, now).0, Verdict::Ignore);
     assert_eq!(judge(&mut breaker, 3, TARGET, now), Verdict::Ignore);
 }
 
@@ -198,8 +200,8 @@ fn the_allowance_fills_up_again() {
         let mut counted = 0;
         loop {
             issue += 1;
-            let later = RejectedSend { send: SendNumber::Later, ..young(issue, now) };
-            if breaker.judge_rejection(later, now).0 == Verdict::Ignore {
+            let second = RejectedSend { send: SendNumber::Second, ..young(issue, now) };
+            if breaker.judge_rejection(second, now).0 == Verdict::Ignore {
                 return counted;
             }
             counted += 1;

@@ -66,6 +66,8 @@ pub(super) struct World<A> {
     pub(super) gauge: Vec<(Duration, i32)>,
     pub(super) latency: Duration,
     pub(super) fetch_time: Duration,
+    /// Says whether each token may be as old as the rejected one, as from a store (C8).
+    pub(super) tokens_may_be_old: bool,
     api: A,
 }
 
@@ -135,6 +137,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
             gauge: Vec::new(),
             latency: ms(10),
             fetch_time: ms(50),
+            tokens_may_be_old: false,
             api,
         }
     }
@@ -249,7 +252,8 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
     }
 
     fn rejected(&mut self, request: Request, issue: IssueId) {
-        let is_fresh = self.slot.fetch_began[issue as usize - 1] > request.since;
+        let is_newer = self.slot.fetch_began[issue as usize - 1] > request.since;
+        let is_fresh = is_newer && !self.tokens_may_be_old;
         if request.attempt != Attempt::First && is_fresh {
             let now = self.start + self.now;
             let event = self.breaker.fresh_token_rejected(issue, request.target, now);
@@ -283,7 +287,8 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
             target: request.target,
             send: match request.attempt {
                 Attempt::First => SendNumber::First,
-                Attempt::Second | Attempt::Third => SendNumber::Later,
+                Attempt::Second => SendNumber::Second,
+                Attempt::Third => SendNumber::Third,
             },
         };
         let (verdict, event) = self.breaker.judge_rejection(rejected, self.start + self.now);

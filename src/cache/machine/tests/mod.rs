@@ -115,10 +115,9 @@ impl World {
 
     /// Issues a token that ends in 100 s and is renewed after 80 s.
     fn token(&mut self, text: &'static str) -> IssuedToken {
-        let now = self.now();
         let mut token = self.issue_token(text, secs(200));
-        token.end = now.shifted_to(now.mono + secs(100));
-        token.first_renewal_at = now.mono + secs(80);
+        token.ends_after = secs(100).as_nanos() as u64;
+        token.renew_after = secs(80).as_nanos() as u64;
         token
     }
 

@@ -244,7 +244,8 @@ fn a_renewal_without_longer_lifetime_ends_a_failure() {
     w.now += secs(5);
     drop(w.tick());
     let mut token = w.token("b");
-    token.end = w.machine.current().unwrap().end;
+    let end = w.machine.current().unwrap().end().mono;
+    token.ends_after = (end - token.requested_at()).as_nanos() as u64;
     drop(w.complete(Ok(token)));
     assert_eq!(w.state(), "current a");
     assert_eq!((w.failing, w.machine.consecutive_failures), (0, 0));
@@ -297,4 +298,82 @@ fn an_error_response_to_a_stalled_task_is_a_failure() {
     let completion = w.complete_fetch(w.last_fetch(), refused, TaskTiming::Stalled);
     assert!(matches!(completion, Completion::Done(Err(_))));
     assert_eq!(w.state(), "absent + failure");
+}
+
+// R7
+#[test]
+fn claims_that_were_granted_are_kept_when_others_are_refused() {
+    let mut w = World::new();
+    w.acquire("a");
+    let require = |claims| Requirements { claims: Claims::single(claims), ..Default::default() };
+    drop(w.step(&require("granted")));
+    let token = w.token("b");
+    drop(w.complete(Ok(token)));
+
+    let Step::Fetch(start) = w.step(&require("refused")) else { panic!() };
+    assert!(start.spec.claims.covers(&Claims::single("granted")));
+    let Completion::Refetch(spec) = w.fail(Outage::Permanent) else { panic!() };
+    assert_eq!(spec.claims, Claims::single("granted"));
+    let token = w.token("c");
+    drop(w.complete(Ok(token)));
+    assert!(matches!(w.step(&require("granted")), Step::Use(_)));
+    assert!(matches!(w.step(&require("refused")), Step::ClaimsRefused));
+}
+
+// R7
+#[test]
+fn any_failure_of_a_fetch_with_claims_drops_the_claims() {
+    let mut w = World::new();
+    w.acquire("a");
+    let required = Requirements { claims: Claims::single("c"), ..Default::default() };
+    assert!(matches!(w.step(&required), Step::Fetch(_)));
+    let Completion::Refetch(spec) = w.fail(Outage::Transient) else { panic!() };
+    assert!(spec.claims.is_empty());
+    // The claims were not the cause, because the request without them fails too.
+    assert!(matches!(w.fail(Outage::Transient), Completion::Done(Err(_))));
+    w.now += secs(10);
+    let Step::Fetch(start) = w.step(&required) else { panic!() };
+    assert_eq!(start.spec.claims, Claims::single("c"));
+}
+
+// R7
+#[test]
+fn a_server_that_asks_for_a_pause_gets_no_second_request() {
+    let mut w = World::new();
+    w.acquire("a");
+    let required = Requirements { claims: Claims::single("c"), ..Default::default() };
+    assert!(matches!(w.step(&required), Step::Fetch(_)));
+    assert!(matches!(w.fail(Outage::RetryAfter), Completion::Done(Err(_))));
+    w.now += secs(31);
+    let plain = Requirements { newer_than: Some(w.newest_issue()), ..Default::default() };
+    let Step::Fetch(start) = w.step(&plain) else { panic!() };
+    assert!(start.spec.claims.is_empty(), "only callers that require claims request them");
+}
+
+// R7
+#[test]
+fn refusals_end_when_the_credentials_change() {
+    let mut w = World::new();
+    w.acquire("a");
+    let required = Requirements { claims: Claims::single("c"), ..Default::default() };
+    drop(w.step(&required));
+    drop(w.fail(Outage::Permanent));
+    let token = w.token("b");
+    drop(w.complete(Ok(token)));
+    assert!(matches!(w.step(&required), Step::ClaimsRefused));
+    w.machine.refused_claims.forget_outdated(&Claims::default(), 8);
+    assert!(matches!(w.step(&required), Step::Fetch(_)));
+}
+
+// C12
+#[test]
+fn a_rejected_token_is_sent_to_no_origin_while_a_fetch_may_bring_another() {
+    let mut w = World::new();
+    w.acquire("a");
+    let token = w.machine.current().unwrap().clone();
+    w.reject_newest();
+    drop(w.get());
+    assert!(!w.machine.may_send(&token, Some(SECOND_API.origin), w.now()));
+    drop(w.fail(Outage::Transient));
+    assert!(w.machine.may_send(&token, Some(SECOND_API.origin), w.now()));
 }

@@ -2,8 +2,13 @@
 
 use super::*;
 
+/// Brings a new world into a state.
+type Reach = fn(&mut World);
+/// Plays an event, and returns the machine's answer in words.
+type Play = fn(&mut World) -> String;
+
 /// Lists the states of the table, each with the shortest way to reach it.
-const STATES: &[(&str, fn(&mut World))] = &[
+const STATES: &[(&str, Reach)] = &[
     ("absent", |_| {}),
     ("absent, fetch running", |w| drop(w.get())),
     ("absent, fetch failed", |w| {
@@ -133,7 +138,7 @@ fn describe_abandon(outcome: &Abandoned) -> String {
 }
 
 /// Lists the events of the table. Each returns the machine's answer in words.
-const EVENTS: &[(&str, fn(&mut World) -> String)] = &[
+const EVENTS: &[(&str, Play)] = &[
     ("get", |w| describe_step(&w.get())),
     ("get newer", |w| {
         let newer_than = Some(w.newest_issue());

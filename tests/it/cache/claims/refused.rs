@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::{Instant, advance, timeout};
-use tower_oauth2::TokenErrorKind;
+use tower_oauth2::{NotReplayed, TokenErrorKind};
 
 use super::*;
 
-fn claims_refused() -> (u16, Option<String>) {
-    (401, Some("No(ClaimsRefused)".to_owned()))
+fn claims_refused() -> (u16, Option<Replayed>) {
+    (401, Some(Replayed::No(NotReplayed::ClaimsRefused)))
 }
 
 // R7
@@ -183,7 +183,7 @@ async fn a_request_sent_once_leaves_no_refused_claims_behind() {
     });
     let request = Request::get(format!("https://{A}/")).body(Once).unwrap();
     let response = setup.layer.layer(once).oneshot(request).await;
-    assert_eq!(status(response), (401, Some("No(Body)".to_owned())));
+    assert_eq!(status(response), (401, Some(Replayed::No(NotReplayed::Body))));
     settle().await;
     assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
     assert_eq!(setup.status(PLAIN).await, (200, None));

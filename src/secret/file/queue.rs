@@ -1,0 +1,201 @@
+//! At most one look at a file at a time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Problem;
+use super::look::Wants;
+use super::worker;
+
+/// Runs the looks at one file one after the other, and shares their results.
+///
+/// A caller gets a look that begins after its call, because the file may have changed since an
+/// earlier look began. While a look hangs, all callers wait for it, each until its own deadline.
+pub(super) struct Queue<T>(Mutex<QueueState<T>>);
+
+struct QueueState<T> {
+    is_running: bool,
+    /// The look that follows the running one.
+    next: Option<Batch<T>>,
+}
+
+/// One look, and those who wait for it.
+struct Batch<T> {
+    wants: Wants,
+    result: watch::Sender<Option<Arc<T>>>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self(Mutex::new(QueueState { is_running: false, next: None }))
+    }
+}
+
+impl<T: Send + Sync + 'static> Queue<T> {
+    /// Returns the result of a look that begins after this call.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        wants: Wants,
+        look: impl Fn(Wants) -> T + Send + 'static,
+    ) -> Result<Arc<T>, Problem> {
+        let (mut result, runner) = self.join(wants);
+        if let Some(runner) = runner {
+            worker::start(move || runner.run(look))?;
+        }
+        let result = result.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        result.ok_or(Problem::Text("the thread that read it ended early"))
+    }
+
+    /// Joins the next look. Returns a runner if no thread is looking.
+    fn join(
+        self: &Arc<Self>,
+        wants: Wants,
+    ) -> (watch::Receiver<Option<Arc<T>>>, Option<Runner<T>>) {
+        let mut state = self.lock();
+        let new = || Batch { wants, result: watch::Sender::new(None) };
+        let batch = state.next.get_or_insert_with(new);
+        batch.wants = batch.wants.max(wants);
+        let result = batch.result.subscribe();
+        let runner =
+            (!state.is_running).then(|| Runner { queue: Some(self.clone()), current: None });
+        state.is_running = true;
+        (result, runner)
+    }
+
+    fn take_next(&self) -> Option<Batch<T>> {
+        let mut state = self.lock();
+        let next = state.next.take();
+        state.is_running = next.is_some();
+        next
+    }
+}
+
+impl<T> Queue<T> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the looks of a queue until there is no next one.
+struct Runner<T> {
+    /// `None` once the queue is idle, because another runner may be at work from then on.
+    queue: Option<Arc<Queue<T>>>,
+    /// Dropped after the queue is idle again, so that callers who learn of a panic can start a look.
+    current: Option<Batch<T>>,
+}
+
+impl<T: Send + Sync + 'static> Runner<T> {
+    fn run(mut self, look: impl Fn(Wants) -> T) {
+        loop {
+            self.current = self.queue.as_ref().and_then(|queue| queue.take_next());
+            let Some(batch) = &self.current else {
+                break;
+            };
+            // The callers may have given up while an earlier look was running.
+            if batch.result.receiver_count() > 0 {
+                batch.result.send_replace(Some(Arc::new(look(batch.wants))));
+            }
+        }
+        self.queue = None;
+    }
+}
+
+impl<T> Drop for Runner<T> {
+    /// Fails those who wait, if the thread could not be started or has panicked.
+    fn drop(&mut self) {
+        let Some(queue) = self.queue.take() else {
+            return;
+        };
+        let mut state = queue.lock();
+        state.is_running = false;
+        let next = state.next.take();
+        drop(state);
+        drop(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A look that lasts until the sender of its channel is dropped.
+    fn hanging() -> (mpsc::Sender<()>, impl Fn(Wants) -> Wants + Send + 'static) {
+        let (sender, receiver) = mpsc::channel();
+        let look = move |wants| {
+            let _ = receiver.recv();
+            wants
+        };
+        (sender, look)
+    }
+
+    fn is_pending<F: Future>(waiting: std::pin::Pin<&mut F>) -> bool {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        waiting.poll(&mut cx).is_pending()
+    }
+
+    // W9
+    #[tokio::test]
+    async fn callers_during_a_look_share_the_one_that_follows() {
+        let queue = Arc::new(Queue::default());
+        let looks = Arc::new(AtomicUsize::new(0));
+        let (release, receiver) = mpsc::channel::<()>();
+        let counted = looks.clone();
+        let look = move |wants| {
+            let _ = receiver.recv();
+            (counted.fetch_add(1, Ordering::Relaxed), wants)
+        };
+        let mut first = std::pin::pin!(queue.run(Wants::Stamp, look));
+        assert!(is_pending(first.as_mut()));
+        // The first look has begun once it is no longer the next one.
+        while queue.lock().next.is_some() {
+            tokio::task::yield_now().await;
+        }
+        let not_started = |_: Wants| -> (usize, Wants) { unreachable!("the first thread looks") };
+        let mut others = [Wants::Stamp, Wants::Content, Wants::Stamp]
+            .map(|wants| Box::pin(queue.run(wants, not_started)));
+        for other in &mut others {
+            assert!(is_pending(other.as_mut()));
+        }
+        drop(release);
+        assert_eq!(*first.await.ok().unwrap(), (0, Wants::Stamp));
+        for other in others {
+            assert_eq!(*other.await.ok().unwrap(), (1, Wants::Content));
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 2);
+    }
+
+    // W9
+    #[tokio::test]
+    async fn looks_that_hang_do_not_delay_other_files() {
+        let hung: Vec<_> = (0..600)
+            .map(|_| {
+                let (release, look) = hanging();
+                let queue = Arc::new(Queue::default());
+                let mut waiting = Box::pin(async move { queue.run(Wants::Content, look).await });
+                assert!(is_pending(waiting.as_mut()));
+                (release, waiting)
+            })
+            .collect();
+        let (release, look) = hanging();
+        drop(release);
+        let healthy = Arc::new(Queue::default());
+        assert!(healthy.run(Wants::Content, look).await.is_ok());
+        for (release, waiting) in hung {
+            drop(release);
+            assert!(waiting.await.is_ok());
+        }
+    }
+
+    // W9
+    #[tokio::test]
+    async fn a_look_that_panics_fails_its_callers_and_not_the_next() {
+        let queue = Arc::new(Queue::default());
+        let panics = |_| -> Wants { panic!("expected by the test") };
+        assert!(queue.run(Wants::Stamp, panics).await.is_err());
+        assert!(queue.run(Wants::Stamp, |wants| wants).await.is_ok());
+    }
+}

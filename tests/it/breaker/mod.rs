@@ -1,0 +1,174 @@
+//! R8: what APIs that reject tokens cost, and what they do to requests to others.
+//!
+//! The unit tests of the breaker play more situations, with longer times.
+
+mod figures;
+#[cfg(feature = "metrics")]
+mod gauge;
+mod healing;
+mod others;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt};
+use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, TokenCache, TokenRequest};
+
+use crate::support::*;
+
+/// One request as an API sees it.
+struct Seen<'a> {
+    request: &'a Request<Full<Bytes>>,
+    /// The number of the token: tokens are called `token-1`, `token-2`, ….
+    token: usize,
+}
+
+impl Seen<'_> {
+    fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.request.uri().host()
+    }
+}
+
+type Answer = dyn Fn(Seen<'_>) -> u16 + Send + Sync;
+
+/// An API that answers at once and remembers nothing, so that it is quick enough for long tests.
+#[derive(Clone)]
+struct QuickApi(Arc<Answer>);
+
+impl QuickApi {
+    fn new(answer: impl Fn(Seen<'_>) -> u16 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+
+    fn accepting(accepts: impl Fn(Seen<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(move |seen| if accepts(seen) { 200 } else { 401 })
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for QuickApi {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer token-"));
+        let token = token.and_then(|number| number.parse().ok()).unwrap_or_default();
+        let status = (self.0)(Seen { request: &request, token });
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+/// A token endpoint that remembers when it was asked, and revokes tokens.
+#[derive(Clone, Default)]
+struct TokenServer {
+    times: Arc<Mutex<Vec<Instant>>>,
+    revoked_through: Arc<AtomicUsize>,
+}
+
+impl TokenServer {
+    /// Returns a source whose tokens arrive after `delay`.
+    fn source(&self, delay: Duration) -> Source {
+        let times = self.times.clone();
+        Source::new(move |n, _: TokenRequest| {
+            times.lock().unwrap().push(Instant::now());
+            async move {
+                if !delay.is_zero() {
+                    sleep(delay).await;
+                }
+                Ok(hour(n))
+            }
+        })
+    }
+
+    /// Revokes all tokens that were issued so far.
+    fn revoke(&self) {
+        self.revoked_through.store(self.count(), Ordering::SeqCst);
+    }
+
+    fn accepts(&self, seen: &Seen<'_>) -> bool {
+        seen.token > self.revoked_through.load(Ordering::SeqCst)
+    }
+
+    fn count(&self) -> usize {
+        self.times.lock().unwrap().len()
+    }
+
+    /// Returns the times of the token requests since `start`.
+    fn times_since(&self, start: Instant) -> Vec<Duration> {
+        self.times.lock().unwrap().iter().map(|at| *at - start).collect()
+    }
+}
+
+/// Returns the highest number of token requests in any minute.
+fn most_in_a_minute(times: &[Duration]) -> usize {
+    let from = |first: usize| {
+        times[first..].iter().take_while(|at| **at < times[first] + secs(60)).count()
+    };
+    (0..times.len()).map(from).max().unwrap_or_default()
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn layer(source: Source) -> OAuth2Layer {
+    OAuth2Layer::new(TokenCache::new(credentials(), source), Origins::any())
+}
+
+fn request(uri: &str) -> Request<Full<Bytes>> {
+    Request::get(uri).body(Full::default()).unwrap()
+}
+
+/// Sends a request and returns the status of its response.
+async fn status(service: &OAuth2<QuickApi>, uri: &str) -> u16 {
+    send_request(service, request(uri)).await
+}
+
+async fn send_request(service: &OAuth2<QuickApi>, request: Request<Full<Bytes>>) -> u16 {
+    service.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+/// Sends one request after another for `time`. Returns how many responses were not 200.
+async fn load(service: &OAuth2<QuickApi>, pause: Duration, time: Duration, uri: &str) -> usize {
+    let uri: http::Uri = uri.parse().unwrap();
+    let end = Instant::now() + time;
+    let mut failed = 0;
+    while Instant::now() < end {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri.clone();
+        failed += usize::from(send_request(service, request).await != 200);
+        sleep(pause).await;
+    }
+    failed
+}
+
+/// Returns `true` for one in `n` calls on average.
+fn one_in(n: u64) -> impl Fn() -> bool + Send + Sync + 'static {
+    let rng = Mutex::new(fastrand::Rng::with_seed(n));
+    move || rng.lock().unwrap().u64(0..n) == 0
+}
