@@ -223,7 +223,7 @@ fn one_of_two_caches_adopts_a_lease() {
         join(callers);
         assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
         drop(stalling);
-        [&one, &other].map(World::settle);
+        [&one, &other].iter().for_each(|world| world.settle());
         assert_eq!(journals[0].count() + journals[1].count(), 2, "both have adopted the lease");
         store.assert_no_lease_is_left();
     });
