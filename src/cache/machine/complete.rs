@@ -175,13 +175,14 @@ impl Machine {
             failed.timing == TaskTiming::Stalled && may_be_due_to_stall(&failed.error);
         // R7: whatever the failure is, the claims may have caused it. Callers that require them add
         // them again.
-        if !fetch.claims.is_empty() && !(may_retry && was_stalled) {
+        let repeats_stalled = may_retry && was_stalled;
+        if !fetch.claims.is_empty() && !repeats_stalled {
             self.wanted_claims.remove(&fetch.claims);
             if may_ask_at_once {
                 return self.refetch_with_fewer_claims(fetch, failed.error);
             }
         }
-        if may_retry && (is_outdated || has_ended || was_stalled) {
+        if repeats_stalled || (may_retry && (is_outdated || has_ended)) {
             // C9: without waiters, the next caller starts a fetch of its own, and nothing is
             // remembered against it.
             if has_ended && !is_outdated && fetch.waiters == Waiters::None {
