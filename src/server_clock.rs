@@ -47,8 +47,8 @@ pub(crate) struct Reading {
 impl Reading {
     /// Reads a response that arrived at `received`, `took` after its request was sent.
     ///
-    /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age` of
-    /// a response from a cache cannot be read (RFC 9111 section 5.1).
+    /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
+    /// of a response from a cache cannot be read (RFC 9111 section 5.1).
     pub(crate) fn of(headers: &HeaderMap, received: SystemTime, took: Duration) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
         let date = httpdate::parse_http_date(text(DATE)?).ok()?;
@@ -66,7 +66,7 @@ impl Reading {
             Ok(ahead) => i64::try_from(ahead.as_millis()).ok()?,
             Err(behind) => -i64::try_from(behind.duration().as_millis()).ok()?,
         };
-        // The server wrote the date while the request was on its way, and cut off less than a second.
+        // The server wrote the date while the request was on its way, in whole seconds.
         let took = i64::try_from(took.as_millis()).ok()?;
         let reading = Self { least: ahead, most: ahead.saturating_add(took).saturating_add(1000) };
         (reading.least >= -MAX_OFFSET && reading.most <= MAX_OFFSET).then_some(reading)
@@ -91,8 +91,28 @@ impl Reading {
 /// Assertions and DPoP proofs share it. Clones share it too. A `Date` can be forged, or come from a
 /// proxy with another clock, so that no offset may keep a client from the server for long: an
 /// offset stays only while requests that use it succeed.
-#[derive(Clone, Default)]
-pub(crate) struct ServerClocks(Arc<Mutex<Vec<Entry>>>);
+#[derive(Clone)]
+pub(crate) struct ServerClocks(Arc<dyn Lock>);
+
+/// A mutex as a trait object.
+///
+/// The type of credentials must not show the mutex. Clippy would warn callers who use credentials
+/// as keys of a map (`mutable_key_type`), although no offset changes their hash.
+trait Lock: Send + Sync {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>>;
+}
+
+impl Lock for Mutex<Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        Self::lock(self).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ServerClocks {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+}
 
 struct Entry {
     origin: Origin,
@@ -170,7 +190,7 @@ impl ServerClocks {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -117,22 +117,17 @@ fn patient(store: impl TokenStore) -> StoreLayer {
 fn redis_store(
     server: redis::ConnectionInfo,
     roots: Option<&[u8]>,
-) -> Result<tower_oauth2::RedisStore<redis::aio::ConnectionManager>, BoxError> {
-    use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+) -> Result<tower_oauth2::RedisStore, BoxError> {
     use redis::{Client, ConnectionAddr, TlsCertificates};
 
     let is_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
-    let client = match roots {
-        Some(roots) if is_tls => Client::build_with_tls(
-            server,
-            TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) },
-        )?,
-        _ => Client::open(server)?,
+    let server = match roots {
+        Some(roots) if is_tls => {
+            let certificates =
+                TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
+            Client::build_with_tls(server, certificates)?.get_connection_info().clone()
+        }
+        _ => server,
     };
-    let second = Some(Duration::from_secs(1));
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(second)
-        .set_response_timeout(second)
-        .set_number_of_retries(1);
-    Ok(tower_oauth2::RedisStore::new(ConnectionManager::new_lazy_with_config(client, config)?))
+    Ok(tower_oauth2::RedisStore::open(server)?)
 }

@@ -9,7 +9,6 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::{
@@ -25,13 +24,7 @@ pub(crate) async fn run(
     token_endpoint: &str,
     api: &str,
 ) -> Result<(), BoxError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(1)))
-        .set_response_timeout(Some(Duration::from_secs(1)))
-        .set_number_of_retries(1);
-    let connection =
-        ConnectionManager::new_with_config(redis::Client::open(redis)?, config).await?;
-    let store = RedisStore::new(connection).prefix(prefix);
+    let store = RedisStore::open(redis)?.prefix(prefix);
 
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let credentials = ClientCredentials::new(

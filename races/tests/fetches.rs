@@ -1,6 +1,9 @@
 //! Single flight: misses, dropped callers, failures, panics and runtimes that shut down.
 
 use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
@@ -141,6 +144,34 @@ fn two_panics_in_a_row_are_a_failure() {
         assert_eq!(world.journal.count(), 2);
         assert_eq!(gauge(FAILING_CREDENTIALS), 1.0);
         assert_no_timer_was_needed();
+    });
+}
+
+// C3, C4
+#[test]
+fn all_waiters_get_the_failure_of_the_second_panic() {
+    explore(|| {
+        let (world, _runtime) =
+            World::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
+        let mut waiting = [pin!(world.cache.get()), pin!(world.cache.get())];
+        let mut poll = |index: usize| {
+            // No fetch runs while a waiter is polled.
+            world.handle.stall();
+            let polled = waiting[index].as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            world.handle.resume();
+            polled
+        };
+        assert!(poll(0).is_pending());
+        world.settle();
+        // The first waiter has lost its fetch, and joins the one of the second waiter.
+        assert!(poll(1).is_pending());
+        assert!(poll(0).is_pending());
+        world.settle();
+        for index in [0, 1] {
+            let Poll::Ready(result) = poll(index) else { panic!("a waiter starts a third fetch") };
+            assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Interrupted);
+        }
+        assert_eq!(world.journal.count(), 2);
     });
 }
 

@@ -76,19 +76,24 @@ fn a_waiter_gives_up_after_eight_rejected_tokens() {
     explore(|| {
         let (world, _runtime) = World::simple();
         let mut waiting = pin!(world.cache.get());
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        // No fetch runs while the waiter is polled.
+        let mut poll = || {
+            world.handle.stall();
+            let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            world.handle.resume();
+            polled
+        };
+        assert!(poll().is_pending());
         for n in 1..=MAX_REJECTED_TOKENS {
-            // The waiter runs after each token has been rejected.
             let got = world.get().unwrap();
             world.reject(&got);
-            let polled = waiting.as_mut().poll(&mut cx);
-            if n < MAX_REJECTED_TOKENS {
-                assert!(polled.is_pending(), "it has given up after {n} tokens");
-            } else if let Poll::Ready(result) = polled {
-                assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Rejected);
-            } else {
-                panic!("it still waits after {n} tokens");
+            world.settle();
+            match poll() {
+                Poll::Pending => assert!(n < MAX_REJECTED_TOKENS, "it waits after {n} tokens"),
+                Poll::Ready(result) => {
+                    assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Rejected);
+                    assert_eq!(n, MAX_REJECTED_TOKENS, "it has given up after {n} tokens");
+                }
             }
         }
         assert_no_timer_was_needed();

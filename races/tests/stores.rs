@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
 use tokio::time::elapsed;
@@ -74,21 +75,31 @@ impl TokenStore for WatchedStore {
     }
 }
 
-/// Creates a cache of its own over the store, on a runtime of its own.
+/// Creates a cache with a store layer of its own, on a runtime of its own.
 fn process(store: &WatchedStore) -> (World, Runtime) {
-    process_with(store, |n| Answer::Token(token(n)))
+    let script = |n| Answer::Token(token(n));
+    cache_over(&StoreLayer::new(store.clone()), &store.journal, script)
 }
 
-fn process_with(
-    store: &WatchedStore,
+/// Creates a cache over a store layer, on a runtime of its own.
+fn cache_over(
+    layer: &StoreLayer,
+    journal: &Journal,
     script: impl Fn(usize) -> Answer + Send + Sync + 'static,
 ) -> (World, Runtime) {
     let runtime = Runtime::new();
-    let source = Source::new(store.journal.clone(), script);
-    let source = StoreLayer::new(store.clone()).layer(source);
-    let cache = TokenCache::new(credentials("own"), source);
+    let source = Source::new(journal.clone(), script);
+    let cache = TokenCache::new(credentials("own"), layer.layer(source));
     let handle = runtime.handle().clone();
-    (World { cache, journal: store.journal.clone(), handle }, runtime)
+    (World { cache, journal: journal.clone(), handle }, runtime)
+}
+
+/// The runtime of the first call stalls in the middle of it.
+fn first_call_stalls(call: usize) -> Answer {
+    match call {
+        1 => Answer::TokenAfterStall(token(call)),
+        _ => Answer::Token(token(call)),
+    }
 }
 
 // S5
@@ -158,10 +169,8 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
     explore(|| {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
-        let (world, _runtime) = process_with(&store, |n| match n {
-            1 => Answer::TokenAfterStall(token(n)),
-            _ => Answer::Token(token(n)),
-        });
+        let layer = StoreLayer::new(store.clone());
+        let (world, _runtime) = cache_over(&layer, &journal, first_call_stalls);
         let stalling = Runtime::new();
         world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
         wait_until(|| journal.count() == 1);
@@ -191,5 +200,31 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
         // Another process finds the same token in the store.
         let (other, _runtime) = process(&store);
         assert_eq!(call_of(&other.spawn(World::get).join().unwrap().unwrap()), got[0]);
+    });
+}
+
+// C3, S5
+#[test]
+fn one_of_two_caches_adopts_a_lease() {
+    explore(|| {
+        let journals = [Journal::default(), Journal::default()];
+        let store = WatchedStore::new(&Journal::default());
+        let layer = StoreLayer::new(store.clone());
+        let (one, _runtime) = cache_over(&layer, &journals[0], first_call_stalls);
+        let (other, _other_runtime) = cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
+        let stalling = Runtime::new();
+        one.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        wait_until(|| journals[0].count() == 1);
+        // Both presume the first fetch dead at the same time.
+        let callers = [&one, &other].map(|world| {
+            // Not recorded in a journal, because either cache may bring the token of the other.
+            world.spawn(|world| block_on(world.cache.get()).map(drop).unwrap())
+        });
+        join(callers);
+        assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
+        drop(stalling);
+        [&one, &other].iter().for_each(|world| world.settle());
+        assert_eq!(journals[0].count() + journals[1].count(), 2, "both have adopted the lease");
+        store.assert_no_lease_is_left();
     });
 }

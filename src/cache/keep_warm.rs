@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::timeout_at;
 
-use super::SlotGuard;
 use super::machine::Requirements;
+use super::slot_guard::SlotGuard;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::runtime;
 
@@ -20,7 +20,7 @@ pub(super) fn keep_warm(guard: SlotGuard) -> Result<(), TokenError> {
     }
     let warm = WarmSlot(guard);
     runtime.spawn(async move {
-        let SlotGuard { fetcher, .. } = &warm.0;
+        let fetcher = warm.0.fetcher();
         let slot = warm.0.slot();
         loop {
             // A hit without a runtime may have left the renewal to others.

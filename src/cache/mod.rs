@@ -10,6 +10,7 @@ mod keep_warm;
 mod machine;
 mod schedule;
 mod slot;
+mod slot_guard;
 mod slots;
 mod sweeper;
 
@@ -28,6 +29,7 @@ use self::fetcher::Fetcher;
 pub(crate) use self::issued::{IssueId, IssuedToken, LocalToken, Sequence, TokenRef};
 pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements};
 use self::slot::{Lookup, Slot};
+use self::slot_guard::SlotGuard;
 use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::TokenError;
@@ -276,7 +278,7 @@ impl TokenCache {
         let Some(guard) = self.find(credentials) else {
             return (!token.is_over(Now::read())).then(|| token.clone());
         };
-        let newer = guard.slot().hit(&guard.fetcher, required);
+        let newer = guard.slot().hit(guard.fetcher(), required);
         newer.or_else(|| guard.slot().may_send(token, required.origin).then(|| token.clone()))
     }
 
@@ -287,7 +289,7 @@ impl TokenCache {
         required: Requirements,
     ) -> impl Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send + use<> {
         let guard = self.hold(credentials);
-        async move { guard.slot().get(&guard.fetcher, required).await }
+        async move { guard.slot().get(guard.fetcher(), required).await }
     }
 
     /// Judges the rejection of a token by an API, and drops the token if the rejection counts. Also
@@ -360,7 +362,7 @@ impl TokenCache {
         required: &Requirements,
     ) {
         let guard = self.hold(credentials);
-        guard.slot().prefetch(&guard.fetcher, required);
+        guard.slot().prefetch(guard.fetcher(), required);
     }
 
     /// Returns the slot of `credentials` if there is one.
@@ -387,35 +389,7 @@ impl TokenCache {
     }
 
     fn guard(&self, slot: Arc<Slot>) -> SlotGuard {
-        SlotGuard { slot: Some(slot), fetcher: self.handle.fetcher.clone() }
-    }
-}
-
-/// Holds a slot, which is not evicted before the guard is dropped.
-struct SlotGuard {
-    /// `None` during drop only.
-    slot: Option<Arc<Slot>>,
-    fetcher: Arc<Fetcher>,
-}
-
-impl SlotGuard {
-    fn slot(&self) -> &Arc<Slot> {
-        self.slot.as_ref().expect("the slot is taken on drop only")
-    }
-
-    /// Lets the sweeper close the slot's breaker if there is no further traffic.
-    fn watch_breaker(&self) {
-        if self.slot().is_suspicious() {
-            self.fetcher.watch_breaker(self.slot());
-        }
-    }
-}
-
-impl Drop for SlotGuard {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.fetcher.slots.release(slot);
-        }
+        SlotGuard::new(slot, &self.handle.fetcher)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::error::TokenError;
 use crate::token::AccessToken;
 
 /// Limits the `Retry-After` of a server.
@@ -16,6 +17,19 @@ pub(super) struct Schedule {
     pub(super) transient: Backoff,
     pub(super) permanent: Backoff,
     pub(super) fetch_timeout: Duration,
+}
+
+/// The class of a failure, which has back-offs of its own (C9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureClass {
+    Transient,
+    Permanent,
+}
+
+impl FailureClass {
+    pub(super) fn of(error: &TokenError) -> Self {
+        if error.is_transient() { Self::Transient } else { Self::Permanent }
+    }
 }
 
 /// The times of one token, counted from its request.
@@ -54,11 +68,14 @@ impl Schedule {
     /// Returns the back-off after `failures` in a row.
     pub(super) fn window(
         &self,
-        is_transient: bool,
+        class: FailureClass,
         failures: u32,
         retry_after: Option<Duration>,
     ) -> Duration {
-        let backoff = if is_transient { self.transient } else { self.permanent };
+        let backoff = match class {
+            FailureClass::Transient => self.transient,
+            FailureClass::Permanent => self.permanent,
+        };
         let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         backoff.window(failures).max(asked)
     }

@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 use crate::clock::wall_clock;
 use crate::server_clock::Offset;
 
-/// A token request on its way out: what client authentication may look at and add to.
+/// A token request before it is sent, which client authentication reads and adds to.
 ///
 /// # Example
 ///
-/// What a method adds; [`ClientAuthentication`](super::ClientAuthentication) has one of one's own.
+/// The parameter that a method adds. [`ClientAuthentication`](super::ClientAuthentication) has an
+/// example of a custom method.
 ///
 /// ```
 /// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};

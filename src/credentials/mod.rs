@@ -128,8 +128,8 @@ impl ClientCredentials {
         Ok(Self { fingerprint: 0, origins: None, inner }.edit(|_| {}))
     }
 
-    /// What may be done with the token: names with spaces between them, in any order (RFC 6749
-    /// section 3.3).
+    /// Sets the scope of the token: names with spaces between them, in any order (RFC 6749 section
+    /// 3.3). Repeated names count once.
     #[must_use]
     pub fn scope(self, scope: impl AsRef<str>) -> Self {
         let mut seen = HashSet::new();

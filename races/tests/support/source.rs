@@ -50,6 +50,8 @@ impl Service<TokenRequest> for Source {
         let call = self.journal.begin_call(&request);
         let answer = (self.script)(call.number);
         Box::pin(async move {
+            // Captured as a whole, so that the call ends when this future is dropped.
+            let call = call;
             if let Answer::TokenAfterStall(_) = answer {
                 Handle::try_current().unwrap().stall();
             }

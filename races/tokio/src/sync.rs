@@ -60,6 +60,11 @@ pub mod watch {
             Receiver(self.0.subscribe())
         }
 
+        pub fn receiver_count(&self) -> usize {
+            point();
+            self.0.receiver_count()
+        }
+
         pub fn send_replace(&self, value: T) -> T {
             point();
             self.0.send_replace(value)

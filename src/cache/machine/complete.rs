@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::fetch::FetchId;
+use super::super::schedule::FailureClass;
 use super::{
     CurrentToken, Event, Events, FailedDuring, Failure, Fetch, FetchSpec, IssuedToken, Machine,
     Moment, Retry, Standing, TokenState, Waiters,
@@ -127,8 +128,11 @@ impl Machine {
             let is_renewal = fetch.cause == Cause::Renewal && current.standing == Standing::Good;
             if is_renewal && token.ends_no_later_than(&current.token) {
                 self.consecutive_short_renewals = self.consecutive_short_renewals.saturating_add(1);
-                let backoff =
-                    at.schedule.window(true, self.consecutive_short_renewals.into(), None);
+                let backoff = at.schedule.window(
+                    FailureClass::Transient,
+                    self.consecutive_short_renewals.into(),
+                    None,
+                );
                 let backoff = backoff.max(current.token.remaining(at.now) / 10);
                 current.renew_at = at.now.mono + backoff;
                 events.event = Some(Event::NoLongerLifetime { backoff });
@@ -171,13 +175,14 @@ impl Machine {
             failed.timing == TaskTiming::Stalled && may_be_due_to_stall(&failed.error);
         // R7: whatever the failure is, the claims may have caused it. Callers that require them add
         // them again.
-        if !fetch.claims.is_empty() && !(may_retry && was_stalled) {
+        let repeats_stalled = may_retry && was_stalled;
+        if !fetch.claims.is_empty() && !repeats_stalled {
             self.wanted_claims.remove(&fetch.claims);
             if may_ask_at_once {
                 return self.refetch_with_fewer_claims(fetch, failed.error);
             }
         }
-        if may_retry && (is_outdated || has_ended || was_stalled) {
+        if repeats_stalled || (may_retry && (is_outdated || has_ended)) {
             // C9: without waiters, the next caller starts a fetch of its own, and nothing is
             // remembered against it.
             if has_ended && !is_outdated && fetch.waiters == Waiters::None {
@@ -217,7 +222,9 @@ impl Machine {
         self.refused_claims.forget_outdated(&fetch.claims, version);
         for claims in &fetch.dropped_claims {
             self.refused_claims.insert(claims.clone(), version, |times| {
-                at.now.shifted_to(at.now.mono + at.schedule.window(false, times, None))
+                at.now.shifted_to(
+                    at.now.mono + at.schedule.window(FailureClass::Permanent, times, None),
+                )
             });
         }
     }
@@ -281,12 +288,12 @@ impl Machine {
         Moment { now, schedule }: Moment<'_>,
     ) -> (TokenError, Events) {
         let FetchFailure { error, version, .. } = failed;
-        let is_transient = error.is_transient();
-        let is_same_class = |failure: &Failure| failure.error.is_transient() == is_transient;
+        let class = FailureClass::of(&error);
+        let is_same_class = |failure: &Failure| FailureClass::of(&failure.error) == class;
         let continues_row = self.failure.as_deref().is_none_or(is_same_class);
         self.consecutive_failures =
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
-        let backoff = schedule.window(is_transient, self.consecutive_failures, error.retry_after());
+        let backoff = schedule.window(class, self.consecutive_failures, error.retry_after());
         let until = now.shifted_to(now.mono + backoff);
         let mut failed_during = FailedDuring::Miss;
         if let TokenState::Current(current) = &mut self.token_state {
@@ -300,8 +307,8 @@ impl Machine {
         }
         // Other credentials cannot help against a transient failure, unless the secret could not be
         // read.
-        let depends_on_credentials =
-            !is_transient || error.kind() == TokenErrorKind::ClientAuthentication;
+        let depends_on_credentials = class == FailureClass::Permanent
+            || error.kind() == TokenErrorKind::ClientAuthentication;
         let failure = Failure {
             error: error.clone(),
             until,

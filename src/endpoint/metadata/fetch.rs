@@ -134,8 +134,8 @@ impl MetadataBuilder {
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
     ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
     ///   should be is taken as absent.
-    /// * The kinds that a token request ends with. When neither document is there, the error is that
-    ///   of the response that says more than 404.
+    /// * The kinds that a token request ends with. When neither document is there, the error is
+    ///   that of the response that says more than 404.
     pub async fn fetch<H, B>(self, http: H) -> Result<Metadata, TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,

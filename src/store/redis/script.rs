@@ -1,48 +1,74 @@
-//! What is done on the server, in one step each.
+//! Scripts: what has to happen on the server in one step.
+//!
+//! Each script may run twice for one operation, because its answer may be lost with the connection.
 
 use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// With one key, so that it runs on one node of a cluster.
+/// A script with one key, so that it runs on one node of a cluster.
 pub(super) struct Script {
     pub(super) code: String,
-    /// SHA-1, under which the server knows it.
+    /// The SHA-1 hash under which the server knows the script.
     pub(super) hash: String,
 }
 
+/// Returns the value and its remaining life, if the node takes writes.
+///
+/// A node that refuses writes may hold a token that was rejected and could not be replaced there:
+/// a replica, a primary without enough replicas, a node that is full or cannot save. `SET` with
+/// `NX` changes nothing here, but such a node refuses it.
+///
+/// It can be repeated, because it changes nothing.
 pub(super) static GET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value, left = read(KEYS[1])
-        return value and {value, left}",
+        if not value then return false end
+        return failed(redis.pcall('SET', KEYS[1], '', 'PX', 1, 'NX')) or {value, left}",
     )
 });
 
+/// Stores a value where the expected one is.
+///
+/// It can be repeated: the second run finds the value that the first one stored, and stores it again.
 pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value, left = read(KEYS[1])
-        if value ~= (ARGV[3] or false) then return 0 end
-        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-        return left == -1 and 2 or 1",
+        if value ~= (ARGV[3] or false) and value ~= ARGV[1] then return 0 end
+        local done = left == -1 and 2 or 1
+        return failed(redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])) or done",
     )
 });
 
+/// Takes a lease, or extends it.
+///
+/// It can be repeated: the second run finds the lease with its owner, and extends it.
 pub(super) static LOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local owner = read(KEYS[1])
         if owner and owner ~= ARGV[1] then return 0 end
-        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-        return 1",
+        return failed(redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])) or 1",
     )
 });
 
+/// Releases a lease.
+///
+/// It can be repeated: the second run finds no lease, or one of another owner, which stays.
 pub(super) static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("if read(KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end")
+    Script::new(
+        "if read(KEYS[1]) ~= ARGV[1] then return 0 end
+        return failed(redis.pcall('DEL', KEYS[1])) or 1",
+    )
 });
 
-/// The value at a key and how many milliseconds it lives; false for nothing, and false with -1 for what this store has
-/// not put there.
-const READ: &str = "
+/// Functions that the scripts share.
+///
+/// `read` returns the value at a key and its remaining life in milliseconds; `false` if there is
+/// nothing, and `false` and -1 for a value that this store did not put there.
+///
+/// `failed` returns the error that a command was answered with. Before Redis 7 an error that a
+/// script raises loses its code, but not one that it returns; its text begins with a hyphen there.
+const FUNCTIONS: &str = "
     local function read(key)
         local value = redis.pcall('GET', key)
         if type(value) == 'table' then
@@ -55,11 +81,16 @@ const READ: &str = "
         if left < 1 then return false, left end
         return value, left
     end
+
+    local function failed(answer)
+        if type(answer) ~= 'table' or not answer.err then return false end
+        return redis.error_reply((string.gsub(answer.err, '^%-', '')))
+    end
 ";
 
 impl Script {
     fn new(code: &str) -> Self {
-        let code = format!("{READ}{code}");
+        let code = format!("{FUNCTIONS}{code}");
         let hash = redis::Script::new(&code).get_hash().to_owned();
         Self { code, hash }
     }

@@ -41,7 +41,7 @@ fn auth() -> ClientAuth {
     ClientAuth::private_key_jwt("client-id", SigningKey::from_jwk(vectors::P256).unwrap())
 }
 
-/// Responses in the order in which they are sent: status, by how many seconds `Date` is ahead, body.
+/// Responses in their order: status, by how many seconds `Date` is ahead, body.
 type Script = Vec<(u16, Option<i64>, &'static str)>;
 
 /// A token endpoint whose responses are first those of a script.

@@ -48,6 +48,11 @@ struct Tokens {
 impl Load {
     /// With no token yet.
     pub fn new(redis: &Redis) -> Self {
+        Self::at(&redis.url())
+    }
+
+    /// With no token yet, and a server at this URL.
+    pub fn at(url: &str) -> Self {
         // A day's tokens, ten seconds between one and the next.
         let source = Source::of(|n| {
             let age = Duration::from_secs(10_000 - 10 * n as u64);
@@ -55,13 +60,17 @@ impl Load {
             token.with_expires_in(DAY).with_requested_at(Instant::now() - age)
         });
         let mut load = Self { source, clients: Vec::new() };
-        load.clients = (0..CACHES).map(|_| load.client(redis)).collect();
+        load.clients = (0..CACHES).map(|_| load.client_at(url)).collect();
         load
     }
 
     /// Another that shares the tokens.
     pub fn client(&self, redis: &Redis) -> Client {
-        let layer = StoreLayer::new(RedisStore::new(redis.manage()))
+        self.client_at(&redis.url())
+    }
+
+    fn client_at(&self, url: &str) -> Client {
+        let layer = StoreLayer::new(RedisStore::open(url).unwrap())
             .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(10)));
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
         let credentials = ClientCredentials::new("https://auth.test/token", auth).unwrap();

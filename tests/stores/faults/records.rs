@@ -117,7 +117,7 @@ async fn something_of_another_type_is_replaced() {
         redis.run::<redis::Value>(&command.replace("KEY", &key)).await;
         let (trace, _guard) = Trace::start();
         assert_eq!(newcomer(&redis, &load).await, 1, "{command}");
-        let warned = "what was at a token's key in Redis was none; it was replaced";
+        let warned = "a value that is no token was at a token's key in Redis; replaced";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{command}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{command}: it was replaced");
         assert_eq!(load.renewal().await, 0, "{command}: all others take it too");

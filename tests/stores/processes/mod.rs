@@ -53,6 +53,20 @@ async fn thirty_two_processes_make_one_token_request_together() {
     assert_eq!(authority.token_requests(), 3);
 }
 
+// S6
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_share_tokens_though_connections_are_closed() {
+    let redis = Redis::start().await;
+    let authority = Authority::start(HOUR).await;
+    let mut fleet = Fleet::start(3, &redis, &authority, LEASE).await;
+    for token_requests in 1..=5 {
+        fleet.go().await;
+        assert_eq!(authority.token_requests(), token_requests);
+        authority.revoke();
+        assert_eq!(redis.run::<u64>("CLIENT KILL TYPE normal").await, 3);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_is_killed_holds_up_the_others_for_one_lease() {
     for (step, token_requests) in [

@@ -9,7 +9,6 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use redis::aio::MultiplexedConnection;
 use tower::util::{MapFutureLayer, ServiceExt};
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::{
@@ -41,10 +40,9 @@ async fn worker() {
     };
     let steps = [Step::BeforeLock, Step::AfterLock, Step::TokenRequest, Step::AfterReplace];
     let parks_at = steps.into_iter().find(|known| format!("{known:?}") == step);
-    let connection =
-        redis::Client::open(redis).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let store = RedisStore::open(redis).unwrap();
     // A machine that is busy with all the others may take its time.
-    let layer = StoreLayer::new(Parking { store: RedisStore::new(connection), parks_at })
+    let layer = StoreLayer::new(Parking { store, parks_at })
         .lease(Duration::from_millis(lease.parse().unwrap()))
         .deadline(Duration::from_secs(30));
 
@@ -91,7 +89,7 @@ async fn park(is_here: bool) {
 }
 
 struct Parking {
-    store: RedisStore<MultiplexedConnection>,
+    store: RedisStore,
     parks_at: Option<Step>,
 }
 

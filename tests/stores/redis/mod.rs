@@ -1,7 +1,10 @@
 //! `RedisStore` over all connections that it is for.
 
 mod errors;
+mod given;
 mod keys;
+mod open;
+mod reconnect;
 
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use crate::support::{Cluster, Redis, TlsRedis};
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_does_what_a_store_promises() {
     let redis = Redis::start().await;
+    check(redis.open(), Promises::all()).await;
     check(RedisStore::new(redis.connect().await), Promises::all()).await;
     check(RedisStore::new(redis.manage()), Promises::all()).await;
 }
@@ -22,7 +26,7 @@ async fn it_takes_no_more_rights_than_the_documentation_says() {
     let server = TlsRedis::start().await;
     let rights = "~somewhere/else/* +get +set +pttl +del +evalsha +eval";
     server.redis.run::<()>(&format!("ACL SETUSER tokens on >s3cr3t {rights}")).await;
-    let store = RedisStore::new(server.manage_as("tokens:s3cr3t")).prefix("somewhere/else/");
+    let store = server.open_as("tokens:s3cr3t").prefix("somewhere/else/");
     check(store.clone(), Promises::all()).await;
 
     // Each of them is needed.
@@ -39,10 +43,10 @@ async fn it_takes_no_more_rights_than_the_documentation_says() {
         assert!(["Redis: NOPERM", "Redis: ERR"].contains(&&*error), "{right}: {error}");
         server.redis.run::<()>(&format!("ACL SETUSER tokens +{right}")).await;
     }
-    let elsewhere = RedisStore::new(server.manage_as("tokens:s3cr3t"));
+    let elsewhere = server.open_as("tokens:s3cr3t");
     let error = elsewhere.get("key").await.unwrap_err();
     assert_eq!(error.to_string(), "Redis: NOPERM");
-    let store = RedisStore::new(server.manage_as("tokens:wrong"));
+    let store = server.open_as("tokens:wrong");
     let error = store.get("key").await.unwrap_err();
     assert_eq!(error.to_string(), "Redis: authentication failed");
 }

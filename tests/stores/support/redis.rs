@@ -7,6 +7,7 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{Client, FromRedisValue, TlsCertificates, cmd};
 use tokio::time::{sleep, timeout};
+use tower_oauth2::RedisStore;
 
 use super::Process;
 
@@ -96,9 +97,35 @@ impl Redis {
         self.try_connect().await.unwrap()
     }
 
+    /// A store with connections of its own.
+    pub fn open(&self) -> RedisStore {
+        RedisStore::open(self.url()).unwrap()
+    }
+
     /// One that is made anew when it breaks.
     pub fn manage(&self) -> ConnectionManager {
         manage(Client::open(self.url()).unwrap())
+    }
+
+    /// A connection that gives this password.
+    pub async fn connect_as(&self, password: &str) -> MultiplexedConnection {
+        let url = self.url().replace("//", &format!("//:{password}@"));
+        Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Makes it a replica of `primary`, and waits until it has what `primary` has.
+    pub async fn replicate(&self, primary: &Self) {
+        self.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.port)).await;
+        let wait = async {
+            loop {
+                let info: String = self.run("INFO replication").await;
+                if info.lines().any(|line| line == "master_link_status:up") {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("the replica does not reach its primary");
     }
 
     /// Runs a command such as `CONFIG SET maxmemory 1`, on a connection of its own.
@@ -213,10 +240,15 @@ impl TlsRedis {
     }
 
     /// Over TLS, as `user:password`.
-    pub fn manage_as(&self, user: &str) -> ConnectionManager {
+    pub fn client_as(&self, user: &str) -> Client {
         let certificates =
             TlsCertificates { client_tls: None, root_cert: Some(self.authority.clone().into()) };
-        manage(Client::build_with_tls(self.url_as(user), certificates).unwrap())
+        Client::build_with_tls(self.url_as(user), certificates).unwrap()
+    }
+
+    /// A store over TLS, as `user:password`.
+    pub fn open_as(&self, user: &str) -> RedisStore {
+        RedisStore::open(self.client_as(user).get_connection_info().clone()).unwrap()
     }
 }
 
