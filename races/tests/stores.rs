@@ -211,7 +211,8 @@ fn one_of_two_caches_adopts_a_lease() {
         let store = WatchedStore::new(&Journal::default());
         let layer = StoreLayer::new(store.clone());
         let (one, _runtime) = cache_over(&layer, &journals[0], first_call_stalls);
-        let (other, _other_runtime) = cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
+        let (other, _other_runtime) =
+            cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
         let stalling = Runtime::new();
         one.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
         wait_until(|| journals[0].count() == 1);
@@ -223,7 +224,7 @@ fn one_of_two_caches_adopts_a_lease() {
         join(callers);
         assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
         drop(stalling);
-        [&one, &other].iter().for_each(|world| world.settle());
+        [&one, &other].into_iter().for_each(World::settle);
         assert_eq!(journals[0].count() + journals[1].count(), 2, "both have adopted the lease");
         store.assert_no_lease_is_left();
     });
