@@ -68,7 +68,7 @@ pub use self::secret::Secret;
 pub use self::store::MemcachedStore;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
-pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore};
+pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore, ValueNotAccepted};
 #[cfg(feature = "sealed")]
 pub use self::store::{SealKey, Sealed};
 pub use self::token::AccessToken;

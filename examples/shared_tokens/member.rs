@@ -13,7 +13,7 @@ use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::{
     ClientAuth, ClientCredentials, OAuth2Layer, Origins, RedisStore, StoreLayer, TokenCache,
-    TokenEndpoint,
+    TokenEndpoint, TokenStore,
 };
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
@@ -25,6 +25,8 @@ pub(crate) async fn run(
     api: &str,
 ) -> Result<(), BoxError> {
     let store = RedisStore::open(redis)?.prefix(prefix);
+    // The store connects with its first operation. Without a server there is nothing to show.
+    store.get("connection").await?;
 
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let credentials = ClientCredentials::new(

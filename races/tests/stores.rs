@@ -211,8 +211,7 @@ fn one_of_two_caches_adopts_a_lease() {
         let store = WatchedStore::new(&Journal::default());
         let layer = StoreLayer::new(store.clone());
         let (one, _runtime) = cache_over(&layer, &journals[0], first_call_stalls);
-        let (other, _other_runtime) =
-            cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
+        let (other, _other_runtime) = cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
         let stalling = Runtime::new();
         one.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
         wait_until(|| journals[0].count() == 1);

@@ -4,7 +4,7 @@
 //! reads no clock. It judges rejections of the *current* token only, because the machine answers
 //! rejections of older tokens itself. A token is *young* for the first 30 s after it arrived. The
 //! rejection of an older token always counts and closes the breaker. For young tokens there are
-//! four rules:
+//! five rules:
 //!
 //! 1. **Ladder.** After a young token is rejected, the breaker is open for 100 ms. The first
 //!    rejection that counts after that opens it again for twice as long, up to 5 s. A successful
@@ -20,10 +20,13 @@
 //!    comes without evidence, or if it is not among the first few. Requests that were not rejected
 //!    then go on with the token until the next one arrives, so that one bad API does not make the
 //!    others wait. The first rejection needs no evidence.
+//! 5. **Contention.** If tokens in a row are accepted and then rejected, several processes may
+//!    revoke each other's tokens. Rejections then count once in 5 s. See [`Contention`].
 //!
 //! If the second token of a request is rejected, it may have been revoked together with the first.
 //! The rejection counts as if there were evidence.
 
+mod contention;
 mod evidence;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::contention::Contention;
 use self::evidence::Evidence;
 pub(crate) use self::evidence::acceptance_hash;
 use super::issued::IssueId;
@@ -75,11 +79,14 @@ pub(crate) struct Target {
 
 /// Judges the rejections of tokens of one set of credentials.
 ///
-/// The breaker is closed while there is no suspicion. The suspicion is boxed, so that idle
-/// credentials pay for a pointer only.
+/// The breaker is closed while there is no suspicion. The fields are boxed, so that idle credentials
+/// pay for pointers only.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     suspicion: Option<Box<Suspicion>>,
+    /// Set once a rejection has counted. It outlives the suspicion, because processes with little
+    /// traffic revoke each other's tokens less than once in 30 s.
+    contention: Option<Box<Contention>>,
 }
 
 /// Remembers rejections, acceptances and the allowance after a young token was rejected.
@@ -162,7 +169,12 @@ impl Breaker {
     /// the [`acceptance_hash`] of the one acceptance that does not need to be reported again, or 1
     /// if all acceptances are of interest.
     pub(crate) fn acceptance_hint(&self) -> u32 {
-        self.suspicion.as_ref().map_or(0, |suspicion| suspicion.evidence.hint())
+        let needs_all = || self.contention.as_ref().is_some_and(|one| one.needs_acceptances());
+        match &self.suspicion {
+            None => 0,
+            Some(_) if needs_all() => 1,
+            Some(suspicion) => suspicion.evidence.hint(),
+        }
     }
 
     /// Returns when the breaker closes if there is no further rejection.
@@ -183,14 +195,16 @@ impl Breaker {
         let closed = self.tick(now);
         if now >= arrived_at + YOUNG {
             // A token that worked for 30 s shows that the API is not broken.
+            self.contention(now).rejection_counted(issue, now);
             return (Verdict::Reject, closed.or_else(|| self.close()));
         }
         let was_closed = !self.is_suspicious();
+        let is_delayed = self.contention(now).delays_rejection(now);
         let suspicion = self.suspect(now);
         let has_evidence = suspicion.evidence.shows_revocation(issue, target);
         let is_open = now < suspicion.open_until;
         let may_count = !is_open || has_evidence || send == SendNumber::Second;
-        if !may_count || !suspicion.take_from_allowance(now) {
+        if is_delayed || !may_count || !suspicion.take_from_allowance(now) {
             return (Verdict::Ignore, closed);
         }
         // A rejection that counts while the breaker is open does not prolong the window, because
@@ -205,7 +219,22 @@ impl Breaker {
         } else {
             Verdict::Suspect
         };
-        (verdict, BreakerEvent::of_one_step(closed, suspicion.announce()))
+        // A revocation is not the API's fault.
+        let opened = if has_evidence { None } else { suspicion.announce() };
+        self.contention(now).rejection_counted(issue, now);
+        (verdict, BreakerEvent::of_one_step(closed, opened))
+    }
+
+    /// Records a further rejection of a token that was rejected before.
+    pub(crate) fn rejected_again(&mut self, issue: IssueId) {
+        if let Some(contention) = &mut self.contention {
+            contention.rejected_again(issue);
+        }
+    }
+
+    /// Returns `true` once, when several processes seem to revoke each other's tokens.
+    pub(crate) fn announce_contention(&mut self) -> bool {
+        self.contention.as_mut().is_some_and(|contention| contention.announce())
     }
 
     /// Records that a fresh token was rejected after a resend.
@@ -218,6 +247,9 @@ impl Breaker {
         now: Instant,
     ) -> Option<BreakerEvent> {
         let closed = self.tick(now);
+        if let Some(contention) = &mut self.contention {
+            contention.fresh_token_rejected();
+        }
         let suspicion = self.suspect(now);
         suspicion.evidence.fresh_token_rejected(issue, target);
         if issue > suspicion.newest_refused_issue {
@@ -242,6 +274,9 @@ impl Breaker {
         if let Some(suspicion) = &mut self.suspicion {
             suspicion.evidence.token_accepted(issue, target);
         }
+        if let Some(contention) = &mut self.contention {
+            contention.token_accepted(issue);
+        }
         closed
     }
 
@@ -255,6 +290,10 @@ impl Breaker {
     /// Closes the breaker. Returns an event only if the opening was announced.
     pub(crate) fn close(&mut self) -> Option<BreakerEvent> {
         self.suspicion.take()?.is_announced.then_some(BreakerEvent::Closed)
+    }
+
+    fn contention(&mut self, now: Instant) -> &mut Contention {
+        self.contention.get_or_insert_with(|| Box::new(Contention::new(now)))
     }
 
     /// Records the time of a rejection and returns the suspicion, which is created if needed.

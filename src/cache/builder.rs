@@ -70,8 +70,9 @@ impl TokenCacheBuilder {
     ///
     /// The default is 5 minutes. It is never more than a fifth of the lifetime. The renewal happens
     /// at a random moment up to a tenth of the lifetime (an hour at most) earlier, so that the
-    /// processes of a fleet do not renew at the same time. Zero turns renewal ahead of expiry off,
-    /// except for responses with a `refresh_in`.
+    /// processes of a fleet do not renew at the same time. Zero renews only at expiry, except for
+    /// responses with a `refresh_in`: use it for servers that keep
+    /// [one live token per client](crate::guide::one_live_token).
     pub fn renew_ahead(mut self, renew_ahead: Duration) -> Self {
         self.schedule.renew_ahead = renew_ahead;
         self

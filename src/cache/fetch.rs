@@ -199,10 +199,6 @@ impl Slot {
                     // first of them can start a fetch.
                     self.update(|machine, now| ((), machine.supersede(handle.id(), now)));
                     handle.mark_lost();
-                    if let Some(token) = self.fallback(&required) {
-                        self.prefetch(fetcher, &Requirements::default());
-                        return Ok(token);
-                    }
                 }
             }
         }

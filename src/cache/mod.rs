@@ -17,7 +17,6 @@ mod sweeper;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tower::{BoxError, Service};
@@ -27,7 +26,7 @@ pub use self::builder::TokenCacheBuilder;
 pub(crate) use self::claims::Claims;
 use self::fetcher::Fetcher;
 pub(crate) use self::issued::{IssueId, IssuedToken, LocalToken, Sequence, TokenRef};
-pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements};
+pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements, Suspicions};
 use self::slot::{Lookup, Slot};
 use self::slot_guard::SlotGuard;
 use crate::clock::Now;
@@ -292,34 +291,32 @@ impl TokenCache {
         async move { guard.slot().get(guard.fetcher(), required).await }
     }
 
-    /// Judges the rejection of a token by an API, and drops the token if the rejection counts. Also
-    /// returns for how long the breaker opened, if it did.
+    /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
     pub(crate) fn reject_issue(
         &self,
         credentials: Option<&ClientCredentials>,
         rejection: &Rejection,
-    ) -> (RejectionOutcome, Option<Duration>) {
+    ) -> (RejectionOutcome, Suspicions) {
         let guard = self.hold(credentials);
         let judged = guard.slot().reject(rejection);
         guard.watch_breaker();
         judged
     }
 
-    /// Reports that an API rejected a fresh token after a resend. Returns for how long the breaker
-    /// opened, if it did.
+    /// Reports that an API rejected a fresh token after a resend.
     pub(crate) fn report_refusal(
         &self,
         credentials: Option<&ClientCredentials>,
         issue: IssueId,
         target: Target,
-    ) -> Option<Duration> {
+    ) -> Suspicions {
         let guard = self.hold(credentials);
-        let opened = guard.slot().fresh_token_rejected(issue, target);
+        let suspicions = guard.slot().fresh_token_rejected(issue, target);
         guard.watch_breaker();
-        opened
+        suspicions
     }
 
-    /// Returns whether an accepted token is worth a call of
+    /// Returns whether an acceptance of a first send is worth a call of
     /// [`report_acceptance`](Self::report_acceptance).
     #[inline]
     pub(crate) fn has_suspicions(&self) -> bool {
@@ -332,7 +329,7 @@ impl TokenCache {
     pub(crate) fn report_acceptance(
         &self,
         credentials: Option<&ClientCredentials>,
-        issue: IssueId,
+        (issue, send): (IssueId, SendNumber),
         target: impl FnOnce() -> Target,
     ) {
         let CacheHandle { default, fetcher } = &*self.handle;
@@ -343,7 +340,9 @@ impl TokenCache {
             }
             _ => default.acceptance_hint(),
         };
-        if hint == 0 {
+        // The acceptance of a replay is of interest while the breaker is closed too: it shows that the
+        // rejection before it was a revocation.
+        if hint == 0 && send == SendNumber::First {
             return;
         }
         let target = target();

@@ -4,7 +4,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use super::breaker::Target;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
-use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements};
+use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements, Suspicions};
 use crate::clock::Now;
 use crate::credentials::ClientCredentials;
 use crate::error::{TokenError, TokenErrorKind};
@@ -145,21 +144,20 @@ impl Slot {
         }
     }
 
-    /// Records the rejection of a token (C8, R8). Also returns for how long the breaker opened.
-    pub(super) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Option<Duration>) {
+    /// Records the rejection of a token (C8, R8).
+    pub(super) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Suspicions) {
         self.update(|machine, now| {
             let (outcome, events) = machine.reject(rejection, now);
-            ((outcome, events.opened_breaker()), events)
+            ((outcome, events.suspicions()), events)
         })
     }
 
-    /// Reports to the breaker that a fresh token was rejected after a resend (R8). Returns for how
-    /// long the breaker opened.
-    pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) -> Option<Duration> {
+    /// Reports to the breaker that a fresh token was rejected after a resend (R8).
+    pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) -> Suspicions {
         self.update(|machine, now| {
             let event = machine.breaker.fresh_token_rejected(issue, target, now.mono);
             let events = Events::of_breaker(event);
-            (events.opened_breaker(), events)
+            (events.suspicions(), events)
         })
     }
 

@@ -15,6 +15,9 @@ pub mod renewal {}
 #[doc = include_str!("fleet.md")]
 pub mod stores {}
 
+#[doc = include_str!("one_live_token.md")]
+pub mod one_live_token {}
+
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 

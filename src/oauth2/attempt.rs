@@ -1,9 +1,9 @@
 //! One send of a request, which may be followed by another one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Response, StatusCode};
+use tracing::field::display;
 
 use super::decision::{
     Action, BodyState, Outcome, RejectionReport, ResponseFacts, TokenVerdict, decide,
@@ -16,14 +16,15 @@ use super::service_template::ServiceTemplate;
 use super::snapshot::Snapshot;
 use super::target::target_of;
 use crate::cache::{
-    Claims, IssueId, IssuedToken, Rejection, RejectionOutcome, Requirements, SendNumber, Target,
-    TokenCache,
+    Claims, IssueId, IssuedToken, Rejection, RejectionOutcome, Requirements, SendNumber,
+    Suspicions, Target, TokenCache,
 };
 use crate::challenge;
 use crate::credentials::ClientCredentials;
 use crate::dpop::{ProofVerdict, SentProof};
 use crate::meter;
 use crate::origin::Origin;
+use crate::printable::Printable;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
 
 /// One send of a request, which may be followed by another one.
@@ -137,8 +138,8 @@ impl<S, K> Attempt<S, K> {
                 Action::ReportRefusal => {
                     self.mark(&mut response, facts, Outcome::Replayed);
                     let (credentials, target) = (self.credentials(), self.target());
-                    let opened = self.tokens().report_refusal(credentials, self.issue, target);
-                    self.log_breaker(opened);
+                    let suspicions = self.tokens().report_refusal(credentials, self.issue, target);
+                    self.log_suspicions(suspicions);
                     return Next::Return(response);
                 }
                 Action::Prefetch(outcome) => {
@@ -148,9 +149,12 @@ impl<S, K> Attempt<S, K> {
                 }
                 Action::Return(outcome) => {
                     self.mark(&mut response, facts, outcome);
-                    if self.tokens().has_suspicions() && shows_acceptance(&response, facts) {
-                        let target = || self.target();
-                        self.tokens().report_acceptance(self.credentials(), self.issue, target);
+                    let send = self.send_number();
+                    let is_of_interest =
+                        send != SendNumber::First || self.tokens().has_suspicions();
+                    if is_of_interest && shows_acceptance(&response, facts) {
+                        let (accepted, target) = ((self.issue, send), || self.target());
+                        self.tokens().report_acceptance(self.credentials(), accepted, target);
                     }
                     return Next::Return(response);
                 }
@@ -174,27 +178,34 @@ impl<S, K> Attempt<S, K> {
     fn reject<R>(&self, response: &Response<R>) -> (RejectionOutcome, Requirements) {
         let claims = challenge::claims(response.headers()).map(Claims::single);
         let claims = claims.unwrap_or_default();
-        let send = match self.progress().token {
-            TokenAttempt::First => SendNumber::First,
-            TokenAttempt::Second(_) => SendNumber::Second,
-            TokenAttempt::Third(_) => SendNumber::Third,
-        };
-        let (issue, target) = (self.issue, self.target());
+        let (issue, target, send) = (self.issue, self.target(), self.send_number());
         let rejection = Rejection { issue, target: Some(target), claims, send };
-        let (outcome, opened) = self.tokens().reject_issue(self.credentials(), &rejection);
-        self.log_breaker(opened);
+        let (outcome, suspicions) = self.tokens().reject_issue(self.credentials(), &rejection);
+        self.log_suspicions(suspicions);
         let origin = Some(target.origin);
         (outcome, Requirements { newer_than: Some(issue), claims: rejection.claims, origin })
     }
 
-    fn log_breaker(&self, opened: Option<Duration>) {
+    fn log_suspicions(&self, Suspicions { opened, is_contention_new }: Suspicions) {
+        if opened.is_none() && !is_contention_new {
+            return;
+        }
+        let origin = Origin::of(self.snapshot.head.uri());
+        let origin = || origin.as_ref().map(|origin| display(Printable(origin)));
         if let Some(window) = opened {
-            let origin = Origin::of(self.snapshot.head.uri());
-            let origin = origin.as_ref().map(tracing::field::display);
             tracing::warn!(
-                origin,
+                origin = origin(),
                 ?window,
                 "an API rejects fresh tokens; its rejections are ignored for a while"
+            );
+        }
+        if is_contention_new {
+            let credentials = self.credentials().unwrap_or(self.tokens().credentials());
+            tracing::warn!(
+                origin = origin(),
+                endpoint = %Printable(credentials.token_endpoint_origin()),
+                guide = "one_live_token",
+                "processes revoke each other's tokens; share them in a store, renew only at expiry"
             );
         }
     }
@@ -255,6 +266,14 @@ impl<S, K> Attempt<S, K> {
                 });
                 response.extensions_mut().insert(Replayed::No(reason));
             }
+        }
+    }
+
+    fn send_number(&self) -> SendNumber {
+        match self.progress().token {
+            TokenAttempt::First => SendNumber::First,
+            TokenAttempt::Second(_) => SendNumber::Second,
+            TokenAttempt::Third(_) => SendNumber::Third,
         }
     }
 

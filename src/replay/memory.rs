@@ -41,7 +41,8 @@ pub(super) struct Remembered {
 
 /// Frames that are no longer remembered.
 ///
-/// The caller drops them after unlocking, because the owner of their memory may run a caller's code.
+/// The caller drops them after unlocking, because the owner of their memory may run a caller's
+/// code.
 #[must_use = "drop it after unlocking"]
 #[derive(Default)]
 pub(super) struct Forgotten(#[expect(dead_code, reason = "only dropped")] Remembered);

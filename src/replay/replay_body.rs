@@ -26,8 +26,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// [`OAuth2`](crate::OAuth2) asks for it. Chunks of 8 KiB and more are shared instead of copied.
 /// Beyond the limit, the remembered data is freed, and the body goes on unchanged.
 ///
-/// If the request is resent while this body is still being sent, the second body takes over the rest
-/// of the stream, and the first ends with an error.
+/// If the request is resent while this body is still being sent, the second body takes over the
+/// rest of the stream, and the first ends with an error.
 ///
 /// The inner body is polled, asked and dropped outside of every lock, so it may drop its own call.
 /// After 32 empty frames in a row, the body lets other tasks run.

@@ -26,7 +26,8 @@ pub(crate) use self::in_time::{Late, in_time};
 /// request uses a secret that has been replaced.
 ///
 /// A clone is cheap. A text is wiped from memory when its last clone is dropped, and a secret that
-/// was read is wiped once it has been sent. `Debug` shows the source of the secret and nothing else.
+/// was read is wiped once it has been sent. `Debug` shows the source of the secret and nothing
+/// else.
 ///
 /// # Example
 ///
@@ -60,20 +61,20 @@ type Text = Result<Zeroizing<String>, BoxError>;
 impl Secret {
     /// Creates a secret that is read from a file for every token request.
     ///
-    /// Line breaks at the end of the file and a byte order mark at its beginning are not part of the
-    /// secret. Credentials are compared by the path: they stay equal when the content is replaced,
-    /// and a token that was issued for the old content stays in use. An error such as
+    /// Line breaks at the end of the file and a byte order mark at its beginning are not part of
+    /// the secret. Credentials are compared by the path: they stay equal when the content is
+    /// replaced, and a token that was issued for the old content stays in use. An error such as
     /// `invalid_client` is forgotten as soon as the file has changed (modification time, length or
     /// inode; links are followed).
     ///
-    /// The file is read on a thread of its own, one read per path at a time. If a read hangs, as on a
-    /// network file system, only credentials with this path wait for it, each until the deadline of
-    /// its token request. A file that changed within the last second is read again after 20 ms
+    /// The file is read on a thread of its own, one read per path at a time. If a read hangs, as on
+    /// a network file system, only credentials with this path wait for it, each until the deadline
+    /// of its token request. A file that changed within the last second is read again after 20 ms
     /// until it stays the same, so that no half-written secret is sent.
     ///
     /// The token request fails with
-    /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if the file is missing,
-    /// empty, larger than 1 MiB, not a regular file or not UTF-8. The error is transient.
+    /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if the file is
+    /// missing, empty, larger than 1 MiB, not a regular file or not UTF-8. The error is transient.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Kind::File(WatchedFile::new(path.into())))
     }
@@ -111,9 +112,9 @@ impl Secret {
 
     /// Sets a function that returns another number whenever the secret has changed.
     ///
-    /// For a file, it replaces the number that the crate computes. An error such as `invalid_client`
-    /// is forgotten when the number changes. After such an error, the function is called often, and
-    /// it must not block.
+    /// For a file, it replaces the number that the crate computes. An error such as
+    /// `invalid_client` is forgotten when the number changes. After such an error, the function is
+    /// called often, and it must not block.
     #[must_use]
     pub fn version(mut self, version: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.version = Some(Arc::new(version));

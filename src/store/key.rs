@@ -1,12 +1,14 @@
-//! Under which key a token is kept.
+//! The keys under which tokens and marks are stored.
 
 use sha2::{Digest, Sha256};
 
 use super::record;
 use crate::credentials::ClientCredentials;
 
-/// A hash over everything that makes the token what it is, as 64 hexadecimal digits. Records of another
-/// version have other keys: two versions of this crate in one fleet leave each other's alone.
+/// Returns a hash over everything that makes the token what it is, as 64 hexadecimal digits.
+///
+/// Records of another version have other keys, so that two versions of this crate in one fleet do
+/// not replace each other's records.
 pub(super) fn of(credentials: &ClientCredentials) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tower-oauth2 record ");
@@ -15,12 +17,12 @@ pub(super) fn of(credentials: &ClientCredentials) -> String {
     hex(&hash.finalize())
 }
 
-/// Where it is told that a token request for what is kept under `key` has failed.
-pub(super) fn of_failure(key: &str) -> String {
-    hex(&Sha256::digest(format!("failure {key}")))
+/// Returns the key of the mark that a token request for `key` has brought nothing to share.
+pub(super) fn of_mark(key: &str) -> String {
+    hex(&Sha256::digest(format!("mark {key}")))
 }
 
-/// The claims that a token was asked for with, as told apart in a record.
+/// Returns a hash of the claims that a token was requested with, for its record.
 pub(super) fn of_claims(claims: &str) -> String {
     hex(&Sha256::digest(claims))
 }

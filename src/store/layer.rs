@@ -12,6 +12,7 @@ use super::TokenStore;
 use super::claims::Claims;
 use super::fetch::{self, SharedStore};
 use super::health::Health;
+use super::patience::Patience;
 use crate::backoff::Backoff;
 use crate::request::TokenRequest;
 use crate::token::{AccessToken, MAX_LIFETIME};
@@ -28,8 +29,11 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 ///   if it is still the stored one.
 /// - A store that is down, slow, full, read-only or full of malformed data costs a bounded delay,
 ///   never a request: each operation has a deadline, and after a failure the store is left alone
-///   for a while.
-/// - The lifetime of a token continues with the remaining time by the store's clock.
+///   for a while. Credentials are independent of each other, so that those on other servers of the
+///   store go on sharing.
+/// - A token that the store does not accept ([`ValueNotAccepted`](crate::ValueNotAccepted)) is not
+///   shared. Others are.
+/// - A token lives as long as the store or its record says, whichever is shorter.
 ///
 /// Place the layer outside retries and timeouts, so that they bound the token request and not the
 /// wait for another process. Clones, and all services that the layer creates, share the health of
@@ -72,14 +76,16 @@ impl StoreLayer {
             health,
             lease: Duration::from_secs(10),
             claims: Claims::default(),
+            patience: Patience::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
     /// Sets the deadline of one operation of the store: 250 ms by default, a year at most.
     ///
-    /// A token request takes at most six operations besides those of waiting for another process,
-    /// and waits for none after the first that fails.
+    /// A token request takes at most seven operations besides those of waiting for another process,
+    /// and waits for none after the first that fails. While it waits for another process, a second one
+    /// may fail.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         let health = Health::new(deadline.min(MAX_LIFETIME), self.shared.health.backoff);
@@ -88,6 +94,9 @@ impl StoreLayer {
 
     /// Sets how long the store is left alone after a failure: 1 s to 30 s by default. Then one
     /// token request tries it.
+    ///
+    /// A failure concerns the credentials of its token request. After failures for 16 different
+    /// credentials in a row, without a success in between, the store is left alone for all.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
         let health = Health::new(self.shared.health.deadline, backoff);
@@ -98,7 +107,8 @@ impl StoreLayer {
     ///
     /// The process that holds the lease extends it while it asks for a token. When that process
     /// dies, another one takes its place after this time. A process that has waited for one and a
-    /// half times this duration asks for itself.
+    /// half times this duration asks for itself. It does not wait for the lease on these credentials
+    /// again until it has found that lease free.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         let lease = lease.clamp(Duration::from_millis(100), MAX_LIFETIME);
@@ -106,10 +116,14 @@ impl StoreLayer {
     }
 
     fn edit(self, change: impl FnOnce(SharedStore) -> SharedStore) -> Self {
-        let SharedStore { store, health, lease, claims: _ } = &*self.shared;
-        let health = Health::new(health.deadline, health.backoff);
-        let (store, claims) = (store.clone(), Claims::default());
-        let shared = SharedStore { store, health, lease: *lease, claims };
+        let SharedStore { store, health, lease, .. } = &*self.shared;
+        let shared = SharedStore {
+            store: store.clone(),
+            health: Health::new(health.deadline, health.backoff),
+            lease: *lease,
+            claims: Claims::default(),
+            patience: Patience::default(),
+        };
         Self { shared: Arc::new(change(shared)) }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::claims::Claim;
 use super::fetch::SharedStore;
-use super::health::StoreUnavailable;
+use super::health::{Operation, StoreError};
 use crate::liveness::Liveness;
 
 /// A lease in the store. It is released on drop, and ends by itself when the process ends.
@@ -28,7 +28,7 @@ impl Lease {
         shared: &Arc<SharedStore>,
         key: &str,
         claim: &Arc<Claim>,
-    ) -> Result<Option<Self>, StoreUnavailable> {
+    ) -> Result<Option<Self>, StoreError> {
         // Recorded before the store is asked, because the task may die before it hears the answer.
         shared.claims.propose(key, claim);
         let lease = Self::claimed(shared, key, claim.clone()).await?;
@@ -45,7 +45,7 @@ impl Lease {
         key: &str,
         dead: &Arc<Claim>,
         liveness: &Arc<Liveness>,
-    ) -> Result<Option<Self>, StoreUnavailable> {
+    ) -> Result<Option<Self>, StoreError> {
         let Some(claim) = shared.claims.adopt(key, dead, liveness) else {
             return Ok(None);
         };
@@ -58,16 +58,17 @@ impl Lease {
         shared: &Arc<SharedStore>,
         key: &str,
         claim: Arc<Claim>,
-    ) -> Result<Option<Self>, StoreUnavailable> {
+    ) -> Result<Option<Self>, StoreError> {
         // Created as held: if this future is dropped, the store may have been asked already.
         let mut lease = Self { shared: shared.clone(), key: key.to_owned(), claim, is_held: true };
         lease.is_held = lease.extend().await?;
         Ok(lease.is_held.then_some(lease))
     }
 
-    async fn extend(&self) -> Result<bool, StoreUnavailable> {
+    async fn extend(&self) -> Result<bool, StoreError> {
         let SharedStore { store, health, lease, .. } = &*self.shared;
-        health.ask("lock", store.lock(&self.key, self.claim.owner(), *lease)).await
+        let locked = store.lock(&self.key, self.claim.owner(), *lease);
+        health.ask(&self.key, Operation::Lock, locked).await
     }
 
     /// Returns whether another token request of this process has taken over.
@@ -88,7 +89,7 @@ impl Lease {
                     Ok(true) => {}
                     // Another process may ask too, which costs one token request.
                     Ok(false) => tracing::debug!("the lease on a token request was lost"),
-                    Err(StoreUnavailable) => {}
+                    Err(_) => {}
                 }
             }
         });
@@ -106,7 +107,7 @@ impl Lease {
         }
         let SharedStore { store, health, .. } = &*self.shared;
         let released = store.unlock(&self.key, self.claim.owner());
-        if health.ask("unlock", released).await.is_ok() {
+        if health.ask(&self.key, Operation::Unlock, released).await.is_ok() {
             self.is_held = false;
         }
     }

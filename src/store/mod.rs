@@ -10,6 +10,9 @@ mod lease;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
+mod not_accepted;
+mod patience;
+mod recent;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -28,6 +31,7 @@ pub use self::layer::{Store, StoreLayer};
 #[cfg(feature = "memcached")]
 pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
+pub use self::not_accepted::ValueNotAccepted;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 #[cfg(feature = "sealed")]
@@ -43,6 +47,9 @@ pub use self::sealed::{SealKey, Sealed};
 /// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
 /// test guesses of secrets that are no random ones; behind `Sealed` (feature `sealed`), neither. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
 /// fail, panic, be dropped half-way, and answer with anything. It must not block the thread for long.
+///
+/// A store that does not accept a value, for example because it is too large, returns
+/// [`ValueNotAccepted`]. Every other error is a failure of the store.
 ///
 /// # Example
 ///
@@ -81,10 +88,16 @@ pub trait TokenStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any failure; the caller does without the store. So for all of these methods.
+    /// Returns any failure. The token request then does without the store. This holds for all
+    /// methods.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Stored>, BoxError>> + Send;
 
-    /// Keeps `value` under `key` for as long as `time_to_live`, and then no longer, if the store can see to that.
+    /// Stores `value` under `key` for `time_to_live`, and removes it then if the store can do that.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ValueNotAccepted`] if the store works but does not accept the value. So does
+    /// [`replace`](Self::replace).
     fn set(
         &self,
         key: &str,
@@ -159,9 +172,11 @@ impl Stored {
         Self { value: Zeroizing::new(value.into()), time_to_live: None }
     }
 
-    /// How much longer the store keeps it. That tells how long the token lives, so that no two
-    /// machines' clocks need to agree; without it, the wall clock does. Leave it out if the store keeps things for less long
-    /// than it is told to (30 days at the most): the token would seem to be older than it is.
+    /// Sets how much longer the store keeps the value.
+    ///
+    /// A token lives no longer than that, and no longer than its record says by the wall clock. Leave
+    /// it out if the store keeps values for less time than it is told to (30 days at most), because
+    /// the token would seem to be older than it is.
     #[must_use]
     pub fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);

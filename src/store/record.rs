@@ -34,7 +34,8 @@ pub(super) struct Record {
 
 /// Encodes a record and returns it with its time to live.
 ///
-/// Returns `None` for a token that has ended and for one that is too large.
+/// Returns `None` for a token that is too large, and for one that has so little time left that it
+/// would answer no token request.
 pub(super) fn encode(
     request: &TokenRequest,
     token: &AccessToken,
@@ -47,7 +48,8 @@ pub(super) fn encode(
         None => TIME_TO_LIVE_WITHOUT_END,
     };
     // Most stores cannot express less than a millisecond.
-    if time_to_live < Duration::from_millis(1) {
+    let shortest = margin(lifetime.unwrap_or_default()).max(Duration::from_millis(1));
+    if time_to_live < shortest {
         return None;
     }
     let ends = lifetime.map(|_| millis(since_epoch(now.wall) + time_to_live));
@@ -69,8 +71,9 @@ pub(super) fn encode(
 
 /// Decodes a record that a store returned to a request sent at `asked_at`.
 ///
-/// The remaining life counts from `asked_at`, because it may be shorter when the answer arrives.
-/// Returns `None` for anything but a token record.
+/// The remaining life counts from `asked_at`, because it may be shorter when the answer arrives. It
+/// is the shorter one of what the store and the record say, because the clock of a store may be set
+/// back. Returns `None` for anything but a token record.
 pub(super) fn decode(stored: &Stored, asked_at: Now) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
@@ -89,9 +92,14 @@ pub(super) fn decode(stored: &Stored, asked_at: Now) -> Option<Record> {
     };
     if record.get("lifetime").is_some_and(|lifetime| !lifetime.is_null()) {
         let lifetime = duration(&record, "lifetime")?.min(MAX_LIFETIME);
-        let left = match stored.time_to_live() {
-            Some(left) => left,
-            None => duration(&record, "ends")?.saturating_sub(since_epoch(asked_at.wall)),
+        let ends = duration(&record, "ends");
+        let by_record = ends.map(|ends| ends.saturating_sub(since_epoch(asked_at.wall)));
+        let left = match (stored.time_to_live(), by_record) {
+            // The clocks of two machines differ a little, and no two clocks are read at once. Half
+            // of the margin is left, so that no token is handed out after its end.
+            (Some(left), Some(by_record)) if by_record + margin(lifetime) / 2 < left => by_record,
+            (Some(left), _) => left,
+            (None, by_record) => by_record?,
         };
         let age = lifetime.saturating_sub(left);
         token = match asked_at.mono.checked_sub(age) {
@@ -115,33 +123,43 @@ pub(super) fn decode(stored: &Stored, asked_at: Now) -> Option<Record> {
     Some(Record { token: token.into_stored(), claims })
 }
 
-/// Encodes the mark that a token request has failed.
-pub(super) fn encode_failure(time_to_live: Duration, now: Now) -> Vec<u8> {
+/// Encodes the mark that a token request has brought nothing to share.
+pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
     let ends = millis(since_epoch(now.wall) + time_to_live);
-    json!({ "v": VERSION, "failed": true, "ends": ends }).to_string().into_bytes()
+    json!({ "v": VERSION, "nothing_to_share": true, "ends": ends }).to_string().into_bytes()
 }
 
-/// Returns whether a stored value is the mark of a failure that is still recent.
-pub(super) fn is_failure(stored: &Stored, now: Now) -> bool {
+/// Returns whether a stored value is a mark that is still recent.
+///
+/// A mark that the store keeps for longer than `time_to_live` is recent only if the wall clock says
+/// so too, because the clock of the store may have been set back.
+pub(super) fn is_mark(stored: &Stored, time_to_live: Duration, now: Now) -> bool {
     let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
         return false;
     };
-    let is_recent = || duration(&record, "ends").is_some_and(|end| end > since_epoch(now.wall));
-    (stored.time_to_live().is_some() || is_recent())
-        && record.get("failed") == Some(&Value::Bool(true))
+    // A store may count in whole seconds.
+    let latest = time_to_live + Duration::from_secs(1);
+    let is_recent_by_record =
+        || duration(&record, "ends").is_some_and(|end| end > since_epoch(now.wall));
+    record.get("nothing_to_share") == Some(&Value::Bool(true))
+        && (stored.time_to_live().is_some_and(|left| left <= latest) || is_recent_by_record())
 }
 
 impl Record {
     /// Returns whether the record answers `request`.
     ///
     /// It does not if its token is the one that the request shows, is older than that, is about to
-    /// end, or has other claims than requested.
+    /// end, or has another type or other claims than requested.
     pub(super) fn answers(&self, request: &TokenRequest, now: Now) -> bool {
         let Self { token, claims } = self;
+        // A cache would return an error (W10), and nothing would replace the record.
+        if token.is_dpop() != request.credentials().dpop_key().is_some() {
+            return false;
+        }
         if request.claims().is_some_and(|wanted| *claims != Some(key::of_claims(wanted))) {
             return false;
         }
-        if time_left(token, now).is_some_and(|left| left <= margin(token)) {
+        if time_left(token, now).is_some_and(|left| left <= margin_of(token)) {
             return false;
         }
         let Some(shown) = request.token() else {
@@ -179,9 +197,12 @@ fn time_left(token: &AccessToken, now: Now) -> Option<Duration> {
     Some(lifetime.saturating_sub(now.since(token.requested_at_both())))
 }
 
-/// Returns how long before its end a token is no longer handed out.
-fn margin(token: &AccessToken) -> Duration {
-    let lifetime = token.lifetime().unwrap_or_default();
+fn margin_of(token: &AccessToken) -> Duration {
+    margin(token.lifetime().unwrap_or_default())
+}
+
+/// Returns how long before its end a token with this lifetime is no longer handed out.
+fn margin(lifetime: Duration) -> Duration {
     (lifetime / 10).min(Duration::from_secs(10))
 }
 

@@ -100,7 +100,7 @@ async fn processes_that_share_tokens_see_what_they_promise() {
     command.arg("redis://127.0.0.1:1");
     let ended = run(command).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-    assert!(ended.stderr.contains("Connection refused"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the connection was refused"), "{}", ended.stderr);
     for wrong in ["--nonsense", "x"] {
         let mut command = example("shared_tokens");
         command.arg(wrong);

@@ -69,6 +69,11 @@ pub mod watch {
             point();
             self.0.send_replace(value)
         }
+
+        pub fn receiver_count(&self) -> usize {
+            point();
+            self.0.receiver_count()
+        }
     }
 
     impl<T> Receiver<T> {

@@ -16,6 +16,8 @@ use crate::printable::Printable;
 pub(in crate::cache) struct Events {
     pub(super) event: Option<Event>,
     pub(super) breaker: Option<BreakerEvent>,
+    /// Set once, when several processes seem to revoke each other's tokens (R8).
+    pub(super) is_contention_new: bool,
     /// The failure that is no longer remembered. It is dropped after unlocking, because its error
     /// may contain a caller's value whose `Drop` calls back into the cache.
     pub(super) displaced_failure: Option<Box<Failure>>,
@@ -25,6 +27,15 @@ pub(in crate::cache) struct Events {
     pub(super) failing_change: i8,
     /// Tells the slot to wake the keep-warm task, which then computes its next look again.
     pub(super) wakes_keep_warm: bool,
+}
+
+/// New suspicions that follow from a rejection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Suspicions {
+    /// For how long the breaker opened, if it did.
+    pub(crate) opened: Option<Duration>,
+    /// Several processes seem to revoke each other's tokens.
+    pub(crate) is_contention_new: bool,
 }
 
 /// A change that is logged and measured.
@@ -62,12 +73,13 @@ impl Events {
         Self { breaker, ..Self::default() }
     }
 
-    /// Returns for how long the breaker opened. The layer logs it, because it knows the origin.
-    pub(in crate::cache) fn opened_breaker(&self) -> Option<Duration> {
-        match self.breaker? {
+    /// Returns what the layer logs, because it knows the origin.
+    pub(in crate::cache) fn suspicions(&self) -> Suspicions {
+        let opened = self.breaker.and_then(|breaker| match breaker {
             BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),
             BreakerEvent::Closed => None,
-        }
+        });
+        Suspicions { opened, is_contention_new: self.is_contention_new }
     }
 
     pub(in crate::cache) fn wakes_keep_warm(&self) -> bool {

@@ -44,6 +44,7 @@ use tokio::time::Instant;
 pub(super) use self::complete::{Abandoned, Completion, FetchResult, Loss, LostFetch, TaskTiming};
 use self::events::Event;
 pub(super) use self::events::Events;
+pub(crate) use self::events::Suspicions;
 use self::reject::RejectedToken;
 pub(crate) use self::reject::{Rejection, RejectionOutcome};
 pub(crate) use self::step::Requirements;

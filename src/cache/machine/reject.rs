@@ -73,6 +73,7 @@ impl Machine {
                 // Further rejections of a suspect token change nothing. A rejection by hand does,
                 // because the token must not be handed out after it.
                 if current.standing == Standing::Suspect && target.is_some() {
+                    self.breaker.rejected_again(*issue);
                     self.wanted_claims.merge(claims);
                     return (self.replaced(*issue), Events::default());
                 }
@@ -81,6 +82,7 @@ impl Machine {
             TokenState::Rejected(rejected) => {
                 if rejected.token.issue() == *issue {
                     rejected.by.insert(target.map(|target| target.origin));
+                    self.breaker.rejected_again(*issue);
                 }
                 self.wanted_claims.merge(claims);
                 (self.replaced(*issue), Events::default())
@@ -130,6 +132,7 @@ impl Machine {
         self.last_rejection = self.next_sequence();
         let mut events = self.clear_renewal_failure();
         events.breaker = breaker;
+        events.is_contention_new = self.breaker.announce_contention();
         events.event = Some(Event::Rejected { issue });
         events.wakes_keep_warm = true;
         (RejectionOutcome::Replaced { since: self.last_rejection }, events)

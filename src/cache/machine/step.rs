@@ -144,7 +144,7 @@ impl Machine {
 
     /// Returns the rejected token for a caller at an origin that did not reject it (C12).
     ///
-    /// Waiters use it when their fetch fails or shows no sign of life for a second.
+    /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the next.
     pub(in crate::cache) fn fallback(
         &self,
         required: &Requirements,

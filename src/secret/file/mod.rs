@@ -107,8 +107,8 @@ impl WatchedFile {
 
     /// Reads the file until it does not change any more.
     ///
-    /// A program that writes a file in place truncates it first. A read in between finds an empty or
-    /// half written file, so a file that has just changed must look the same 20 ms later.
+    /// A program that writes a file in place truncates it first. A read in between finds an empty
+    /// or half written file, so a file that has just changed must look the same 20 ms later.
     async fn read_settled(&self) -> Result<FileContent, Problem> {
         let mut previous = None;
         let mut rereads = 0;

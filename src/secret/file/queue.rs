@@ -81,7 +81,8 @@ impl<T> Queue<T> {
 struct Runner<T> {
     /// `None` once the queue is idle, because another runner may be at work from then on.
     queue: Option<Arc<Queue<T>>>,
-    /// Dropped after the queue is idle again, so that callers who learn of a panic can start a look.
+    /// Dropped after the queue is idle again, so that callers who learn of a panic can start a
+    /// look.
     current: Option<Batch<T>>,
 }
 

@@ -21,7 +21,7 @@ use self::address::Address;
 use self::failure::Failure;
 use self::pool::Pool;
 use self::wire::{Answer, Command, Item, Mode};
-use super::{Stored, TokenStore};
+use super::{Stored, TokenStore, ValueNotAccepted};
 use crate::error::ConfigError;
 
 /// What a server takes as a key (memcached's `doc/protocol.txt`, "Keys").
@@ -52,7 +52,8 @@ const LONGEST_LIFE: u64 = 30 * 24 * 60 * 60;
 /// - It keeps nothing for more than 30 days. A token that lives longer is known for 30 days to those who find it.
 /// - It knows neither TLS nor who asks: whoever reaches its port reads and writes every token. Keep it on a network of
 ///   its own or on a Unix socket, and encrypt what it holds.
-/// - It takes values up to 1 MiB unless started with `-I`. A larger token is not shared.
+/// - It takes values up to 1 MiB unless started with `-I`. A larger token is not shared
+///   ([`ValueNotAccepted`]), and the others are.
 /// - Without compare-and-swap (started with `-C`) it is not used.
 ///
 /// # Example
@@ -141,7 +142,7 @@ impl TokenStore for MemcachedStore {
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
         let key = self.key("", key)?;
-        match self.put(&key, value, life(time_to_live), Mode::Whatever).await? {
+        match self.put(&key, value, life(time_to_live), Mode::Whatever).await.map_err(to_store)? {
             Answer::Done => Ok(()),
             _ => Err(Failure::Malformed.into()),
         }
@@ -162,7 +163,8 @@ impl TokenStore for MemcachedStore {
                 _ => return Ok(false),
             },
         };
-        Ok(matches!(self.put(&key, value, life(time_to_live), mode).await?, Answer::Done))
+        let answer = self.put(&key, value, life(time_to_live), mode).await.map_err(to_store)?;
+        Ok(matches!(answer, Answer::Done))
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
@@ -200,6 +202,14 @@ impl fmt::Debug for MemcachedStore {
             .field("address", &self.pool.address())
             .field("prefix", &self.prefix)
             .finish()
+    }
+}
+
+/// Tells a value that is too large from a failure of the server.
+fn to_store(failure: Failure) -> BoxError {
+    match failure {
+        Failure::TooLarge => ValueNotAccepted::new(failure).into(),
+        failure => failure.into(),
     }
 }
 

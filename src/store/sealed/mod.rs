@@ -31,8 +31,12 @@ const VERSION: u8 = 1;
 /// - A record that does not open, for whatever reason, counts as none: that costs one token request, and then it
 ///   is replaced.
 ///
-/// Whoever can write to the store can still delete records, bring back older ones of the same key and change
-/// when they end. That costs token requests; an API is what decides whether a token is good. One seal key is good
+/// An attacker who can write to the store can still delete records, bring back older ones of the same
+/// key, change when they end and hold leases. Deleted and old records cost token requests, because
+/// the API decides whether a token is good. A lease that never ends costs each process one wait of a
+/// [lease](crate::StoreLayer::lease) and a half for each set of credentials: after that, the process
+/// does not wait for this lease until it has found it free. It remembers 1,024 such leases; beyond
+/// that, a token request may wait that long again, and never longer. No request fails. One seal key is good
 /// for 2^32 records (NIST SP 800-38D section 8.3): with one token stored each second, for 136 years.
 ///
 /// The time until a value ends passes through. With several keys, where nothing is found under the first, one look into

@@ -2,6 +2,7 @@
 //!
 //! The unit tests of the breaker play more situations, with longer times.
 
+mod contention;
 mod figures;
 #[cfg(feature = "metrics")]
 mod gauge;

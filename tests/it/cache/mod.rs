@@ -3,6 +3,7 @@
 mod claims;
 mod failure;
 mod fallback;
+mod fallback_beside_fetch;
 mod lifetime;
 mod liveness;
 mod many;

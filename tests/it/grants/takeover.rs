@@ -1,4 +1,5 @@
-//! Refresh tokens that are in use on a runtime that does not poll its tasks.
+//! Refresh tokens that are in use on a runtime that does not poll its tasks, or by a request whose
+//! result the cache has no use for.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{
-    AccessToken, RefreshToken, RefreshTokenLayer, TokenCache, TokenErrorKind, TokenRequest,
+    AccessToken, ClientCredentials, RefreshToken, RefreshTokenLayer, TokenCache, TokenErrorKind,
+    TokenRequest,
 };
 
 use crate::support::{Source, credentials, paused_runtime, settle};
@@ -279,4 +281,42 @@ fn a_fetch_takes_over_from_a_fetch_of_its_cache_on_a_stopped_runtime() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
     let cache = cache(&grant);
     get_beside_a_stopped_fetch(&grant, &cache, &cache);
+}
+
+// C10, G3
+#[test]
+fn removal_during_a_refresh_sends_no_refresh_token_twice() {
+    let runtime = paused_runtime();
+    for is_own in [true, false] {
+        let grant = Grant::new(&[Answer::RotateLate, Answer::Rotate]);
+        let user = credentials().refresh_token(grant.user.clone());
+        let own = if is_own { user.clone() } else { credentials() };
+        let source = RefreshTokenLayer::new().layer(grant.endpoint.clone());
+        let cache =
+            TokenCache::builder(own, source).fetch_timeout(Duration::from_secs(3600)).build();
+        runtime.block_on(assert_removal_is_harmless(&grant, &cache, &user));
+    }
+}
+
+/// Removes credentials while their refresh token is in use by a fetch with a waiter.
+async fn assert_removal_is_harmless(
+    grant: &Grant,
+    cache: &TokenCache,
+    credentials: &ClientCredentials,
+) {
+    let get = || {
+        let (cache, credentials) = (cache.clone(), credentials.clone());
+        tokio::spawn(async move { cache.get_for(&credentials).await })
+    };
+    let before = get();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(grant.used(), ["r-0"]);
+    cache.remove(credentials);
+    let after = get();
+    sleep(Duration::from_secs(590)).await;
+    assert_eq!(grant.used(), ["r-0"], "its answer is still awaited");
+    before.await.unwrap().unwrap();
+    assert_eq!(after.await.unwrap().unwrap().secret(), "token-2");
+    assert_eq!(grant.used(), ["r-0", "r-1"]);
+    assert_eq!(grant.saved(), ["r-1", "r-2"]);
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
-use tower_oauth2::{MemoryStore, Stored, TokenStore};
+use tower_oauth2::{MemoryStore, Stored, TokenStore, ValueNotAccepted};
 
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Act {
     WorkThenWait(Duration),
     WorkAfter(Duration),
     Panic,
+    /// Says that the value is not accepted.
+    NotAccept,
     /// Says that it has worked.
     Pretend,
 }
@@ -118,6 +120,7 @@ impl Double {
                 std::future::pending().await
             }
             Act::Panic => panic!("the store has a bug"),
+            Act::NotAccept => Err(ValueNotAccepted::new("longer than 64 KiB").into()),
             Act::Pretend => Ok(pretended),
         }
     }

@@ -267,3 +267,53 @@ async fn a_failure_is_not_told_for_longer_than_its_own_clock_says() {
         assert!(began.elapsed() >= waited && began.elapsed() <= waited + secs(1), "{ends}");
     }
 }
+
+/// Replaces one token after the other. Returns how long each token request took.
+async fn replace_in_a_row(cache: &TokenCache, times: usize) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let start = Instant::now();
+        let token = cache.get().await.unwrap();
+        took.push(start.elapsed());
+        cache.reject(&token);
+    }
+    took
+}
+
+// S5: whoever can write to the store can hold a lease for ever.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_lease_that_never_ends_is_waited_for_once() {
+    let store = MemoryStore::new();
+    let key = key_of(&credentials()).await;
+    assert!(store.lock(&key, "attacker", secs(1_000_000)).await.unwrap());
+    let source = Source::of(hour);
+    let took = replace_in_a_row(&process(store.clone(), &source), 20).await;
+    assert!(took[0] >= secs(15) && took[0] < ms(15_250), "{took:?}");
+    assert!(took[1..].iter().all(Duration::is_zero), "{took:?}");
+    assert_eq!(source.count(), 20);
+    // Tokens are shared all the same.
+    let other = process(store.clone(), &source);
+    assert_eq!(secret(&other).await, "token-20");
+}
+
+// S5
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_waited_for_again_once_it_was_free() {
+    let store = MemoryStore::new();
+    let key = key_of(&credentials()).await;
+    assert!(store.lock(&key, "hangs", secs(1_000_000)).await.unwrap());
+    let source = Source::of(hour);
+    let cache = process(store.clone(), &source);
+    replace_in_a_row(&cache, 2).await;
+    store.unlock(&key, "hangs").await.unwrap();
+    replace_in_a_row(&cache, 1).await;
+
+    let slow_source = slow(secs(8), |n| hour(n + 100));
+    let slow_layer = StoreLayer::new(store.clone());
+    let rejected = AccessToken::new("token-3").unwrap();
+    let request = in_place_of(&rejected, Cause::Rejected);
+    let holder = tokio::spawn(slow_layer.layer(slow_source).oneshot(request));
+    settle().await;
+    assert_eq!(secret(&cache).await, "token-101");
+    holder.await.unwrap().unwrap();
+}

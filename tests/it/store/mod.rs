@@ -2,10 +2,12 @@
 
 pub mod double;
 mod lease;
+mod not_accepted;
 mod records;
 mod rejection;
 #[cfg(feature = "sealed")]
 mod sealed;
+mod shards;
 mod sharing;
 mod takeover;
 mod telling;

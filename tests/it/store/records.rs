@@ -2,10 +2,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep};
-use tower::{Layer, ServiceExt};
+use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
 
-use super::double::{Act, Double, Plain};
+use super::double::{Act, Double, Op, Plain};
 use super::*;
 
 fn wall_clock() -> u64 {
@@ -106,19 +106,76 @@ async fn odd_members_of_a_record_are_left_out() {
     }
 }
 
-// S3, S6, alf 28
+// S3, S6, alf 28: the clock of a store may be set back, which prolongs what is in it.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_knows_how_long_is_believed_and_not_the_clock() {
+async fn the_shorter_of_what_store_and_record_say_counts() {
     let key = key_of(&credentials()).await;
-    let hours = 3_600_000;
-    for ends in [0, wall_clock() - 5 * hours, wall_clock() + 5 * hours, u64::MAX] {
+    let (minute, hour) = (60_000, 3_600_000);
+    let now = wall_clock();
+    for (ends, kept, left) in [
+        (now + 5 * hour, secs(600), Some(secs(600))),
+        (u64::MAX, secs(600), Some(secs(600))),
+        (now + 30 * minute, secs(90 * 60), Some(secs(30 * 60))),
+        (now + 30 * minute, secs(50 * 60), Some(secs(30 * 60))),
+        (now - minute, secs(59 * 60), None),
+        (0, secs(600), None),
+    ] {
         let store = MemoryStore::new();
-        let record = json!({ "v": 1, "access_token": "t", "lifetime": hours, "ends": ends });
-        store.set(&key, record.to_string().as_bytes(), secs(600)).await.unwrap();
+        let record = json!({ "v": 1, "access_token": "t", "lifetime": hour, "ends": ends });
+        store.set(&key, record.to_string().as_bytes(), kept).await.unwrap();
         let (got, asked) = through(store).await;
-        assert_eq!((got.secret(), asked), ("t", 0));
-        assert_eq!(got.expires_at(), Some(Instant::now() + secs(600)));
-        assert_eq!(got.lifetime(), Some(secs(3600)));
+        assert_eq!(asked, usize::from(left.is_none()), "{ends} {kept:?}");
+        let Some(left) = left else { continue };
+        let lives = got.expires_at().unwrap() - Instant::now();
+        // The wall clock runs during the test.
+        assert!(lives <= left && lives + secs(30) > left, "{ends} {kept:?}: {lives:?}");
+        assert_eq!((got.secret(), got.lifetime()), ("t", Some(secs(3600))));
+    }
+}
+
+// S5: a mark that a store keeps for longer than it was told to is not recent.
+#[tokio::test(start_paused = true)]
+async fn a_store_whose_clock_was_set_back_prolongs_no_failure() {
+    let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
+    let store = Double::default();
+    ask(&StoreLayer::new(store.clone()), &failing).await.unwrap_err();
+    let mark = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
+    let mut value: Value =
+        serde_json::from_slice(store.inner.get(&mark).await.unwrap().unwrap().value()).unwrap();
+    value["ends"] = (wall_clock() - 60_000).into();
+    store.inner.set(&mark, value.to_string().as_bytes(), secs(3600)).await.unwrap();
+    let key = key_of(&credentials()).await;
+    assert!(store.lock(&key, "other", secs(2)).await.unwrap());
+    let start = Instant::now();
+    ask(&StoreLayer::new(store), &Source::of(hour)).await.unwrap();
+    assert!(start.elapsed() >= secs(2), "{:?}", start.elapsed());
+}
+
+// S6, W10: a token of another type is not what the credentials ask for.
+#[cfg(feature = "jwt")]
+#[tokio::test(start_paused = true)]
+async fn a_record_with_another_token_type_is_a_miss() {
+    let bound = credentials().dpop(tower_oauth2::DpopKey::generate().unwrap());
+    let record = |token_type: &str| {
+        json!({ "v": 1, "access_token": "stored", "token_type": token_type }).to_string()
+    };
+    for (credentials, token_type) in
+        [(bound.clone(), "Bearer"), (credentials(), "DPoP"), (credentials(), "mac"), (bound, "mac")]
+    {
+        let store = MemoryStore::new();
+        let key = key_of(&credentials).await;
+        store.set(&key, record(token_type).as_bytes(), secs(3600)).await.unwrap();
+        let is_bound = credentials != crate::support::credentials();
+        let source = Source::new(move |_, _| async move {
+            let make = if is_bound { AccessToken::dpop } else { AccessToken::new };
+            Ok(make("fetched".to_owned())?.with_expires_in(secs(3600)))
+        });
+        for _ in 0..2 {
+            let layer = StoreLayer::new(store.clone());
+            let tokens = TokenCache::new(credentials.clone(), layer.layer(source.clone()));
+            assert_eq!(secret(&tokens).await, "fetched", "{token_type}");
+        }
+        assert_eq!(source.count(), 1, "the record was replaced");
     }
 }
 
@@ -304,6 +361,9 @@ async fn what_is_over_or_too_big_is_not_stored() {
         let source = Source::of(make);
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
-        assert!(store.values().is_empty());
+        // The others are told that there is nothing to share.
+        let values = store.values();
+        let texts: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value)).collect();
+        assert!(texts.iter().all(|text| !text.contains("token-")), "{texts:?}");
     }
 }

@@ -32,6 +32,7 @@ pub struct Load {
 /// A cache with a connection of its own, and its own view of which tokens are good.
 #[derive(Clone)]
 pub struct Client {
+    cache: TokenCache,
     api: OAuth2<Api>,
     tokens: Arc<Mutex<Tokens>>,
 }
@@ -82,7 +83,7 @@ impl Load {
             let number = number.filter(|&number| (1..=issued.count()).contains(&number));
             number.is_some_and(|number| log.lock().unwrap().accept(number))
         });
-        Client { api: OAuth2Layer::new(cache, Origins::any()).layer(api), tokens }
+        Client { api: OAuth2Layer::new(cache.clone(), Origins::any()).layer(api), cache, tokens }
     }
 
     pub fn token_requests(&self) -> usize {
@@ -90,8 +91,10 @@ impl Load {
     }
 
     /// Rejects in each client the token that it has.
-    pub fn reject(&self) {
-        self.clients.iter().for_each(Client::reject);
+    pub async fn reject(&self) {
+        for client in &self.clients {
+            client.reject().await;
+        }
     }
 
     /// A round of requests through all caches at once, each of which is answered with 200. Returns how many
@@ -112,7 +115,7 @@ impl Load {
 
     /// A round in which every cache needs another token.
     pub async fn renewal(&self) -> usize {
-        self.reject();
+        self.reject().await;
         self.round().await
     }
 
@@ -124,7 +127,7 @@ impl Load {
                 let newest = self.clients.iter().map(Client::current).max();
                 for client in &self.clients {
                     if Some(client.current()) != newest {
-                        client.reject();
+                        client.reject().await;
                         client.clone().call().await;
                     }
                 }
@@ -156,11 +159,21 @@ impl Client {
         self.tokens.lock().unwrap().refused
     }
 
-    /// From now on, and for good, it does not take the token that it has.
-    pub fn reject(&self) {
-        let mut tokens = self.tokens.lock().unwrap();
-        let current = tokens.current;
-        tokens.rejected.insert(current);
+    /// Rejects the token that the client has, for good.
+    ///
+    /// Tokens are rejected by hand, because an API that rejects so many in a short time opens the
+    /// breaker (R8). The API does not accept the token either, in case it comes back from the store.
+    pub async fn reject(&self) {
+        let current = {
+            let mut tokens = self.tokens.lock().unwrap();
+            let current = tokens.current;
+            tokens.rejected.insert(current);
+            format!("token-{current}")
+        };
+        let token = self.cache.get().await.unwrap();
+        if token.secret() == current {
+            self.cache.reject(&token);
+        }
     }
 
     /// A request that is answered with 200. How long that takes is no measure, but that of something that hangs.

@@ -150,7 +150,7 @@ async fn odd_members_do_no_harm() {
     put(&redis, &key, &with(&whole, "lifetime", years(1_000)), years(1_000)).await;
     let newcomer = load.client(&redis);
     newcomer.clone().call().await;
-    newcomer.reject();
+    newcomer.reject().await;
     let before = load.token_requests();
     newcomer.call().await;
     assert_eq!(load.token_requests() - before, 1);
@@ -165,25 +165,44 @@ async fn an_older_token_does_not_take_the_place_of_one_that_is_rejected() {
     for n in 1..=3 {
         client.clone().call().await;
         assert_eq!(load.token_requests(), n);
-        assert_eq!(client.refused(), n - 1, "the older one was not tried");
-        client.reject();
+        assert_eq!(client.refused(), 0, "the older one was not tried");
+        client.reject().await;
         // As in a store that could not be written to meanwhile.
         put(&redis, &key, &first, left).await;
     }
 }
 
+// S1
 #[tokio::test]
-async fn wall_clocks_may_be_hours_apart() {
+async fn the_shorter_of_what_redis_and_the_record_say_counts() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = u64::try_from(now.as_millis()).unwrap();
-    for ends in [now - DAY / 2, now, now + DAY / 2] {
+    for ends in [now + DAY / 2, now + 3 * DAY] {
         let record = with(&whole, "ends", ends);
         put(&redis, &key, &record, DAY).await;
-        assert_eq!(newcomer(&redis, &load).await, 0, "the server says that it lives");
+        assert_eq!(newcomer(&redis, &load).await, 0, "both say that it lives");
         // A day's token is of no use in its last ten seconds.
         put(&redis, &key, &record, 9_000).await;
         assert_eq!(newcomer(&redis, &load).await, 1, "the server says that it ends");
     }
+    for ends in [now - DAY / 2, now] {
+        put(&redis, &key, &with(&whole, "ends", ends), DAY).await;
+        assert_eq!(newcomer(&redis, &load).await, 1, "the record says that it has ended");
+    }
+}
+
+/// A server whose clock is set back by an hour keeps each key for an hour longer.
+// S1
+#[tokio::test]
+async fn a_clock_that_is_set_back_brings_no_expired_token_back() {
+    let (redis, load, key) = with_record().await;
+    let whole = record(&redis, &key).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let ended = u64::try_from(now.as_millis()).unwrap() - 1_000;
+    put(&redis, &key, &with(&whole, "ends", ended), DAY).await;
+    redis.run::<()>(&format!("PEXPIRE {key} {}", 60 * 60 * 1000)).await;
+    assert_eq!(newcomer(&redis, &load).await, 1);
+    assert_eq!(newcomer(&redis, &load).await, 0, "it was replaced");
 }

@@ -10,32 +10,47 @@ use tower_oauth2::{
 
 use super::support::{KEY, MINUTE, Memcached, until};
 
-/// The cache of a process of its own; `count` is of the token requests of all.
+/// Returns the cache of a process. `count` counts the token requests of all processes.
 fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {
     process_with(store, count, Duration::from_secs(3600))
 }
 
-/// The same with tokens that live for so long.
+/// Returns the cache of a process whose tokens live for `lifetime`.
 fn process_with(
     store: impl TokenStore,
     count: &Arc<AtomicUsize>,
     lifetime: Duration,
 ) -> TokenCache {
-    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+    over(&layer_over(store), count, move |token| token.with_expires_in(lifetime))
+}
+
+fn layer_over(store: impl TokenStore) -> StoreLayer {
+    // The machine that tests run on may be slower than a store should be.
+    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
+    StoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff)
+}
+
+/// Returns a cache over a layer. Its tokens are `token-1`, `token-2`, … as `make` changes them.
+fn over(
+    layer: &StoreLayer,
+    count: &Arc<AtomicUsize>,
+    make: impl Fn(AccessToken) -> AccessToken + Clone + Send + 'static,
+) -> TokenCache {
     let count = count.clone();
     let source = service_fn(move |_: TokenRequest| {
         let n = count.fetch_add(1, Ordering::SeqCst) + 1;
+        let make = make.clone();
         async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let token = AccessToken::new(format!("token-{n}"))?;
-            Ok::<_, BoxError>(token.with_expires_in(lifetime))
+            Ok::<_, BoxError>(make(AccessToken::new(format!("token-{n}"))?))
         }
     });
-    // The machine that tests run on may be slower than a store should be.
-    let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
-    let layer = StoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff);
-    TokenCache::new(credentials, ServiceBuilder::new().layer(layer).service(source))
+    TokenCache::new(credentials(), ServiceBuilder::new().layer(layer.clone()).service(source))
+}
+
+fn credentials() -> ClientCredentials {
+    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    ClientCredentials::new("https://auth.example.com/token", auth).unwrap()
 }
 
 #[tokio::test]
@@ -122,4 +137,23 @@ async fn a_server_that_comes_back_is_shared_through_again() {
         third.secret() == token.secret() && count.load(Ordering::SeqCst) == before
     })
     .await;
+}
+
+// S6
+#[tokio::test]
+async fn a_token_that_the_server_does_not_take_is_not_a_failure_of_the_store() {
+    let server = Memcached::start().await;
+    let (large_count, small_count) = (Arc::default(), Arc::default());
+    let large = |layer| over(layer, &large_count, |token| token.with_scope("x".repeat(1 << 20)));
+    let layer = layer_over(server.store());
+    let (one, other) = (large(&layer), large(&layer_over(server.store())));
+    let (first, second) = tokio::join!(one.get(), other.get());
+    assert_ne!(first.unwrap().secret(), second.unwrap().secret(), "it is not shared");
+
+    // The layer that met the large token goes on sharing others.
+    let small = credentials().audience("https://api.example.com");
+    let token = over(&layer, &small_count, |token| token).get_for(&small).await.unwrap();
+    let late = over(&layer_over(server.store()), &small_count, |token| token);
+    assert_eq!(late.get_for(&small).await.unwrap().secret(), token.secret());
+    assert_eq!(small_count.load(Ordering::SeqCst), 1);
 }

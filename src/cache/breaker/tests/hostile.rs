@@ -124,21 +124,25 @@ fn an_api_that_accepts_new_tokens_late() {
     }
 }
 
-/// The server keeps one live token per client, so two processes revoke each other's tokens. Both
-/// have the same allowance.
+/// The server keeps one live token per client, so two processes revoke each other's tokens. The
+/// other process follows the same rules.
 #[test]
 fn two_processes_that_revoke_each_other() {
+    // The breaker draws times.
+    fastrand::seed(1);
     let (mut newest_issue, mut revoked_through) = (0, 0);
     let mut other_fetches_at: Option<Duration> = None;
-    let mut other_allowance_full_at = Duration::ZERO;
+    let mut other_fetches = 0;
+    let mut other_may_fetch_at = Duration::ZERO;
     let mut world = World::new(move |sent| {
         if sent.issue > newest_issue {
             newest_issue = sent.issue;
-            // The other process finds its token revoked, and fetches when its allowance permits.
-            let allowance_permits_at =
-                other_allowance_full_at.saturating_sub(ALLOWANCE_REFILL * (ALLOWANCE - 1));
-            let at = (sent.at + ms(65)).max(allowance_permits_at);
-            other_allowance_full_at = other_allowance_full_at.max(at) + ALLOWANCE_REFILL;
+            // The other process finds its token revoked, and fetches when its rules permit.
+            let at = (sent.at + ms(65)).max(other_may_fetch_at);
+            other_fetches += 1;
+            if other_fetches > 5 {
+                other_may_fetch_at = at + CONTENDED_INTERVAL + ms(fastrand::u64(0..2000));
+            }
             other_fetches_at = Some(at);
         }
         if other_fetches_at.take_if(|at| sent.at >= *at).is_some() {
@@ -148,8 +152,12 @@ fn two_processes_that_revoke_each_other() {
     });
     world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
-    assert!(world.most_fetches_in_a_minute() <= MOST_IN_A_MINUTE);
-    assert_eq!(world.failed(|_| true), 0);
+    let most = world.most_fetches_in_a_minute();
+    assert!(most <= 6 + 12, "{most}");
+    assert!(world.fetches_between(secs(60), secs(300)) <= 48);
+    // The processes take turns. In step, this one would have a good token for 1 s in 77.
+    assert!(world.failed(|_| true) * 10 <= 9 * 300 * 200, "{}", world.failed(|_| true));
+    assert!(world.gauge.is_empty(), "the API is not broken");
 }
 
 /// One of ten nodes is bad, and all tokens are revoked.

@@ -8,6 +8,7 @@ mod simulation;
 
 use std::time::Duration;
 
+use super::contention::CONTENDED_INTERVAL;
 use super::*;
 
 const ORIGIN: u64 = 77;

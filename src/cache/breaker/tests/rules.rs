@@ -21,8 +21,9 @@ fn open(now: Instant) -> Breaker {
 }
 
 #[test]
-fn a_closed_breaker_takes_8_bytes() {
-    assert_eq!(size_of::<Breaker>(), 8);
+fn a_closed_breaker_takes_16_bytes() {
+    assert_eq!(size_of::<Breaker>(), 16);
+    assert!(size_of::<Contention>() <= 64, "{}", size_of::<Contention>());
     assert!(size_of::<Suspicion>() <= 256, "{}", size_of::<Suspicion>());
 }
 
@@ -178,6 +179,8 @@ fn rejections_beyond_the_first_few_make_the_token_suspect() {
         let mut verdicts = Vec::new();
         for issue in 2..=ALLOWANCE as IssueId + 2 {
             verdicts.push(breaker.judge_rejection(rejected, now).0);
+            // Other requests are accepted with the rejected token, so it was not revoked.
+            breaker.token_accepted(issue - 1, TARGET, now);
             breaker.token_accepted(issue, TARGET, now);
             rejected = young(issue, now);
         }

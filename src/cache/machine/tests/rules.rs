@@ -377,3 +377,17 @@ fn a_rejected_token_is_sent_to_no_origin_while_a_fetch_may_bring_another() {
     drop(w.fail(Outage::Transient));
     assert!(w.machine.may_send(&token, Some(SECOND_API.origin), w.now()));
 }
+
+// C11
+#[test]
+fn keep_warm_pauses_after_a_renewal_that_no_hit_could_start() {
+    let mut w = World::new();
+    w.acquire("a");
+    w.now += secs(85);
+    let now = w.now();
+    let (outcome, events) = w.machine.tick(|| None, now);
+    w.record(events);
+    assert!(matches!(outcome, TickOutcome::Usable), "without a runtime, no fetch starts");
+    assert_eq!(w.state(), "current a");
+    assert!(w.machine.next_keep_warm(now) >= now.mono + BEAT_INTERVAL);
+}

@@ -1,7 +1,10 @@
 //! R7: claims that an API requires of the next token, and token endpoints that refuse them.
 
+mod challenged_every_time;
+mod failing;
 mod joined;
 mod refused;
+mod two_apis;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,14 +15,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_oauth2::{
-    ClientCredentials, OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint, TokenError,
+    ClientCredentials, NotReplayed, OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint,
+    TokenError,
 };
 
 use super::secs;
@@ -38,29 +42,91 @@ const B: &str = "b.test";
 /// Rejects `token-1` without a challenge.
 const REVOKING: &str = "revoking.test";
 
+/// Ends a token request without a response.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
 fn claims(member: &str) -> Value {
     json!({"access_token": {member: {"essential": true, "value": "1"}}})
 }
 
-type Status = dyn Fn(usize, &[String]) -> u16 + Send + Sync;
+/// Returns a challenge that requires these claims.
+fn challenge(required: &Value) -> String {
+    let encoded = BASE64_URL_SAFE_NO_PAD.encode(required.to_string());
+    format!("Bearer error=\"insufficient_claims\", claims=\"{encoded}\"")
+}
+
+/// The behavior of a token endpoint for one request.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// Answers with this status. A 200 has a token, and a 400 has an error code.
+    Status(u16),
+    /// Answers with 503 and this `Retry-After`, in seconds.
+    RetryAfter(u64),
+    /// Answers with 200 and a JSON object that has no token.
+    NoToken,
+    /// Closes the connection without a response.
+    DroppedConnection,
+    /// Keeps the connection open without a response.
+    Silence,
+}
+
+impl From<u16> for Answer {
+    fn from(status: u16) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl Answer {
+    /// Creates the response to request number n.
+    async fn response(self, n: usize) -> Result<Response<Full<Bytes>>, BoxError> {
+        let response = Response::builder();
+        let (response, body) = match self {
+            Self::Status(200) => {
+                let body = format!(r#"{{"access_token":"token-{n}","expires_in":3600}}"#);
+                (response, body)
+            }
+            Self::Status(400) => {
+                (response.status(400), r#"{"error":"invalid_request"}"#.to_owned())
+            }
+            Self::Status(status) => (response.status(status), String::new()),
+            Self::RetryAfter(pause) => {
+                (response.status(503).header(RETRY_AFTER, pause), String::new())
+            }
+            Self::NoToken => (response, "{}".to_owned()),
+            Self::DroppedConnection => return Err("connection closed".into()),
+            Self::Silence => std::future::pending().await,
+        };
+        Ok(response.body(Full::from(body))?)
+    }
+}
+
+type Behavior = dyn Fn(usize, &[String]) -> Answer + Send + Sync;
 
 /// A token endpoint that issues `token-1`, `token-2`, ... and records the claims of each request.
 #[derive(Clone)]
 struct Endpoint {
-    status: Arc<Status>,
+    behavior: Arc<Behavior>,
     delay: Duration,
     requested: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 impl Endpoint {
-    /// Answers request number n, from 1, with the status that `status` returns for its claims.
-    fn new(status: impl Fn(usize, &[String]) -> u16 + Send + Sync + 'static) -> Self {
-        Self { status: Arc::new(status), delay: Duration::ZERO, requested: Arc::default() }
+    /// Answers request number n, from 1, as `behavior` says for its claims.
+    fn new<A: Into<Answer>>(
+        behavior: impl Fn(usize, &[String]) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let behavior = move |n, claims: &[String]| behavior(n, claims).into();
+        Self { behavior: Arc::new(behavior), delay: Duration::ZERO, requested: Arc::default() }
     }
 
     /// Answers every request that has claims with 400.
     fn refusing() -> Self {
-        Self::new(|_, claims| if claims.is_empty() { 200 } else { 400 })
+        Self::refusing_by(Answer::Status(400))
+    }
+
+    /// Answers every request that has claims with `refusal`.
+    fn refusing_by(refusal: Answer) -> Self {
+        Self::new(move |_, claims| if claims.is_empty() { Answer::Status(200) } else { refusal })
     }
 
     fn delayed(self, delay: Duration) -> Self {
@@ -96,14 +162,9 @@ impl Service<Request<Full<Bytes>>> for Endpoint {
                 requested.push(claims.clone());
                 requested.len()
             };
-            let status = (endpoint.status)(n, &claims);
+            let answer = (endpoint.behavior)(n, &claims);
             sleep(endpoint.delay).await;
-            let body = match status {
-                200 => format!(r#"{{"access_token":"token-{n}","expires_in":3600}}"#),
-                400 => r#"{"error":"invalid_request"}"#.to_owned(),
-                _ => String::new(),
-            };
-            Ok(Response::builder().status(status).body(Full::from(body))?)
+            answer.response(n).await
         })
     }
 }
@@ -138,7 +199,9 @@ impl Setup {
     }
 
     async fn with_credentials(endpoint: Endpoint, credentials: ClientCredentials) -> Self {
-        let cache = TokenCache::new(credentials, TokenEndpoint::new(endpoint.clone()));
+        let cache = TokenCache::builder(credentials, TokenEndpoint::new(endpoint.clone()))
+            .fetch_timeout(FETCH_TIMEOUT)
+            .build();
         cache.warm().await.unwrap();
         let origins = [PLAIN, A, B, REVOKING].map(|host| format!("https://{host}"));
         let layer = OAuth2Layer::new(cache.clone(), Origins::only(origins).unwrap());
@@ -184,6 +247,10 @@ fn replayed(status: u16) -> (u16, Option<Replayed>) {
     (status, Some(Replayed::Yes))
 }
 
+fn claims_refused() -> (u16, Option<Replayed>) {
+    (401, Some(Replayed::No(NotReplayed::ClaimsRefused)))
+}
+
 fn answer(endpoint: &Endpoint, request: &Request<Full<Bytes>>) -> Response<Full<Bytes>> {
     let token = request.headers()[AUTHORIZATION].to_str().unwrap();
     let n: usize = token.strip_prefix("Bearer token-").unwrap().parse().unwrap();
@@ -202,9 +269,7 @@ fn answer(endpoint: &Endpoint, request: &Request<Full<Bytes>>) -> Response<Full<
             _ => None,
         };
         if let Some(required) = required {
-            let encoded = BASE64_URL_SAFE_NO_PAD.encode(claims(required).to_string());
-            let challenge = format!("Bearer error=\"insufficient_claims\", claims=\"{encoded}\"");
-            response = response.header(WWW_AUTHENTICATE, challenge);
+            response = response.header(WWW_AUTHENTICATE, challenge(&claims(required)));
         }
     }
     response.body(Full::default()).unwrap()

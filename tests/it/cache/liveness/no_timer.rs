@@ -101,3 +101,28 @@ fn keeping_warm_needs_a_timer() {
         assert!(tokio_test::task::spawn(cache.get()).poll().is_ready(), "fetched ahead");
     });
 }
+
+// C11, C6
+#[test]
+fn keeping_warm_renews_after_a_hit_without_a_timer() {
+    let source = Source::of(|n| lasting(n, secs(1000)));
+    let cache = builder(&source).build();
+    let (driven, other) =
+        (paused(), Builder::new_current_thread().start_paused(true).build().unwrap());
+    driven.block_on(async {
+        cache.keep_warm().unwrap();
+        settle().await;
+    });
+    // The renewal is due after 800 s at the latest. This hit finds that out, but cannot start it,
+    // and other hits do not look again for 250 ms.
+    other.block_on(async {
+        advance(secs(801)).await;
+        assert_eq!(secret_of(cache.get().await), "token-1");
+    });
+    driven.block_on(async {
+        advance(secs(801)).await;
+        // A task that looked again and again without a pause would not let the clock go on.
+        settle().await;
+        assert_eq!(source.count(), 2, "no caller asked for it");
+    });
+}

@@ -1,0 +1,185 @@
+//! Leaves a store alone for a while after a failure (S6).
+//!
+//! Health is kept per key, because a store may consist of several servers, and one that is down must
+//! not take the others from their keys. When many keys fail and none succeeds, the store as a whole
+//! is left alone, so that a store that is down does not cost a deadline for each key.
+
+mod failures;
+mod trouble;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tower::BoxError;
+
+use self::failures::{Failures, Recovery, Scope};
+use super::ValueNotAccepted;
+use super::erased::Answer;
+use crate::backoff::Backoff;
+use crate::clock::Now;
+use crate::meter;
+use crate::printable::Printable;
+
+/// An operation of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get,
+    Set,
+    Replace,
+    Lock,
+    Unlock,
+}
+
+/// Says why an operation of the store brought no result. The trace has the details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreError {
+    /// The store has failed, and its caller continues without it.
+    Unavailable,
+    /// The store works, but does not accept this value.
+    ValueNotAccepted,
+}
+
+#[derive(Debug)]
+pub(super) struct Health {
+    failures: Mutex<Failures>,
+    pub(super) deadline: Duration,
+    pub(super) backoff: Backoff,
+}
+
+impl Health {
+    pub(super) fn new(deadline: Duration, backoff: Backoff) -> Self {
+        Self { failures: Mutex::default(), deadline, backoff }
+    }
+
+    /// Returns whether the caller may ask the store for `key`.
+    ///
+    /// After a back-off one caller tries the store, and the others follow once it has succeeded.
+    pub(super) fn may_ask(&self, key: &str) -> bool {
+        self.lock().may_ask(key, Now::read(), self.deadline)
+    }
+
+    /// Waits for an answer of the store until its deadline.
+    pub(super) async fn ask<T>(
+        &self,
+        key: &str,
+        operation: Operation,
+        answer: Answer<'_, T>,
+    ) -> Result<T, StoreError> {
+        let timer = meter::Timer::start();
+        let began = self.lock().next_event();
+        match timeout(self.deadline, catch_panic(answer)).await {
+            Ok(Ok(answer)) => {
+                timer.end_of_store(operation.name(), None);
+                self.succeeded(key, operation);
+                Ok(answer)
+            }
+            Ok(Err(error)) if operation.stores() && ValueNotAccepted::is_in(&*error) => {
+                timer.end_of_store(operation.name(), Some("value_not_accepted"));
+                self.succeeded(key, operation);
+                tracing::warn!(
+                    operation = operation.name(),
+                    error = %Printable(ErrorChain(error)),
+                    "the token store does not accept a value; the token is not shared"
+                );
+                Err(StoreError::ValueNotAccepted)
+            }
+            Ok(Err(error)) => {
+                timer.end_of_store(operation.name(), Some("store"));
+                self.failed(key, (operation, began), ErrorChain(error));
+                Err(StoreError::Unavailable)
+            }
+            Err(_) => {
+                timer.end_of_store(operation.name(), Some("timeout"));
+                self.failed(key, (operation, began), "it took too long");
+                Err(StoreError::Unavailable)
+            }
+        }
+    }
+
+    fn succeeded(&self, key: &str, operation: Operation) {
+        let recovery = self.lock().succeeded(key, operation);
+        // Emitted after unlocking: a subscriber may call back into the store.
+        match recovery {
+            None => {}
+            Some(Recovery::Key) => {
+                tracing::info!("the token store works again");
+            }
+            Some(Recovery::Store) => {
+                tracing::info!("the token store works again for all credentials");
+            }
+        }
+    }
+
+    fn failed(&self, key: &str, failed: (Operation, u64), error: impl fmt::Display) {
+        let (scope, window) = self.lock().failed(key, failed, Now::read(), &self.backoff);
+        let operation = failed.0.name();
+        match scope {
+            Scope::Key => {
+                tracing::warn!(
+                    operation,
+                    error = %Printable(error),
+                    ?window,
+                    "the token store failed; these credentials do without it for a while"
+                );
+            }
+            Scope::Store => {
+                tracing::warn!(
+                    operation,
+                    error = %Printable(error),
+                    ?window,
+                    "the token store failed for many credentials; all do without it for a while"
+                );
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Operation {
+    const COUNT: usize = 5;
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Set => "set",
+            Self::Replace => "replace",
+            Self::Lock => "lock",
+            Self::Unlock => "unlock",
+        }
+    }
+
+    /// Returns whether the operation stores a value, which the store may not accept.
+    fn stores(self) -> bool {
+        matches!(self, Self::Set | Self::Replace)
+    }
+}
+
+/// Turns a panic of the store into an error.
+async fn catch_panic<T>(mut answer: Answer<'_, T>) -> Result<T, BoxError> {
+    poll_fn(|cx| {
+        // The future is not polled again after a panic, so it need not be unwind safe.
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err("it panicked".into())))
+    })
+    .await
+}
+
+/// Displays an error and its chain of causes.
+struct ErrorChain(BoxError);
+
+impl fmt::Display for ErrorChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        // Limit the chain, because a faulty error may be its own cause.
+        let sources = std::iter::successors(self.0.source(), |&error| error.source()).take(16);
+        sources.into_iter().try_for_each(|error| write!(f, ": {error}"))
+    }
+}

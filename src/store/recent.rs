@@ -1,0 +1,92 @@
+//! A bounded map that forgets the entry that was not used for longest.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Keeps values for a bounded number of keys.
+#[derive(Debug)]
+pub(super) struct RecentMap<V> {
+    entries: HashMap<String, Entry<V>>,
+    /// The keys in the order in which they were used, oldest first.
+    order: BTreeMap<u64, String>,
+    last_use: u64,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    used: u64,
+}
+
+impl<V: Default> RecentMap<V> {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { entries: HashMap::new(), order: BTreeMap::new(), last_use: 0, capacity }
+    }
+
+    /// Returns the value of a key without a change to the order.
+    pub(super) fn peek(&self, key: &str) -> Option<&V> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
+    /// Returns the value of a key, which counts as used now.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        let Self { entries, order, last_use, .. } = self;
+        let entry = entries.get_mut(key)?;
+        *last_use += 1;
+        if let Some(key) = order.remove(&entry.used) {
+            order.insert(*last_use, key);
+        }
+        entry.used = *last_use;
+        Some(&mut entry.value)
+    }
+
+    /// Returns the value of a key, which is inserted if needed. The oldest entry makes room for it.
+    pub(super) fn get_or_default(&mut self, key: &str) -> &mut V {
+        if !self.entries.contains_key(key) {
+            if self.entries.len() >= self.capacity {
+                if let Some((_, oldest)) = self.order.pop_first() {
+                    self.entries.remove(&oldest);
+                }
+            }
+            self.last_use += 1;
+            self.order.insert(self.last_use, key.to_owned());
+            let entry = Entry { value: V::default(), used: self.last_use };
+            self.entries.insert(key.to_owned(), entry);
+        }
+        self.get_mut(key).expect("the key was inserted above")
+    }
+
+    pub(super) fn remove(&mut self, key: &str) -> Option<V> {
+        let entry = self.entries.remove(key)?;
+        self.order.remove(&entry.used);
+        Some(entry.value)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.entries.len(), self.order.len());
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entry_that_was_not_used_for_longest_makes_room() {
+        let mut map = RecentMap::with_capacity(3);
+        for key in ["a", "b", "c"] {
+            *map.get_or_default(key) = key.len();
+        }
+        map.get_mut("a");
+        *map.get_or_default("b") += 1;
+        map.get_or_default("d");
+        assert_eq!(map.peek("c"), None);
+        assert_eq!([map.peek("a"), map.peek("b"), map.peek("d")], [Some(&1), Some(&2), Some(&0)]);
+        assert_eq!(map.remove("b"), Some(2));
+        map.get_or_default("e");
+        assert_eq!(map.peek("a"), Some(&1), "there was room");
+        assert_eq!(map.len(), 3);
+    }
+}
