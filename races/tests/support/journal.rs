@@ -1,6 +1,6 @@
 //! Records what happens, in order, and asserts the invariants that hold at all times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +25,10 @@ struct Entries {
     last_moment: u64,
     calls: Vec<Call>,
     rejections: Vec<Rejection>,
-    /// The removals of each set of credentials. Each one creates another slot.
+    /// How often each slot was removed or cleared. The fetch of that time may still be alive.
     removals: BTreeMap<String, usize>,
+    /// The credentials whose slot was removed, so that another one took its place.
+    removed_slots: BTreeSet<String>,
     wall_clock_steps: Vec<WallClockStep>,
     /// The calls whose tokens have been handed out before their end.
     arrived_in_time: Vec<usize>,
@@ -104,7 +106,7 @@ impl Journal {
 
     /// Records the beginning of a call. The first call has the number 1.
     ///
-    /// Asserts C2: each slot has at most one live token request.
+    /// Asserts C2: each slot has at most one live token request, besides those from before a removal.
     pub fn begin_call(&self, request: &TokenRequest) -> CallInProgress {
         let began = self.moment();
         let id = request.credentials().client_id().unwrap_or_default().to_owned();
@@ -112,8 +114,8 @@ impl Journal {
         let began_superseded = without_points(|| request.is_superseded());
         if !began_superseded {
             let others = entries.live_calls(&id);
-            let removed_slots = entries.removals.get(&id).copied().unwrap_or_default();
-            assert!(others <= removed_slots, "{others} other live token requests for {id}");
+            let removals = entries.removals.get(&id).copied().unwrap_or_default();
+            assert!(others <= removals, "{others} other live token requests for {id}");
         }
         entries.calls.push(Call {
             id,
@@ -140,9 +142,15 @@ impl Journal {
         self.entries().rejections.push(Rejection { moment, call, secret });
     }
 
-    /// Records that the slot of other credentials than the cache's own is about to be removed.
-    pub fn record_removal(&self, id: &str) {
+    /// Records that a slot is about to be cleared.
+    pub fn record_clearing(&self, id: &str) {
         *self.entries().removals.entry(id.to_owned()).or_default() += 1;
+    }
+
+    /// Records that a slot is about to be removed.
+    pub fn record_removal(&self, id: &str) {
+        self.record_clearing(id);
+        self.entries().removed_slots.insert(id.to_owned());
     }
 
     /// Records that the wall clock has just been moved.
@@ -194,7 +202,7 @@ impl Entries {
             assert_ne!(rejection.call, number, "{secret} is handed out after its rejection");
             // Those who waited for a token that arrived too late may use it at any time.
             let is_kept = self.arrived_in_time.contains(&number);
-            let is_removed = self.removals.contains_key(&call.id);
+            let is_removed = self.removed_slots.contains(&call.id);
             assert!(
                 number > rejection.call || is_removed || !is_kept,
                 "{secret} is handed out after the rejection of a newer token"
@@ -218,7 +226,7 @@ impl Entries {
             is_cold && later.id == call.id && later.began < start.moment
         };
         let is_kept = self.arrived_in_time.contains(&number);
-        let is_removed = self.removals.contains_key(&call.id);
+        let is_removed = self.removed_slots.contains(&call.id);
         assert!(
             is_removed || !is_kept || !later.any(shows_end),
             "{} is handed out after a token request that found none",

@@ -69,11 +69,6 @@ pub mod watch {
             point();
             self.0.send_replace(value)
         }
-
-        pub fn receiver_count(&self) -> usize {
-            point();
-            self.0.receiver_count()
-        }
     }
 
     impl<T> Receiver<T> {
