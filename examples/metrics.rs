@@ -160,7 +160,7 @@ async fn run() -> Result<Report, BoxError> {
         r#"tower_oauth2_replays_total{outcome="rejected"} 1"#,
         r#"tower_oauth2_replays_total{outcome="accepted"} 1"#,
         r#"tower_oauth2_failing_credentials 1"#,
-        r#"tower_oauth2_broken_apis 0"#,
+        r#"tower_oauth2_broken_apis 1"#,
         r#"tower_oauth2_store_operation_duration_seconds_count{operation="lock",outcome="success"} 5"#,
     ] {
         report.expect(line, page.lines().any(|found| found == line));

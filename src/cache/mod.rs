@@ -92,6 +92,7 @@ impl Drop for CacheHandle {
     fn drop(&mut self) {
         self.default.retire();
         self.fetcher.slots.retire();
+        self.fetcher.sweeper.end();
     }
 }
 

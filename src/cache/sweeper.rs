@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::breaker::CLOSE_AFTER;
 use super::fetcher::Fetcher;
 use super::slot::Slot;
 use super::slots::Slots;
-use crate::runtime;
+use crate::{race, runtime};
 
 /// The lateness from which on a sweep counts as lost, for example because its runtime ended.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub(super) struct Sweeper {
     /// which origins accept a token.
     len: AtomicUsize,
     watched: Mutex<Watched>,
+    /// Ends the task when the cache is dropped.
+    ended: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +69,11 @@ impl Sweeper {
         let first_sweep = now + CLOSE_AFTER;
         watched.next_sweep = Some(first_sweep);
         Some(first_sweep)
+    }
+
+    /// Ends the task. The cache's last handle calls this.
+    pub(super) fn end(&self) {
+        self.ended.notify_one();
     }
 
     /// Returns whether a task that was to sweep at `at` still has to.
@@ -120,7 +128,9 @@ impl Fetcher {
             return;
         };
         if let Some(at) = self.sweeper.start_task() {
-            runtime.spawn(run(Arc::downgrade(self), at));
+            let ended = self.sweeper.ended.clone();
+            let sweeping = run(Arc::downgrade(self), at);
+            runtime.spawn(async move { race::until(ended.notified(), sweeping).await });
         }
     }
 }

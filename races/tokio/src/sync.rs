@@ -34,6 +34,11 @@ impl Notify {
         self.0.notified()
     }
 
+    pub fn notify_one(&self) {
+        point();
+        self.0.notify_one();
+    }
+
     pub fn notify_waiters(&self) {
         point();
         self.0.notify_waiters();
