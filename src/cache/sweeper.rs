@@ -130,7 +130,9 @@ impl Fetcher {
         if let Some(at) = self.sweeper.start_task() {
             let ended = self.sweeper.ended.clone();
             let sweeping = run(Arc::downgrade(self), at);
-            runtime.spawn(async move { race::until(ended.notified(), sweeping).await });
+            runtime.spawn(async move {
+                race::until(ended.notified(), sweeping).await;
+            });
         }
     }
 }
