@@ -157,7 +157,7 @@ impl World {
 
     /// Clears the slot of the cache's own credentials.
     pub fn clear(&self) {
-        self.journal.record_clearing("own");
+        self.journal.record_removal("own");
         self.cache.remove(&credentials("own"));
     }
 
