@@ -18,7 +18,7 @@ use tower_oauth2_races::{
     AccessToken, ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenError,
 };
 
-pub use self::api::{Api, call_and_drop, request, send, try_send, try_send_to};
+pub use self::api::{Api, call_and_drop, request, send, send_as, try_send, try_send_to};
 pub use self::explore::{explore, explore_all, explore_from_here, explore_twice};
 pub use self::gauges::{BROKEN_APIS, FAILING_CREDENTIALS, gauge};
 pub use self::journal::{Journal, PollStart};
@@ -138,6 +138,14 @@ impl World {
             Poll::Ready(result) => result.unwrap(),
             Poll::Pending => panic!("a caller waits although there is a valid token"),
         }
+    }
+
+    /// Polls a future once, while no fetch runs on the runtime of this world.
+    pub fn poll_once<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.handle.stall();
+        let polled = future.poll(&mut Context::from_waker(Waker::noop()));
+        self.handle.resume();
+        polled
     }
 
     /// Rejects a token. The rejection of a token that is over has no effect.
