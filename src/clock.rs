@@ -127,7 +127,7 @@ pub(crate) fn wall_clock() -> SystemTime {
     manual_wall_clock::now()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(races)))]
 mod tests {
     use super::*;
 

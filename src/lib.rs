@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// `races/` compiles these sources over locks and atomics that have the orders tried in which threads may meet.
+// `races/` compiles these sources over locks and atomics that run threads in many orders.
 #[cfg(races)]
 extern crate races_std as std;
 

@@ -1,9 +1,8 @@
 //! Single flight: misses, dropped callers, failures, panics and runtimes that shut down.
 
 use std::error::Error;
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
@@ -154,13 +153,7 @@ fn all_waiters_get_the_failure_of_the_second_panic() {
         let (world, _runtime) =
             World::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
         let mut waiting = [pin!(world.cache.get()), pin!(world.cache.get())];
-        let mut poll = |index: usize| {
-            // No fetch runs while a waiter is polled.
-            world.handle.stall();
-            let polled = waiting[index].as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            world.handle.resume();
-            polled
-        };
+        let mut poll = |index: usize| world.poll_once(waiting[index].as_mut());
         assert!(poll(0).is_pending());
         world.settle();
         // The first waiter has lost its fetch, and joins the one of the second waiter.

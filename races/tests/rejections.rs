@@ -1,8 +1,7 @@
 //! Rejections by hand: each one takes effect, and none counts twice (C8).
 
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::time::advance;
@@ -76,19 +75,12 @@ fn a_waiter_gives_up_after_eight_rejected_tokens() {
     explore(|| {
         let (world, _runtime) = World::simple();
         let mut waiting = pin!(world.cache.get());
-        // No fetch runs while the waiter is polled.
-        let mut poll = || {
-            world.handle.stall();
-            let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            world.handle.resume();
-            polled
-        };
-        assert!(poll().is_pending());
+        assert!(world.poll_once(waiting.as_mut()).is_pending());
         for n in 1..=MAX_REJECTED_TOKENS {
             let got = world.get().unwrap();
             world.reject(&got);
             world.settle();
-            match poll() {
+            match world.poll_once(waiting.as_mut()) {
                 Poll::Pending => assert!(n < MAX_REJECTED_TOKENS, "it waits after {n} tokens"),
                 Poll::Ready(result) => {
                     assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Rejected);

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
+use http::StatusCode;
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::support::*;
@@ -96,17 +98,42 @@ fn a_slot_that_is_taken_during_an_eviction_stays() {
     });
 }
 
-/// Several slots are given back at the same time, each while the others are still in use.
+/// Several slots are released at the same time, by callers and by fetches that end in any way.
 #[test]
 fn slots_that_are_released_together_are_evicted() {
     explore(|| {
-        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(0));
-        let callers = ["a", "b", "c", "d"]
-            .map(|id| world.spawn(move |world| world.get_for(id).map(drop).unwrap()));
+        let script = |n| match n {
+            1 => Answer::Panic,
+            2 => Answer::Fail,
+            _ => Answer::Token(token(n)),
+        };
+        let (world, _runtime) = World::with(script, |cache| cache.capacity(0));
+        let callers =
+            ["a", "b", "c", "d"].map(|id| world.spawn(move |world| drop(world.get_for(id))));
         join(callers);
         world.settle();
         assert_eq!(world.cache.others(), 0);
         assert_no_timer_was_needed();
+    });
+}
+
+// C10, R8
+#[test]
+fn a_slot_that_is_released_during_a_sweep_is_evicted() {
+    explore(|| {
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(0));
+        let credentials = credentials("a");
+        let mut caller = Box::pin(world.cache.get_for(&credentials));
+        assert!(world.poll_once(caller.as_mut()).is_pending());
+        world.settle();
+        let api = Api::new(&world);
+        api.rules().accepts_none = true;
+        assert_eq!(send_as(&api.service(&world), "a").status(), StatusCode::UNAUTHORIZED);
+        // The breaker closes when the caller leaves.
+        sleep(Duration::from_secs(30));
+        drop(caller);
+        world.settle();
+        assert_eq!(world.cache.others(), 0);
     });
 }
 

@@ -67,7 +67,7 @@ impl Drop for Recording {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(races)))]
 mod tests {
     use super::*;
 

@@ -12,7 +12,7 @@ use shuttle::future::block_on;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_oauth2_races::{OAuth2, OAuth2Layer, Origins};
 
-use super::{BoxFuture, Journal, PollStart, World, pause, token};
+use super::{BoxFuture, Journal, PollStart, World, credentials, pause, token};
 
 /// An API that answers 401 to tokens that it does not accept.
 #[derive(Clone)]
@@ -154,11 +154,24 @@ pub fn try_send(service: &OAuth2<Api>) -> Result<Response<()>, BoxError> {
     try_send_to(service, "https://api.test/")
 }
 
-/// The same with another URI.
+/// Sends a request to another URI.
 pub fn try_send_to(service: &OAuth2<Api>, uri: &str) -> Result<Response<()>, BoxError> {
+    try_send_request(service, Request::get(uri).body(()).unwrap())
+}
+
+/// Sends a request with a token for other credentials than the cache's own.
+pub fn send_as(service: &OAuth2<Api>, id: &str) -> Response<()> {
+    let mut request = request();
+    request.extensions_mut().insert(credentials(id));
+    try_send_request(service, request).unwrap()
+}
+
+fn try_send_request(
+    service: &OAuth2<Api>,
+    mut request: Request<()>,
+) -> Result<Response<()>, BoxError> {
     let journal = service.get_ref().journal.clone();
     let start = Arc::new(Mutex::new(journal.poll_start()));
-    let mut request = Request::get(uri).body(()).unwrap();
     request.extensions_mut().insert(CurrentPoll(start.clone()));
     let mut response = pin!(service.clone().oneshot(request));
     block_on(poll_fn(|cx| {

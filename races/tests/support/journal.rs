@@ -1,6 +1,6 @@
 //! Records what happens, in order, and asserts the invariants that hold at all times.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -25,10 +25,9 @@ struct Entries {
     last_moment: u64,
     calls: Vec<Call>,
     rejections: Vec<Rejection>,
-    /// How often each slot was removed or cleared. The fetch of that time may still be alive.
+    /// How often each slot was removed or cleared. Its fetch goes on, and may call the source later
+    /// than its successor.
     removals: BTreeMap<String, usize>,
-    /// The credentials whose slot was removed, so that another one took its place.
-    removed_slots: BTreeSet<String>,
     wall_clock_steps: Vec<WallClockStep>,
     /// The calls whose tokens have been handed out before their end.
     arrived_in_time: Vec<usize>,
@@ -142,15 +141,9 @@ impl Journal {
         self.entries().rejections.push(Rejection { moment, call, secret });
     }
 
-    /// Records that a slot is about to be cleared.
-    pub fn record_clearing(&self, id: &str) {
-        *self.entries().removals.entry(id.to_owned()).or_default() += 1;
-    }
-
-    /// Records that a slot is about to be removed.
+    /// Records that a slot is about to be removed or cleared.
     pub fn record_removal(&self, id: &str) {
-        self.record_clearing(id);
-        self.entries().removed_slots.insert(id.to_owned());
+        *self.entries().removals.entry(id.to_owned()).or_default() += 1;
     }
 
     /// Records that the wall clock has just been moved.
@@ -202,7 +195,7 @@ impl Entries {
             assert_ne!(rejection.call, number, "{secret} is handed out after its rejection");
             // Those who waited for a token that arrived too late may use it at any time.
             let is_kept = self.arrived_in_time.contains(&number);
-            let is_removed = self.removed_slots.contains(&call.id);
+            let is_removed = self.removals.contains_key(&call.id);
             assert!(
                 number > rejection.call || is_removed || !is_kept,
                 "{secret} is handed out after the rejection of a newer token"
@@ -226,7 +219,7 @@ impl Entries {
             is_cold && later.id == call.id && later.began < start.moment
         };
         let is_kept = self.arrived_in_time.contains(&number);
-        let is_removed = self.removed_slots.contains(&call.id);
+        let is_removed = self.removals.contains_key(&call.id);
         assert!(
             is_removed || !is_kept || !later.any(shows_end),
             "{} is handed out after a token request that found none",

@@ -18,7 +18,7 @@ use tower_oauth2_races::{
     AccessToken, ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenError,
 };
 
-pub use self::api::{Api, call_and_drop, request, send, try_send, try_send_to};
+pub use self::api::{Api, call_and_drop, request, send, send_as, try_send, try_send_to};
 pub use self::explore::{explore, explore_all, explore_from_here, explore_twice};
 pub use self::gauges::{BROKEN_APIS, FAILING_CREDENTIALS, gauge};
 pub use self::journal::{Journal, PollStart};
@@ -140,6 +140,14 @@ impl World {
         }
     }
 
+    /// Polls a future once, while no fetch runs on the runtime of this world.
+    pub fn poll_once<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.handle.stall();
+        let polled = future.poll(&mut Context::from_waker(Waker::noop()));
+        self.handle.resume();
+        polled
+    }
+
     /// Rejects a token. The rejection of a token that is over has no effect.
     pub fn reject(&self, token: &AccessToken) {
         let is_over = self.journal.is_over(token);
@@ -157,7 +165,7 @@ impl World {
 
     /// Clears the slot of the cache's own credentials.
     pub fn clear(&self) {
-        self.journal.record_clearing("own");
+        self.journal.record_removal("own");
         self.cache.remove(&credentials("own"));
     }
 

@@ -116,7 +116,7 @@ impl<T> Drop for Runner<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(races)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
