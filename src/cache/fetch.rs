@@ -18,7 +18,7 @@ use super::claims::Claims;
 use super::fetcher::Fetcher;
 use super::issued::IssuedToken;
 use super::machine::{
-    Abandoned, Completion, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
+    Abandoned, Completion, Events, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
     Requirements, Step, TaskTiming, TickOutcome,
 };
 use super::slot::{Lookup, Slot};
@@ -206,6 +206,7 @@ impl Slot {
 
     /// Starts a fetch if `required` needs one, without waiting for it.
     pub(super) fn prefetch(self: &Arc<Self>, fetcher: &Arc<Fetcher>, required: &Requirements) {
+        self.update(|machine, _| (machine.withdraw_suspect(required), Events::default()));
         // A failure is remembered in the slot, and the next caller gets it.
         drop(self.token_or_fetch(fetcher, &mut required.clone()));
     }

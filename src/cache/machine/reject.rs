@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::super::breaker::{RejectedSend, SendNumber, Target, Verdict};
 use super::super::claims::Claims;
 use super::super::issued::{IssueId, Sequence};
-use super::{Event, Events, FailedDuring, IssuedToken, Machine, Standing, TokenState};
+use super::{
+    CurrentToken, Event, Events, FailedDuring, IssuedToken, Machine, Requirements, Standing,
+    TokenState,
+};
 use crate::clock::Now;
 
 /// Limits the origins that are remembered as rejecting one token (C12).
@@ -136,6 +139,20 @@ impl Machine {
         events.event = Some(Event::Rejected { issue });
         events.wakes_keep_warm = true;
         (RejectionOutcome::Replaced { since: self.last_rejection }, events)
+    }
+
+    /// Withdraws a suspect token that a request was rejected with and cannot be resent (R3).
+    ///
+    /// The next request of that caller must wait for another token, not get the same 401 again.
+    pub(in crate::cache) fn withdraw_suspect(&mut self, required: &Requirements) {
+        if let TokenState::Current(CurrentToken { token, standing: Standing::Suspect, .. }) =
+            &self.token_state
+        {
+            if Some(token.issue()) == required.newer_than {
+                let (token, by) = (token.clone(), RejectedBy::first(required.origin));
+                self.token_state = TokenState::Rejected(Box::new(RejectedToken { token, by }));
+            }
+        }
     }
 
     /// Answers a rejection that changes nothing (C8).

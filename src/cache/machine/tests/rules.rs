@@ -391,3 +391,23 @@ fn keep_warm_pauses_after_a_renewal_that_no_hit_could_start() {
     assert_eq!(w.state(), "current a");
     assert!(w.machine.next_keep_warm(now) >= now.mono + BEAT_INTERVAL);
 }
+
+// R3, R8
+#[test]
+fn a_suspect_token_is_withdrawn_for_a_request_that_cannot_be_resent() {
+    let mut w = World::new();
+    w.acquire("a");
+    w.reject_newest();
+    w.acquire("b");
+    w.now += secs(1);
+    w.reject_newest();
+    assert_eq!(w.state(), "suspect b");
+    let required = Requirements {
+        newer_than: Some(w.newest_issue()),
+        origin: Some(FIRST_API.origin),
+        ..Requirements::default()
+    };
+    w.machine.withdraw_suspect(&required);
+    assert_eq!(w.state(), "rejected b");
+    assert!(matches!(w.get(), Step::Fetch(_)), "the next request waits for another token");
+}
