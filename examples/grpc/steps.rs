@@ -1,5 +1,7 @@
 //! Calls, and what becomes of them when the token was revoked.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt, StreamExt, stream};
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
@@ -92,6 +94,9 @@ impl Demo {
         channel: AuthorizedChannel,
     ) -> Result<(), BoxError> {
         self.report.begin("The caller streams numbers, and the token was revoked");
+        // The breaker is open for a moment after the last revocation, and this client's URIs name no
+        // origin that has accepted a token before.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         self.issuer.revoke_all();
         let sum_begun = self.server.sum_begun.clone();
         // The rest comes once the server has let the caller in: so the first call is refused in the
