@@ -1,76 +1,99 @@
-//! What is shared between threads, in the orders in which they may meet.
+//! Concurrent callers, fetches and stores, in many orders in which their threads may meet.
 //!
-//! The sources of the crate are compiled over stand-ins (`races/std`, `races/tokio`, `races/arc-swap`) that let
-//! [shuttle](https://docs.rs/shuttle) decide at each use of a lock, an atomic or a channel who goes on. The scenarios play
-//! callers, sources, APIs, stores and ends of runtimes on threads of their own, each under thousands of schedules:
+//! The sources of the crate are compiled over stand-ins (`races/std`, `races/tokio`,
+//! `races/arc-swap`, `races/wall-clock`). At each use of a lock, an atomic or a channel,
+//! [shuttle](https://docs.rs/shuttle) decides which thread continues. The scenarios play callers,
+//! sources, APIs, stores and ends of runtimes on threads of their own, each under thousands of
+//! schedules:
 //!
 //! ```sh
 //! cargo test --package tower-oauth2-races
-//! RACES_SCHEDULES=100000 RACES_SEED=7 cargo test --package tower-oauth2-races chaos
+//! RACES_SCHEDULES=100000 RACES_SEED=7 cargo test --package tower-oauth2-races --test races chaos
 //! RACES_REPLAY=91021... cargo test --package tower-oauth2-races --test races -- --exact NAME
 //! ```
 //!
-//! A schedule that fails is printed, and the last line plays it again.
+//! A failing schedule is printed, and the last line replays it.
 //!
 //! # Invariants
 //!
-//! The first column names the rule in the guarantees. `World` and `Journal` in `support` look at those marked with `*` in every
-//! scenario, at each poll and each token request.
+//! The first column names the rule in the guarantees. `World` and `Journal` in `support` check the
+//! rules with a `*` in every scenario, at each poll and each token request.
 //!
 //! | rule | invariant | scenarios |
 //! |---|---|---|
-//! | C2 * | At most one token request is on its way for each slot (and beside it those that were forgotten, one for each removal). | all |
-//! | C8 * | A token is not handed out by a poll that begins after its rejection; nor is the same text from a token request that began before the rejection and ended after it. Only who has waited in vain twice takes what the third brings. | all |
-//! | C5 * | A token is not handed out after its end, but to those who waited for it. | all |
-//! | C3, C4 * | Nobody who waits is left behind: all callers return, and without a timer's help. | all |
-//! | C8 | No rejection is lost: until another token arrives, every token request is shown the one that was rejected, across failures. However many report it, it costs one. | `rejections` |
-//! | C4 | A flight that fails reaches all who waited, with one cause. Where no failure is remembered, nobody is given one from before they asked. | `flights` |
-//! | C3 | A flight that is lost (a panic, a runtime that goes away or that nobody drives) is taken over; no caller begins more than two. What was given up does not disturb the next one. | `flights`, `renewals` |
-//! | C3 | Callers that are dropped fail nobody, and the token arrives. | `flights` |
-//! | C6 | A token that is due is renewed once; nobody waits; a renewal that fails or is lost displaces nothing and is tried again; a token that came since is not renewed. | `renewals` |
-//! | C10 | Slots are bounded and counted right; none that is held is let go of; what was on its way at a removal is not kept. | `removal` |
-//! | C11 | What keeps a token warm hears of a rejection, and ends with the last handle or the removal. | `renewals`, `removal` |
-//! | R1, R8 | Requests with a revoked token make one token request more. One fresh token that is refused counts once. A service with a token at hand does not send it after its rejection. | `services` |
-//! | G3, G5 | A refresh token is used once at a time, once each, and persisted before; one that was set is not displaced. | `grants` |
-//! | S4, S5 | A fleet makes one token request, leaves no lease behind, and waits for a member that dies for one lease at most. | `stores` |
+//! | C2 * | A slot has at most one live fetch, beside those that were replaced or forgotten. | all |
+//! | C3, C4 * | All callers return. | all |
+//! | C5 * | A token is not handed out after its end by either clock, except to those who waited for it. | all |
+//! | C8 * | A token is not handed out by a poll that begins after its rejection. | all |
+//! | C3 | A fetch that is lost or silent is replaced, and changes nothing when it completes late. | `fetches`, `liveness`, `renewals` |
+//! | C4 | A failure reaches all who waited. | `fetches` |
+//! | C6 | A due token is renewed once, and a failed renewal displaces nothing. | `renewals` |
+//! | C8 | No rejection is lost, and many reports of one token cost one token request. | `rejections`, `services` |
+//! | C10 | Slots are bounded and counted right, and none in use is evicted. | `removal` |
+//! | C11 | The keep-warm task notices a rejection, and ends with the last handle or the removal. | `renewals`, `removal` |
+//! | C12 | Other origins use a rejected token only while fetches fail. | `services` |
+//! | R1, R7, R8 | Revoked tokens are healed, claims are requested, and the gauge of breakers comes down. | `services`, `breaker` |
+//! | G3, G5 | A refresh token is used by one task at a time, and persisted before. | `grants` |
+//! | S4, S5 | A fleet makes one token request and leaves no lease behind. | `stores` |
 //!
-//! # What was broken to see it caught
+//! # Seeded breaks
 //!
-//! | break | caught by |
-//! |---|---|
-//! | a flight is entered into its slot after the lock was given back | 23 scenarios |
-//! | a lost flight clears another one's slot | `what_nobody_drives…does_not_disturb` |
-//! | those who wait are told before the slot is free | `when_a_flight_panics`, `when_a_runtime_goes_away`, `chaos` |
-//! | those who wait for a lost flight are not told | 7 scenarios |
-//! | a failure is given as a loss | `nobody_is_given_a_failure_from_before` |
-//! | a caller takes over three times | `a_caller_takes_over_once` |
-//! | an overdue flight is waited for | `what_nobody_drives_holds_nobody_up` |
-//! | what was rejected on its way is taken in | `what_a_renewal_brings_again`, `a_renewal_that_fails_after` |
-//! | a rejection is forgotten on a failure | `a_rejected_token_stays_known` |
-//! | the number does not count in `reject` | `a_late_rejection` and 4 more |
-//! | those who waited take whatever came | `those_who_waited`, `chaos` |
-//! | the number is not cleared | `in_every_order_a_rejection_and_a_hit` |
-//! | a token that came since is renewed | `a_renewal_and_a_rejection_that_meet` |
-//! | a lost renewal is never tried again | both scenarios of renewals that fail |
-//! | a token is handed out after its end | 4 scenarios, `chaos` among them |
-//! | what arrives after a removal is kept | `what_was_on_its_way_is_not_kept` |
-//! | a slot that is held is let go of | `a_slot_that_comes_to_be_held` |
-//! | a slot is overwritten, or counted wrong | `slots_are_bounded` |
-//! | `keep_warm` looks before it listens | `what_keeps_warm_hears`, both scenarios of its end |
-//! | the breaker counts a token twice | `an_api_that_takes_no_token` |
-//! | a refresh token has no turns, is displaced, or goes out before it is persisted | `grants` |
-//! | a lease is for all, is not given back, or is taken without another look | `stores` |
+//! Each break was put into the sources by hand, and the scenario in the last column failed.
 //!
-//! Not caught: a claim of a renewal without its comparison. What it guards needs a whole flight to fail between two
-//! instructions, and another look at flight and number stands behind it.
+//! | rule | break | caught by |
+//! |---|---|---|
+//! | C5 | the monotonic end, or the wall-clock end, is ignored | `clocks` |
+//! | C3 | a lost fetch clears the slot of another one | `liveness::a_runtime_that_ends_while_its_fetch_is_replaced` |
+//! | C3 | a lost fetch stays in its slot | `breaker::a_sweeper_whose_runtime_ends_is_replaced` and 12 more |
+//! | C3 | a replaced fetch completes into the slot | `liveness::a_fetch_that_completes_while_it_is_replaced` and 4 more |
+//! | C3 | a replaced fetch is not marked as superseded | `liveness::a_fetch_that_completes_while_it_is_replaced` and 5 more |
+//! | C3 | the failure after two panics is given as a loss | `fetches::all_waiters_get_the_failure_of_the_second_panic` |
+//! | C4 | waiters learn of a failure before the slot does | `fetches::a_failure_reaches_all_waiters_and_is_remembered` and 8 more |
+//! | C5 | a hit prolongs a token beyond its end | `clocks::a_hit_just_before_the_end_prolongs_nothing` |
+//! | C5 | an ended token becomes current again | `clocks::a_hit_just_before_the_end_prolongs_nothing` and 8 more |
+//! | C6 | a failed renewal displaces the token | `rejections::a_rejected_token_stays_known_across_failed_fetches` and 4 more |
+//! | C8 | `reject` ignores the token's number | `breaker::evidence_is_collected_again_after_a_sweep` and 3 more |
+//! | C8 | each second token counts as fresh | `services::a_renewal_from_before_a_revocation_is_replaced_too` |
+//! | C8 | a service does not compare the number of its local token | `services::a_service_does_not_send_its_local_token_after_its_rejection` and 1 more |
+//! | C9 | the gauge of failures does not come down | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 3 more |
+//! | C10 | a cleared slot keeps its fetch | `removal::a_cleared_slot_serves_its_waiters_and_keeps_no_earlier_result` |
+//! | C10 | a slot in use is evicted | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
+//! | C10 | a slot is not given back | `removal::slots_that_are_released_together_are_evicted` and 1 more |
+//! | C10 | a slot is inserted without another look | `removal::a_rejection_reaches_the_slot_of_its_token` and 2 more |
+//! | C11 | the keep-warm task waits after a rejection | `renewals::a_keep_warm_task_replaces_a_rejected_token` |
+//! | C11 | the keep-warm task looks before it listens | `removal::a_keep_warm_task_ends_when_its_slot_is_removed` and 2 more |
+//! | C12 | `get` returns a rejected token | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 4 more |
+//! | C12 | a rejected token goes to the origin that rejected it | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
+//! | R7 | claims of later rejections are lost | `services::claims_of_concurrent_rejections_are_all_requested` |
+//! | R8 | acceptances are not reported | `breaker::a_revocation_while_the_breaker_is_open_is_healed` and 2 more |
+//! | R8 | an acceptance counts for another token | `breaker::a_late_acceptance_counts_for_its_own_token` |
+//! | R8 | the sweeper does not learn of an open breaker | `breaker::a_sweeper_whose_runtime_ends_is_replaced` and 1 more |
+//! | G3 | the turn of a refresh token is given to all | `grants::a_refresh_token_is_taken_over_and_none_is_lost` and 2 more |
+//! | G3 | a token is handed out before the refresh token is persisted | `grants::a_refresh_token_is_taken_over_and_none_is_lost` and 2 more |
+//! | G3 | a late refresh token displaces a newer one, or is lost | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | S5 | a lease is given to all | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 4 more |
+//! | S5 | a lease is not given back | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 3 more |
+//! | S5 | the lease of a dead fetch is not adopted | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 1 more |
+//! | S5 | the lease of a live fetch is adopted | `stores::one_of_two_caches_adopts_a_lease` |
 //!
-//! # What this does not show
+//! Breaks of the first version that were dropped:
 //!
-//! Schedules are drawn, so what passes is likely and not proven; `in_every_order` in a name says that all were played. Orderings of
-//! atomics count as `SeqCst`: that weaker ones suffice is not checked here. arc-swap and tokio's channels are taken at their word,
-//! an operation at a time. A count of an `Arc` is no point at which another thread goes on. A panic is played as the end of
-//! its task; that unwinding does the same is seen in the tests of the crate. Stores beyond a network, `jwt` and streaming bodies are not
-//! played.
+//! - *A fetch is entered into its slot after the lock was released*, *a renewal is claimed without a
+//!   comparison*: the transition that starts a fetch also records it, so neither can be written.
+//! - *An overdue fetch is waited for*: fetches are replaced for want of a sign of life, not because
+//!   of a deadline.
+//! - *The breaker counts a token twice*: the breaker judges the current token only, under the lock.
+//! - *A caller takes over three times*: callers take over the lost fetches of others without limit.
+//!
+//! Not caught: a late task of the sweeper that goes on beside its successor. It only ticks breakers
+//! once more.
+//!
+//! # Limits
+//!
+//! Schedules are drawn, so a pass is no proof; `in_every_order` in a name says that all schedules
+//! were played. All orderings of atomics count as `SeqCst`. arc-swap and tokio's channels are trusted,
+//! one operation at a time. Another thread never continues at the count of an `Arc`. Stores over a
+//! network, `jwt` and streaming bodies are not played.
 
 mod breaker;
 mod chaos;
