@@ -225,7 +225,9 @@ where
             // An exact hint of 0 would let an HTTP client send an empty body instead of the error.
             return SizeHint::new();
         }
-        let (has_begun, size) = (stream.has_begun, stream.size);
+        let has_begun = stream.has_begun;
+        #[allow(clippy::clone_on_copy, reason = "the oldest http-body has no `Copy` here")]
+        let size = stream.size.clone();
         drop(stream);
         if self.turn == 0 || !has_begun {
             return match self.stream.ask(self.turn, |body| body.size_hint()) {
