@@ -229,6 +229,13 @@ impl Task {
     }
 }
 
+impl PartialEq for Handle {
+    /// Returns whether both belong to the same runtime.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").finish_non_exhaustive()
