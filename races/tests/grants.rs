@@ -62,10 +62,19 @@ impl Server {
             async move {
                 server.stall_in(Step::Save);
                 pause().await;
-                server.books().saved.push(rotated.secret().to_owned());
+                server.save(rotated.secret());
                 Ok::<_, BoxError>(())
             }
         })
+    }
+
+    fn save(&self, token: &str) {
+        let mut books = self.books();
+        let (grant, _) = token.split_once('-').unwrap();
+        let mut of_grant = books.saved.iter().filter(|saved| saved.starts_with(grant));
+        let is_newest = of_grant.all(|saved| saved.as_str() <= token);
+        assert!(is_newest, "{token} is persisted after a newer one");
+        books.saved.push(token.to_owned());
     }
 
     /// Stalls the runtime of the calling task if it is to stall in this step.
@@ -251,7 +260,7 @@ fn a_refresh_token_is_taken_over_and_none_is_lost() {
                 stalling.handle().stall();
             }
         }
-        let callers = [(); 2].map(|()| setting.caller(&runtime));
+        let callers = [(); 3].map(|()| setting.caller(&runtime));
         let handle = stalling.handle().clone();
         // The first task comes back when the others are about to take over, or when they are done.
         let later = [SILENCE, 2 * SILENCE][thread_rng().gen_range(0..2)];

@@ -94,14 +94,6 @@ fn cache_over(
     (World { cache, journal: journal.clone(), handle }, runtime)
 }
 
-/// The runtime of the first call stalls in the middle of it.
-fn first_call_stalls(call: usize) -> Answer {
-    match call {
-        1 => Answer::TokenAfterStall(token(call)),
-        _ => Answer::Token(token(call)),
-    }
-}
-
 // S5
 #[test]
 fn concurrent_misses_of_a_fleet_make_one_token_request() {
@@ -170,7 +162,10 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
         let layer = StoreLayer::new(store.clone());
-        let (world, _runtime) = cache_over(&layer, &journal, first_call_stalls);
+        let (world, _runtime) = cache_over(&layer, &journal, |n| match n {
+            1 => Answer::TokenAfterStall(token(n)),
+            _ => Answer::Token(token(n)),
+        });
         let stalling = Runtime::new();
         world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
         wait_until(|| journal.count() == 1);
@@ -205,26 +200,33 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
 
 // C3, S5
 #[test]
-fn one_of_two_caches_adopts_a_lease() {
+fn one_of_several_caches_adopts_a_lease() {
     explore(|| {
-        let journals = [Journal::default(), Journal::default()];
+        let journals = [(); 3].map(|()| Journal::default());
         let store = WatchedStore::new(&Journal::default());
         let layer = StoreLayer::new(store.clone());
-        let (one, _runtime) = cache_over(&layer, &journals[0], first_call_stalls);
-        let (other, _other_runtime) = cache_over(&layer, &journals[1], |n| Answer::Token(token(n)));
+        let caches = [0, 1, 2].map(|index| {
+            let is_first = index == 0;
+            cache_over(&layer, &journals[index], move |n| match (is_first, n) {
+                (true, 1) => Answer::TokenAfterStall(token(n)),
+                _ => Answer::Token(token(n)),
+            })
+        });
         let stalling = Runtime::new();
-        one.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        let (first, _) = &caches[0];
+        first.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
         wait_until(|| journals[0].count() == 1);
-        // Both presume the first fetch dead at the same time.
-        let callers = [&one, &other].map(|world| {
-            // Not recorded in a journal, because either cache may bring the token of the other.
+        // All presume the first fetch dead at the same time.
+        let callers = caches.each_ref().map(|(world, _)| {
+            // Not recorded in a journal, because each cache may bring the token of another one.
             world.spawn(|world| block_on(world.cache.get()).map(drop).unwrap())
         });
         join(callers);
         assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
         drop(stalling);
-        [&one, &other].into_iter().for_each(World::settle);
-        assert_eq!(journals[0].count() + journals[1].count(), 2, "both have adopted the lease");
+        caches.iter().for_each(|(world, _)| world.settle());
+        let calls: usize = journals.iter().map(Journal::count).sum();
+        assert_eq!(calls, 2, "several caches have adopted the lease");
         store.assert_no_lease_is_left();
     });
 }
