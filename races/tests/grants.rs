@@ -18,8 +18,8 @@ use crate::support::*;
 
 /// A server that rotates refresh tokens. A token is `<grant>-<number>`.
 ///
-/// The newest token is valid. The one before it is too, as long as the newest one has not been used:
-/// its response may have been lost. A second use of the older token revokes the newest one.
+/// The newest token is valid. The one before it is too, as long as the newest one has not been
+/// used: its response may have been lost. A second use of the older token revokes the newest one.
 #[derive(Clone, Default)]
 struct Server(Arc<Mutex<Books>>);
 

@@ -42,58 +42,112 @@
 //!
 //! | rule | break | caught by |
 //! |---|---|---|
-//! | C5 | the monotonic end, or the wall-clock end, is ignored | `clocks` |
+//! | C2 | hits renew a token although its renewal is running | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` and 2 more |
+//! | C2, C10 | a slot is inserted without another look | `removal::a_removed_slot_is_replaced_by_another_one` and 2 more |
+//! | C3 | a fetch shows no beats | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` and 3 more |
+//! | C3 | waiters count looks with beats too | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` and 2 more |
+//! | C3 | hits count looks with beats too | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` |
+//! | C3 | waiters wait for a silent fetch | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 3 more |
+//! | C3 | callers with short timeouts do not look | `liveness::callers_with_short_timeouts_replace_a_silent_fetch` |
+//! | C3 | hits do not look | `liveness::hits_replace_a_silent_renewal_once` |
+//! | C3 | a waiter replaces a fetch without a comparison of numbers | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 4 more |
+//! | C3 | a replaced fetch completes into the slot | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` and 4 more |
+//! | C3 | a replaced fetch is not marked as superseded | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` and 5 more |
 //! | C3 | a lost fetch clears the slot of another one | `liveness::a_runtime_that_ends_while_its_fetch_is_replaced` |
-//! | C3 | a lost fetch stays in its slot | `breaker::a_sweeper_whose_runtime_ends_is_replaced` and 12 more |
-//! | C3 | a replaced fetch completes into the slot | `liveness::a_fetch_that_completes_while_it_is_replaced` and 4 more |
-//! | C3 | a replaced fetch is not marked as superseded | `liveness::a_fetch_that_completes_while_it_is_replaced` and 5 more |
-//! | C3 | the failure after two panics is given as a loss | `fetches::all_waiters_get_the_failure_of_the_second_panic` |
-//! | C4 | waiters learn of a failure before the slot does | `fetches::a_failure_reaches_all_waiters_and_is_remembered` and 8 more |
+//! | C3 | a lost fetch stays in its slot | `fetches::a_waiter_replaces_a_fetch_that_panics` and more |
+//! | C3 | waiters of a lost fetch are not told | `fetches::waiters_elsewhere_replace_the_fetch_of_a_runtime_that_ends` and more |
+//! | C3 | they are told before the slot is cleared | `fetches::a_waiter_replaces_a_fetch_that_panics` and more |
+//! | C3 | waiters of a silent fetch are told before the slot is cleared | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 1 more |
+//! | C3 | a caller replaces its own lost fetches without limit | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 6 more |
+//! | C3 | the lost fetches of others count | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 1 more |
+//! | C3 | a lost fetch counts as a panic | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 1 more |
+//! | C3 | two panics are no failure | `fetches::two_panics_in_a_row_are_a_failure` and 1 more |
+//! | C4 | the failure after two panics is given as a loss | `fetches::all_waiters_get_the_failure_of_the_second_panic` |
+//! | C4 | waiters learn of a failure before the slot does | `fetches::without_backoff_no_caller_gets_an_earlier_failure` and 8 more |
+//! | C5 | the monotonic end is ignored | `clocks::a_wall_clock_that_is_set_back_prolongs_nothing` and `chaos` |
+//! | C5 | the wall-clock end is ignored | `clocks::a_suspend_ends_a_token` and 4 more |
+//! | C5 | a token that is over becomes current again | `clocks::a_token_stays_over_when_the_wall_clock_is_set_back` and more |
+//! | C5 | waiters use a token after its end | `clocks::a_suspend_ends_a_token_before_its_waiters_run` |
 //! | C5 | a hit prolongs a token beyond its end | `clocks::a_hit_just_before_the_end_prolongs_nothing` |
-//! | C5 | an ended token becomes current again | `clocks::a_hit_just_before_the_end_prolongs_nothing` and 8 more |
-//! | C6 | a failed renewal displaces the token | `rejections::a_rejected_token_stays_known_across_failed_fetches` and 4 more |
-//! | C8 | `reject` ignores the token's number | `breaker::evidence_is_collected_again_after_a_sweep` and 3 more |
+//! | C6 | a failed renewal displaces the token | `renewals::a_failed_renewal_displaces_nothing_and_is_repeated` and 4 more |
+//! | C6 | a lost renewal is not repeated | `renewals::a_renewal_whose_runtime_ends_is_repeated` and 1 more |
+//! | C8 | a transition publishes after the lock is released | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` and more |
+//! | C8 | the published number is not cleared | `services::in_every_order_a_hit_sends_no_rejected_token` and 1 more |
+//! | C8 | a service does not compare the number of its local token | `services::in_every_order_a_hit_sends_no_rejected_token` and 1 more |
+//! | C8 | waiters use whatever arrives | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` and more |
+//! | C8 | `reject` ignores the number of the token | `services::requests_with_a_revoked_token_make_one_token_request` and 3 more |
+//! | C8 | the sequence does not advance at a rejection, or at all | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
+//! | C8 | a renewal brings the rejected token again | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
+//! | C8 | `rejected_through` is not raised | `services::a_request_that_waits_sends_no_token_older_than_a_rejected_one` |
+//! | C8 | a request that waited does not check its token again | `services::a_request_that_waits_sends_no_token_older_than_a_rejected_one` |
+//! | C8 | a failed fetch forgets the rejection | `rejections::a_rejected_token_stays_known_across_failed_fetches` and 1 more |
 //! | C8 | each second token counts as fresh | `services::a_renewal_from_before_a_revocation_is_replaced_too` |
-//! | C8 | a service does not compare the number of its local token | `services::a_service_does_not_send_its_local_token_after_its_rejection` and 1 more |
-//! | C9 | the gauge of failures does not come down | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 3 more |
+//! | C8 | a waiter gives up after another number of rejected tokens, or never | `rejections::a_waiter_gives_up_after_eight_rejected_tokens` |
+//! | C9 | no attempt follows a renewal that fails after the end | `renewals::a_renewal_that_fails_after_the_end_fails_no_caller` |
+//! | C9 | the gauge of failures does not come down | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 4 more |
 //! | C10 | a cleared slot keeps its fetch | `removal::a_cleared_slot_serves_its_waiters_and_keeps_no_earlier_result` |
 //! | C10 | a slot in use is evicted | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
-//! | C10 | a slot is not given back | `removal::slots_that_are_released_together_are_evicted` and 1 more |
-//! | C10 | a slot is inserted without another look | `removal::a_rejection_reaches_the_slot_of_its_token` and 2 more |
-//! | C11 | the keep-warm task waits after a rejection | `renewals::a_keep_warm_task_replaces_a_rejected_token` |
-//! | C11 | the keep-warm task looks before it listens | `removal::a_keep_warm_task_ends_when_its_slot_is_removed` and 2 more |
-//! | C12 | `get` returns a rejected token | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 4 more |
-//! | C12 | a rejected token goes to the origin that rejected it | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
+//! | C10 | two evictions run at once | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
+//! | C10 | a release evicts nothing, or still holds the slot | `removal::slots_that_are_released_together_are_evicted` and more |
+//! | C10 | a guard, a panic or a sweep does not release its slot | `removal::slots_that_are_released_together_are_evicted`, `removal::a_slot_that_is_released_during_a_sweep_is_evicted` |
+//! | C10 | slots are miscounted | `removal::the_number_of_slots_is_bounded_and_counted_right` and 4 more |
+//! | C11 | the keep-warm task looks before it listens | `renewals::a_keep_warm_task_ends_with_the_last_handle` and 2 more |
+//! | C11 | a rejection does not wake the keep-warm task, or not at once | `renewals::a_keep_warm_task_replaces_a_rejected_token` |
+//! | C12 | the fallback ignores the origin | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
+//! | C12 | `get` returns a rejected token | `services::other_origins_use_a_rejected_token_while_fetches_fail` and 5 more |
 //! | R7 | claims of later rejections are lost | `services::claims_of_concurrent_rejections_are_all_requested` |
-//! | R8 | acceptances are not reported | `breaker::a_revocation_while_the_breaker_is_open_is_healed` and 2 more |
+//! | R8 | an open breaker believes rejections | `breaker::a_late_acceptance_counts_for_its_own_token` |
+//! | R8 | the refusals of one token count several times | `breaker::an_api_that_rejects_every_token_costs_one_fetch_per_window` |
+//! | R8 | acceptances are not reported | `breaker::an_acceptance_that_meets_a_rejection_is_not_lost` and 2 more |
 //! | R8 | an acceptance counts for another token | `breaker::a_late_acceptance_counts_for_its_own_token` |
-//! | R8 | the sweeper does not learn of an open breaker | `breaker::a_sweeper_whose_runtime_ends_is_replaced` and 1 more |
-//! | G3 | the turn of a refresh token is given to all | `grants::a_refresh_token_is_taken_over_and_none_is_lost` and 2 more |
-//! | G3 | a token is handed out before the refresh token is persisted | `grants::a_refresh_token_is_taken_over_and_none_is_lost` and 2 more |
+//! | R8 | an open breaker is not watched | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` and 1 more |
+//! | R8 | a sweep clears the mark of a slot after the look | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
+//! | R8 | a sweep drops slots that came meanwhile, or ends before they are closed | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
+//! | R8 | a lost sweeper is not replaced | `breaker::a_sweeper_whose_runtime_ends_is_replaced` |
+//! | G3 | the turn of a refresh token is given to all | `grants::a_refresh_token_is_used_by_one_task_at_a_time` and 2 more |
+//! | G3 | a turn is taken over without a new generation | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | a holder that is alive is displaced by those who saw the last one | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | an earlier holder gives the turn back | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | an earlier holder goes on with a save | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
 //! | G3 | a late refresh token displaces a newer one, or is lost | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | S5 | a lease is given to all | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 4 more |
-//! | S5 | a lease is not given back | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 3 more |
+//! | G3 | a refresh token is used before it is persisted | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | an access token is handed out before that | `grants::a_refresh_token_is_used_by_one_task_at_a_time` and 2 more |
+//! | G5 | a refresh token that was set is displaced | `grants::a_refresh_token_that_is_set_is_not_displaced` and 1 more |
+//! | G5 | a request with the earlier refresh token is not repeated | `grants::a_refresh_token_that_is_set_is_not_displaced` |
+//! | S5 | a lease is given to all, is not released, or is taken without another look | `stores::concurrent_misses_of_a_fleet_make_one_token_request` and more |
 //! | S5 | the lease of a dead fetch is not adopted | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 1 more |
-//! | S5 | the lease of a live fetch is adopted | `stores::one_of_two_caches_adopts_a_lease` |
+//! | S5 | a lease is adopted by several | `stores::one_of_several_caches_adopts_a_lease` |
+//! | S5 | an earlier holder extends or releases a lease | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
+//! | S5 | a replaced fetch stores its token | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
 //!
-//! Breaks of the first version that were dropped:
+//! Not caught, because nothing observable changes:
 //!
-//! - *A fetch is entered into its slot after the lock was released*, *a renewal is claimed without a
-//!   comparison*: the transition that starts a fetch also records it, so neither can be written.
-//! - *An overdue fetch is waited for*: fetches are replaced for want of a sign of life, not because
-//!   of a deadline.
-//! - *The breaker counts a token twice*: the breaker judges the current token only, under the lock.
-//! - *A caller takes over three times*: callers take over the lost fetches of others without limit.
+//! - *The number of a token is published before the token.* A hit that sees the new number with the
+//!   old token looks at the slot again the next time.
+//! - *A caller that loses the exchange of a token's next look does not read the wall clock.* It
+//!   acts like a hit within the 250 ms in which hits do not read it.
+//! - *No attempt follows a renewal that fails after a rejection.* The token is gone then, so the
+//!   rule for renewals that fail after the token's end applies.
+//! - *An eviction does not examine the released slot.* With so few slots it examines all of them.
+//! - *A late task of the sweeper goes on beside its successor.* It only ticks breakers once more.
 //!
-//! Not caught: a late task of the sweeper that goes on beside its successor. It only ticks breakers
-//! once more.
+//! Breaks of the first version that were dropped, because they can no longer be written:
+//!
+//! - *A fetch is entered into its slot after the lock was released*, and *a token that came in the
+//!   meantime is renewed*: one transition decides and records.
+//! - *A renewal is claimed without a comparison*: there is no claim.
+//! - *An overdue fetch is waited for*: a fetch is replaced if it shows no sign of life, and not
+//!   because of a deadline.
+//! - *Those who waited in vain twice are given nothing*: a rejected token is no longer handed out
+//!   to them either.
 //!
 //! # Limits
 //!
-//! Schedules are drawn, so a pass is no proof; `in_every_order` in a name says that all schedules
-//! were played. All orderings of atomics count as `SeqCst`. arc-swap and tokio's channels are trusted,
-//! one operation at a time. Another thread never continues at the count of an `Arc`. Stores over a
-//! network, `jwt` and streaming bodies are not played.
+//! Schedules are drawn at random, so a pass is no proof. `in_every_order` in a name says that all
+//! schedules were tried. All orderings of atomics count as `SeqCst`. Operations of arc-swap and of
+//! tokio's channels count as atomic. No other thread runs when the count of an `Arc` changes, or
+//! while a panic unwinds. Stores over a network, secrets in files, `jwt` and streaming bodies are
+//! left out.
 
 mod breaker;
 mod chaos;

@@ -1,4 +1,4 @@
-//! The standard library with shuttle's locks, and with atomics at which another thread may run next.
+//! The standard library with shuttle's locks, and with atomics at which another thread may run.
 //!
 //! All memory orderings count as `SeqCst`. `Arc` is the real one, so shuttle lets no other thread
 //! run when a reference count changes.

@@ -105,7 +105,8 @@ impl Journal {
 
     /// Records the beginning of a call. The first call has the number 1.
     ///
-    /// Asserts C2: each slot has at most one live token request, besides those from before a removal.
+    /// Asserts C2: each slot has at most one live token request, besides those from before a
+    /// removal.
     pub fn begin_call(&self, request: &TokenRequest) -> CallInProgress {
         let began = self.moment();
         let id = request.credentials().client_id().unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
 //! A runtime that scenarios can stall, resume and shut down.
 //!
 //! As with tokio, the tasks of a runtime are dropped when it shuts down, and a task that is spawned
-//! after that is dropped at once. A task is dropped by the thread that shuts the runtime down, or by
-//! the thread that polls the task at that moment.
+//! after that is dropped at once. A task is dropped by the thread that shuts the runtime down, or
+//! by the thread that polls the task at that moment.
 //!
 //! Only [`panic`] simulates a panic that the runtime catches. Any other panic fails the execution.
 
