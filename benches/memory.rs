@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             runtime.block_on(tokens.get_for(credentials)).expect("the source always answers");
         }
     });
-    assert_eq!(tokens.others(), CREDENTIALS, "all of them are kept");
+    assert_eq!(tokens.len(), CREDENTIALS, "all of them are kept");
 
     let each = |bytes: i64| bytes as f64 / CREDENTIALS as f64;
     let (of_credentials, of_cache) =

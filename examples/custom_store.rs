@@ -22,9 +22,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::fs;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, StoreLayer, Stored, TokenCache,
-    TokenEndpoint, TokenStore,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::api::Api;
@@ -36,9 +36,9 @@ use crate::support::server;
 struct Directory(PathBuf);
 
 impl TokenStore for Directory {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         match fs::read(self.0.join(key)).await {
-            Ok(value) => Ok(Some(Stored::new(value))),
+            Ok(value) => Ok(Some(StoredValue::new(value))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -59,9 +59,9 @@ fn process(directory: PathBuf, token_endpoint: &str, api: &str) -> Result<Client
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
     let source = ServiceBuilder::new()
-        .layer(StoreLayer::new(Directory(directory)))
+        .layer(TokenStoreLayer::new(Directory(directory)))
         .service(TokenEndpoint::new(http.clone()));
-    let tokens = TokenCache::new(ClientCredentials::new(token_endpoint, auth)?, source);
+    let tokens = TokenCache::new(Credentials::new(token_endpoint, auth)?, source);
     Ok(OAuth2Layer::new(tokens, Origins::only([api])?).layer(http))
 }
 

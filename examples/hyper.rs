@@ -26,9 +26,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::replay::{NotReplayed, ReplayBody, Replayable, ReplayableLayer, Replayed};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody,
-    Replayable, ReplayableLayer, Replayed, TokenCache, TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::api::{Api, Digest};
@@ -72,7 +72,7 @@ where
 /// The token endpoint gets small bodies, for which no layer is needed.
 fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<TokenCache, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
-    let credentials = ClientCredentials::new(token_endpoint, auth)?;
+    let credentials = Credentials::new(token_endpoint, auth)?;
     Ok(TokenCache::new(credentials, TokenEndpoint::new(http)))
 }
 

@@ -22,9 +22,10 @@ use hyper_util::rt::TokioExecutor;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::grant::JwtBearer;
+use tower_oauth2::jwt::{Algorithm, SigningKey};
 use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, JwtBearer, OAuth2, OAuth2Layer, Origins, SigningKey,
-    TokenCache, TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::grants::{Decision, Form, Grants};
@@ -39,9 +40,9 @@ type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 fn client(token_endpoint: &str, key: SigningKey, api: &str) -> Result<Client, BoxError> {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
 
-    // The scope goes into the assertion, where Google wants it. Others want `ClientCredentials::scope`.
+    // The scope goes into the assertion, where Google wants it. Others want `Credentials::scope`.
     let account = JwtBearer::new(ROBOT, key).subject("alf").claim("scope", SCOPE);
-    let credentials = ClientCredentials::new(token_endpoint, ClientAuth::custom(account))?;
+    let credentials = Credentials::new(token_endpoint, ClientAuth::custom(account))?;
 
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
     let layer = OAuth2Layer::new(tokens, Origins::only([api])?);

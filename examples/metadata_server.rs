@@ -23,8 +23,7 @@ use serde_json::{Value, json};
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache,
-    TokenRequest,
+    AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenRequest,
 };
 
 use crate::grants::Grants;
@@ -60,7 +59,7 @@ fn client(metadata_server: &str, api: &str) -> Result<OAuth2<Http>, BoxError> {
         .service(service_fn(move |asked| from_metadata_server(source.clone(), asked)));
 
     // On a real one: http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token
-    let account = ClientCredentials::new(metadata_server, ClientAuth::none("default"))?;
+    let account = Credentials::new(metadata_server, ClientAuth::none("default"))?;
     let tokens = TokenCache::new(account, source);
     let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
     Ok(ServiceBuilder::new().layer(layer).service(http))

@@ -19,10 +19,8 @@ use hyper_util::rt::TokioExecutor;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, MemoryStore, OAuth2Layer, Origins, StoreLayer, TokenCache,
-    TokenEndpoint,
-};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -82,8 +80,8 @@ fn cache(
     secret: &str,
 ) -> Result<TokenCache, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, secret);
-    let credentials = ClientCredentials::new(token_endpoint, auth)?;
-    let source = StoreLayer::new(store.clone()).layer(TokenEndpoint::new(http.clone()));
+    let credentials = Credentials::new(token_endpoint, auth)?;
+    let source = TokenStoreLayer::new(store.clone()).layer(TokenEndpoint::new(http.clone()));
     Ok(TokenCache::new(credentials, source))
 }
 

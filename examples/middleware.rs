@@ -26,9 +26,8 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::DecompressionLayer;
 use tower_http::trace::TraceLayer;
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -54,7 +53,7 @@ fn client(
 > {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
-    let credentials = ClientCredentials::new(token_endpoint, auth)?;
+    let credentials = Credentials::new(token_endpoint, auth)?;
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
 
     Ok(ServiceBuilder::new()

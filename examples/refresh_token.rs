@@ -21,9 +21,10 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::fs;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::grant::{RefreshToken, RotatedToken};
+use tower_oauth2::source::RefreshTokenLayer;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, RefreshToken, RefreshTokenLayer,
-    RotatedToken, TokenCache, TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::grants::{Decision, Form, Grants};
@@ -36,9 +37,8 @@ fn client(token_endpoint: &str, user: RefreshToken, api: &str) -> Result<Client,
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
 
     // A program on the user's own machine has no secret.
-    let credentials =
-        ClientCredentials::new(token_endpoint, ClientAuth::none("installed-program"))?
-            .refresh_token(user);
+    let credentials = Credentials::new(token_endpoint, ClientAuth::none("installed-program"))?
+        .refresh_token(user);
     let source = ServiceBuilder::new()
         .layer(RefreshTokenLayer::new())
         .service(TokenEndpoint::new(http.clone()));

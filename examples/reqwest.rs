@@ -17,10 +17,8 @@ use reqwest::ResponseBuilderExt;
 use reqwest::redirect::Policy;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, NotReplayed, OAuth2Layer, Origins, ReplayableLayer, Replayed,
-    TokenCache, TokenEndpoint,
-};
+use tower_oauth2::replay::{NotReplayed, ReplayableLayer, Replayed};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use self::api::{Api, Digest};
 use self::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
@@ -35,7 +33,7 @@ fn authorized(
     token_endpoint: &str,
     api: &str,
 ) -> Result<ApiClient, BoxError> {
-    let credentials = ClientCredentials::new(
+    let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;

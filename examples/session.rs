@@ -20,9 +20,10 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceBuilder};
 use tower_http_client::{ResponseExt, ServiceExt};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::service::{TokenErrorResponse, TokenErrorResponseLayer};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorResponse, TokenErrorResponseLayer,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
 };
 
 use crate::api::{Api, Digest};
@@ -35,7 +36,7 @@ type Session = TokenErrorResponse<OAuth2<legacy::Client<HttpConnector, Full<Byte
 fn session(token_endpoint: &str, secret: &str, api: &str) -> Result<Session, BoxError> {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, secret);
-    let credentials = ClientCredentials::new(token_endpoint, auth)?;
+    let credentials = Credentials::new(token_endpoint, auth)?;
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
     Ok(ServiceBuilder::new()
         // When no token can be had, the token endpoint's response is the result.

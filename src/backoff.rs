@@ -14,7 +14,7 @@ use crate::token::MAX_LIFETIME;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth2::Backoff;
+/// use tower_oauth2::source::Backoff;
 ///
 /// let patient = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
 /// let off = Backoff::none();

@@ -26,7 +26,8 @@ use crate::error::{TokenError, TokenErrorKind};
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_oauth2::{OAuth2Layer, TokenErrorResponseLayer};
+/// use tower_oauth2::OAuth2Layer;
+/// use tower_oauth2::service::TokenErrorResponseLayer;
 ///
 /// fn stack<S: Clone>(oauth2: OAuth2Layer, http: S) -> impl Sized {
 ///     ServiceBuilder::new()

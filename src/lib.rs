@@ -10,19 +10,19 @@
 extern crate races_std as std;
 
 mod backoff;
-mod cache;
+pub mod cache;
 mod challenge;
-mod client_auth;
+pub mod client_auth;
 mod clock;
 mod credentials;
 mod dpop;
 mod endpoint;
 mod error;
 mod error_response;
-mod grant;
+pub mod grant;
 pub mod guide;
 #[cfg(feature = "jwt")]
-mod jwt;
+pub mod jwt;
 mod liveness;
 mod meter;
 mod oauth2;
@@ -30,45 +30,44 @@ mod origin;
 mod printable;
 mod race;
 mod refresh_token;
-mod replay;
+pub mod replay;
 mod request;
 mod runtime;
 mod secret;
 mod server_clock;
-mod store;
+pub mod store;
 mod takeover_lock;
 mod token;
 
-pub use self::backoff::Backoff;
-pub use self::cache::{TokenCache, TokenCacheBuilder};
-#[cfg(feature = "jwt")]
-pub use self::client_auth::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
-pub use self::client_auth::{ClientAssertion, ClientAuth, ClientAuthentication, TokenRequestParts};
-pub use self::credentials::ClientCredentials;
-#[cfg(feature = "jwt")]
-pub use self::dpop::DpopKey;
-pub use self::endpoint::{Metadata, MetadataBuilder, TokenEndpoint, TokenRetry, WellKnown};
+pub use self::cache::TokenCache;
+pub use self::client_auth::ClientAuth;
+pub use self::credentials::Credentials;
+pub use self::endpoint::TokenEndpoint;
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
-pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
-#[cfg(feature = "jwt")]
-pub use self::grant::JwtBearer;
-pub use self::grant::{Refresh, RefreshTokenLayer, TokenExchange};
-#[cfg(feature = "jwt")]
-pub use self::jwt::{Algorithm, KeyFile, Signer, SigningKey};
-pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer, ResponseFuture};
+pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer};
 pub use self::origin::Origins;
-pub use self::refresh_token::{RefreshToken, RotatedToken};
-pub use self::replay::{
-    KeptBody, NotReplayed, ReplayBody, ReplayPolicy, Replayable, ReplayableBody, ReplayableLayer,
-    Replayed,
-};
-pub use self::request::{Cause, TokenRequest};
+pub use self::request::TokenRequest;
 pub use self::secret::Secret;
-#[cfg(feature = "memcached")]
-pub use self::store::MemcachedStore;
-#[cfg(feature = "redis")]
-pub use self::store::RedisStore;
-pub use self::store::{MemoryStore, Store, StoreLayer, Stored, TokenStore, ValueNotAccepted};
-#[cfg(feature = "sealed")]
-pub use self::store::{SealKey, Sealed};
 pub use self::token::AccessToken;
+pub use tower::BoxError;
+
+/// Sources of tokens: what they are asked, and how to retry them.
+pub mod source {
+    pub use crate::backoff::Backoff;
+    pub use crate::endpoint::TokenRetry;
+    pub use crate::grant::refresh::{Refresh, RefreshTokenLayer};
+    pub use crate::request::Cause;
+}
+
+/// Authorization server metadata (RFC 8414).
+pub mod metadata {
+    pub use crate::endpoint::{Metadata, MetadataBuilder, WellKnown};
+}
+
+/// The parts of the middleware that callers rarely name.
+pub mod service {
+    pub use crate::error_response::{
+        ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
+    };
+    pub use crate::oauth2::ResponseFuture;
+}

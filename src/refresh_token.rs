@@ -19,8 +19,8 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A refresh token that a user has granted, with its successors (RFC 6749 section 6).
 ///
-/// Pass it to [`ClientCredentials::refresh_token`](crate::ClientCredentials::refresh_token). A
-/// [`RefreshTokenLayer`](crate::RefreshTokenLayer) around the
+/// Pass it to [`Credentials::refresh_token`](crate::Credentials::refresh_token). A
+/// [`RefreshTokenLayer`](crate::source::RefreshTokenLayer) around the
 /// [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many servers rotate refresh tokens: each use
 /// returns a new one, and the old one becomes invalid. Therefore
 ///
@@ -33,7 +33,7 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// Create one `RefreshToken` per grant: clones share their state. Where credentials are compared,
 /// the `name` stands for the secret, because the secret changes. Give each grant a name of its own,
-/// above all the grants of different users in one [`TokenStore`](crate::TokenStore). Two processes
+/// above all the grants of different users in one [`TokenStore`](crate::store::TokenStore). Two processes
 /// cannot take turns: where the server rotates, each process needs its own grant.
 ///
 /// The secret is wiped from memory when it is replaced or dropped, except in the encoded token
@@ -43,7 +43,7 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// ```
 /// use std::fs;
-/// use tower_oauth2::RefreshToken;
+/// use tower_oauth2::grant::RefreshToken;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// # let (folder, user) = (std::env::temp_dir(), format!("alf-{}", std::process::id()));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::liveness::Liveness;
 use crate::token::AccessToken;
 
@@ -19,7 +19,8 @@ use crate::token::AccessToken;
 /// ```
 /// use std::convert::Infallible;
 /// use tower::service_fn;
-/// use tower_oauth2::{AccessToken, Cause, ConfigError, TokenRequest};
+/// use tower_oauth2::{AccessToken, ConfigError, TokenRequest};
+/// use tower_oauth2::source::Cause;
 ///
 /// let metadata_server = service_fn(|request: TokenRequest| async move {
 ///     assert_eq!(request.cause(), Cause::Cold);
@@ -29,7 +30,7 @@ use crate::token::AccessToken;
 /// ```
 #[derive(Clone)]
 pub struct TokenRequest {
-    credentials: ClientCredentials,
+    credentials: Credentials,
     token: Option<AccessToken>,
     cause: Cause,
     claims: Option<Arc<str>>,
@@ -44,7 +45,8 @@ pub struct TokenRequest {
 /// A source that keeps tokens itself may return one of them only for the first cause:
 ///
 /// ```
-/// use tower_oauth2::{Cause, TokenRequest};
+/// use tower_oauth2::TokenRequest;
+/// use tower_oauth2::source::Cause;
 ///
 /// fn may_return_kept_token(request: &TokenRequest) -> bool {
 ///     request.cause() == Cause::Cold
@@ -64,7 +66,7 @@ pub enum Cause {
 
 impl TokenRequest {
     /// Creates a request for a first token.
-    pub fn new(credentials: ClientCredentials) -> Self {
+    pub fn new(credentials: Credentials) -> Self {
         Self { credentials, token: None, cause: Cause::Cold, claims: None, liveness: None }
     }
 
@@ -109,7 +111,7 @@ impl TokenRequest {
     }
 
     /// Returns the credentials.
-    pub fn credentials(&self) -> &ClientCredentials {
+    pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use self::extra::Extra;
 use crate::clock::Now;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::ConfigError;
 
 /// Limits the lifetime of a token, whatever a response says: one year.
@@ -70,7 +70,7 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct Issue {
     pub(crate) number: u64,
-    pub(crate) credentials: ClientCredentials,
+    pub(crate) credentials: Credentials,
 }
 
 impl AccessToken {
@@ -234,7 +234,7 @@ impl AccessToken {
 
     /// Returns the refresh token of the response. Do not log it.
     ///
-    /// A [`RefreshTokenLayer`](crate::RefreshTokenLayer) removes it, and it is never put into a
+    /// A [`RefreshTokenLayer`](crate::source::RefreshTokenLayer) removes it, and it is never put into a
     /// store. It is wiped from memory with the last clone of this token.
     pub fn refresh_token(&self) -> Option<&str> {
         self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
+use tower_oauth2::replay::ReplayPolicy;
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, ConfigError, OAuth2Layer, Origins, ReplayPolicy,
-    TokenCache, TokenRequest,
+    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenCache,
+    TokenRequest,
 };
 
 type Body = Full<Bytes>;
@@ -43,9 +44,9 @@ impl Service<Request<Body>> for Api {
     }
 }
 
-fn credentials(n: usize) -> ClientCredentials {
+fn credentials(n: usize) -> Credentials {
     let auth = ClientAuth::client_secret_basic(format!("client-{n}"), "s3cr3t");
-    ClientCredentials::new("https://auth.example.com/token", auth).unwrap()
+    Credentials::new("https://auth.example.com/token", auth).unwrap()
 }
 
 /// A layer over a cache that has tokens for the first `n` credentials.

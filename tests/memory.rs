@@ -11,9 +11,10 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use serde_json::Value;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_oauth2::metadata::Metadata;
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, ConfigError, Metadata, OAuth2Layer, Origins,
-    TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenCache,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -77,9 +78,9 @@ fn with_headers(mut response: HttpResponse, count: usize, size: usize) -> HttpRe
     response
 }
 
-fn credentials() -> ClientCredentials {
+fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 async fn refused(body: Arc<str>, fields: usize, size: usize) -> TokenError {
@@ -105,7 +106,7 @@ fn an_error_keeps_at_most_80_kib() {
         let (error, kept) = kept(refused(body.clone(), fields, size));
         assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
         assert!(kept <= 80 * KIB, "{kept} bytes with {fields} fields of {size} bytes");
-        for member in [error.error(), error.error_description(), error.error_uri()] {
+        for member in [error.error_code(), error.error_description(), error.error_uri()] {
             assert!(member.unwrap_or_default().len() <= 4 * KIB);
         }
     }
@@ -138,7 +139,7 @@ fn an_error_with_the_apis_response_keeps_at_most_80_kib() {
     };
     let (error, kept) = kept(failing);
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!(error.rejected().unwrap().status(), 401);
+    assert_eq!(error.rejected_response().unwrap().status(), 401);
     assert!(kept <= 80 * KIB, "{kept}");
 }
 

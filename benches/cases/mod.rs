@@ -21,10 +21,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::runtime::Runtime;
 use tower::{BoxError, Layer, Service};
-use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, DpopKey, MemoryStore, ReplayPolicy, SigningKey,
-    StoreLayer, TokenCache, TokenEndpoint, TokenRequest,
-};
+use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
+use tower_oauth2::replay::ReplayPolicy;
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
+use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenRequest};
 
 use self::by_hand::{ByHand, Mutexed, RwLocked};
 use self::stacks::{Cloning, credentials, endless, fixed, issuing, layer, tokens};
@@ -87,7 +87,7 @@ pub fn run(case: &str, with: impl Measure) {
     let runtime = &runtime.expect("a runtime");
     let entered = runtime.enter();
     let own = credentials(0);
-    let warm = |credentials: &ClientCredentials| {
+    let warm = |credentials: &Credentials| {
         let tokens = tokens(credentials.clone(), endless());
         runtime.block_on(tokens.warm()).expect("the source always answers");
         tokens
@@ -134,7 +134,7 @@ pub fn run(case: &str, with: impl Measure) {
             with.measure_waiting(runtime, layer(tokens).layer(Apart(Api)), request, false);
         }
         "store-hit" => {
-            let source = StoreLayer::new(MemoryStore::new()).layer(endless());
+            let source = TokenStoreLayer::new(MemoryStore::new()).layer(endless());
             let tokens = tokens(own.clone(), source);
             runtime.block_on(tokens.warm()).expect("the source always answers");
             let service = layer(tokens.clone()).layer(Apart(Api));
@@ -148,7 +148,7 @@ pub fn run(case: &str, with: impl Measure) {
         "token-request-jwt" => {
             let key = SigningKey::generate(Algorithm::ES256).expect("randomness");
             let auth = ClientAuth::private_key_jwt("client-0", key);
-            let credentials = ClientCredentials::new("https://auth.example.com/token", auth);
+            let credentials = Credentials::new("https://auth.example.com/token", auth);
             token_request(runtime, with, credentials.expect("valid credentials"));
         }
         _ => panic!("no such case: {case}"),
@@ -167,7 +167,7 @@ fn many(runtime: &Runtime, with: impl Measure, tokens: TokenCache, busy: usize) 
 }
 
 /// 10,000 credentials in no order, with a token for each.
-pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<ClientCredentials> {
+pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<Credentials> {
     let mut others: Vec<_> = (1..=10_000).map(credentials).collect();
     runtime.block_on(async {
         for other in &others {
@@ -180,7 +180,7 @@ pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<ClientCredentials> {
 }
 
 /// From what to ask for to a token, over a token endpoint that answers at once.
-fn token_request(runtime: &Runtime, with: impl Measure, credentials: ClientCredentials) {
+fn token_request(runtime: &Runtime, with: impl Measure, credentials: Credentials) {
     let endpoint = TokenEndpoint::new(tower::service_fn(|request: Request<Body>| {
         drop(black_box(request));
         let body = format!(
@@ -235,7 +235,7 @@ pub fn request() -> Request<Body> {
     request
 }
 
-pub fn naming(credentials: &ClientCredentials) -> Request<Body> {
+pub fn naming(credentials: &Credentials) -> Request<Body> {
     let mut request = request();
     request.extensions_mut().insert(credentials.clone());
     request

@@ -12,7 +12,7 @@ use http::Request;
 use tower::{BoxError, Layer, Service};
 use tower_http::auth::{AddAuthorization, AddAuthorizationLayer};
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, ConfigError, OAuth2Layer, Origins, TokenCache,
+    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenCache,
     TokenRequest,
 };
 
@@ -27,12 +27,12 @@ pub fn fixed<S>(api: S) -> AddAuthorization<S> {
     AddAuthorizationLayer::bearer(&secret(0)).as_sensitive(true).layer(api)
 }
 
-pub fn credentials(n: usize) -> ClientCredentials {
+pub fn credentials(n: usize) -> Credentials {
     let auth = ClientAuth::client_secret_basic(format!("client-{n}"), "s3cr3t");
-    ClientCredentials::new("https://auth.example.com/token", auth).expect("valid credentials")
+    Credentials::new("https://auth.example.com/token", auth).expect("valid credentials")
 }
 
-pub fn tokens<S>(credentials: ClientCredentials, source: S) -> TokenCache
+pub fn tokens<S>(credentials: Credentials, source: S) -> TokenCache
 where
     S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
     S::Error: Into<BoxError>,

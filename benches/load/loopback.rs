@@ -14,7 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{OAuth2Layer, Origins, ReplayPolicy};
+use tower_oauth2::replay::ReplayPolicy;
+use tower_oauth2::{OAuth2Layer, Origins};
 
 use crate::cases::Body;
 use crate::cases::stacks::{Cloning, credentials, endless, fixed, tokens};

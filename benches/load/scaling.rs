@@ -6,7 +6,7 @@ use http::Request;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::ReplayPolicy;
+use tower_oauth2::replay::ReplayPolicy;
 
 use super::picture::{Axis, Panel, Series, draw};
 use crate::cases::by_hand::{ByHand, Mutexed, RwLocked, endless};

@@ -12,7 +12,8 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Layer, Service};
-use tower_oauth2::{AccessToken, ConfigError, OAuth2, TokenCache, TokenCacheBuilder, TokenRequest};
+use tower_oauth2::cache::TokenCacheBuilder;
+use tower_oauth2::{AccessToken, ConfigError, OAuth2, TokenCache, TokenRequest};
 
 use crate::cases::Body;
 use crate::cases::by_hand::{ByHand, Lock};

@@ -13,10 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
-use tower_oauth2::{
-    ClientCredentials, OAuth2, OAuth2Layer, ReplayBody, Replayable, ReplayableLayer, TokenCache,
-    TokenEndpoint,
-};
+use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
+use tower_oauth2::{Credentials, OAuth2, OAuth2Layer, TokenCache, TokenEndpoint};
 
 use crate::chunks::Chunks;
 use crate::count::{Count, CountLayer};
@@ -54,13 +52,13 @@ pub(crate) async fn streaming(
 async fn credentials(
     options: &Options,
     connector: HttpsConnector<HttpConnector>,
-) -> Result<ClientCredentials, BoxError> {
+) -> Result<Credentials, BoxError> {
     options.wanted.credentials(http(options, connector)).await
 }
 
 fn oauth2(
     options: &Options,
-    credentials: ClientCredentials,
+    credentials: Credentials,
     connector: HttpsConnector<HttpConnector>,
     token_requests: &Count,
 ) -> Result<OAuth2Layer, BoxError> {

@@ -13,7 +13,7 @@ pub(crate) fn of_request(error: &(dyn Error + 'static), origin: &str) -> String 
     let text = flat(error);
     match TokenError::find_in(error) {
         None => format!("no response from {origin}: {text}"),
-        Some(error) => match error.rejected() {
+        Some(error) => match error.rejected_response() {
             None => text,
             Some(head) => format!("after {} from {origin}: {text}", head.status().as_u16()),
         },

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tower::BoxError;
-use tower_oauth2::{StoreLayer, TokenStore};
+use tower_oauth2::store::{TokenStore, TokenStoreLayer};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -17,7 +17,7 @@ pub(crate) enum Store {
     #[cfg(feature = "redis")]
     Redis(Box<redis::ConnectionInfo>),
     #[cfg(feature = "memcached")]
-    Memcached(tower_oauth2::MemcachedStore),
+    Memcached(tower_oauth2::store::MemcachedStore),
 }
 
 impl Store {
@@ -35,7 +35,7 @@ impl Store {
             Some(("redis" | "rediss", _)) => Err("needs `cargo run --features redis`"),
             #[cfg(feature = "memcached")]
             Some(("memcached", server)) => {
-                let store = tower_oauth2::MemcachedStore::new(server);
+                let store = tower_oauth2::store::MemcachedStore::new(server);
                 store.map(Self::Memcached).map_err(|_| "is not memcached://HOST:PORT")
             }
             #[cfg(not(feature = "memcached"))]
@@ -49,7 +49,7 @@ impl Store {
         &self,
         roots: Option<&[u8]>,
         keys: Option<&Keys>,
-    ) -> Result<StoreLayer, BoxError> {
+    ) -> Result<TokenStoreLayer, BoxError> {
         // Without any of the features there is nothing to choose from.
         let _ = (roots, keys);
         tell_of_trouble();
@@ -75,49 +75,52 @@ fn tell_of_trouble() {
 }
 
 /// What records are sealed with.
-#[cfg(feature = "sealed")]
-pub(crate) struct Keys(Vec<tower_oauth2::SealKey>);
+#[cfg(feature = "encryption")]
+pub(crate) struct Keys(Vec<tower_oauth2::store::EncryptionKey>);
 
-#[cfg(not(feature = "sealed"))]
+#[cfg(not(feature = "encryption"))]
 pub(crate) enum Keys {}
 
 impl Keys {
-    #[cfg(feature = "sealed")]
+    #[cfg(feature = "encryption")]
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = crate::bounded::file(path).map_err(|error| error.to_string())?;
         let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
-        let keys = tower_oauth2::SealKey::all_in(text).map_err(|error| error.to_string())?;
+        let keys =
+            tower_oauth2::store::EncryptionKey::all_in(text).map_err(|error| error.to_string())?;
         Ok(Self(keys))
     }
 
-    #[cfg(not(feature = "sealed"))]
+    #[cfg(not(feature = "encryption"))]
     pub(crate) fn read(_: &Path) -> Result<Self, String> {
-        Err("needs `cargo run --features sealed`".to_owned())
+        Err("needs `cargo run --features encryption`".to_owned())
     }
 }
 
 #[allow(dead_code, reason = "without any of the features there is no store")]
-fn sealed(store: impl TokenStore, keys: Option<&Keys>) -> Result<StoreLayer, BoxError> {
+fn sealed(store: impl TokenStore, keys: Option<&Keys>) -> Result<TokenStoreLayer, BoxError> {
     match keys {
         None => Ok(patient(store)),
-        #[cfg(feature = "sealed")]
-        Some(Keys(keys)) => Ok(patient(tower_oauth2::Sealed::new(store, keys.iter().cloned())?)),
-        #[cfg(not(feature = "sealed"))]
+        #[cfg(feature = "encryption")]
+        Some(Keys(keys)) => {
+            Ok(patient(tower_oauth2::store::EncryptedStore::new(store, keys.iter().cloned())?))
+        }
+        #[cfg(not(feature = "encryption"))]
         Some(keys) => match *keys {},
     }
 }
 
 /// Each run connects anew, perhaps over TLS, within the time of its first operation.
 #[allow(dead_code, reason = "without any of the features there is no store")]
-fn patient(store: impl TokenStore) -> StoreLayer {
-    StoreLayer::new(store).deadline(Duration::from_secs(2))
+fn patient(store: impl TokenStore) -> TokenStoreLayer {
+    TokenStoreLayer::new(store).deadline(Duration::from_secs(2))
 }
 
 #[cfg(feature = "redis")]
 fn redis_store(
     server: redis::ConnectionInfo,
     roots: Option<&[u8]>,
-) -> Result<tower_oauth2::RedisStore, BoxError> {
+) -> Result<tower_oauth2::store::RedisStore, BoxError> {
     use redis::{Client, ConnectionAddr, TlsCertificates};
 
     let is_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
@@ -129,5 +132,5 @@ fn redis_store(
         }
         _ => server,
     };
-    Ok(tower_oauth2::RedisStore::open(server)?)
+    Ok(tower_oauth2::store::RedisStore::open(server)?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tower_oauth2::Replayed;
+use tower_oauth2::replay::Replayed;
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceBuilder};
+use tower_oauth2::store::TokenStoreLayer;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, ConfigError, OAuth2, OAuth2Layer, Origins, StoreLayer,
-    TokenCache, TokenEndpoint, TokenRequest,
+    ClientAuth, ConfigError, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenRequest,
 };
 
 use crate::day::{Api, Day, Issuer, Token};
@@ -43,7 +44,7 @@ impl Ours {
         has_jitter: bool,
         store: Option<Counted>,
     ) -> Result<Self, ConfigError> {
-        let credentials = ClientCredentials::new(
+        let credentials = Credentials::new(
             "https://auth.example.com/token",
             ClientAuth::client_secret_basic("fleet", "s3cr3t"),
         )?;
@@ -51,7 +52,7 @@ impl Ours {
         let refresh_in = (!has_jitter).then(|| day.plan.lifetime - ahead);
         let issuer = Issuer { day: day.clone(), refresh_in };
         let source = ServiceBuilder::new()
-            .option_layer(store.map(StoreLayer::new))
+            .option_layer(store.map(TokenStoreLayer::new))
             .map_request({
                 let day = day.clone();
                 move |request: TokenRequest| {

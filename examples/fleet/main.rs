@@ -2,7 +2,7 @@
 //! token endpoint, for this crate and for two clients as they are often written by hand.
 //!
 //! Time is paused tokio time, and a seed makes a run repeatable. What is simulated are the network, the
-//! API, the token endpoint and the store's delay; `OAuth2Layer`, `TokenCache`, `StoreLayer`,
+//! API, the token endpoint and the store's delay; `OAuth2Layer`, `TokenCache`, `TokenStoreLayer`,
 //! `MemoryStore` and `TokenEndpoint` are the real ones. The tables go to stdout, as Markdown.
 
 mod clients;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tower::BoxError;
-use tower_oauth2::{MemoryStore, Stored, TokenStore};
+use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore};
 
 use crate::day::Day;
 
@@ -29,7 +29,7 @@ impl Counted {
 }
 
 impl TokenStore for Counted {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.reach(false).await;
         self.inner.get(key).await
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tower_oauth2::Cause;
+use tower_oauth2::source::Cause;
 
 use crate::clients::Answer;
 use crate::day::Plan;

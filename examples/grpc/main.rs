@@ -18,9 +18,9 @@ use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::util::MapRequest;
 use tower::{BoxError, ServiceBuilder};
+use tower_oauth2::replay::{ReplayBody, ReplayPolicy, Replayable, ReplayableLayer};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy,
-    Replayable, ReplayableLayer, TokenCache, TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 /// What takes the place of a [`Channel`] in generated clients.
@@ -44,7 +44,7 @@ fn channel(tokens: TokenCache, api: &str) -> Result<AuthorizedChannel, BoxError>
 fn tokens(token_endpoint: &str, client_secret: &str) -> Result<TokenCache, BoxError> {
     let http: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
-    let credentials = ClientCredentials::new(
+    let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(support::issuer::CLIENT_ID, client_secret),
     )?;

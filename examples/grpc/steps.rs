@@ -12,7 +12,8 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 use tower::BoxError;
-use tower_oauth2::{Replayed, TokenError};
+use tower_oauth2::TokenError;
+use tower_oauth2::replay::Replayed;
 
 use crate::server::{self, Running, SUM};
 use crate::support::issuer::{CLIENT_SECRET, Issuer};
@@ -135,7 +136,7 @@ impl Demo {
         self.report.expect("the status is UNKNOWN, tonic's for errors that are none of its own", {
             status.code() == Code::Unknown
         });
-        let error = TokenError::find_in(&status).and_then(TokenError::error);
+        let error = TokenError::find_in(&status).and_then(TokenError::error_code);
         self.report.expect("its source says invalid_client", error == Some("invalid_client"));
         self.end(0, 0, 1, "R2: no token, no call");
         Ok(())

@@ -27,9 +27,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+use tower_oauth2::replay::Replayed;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind,
 };
 
 use crate::api::Api;
@@ -49,11 +50,7 @@ struct Client {
 }
 
 /// `tls` shows the certificate that `credentials` were made with.
-fn client(
-    tls: &ClientConfig,
-    credentials: ClientCredentials,
-    api: &str,
-) -> Result<Client, BoxError> {
+fn client(tls: &ClientConfig, credentials: Credentials, api: &str) -> Result<Client, BoxError> {
     // Each with connections of its own. That they show the same certificate is what counts.
     let (to_token_endpoint, to_api) = (http(tls), http(tls));
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(to_token_endpoint));
@@ -72,9 +69,9 @@ fn http(tls: &ClientConfig) -> Http {
 }
 
 /// Which certificate the TLS configuration shows can not be seen in it, so credentials are told.
-fn credentials(endpoint: &str, identity: &Identity) -> Result<ClientCredentials, BoxError> {
+fn credentials(endpoint: &str, identity: &Identity) -> Result<Credentials, BoxError> {
     let auth = ClientAuth::tls_client_auth(CLIENT_ID, &identity.certificate);
-    Ok(ClientCredentials::new(endpoint, auth)?)
+    Ok(Credentials::new(endpoint, auth)?)
 }
 
 #[tokio::main]

@@ -16,9 +16,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::grant::TokenExchange;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-    TokenError, TokenErrorKind, TokenExchange,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind,
 };
 
 type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
@@ -34,7 +35,7 @@ struct Service {
 struct Further {
     name: String,
     origin: String,
-    credentials: ClientCredentials,
+    credentials: Credentials,
 }
 
 /// Serves `GET /{api}` for each of these, by name and origin; returns the service's own origin.
@@ -43,7 +44,7 @@ pub(crate) async fn serve(
     apis: &[(&str, String)],
 ) -> Result<String, BoxError> {
     let auth = ClientAuth::client_secret_post("this-service", "s3cr3t");
-    let own = ClientCredentials::new(token_endpoint, auth)?;
+    let own = Credentials::new(token_endpoint, auth)?;
     let further = apis.iter().map(|(name, origin)| {
         // A token for one API is never sent to the other.
         let credentials = own.clone().audience(*name).origins(Origins::only([origin])?);
@@ -88,7 +89,7 @@ async fn on_behalf_of_caller(
             // The caller's token is to blame; an `invalid_client` would be ours.
             Some(error)
                 if error.kind() == TokenErrorKind::ErrorResponse
-                    && matches!(error.error(), Some("invalid_request" | "invalid_grant")) =>
+                    && matches!(error.error_code(), Some("invalid_request" | "invalid_grant")) =>
             {
                 StatusCode::UNAUTHORIZED.into_response()
             }

@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tower::BoxError;
-use tower_oauth2::TokenExchange;
+use tower_oauth2::grant::TokenExchange;
 
 use crate::grants::{Decision, Form, Grants};
 use crate::service;

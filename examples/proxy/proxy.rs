@@ -16,9 +16,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_oauth2::replay::{NotReplayed, ReplayableLayer, Replayed};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, NotReplayed, OAuth2Layer, Origins, ReplayableLayer, Replayed,
-    TokenCache, TokenEndpoint, TokenError,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
 };
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
@@ -39,7 +39,7 @@ pub(crate) fn with_token(upstream: &str, token_endpoint: &str) -> Result<Router,
 
 pub(crate) fn tokens(token_endpoint: &str) -> Result<TokenCache, BoxError> {
     let http = Client::builder(TokioExecutor::new()).build_http();
-    let credentials = ClientCredentials::new(
+    let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;

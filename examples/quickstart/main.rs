@@ -19,7 +19,7 @@ use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
@@ -35,7 +35,7 @@ fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
         .layer(ConcurrencyLimitLayer::new(32))
         .service(Client::builder(TokioExecutor::new()).build_http());
 
-    let credentials = ClientCredentials::new(
+    let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;

@@ -8,7 +8,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt};
-use tower_oauth2::Replayed;
+use tower_oauth2::replay::Replayed;
 
 use crate::api::{Api, Digest};
 use crate::support::issuer::Issuer;

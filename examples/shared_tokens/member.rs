@@ -11,10 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2Layer, Origins, RedisStore, StoreLayer, TokenCache,
-    TokenEndpoint, TokenStore,
-};
+use tower_oauth2::store::{RedisStore, TokenStore, TokenStoreLayer};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
 
@@ -29,13 +27,13 @@ pub(crate) async fn run(
     store.get("connection").await?;
 
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let credentials = ClientCredentials::new(
+    let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
     let source = ServiceBuilder::new()
         // A machine that is busy with all of the processes may take its time.
-        .layer(StoreLayer::new(store).deadline(Duration::from_secs(5)))
+        .layer(TokenStoreLayer::new(store).deadline(Duration::from_secs(5)))
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(TokenEndpoint::new(http.clone()));
     let client = ServiceBuilder::new()

@@ -13,7 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceExt};
-use tower_oauth2::{Replayed, TokenError};
+use tower_oauth2::TokenError;
+use tower_oauth2::replay::Replayed;
 
 use crate::api::ID;
 use crate::body;
@@ -139,7 +140,7 @@ impl Caller {
             Some(Err(error)) => match TokenError::find_in(&*error) {
                 Some(error) => Outcome::NoToken {
                     kind: error.kind().to_string(),
-                    has_rejected: error.rejected().is_some(),
+                    has_rejected: error.rejected_response().is_some(),
                 },
                 None => Outcome::Failed,
             },

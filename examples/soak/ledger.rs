@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower_oauth2::{NotReplayed, Replayed};
+use tower_oauth2::replay::{NotReplayed, Replayed};
 
 /// How long after its caller is gone a request may still arrive.
 const GRACE: Duration = Duration::from_secs(15);

@@ -10,9 +10,12 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::TokenStoreLayer;
 use tower_oauth2::{
-    AccessToken, Backoff, ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, ReplayBody,
-    Replayable, ReplayableLayer, StoreLayer, TokenCache, TokenEndpoint, TokenRequest,
+    AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenRequest,
 };
 
 use crate::authority::{CLIENT_ID, CLIENT_SECRET};
@@ -35,7 +38,7 @@ pub(crate) struct Stack {
     pub(crate) stream: Replayable<OAuth2<Client<ReplayBody<Stream>>>>,
     pub(crate) has_store: bool,
     /// Of which one is named in each request.
-    pub(crate) tenants: Vec<ClientCredentials>,
+    pub(crate) tenants: Vec<Credentials>,
 }
 
 pub(crate) fn all(
@@ -46,7 +49,7 @@ pub(crate) fn all(
 ) -> Result<Vec<Stack>, BoxError> {
     let credentials = |audience: &str| {
         let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
-        ClientCredentials::new(token_endpoint, auth).map(|made| made.audience(audience))
+        Credentials::new(token_endpoint, auth).map(|made| made.audience(audience))
     };
     // One of them is on its way at a time, however many callers there are.
     let endpoint = || TokenEndpoint::new(client()).timeout(Duration::from_millis(700));
@@ -61,7 +64,7 @@ pub(crate) fn all(
         patient(TokenCache::builder(credentials("many")?, endpoint())).capacity(SLOTS).build();
     // Two of one fleet.
     let shared = || {
-        let layer = StoreLayer::new(store.clone())
+        let layer = TokenStoreLayer::new(store.clone())
             .lease(Duration::from_secs(1))
             .backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)));
         let source = counted(layer.layer(endpoint()), ledger);
@@ -86,7 +89,9 @@ pub(crate) fn all(
 }
 
 /// With back-off for tokens that live for two seconds.
-fn patient(builder: tower_oauth2::TokenCacheBuilder) -> tower_oauth2::TokenCacheBuilder {
+fn patient(
+    builder: tower_oauth2::cache::TokenCacheBuilder,
+) -> tower_oauth2::cache::TokenCacheBuilder {
     builder
         .transient_backoff(Backoff::new(Duration::from_millis(20), Duration::from_millis(500)))
         .permanent_backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)))

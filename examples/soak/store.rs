@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::sleep;
 use tower::BoxError;
-use tower_oauth2::{MemoryStore, Stored, TokenStore};
+use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore};
 
 use crate::ledger::Ledger;
 
@@ -78,7 +78,7 @@ impl FlappingStore {
         }
     }
 
-    fn rubbish(&self, stored: Option<Stored>) -> Stored {
+    fn rubbish(&self, stored: Option<StoredValue>) -> StoredValue {
         let mut state = self.lock();
         let value = stored.map(|stored| stored.value().to_vec()).unwrap_or_default();
         let rubbish = match state.rng.u8(..3) {
@@ -89,7 +89,7 @@ impl FlappingStore {
         if state.rng.u8(..10) == 0 {
             state.old = value;
         }
-        Stored::new(rubbish).with_time_to_live(Duration::from_secs(1))
+        StoredValue::new(rubbish).with_time_to_live(Duration::from_secs(1))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -98,7 +98,7 @@ impl FlappingStore {
 }
 
 impl TokenStore for FlappingStore {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         let mood = self.begin(false).await?;
         let stored = self.inner.get(key).await?;
         Ok(if mood == Mood::Rubbish { Some(self.rubbish(stored)) } else { stored })

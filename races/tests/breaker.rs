@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::runtime::Runtime;
 use tokio::time::{advance, elapsed};
-use tower_oauth2_races::{NotReplayed, Replayed};
+use tower_oauth2_races::replay::{NotReplayed, Replayed};
 
 use crate::support::*;
 

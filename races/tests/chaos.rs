@@ -5,7 +5,8 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
 use tokio::time::advance;
-use tower_oauth2_races::{AccessToken, Backoff, TokenErrorKind};
+use tower_oauth2_races::source::Backoff;
+use tower_oauth2_races::{AccessToken, TokenErrorKind};
 
 use crate::support::*;
 

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
-use tower_oauth2_races::{Backoff, TokenError, TokenErrorKind};
+use tower_oauth2_races::source::Backoff;
+use tower_oauth2_races::{TokenError, TokenErrorKind};
 
 use crate::support::*;
 

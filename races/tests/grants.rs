@@ -10,9 +10,9 @@ use shuttle::thread::{self, JoinHandle};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::elapsed;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2_races::{
-    AccessToken, Refresh, RefreshToken, RefreshTokenLayer, RotatedToken, TokenError, TokenRequest,
-};
+use tower_oauth2_races::grant::{RefreshToken, RotatedToken};
+use tower_oauth2_races::source::{Refresh, RefreshTokenLayer};
+use tower_oauth2_races::{AccessToken, TokenError, TokenRequest};
 
 use crate::support::*;
 

@@ -5,7 +5,8 @@ use std::task::Poll;
 
 use shuttle::rand::{Rng, thread_rng};
 use tokio::time::advance;
-use tower_oauth2_races::{Backoff, Cause, TokenErrorKind};
+use tower_oauth2_races::TokenErrorKind;
+use tower_oauth2_races::source::{Backoff, Cause};
 
 use crate::support::*;
 

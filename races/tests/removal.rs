@@ -39,9 +39,9 @@ fn a_removed_slot_is_replaced_by_another_one() {
         let removing = world.spawn(|world| world.remove("a"));
         join(callers);
         removing.join().unwrap();
-        assert!(world.cache.others() <= 1);
+        assert!(world.cache.len() <= 1);
         world.remove("a");
-        assert_eq!(world.cache.others(), 0);
+        assert_eq!(world.cache.len(), 0);
         assert_no_timer_was_needed();
     });
 }
@@ -55,17 +55,17 @@ fn the_number_of_slots_is_bounded_and_counted_right() {
                 for id in ids {
                     world.get_for(id).unwrap();
                     // Each caller holds one slot at most, and so does each fetch.
-                    assert!(world.cache.others() <= 1 + 3, "{} slots", world.cache.others());
+                    assert!(world.cache.len() <= 1 + 3, "{} slots", world.cache.len());
                 }
             })
         };
         join([["a", "b"], ["b", "c"], ["a", "c"]].map(caller));
         world.settle();
-        assert!(world.cache.others() <= 1, "{} slots are left", world.cache.others());
+        assert!(world.cache.len() <= 1, "{} slots are left", world.cache.len());
         for id in ["a", "b", "c"] {
             world.remove(id);
         }
-        assert_eq!(world.cache.others(), 0, "the slots were counted wrong");
+        assert_eq!(world.cache.len(), 0, "the slots were counted wrong");
         assert_no_timer_was_needed();
     });
 }
@@ -90,11 +90,11 @@ fn a_slot_that_is_taken_during_an_eviction_stays() {
             })
         });
         let waiting = join(waiting);
-        assert_eq!(world.cache.others(), 2, "a slot is evicted while a caller holds it");
+        assert_eq!(world.cache.len(), 2, "a slot is evicted while a caller holds it");
         world.handle.resume();
         drop(waiting);
         world.settle();
-        assert_eq!(world.cache.others(), 1);
+        assert_eq!(world.cache.len(), 1);
     });
 }
 
@@ -112,7 +112,7 @@ fn slots_that_are_released_together_are_evicted() {
             ["a", "b", "c", "d"].map(|id| world.spawn(move |world| drop(world.get_for(id))));
         join(callers);
         world.settle();
-        assert_eq!(world.cache.others(), 0);
+        assert_eq!(world.cache.len(), 0);
         assert_no_timer_was_needed();
     });
 }
@@ -133,7 +133,7 @@ fn a_slot_that_is_released_during_a_sweep_is_evicted() {
         sleep(Duration::from_secs(30));
         drop(caller);
         world.settle();
-        assert_eq!(world.cache.others(), 0);
+        assert_eq!(world.cache.len(), 0);
     });
 }
 

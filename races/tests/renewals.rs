@@ -6,7 +6,7 @@ use shuttle::future::block_on;
 use shuttle::thread;
 use tokio::runtime::Runtime;
 use tokio::time::{advance, elapsed};
-use tower_oauth2_races::Cause;
+use tower_oauth2_races::source::Cause;
 
 use crate::support::*;
 

@@ -8,7 +8,8 @@ use http::StatusCode;
 use shuttle::thread;
 use tokio::time::advance;
 use tower::ServiceExt;
-use tower_oauth2_races::{NotReplayed, Replayed, TokenError};
+use tower_oauth2_races::TokenError;
+use tower_oauth2_races::replay::{NotReplayed, Replayed};
 
 use crate::support::*;
 

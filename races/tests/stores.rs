@@ -9,7 +9,8 @@ use shuttle::rand::{Rng, thread_rng};
 use tokio::runtime::Runtime;
 use tokio::time::elapsed;
 use tower::{BoxError, Layer};
-use tower_oauth2_races::{MemoryStore, StoreLayer, Stored, TokenCache, TokenStore};
+use tower_oauth2_races::TokenCache;
+use tower_oauth2_races::store::{MemoryStore, StoredValue, TokenStore, TokenStoreLayer};
 
 use crate::support::*;
 
@@ -32,7 +33,7 @@ impl WatchedStore {
 }
 
 impl TokenStore for WatchedStore {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         pause().await;
         self.store.get(key).await
     }
@@ -78,12 +79,12 @@ impl TokenStore for WatchedStore {
 /// Creates a cache with a store layer of its own, on a runtime of its own.
 fn process(store: &WatchedStore) -> (World, Runtime) {
     let script = |n| Answer::Token(token(n));
-    cache_over(&StoreLayer::new(store.clone()), &store.journal, script)
+    cache_over(&TokenStoreLayer::new(store.clone()), &store.journal, script)
 }
 
 /// Creates a cache over a store layer, on a runtime of its own.
 fn cache_over(
-    layer: &StoreLayer,
+    layer: &TokenStoreLayer,
     journal: &Journal,
     script: impl Fn(usize) -> Answer + Send + Sync + 'static,
 ) -> (World, Runtime) {
@@ -161,7 +162,7 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
     explore(|| {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let (world, _runtime) = cache_over(&layer, &journal, |n| match n {
             1 => Answer::TokenAfterStall(token(n)),
             _ => Answer::Token(token(n)),
@@ -204,7 +205,7 @@ fn one_of_several_caches_adopts_a_lease() {
     explore(|| {
         let journals = [(); 3].map(|()| Journal::default());
         let store = WatchedStore::new(&Journal::default());
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let caches = [0, 1, 2].map(|index| {
             let is_first = index == 0;
             cache_over(&layer, &journals[index], move |n| match (is_first, n) {

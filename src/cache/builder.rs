@@ -9,7 +9,7 @@ use super::fetcher::Fetcher;
 use super::schedule::Schedule;
 use super::slots::Slots;
 use crate::backoff::Backoff;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::meter;
 use crate::request::TokenRequest;
 use crate::token::{AccessToken, MAX_LIFETIME};
@@ -22,10 +22,11 @@ const DEFAULT_CAPACITY: usize = 10_000;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth2::{Backoff, TokenCache};
-/// # use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, ConfigError, TokenRequest};
+/// use tower_oauth2::TokenCache;
+/// use tower_oauth2::source::Backoff;
+/// # use tower_oauth2::{AccessToken, ClientAuth, ConfigError, Credentials, TokenRequest};
 /// # let source = tower::service_fn(|_: TokenRequest| async { AccessToken::new("t") });
-/// # let credentials = ClientCredentials::new("https://a.test", ClientAuth::none("id"))?;
+/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 ///
 /// let tokens = TokenCache::builder(credentials, source)
 ///     .renew_ahead(Duration::from_secs(60))
@@ -36,14 +37,14 @@ const DEFAULT_CAPACITY: usize = 10_000;
 /// ```
 #[must_use]
 pub struct TokenCacheBuilder {
-    credentials: ClientCredentials,
+    credentials: Credentials,
     source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
     schedule: Schedule,
     capacity: usize,
 }
 
 impl TokenCacheBuilder {
-    pub(super) fn new<S>(credentials: ClientCredentials, source: S) -> Self
+    pub(super) fn new<S>(credentials: Credentials, source: S) -> Self
     where
         S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -90,7 +91,7 @@ impl TokenCacheBuilder {
     /// Sets for how long a permanent failure is remembered, such as `invalid_client`.
     ///
     /// The default is 1 s to 60 s. It is forgotten when the
-    /// [version](crate::ClientAuthentication::version) of the credentials changes.
+    /// [version](crate::client_auth::ClientAuthentication::version) of the credentials changes.
     pub fn permanent_backoff(mut self, backoff: Backoff) -> Self {
         self.schedule.permanent = backoff;
         self

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::claims::Claims;
 use super::schedule::{Milestones, Schedule};
 use crate::clock::Now;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::dpop::Prover;
 use crate::token::{AccessToken, Issue};
 
@@ -80,7 +80,7 @@ impl IssuedToken {
     /// Issues a token for `credentials`.
     pub(super) fn new(
         token: AccessToken,
-        credentials: &ClientCredentials,
+        credentials: &Credentials,
         schedule: &Schedule,
         now: Now,
     ) -> Self {

@@ -30,12 +30,12 @@ pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements, Suspic
 use self::slot::{Lookup, Slot};
 use self::slot_guard::SlotGuard;
 use crate::clock::Now;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::TokenError;
 use crate::request::TokenRequest;
 use crate::token::AccessToken;
 
-/// Caches access tokens, one for each [`ClientCredentials`], over any source of tokens.
+/// Caches access tokens, one for each [`Credentials`], over any source of tokens.
 ///
 /// Clones share everything. One or several [`OAuth2Layer`](crate::OAuth2Layer)s use a cache;
 /// without HTTP, call [`get`](Self::get).
@@ -52,9 +52,7 @@ use crate::token::AccessToken;
 /// ```
 /// use std::time::Duration;
 /// use tower::service_fn;
-/// use tower_oauth2::{
-///     AccessToken, ClientAuth, ClientCredentials, ConfigError, TokenCache, TokenRequest,
-/// };
+/// use tower_oauth2::{AccessToken, ClientAuth, ConfigError, Credentials, TokenCache, TokenRequest};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -63,7 +61,7 @@ use crate::token::AccessToken;
 ///     Ok::<_, ConfigError>(AccessToken::new("t")?.with_expires_in(Duration::from_secs(3600)))
 /// });
 ///
-/// let credentials = ClientCredentials::new(
+/// let credentials = Credentials::new(
 ///     "https://auth.example.com/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?;
@@ -98,7 +96,7 @@ impl Drop for CacheHandle {
 
 impl TokenCache {
     /// Creates a cache for `credentials` over `source`, with default settings.
-    pub fn new<S>(credentials: ClientCredentials, source: S) -> Self
+    pub fn new<S>(credentials: Credentials, source: S) -> Self
     where
         S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -108,7 +106,7 @@ impl TokenCache {
     }
 
     /// Starts to build a cache for `credentials` over `source`.
-    pub fn builder<S>(credentials: ClientCredentials, source: S) -> TokenCacheBuilder
+    pub fn builder<S>(credentials: Credentials, source: S) -> TokenCacheBuilder
     where
         S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
@@ -117,13 +115,13 @@ impl TokenCache {
         TokenCacheBuilder::new(credentials, source)
     }
 
-    fn from_parts(credentials: ClientCredentials, fetcher: Fetcher) -> Self {
+    fn from_parts(credentials: Credentials, fetcher: Fetcher) -> Self {
         let default = Arc::new(Slot::new(credentials));
         Self { handle: Arc::new(CacheHandle { default, fetcher: Arc::new(fetcher) }) }
     }
 
     /// Returns the cache's own credentials.
-    pub fn credentials(&self) -> &ClientCredentials {
+    pub fn credentials(&self) -> &Credentials {
         self.handle.default.credentials()
     }
 
@@ -145,10 +143,7 @@ impl TokenCache {
     /// # Errors
     ///
     /// Returns a [`TokenError`] if no token is available, as [`get`](Self::get) does.
-    pub async fn get_for(
-        &self,
-        credentials: &ClientCredentials,
-    ) -> Result<AccessToken, TokenError> {
+    pub async fn get_for(&self, credentials: &Credentials) -> Result<AccessToken, TokenError> {
         let token = self.acquire(Some(credentials), Requirements::default()).await?;
         Ok(token.access_token().clone())
     }
@@ -202,7 +197,7 @@ impl TokenCache {
     ///
     /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
     /// runtime with a timer.
-    pub fn keep_warm_for(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
+    pub fn keep_warm_for(&self, credentials: &Credentials) -> Result<(), TokenError> {
         keep_warm::keep_warm(self.hold(Some(credentials)))
     }
 
@@ -210,7 +205,7 @@ impl TokenCache {
     ///
     /// Callers that are waiting for a token get one. The result of a token request that is under
     /// way is not kept.
-    pub fn remove(&self, credentials: &ClientCredentials) {
+    pub fn remove(&self, credentials: &Credentials) {
         let CacheHandle { default, fetcher } = &*self.handle;
         if default.credentials() == credentials {
             default.forget();
@@ -220,7 +215,7 @@ impl TokenCache {
     }
 
     /// Returns the number of credentials that the cache keeps besides its own.
-    pub fn others(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.handle.fetcher.slots.len()
     }
 
@@ -245,7 +240,7 @@ impl TokenCache {
     }
 
     /// Returns the token of a hit for the credentials that a request names.
-    pub(crate) fn peek_for(&self, credentials: &ClientCredentials) -> Option<TokenRef<'static>> {
+    pub(crate) fn peek_for(&self, credentials: &Credentials) -> Option<TokenRef<'static>> {
         let CacheHandle { default, fetcher } = &*self.handle;
         let now = Instant::now();
         let (lookup, guard) = if credentials == default.credentials() {
@@ -271,7 +266,7 @@ impl TokenCache {
     /// the same. Returns `None` if the request must acquire another one.
     pub(crate) fn recheck(
         &self,
-        credentials: Option<&ClientCredentials>,
+        credentials: Option<&Credentials>,
         token: &Arc<IssuedToken>,
         required: &Requirements,
     ) -> Option<Arc<IssuedToken>> {
@@ -285,7 +280,7 @@ impl TokenCache {
     /// Waits for a token that satisfies `required`.
     pub(crate) fn acquire(
         &self,
-        credentials: Option<&ClientCredentials>,
+        credentials: Option<&Credentials>,
         required: Requirements,
     ) -> impl Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send + use<> {
         let guard = self.hold(credentials);
@@ -295,7 +290,7 @@ impl TokenCache {
     /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
     pub(crate) fn reject_issue(
         &self,
-        credentials: Option<&ClientCredentials>,
+        credentials: Option<&Credentials>,
         rejection: &Rejection,
     ) -> (RejectionOutcome, Suspicions) {
         let guard = self.hold(credentials);
@@ -307,7 +302,7 @@ impl TokenCache {
     /// Reports that an API rejected a fresh token after a resend.
     pub(crate) fn report_refusal(
         &self,
-        credentials: Option<&ClientCredentials>,
+        credentials: Option<&Credentials>,
         issue: IssueId,
         target: Target,
     ) -> Suspicions {
@@ -329,7 +324,7 @@ impl TokenCache {
     /// `target` is called only then, because it hashes the request.
     pub(crate) fn report_acceptance(
         &self,
-        credentials: Option<&ClientCredentials>,
+        credentials: Option<&Credentials>,
         (issue, send): (IssueId, SendNumber),
         target: impl FnOnce() -> Target,
     ) {
@@ -356,17 +351,13 @@ impl TokenCache {
     }
 
     /// Starts a fetch for the next request if `required` needs one.
-    pub(crate) fn prefetch(
-        &self,
-        credentials: Option<&ClientCredentials>,
-        required: &Requirements,
-    ) {
+    pub(crate) fn prefetch(&self, credentials: Option<&Credentials>, required: &Requirements) {
         let guard = self.hold(credentials);
         guard.slot().prefetch(guard.fetcher(), required);
     }
 
     /// Returns the slot of `credentials` if there is one.
-    fn find(&self, credentials: Option<&ClientCredentials>) -> Option<SlotGuard> {
+    fn find(&self, credentials: Option<&Credentials>) -> Option<SlotGuard> {
         let CacheHandle { default, fetcher } = &*self.handle;
         let slot = match credentials {
             Some(credentials) if credentials != default.credentials() => {
@@ -378,7 +369,7 @@ impl TokenCache {
     }
 
     /// Returns the slot of `credentials`, and creates it if there is none.
-    fn hold(&self, credentials: Option<&ClientCredentials>) -> SlotGuard {
+    fn hold(&self, credentials: Option<&Credentials>) -> SlotGuard {
         let CacheHandle { default, fetcher } = &*self.handle;
         self.guard(match credentials {
             Some(credentials) if credentials != default.credentials() => {
@@ -397,7 +388,7 @@ impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCache")
             .field("credentials", self.credentials())
-            .field("others", &self.others())
+            .field("len", &self.len())
             .finish_non_exhaustive()
     }
 }

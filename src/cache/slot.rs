@@ -13,7 +13,7 @@ use super::breaker::Target;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements, Suspicions};
 use crate::clock::Now;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
 
 /// Leaves each slot room for the sequence numbers of its fetches and rejections. Those of a slot
@@ -31,7 +31,7 @@ pub(super) struct Slot {
     published: ArcSwapOption<IssuedToken>,
     /// When a request last used the slot, in milliseconds on a clock of the slots' owner.
     pub(super) last_used: AtomicU64,
-    credentials: ClientCredentials,
+    credentials: Credentials,
     /// The issue of the published token, or 0. A service that keeps a token compares it with its
     /// own.
     published_issue: AtomicU64,
@@ -57,7 +57,7 @@ pub(super) enum Lookup {
 }
 
 impl Slot {
-    pub(super) fn new(credentials: ClientCredentials) -> Self {
+    pub(super) fn new(credentials: Credentials) -> Self {
         let last_sequence = SLOTS.fetch_add(SEQUENCES_PER_SLOT, Ordering::Relaxed);
         Self {
             published: ArcSwapOption::empty(),
@@ -73,7 +73,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn credentials(&self) -> &ClientCredentials {
+    pub(super) fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 

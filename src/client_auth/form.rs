@@ -17,7 +17,8 @@ use crate::server_clock::Offset;
 /// example of a custom method.
 ///
 /// ```
-/// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower::BoxError> {

@@ -17,7 +17,8 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 /// A server that knows the client by the assertion's own subject, and wants no `client_id`:
 ///
 /// ```
-/// use tower_oauth2::{ClientAssertion, ClientAuth, Secret};
+/// use tower_oauth2::{ClientAuth, Secret};
+/// use tower_oauth2::client_auth::ClientAssertion;
 ///
 /// let token = Secret::file("/var/run/secrets/tokens/auth-server");
 /// let auth = ClientAuth::custom(ClientAssertion::new(token));

@@ -93,14 +93,15 @@ impl ClientAuth {
     }
 
     /// A JWT that is signed with the client's private key for each attempt (RFC 7523 section 2.2).
-    /// `key` is a [`SigningKey`](crate::SigningKey), a [`KeyFile`](crate::KeyFile), or a
-    /// [`Signer`](crate::Signer) of one's own; see [`PrivateKeyJwt`] for what can be set.
+    /// `key` is a [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a
+    /// [`Signer`](crate::jwt::Signer) of one's own; see [`PrivateKeyJwt`] for what can be set.
     ///
     /// # Example
     ///
     /// ```
     /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
-    /// use tower_oauth2::{Algorithm, ClientAuth, SigningKey};
+    /// use tower_oauth2::ClientAuth;
+    /// use tower_oauth2::jwt::{Algorithm, SigningKey};
     ///
     /// let key = SigningKey::generate(Algorithm::ES256)?.with_kid("2026-01");
     /// let auth = ClientAuth::private_key_jwt("client-id", key);
@@ -142,17 +143,17 @@ impl ClientAuth {
     /// An API that asks for bound tokens has to be called with the same certificate: give the HTTP
     /// clients for API and token endpoint the same TLS configuration. A token endpoint for mutual
     /// TLS may have an address of its own, see
-    /// [`Metadata::mtls_token_endpoint`](crate::Metadata::mtls_token_endpoint).
+    /// [`Metadata::mtls_token_endpoint`](crate::metadata::Metadata::mtls_token_endpoint).
     ///
     /// With an empty `certificate`, token requests fail before anything is sent.
     ///
     /// ```
-    /// use tower_oauth2::{ClientAuth, ClientCredentials};
+    /// use tower_oauth2::{ClientAuth, Credentials};
     ///
-    /// # fn credentials(chain: &[Vec<u8>]) -> Result<ClientCredentials, tower_oauth2::ConfigError> {
+    /// # fn credentials(chain: &[Vec<u8>]) -> Result<Credentials, tower_oauth2::ConfigError> {
     /// // `chain` is what the TLS library has been given: with rustls, `CertificateDer`s.
     /// let auth = ClientAuth::tls_client_auth("client-id", &chain[0]);
-    /// ClientCredentials::new("https://mtls.auth.example.com/token", auth)
+    /// Credentials::new("https://mtls.auth.example.com/token", auth)
     /// # }
     /// # assert_ne!(credentials(&[vec![1]])?, credentials(&[vec![2]])?);
     /// # Ok::<(), tower_oauth2::ConfigError>(())
@@ -217,7 +218,8 @@ impl fmt::Debug for ClientAuth {
 /// ```
 /// use http::HeaderValue;
 /// use tower::BoxError;
-/// use tower_oauth2::{ClientAuth, ClientAuthentication, TokenRequestParts};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
 ///
 /// struct WithGatewayKey {
 ///     client: ClientAuth,
@@ -269,7 +271,7 @@ pub trait ClientAuthentication: Send + Sync + 'static {
     /// What makes this client who it is: two that may not share a token differ here. Id, secret
     /// or where it is read from, key, certificate.
     ///
-    /// It is asked for once per [`ClientCredentials`](crate::ClientCredentials), and kept in memory
+    /// It is asked for once per [`Credentials`](crate::Credentials), and kept in memory
     /// that is wiped. `method` and `client_id` are taken into account without being repeated.
     fn identity(&self) -> Vec<u8>;
 

@@ -38,9 +38,9 @@ use crate::token::MAX_LIFETIME;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth2::{ClientAuth, ClientCredentials};
+/// use tower_oauth2::{ClientAuth, Credentials};
 ///
-/// let credentials = ClientCredentials::new(
+/// let credentials = Credentials::new(
 ///     "https://auth.example.com/oauth/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?
@@ -52,7 +52,7 @@ use crate::token::MAX_LIFETIME;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct ClientCredentials {
+pub struct Credentials {
     // What is asked of them for each request that names them is here, and not where the rest is: when there are
     // thousands, that is seldom in the processor's cache.
     /// Of the identity.
@@ -92,7 +92,7 @@ const REFRESH_TOKEN: &str = "refresh_token";
 /// Keyed at random, so that tenants can not choose credentials that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-impl ClientCredentials {
+impl Credentials {
     /// Credentials for the token endpoint at `endpoint`. Its query is kept and sent.
     ///
     /// # Errors
@@ -199,7 +199,7 @@ impl ClientCredentials {
     }
 
     /// Tokens are those of a user who has granted this client a refresh token (RFC 6749 section 6). A
-    /// [`RefreshTokenLayer`](crate::RefreshTokenLayer) has to be around the token endpoint; without it, token requests fail
+    /// [`RefreshTokenLayer`](crate::source::RefreshTokenLayer) has to be around the token endpoint; without it, token requests fail
     /// before anything is sent; so they do together with a [token exchange](Self::token_exchange) or any other grant.
     #[must_use]
     pub fn refresh_token(self, refresh_token: RefreshToken) -> Self {
@@ -357,7 +357,7 @@ impl ClientCredentials {
     }
 }
 
-impl PartialEq for ClientCredentials {
+impl PartialEq for Credentials {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
             || (self.fingerprint == other.fingerprint
@@ -365,17 +365,17 @@ impl PartialEq for ClientCredentials {
     }
 }
 
-impl Eq for ClientCredentials {}
+impl Eq for Credentials {}
 
-impl Hash for ClientCredentials {
+impl Hash for Credentials {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.fingerprint());
     }
 }
 
-impl fmt::Debug for ClientCredentials {
+impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientCredentials")
+        f.debug_struct("Credentials")
             .field("token_endpoint", &self.inner.endpoint_origin)
             .field("auth", &self.inner.auth)
             .finish_non_exhaustive()

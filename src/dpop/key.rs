@@ -23,7 +23,7 @@ const INVALID_PROOF: &str = "invalid_dpop_proof";
 /// A key that access tokens are bound to (DPoP, RFC 9449).
 ///
 /// A bound token that leaks is of no use without the key. Pass the key to
-/// [`ClientCredentials::dpop`](crate::ClientCredentials::dpop). Each token request and each request
+/// [`Credentials::dpop`](crate::Credentials::dpop). Each token request and each request
 /// to an API then carries its own proof, which is made with this key. The key remembers the newest
 /// nonce of each server. Clones share it.
 ///
@@ -33,9 +33,10 @@ const INVALID_PROOF: &str = "invalid_dpop_proof";
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{ClientAuth, ClientCredentials, DpopKey};
+/// use tower_oauth2::{ClientAuth, Credentials};
+/// use tower_oauth2::jwt::DpopKey;
 ///
-/// let credentials = ClientCredentials::new(
+/// let credentials = Credentials::new(
 ///     "https://auth.example.com/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?

@@ -23,7 +23,7 @@ use tower::{BoxError, Service};
 use self::exchange::exchange;
 pub use self::metadata::{Metadata, MetadataBuilder, WellKnown};
 pub use self::retry::TokenRetry;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::meter;
 use crate::origin::{Origin, parse_absolute};
@@ -37,7 +37,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// One call is one HTTP request, with two exceptions. If an assertion is refused because this
 /// machine's clock differs from the server's, another request by the server's clock follows at once
-/// ([`TokenRequestParts::now`](crate::TokenRequestParts::now)). If the server wants a nonce or
+/// ([`TokenRequestParts::now`](crate::client_auth::TokenRequestParts::now)). If the server wants a nonce or
 /// another time in a DPoP proof (RFC 9449 section 8), another request follows too. So a call is at
 /// most three HTTP requests.
 ///
@@ -61,7 +61,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// use tower::{BoxError, ServiceExt, service_fn};
-/// use tower_oauth2::{ClientAuth, ClientCredentials, TokenEndpoint, TokenRequest};
+/// use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenRequest};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
@@ -72,7 +72,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 ///     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body)))
 /// });
 ///
-/// let credentials = ClientCredentials::new(
+/// let credentials = Credentials::new(
 ///     "https://auth.example.com/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?;
@@ -114,7 +114,7 @@ impl<H> TokenEndpoint<H> {
     ///
     /// # Errors
     ///
-    /// An endpoint that [`ClientCredentials::new`] would refuse.
+    /// An endpoint that [`Credentials::new`] would refuse.
     pub fn allowed_endpoints<I>(mut self, endpoints: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -164,7 +164,7 @@ impl<H: fmt::Debug> fmt::Debug for TokenEndpoint<H> {
 }
 
 impl Rules {
-    fn check(&self, credentials: &ClientCredentials) -> Result<(), TokenError> {
+    fn check(&self, credentials: &Credentials) -> Result<(), TokenError> {
         if !credentials.token_endpoint_origin().is_secure() && !self.allow_http {
             return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
         }

@@ -33,7 +33,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// use http_body_util::Full;
 /// use tower::retry::RetryLayer;
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_oauth2::{ClientAuth, ClientCredentials, TokenEndpoint, TokenRequest, TokenRetry};
+/// use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenRequest};
+/// use tower_oauth2::source::TokenRetry;
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), BoxError> {
@@ -43,7 +44,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 ///         TokenRetry::new(5).statuses([500]).backoff(Duration::from_millis(300)),
 ///     ))
 ///     .service(TokenEndpoint::new(http));
-/// # let credentials = ClientCredentials::new("https://a.test", ClientAuth::none("id"))?;
+/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 /// # assert_eq!(source.oneshot(TokenRequest::new(credentials)).await?.secret(), "t");
 /// # Ok(())
 /// # }
@@ -74,7 +75,7 @@ pub struct TokenRetry {
 
 impl TokenRetry {
     /// Up to `total` further tries, within the cache's
-    /// [`fetch_timeout`](crate::TokenCacheBuilder::fetch_timeout), on 408, 429, 500, 502, 503 and 504, with a first wait of up to
+    /// [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout), on 408, 429, 500, 502, 503 and 504, with a first wait of up to
     /// 100 ms.
     pub fn new(total: u32) -> Self {
         Self {

@@ -20,7 +20,7 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// No token could be had, or no [`Metadata`](crate::Metadata) of who issues them.
+/// No token could be had, or no [`Metadata`](crate::metadata::Metadata) of who issues them.
 ///
 /// One failure may reach many callers: cloning an error is cheap, and its clones share what
 /// happened. Its text says what happened, at which host, and what to look at. The text and the `Debug`
@@ -36,7 +36,7 @@ pub(crate) use self::response::ErrorResponse;
 ///
 /// fn is_our_fault(error: &(dyn std::error::Error + 'static)) -> bool {
 ///     TokenError::find_in(error).is_some_and(|error| {
-///         error.kind() == TokenErrorKind::ErrorResponse && error.error() == Some("invalid_client")
+///         error.kind() == TokenErrorKind::ErrorResponse && error.error_code() == Some("invalid_client")
 ///     })
 /// }
 /// # assert!(!is_our_fault(&std::fmt::Error));
@@ -239,7 +239,7 @@ impl TokenError {
     }
 
     /// Returns `error` of the token endpoint's response (RFC 6749 section 5.2), at most 4 KiB.
-    pub fn error(&self) -> Option<&str> {
+    pub fn error_code(&self) -> Option<&str> {
         self.what.response.as_ref()?.error.as_deref()
     }
 
@@ -278,7 +278,7 @@ impl TokenError {
     /// Returns status and headers of the API's response that made another token necessary.
     ///
     /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
-    pub fn rejected(&self) -> Option<&Response<()>> {
+    pub fn rejected_response(&self) -> Option<&Response<()>> {
         self.rejected.as_deref()
     }
 }

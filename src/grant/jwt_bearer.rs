@@ -24,7 +24,7 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 ///
 /// With a refresh token or a token exchange it can not go together: such a token request fails before anything is sent.
 ///
-/// Do not take it for [`PrivateKeyJwt`](crate::PrivateKeyJwt), where a JWT authenticates the client and the token is the client's.
+/// Do not take it for [`PrivateKeyJwt`](crate::client_auth::PrivateKeyJwt), where a JWT authenticates the client and the token is the client's.
 ///
 /// # Example
 ///
@@ -32,7 +32,9 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 ///
 /// ```
 /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
-/// use tower_oauth2::{Algorithm, ClientAuth, ClientCredentials, JwtBearer, SigningKey};
+/// use tower_oauth2::{ClientAuth, Credentials};
+/// use tower_oauth2::grant::JwtBearer;
+/// use tower_oauth2::jwt::{Algorithm, SigningKey};
 ///
 /// // From the `private_key` of a key file, else.
 /// let key = SigningKey::generate(Algorithm::ES256)?;
@@ -40,7 +42,7 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 ///     .subject("alf@example.com")
 ///     .claim("scope", "https://www.example.com/auth/calendar");
 /// let credentials =
-///     ClientCredentials::new("https://oauth2.example.com/token", ClientAuth::custom(account))?;
+///     Credentials::new("https://oauth2.example.com/token", ClientAuth::custom(account))?;
 /// assert_eq!(format!("{:?}", credentials.client_auth()), "ClientAuth(jwt_bearer)");
 /// # Ok(())
 /// # }
@@ -55,8 +57,8 @@ pub struct JwtBearer {
 }
 
 impl JwtBearer {
-    /// Signs with `key` as `issuer` (`iss`): a [`SigningKey`](crate::SigningKey), a [`KeyFile`](crate::KeyFile), or a
-    /// [`Signer`](crate::Signer) of one's own.
+    /// Signs with `key` as `issuer` (`iss`): a [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a
+    /// [`Signer`](crate::jwt::Signer) of one's own.
     pub fn new(issuer: impl Into<String>, key: impl Into<AssertionKey>) -> Self {
         let terms = Terms::new(issuer.into());
         Self { terms, key: key.into(), claims: Map::new(), client_auth: None }

@@ -2,10 +2,10 @@
 
 #[cfg(feature = "jwt")]
 mod jwt_bearer;
-mod refresh;
+pub(crate) mod refresh;
 mod token_exchange;
 
 #[cfg(feature = "jwt")]
 pub use self::jwt_bearer::JwtBearer;
-pub use self::refresh::{Refresh, RefreshTokenLayer};
 pub use self::token_exchange::TokenExchange;
+pub use crate::refresh_token::{RefreshToken, RotatedToken};

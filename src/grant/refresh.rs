@@ -37,12 +37,12 @@ const MAX_REPEATS: u32 = 3;
 ///
 /// Place the layer right around the token endpoint. [`RetryLayer`](tower::retry::RetryLayer) goes
 /// outside, because a second try has to begin with the current refresh token. So does
-/// [`StoreLayer`](crate::StoreLayer), where access tokens are found under the refresh token's name.
+/// [`TokenStoreLayer`](crate::store::TokenStoreLayer), where access tokens are found under the refresh token's name.
 /// Refresh tokens are never put into a store.
 ///
 /// # Errors
 ///
-/// Returns a [`TokenError`]. An [`error`](TokenError::error) of `invalid_grant` means that the user
+/// Returns a [`TokenError`]. An [`error`](TokenError::error_code) of `invalid_grant` means that the user
 /// has to authorize again. It is not transient, so a cache asks again only now and then, or at once
 /// after [`RefreshToken::set`].
 ///
@@ -55,10 +55,9 @@ const MAX_REPEATS: u32 = 3;
 /// use http_body_util::Full;
 /// use bytes::Bytes;
 /// use tower::{BoxError, ServiceBuilder, service_fn};
-/// use tower_oauth2::{
-///     ClientAuth, ClientCredentials, RefreshToken, RefreshTokenLayer, RotatedToken, TokenCache,
-///     TokenEndpoint,
-/// };
+/// use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint};
+/// use tower_oauth2::grant::{RefreshToken, RotatedToken};
+/// use tower_oauth2::source::RefreshTokenLayer;
 ///
 /// async fn persist(rotated: RotatedToken) -> std::io::Result<()> {
 ///     // update users set refresh_token = {rotated.secret()} where id = {rotated.name()}
@@ -76,7 +75,7 @@ const MAX_REPEATS: u32 = 3;
 ///     ServiceBuilder::new().layer(RefreshTokenLayer::new()).service(TokenEndpoint::new(http));
 ///
 /// let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-/// let own = ClientCredentials::new("https://auth.example.com/token", auth)?;
+/// let own = Credentials::new("https://auth.example.com/token", auth)?;
 /// let tokens = TokenCache::new(own.clone(), source);
 ///
 /// // Or in a request's extensions.
@@ -256,7 +255,7 @@ where
         return unusable("can not go with another grant");
     }
     let request = request.clone().with_refresh_token(refresh_token);
-    ask(inner, request).await.map_err(|error| match error.error() {
+    ask(inner, request).await.map_err(|error| match error.error_code() {
         Some("invalid_grant") => error
             .with_note("the refresh token is of no use any more")
             .with_advice("the user has to authorize again"),
@@ -285,11 +284,11 @@ mod tests {
 
     use super::*;
     use crate::client_auth::ClientAuth;
-    use crate::credentials::ClientCredentials;
+    use crate::credentials::Credentials;
 
     fn request(token: &RefreshToken, fetch: &Arc<Liveness>) -> TokenRequest {
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-        let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+        let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
         TokenRequest::new(credentials.refresh_token(token.clone())).with_liveness(fetch.clone())
     }
 

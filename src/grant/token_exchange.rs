@@ -2,7 +2,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::ConfigError;
 
 /// RFC 8693 section 2.1
@@ -11,10 +11,10 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// Token exchange (RFC 8693): a token for another, so that a service can call further ones on behalf of its own
 /// caller.
 ///
-/// [`ClientCredentials::token_exchange`] makes credentials of it that are this caller's only: in a
-/// [`TokenCache`](crate::TokenCache), each subject token has a slot of its own, and in a [`TokenStore`](crate::TokenStore)
+/// [`Credentials::token_exchange`] makes credentials of it that are this caller's only: in a
+/// [`TokenCache`](crate::TokenCache), each subject token has a slot of its own, and in a [`TokenStore`](crate::store::TokenStore)
 /// an entry of its own. Slots are bounded in number, and the least recently used go first
-/// ([`TokenCacheBuilder::capacity`](crate::TokenCacheBuilder::capacity)).
+/// ([`TokenCacheBuilder::capacity`](crate::cache::TokenCacheBuilder::capacity)).
 ///
 /// Nobody can see from here when a subject token ends, and the token that it is exchanged for may live longer. Check
 /// your caller's token for each of its requests, before it is exchanged: a caller whose token has ended is then turned
@@ -31,13 +31,14 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 ///
 /// ```
 /// use http::header::AUTHORIZATION;
-/// use tower_oauth2::{ClientAuth, ClientCredentials, ConfigError, TokenExchange};
+/// use tower_oauth2::{ClientAuth, ConfigError, Credentials};
+/// use tower_oauth2::grant::TokenExchange;
 ///
 /// /// Whatever the caller sent as its Bearer token becomes the subject of the next call.
 /// fn on_behalf_of<B>(
 ///     caller: &http::Request<B>,
-///     own: &ClientCredentials,
-/// ) -> Result<ClientCredentials, ConfigError> {
+///     own: &Credentials,
+/// ) -> Result<Credentials, ConfigError> {
 ///     let header = caller.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
 ///     let token = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
 ///     let exchange = TokenExchange::new(token, TokenExchange::ACCESS_TOKEN)?;
@@ -45,7 +46,7 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// }
 ///
 /// let auth = ClientAuth::client_secret_basic("this-service", "s3cr3t");
-/// let own = ClientCredentials::new("https://auth.example.com/token", auth)?
+/// let own = Credentials::new("https://auth.example.com/token", auth)?
 ///     .audience("https://further.example.com");
 ///
 /// let caller = http::Request::get("/").header(AUTHORIZATION, "Bearer alfs").body(()).unwrap();
@@ -136,7 +137,7 @@ impl Typed {
     }
 }
 
-impl ClientCredentials {
+impl Credentials {
     /// The same client, on behalf of whom `exchange` says (RFC 8693): credentials of their own for each subject, in the
     /// place of any exchange that was set before. [`audience`](Self::audience), [`resource`](Self::resource) and
     /// [`scope`](Self::scope) say what the new token is for.

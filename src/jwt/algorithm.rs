@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::Algorithm;
+/// use tower_oauth2::jwt::Algorithm;
 ///
 /// assert_eq!("ES256".parse(), Ok(Algorithm::ES256));
 /// assert_eq!(Algorithm::EdDSA.to_string(), "EdDSA");

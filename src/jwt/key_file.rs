@@ -17,7 +17,8 @@ use crate::secret::{Unusable, WatchedFile};
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{ClientAuth, KeyFile};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::jwt::KeyFile;
 ///
 /// // The server knows each key by the thumbprint of its public part.
 /// let key = KeyFile::new("/run/secrets/client-key.pem").kid_from_thumbprint();

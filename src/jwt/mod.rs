@@ -12,3 +12,4 @@ pub use self::key::SigningKey;
 pub use self::key_file::KeyFile;
 pub(crate) use self::signer::Erased;
 pub use self::signer::Signer;
+pub use crate::dpop::DpopKey;

@@ -15,7 +15,8 @@ use super::Algorithm;
 ///
 /// ```
 /// use tower::BoxError;
-/// use tower_oauth2::{Algorithm, ClientAuth, Signer, SigningKey};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 ///
 /// struct Kms {
 ///     key_id: String,
@@ -63,7 +64,7 @@ pub trait Signer: Send + Sync + 'static {
     fn identity(&self) -> Vec<u8>;
 
     /// Another number whenever the key is another one under the same identity; see
-    /// [`ClientAuthentication::version`](crate::ClientAuthentication::version).
+    /// [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version).
     fn version(&self) -> u64 {
         0
     }

@@ -6,7 +6,7 @@ use super::config::LayerConfig;
 use super::echoing_method::is_echoing;
 use super::no_token::NoToken;
 use crate::cache::{LocalToken, TokenRef};
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::origin::{Origins, UriClass};
 
 /// Says how a request is sent.
@@ -59,7 +59,7 @@ impl LayerConfig {
         if extensions.get::<NoToken>().is_some() {
             return Admission::Bypass;
         }
-        let named = extensions.get::<ClientCredentials>();
+        let named = extensions.get::<Credentials>();
         let credential_origins = match named {
             Some(credentials) => credentials.allowed_origins(),
             None => self.credential_origins.as_ref(),

@@ -20,7 +20,7 @@ use crate::cache::{
     Suspicions, Target, TokenCache,
 };
 use crate::challenge;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::dpop::{ProofVerdict, SentProof};
 use crate::meter;
 use crate::origin::Origin;
@@ -260,7 +260,7 @@ impl<S, K> Attempt<S, K> {
             Outcome::NotReplayed(reason) => {
                 meter::not_replayed(match reason {
                     NotReplayed::Body => "body",
-                    NotReplayed::Nonce => "nonce",
+                    NotReplayed::Proof => "proof",
                     NotReplayed::BreakerOpen => "breaker_open",
                     NotReplayed::ClaimsRefused => "claims_refused",
                 });
@@ -285,7 +285,7 @@ impl<S, K> Attempt<S, K> {
         &self.template.config.tokens
     }
 
-    fn credentials(&self) -> Option<&ClientCredentials> {
+    fn credentials(&self) -> Option<&Credentials> {
         self.snapshot.head.extensions().get()
     }
 

@@ -92,7 +92,7 @@ pub(super) fn decide(
             BodyState::Consumed => Action::Return(progress.replayed_or(NotReplayed::Body)),
         },
         (ProofVerdict::RetryWithNewProof, Retry::Used) | (ProofVerdict::Rejected, _) => {
-            Action::Return(progress.replayed_or(NotReplayed::Nonce))
+            Action::Return(progress.replayed_or(NotReplayed::Proof))
         }
     }
 }

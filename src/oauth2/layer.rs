@@ -24,7 +24,7 @@ use crate::replay::ReplayPolicy;
 /// use tower::timeout::TimeoutLayer;
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 /// use tower_oauth2::{
-///     AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
+///     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -36,7 +36,7 @@ use crate::replay::ReplayPolicy;
 ///     Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new()))
 /// });
 ///
-/// let credentials = ClientCredentials::new(
+/// let credentials = Credentials::new(
 ///     "https://auth.example.com/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?;

@@ -11,7 +11,7 @@ use super::outgoing::Outgoing;
 use super::service_template::replace_with_unready;
 use super::state::RequestState;
 use crate::cache::IssuedToken;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::TokenError;
 use crate::replay::ReplayableBody;
 
@@ -70,7 +70,7 @@ where
             };
             ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
             let Outgoing { template, request, history } = &self.outgoing;
-            let credentials = request.extensions().get::<ClientCredentials>();
+            let credentials = request.extensions().get::<Credentials>();
             let tokens = &template.config.tokens;
             // The service may have taken a while, and the token may be over or rejected by now.
             let checked = tokens.recheck(credentials, token, &history.requirements);
@@ -91,7 +91,7 @@ where
 
 fn acquire<S, B>(outgoing: &Outgoing<S, B>) -> PendingToken {
     let Outgoing { template, request, history } = outgoing;
-    let credentials = request.extensions().get::<ClientCredentials>();
+    let credentials = request.extensions().get::<Credentials>();
     let required = history.requirements.clone();
     PendingToken::Acquiring(Box::pin(template.config.tokens.acquire(credentials, required)))
 }

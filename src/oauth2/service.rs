@@ -29,13 +29,13 @@ use crate::replay::ReplayableBody;
 /// the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
 /// [`NoToken`](crate::NoToken), if its origin is not listed in the layer's
 /// [`Origins`](crate::Origins), or if its method is TRACE, because the response would show the token
-/// (RFC 9110 section 9.3.8). [`ClientCredentials`](crate::ClientCredentials) in the extensions
+/// (RFC 9110 section 9.3.8). [`Credentials`](crate::Credentials) in the extensions
 /// replace the cache's own credentials for that request.
 ///
 /// If the response rejects the token, the service drops the token, fetches another one, and resends
 /// the request with the same method, URI, version, headers, extensions and body. The second response
-/// has [`Replayed`](crate::Replayed) in its extensions. If no other token is available, the call
-/// fails with a [`TokenError`] whose [`rejected`](TokenError::rejected) is the first response.
+/// has [`Replayed`](crate::replay::Replayed) in its extensions. If no other token is available, the call
+/// fails with a [`TokenError`] whose [`rejected`](TokenError::rejected_response) is the first response.
 ///
 /// A request that waits for a token holds neither a ready service nor a response. So the API and the
 /// token endpoint can share one concurrency limit.
@@ -47,8 +47,10 @@ use crate::replay::ReplayableBody;
 /// use http::{Request, Response};
 /// use http_body_util::Empty;
 /// use tower::{BoxError, Layer, ServiceExt, service_fn};
-/// # use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenRequest};
-/// use tower_oauth2::Replayed;
+/// # use tower_oauth2::{
+/// #     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
+/// # };
+/// use tower_oauth2::replay::Replayed;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
@@ -57,7 +59,7 @@ use crate::replay::ReplayableBody;
 /// #     let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 /// #     async move { AccessToken::new(number.to_string()) }
 /// # });
-/// # let credentials = ClientCredentials::new("https://a.test", ClientAuth::none("id"))?;
+/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 /// # let layer = OAuth2Layer::new(TokenCache::new(credentials, source), Origins::only(["https://api.example.com"])?);
 /// // An API that rejects the first token.
 /// let http = service_fn(|request: Request<Empty<Bytes>>| async move {

@@ -9,7 +9,7 @@
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::Full;
-/// use tower_oauth2::ReplayableBody;
+/// use tower_oauth2::replay::ReplayableBody;
 ///
 /// let body = Full::new(Bytes::from_static(b"once"));
 /// let kept = body.keep();

@@ -10,13 +10,14 @@ use super::ReplayBody;
 ///
 /// It goes outside an [`OAuth2Layer`](crate::OAuth2Layer). A body of which more has gone out than the
 /// [limit](Self::limit) is not sent again: its 401 is returned with
-/// [`NotReplayed::Body`](crate::NotReplayed::Body), and the token is replaced for the next request.
+/// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the token is replaced for the next request.
 ///
 /// # Example
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_oauth2::{OAuth2Layer, ReplayableLayer};
+/// use tower_oauth2::OAuth2Layer;
+/// use tower_oauth2::replay::ReplayableLayer;
 ///
 /// fn stack<S: Clone>(oauth2: OAuth2Layer, http: S) -> impl Sized {
 ///     ServiceBuilder::new()

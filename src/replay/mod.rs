@@ -19,7 +19,7 @@ pub use self::replay_body::{KeptBody, ReplayBody};
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{NotReplayed, Replayed};
+/// use tower_oauth2::replay::{NotReplayed, Replayed};
 ///
 /// fn describe(response: &http::Response<()>) -> &'static str {
 ///     match response.extensions().get::<Replayed>() {
@@ -52,7 +52,7 @@ pub enum NotReplayed {
     Body,
     /// The API rejected the DPoP proof, and a new proof would be no better: it already had the
     /// newest nonce (RFC 9449 section 9).
-    Nonce,
+    Proof,
     /// The API has just rejected a fresh token, so another token would be no better.
     BreakerOpen,
     /// The API requires claims, and the token endpoint has refused to issue tokens with them.

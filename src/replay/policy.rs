@@ -11,7 +11,7 @@ use crate::challenge;
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::ReplayPolicy;
+/// use tower_oauth2::replay::ReplayPolicy;
 ///
 /// let default = ReplayPolicy::unauthorized();
 /// let laravel = ReplayPolicy::statuses([401, 419]);

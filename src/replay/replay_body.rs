@@ -37,7 +37,7 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// ```
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, Full};
-/// use tower_oauth2::{ReplayBody, ReplayableBody};
+/// use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower::BoxError> {
@@ -58,7 +58,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// # use http::{Request, Response};
 /// # use http_body_util::combinators::BoxBody;
 /// # use tower::{BoxError, Layer, Service};
-/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
+/// # use tower_oauth2::OAuth2Layer;
+/// # use tower_oauth2::replay::{ReplayBody, ReplayableLayer};
 /// type Stream = BoxBody<Bytes, BoxError>;
 ///
 /// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
@@ -76,7 +77,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// # use http::{Request, Response};
 /// # use http_body_util::combinators::BoxBody;
 /// # use tower::{BoxError, Layer, Service};
-/// # use tower_oauth2::{OAuth2Layer, ReplayBody, ReplayableLayer};
+/// # use tower_oauth2::OAuth2Layer;
+/// # use tower_oauth2::replay::{ReplayBody, ReplayableLayer};
 /// # type Stream = BoxBody<Bytes, BoxError>;
 /// fn stack<S>(oauth2: OAuth2Layer, http: S) -> impl Service<Request<Stream>>
 /// where

@@ -18,7 +18,7 @@ thread_local! {
 
 /// Computes a version after a look at the files that it depends on.
 ///
-/// [`ClientAuthentication::version`](crate::ClientAuthentication::version) is not async, and a
+/// [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version) is not async, and a
 /// caller's own method may contain one of this crate's. So the version is computed twice: the first
 /// time finds out which files it depends on, and the second time uses the result of the looks.
 pub(crate) async fn current(version: impl Fn() -> u64) -> u64 {

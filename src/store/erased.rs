@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tower::BoxError;
 
-use super::{Stored, TokenStore};
+use super::{StoredValue, TokenStore};
 
 pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
 pub(super) trait Erased: Send + Sync {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Stored>>;
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<StoredValue>>;
     fn set<'a>(&'a self, key: &'a str, value: &'a [u8], time_to_live: Duration) -> Answer<'a, ()>;
     fn replace<'a>(
         &'a self,
@@ -26,7 +26,7 @@ pub(super) trait Erased: Send + Sync {
 
 // In an `async` block each: a store may do something, and panic, before there is a future of its.
 impl<T: TokenStore> Erased for T {
-    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Stored>> {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<StoredValue>> {
         Box::pin(async move { TokenStore::get(self, key).await })
     }
 

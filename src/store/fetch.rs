@@ -13,7 +13,7 @@ use super::erased::Erased;
 use super::health::{Health, Operation, StoreError};
 use super::lease::Lease;
 use super::patience::Patience;
-use super::{Stored, key, record};
+use super::{StoredValue, key, record};
 use crate::clock::Now;
 use crate::liveness::Liveness;
 use crate::race::until;
@@ -42,7 +42,7 @@ pub(super) struct SharedStore {
 
 impl fmt::Debug for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreLayer")
+        f.debug_struct("TokenStoreLayer")
             .field("deadline", &self.health.deadline)
             .field("backoff", &self.health.backoff)
             .field("lease", &self.lease)
@@ -67,8 +67,8 @@ struct FetchPermit {
 /// A stored value that does not answer a token request.
 enum Existing {
     Nothing,
-    Record(Stored),
-    Malformed(Stored),
+    Record(StoredValue),
+    Malformed(StoredValue),
 }
 
 /// Says whether other processes find the token of a token request.

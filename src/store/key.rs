@@ -3,13 +3,13 @@
 use sha2::{Digest, Sha256};
 
 use super::record;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 
 /// Returns a hash over everything that makes the token what it is, as 64 hexadecimal digits.
 ///
 /// Records of another version have other keys, so that two versions of this crate in one fleet do
 /// not replace each other's records.
-pub(super) fn of(credentials: &ClientCredentials) -> String {
+pub(super) fn of(credentials: &Credentials) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tower-oauth2 record ");
     hash.update(record::VERSION.to_be_bytes());
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn keys_are_the_same_on_every_machine() {
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-        let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+        let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
             of(&credentials),

@@ -31,7 +31,7 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 ///   never a request: each operation has a deadline, and after a failure the store is left alone
 ///   for a while. Credentials are independent of each other, so that those on other servers of the
 ///   store go on sharing.
-/// - A token that the store does not accept ([`ValueNotAccepted`](crate::ValueNotAccepted)) is not
+/// - A token that the store does not accept ([`ValueNotAccepted`](crate::store::ValueNotAccepted)) is not
 ///   shared. Others are.
 /// - A token lives as long as the store or its record says, whichever is shorter.
 ///
@@ -45,14 +45,14 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 /// use std::time::Duration;
 /// use tower::ServiceBuilder;
 /// use tower::timeout::TimeoutLayer;
-/// use tower_oauth2::{MemoryStore, StoreLayer};
+/// use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 /// # use tower::service_fn;
-/// # use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, TokenCache, TokenRequest};
+/// # use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest};
 /// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
-/// # let credentials = ClientCredentials::new("https://a.test", ClientAuth::none("id"))?;
+/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 ///
 /// let source = ServiceBuilder::new()
-///     .layer(StoreLayer::new(MemoryStore::new()))
+///     .layer(TokenStoreLayer::new(MemoryStore::new()))
 ///     .layer(TimeoutLayer::new(Duration::from_secs(10)))
 ///     .service(endpoint);
 /// let tokens = TokenCache::new(credentials, source);
@@ -60,11 +60,11 @@ use crate::token::{AccessToken, MAX_LIFETIME};
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct StoreLayer {
+pub struct TokenStoreLayer {
     shared: Arc<SharedStore>,
 }
 
-impl StoreLayer {
+impl TokenStoreLayer {
     /// Creates a layer that shares tokens through `store`.
     pub fn new(store: impl TokenStore) -> Self {
         let health = Health::new(
@@ -128,32 +128,32 @@ impl StoreLayer {
     }
 }
 
-impl<S> Layer<S> for StoreLayer {
-    type Service = Store<S>;
+impl<S> Layer<S> for TokenStoreLayer {
+    type Service = StoredTokens<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Store { inner, shared: self.shared.clone() }
+        StoredTokens { inner, shared: self.shared.clone() }
     }
 }
 
-impl fmt::Debug for StoreLayer {
+impl fmt::Debug for TokenStoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
     }
 }
 
-/// Looks for tokens in a store before it asks the inner service. Created by a [`StoreLayer`].
+/// Looks for tokens in a store before it asks the inner service. Created by a [`TokenStoreLayer`].
 ///
 /// # Errors
 ///
 /// Returns only the errors of the inner service.
 #[derive(Clone)]
-pub struct Store<S> {
+pub struct StoredTokens<S> {
     inner: S,
     shared: Arc<SharedStore>,
 }
 
-impl<S> Store<S> {
+impl<S> StoredTokens<S> {
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -170,7 +170,7 @@ impl<S> Store<S> {
     }
 }
 
-impl<S> Service<TokenRequest> for Store<S>
+impl<S> Service<TokenRequest> for StoredTokens<S>
 where
     S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
     S::Future: Send,
@@ -199,8 +199,8 @@ where
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Store<S> {
+impl<S: fmt::Debug> fmt::Debug for StoredTokens<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("StoredTokens").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

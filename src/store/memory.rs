@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
-use super::{Stored, TokenStore};
+use super::{StoredValue, TokenStore};
 use crate::clock::Now;
 use crate::token::MAX_LIFETIME;
 
@@ -23,9 +23,10 @@ use crate::token::MAX_LIFETIME;
 ///
 /// ```
 /// use tower::{Layer, service_fn};
-/// use tower_oauth2::{AccessToken, MemoryStore, StoreLayer, TokenRequest};
+/// use tower_oauth2::{AccessToken, TokenRequest};
+/// use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 ///
-/// let shared = StoreLayer::new(MemoryStore::new());
+/// let shared = TokenStoreLayer::new(MemoryStore::new());
 /// let source = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 /// let (one, other) = (shared.layer(source.clone()), shared.layer(source));
 /// # let _ = (one, other);
@@ -70,10 +71,10 @@ impl Entry {
 }
 
 impl Contents {
-    fn get(&self, now: Now, key: &str) -> Option<Stored> {
+    fn get(&self, now: Now, key: &str) -> Option<StoredValue> {
         let entry = self.values.get(key)?;
         let left = entry.time_to_live(now)?;
-        Some(Stored::new(&**entry.bytes).with_time_to_live(left))
+        Some(StoredValue::new(&**entry.bytes).with_time_to_live(left))
     }
 
     fn set(&mut self, now: Now, key: &str, entry: Entry) {
@@ -105,7 +106,7 @@ impl Contents {
 }
 
 impl TokenStore for MemoryStore {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         Ok(self.lock().get(Now::read(), key))
     }
 
@@ -124,7 +125,7 @@ impl TokenStore for MemoryStore {
     ) -> Result<bool, BoxError> {
         let now = Now::read();
         let mut contents = self.lock();
-        let is_expected = contents.get(now, key).as_ref().map(Stored::value) == expected;
+        let is_expected = contents.get(now, key).as_ref().map(StoredValue::value) == expected;
         if is_expected {
             contents.set(now, key, Entry::new(now, value, time_to_live));
         }

@@ -1,6 +1,8 @@
 //! Sharing tokens between caches, processes and machines.
 
 mod claims;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod erased;
 mod fetch;
 mod health;
@@ -16,8 +18,6 @@ mod recent;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "sealed")]
-mod sealed;
 
 use std::fmt;
 use std::future::Future;
@@ -27,15 +27,15 @@ use std::time::Duration;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
-pub use self::layer::{Store, StoreLayer};
+#[cfg(feature = "encryption")]
+pub use self::encrypted::{EncryptedStore, EncryptionKey};
+pub use self::layer::{StoredTokens, TokenStoreLayer};
 #[cfg(feature = "memcached")]
 pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
 pub use self::not_accepted::ValueNotAccepted;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
-#[cfg(feature = "sealed")]
-pub use self::sealed::{SealKey, Sealed};
 
 /// Where tokens are kept for others: bytes under a key, for a time.
 ///
@@ -45,7 +45,7 @@ pub use self::sealed::{SealKey, Sealed};
 ///
 /// Keys are 64 hexadecimal digits, a hash over the client's secret among other things; values are below 2 MiB and
 /// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
-/// test guesses of secrets that are no random ones; behind `Sealed` (feature `sealed`), neither. A [`StoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
+/// test guesses of secrets that are no random ones; behind `EncryptedStore` (feature `encryption`), neither. A [`TokenStoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
 /// fail, panic, be dropped half-way, and answer with anything. It must not block the thread for long.
 ///
 /// A store that does not accept a value, for example because it is too large, returns
@@ -62,14 +62,14 @@ pub use self::sealed::{SealKey, Sealed};
 ///
 /// use tokio::fs;
 /// use tower::BoxError;
-/// use tower_oauth2::{Stored, TokenStore};
+/// use tower_oauth2::store::{StoredValue, TokenStore};
 ///
 /// struct Files(PathBuf);
 ///
 /// impl TokenStore for Files {
-///     async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+///     async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
 ///         match fs::read(self.0.join(key)).await {
-///             Ok(value) => Ok(Some(Stored::new(value))),
+///             Ok(value) => Ok(Some(StoredValue::new(value))),
 ///             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
 ///             Err(error) => Err(error.into()),
 ///         }
@@ -90,7 +90,7 @@ pub trait TokenStore: Send + Sync + 'static {
     ///
     /// Returns any failure. The token request then does without the store. This holds for all
     /// methods.
-    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Stored>, BoxError>> + Send;
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<StoredValue>, BoxError>> + Send;
 
     /// Stores `value` under `key` for `time_to_live`, and removes it then if the store can do that.
     ///
@@ -118,7 +118,7 @@ pub trait TokenStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         async move {
             let there = self.get(key).await?;
-            if there.as_ref().map(Stored::value) != expected {
+            if there.as_ref().map(StoredValue::value) != expected {
                 return Ok(false);
             }
             self.set(key, value, time_to_live).await?;
@@ -155,18 +155,18 @@ pub trait TokenStore: Send + Sync + 'static {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth2::Stored;
+/// use tower_oauth2::store::StoredValue;
 ///
-/// let stored = Stored::new(b"bytes".to_vec()).with_time_to_live(Duration::from_secs(60));
+/// let stored = StoredValue::new(b"bytes".to_vec()).with_time_to_live(Duration::from_secs(60));
 /// assert_eq!(stored.value(), b"bytes");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredValue {
     value: Zeroizing<Vec<u8>>,
     time_to_live: Option<Duration>,
 }
 
-impl Stored {
+impl StoredValue {
     /// A value of which the store does not know how long it will keep it.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
         Self { value: Zeroizing::new(value.into()), time_to_live: None }
@@ -194,9 +194,9 @@ impl Stored {
     }
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("StoredValue")
             .field("value", &"**redacted**")
             .field("time_to_live", &self.time_to_live)
             .finish()
@@ -204,7 +204,7 @@ impl fmt::Debug for Stored {
 }
 
 impl<T: TokenStore> TokenStore for Arc<T> {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         T::get(self, key).await
     }
 

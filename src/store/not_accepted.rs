@@ -4,11 +4,11 @@ use std::iter::successors;
 
 use tower::BoxError;
 
-/// Says that a [`TokenStore`](crate::TokenStore) works but does not accept a value.
+/// Says that a [`TokenStore`](crate::store::TokenStore) works but does not accept a value.
 ///
-/// A store returns this error from [`set`](crate::TokenStore::set) and
-/// [`replace`](crate::TokenStore::replace), for example for a value that is too large. The token is
-/// then not shared. A [`StoreLayer`](crate::StoreLayer) counts every other error as a failure of the
+/// A store returns this error from [`set`](crate::store::TokenStore::set) and
+/// [`replace`](crate::store::TokenStore::replace), for example for a value that is too large. The token is
+/// then not shared. A [`TokenStoreLayer`](crate::store::TokenStoreLayer) counts every other error as a failure of the
 /// store and leaves the store alone for a while. The error may also be the
 /// [source](Error::source) of another error.
 ///
@@ -16,7 +16,7 @@ use tower::BoxError;
 ///
 /// ```
 /// use tower::BoxError;
-/// use tower_oauth2::ValueNotAccepted;
+/// use tower_oauth2::store::ValueNotAccepted;
 ///
 /// fn check(value: &[u8]) -> Result<(), BoxError> {
 ///     if value.len() > 64 * 1024 {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::{Stored, key};
+use super::{StoredValue, key};
 use crate::clock::Now;
 use crate::request::{Cause, TokenRequest};
 use crate::token::{AccessToken, MAX_LIFETIME};
@@ -74,7 +74,7 @@ pub(super) fn encode(
 /// The remaining life counts from `asked_at`, because it may be shorter when the answer arrives. It
 /// is the shorter one of what the store and the record say, because the clock of a store may be set
 /// back. Returns `None` for anything but a token record.
-pub(super) fn decode(stored: &Stored, asked_at: Now) -> Option<Record> {
+pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
     }
@@ -133,7 +133,7 @@ pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
 ///
 /// A mark that the store keeps for longer than `time_to_live` is recent only if the wall clock says
 /// so too, because the clock of the store may have been set back.
-pub(super) fn is_mark(stored: &Stored, time_to_live: Duration, now: Now) -> bool {
+pub(super) fn is_mark(stored: &StoredValue, time_to_live: Duration, now: Now) -> bool {
     let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
         return false;
     };
@@ -222,14 +222,14 @@ fn since_epoch(time: SystemTime) -> Duration {
 mod tests {
     use super::*;
     use crate::client_auth::ClientAuth;
-    use crate::credentials::ClientCredentials;
+    use crate::credentials::Credentials;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn request() -> TokenRequest {
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-        TokenRequest::new(ClientCredentials::new("https://auth.example.com/token", auth).unwrap())
+        TokenRequest::new(Credentials::new("https://auth.example.com/token", auth).unwrap())
     }
 
     /// Returns a token that was requested at `now` and lives for an hour.
@@ -259,8 +259,8 @@ mod tests {
     fn a_suspend_while_a_store_answers_counts() {
         let asked_at = Now::read();
         let (value, _) = encode(&request(), &token(asked_at), asked_at).unwrap();
-        let timeless = Stored::new(value.clone());
-        for stored in [timeless, Stored::new(value).with_time_to_live(HOUR)] {
+        let timeless = StoredValue::new(value.clone());
+        for stored in [timeless, StoredValue::new(value).with_time_to_live(HOUR)] {
             let record = decode(&stored, asked_at).unwrap();
             let left = |suspended| time_left(&record.token, resumed(asked_at, suspended));
             // A record counts its end in milliseconds.
@@ -278,7 +278,7 @@ mod tests {
         let now = resumed(start, 20 * MINUTE);
         // The token that is shown has lost 20 minutes to a suspend; the stored one has not.
         let (value, time_to_live) = encode(&request(), &token(now), now).unwrap();
-        let stored = Stored::new(value).with_time_to_live(time_to_live - 10 * MINUTE);
+        let stored = StoredValue::new(value).with_time_to_live(time_to_live - 10 * MINUTE);
         let record = decode(&stored, now).unwrap();
         let shown = AccessToken::new("shown").unwrap();
         let shown = shown.with_expires_in(HOUR).with_requested_at_both(start);

@@ -9,10 +9,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::{
-    Algorithm, ClientAuth, ClientSecretJwt, KeyFile, PrivateKeyJwt, SigningKey, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenRetry,
-};
+use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
+use tower_oauth2::jwt::{Algorithm, KeyFile, SigningKey};
+use tower_oauth2::source::TokenRetry;
+use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
@@ -33,7 +33,10 @@ async fn is_let_in(name: &str, auth: ClientAuth, kid: Option<&str>) {
 fn refused(error: BoxError) -> TokenError {
     let error = TokenError::find_in(&*error).expect("it is about the token").clone();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
-    assert_eq!((error.status().unwrap().as_u16(), error.error()), (401, Some("invalid_client")));
+    assert_eq!(
+        (error.status().unwrap().as_u16(), error.error_code()),
+        (401, Some("invalid_client"))
+    );
     let text = format!("{error} {error:?} {error:#?}");
     assert!(!text.contains("eyJ"), "an assertion is in the error: {text}");
     error

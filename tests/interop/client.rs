@@ -9,9 +9,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::replay::Replayed;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache,
-    TokenEndpoint,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use crate::server::{Registered, Server};
@@ -40,12 +40,12 @@ impl Registered {
 }
 
 impl Server {
-    pub fn credentials(&self, auth: ClientAuth) -> ClientCredentials {
-        ClientCredentials::new(self.told("/token_endpoint"), auth).unwrap()
+    pub fn credentials(&self, auth: ClientAuth) -> Credentials {
+        Credentials::new(self.told("/token_endpoint"), auth).unwrap()
     }
 
     /// An API's client with a cache of its own.
-    pub fn api(&self, credentials: ClientCredentials) -> OAuth2<Client> {
+    pub fn api(&self, credentials: Credentials) -> OAuth2<Client> {
         let tokens = TokenCache::new(credentials, TokenEndpoint::new(http()));
         self.api_with(tokens, |layer| layer)
     }

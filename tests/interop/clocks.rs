@@ -1,6 +1,7 @@
 //! A server whose clock is not this machine's: what is refused for its time goes through by the server's `Date`.
 
-use tower_oauth2::{ClientAuth, DpopKey, TokenCache, TokenEndpoint};
+use tower_oauth2::jwt::DpopKey;
+use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint};
 
 use crate::client::{http, send};
 use crate::dpop::{is_bound, key, tokens};

@@ -2,10 +2,8 @@
 
 use http::Request;
 use tower::ServiceBuilder;
-use tower_oauth2::{
-    ClientAuth, Metadata, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind,
-    WellKnown,
-};
+use tower_oauth2::metadata::{Metadata, WellKnown};
+use tower_oauth2::{ClientAuth, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind};
 
 use crate::client::{http, send};
 use crate::server::Server;

@@ -1,9 +1,8 @@
 //! Asking `django-oauth-toolkit` for tokens, and an API that it guards.
 
 use serde_json::json;
-use tower_oauth2::{
-    ClientAuth, ReplayPolicy, Replayed, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
-};
+use tower_oauth2::replay::{ReplayPolicy, Replayed};
+use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
@@ -73,7 +72,7 @@ async fn a_wrong_secret_is_a_typed_error_that_holds_no_secret() {
         let error = TokenError::find_in(&*error).expect("it is about the token");
         assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
         assert_eq!(error.status().unwrap(), 401);
-        assert_eq!(error.error(), Some("invalid_client"));
+        assert_eq!(error.error_code(), Some("invalid_client"));
         let text = format!("{error} {error:?} {error:#?}");
         assert!(!text.contains("never-to-be-seen"), "{text}");
     }
@@ -92,7 +91,10 @@ async fn scopes_are_granted_or_a_typed_error() {
     assert_eq!(token.scope(), Some("write read"));
     assert_eq!(token.lifetime().unwrap().as_secs(), 600);
     let error = tokens("read delete").get().await.unwrap_err();
-    assert_eq!((error.status().unwrap().as_u16(), error.error()), (400, Some("invalid_scope")));
+    assert_eq!(
+        (error.status().unwrap().as_u16(), error.error_code()),
+        (400, Some("invalid_scope"))
+    );
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
+use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
+use tower_oauth2::replay::{ReplayPolicy, Replayed};
 use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, DpopKey, OAuth2Layer, Origins, ReplayPolicy,
-    Replayed, SigningKey, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind,
 };
 
 use crate::client::{Answer, http, send, try_send};
@@ -17,7 +19,7 @@ pub fn key() -> DpopKey {
 }
 
 /// What a cache of its own asks for in the name of this client.
-fn credentials(server: &Server, name: &str, key: &DpopKey) -> ClientCredentials {
+fn credentials(server: &Server, name: &str, key: &DpopKey) -> Credentials {
     server.credentials(server.client(name).basic()).dpop(key.clone())
 }
 
@@ -90,7 +92,7 @@ async fn over_tls() {
     let server = Server::oidc_provider();
     let (key, http) = (key(), tls::http(Shows::Nothing));
     let auth = server.client("dpop-tls").basic();
-    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
     let tokens = TokenCache::new(credentials.dpop(key.clone()), TokenEndpoint::new(http.clone()));
     let origins = Origins::only([server.told("/tls/api")]).unwrap();
     let api = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
@@ -127,7 +129,10 @@ async fn a_client_that_has_to_prove_it_and_does_not_is_a_typed_error() {
     let request = server.get("/plain/required").body(Default::default()).unwrap();
     let error = try_send(api, request).await.err().unwrap();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!((error.status().unwrap().as_u16(), error.error()), (400, Some("invalid_grant")));
+    assert_eq!(
+        (error.status().unwrap().as_u16(), error.error_code()),
+        (400, Some("invalid_grant"))
+    );
     assert!(server.api_statuses("/plain/required").await.is_empty());
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::{OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use crate::client::{http, send, try_send};
 use crate::dpop::{is_bound, key, tokens};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tower_oauth2::{OAuth2, Replayed};
+use tower_oauth2::OAuth2;
+use tower_oauth2::replay::Replayed;
 
 use crate::client::{Answer, Client, send};
 use crate::server::Server;

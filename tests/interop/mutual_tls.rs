@@ -3,8 +3,7 @@
 use http::Request;
 use tower::ServiceBuilder;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-    TokenError,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
 };
 
 use crate::client::{Answer, send, try_send};
@@ -12,7 +11,7 @@ use crate::server::Server;
 use crate::tls::{self, Shows, TlsClient};
 
 fn tokens(server: &Server, auth: ClientAuth, shows: Shows) -> TokenCache {
-    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
     TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)))
 }
 
@@ -89,7 +88,7 @@ async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
     let server = Server::oidc_provider();
     let (client, shows) = (server.client("tls-jwt"), Shows::Authorized);
     let auth = ClientAuth::tls_client_auth(&client.id, shows.certificate());
-    let credentials = ClientCredentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
+    let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
     let credentials = credentials.resource(server.told("/resources/jwt"));
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)));
     let answer = get(server, api(server, tokens.clone(), shows), "/jwt/tls").await;
@@ -127,6 +126,6 @@ async fn a_certificate_that_is_anothers_or_nobodys_is_an_invalid_client() {
         let request = request.body(Default::default()).unwrap();
         let error = try_send(api(server, tokens, shows), request).await.err().unwrap();
         let error = TokenError::find_in(&*error).unwrap();
-        assert_eq!(error.error(), Some("invalid_client"), "{error}");
+        assert_eq!(error.error_code(), Some("invalid_client"), "{error}");
     }
 }

@@ -117,7 +117,7 @@ async fn two_resources_through_one_cache_and_two_at_once() {
     // Both arrive there, and are more than this server has a token for.
     let request = server.get("/opaque/both").extension(for_both).body(Default::default());
     let error = refused(try_send(api, request.unwrap()).await.err().unwrap());
-    assert_eq!(error.error(), Some("invalid_target"));
+    assert_eq!(error.error_code(), Some("invalid_target"));
     assert!(error.error_description().unwrap().contains("single resource"));
     assert_eq!(server.token_statuses(&client.id).await, [200, 200, 400]);
 }
@@ -135,9 +135,9 @@ async fn a_wrong_secret_is_a_typed_error_that_holds_no_secret() {
         let request = server.get("/plain/wrong-secret").body(Default::default()).unwrap();
         let error = refused(try_send(api, request).await.err().unwrap());
         assert_eq!(error.status().unwrap(), 401);
-        assert_eq!(error.error(), Some("invalid_client"));
+        assert_eq!(error.error_code(), Some("invalid_client"));
         assert_eq!(error.error_description(), Some("client authentication failed"));
-        assert!(error.rejected().is_none());
+        assert!(error.rejected_response().is_none());
         let text = format!("{error} {error:?} {error:#?}");
         assert!(text.contains("invalid_client"), "{text}");
         assert!(!text.contains("never-to-be-seen"), "{text}");
@@ -160,7 +160,7 @@ async fn an_unknown_resource_and_a_scope_beyond_the_clients_are_typed_errors() {
     ] {
         let request = server.get("/opaque/refused").body(Default::default()).unwrap();
         let error = refused(try_send(server.api(credentials), request).await.err().unwrap());
-        assert_eq!((error.status().unwrap().as_u16(), error.error()), (400, Some(told)));
+        assert_eq!((error.status().unwrap().as_u16(), error.error_code()), (400, Some(told)));
     }
 }
 

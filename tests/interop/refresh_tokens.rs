@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 
 use tower::ServiceBuilder;
-use tower_oauth2::{
-    RefreshToken, RefreshTokenLayer, Replayed, TokenCache, TokenEndpoint, TokenError,
-};
+use tower_oauth2::grant::RefreshToken;
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::source::RefreshTokenLayer;
+use tower_oauth2::{TokenCache, TokenEndpoint, TokenError};
 
 use crate::client::{Answer, http, post_form, send, try_send};
 use crate::server::{Registered, Server};
@@ -91,7 +92,7 @@ async fn each_is_used_once_and_the_next_one_when_its_turn_comes() {
     let request = server.get(path).body(Default::default()).unwrap();
     let error = try_send(api.clone(), request).await.map(|_| ()).unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!(error.error(), Some("invalid_grant"));
+    assert_eq!(error.error_code(), Some("invalid_grant"));
     assert!(error.to_string().contains("the user has to authorize again"), "{error}");
 
     // And gives another.
@@ -127,7 +128,7 @@ async fn a_revoked_access_token_is_healed_and_a_refresh_token_that_somebody_else
     assert_eq!(ask_with(server, &client, &granted).await.body["error"], "invalid_grant");
     let request = server.get(path).body(Default::default()).unwrap();
     let error = try_send(api.clone(), request).await.map(|_| ()).unwrap_err();
-    assert_eq!(TokenError::find_in(&*error).unwrap().error(), Some("invalid_grant"));
+    assert_eq!(TokenError::find_in(&*error).unwrap().error_code(), Some("invalid_grant"));
 
     refresh_token.set(grant(server, &client).await);
     assert_eq!(send(api, server.get(path)).await.status, 200);

@@ -2,7 +2,8 @@
 
 use http::Method;
 use serde_json::Value;
-use tower_oauth2::{Replayed, TokenCache, TokenEndpoint};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{TokenCache, TokenEndpoint};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;

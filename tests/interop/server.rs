@@ -121,10 +121,10 @@ impl Server {
 
     /// The private key of a client that signs, with its `kid`.
     #[cfg(feature = "jwt")]
-    pub fn key(&self, name: &str) -> tower_oauth2::SigningKey {
+    pub fn key(&self, name: &str) -> tower_oauth2::jwt::SigningKey {
         let key = self.told(&format!("/clients/{name}/private_key"));
         let kid = self.told(&format!("/clients/{name}/kid"));
-        tower_oauth2::SigningKey::from_pem(key).unwrap().with_kid(kid)
+        tower_oauth2::jwt::SigningKey::from_pem(key).unwrap().with_kid(kid)
     }
 
     /// What the token endpoint answered to this client, in order.

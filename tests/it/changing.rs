@@ -16,15 +16,16 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceExt, service_fn};
+use tower_oauth2::client_auth::{ClientAssertion, ClientAuthentication, TokenRequestParts};
 use tower_oauth2::{
-    AccessToken, ClientAssertion, ClientAuth, ClientAuthentication, ClientCredentials, Secret,
-    TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, TokenRequestParts,
+    AccessToken, ClientAuth, Credentials, Secret, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind, TokenRequest,
 };
 
 use crate::support::{Api, Folder, SECRET, Trace, settle, text};
 
-fn credentials(auth: ClientAuth) -> ClientCredentials {
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+fn credentials(auth: ClientAuth) -> Credentials {
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 fn token() -> Response<Full<Bytes>> {
@@ -93,14 +94,14 @@ async fn a_function_is_called_for_each_token_request() {
         let n = count.fetch_add(1, Ordering::Relaxed);
         async move {
             tokio::task::yield_now().await;
-            if n == 1 { Err(io::Error::other("sealed")) } else { Ok(format!("secret-{n}")) }
+            if n == 1 { Err(io::Error::other("encryption")) } else { Ok(format!("secret-{n}")) }
         }
     }));
     assert_eq!(form(auth.clone()).await, format!("{FORM}secret-0"));
     let error = ask(auth.clone()).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert!(error.is_transient());
-    assert_eq!(error.source().unwrap().to_string(), "sealed");
+    assert_eq!(error.source().unwrap().to_string(), "encryption");
     assert_eq!(form(auth).await, format!("{FORM}secret-2"));
 
     let empty = post(Secret::from_fn("empty", || async { Ok::<_, io::Error>("") }));
@@ -186,7 +187,7 @@ fn cache_with(auth: ClientAuth, taken: &'static str) -> (TokenCache, Api) {
 }
 
 async fn is_refused(tokens: &TokenCache) {
-    assert_eq!(tokens.get().await.unwrap_err().error(), Some("invalid_client"));
+    assert_eq!(tokens.get().await.unwrap_err().error_code(), Some("invalid_client"));
 }
 
 // C9, W9

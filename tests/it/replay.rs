@@ -14,10 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, sleep};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{
-    NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayPolicy, Replayed, TokenCache, TokenError,
-    TokenErrorKind,
-};
+use tower_oauth2::replay::{NotReplayed, ReplayPolicy, Replayed};
+use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
@@ -149,7 +147,7 @@ async fn when_no_token_can_be_had_for_the_replay_the_error_has_the_first_respons
         let error = result.unwrap_err();
         let error = error.downcast_ref::<TokenError>().expect("a TokenError");
         assert_eq!(error.kind(), TokenErrorKind::Source);
-        let rejected = error.rejected().expect("what the API said");
+        let rejected = error.rejected_response().expect("what the API said");
         assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(rejected.headers()["x-call"], n.to_string(), "each its own");
     }
@@ -162,7 +160,7 @@ async fn a_request_that_was_never_sent_has_no_rejected_response() {
     let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
     let api = Api::always(200);
     let error = layer(&source).layer(api.clone()).oneshot(get("/")).await.unwrap_err();
-    assert!(TokenError::find_in(&*error).unwrap().rejected().is_none());
+    assert!(TokenError::find_in(&*error).unwrap().rejected_response().is_none());
     assert_eq!(api.count(), 0);
 }
 
@@ -207,7 +205,7 @@ async fn what_counts_as_a_rejection_can_be_chosen() {
 async fn a_body_that_can_not_be_given_out_again_is_not_sent_again() {
     /// A body that can be sent once.
     struct Once;
-    impl tower_oauth2::ReplayableBody for Once {
+    impl tower_oauth2::replay::ReplayableBody for Once {
         type Kept = ();
         fn keep(&self) {}
         fn replay((): ()) -> Option<Self> {

@@ -10,9 +10,10 @@ use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_oauth2::TokenErrorKind::{self, *};
+use tower_oauth2::metadata::Metadata;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, Metadata, OAuth2Layer, Origins, Secret, TokenCache,
-    TokenEndpoint, TokenError, TokenRequest,
+    ClientAuth, Credentials, OAuth2Layer, Origins, Secret, TokenCache, TokenEndpoint, TokenError,
+    TokenRequest,
 };
 
 use crate::support::{Api, Http, Source, credentials, credentials_at, get};
@@ -57,9 +58,10 @@ async fn broken_off() -> TokenError {
 }
 
 async fn without_secret() -> TokenError {
-    let secret = Secret::from_fn("vault", || async { Err::<String, BoxError>("sealed".into()) });
+    let secret =
+        Secret::from_fn("vault", || async { Err::<String, BoxError>("encryption".into()) });
     let auth = ClientAuth::client_secret_basic("client-id", secret);
-    let credentials = ClientCredentials::new("https://auth.test", auth).unwrap();
+    let credentials = Credentials::new("https://auth.test", auth).unwrap();
     let endpoint = TokenEndpoint::new(answering(200, ""));
     endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err()
 }
@@ -104,7 +106,7 @@ fn without_runtime() -> TokenError {
 
 #[cfg(feature = "jwt")]
 async fn without_host() -> TokenError {
-    let bound = credentials().dpop(tower_oauth2::DpopKey::generate().unwrap());
+    let bound = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
     let source = Source::new(|_, _| async { Ok(tower_oauth2::AccessToken::dpop("t")?) });
     let layer = OAuth2Layer::new(TokenCache::new(bound, source), Origins::any());
     let mut request = get("/");

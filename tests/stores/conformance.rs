@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tower_oauth2::{Stored, TokenStore};
+use tower_oauth2::store::{StoredValue, TokenStore};
 
 /// Longer than any test lasts.
 const LONG: Duration = Duration::from_secs(600);
@@ -130,7 +130,7 @@ impl<T: TokenStore> Test<T> {
         assert!(left.is_none_or(|left| left <= LONG / 2 + self.promises.unit), "{left:?}");
     }
 
-    fn check_life(&self, stored: &Stored) {
+    fn check_life(&self, stored: &StoredValue) {
         let left = stored.time_to_live();
         assert_eq!(left.is_some(), self.promises.tells_time_to_live);
         if let Some(left) = left {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tower::BoxError;
-use tower_oauth2::{Stored, TokenStore};
+use tower_oauth2::store::{StoredValue, TokenStore};
 
 use crate::conformance::{Promises, check};
 
@@ -14,9 +14,9 @@ use crate::conformance::{Promises, check};
 struct Files(PathBuf);
 
 impl TokenStore for Files {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         match fs::read(self.0.join(key)) {
-            Ok(value) => Ok(Some(Stored::new(value))),
+            Ok(value) => Ok(Some(StoredValue::new(value))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -5,6 +5,8 @@
 
 mod conformance;
 mod custom;
+#[cfg(feature = "encryption")]
+mod encrypted;
 #[cfg(feature = "redis")]
 mod faults;
 #[cfg(all(feature = "memcached", unix))]
@@ -14,7 +16,5 @@ mod memory;
 mod processes;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(feature = "sealed")]
-mod sealed;
 #[cfg(feature = "redis")]
 mod support;

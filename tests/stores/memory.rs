@@ -1,4 +1,4 @@
-use tower_oauth2::MemoryStore;
+use tower_oauth2::store::MemoryStore;
 
 use crate::conformance::{Promises, check};
 

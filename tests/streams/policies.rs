@@ -12,9 +12,9 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
-use tower_oauth2::{
-    Cause, OAuth2Layer, Origins, ReplayPolicy, ReplayableLayer, Replayed, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::replay::{ReplayPolicy, ReplayableLayer, Replayed};
+use tower_oauth2::source::Cause;
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use crate::support::*;
 

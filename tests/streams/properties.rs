@@ -12,7 +12,7 @@ use http_body::Body;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
+use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
 
 use crate::support::*;
 

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, ConfigError, DpopKey, KeyFile,
-    PrivateKeyJwt, Secret, SigningKey,
-};
+use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
+use tower_oauth2::jwt::{Algorithm, DpopKey, KeyFile, SigningKey};
+use tower_oauth2::{ClientAuth, ConfigError, Credentials, Secret};
 
 use super::Mistake;
 use super::value::Value;
@@ -28,7 +27,7 @@ impl Binding {
         key.map(Self).map_err(|error| error.to_string())
     }
 
-    pub(super) fn of(&self, credentials: ClientCredentials) -> ClientCredentials {
+    pub(super) fn of(&self, credentials: Credentials) -> Credentials {
         credentials.dpop(self.0.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_oauth2::{ClientAuth, ClientCredentials, Secret};
+use tower_oauth2::{ClientAuth, Credentials, Secret};
 
 use super::Mistake;
 use super::value::Value;
@@ -15,7 +15,7 @@ impl Binding {
         Err("needs `cargo run --features jwt`".to_owned())
     }
 
-    pub(super) fn of(&self, _: ClientCredentials) -> ClientCredentials {
+    pub(super) fn of(&self, _: Credentials) -> Credentials {
         match *self {}
     }
 }

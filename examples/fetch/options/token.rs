@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http_body_util::Full;
 use tower::BoxError;
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, ConfigError, Metadata, MetadataBuilder, Origins, Secret,
-};
+use tower_oauth2::metadata::{Metadata, MetadataBuilder};
+use tower_oauth2::{ClientAuth, ConfigError, Credentials, Origins, Secret};
 
 use super::value::Value;
 use super::{Mistake, jwt};
@@ -78,7 +77,7 @@ pub(super) struct Group {
 
 /// What to ask for, and where.
 pub(crate) enum Wanted {
-    At(ClientCredentials),
+    At(Credentials),
     /// Its issuer has to be asked where.
     From(Box<Discovery>),
 }
@@ -104,7 +103,7 @@ impl Wanted {
     pub(crate) async fn credentials(
         &self,
         http: Http<Full<Bytes>>,
-    ) -> Result<ClientCredentials, BoxError> {
+    ) -> Result<Credentials, BoxError> {
         match self {
             Self::At(credentials) => Ok(credentials.clone()),
             Self::From(discovery) => {
@@ -125,7 +124,7 @@ impl Wanted {
 }
 
 impl What {
-    fn of(self, credentials: ClientCredentials) -> ClientCredentials {
+    fn of(self, credentials: Credentials) -> Credentials {
         let mut credentials = credentials.scope(self.scope).audience(self.audience);
         for resource in self.resources {
             credentials = credentials.resource(resource);
@@ -195,7 +194,7 @@ impl Group {
         };
         let wanted = match (endpoint, issuer) {
             (Some(endpoint), None) => {
-                Wanted::At(what.of(ClientCredentials::new(endpoint, auth).map_err(mistake)?))
+                Wanted::At(what.of(Credentials::new(endpoint, auth).map_err(mistake)?))
             }
             (None, Some(text)) => {
                 let issuer = Metadata::builder(&text).map_err(mistake)?;

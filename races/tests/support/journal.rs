@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use races_std::without_points;
 use tokio::time::Instant;
-use tower_oauth2_races::{AccessToken, Cause, TokenRequest};
+use tower_oauth2_races::source::Cause;
+use tower_oauth2_races::{AccessToken, TokenRequest};
 
 use super::{USABLE, call_of};
 

@@ -14,9 +14,8 @@ use std::time::Duration;
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use tokio::runtime::{Handle, Runtime};
-use tower_oauth2_races::{
-    AccessToken, ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenError,
-};
+use tower_oauth2_races::cache::TokenCacheBuilder;
+use tower_oauth2_races::{AccessToken, ClientAuth, Credentials, TokenCache, TokenError};
 
 pub use self::api::{Api, call_and_drop, request, send, send_as, try_send, try_send_to};
 pub use self::explore::{explore, explore_all, explore_from_here, explore_twice};
@@ -35,9 +34,9 @@ pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The time after which a fetch that shows no sign of life is replaced.
 pub const SILENCE: Duration = Duration::from_secs(1);
 
-pub fn credentials(id: &str) -> ClientCredentials {
+pub fn credentials(id: &str) -> Credentials {
     let auth = ClientAuth::client_secret_basic(id, "secret");
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// Returns the token that call `n` of the source brings.

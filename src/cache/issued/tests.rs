@@ -5,7 +5,7 @@ use crate::client_auth::ClientAuth;
 #[test]
 fn a_hit_before_an_overdue_tick_prolongs_nothing() {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+    let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
     let token = AccessToken::new("t").unwrap().with_expires_in(Duration::from_secs(100));
     let token = IssuedToken::new(token, &credentials, &Schedule::default(), Now::read());
     let at = |age| token.requested_at() + Duration::from_millis(age);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use self::table::Table;
 use super::slot::Slot;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 
 const SHARDS: usize = 16;
 
@@ -83,7 +83,7 @@ impl Slots {
     /// If `look` clones the [`Arc`], the caller must give it back with [`release`](Self::release).
     pub(super) fn with<T>(
         &self,
-        credentials: &ClientCredentials,
+        credentials: &Credentials,
         now: Instant,
         look: impl FnOnce(&Arc<Slot>) -> T,
     ) -> Option<T> {
@@ -96,7 +96,7 @@ impl Slots {
 
     /// Returns the slot of `credentials`, which the caller must give back with
     /// [`release`](Self::release).
-    pub(super) fn get_or_insert(&self, credentials: &ClientCredentials) -> Arc<Slot> {
+    pub(super) fn get_or_insert(&self, credentials: &Credentials) -> Arc<Slot> {
         let now = Instant::now();
         if let Some(slot) = self.with(credentials, now, Arc::clone) {
             return slot;
@@ -107,7 +107,7 @@ impl Slots {
     }
 
     /// Removes and returns the slot of `credentials`, whether it is held or not.
-    pub(super) fn remove(&self, credentials: &ClientCredentials) -> Option<Arc<Slot>> {
+    pub(super) fn remove(&self, credentials: &Credentials) -> Option<Arc<Slot>> {
         self.take(credentials.fingerprint(), |slot| slot.credentials() == credentials)
     }
 
@@ -134,7 +134,7 @@ impl Slots {
     }
 
     /// Inserts a new slot, unless another caller has inserted one since the lookup.
-    fn insert(&self, credentials: &ClientCredentials, now: Instant) -> Arc<Slot> {
+    fn insert(&self, credentials: &Credentials, now: Instant) -> Arc<Slot> {
         let fingerprint = credentials.fingerprint();
         let mut table = self.write(fingerprint);
         let slot = match table.find(fingerprint, |slot| slot.credentials() == credentials) {

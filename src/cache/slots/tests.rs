@@ -4,9 +4,9 @@ use std::thread;
 use super::*;
 use crate::client_auth::ClientAuth;
 
-fn credentials(n: usize) -> ClientCredentials {
+fn credentials(n: usize) -> Credentials {
     let auth = ClientAuth::none(format!("client-{n}"));
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 impl Slots {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::jwt::{self, Erased, KeyFile, Signer};
 use crate::secret::in_time;
 
-/// What [`PrivateKeyJwt`](crate::PrivateKeyJwt) and [`JwtBearer`](crate::JwtBearer) sign with: made from any
+/// What [`PrivateKeyJwt`](crate::client_auth::PrivateKeyJwt) and [`JwtBearer`](crate::grant::JwtBearer) sign with: made from any
 /// [`Signer`], or from a [`KeyFile`].
 ///
 /// # Example
@@ -17,7 +17,9 @@ use crate::secret::in_time;
 /// A function that takes whatever can sign:
 ///
 /// ```
-/// use tower_oauth2::{AssertionKey, ClientAuth, KeyFile};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::client_auth::AssertionKey;
+/// use tower_oauth2::jwt::KeyFile;
 ///
 /// fn auth(key: impl Into<AssertionKey>) -> ClientAuth {
 ///     ClientAuth::private_key_jwt("client-id", key)

@@ -31,7 +31,9 @@ use crate::secret::Secret;
 /// ```
 /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
 /// use std::time::Duration;
-/// use tower_oauth2::{Algorithm, ClientAuth, PrivateKeyJwt, SigningKey};
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::client_auth::PrivateKeyJwt;
+/// use tower_oauth2::jwt::{Algorithm, SigningKey};
 ///
 /// let key = SigningKey::generate(Algorithm::ES256)?.with_kid("2026-01");
 /// let auth = ClientAuth::custom(
@@ -52,7 +54,7 @@ pub struct PrivateKeyJwt {
 }
 
 impl PrivateKeyJwt {
-    /// Signs with `key`: a [`SigningKey`](crate::SigningKey), a [`KeyFile`](crate::KeyFile), or a [`Signer`](crate::Signer) of
+    /// Signs with `key`: a [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a [`Signer`](crate::jwt::Signer) of
     /// one's own.
     pub fn new(client_id: impl Into<String>, key: impl Into<AssertionKey>) -> Self {
         Self { terms: Terms::new(client_id.into()), key: key.into(), thumbprint: None }
@@ -64,7 +66,9 @@ impl PrivateKeyJwt {
     /// # Example
     ///
     /// ```no_run
-    /// use tower_oauth2::{Algorithm, ClientAuth, KeyFile, PrivateKeyJwt};
+    /// use tower_oauth2::ClientAuth;
+    /// use tower_oauth2::client_auth::PrivateKeyJwt;
+    /// use tower_oauth2::jwt::{Algorithm, KeyFile};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let key = KeyFile::new("/run/secrets/client-key.pem").algorithm(Algorithm::PS256);
@@ -81,7 +85,7 @@ impl PrivateKeyJwt {
     }
 
     /// For whom the JWT is meant (`aud`), in the place of the token endpoint's URI: some servers want their
-    /// issuer identifier, which is [`Metadata::issuer`](crate::Metadata::issuer) where that was asked. An empty one is
+    /// issuer identifier, which is [`Metadata::issuer`](crate::metadata::Metadata::issuer) where that was asked. An empty one is
     /// the default again.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
@@ -144,7 +148,8 @@ impl fmt::Debug for PrivateKeyJwt {
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{ClientAuth, ClientSecretJwt, Secret};
+/// use tower_oauth2::{ClientAuth, Secret};
+/// use tower_oauth2::client_auth::ClientSecretJwt;
 ///
 /// let secret = Secret::file("/run/secrets/api");
 /// let auth = ClientAuth::custom(

@@ -28,7 +28,7 @@ use crate::token::MAX_LIFETIME;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_oauth2::{Metadata, WellKnown};
+/// use tower_oauth2::metadata::{Metadata, WellKnown};
 ///
 /// let builder = Metadata::builder("https://login.example.com/tenant/v2.0")?
 ///     .well_known(WellKnown::OpenidConfiguration)

@@ -18,7 +18,7 @@ pub use self::fetch::{MetadataBuilder, WellKnown};
 use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
 use super::decode::{Members, value};
 use crate::client_auth::{ClientAuth, ClientAuthentication};
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::origin::Origin;
 
@@ -45,7 +45,8 @@ use crate::origin::Origin;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// use tower::{BoxError, service_fn};
-/// use tower_oauth2::{ClientAuth, Metadata, TokenCache, TokenEndpoint};
+/// use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint};
+/// use tower_oauth2::metadata::Metadata;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
@@ -140,9 +141,9 @@ impl Metadata {
     /// A server that lists the methods it supports, without this one. `client_secret_basic_raw`
     /// counts as `client_secret_basic`, and methods of one's own with names that are not registered
     /// pass, as no server could list them. For a server whose list is wrong,
-    /// [`ClientCredentials::new`] with [`token_endpoint`](Self::token_endpoint) asks nobody. Else
+    /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint) asks nobody. Else
     /// as there.
-    pub fn credentials(&self, auth: ClientAuth) -> Result<ClientCredentials, ConfigError> {
+    pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
         let method = match auth.method() {
             "client_secret_basic_raw" => "client_secret_basic",
             method => method,
@@ -161,7 +162,7 @@ impl Metadata {
             (Some(endpoint), "tls_client_auth" | "self_signed_tls_client_auth") => endpoint,
             _ => &self.0.token_endpoint,
         };
-        ClientCredentials::new(&endpoint.text, auth)
+        Credentials::new(&endpoint.text, auth)
     }
 
     /// The issuer, as it was asked for.

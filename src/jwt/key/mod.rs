@@ -30,7 +30,7 @@ const KEY: &str = "signing key";
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{Algorithm, SigningKey};
+/// use tower_oauth2::jwt::{Algorithm, SigningKey};
 ///
 /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
 /// // Usually `SigningKey::from_pem(&pem)` or `SigningKey::from_jwk(&json)`.

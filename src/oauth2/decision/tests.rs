@@ -76,7 +76,7 @@ fn each_input_leads_to_the_action_of_its_row_in_the_table() {
                 (1, Action::Return(unless_replayed(NotReplayed::Body)))
             }
             (ProofVerdict::RetryWithNewProof, Retry::Used, _) | (ProofVerdict::Rejected, ..) => {
-                (2, Action::Return(unless_replayed(NotReplayed::Nonce)))
+                (2, Action::Return(unless_replayed(NotReplayed::Proof)))
             }
             (ProofVerdict::Accepted, ..) => {
                 match (facts.token, progress.token, rejection, facts.body) {
@@ -153,9 +153,9 @@ fn typical_responses_lead_to_these_actions() {
         (rejected, third_old, not_sent, Action::Reject),
         (rejected, third_old, REPLACED, Action::Prefetch(Outcome::Replayed)),
         (new_proof, first, not_sent, Action::ResendWithNewProof),
-        (new_proof, proof_used, not_sent, not_replayed(NotReplayed::Nonce)),
+        (new_proof, proof_used, not_sent, not_replayed(NotReplayed::Proof)),
         (new_proof, second.with_new_proof(), not_sent, replayed),
-        (bad_proof, first, not_sent, not_replayed(NotReplayed::Nonce)),
+        (bad_proof, first, not_sent, not_replayed(NotReplayed::Proof)),
     ] {
         let decided = decide(facts, progress, rejection);
         assert_eq!(decided, action, "{facts:?} {progress:?} {rejection:?}");

@@ -21,13 +21,13 @@ use self::address::Address;
 use self::failure::Failure;
 use self::pool::Pool;
 use self::wire::{Answer, Command, Item, Mode};
-use super::{Stored, TokenStore, ValueNotAccepted};
+use super::{StoredValue, TokenStore, ValueNotAccepted};
 use crate::error::ConfigError;
 
 /// What a server takes as a key (memcached's `doc/protocol.txt`, "Keys").
 const LONGEST_KEY: usize = 250;
 
-/// A key of a [`StoreLayer`](super::StoreLayer).
+/// A key of a [`TokenStoreLayer`](super::TokenStoreLayer).
 const LAYERS_KEY: usize = 64;
 
 const LEASE: &str = "lease:";
@@ -39,7 +39,7 @@ const LONGEST_LIFE: u64 = 30 * 24 * 60 * 60;
 /// as 1.6.18 does. Clones share their connections.
 ///
 /// It connects when it is first asked and keeps up to 4 idle connections, of 32 at most. One on which an operation
-/// failed or was dropped half-way is closed: no operation reads another's answer. A [`StoreLayer`](super::StoreLayer)
+/// failed or was dropped half-way is closed: no operation reads another's answer. A [`TokenStoreLayer`](super::TokenStoreLayer)
 /// bounds how long an operation takes; the runtime needs its I/O driver (`enable_io`).
 ///
 /// # What memcached can not give
@@ -59,10 +59,10 @@ const LONGEST_LIFE: u64 = 30 * 24 * 60 * 60;
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{MemcachedStore, StoreLayer};
+/// use tower_oauth2::store::{MemcachedStore, TokenStoreLayer};
 ///
 /// let store = MemcachedStore::new("memcached.internal:11211")?.prefix("orders:")?;
-/// let layer = StoreLayer::new(store);
+/// let layer = TokenStoreLayer::new(store);
 /// # let _ = layer;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
@@ -127,10 +127,10 @@ impl MemcachedStore {
 }
 
 impl TokenStore for MemcachedStore {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         let item = self.item(&self.key("", key)?).await?;
         Ok(item.map(|Item { value, seconds_left, .. }| {
-            let stored = Stored::new(value);
+            let stored = StoredValue::new(value);
             match seconds_left {
                 // The server's second may be nearly over.
                 Some(left) => stored.with_time_to_live(Duration::from_secs(left.saturating_sub(1))),

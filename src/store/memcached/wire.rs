@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 
-/// The largest value that is read: a [`TokenStore`](crate::TokenStore)'s.
+/// The largest value that is read: a [`TokenStore`](crate::store::TokenStore)'s.
 pub(super) const LARGEST_VALUE: usize = 2 * 1024 * 1024;
 
 pub(super) enum Command<'a> {

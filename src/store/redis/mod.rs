@@ -17,13 +17,13 @@ use self::connection::Connection;
 use self::failure::Failure;
 use self::reconnect::Reconnecting;
 use self::script::{GET, LOCK, REPLACE, Script, UNLOCK};
-use super::{Stored, TokenStore};
+use super::{StoredValue, TokenStore};
 use crate::error::ConfigError;
 use crate::token::MAX_LIFETIME;
 
 /// A [`TokenStore`] in Redis or Valkey, over the crate [`redis`].
 ///
-/// It locks and compares on the server, so under a [`StoreLayer`](crate::StoreLayer) all processes
+/// It locks and compares on the server, so under a [`TokenStoreLayer`](crate::store::TokenStoreLayer) all processes
 /// that share it make one token request together. Clones share their connection.
 ///
 /// # Which connection
@@ -51,8 +51,8 @@ use crate::token::MAX_LIFETIME;
 /// - A `MultiplexedConnection` does not reconnect.
 /// - A `ClusterConnection` finds the new primary of a slot.
 ///
-/// A [`StoreLayer`](crate::StoreLayer) waits for an operation until its
-/// [`deadline`](crate::StoreLayer::deadline), which must allow for connecting. Without a deadline, an
+/// A [`TokenStoreLayer`](crate::store::TokenStoreLayer) waits for an operation until its
+/// [`deadline`](crate::store::TokenStoreLayer::deadline), which must allow for connecting. Without a deadline, an
 /// operation on a connection of [`open`](Self::open) waits 5 s for an answer. An operation that is
 /// given up may still be carried out.
 ///
@@ -88,13 +88,13 @@ use crate::token::MAX_LIFETIME;
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_oauth2::{RedisStore, StoreLayer};
+/// use tower_oauth2::store::{RedisStore, TokenStoreLayer};
 /// # use tower::service_fn;
 /// # use tower_oauth2::{AccessToken, TokenRequest};
 /// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 ///
 /// let store = RedisStore::open("redis://tokens:password@redis.example.com")?.prefix("orders:");
-/// let source = ServiceBuilder::new().layer(StoreLayer::new(store)).service(endpoint);
+/// let source = ServiceBuilder::new().layer(TokenStoreLayer::new(store)).service(endpoint);
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
@@ -120,7 +120,7 @@ impl RedisStore {
     /// # Example
     ///
     /// ```
-    /// use tower_oauth2::RedisStore;
+    /// use tower_oauth2::store::RedisStore;
     ///
     /// let store = RedisStore::open("redis://127.0.0.1:6379/2")?;
     /// assert_eq!(format!("{store:?}"), r#"RedisStore { prefix: "tower-oauth2:", .. }"#);
@@ -147,7 +147,7 @@ where
     ///
     /// ```no_run
     /// use redis::cluster::ClusterClient;
-    /// use tower_oauth2::RedisStore;
+    /// use tower_oauth2::store::RedisStore;
     ///
     /// # async fn connect() -> Result<impl Sized, redis::RedisError> {
     /// let nodes = ["redis://10.0.0.1", "redis://10.0.0.2", "redis://10.0.0.3"];
@@ -209,14 +209,14 @@ impl<C> TokenStore for RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         let found: Option<(Vec<u8>, i64)> = self.run(&GET, &self.token_key(key), &[]).await?;
         let Some((value, left)) = found else {
             return Ok(None);
         };
         let left = u64::try_from(left).map_err(|_| Failure::nonsense())?;
         let left = Duration::from_millis(left).min(MAX_LIFETIME);
-        Ok(Some(Stored::new(value).with_time_to_live(left)))
+        Ok(Some(StoredValue::new(value).with_time_to_live(left)))
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {

@@ -1,13 +1,14 @@
 //! Records in stores end by either clock too.
 
 use tower::Layer;
-use tower_oauth2_clocks::{MemoryStore, StoreLayer, TokenCache, TokenEndpoint};
+use tower_oauth2_clocks::store::{MemoryStore, TokenStoreLayer};
+use tower_oauth2_clocks::{TokenCache, TokenEndpoint};
 
 use crate::support::*;
 
 /// Creates the cache of one process, over a store that several processes share.
 fn process(store: &MemoryStore, server: &AuthServer) -> TokenCache {
-    let source = StoreLayer::new(store.clone()).layer(TokenEndpoint::new(server.clone()));
+    let source = TokenStoreLayer::new(store.clone()).layer(TokenEndpoint::new(server.clone()));
     TokenCache::builder(credentials(), source).renew_ahead(std::time::Duration::ZERO).build()
 }
 

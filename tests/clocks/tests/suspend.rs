@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_oauth2_clocks::{OAuth2Layer, Origins, ReplayPolicy, ReplayableLayer};
+use tower_oauth2_clocks::replay::{ReplayPolicy, ReplayableLayer};
+use tower_oauth2_clocks::{OAuth2Layer, Origins};
 
 use crate::support::*;
 

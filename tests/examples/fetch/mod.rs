@@ -4,7 +4,7 @@ mod arguments;
 mod authentication;
 mod connections;
 mod requests;
-#[cfg(all(feature = "memcached", feature = "redis", feature = "sealed", unix))]
+#[cfg(all(feature = "memcached", feature = "redis", feature = "encryption", unix))]
 mod stores;
 
 use base64::Engine;

@@ -8,7 +8,7 @@ use crate::support::{Redis, TlsRedis};
 #[tokio::test]
 async fn what_is_stored_can_be_sealed() {
     let redis = Redis::start().await;
-    let text = |id| tower_oauth2::SealKey::generate(id).unwrap().to_text();
+    let text = |id| tower_oauth2::store::EncryptionKey::generate(id).unwrap().to_text();
     let (new, old) = (text("2026-11"), text("2026-10"));
     let first = File::new("first.keys", &old);
     let both = File::new("both.keys", &format!("# The newest first.\n{new}\n{old}\n"));

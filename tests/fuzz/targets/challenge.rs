@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::{OAuth2Layer, Origins, ReplayPolicy, Replayed, TokenCache, TokenEndpoint};
+use tower_oauth2::replay::{ReplayPolicy, Replayed};
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use super::support::*;
 

@@ -20,9 +20,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::{
-    Algorithm, DpopKey, OAuth2Layer, Origins, SigningKey, TokenCache, TokenEndpoint, TokenError,
-};
+use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError};
 
 use super::support::*;
 

@@ -12,10 +12,8 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Either, Full};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::{
-    OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenErrorResponseLayer,
-};
+use tower_oauth2::service::TokenErrorResponseLayer;
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
 
 use super::support::*;
 
@@ -52,7 +50,7 @@ pub fn run(data: &[u8]) {
             reply.json().filter(|_| reply.arrives() && !reply.status.is_redirection())
         {
             for (found, name) in [
-                (error.error(), "error"),
+                (error.error_code(), "error"),
                 (error.error_description(), "error_description"),
                 (error.error_uri(), "error_uri"),
             ] {

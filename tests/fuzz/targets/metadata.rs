@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::time::Instant;
-use tower_oauth2::{ClientAuth, ClientAuthentication, Metadata, TokenErrorKind};
+use tower_oauth2::client_auth::ClientAuthentication;
+use tower_oauth2::metadata::Metadata;
+use tower_oauth2::{ClientAuth, TokenErrorKind};
 
 use super::support::*;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use http_body::Body;
-use tower_oauth2::{KeptBody, ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{KeptBody, ReplayBody, ReplayableBody};
 
 use super::support::*;
 

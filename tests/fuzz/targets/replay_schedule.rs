@@ -15,10 +15,8 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tower::{BoxError, Layer, Service, service_fn};
-use tower_oauth2::{
-    AccessToken, NotReplayed, OAuth2Layer, Origins, ReplayBody, ReplayableLayer, Replayed,
-    TokenCache, TokenError, TokenRequest,
-};
+use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
+use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenCache, TokenError, TokenRequest};
 
 use super::support::*;
 
@@ -236,7 +234,7 @@ fn assert_result(result: &Answer, world: &World, script: &Script, limit: usize) 
             Some(error) => {
                 // R2
                 assert!(world.has_failed && world.arrivals.len() == 1);
-                assert_eq!(error.rejected().unwrap().status(), StatusCode::UNAUTHORIZED);
+                assert_eq!(error.rejected_response().unwrap().status(), StatusCode::UNAUTHORIZED);
                 assert_texts(error);
             }
             None => assert_eq!(last.status, None),

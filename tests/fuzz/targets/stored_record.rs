@@ -14,9 +14,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::{AccessToken, Cause, StoreLayer, Stored, TokenRequest, TokenStore};
-#[cfg(feature = "sealed")]
-use tower_oauth2::{SealKey, Sealed};
+use tower_oauth2::source::Cause;
+#[cfg(feature = "encryption")]
+use tower_oauth2::store::{EncryptedStore, EncryptionKey};
+use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
+use tower_oauth2::{AccessToken, TokenRequest};
 
 use super::support::*;
 
@@ -101,11 +103,11 @@ struct Found {
 }
 
 impl Found {
-    fn stored(&self, key: &str) -> Stored {
+    fn stored(&self, key: &str) -> StoredValue {
         if let Some(written) = self.written.lock().unwrap().get(key) {
-            return Stored::new(written.clone()).with_time_to_live(Duration::from_secs(1800));
+            return StoredValue::new(written.clone()).with_time_to_live(Duration::from_secs(1800));
         }
-        let stored = Stored::new(self.case.value.clone());
+        let stored = StoredValue::new(self.case.value.clone());
         match self.case.time_to_live {
             Some(time_to_live) => stored.with_time_to_live(time_to_live),
             None => stored,
@@ -114,7 +116,7 @@ impl Found {
 }
 
 impl TokenStore for Found {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         Ok(Some(self.stored(key)))
     }
 
@@ -153,11 +155,11 @@ pub fn run(data: &[u8]) {
             }
         }
         // S7: nothing that was not sealed is taken.
-        #[cfg(feature = "sealed")]
+        #[cfg(feature = "encryption")]
         {
-            let key = SealKey::new("1", [7; 32]).unwrap();
+            let key = EncryptionKey::new("1", [7; 32]).unwrap();
             let asked = Arc::new(AtomicUsize::new(0));
-            let store = Arc::new(Sealed::new(found(), [key]).unwrap());
+            let store = Arc::new(EncryptedStore::new(found(), [key]).unwrap());
             let token = ask(store.clone(), &asked, case.request()).await;
             assert_eq!((token.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
             let again = ask(store, &asked, TokenRequest::new(credentials())).await;
@@ -177,7 +179,7 @@ async fn ask(
         asked.fetch_add(1, Ordering::Relaxed);
         async { Ok::<_, BoxError>(hour("fresh-token")) }
     });
-    let layer = StoreLayer::new(store).layer(source);
+    let layer = TokenStoreLayer::new(store).layer(source);
     layer.oneshot(request).await.expect("a store is never the reason for an error")
 }
 

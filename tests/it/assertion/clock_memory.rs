@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tower::ServiceExt;
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, DpopKey, SigningKey, TokenEndpoint, TokenError, TokenRequest,
-};
+use tower_oauth2::jwt::{DpopKey, SigningKey};
+use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::{HttpRequest, Jwt, answer, credentials, vectors};
 use crate::support::Api;
@@ -64,7 +63,7 @@ fn forged(script: Script, refusal: u16) -> Api {
 /// Asks for a token, again and again with the same endpoint and credentials.
 struct Client {
     endpoint: TokenEndpoint<Api>,
-    credentials: ClientCredentials,
+    credentials: Credentials,
 }
 
 impl Client {
@@ -76,7 +75,7 @@ impl Client {
         self.ask_with(self.credentials.clone()).await
     }
 
-    async fn ask_with(&self, credentials: ClientCredentials) -> Result<(), TokenError> {
+    async fn ask_with(&self, credentials: Credentials) -> Result<(), TokenError> {
         self.endpoint.clone().oneshot(TokenRequest::new(credentials)).await.map(drop)
     }
 }
@@ -166,7 +165,7 @@ async fn an_offset_belongs_to_credentials_and_server() {
         credentials(other_client),
         client.credentials.clone().scope("other"),
         client.credentials.clone().parameter("tenant", "other"),
-        ClientCredentials::new("https://auth.test/other/token", auth()).unwrap(),
+        Credentials::new("https://auth.test/other/token", auth()).unwrap(),
     ] {
         client.ask_with(other.clone()).await.unwrap();
         assert!(is_by_our_clock(server.requests().last().unwrap()), "{other:?}");

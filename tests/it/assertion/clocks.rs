@@ -3,9 +3,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tower::{Service, ServiceExt, service_fn};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, SigningKey, TokenEndpoint, TokenError, TokenRequest,
-};
+use tower_oauth2::jwt::SigningKey;
+use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::{ENDPOINT, HttpRequest, HttpResponse, Jwt, answer, vectors};
 use crate::support::{Api, SECRET};
@@ -60,7 +59,7 @@ fn auth() -> ClientAuth {
 /// Asks again and again with the same credentials.
 struct Client<S> {
     endpoint: TokenEndpoint<S>,
-    credentials: ClientCredentials,
+    credentials: Credentials,
 }
 
 impl<S> Client<S>
@@ -73,7 +72,7 @@ where
     }
 
     fn with_auth(http: S, auth: ClientAuth) -> Self {
-        let credentials = ClientCredentials::new(ENDPOINT, auth).unwrap();
+        let credentials = Credentials::new(ENDPOINT, auth).unwrap();
         Self { endpoint: TokenEndpoint::new(http), credentials }
     }
 
@@ -141,7 +140,7 @@ async fn a_clock_that_is_put_right_is_noticed_without_a_date_too() {
 async fn without_a_date_there_is_one_attempt() {
     let server = Elsewhen::silent(-300).serve();
     let error = Client::new(server.clone()).ask().await.unwrap_err();
-    assert_eq!(error.error(), Some("invalid_client"));
+    assert_eq!(error.error_code(), Some("invalid_client"));
     assert_eq!(server.count(), 1);
 }
 

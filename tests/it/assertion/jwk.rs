@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use tower_oauth2::{Algorithm, Signer, SigningKey};
+use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 
 use super::vectors::*;
 

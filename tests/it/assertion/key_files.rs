@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use tower::ServiceExt;
+use tower_oauth2::jwt::{Algorithm, KeyFile, SigningKey};
 use tower_oauth2::{
-    Algorithm, ClientAuth, KeyFile, SigningKey, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenRequest,
+    ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use super::{Jwt, answer, credentials, vectors};
@@ -195,7 +195,7 @@ async fn a_refused_key_that_is_replaced_is_used_at_once_and_a_token_at_hand_stay
     let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
     let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
     for _ in 0..3 {
-        assert_eq!(tokens.get().await.unwrap_err().error(), Some("invalid_client"));
+        assert_eq!(tokens.get().await.unwrap_err().error_code(), Some("invalid_client"));
     }
     assert_eq!(endpoint.count(), 1);
     folder.replace("key.pem", &new.serialize_pem());

@@ -21,7 +21,7 @@ use ring::signature::{
     RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde_json::Value;
-use tower_oauth2::{ClientAuth, ClientCredentials};
+use tower_oauth2::{ClientAuth, Credentials};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -32,8 +32,8 @@ fn decode(text: &str) -> Vec<u8> {
     BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
-fn credentials(auth: ClientAuth) -> ClientCredentials {
-    ClientCredentials::new(ENDPOINT, auth).unwrap()
+fn credentials(auth: ClientAuth) -> Credentials {
+    Credentials::new(ENDPOINT, auth).unwrap()
 }
 
 fn answer(status: u16, date: Option<SystemTime>, body: &'static str) -> HttpResponse {

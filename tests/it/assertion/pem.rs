@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use serde_json::Value;
-use tower_oauth2::{Algorithm, Signer, SigningKey};
+use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 
 use super::{decode, vectors};
 

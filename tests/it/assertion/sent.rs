@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 use ring::hmac;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, ServiceExt};
+use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
+use tower_oauth2::jwt::{Algorithm, KeyFile, Signer, SigningKey};
+use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{
-    Algorithm, ClientAuth, ClientCredentials, ClientSecretJwt, ConfigError, KeyFile, PrivateKeyJwt,
-    Secret, Signer, SigningKey, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest,
-    TokenRetry,
+    ClientAuth, ConfigError, Credentials, Secret, TokenCache, TokenEndpoint, TokenErrorKind,
+    TokenRequest,
 };
 
 use super::{ENDPOINT, Jwt, answer, credentials, form, member, vectors};
@@ -24,7 +26,7 @@ fn endpoint() -> Api {
 /// The one token request that is made with `auth` at `uri`.
 async fn sent_to(uri: &str, auth: ClientAuth) -> super::HttpRequest {
     let endpoint = endpoint();
-    let credentials = ClientCredentials::new(uri, auth).unwrap();
+    let credentials = Credentials::new(uri, auth).unwrap();
     let request = TokenRequest::new(credentials);
     TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap();
     assert_eq!(endpoint.count(), 1);

@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
-use tower_oauth2::{Algorithm, Signer, SigningKey};
+use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 
 use super::vectors::*;
 use super::verifies;

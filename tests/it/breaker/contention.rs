@@ -1,6 +1,7 @@
 //! Servers that keep one live token per client: each new token revokes the one before it.
 
-use tower_oauth2::{ClientCredentials, MemoryStore, StoreLayer};
+use tower_oauth2::Credentials;
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 
 use super::*;
 
@@ -106,7 +107,7 @@ async fn each_of_many_credentials_is_warned_about_once() {
     for n in 0..3 {
         for _ in 0..20 {
             let mut request = get("/");
-            let named: ClientCredentials = credentials().audience(format!("audience-{n}"));
+            let named: Credentials = credentials().audience(format!("audience-{n}"));
             request.extensions_mut().insert(named);
             send_request(&service, request).await;
             revoked.store(source.count(), Ordering::SeqCst);
@@ -183,7 +184,7 @@ async fn processes_on_one_store_make_one_token_request_for_each_lifetime() {
     let (trace, _guard) = Trace::start();
     let server = Server::default();
     let (failed, count) = fleet(&server, |source, store| {
-        TokenCache::builder(credentials(), StoreLayer::new(store).layer(source))
+        TokenCache::builder(credentials(), TokenStoreLayer::new(store).layer(source))
             .renew_ahead(Duration::ZERO)
             .build()
     })
@@ -201,7 +202,7 @@ async fn processes_on_one_store_make_one_token_request_for_each_lifetime() {
 async fn a_renewal_ahead_of_expiry_costs_the_others_a_replay() {
     let server = Server::default();
     let (failed, count) = fleet(&server, |source, store| {
-        TokenCache::new(credentials(), StoreLayer::new(store).layer(source))
+        TokenCache::new(credentials(), TokenStoreLayer::new(store).layer(source))
     })
     .await;
     assert_eq!(failed, 0);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tokio::task::JoinSet;
-use tower_oauth2::ClientCredentials;
+use tower_oauth2::Credentials;
 
 use super::*;
 
@@ -26,7 +26,7 @@ async fn each_of_many_tenants_costs_8_token_requests_and_then_one_in_5_s() {
     // The unit tests play 3,000.
     const TENANTS: usize = 600;
     let start = Instant::now();
-    let times = Arc::<Mutex<HashMap<ClientCredentials, Vec<Duration>>>>::default();
+    let times = Arc::<Mutex<HashMap<Credentials, Vec<Duration>>>>::default();
     let seen = times.clone();
     let source = Source::new(move |n, request: TokenRequest| {
         let credentials = request.credentials().clone();

@@ -1,7 +1,7 @@
 //! A broken API does no harm to requests to other APIs.
 
 use tokio::task::JoinSet;
-use tower_oauth2::{MemoryStore, StoreLayer};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 
 use super::*;
 
@@ -106,7 +106,7 @@ async fn processes_with_one_store_cost_no_more_than_others() {
     let (server, store) = (TokenServer::default(), MemoryStore::new());
     let source = server.source(ms(50));
     let processes = (0..PROCESSES as u64).map(|n| {
-        let source = StoreLayer::new(store.clone()).layer(source.clone());
+        let source = TokenStoreLayer::new(store.clone()).layer(source.clone());
         let tokens = TokenCache::new(credentials(), source);
         let service = OAuth2Layer::new(tokens, Origins::any()).layer(QuickApi::new(|_| 401));
         async move {

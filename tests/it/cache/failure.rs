@@ -7,10 +7,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::advance;
 use tower::{BoxError, Service, service_fn};
-use tower_oauth2::{
-    Backoff, ClientAuth, ClientAuthentication, ClientCredentials, TokenCache, TokenEndpoint,
-    TokenErrorKind, TokenRequestParts,
-};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenErrorKind};
 
 use super::{builder, secret, secs};
 use crate::support::*;
@@ -177,7 +176,7 @@ impl ClientAuthentication for Rotating {
 async fn a_permanent_failure_is_forgotten_when_the_secret_changes() {
     let version = Arc::new(AtomicU64::new(1));
     let credentials =
-        ClientCredentials::new("https://auth.test", ClientAuth::custom(Rotating(version.clone())));
+        Credentials::new("https://auth.test", ClientAuth::custom(Rotating(version.clone())));
     let http = service_fn(|request: Request<Full<Bytes>>| async move {
         use http_body_util::BodyExt;
         let body = request.into_body().collect().await?.to_bytes();
@@ -190,7 +189,7 @@ async fn a_permanent_failure_is_forgotten_when_the_secret_changes() {
     });
     let cache = TokenCache::new(credentials.unwrap(), TokenEndpoint::new(http));
     for _ in 0..2 {
-        assert_eq!(cache.get().await.unwrap_err().error(), Some("invalid_client"));
+        assert_eq!(cache.get().await.unwrap_err().error_code(), Some("invalid_client"));
     }
     version.store(2, Ordering::Relaxed);
     assert_eq!(cache.get().await.unwrap().secret(), "t");

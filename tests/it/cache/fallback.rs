@@ -9,9 +9,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    ClientCredentials, OAuth2Layer, Origins, Replayed, TokenCache, TokenError, TokenErrorKind,
-};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
 
 use super::{builder, secs};
 use crate::support::*;
@@ -34,12 +33,12 @@ struct Outage {
     /// Is set when [`LATER`] rejects `token-1`.
     is_rejected_later: Arc<AtomicBool>,
     /// The credentials that requests name, if any.
-    named: Option<ClientCredentials>,
+    named: Option<Credentials>,
 }
 
 impl Outage {
     /// Starts with `token-1` in the cache. Each failure of the source takes `delay`.
-    async fn new(lifetime: Duration, delay: Duration, named: Option<ClientCredentials>) -> Self {
+    async fn new(lifetime: Duration, delay: Duration, named: Option<Credentials>) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let is_up = is_over.clone();
         let source = Source::new(move |n, _| {
@@ -128,7 +127,7 @@ async fn one_rejection_takes_the_token_from_no_other_origin() {
             if n == 300 {
                 let error = token_error(outage.send(STRICT).await);
                 assert_eq!(error.kind(), TokenErrorKind::Source);
-                assert_eq!(error.rejected().unwrap().status(), 401);
+                assert_eq!(error.rejected_response().unwrap().status(), 401);
             }
             let start = Instant::now();
             outage.assert_sent(outage.send(HEALTHY).await);

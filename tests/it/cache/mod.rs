@@ -14,7 +14,8 @@ mod warm;
 
 use std::time::Duration;
 
-use tower_oauth2::{TokenCache, TokenCacheBuilder};
+use tower_oauth2::TokenCache;
+use tower_oauth2::cache::TokenCacheBuilder;
 
 use crate::support::*;
 

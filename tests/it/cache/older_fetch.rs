@@ -8,7 +8,9 @@ use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{Cause, OAuth2, OAuth2Layer, Origins, Replayed, TokenCache, TokenError};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::source::Cause;
+use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenCache, TokenError};
 
 use super::{builder, secs};
 use crate::support::*;
@@ -165,7 +167,7 @@ async fn a_failure_after_a_revoked_second_token_reaches_the_caller() {
     let api = rejecting([1, 2]);
     let error = service(&cache, &api).oneshot(get("/")).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!(error.rejected().unwrap().status(), 401);
+    assert_eq!(error.rejected_response().unwrap().status(), 401);
     assert_eq!(api.tokens(), ["token-1", "token-2"]);
 }
 

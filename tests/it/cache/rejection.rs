@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::advance;
 use tower::BoxError;
-use tower_oauth2::{AccessToken, Cause, TokenCache};
+use tower_oauth2::source::Cause;
+use tower_oauth2::{AccessToken, TokenCache};
 
 use super::{builder, plain, secret, secs};
 use crate::support::*;

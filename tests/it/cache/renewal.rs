@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{advance, sleep};
 use tower::BoxError;
-use tower_oauth2::Cause;
+use tower_oauth2::source::Cause;
 
 use super::{builder, secret, secs};
 use crate::support::*;

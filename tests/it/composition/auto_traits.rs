@@ -11,13 +11,20 @@ use http_body_util::Full;
 use tokio::task::LocalSet;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_oauth2::cache::TokenCacheBuilder;
+use tower_oauth2::client_auth::{ClientAssertion, TokenRequestParts};
+use tower_oauth2::metadata::{Metadata, MetadataBuilder, WellKnown};
+use tower_oauth2::replay::{
+    KeptBody, NotReplayed, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed,
+};
+use tower_oauth2::service::{
+    ErrorResponseFuture, ResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
+};
+use tower_oauth2::source::{Backoff, Cause, TokenRetry};
+use tower_oauth2::store::{MemoryStore, StoredTokens, StoredValue, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, Backoff, Cause, ClientAssertion, ClientAuth, ClientCredentials, ConfigError,
-    ErrorResponseFuture, KeptBody, MemoryStore, Metadata, MetadataBuilder, NoToken, NotReplayed,
-    OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed,
-    ResponseFuture, Secret, Store, StoreLayer, Stored, TokenCache, TokenCacheBuilder,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenErrorResponse, TokenErrorResponseLayer,
-    TokenRequest, TokenRequestParts, TokenRetry, WellKnown,
+    AccessToken, ClientAuth, ConfigError, Credentials, NoToken, OAuth2, OAuth2Layer, Origins,
+    Secret, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -32,12 +39,12 @@ fn future<T: Future + Send + 'static>() {}
 #[cfg(feature = "jwt")]
 #[test]
 fn keys_go_wherever_they_are_needed() {
-    send_sync_clone::<tower_oauth2::Algorithm>();
-    send_sync_clone::<tower_oauth2::AssertionKey>();
-    send_sync_clone::<tower_oauth2::ClientSecretJwt>();
-    send_sync_clone::<tower_oauth2::KeyFile>();
-    send_sync_clone::<tower_oauth2::PrivateKeyJwt>();
-    send_sync_clone::<tower_oauth2::SigningKey>();
+    send_sync_clone::<tower_oauth2::jwt::Algorithm>();
+    send_sync_clone::<tower_oauth2::client_auth::AssertionKey>();
+    send_sync_clone::<tower_oauth2::client_auth::ClientSecretJwt>();
+    send_sync_clone::<tower_oauth2::jwt::KeyFile>();
+    send_sync_clone::<tower_oauth2::client_auth::PrivateKeyJwt>();
+    send_sync_clone::<tower_oauth2::jwt::SigningKey>();
 }
 
 #[test]
@@ -47,7 +54,7 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<Cause>();
     send_sync_clone::<ClientAssertion>();
     send_sync_clone::<ClientAuth>();
-    send_sync_clone::<ClientCredentials>();
+    send_sync_clone::<Credentials>();
     send_sync_clone::<ConfigError>();
     send_sync_clone::<MemoryStore>();
     send_sync_clone::<Metadata>();
@@ -62,9 +69,9 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<Replayed>();
     send_sync_clone::<ReplayPolicy>();
     send_sync_clone::<Secret>();
-    send_sync_clone::<Store<HttpMock>>();
-    send_sync_clone::<StoreLayer>();
-    send_sync_clone::<Stored>();
+    send_sync_clone::<StoredTokens<HttpMock>>();
+    send_sync_clone::<TokenStoreLayer>();
+    send_sync_clone::<StoredValue>();
     send_sync_clone::<TokenCache>();
     send_sync_clone::<TokenEndpoint<HttpMock>>();
     send_sync_clone::<TokenError>();
@@ -82,16 +89,16 @@ fn public_types_go_wherever_they_are_needed() {
     error::<TokenError>();
     future::<ResponseFuture<HttpMock, Full<Bytes>>>();
     future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
-    future::<<Store<Source> as Service<TokenRequest>>::Future>();
+    future::<<StoredTokens<Source> as Service<TokenRequest>>::Future>();
     future::<<TokenEndpoint<HttpMock> as Service<TokenRequest>>::Future>();
 }
 
-#[cfg(feature = "sealed")]
+#[cfg(feature = "encryption")]
 #[test]
 fn sealed_stores_go_wherever_others_do() {
-    use tower_oauth2::{SealKey, Sealed};
-    send_sync_clone::<SealKey>();
-    send_sync_clone::<Sealed<MemoryStore>>();
+    use tower_oauth2::store::{EncryptedStore, EncryptionKey};
+    send_sync_clone::<EncryptionKey>();
+    send_sync_clone::<EncryptedStore<MemoryStore>>();
 }
 
 #[test]

@@ -20,7 +20,8 @@ use http_body_util::Full;
 use tokio::time::timeout;
 use tower::retry::Policy;
 use tower::{BoxError, Service, ServiceExt};
-use tower_oauth2::{AccessToken, OAuth2Layer, Origins, Replayed, TokenCache, TokenRequest};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenCache, TokenRequest};
 use tower_test::mock::{self, Mock};
 
 use crate::support::{credentials, hour, text};

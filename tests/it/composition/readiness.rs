@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{Replayed, TokenCache};
+use tower_oauth2::TokenCache;
+use tower_oauth2::replay::Replayed;
 
 use super::{HttpRequest, layer_over, put};
 use crate::support::{Source, credentials, hour, settle};

@@ -14,9 +14,9 @@ use tower::load_shed::LoadShedLayer;
 use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_oauth2::source::{Cause, TokenRetry};
 use tower_oauth2::{
-    AccessToken, Cause, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
-    TokenRetry,
+    AccessToken, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 use tower_test::mock;
 

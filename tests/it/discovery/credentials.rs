@@ -1,5 +1,6 @@
 use tower::BoxError;
-use tower_oauth2::{ClientAuth, ClientAuthentication, ClientCredentials, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::{ClientAuth, Credentials};
 
 use super::*;
 
@@ -39,7 +40,7 @@ async fn credentials_are_those_for_the_token_endpoint() {
     let metadata = metadata(json!({ "token_endpoint": endpoint })).await;
     for auth in all_methods() {
         let credentials = metadata.credentials(auth.clone()).unwrap();
-        assert_eq!(credentials, ClientCredentials::new(endpoint, auth).unwrap());
+        assert_eq!(credentials, Credentials::new(endpoint, auth).unwrap());
     }
     assert!(metadata.credentials(ClientAuth::none("")).is_err());
 }
@@ -51,7 +52,8 @@ async fn credentials_are_those_for_the_token_endpoint() {
 async fn an_assertion_names_the_endpoint_letter_for_letter_as_the_server_does() {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
-    use tower_oauth2::{Algorithm, SigningKey, TokenEndpoint, TokenRequest};
+    use tower_oauth2::jwt::{Algorithm, SigningKey};
+    use tower_oauth2::{TokenEndpoint, TokenRequest};
 
     use crate::assertion::Jwt;
     use crate::support::Api;

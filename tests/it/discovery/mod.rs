@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tower_oauth2::{Metadata, TokenError};
+use tower_oauth2::TokenError;
+use tower_oauth2::metadata::Metadata;
 
 use crate::support::*;
 

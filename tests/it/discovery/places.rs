@@ -2,7 +2,7 @@ use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http_body::Body as _;
 use tower_oauth2::TokenErrorKind::{ErrorResponse, MalformedResponse};
-use tower_oauth2::WellKnown;
+use tower_oauth2::metadata::WellKnown;
 
 use super::*;
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, service_fn};
 use tower_oauth2::TokenErrorKind::{NoRuntime, Timeout};
-use tower_oauth2::{MetadataBuilder, WellKnown};
+use tower_oauth2::metadata::{MetadataBuilder, WellKnown};
 
 use super::*;
 

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
-use tower_oauth2::{ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use super::{builder, secs};
 use crate::support::*;
@@ -32,7 +32,7 @@ async fn callers_that_give_up_leave_no_credentials_too_many_behind() {
     }
     sleep(secs(600)).await;
     assert_eq!(source.count(), 50);
-    assert!(cache.others() <= 2, "{}", cache.others());
+    assert!(cache.len() <= 2, "{}", cache.len());
 }
 
 /// Much larger than any piece of it that is sent.

@@ -5,12 +5,12 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use crate::support::*;
 
 /// The `claims` of each of two token requests, with a challenge that wants `wanted` in between.
-async fn asked_for(credentials: ClientCredentials, wanted: &Value) -> Vec<Vec<String>> {
+async fn asked_for(credentials: Credentials, wanted: &Value) -> Vec<Vec<String>> {
     let endpoint = Api::new(|_| Response::new(Full::from(r#"{"access_token":"t"}"#)));
     let tokens = TokenCache::new(credentials, TokenEndpoint::new(endpoint.clone()));
     let encoded = BASE64_STANDARD.encode(wanted.to_string());

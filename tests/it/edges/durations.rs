@@ -7,10 +7,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, advance, sleep};
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_oauth2::{
-    AccessToken, Backoff, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenErrorKind,
-    TokenRequest, TokenRetry,
-};
+use tower_oauth2::cache::TokenCacheBuilder;
+use tower_oauth2::source::{Backoff, TokenRetry};
+use tower_oauth2::{AccessToken, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest};
 
 use super::{YEAR, builder, secret, secs};
 use crate::support::*;

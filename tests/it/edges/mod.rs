@@ -12,7 +12,8 @@ mod runtimes;
 
 use std::time::Duration;
 
-use tower_oauth2::{TokenCache, TokenCacheBuilder};
+use tower_oauth2::TokenCache;
+use tower_oauth2::cache::TokenCacheBuilder;
 
 use crate::support::*;
 

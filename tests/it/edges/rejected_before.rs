@@ -7,9 +7,7 @@ use http_body_util::Full;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{
-    ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind,
-};
+use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
 use tower_test::mock;
 
 use super::{builder, secs};
@@ -22,7 +20,7 @@ type Sent = JoinHandle<Result<Response<Body>, BoxError>>;
 /// Starts a request that gets `token-1` and then waits for an API that is not ready.
 async fn waiting_with_first_token(
     cache: &TokenCache,
-    named: Option<&ClientCredentials>,
+    named: Option<&Credentials>,
 ) -> (Calls, Sent) {
     let (mock, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
     let origins = Origins::only(["https://api.test"]).unwrap();
@@ -49,7 +47,7 @@ async fn sent_token((mut calls, sent): (Calls, Sent)) -> String {
     request.headers()[AUTHORIZATION].to_str().unwrap().to_owned()
 }
 
-async fn get_and_reject(cache: &TokenCache, named: Option<&ClientCredentials>, n: usize) {
+async fn get_and_reject(cache: &TokenCache, named: Option<&Credentials>, n: usize) {
     let token = match named {
         Some(named) => cache.get_for(named).await.unwrap(),
         None => cache.get().await.unwrap(),

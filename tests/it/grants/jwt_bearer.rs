@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    Algorithm, ClientAuth, ClientAuthentication, ClientCredentials, JwtBearer, RefreshToken,
-    RefreshTokenLayer, Secret, Signer, SigningKey, TokenEndpoint, TokenErrorKind, TokenExchange,
-    TokenRequest, TokenRetry,
-};
+use tower_oauth2::client_auth::ClientAuthentication;
+use tower_oauth2::grant::{JwtBearer, RefreshToken, TokenExchange};
+use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
+use tower_oauth2::source::{RefreshTokenLayer, TokenRetry};
+use tower_oauth2::{ClientAuth, Credentials, Secret, TokenEndpoint, TokenErrorKind, TokenRequest};
 
 use super::{ENDPOINT, HttpRequest, answer, form, member};
 use crate::assertion::{Jwt, vectors};
@@ -27,11 +27,11 @@ fn robot() -> JwtBearer {
     JwtBearer::new(ROBOT, key())
 }
 
-fn credentials(grant: JwtBearer) -> ClientCredentials {
-    ClientCredentials::new(ENDPOINT, ClientAuth::custom(grant)).unwrap()
+fn credentials(grant: JwtBearer) -> Credentials {
+    Credentials::new(ENDPOINT, ClientAuth::custom(grant)).unwrap()
 }
 
-async fn sent(credentials: ClientCredentials) -> HttpRequest {
+async fn sent(credentials: Credentials) -> HttpRequest {
     let endpoint = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
     let source = TokenEndpoint::new(endpoint.clone());
     source.oneshot(TokenRequest::new(credentials)).await.unwrap();

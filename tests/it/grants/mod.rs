@@ -48,13 +48,13 @@ fn all_of_it_can_be_shared_between_threads() {
     fn is_shared<T: Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
     fn is_cloned<T: Clone>() {}
     #[cfg(feature = "jwt")]
-    is_shared::<tower_oauth2::JwtBearer>();
-    is_shared::<tower_oauth2::TokenExchange>();
-    is_shared::<tower_oauth2::RefreshToken>();
-    is_shared::<tower_oauth2::RotatedToken>();
-    is_shared::<tower_oauth2::RefreshTokenLayer>();
-    is_shared::<tower_oauth2::Refresh<()>>();
-    is_cloned::<tower_oauth2::TokenExchange>();
-    is_cloned::<tower_oauth2::RefreshToken>();
-    is_cloned::<tower_oauth2::Refresh<()>>();
+    is_shared::<tower_oauth2::grant::JwtBearer>();
+    is_shared::<tower_oauth2::grant::TokenExchange>();
+    is_shared::<tower_oauth2::grant::RefreshToken>();
+    is_shared::<tower_oauth2::grant::RotatedToken>();
+    is_shared::<tower_oauth2::source::RefreshTokenLayer>();
+    is_shared::<tower_oauth2::source::Refresh<()>>();
+    is_cloned::<tower_oauth2::grant::TokenExchange>();
+    is_cloned::<tower_oauth2::grant::RefreshToken>();
+    is_cloned::<tower_oauth2::source::Refresh<()>>();
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use tower::{BoxError, Layer, ServiceExt};
+use tower_oauth2::grant::{RefreshToken, RotatedToken, TokenExchange};
+use tower_oauth2::source::RefreshTokenLayer;
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, MemoryStore, RefreshToken, RefreshTokenLayer,
-    RotatedToken, StoreLayer, TokenCache, TokenEndpoint, TokenErrorKind, TokenExchange,
-    TokenRequest,
+    AccessToken, ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest,
 };
 
 use super::server::Rotating;
@@ -17,7 +18,7 @@ fn in_memory() -> RefreshToken {
     RefreshToken::in_memory("alf", GIVEN)
 }
 
-async fn asked(api: &Api, credentials: ClientCredentials) -> AccessToken {
+async fn asked(api: &Api, credentials: Credentials) -> AccessToken {
     let source = RefreshTokenLayer::new().layer(TokenEndpoint::new(api.clone()));
     source.oneshot(TokenRequest::new(credentials)).await.unwrap()
 }
@@ -27,7 +28,7 @@ async fn asked(api: &Api, credentials: ClientCredentials) -> AccessToken {
 async fn the_form_is_the_one_of_the_rfc() {
     let api = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
     let auth = ClientAuth::client_secret_post("client-id", SECRET);
-    let credentials = ClientCredentials::new(super::ENDPOINT, auth).unwrap();
+    let credentials = Credentials::new(super::ENDPOINT, auth).unwrap();
     asked(&api, credentials.scope("read").refresh_token(in_memory())).await;
     assert_eq!(
         form(&api.requests()[0]).await,
@@ -104,7 +105,7 @@ async fn users_do_not_meet_in_a_cache_nor_in_a_store() {
     // One grant, whatever it has been replaced with.
     assert_eq!(of("alf"), credentials().refresh_token(RefreshToken::in_memory("alf", "another")));
 
-    let store = StoreLayer::new(MemoryStore::new());
+    let store = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(hour);
     let refresh = RefreshTokenLayer::new();
     for (user, secret) in [("alf", "token-1"), ("bea", "token-2"), ("alf", "token-1")] {
@@ -120,12 +121,12 @@ async fn a_store_and_a_cache_get_no_refresh_token() {
     let api = Api::new(|_| answer(200, r#"{"access_token":"t","refresh_token":"r-2"}"#));
     let store = MemoryStore::new();
     let inside = RefreshTokenLayer::new().layer(TokenEndpoint::new(api.clone()));
-    let source = StoreLayer::new(Written(store)).layer(inside);
+    let source = TokenStoreLayer::new(Written(store)).layer(inside);
     let tokens = TokenCache::new(credentials().refresh_token(in_memory()), source);
     assert_eq!(tokens.get().await.unwrap().refresh_token(), None);
 
     // Nor when nobody is there to take it out.
-    let source = StoreLayer::new(Written(MemoryStore::new())).layer(TokenEndpoint::new(api));
+    let source = TokenStoreLayer::new(Written(MemoryStore::new())).layer(TokenEndpoint::new(api));
     let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
     assert_eq!(token.refresh_token(), Some("r-2"));
 }
@@ -133,8 +134,8 @@ async fn a_store_and_a_cache_get_no_refresh_token() {
 /// Looks at what is written.
 struct Written(MemoryStore);
 
-impl tower_oauth2::TokenStore for Written {
-    async fn get(&self, key: &str) -> Result<Option<tower_oauth2::Stored>, BoxError> {
+impl tower_oauth2::store::TokenStore for Written {
+    async fn get(&self, key: &str) -> Result<Option<tower_oauth2::store::StoredValue>, BoxError> {
         self.0.get(key).await
     }
 

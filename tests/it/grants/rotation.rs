@@ -6,9 +6,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::retry::RetryLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_oauth2::grant::{RefreshToken, RotatedToken};
+use tower_oauth2::source::{Backoff, Refresh, RefreshTokenLayer, TokenRetry};
 use tower_oauth2::{
-    AccessToken, Backoff, Refresh, RefreshToken, RefreshTokenLayer, RotatedToken, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, TokenRetry,
+    AccessToken, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use super::server::Rotating;
@@ -242,7 +243,7 @@ async fn invalid_grant_says_what_to_do_and_is_over_when_that_is_done() {
     server.revoke();
     for _ in 0..10 {
         let error = tokens.get().await.unwrap_err();
-        assert_eq!((error.error(), error.is_transient()), (Some("invalid_grant"), false));
+        assert_eq!((error.error_code(), error.is_transient()), (Some("invalid_grant"), false));
         let text = error.to_string();
         assert!(text.ends_with("the user has to authorize again"), "{text}");
     }

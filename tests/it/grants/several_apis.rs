@@ -1,7 +1,5 @@
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{
-    AccessToken, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
-};
+use tower_oauth2::{AccessToken, Credentials, OAuth2Layer, Origins, TokenCache, TokenRequest};
 
 use crate::support::{Api, Source, credentials};
 
@@ -14,7 +12,7 @@ fn by_audience() -> Source {
     })
 }
 
-fn for_api(own: &ClientCredentials, api: &str) -> ClientCredentials {
+fn for_api(own: &Credentials, api: &str) -> Credentials {
     let origin = Origins::only([format!("https://{api}.test")]).unwrap();
     own.clone().audience(api).origins(origin)
 }

@@ -8,10 +8,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    AccessToken, ClientCredentials, RefreshToken, RefreshTokenLayer, TokenCache, TokenErrorKind,
-    TokenRequest,
-};
+use tower_oauth2::grant::RefreshToken;
+use tower_oauth2::source::RefreshTokenLayer;
+use tower_oauth2::{AccessToken, Credentials, TokenCache, TokenErrorKind, TokenRequest};
 
 use crate::support::{Source, credentials, paused_runtime, settle};
 
@@ -299,11 +298,7 @@ fn removal_during_a_refresh_sends_no_refresh_token_twice() {
 }
 
 /// Removes credentials while their refresh token is in use by a fetch with a waiter.
-async fn assert_removal_is_harmless(
-    grant: &Grant,
-    cache: &TokenCache,
-    credentials: &ClientCredentials,
-) {
+async fn assert_removal_is_harmless(grant: &Grant, cache: &TokenCache, credentials: &Credentials) {
     let get = || {
         let (cache, credentials) = (cache.clone(), credentials.clone());
         tokio::spawn(async move { cache.get_for(&credentials).await })

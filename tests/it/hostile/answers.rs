@@ -133,7 +133,7 @@ async fn an_error_response_is_told_by_its_status_and_a_registered_code_only() {
         let error = assert_refused(echoing(status, &all), ErrorResponse, "all").await;
         assert_eq!(error.status().unwrap(), status);
         // It is there for those who ask for it.
-        assert_eq!(error.error(), Some(SECRET));
+        assert_eq!(error.error_code(), Some(SECRET));
         assert_eq!(error.error_description().unwrap(), format!("{TOKEN} {SECRET}"));
         assert_eq!(error.error_uri(), Some(TEXT));
         assert_eq!(error.body().unwrap(), &all);

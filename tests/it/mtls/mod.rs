@@ -6,9 +6,10 @@ use std::error::Error as _;
 
 use http::header::AUTHORIZATION;
 use tower::{Layer, ServiceExt};
+use tower_oauth2::client_auth::ClientAuthentication;
 use tower_oauth2::{
-    ClientAuth, ClientAuthentication, ClientCredentials, OAuth2Layer, Origins, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    TokenErrorKind, TokenRequest,
 };
 
 use self::server::{Ca, Endpoint};
@@ -22,8 +23,8 @@ fn methods(certificate: impl AsRef<[u8]>) -> [ClientAuth; 2] {
     ]
 }
 
-fn credentials_with(auth: ClientAuth) -> ClientCredentials {
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+fn credentials_with(auth: ClientAuth) -> Credentials {
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 // X1
@@ -34,7 +35,7 @@ async fn without_a_certificate_it_is_a_typed_error_and_the_api_is_not_called() {
     let ours = ca.certify();
     for (name, shown) in [("none", None), ("one that nobody knows", Some(other_ca.certify()))] {
         for auth in methods(&ours.certificate) {
-            let credentials = ClientCredentials::new(endpoint.url(), auth).unwrap();
+            let credentials = Credentials::new(endpoint.url(), auth).unwrap();
             let source = TokenEndpoint::new(ca.client(shown.as_ref()));
             let tokens = TokenCache::new(credentials, source);
             let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
@@ -55,7 +56,7 @@ async fn the_server_sees_the_certificate_and_the_client_id_and_no_secret() {
     let endpoint = Endpoint::start(&ca).await;
     let ours = ca.certify();
     for auth in methods(&ours.certificate) {
-        let credentials = ClientCredentials::new(endpoint.url(), auth).unwrap().scope("read");
+        let credentials = Credentials::new(endpoint.url(), auth).unwrap().scope("read");
         let source = TokenEndpoint::new(ca.client(Some(&ours)));
         let token = source.oneshot(TokenRequest::new(credentials)).await.unwrap();
         assert_eq!(token.secret(), "token-1");
@@ -111,5 +112,5 @@ fn the_methods_have_their_registered_names() {
     assert_eq!(pki.client_id(), Some("client-id"));
     assert_eq!(format!("{pki:?}"), "ClientAuth(tls_client_auth)");
     let auth = ClientAuth::tls_client_auth("", "one");
-    assert!(ClientCredentials::new("https://auth.test/token", auth).is_err());
+    assert!(Credentials::new("https://auth.test/token", auth).is_err());
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{ClientCredentials, NoToken, TokenCache, TokenEndpoint, TokenRetry};
+use tower_oauth2::source::TokenRetry;
+use tower_oauth2::{Credentials, NoToken, TokenCache, TokenEndpoint};
 
 use super::{layer, said, send};
 use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle};
@@ -53,7 +54,7 @@ async fn a_hit_says_nothing_at_all() {
     for _ in 0..100 {
         assert_eq!(send(&layer, &api).await, 200);
         let mut named = get("/");
-        named.extensions_mut().insert::<ClientCredentials>(other.clone());
+        named.extensions_mut().insert::<Credentials>(other.clone());
         let mut without = get("/");
         without.extensions_mut().insert(NoToken);
         for request in [named, without] {

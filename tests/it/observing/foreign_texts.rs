@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    Metadata, OAuth2Layer, Origins, StoreLayer, Stored, TokenCache, TokenEndpoint, TokenStore,
-};
+use tower_oauth2::metadata::Metadata;
+use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 use crate::support::{Api, Source, Trace, credentials, credentials_at, hour};
 
@@ -93,7 +93,7 @@ impl std::error::Error for Chained {
 }
 
 impl TokenStore for Rude {
-    async fn get(&self, _key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, _key: &str) -> Result<Option<StoredValue>, BoxError> {
         Err(rude_error())
     }
 
@@ -106,7 +106,7 @@ impl TokenStore for Rude {
 #[tokio::test(start_paused = true)]
 async fn error_texts_of_stores_are_cut_and_escaped_in_events() {
     let (trace, _guard) = Trace::start();
-    let source = StoreLayer::new(Rude).layer(Source::of(hour));
+    let source = TokenStoreLayer::new(Rude).layer(Source::of(hour));
     TokenCache::new(credentials(), source).get().await.unwrap();
     assert_harmless(&trace, 4);
     let lines = trace.lines();

@@ -11,9 +11,11 @@ use tokio::time::advance;
 use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::source::{Backoff, TokenRetry};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{
-    Backoff, ClientAuth, ClientAuthentication, ClientCredentials, MemoryStore, NoToken,
-    OAuth2Layer, Origins, StoreLayer, TokenCache, TokenEndpoint, TokenRequestParts, TokenRetry,
+    ClientAuth, Credentials, NoToken, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
 };
 
 use super::{layer, send};
@@ -221,7 +223,7 @@ async fn credentials_whose_last_fetch_failed_are_counted_while_it_is_so() {
     let (meter, _guard) = Meter::start();
     let version = Arc::new(AtomicU64::new(0));
     let auth = ClientAuth::custom(Versioned(version.clone()));
-    let rotated = ClientCredentials::new("https://auth.test", auth).unwrap();
+    let rotated = Credentials::new("https://auth.test", auth).unwrap();
     let is_up = Arc::new(AtomicU64::new(0));
     let up = is_up.clone();
     let endpoint = TokenEndpoint::new(Api::new(move |_| {
@@ -335,7 +337,7 @@ async fn a_request_that_is_sent_three_times_is_counted_once() {
     let (meter, _guard) = Meter::start();
     let store = MemoryStore::new();
     let cache = |source: &Source| {
-        TokenCache::new(credentials(), StoreLayer::new(store.clone()).layer(source.clone()))
+        TokenCache::new(credentials(), TokenStoreLayer::new(store.clone()).layer(source.clone()))
     };
     let source = Source::of(hour);
     let (one, other) = (cache(&source), cache(&source));
@@ -406,7 +408,7 @@ async fn operations_of_a_store_are_measured() {
     let slow = Duration::from_millis(200);
     let store = Double::new(move |_| Act::WorkAfter(slow));
     let cache = || {
-        let source = StoreLayer::new(store.clone()).layer(Source::of(hour));
+        let source = TokenStoreLayer::new(store.clone()).layer(Source::of(hour));
         TokenCache::new(credentials(), source)
     };
     cache().get().await.unwrap();
@@ -438,7 +440,7 @@ async fn a_hit_counts_and_measures_nothing_at_all() {
     let tokens = TokenCache::new(credentials(), Source::of(hour));
     let other = credentials().audience("other");
     let (layer, api) = (layer(&tokens), Api::always(200));
-    let never = layer.clone().replay_policy(tower_oauth2::ReplayPolicy::never());
+    let never = layer.clone().replay_policy(tower_oauth2::replay::ReplayPolicy::never());
     tokens.warm().await.unwrap();
     tokens.get_for(&other).await.unwrap();
     let before = meter.calls();
@@ -476,7 +478,7 @@ async fn all_that_is_told() -> Vec<String> {
         Ok(response)
     });
     let source = ServiceBuilder::new()
-        .layer(StoreLayer::new(Double::new(|op| match op {
+        .layer(TokenStoreLayer::new(Double::new(|op| match op {
             Op::Unlock => Act::Fail,
             _ => Act::Work,
         })))

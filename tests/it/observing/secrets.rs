@@ -10,10 +10,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::service::TokenErrorResponseLayer;
+use tower_oauth2::source::{Backoff, TokenRetry};
 use tower_oauth2::{
-    AccessToken, Backoff, ClientAuth, ClientAuthentication, ClientCredentials, OAuth2Layer,
-    Origins, TokenCache, TokenEndpoint, TokenErrorResponseLayer, TokenRequest, TokenRequestParts,
-    TokenRetry,
+    AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenRequest,
 };
 
 use super::said;
@@ -41,9 +43,9 @@ const HIDDEN: &[&str] = &[
     "Bearer",
 ];
 
-fn secretive(id: &str) -> ClientCredentials {
+fn secretive(id: &str) -> Credentials {
     let endpoint = format!("https://auth.test/{EXTRA}?key={EXTRA}");
-    ClientCredentials::new(endpoint, ClientAuth::client_secret_basic(id, SECRET))
+    Credentials::new(endpoint, ClientAuth::client_secret_basic(id, SECRET))
         .unwrap()
         .scope(EXTRA)
         .audience(EXTRA)
@@ -150,8 +152,7 @@ async fn no_token_secret_client_id_or_parameter_is_ever_told() {
     tokio::time::advance(Duration::from_secs(50)).await;
     tokens.warm().await.unwrap();
     settle().await;
-    let careless =
-        ClientCredentials::new("https://auth.test", ClientAuth::custom(Careless)).unwrap();
+    let careless = Credentials::new("https://auth.test", ClientAuth::custom(Careless)).unwrap();
     let tokens = TokenCache::new(careless, TokenEndpoint::new(counted(echo)));
     assert!(tokens.get().await.is_err());
 

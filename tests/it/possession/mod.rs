@@ -20,10 +20,12 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
 use serde_json::Value;
 use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
+use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayPolicy, ReplayableLayer, Replayed};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, Algorithm, ClientAuth, ClientCredentials, DpopKey, MemoryStore, NoToken,
-    NotReplayed, OAuth2, OAuth2Layer, Origins, ReplayBody, ReplayPolicy, ReplayableLayer, Replayed,
-    SigningKey, StoreLayer, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAuth, Credentials, NoToken, OAuth2, OAuth2Layer, Origins, TokenCache,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use crate::support::*;
@@ -108,7 +110,7 @@ fn bound(n: usize) -> AccessToken {
     AccessToken::dpop(format!("token-{n}")).unwrap().with_expires_in(Duration::from_secs(3600))
 }
 
-fn with_key(key: DpopKey) -> ClientCredentials {
+fn with_key(key: DpopKey) -> Credentials {
     credentials().dpop(key)
 }
 

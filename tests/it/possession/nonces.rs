@@ -31,7 +31,7 @@ async fn a_token_request_has_a_proof_without_a_token_and_answers_a_nonce_once() 
         match asked {
             Ok(token) => assert_eq!((token.secret(), token.token_type()), ("t", "DPoP")),
             Err(error) => {
-                assert_eq!((asks_for_ever, error.error()), (true, Some("use_dpop_nonce")))
+                assert_eq!((asks_for_ever, error.error_code()), (true, Some("use_dpop_nonce")))
             }
         }
     }
@@ -70,7 +70,7 @@ async fn a_server_that_wants_a_new_nonce_for_ever_gets_two_requests_and_no_token
     for sent in [2, 4] {
         let response = call(&service, get("/")).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(response.extensions().get(), Some(&Replayed::No(NotReplayed::Nonce)));
+        assert_eq!(response.extensions().get(), Some(&Replayed::No(NotReplayed::Proof)));
         assert_eq!((api.count(), source.count()), (sent, 1));
     }
 }

@@ -79,7 +79,7 @@ async fn proofs_are_those_of_the_rfc() {
     let auth = ClientAuth::client_secret_basic("client-id", SECRET);
     let key = DpopKey::generate().unwrap();
     let thumbprint = key.thumbprint();
-    let credentials = ClientCredentials::new("https://server.example.com/token", auth).unwrap();
+    let credentials = Credentials::new("https://server.example.com/token", auth).unwrap();
     let tokens = TokenCache::new(credentials.dpop(key), TokenEndpoint::new(http.clone()));
     let origins = Origins::only(["https://resource.example.org"]).unwrap();
     let request = Request::get("https://resource.example.org/protectedresource");

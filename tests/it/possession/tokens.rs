@@ -32,7 +32,7 @@ async fn nothing_is_downgraded() {
 // W10, S2
 #[tokio::test(start_paused = true)]
 async fn a_store_shares_tokens_between_those_who_have_the_key() {
-    let store = StoreLayer::new(MemoryStore::new());
+    let store = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(bound);
     let key = SigningKey::generate(Algorithm::ES256).unwrap();
     let process = |key: DpopKey| TokenCache::new(with_key(key), store.layer(source.clone()));

@@ -1,6 +1,7 @@
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use tower_oauth2::{ClientCredentials, NoToken, Origins, Replayed};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{Credentials, NoToken, Origins};
 
 use super::{layer_for, only, request, send, status};
 use crate::support::{Api, Trace, credentials};
@@ -127,7 +128,7 @@ async fn credentials_narrow_the_layers_origins_and_never_widen_them() {
         (only(&both), None, ["token-1", "token-1", "", "token-1"]),
         (Origins::any(), Some(only(&["https://c.test"])), ["", "", "token-1", "token-1"]),
     ] {
-        let narrow = |credentials: ClientCredentials| match &narrower {
+        let narrow = |credentials: Credentials| match &narrower {
             Some(narrower) => credentials.origins(narrower.clone()),
             None => credentials,
         };
@@ -233,7 +234,7 @@ async fn a_request_whose_response_would_show_the_token_gets_none() {
             let mut traced = request("https://api.test/");
             *traced.method_mut() = method.parse().unwrap();
             if with_extension {
-                traced.extensions_mut().insert::<ClientCredentials>(credentials());
+                traced.extensions_mut().insert::<Credentials>(credentials());
             }
             let response = send(&layer, &api, traced).await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

@@ -5,10 +5,13 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::replay::ReplayPolicy;
+use tower_oauth2::service::TokenErrorResponseLayer;
+use tower_oauth2::source::Cause;
 use tower_oauth2::{
-    AccessToken, Cause, ClientAuth, ClientAuthentication, ClientCredentials, OAuth2Layer, Origins,
-    ReplayPolicy, TokenCache, TokenEndpoint, TokenError, TokenErrorResponseLayer, TokenRequest,
-    TokenRequestParts,
+    AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
+    TokenError, TokenRequest,
 };
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request, send, token_response};
@@ -40,9 +43,9 @@ impl Service<HttpRequest> for Http {
     }
 }
 
-fn secretive() -> ClientCredentials {
+fn secretive() -> Credentials {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, SECRET);
-    ClientCredentials::new(format!("https://auth.test/token?key={EXTRA}"), auth)
+    Credentials::new(format!("https://auth.test/token?key={EXTRA}"), auth)
         .unwrap()
         .scope("read")
         .audience(EXTRA)
@@ -77,10 +80,10 @@ fn hides(value: &impl Debug) {
 // X3
 #[tokio::test]
 async fn debug_redacts_credentials_and_tokens() {
-    const CREDENTIALS: &str = "ClientCredentials { token_endpoint: https://auth.test, \
+    const CREDENTIALS: &str = "Credentials { token_endpoint: https://auth.test, \
         auth: ClientAuth(client_secret_basic), .. }";
     const ACCESS_TOKEN: &str = "AccessToken { secret: \"**redacted**\", lifetime: Some(60s), .. }";
-    const CACHE: &str = "TokenCache { credentials: ClientCredentials { \
+    const CACHE: &str = "TokenCache { credentials: Credentials { \
         token_endpoint: https://auth.test, auth: ClientAuth(client_secret_basic), .. }, \
         others: 0, .. }";
 
@@ -146,7 +149,7 @@ fn debug_redacts_the_claims_that_are_asked_for() {
     assert!(asked.claims().unwrap().contains(EXTRA));
     debugs(
         &asked,
-        "TokenRequest { credentials: ClientCredentials { token_endpoint: https://auth.test, \
+        "TokenRequest { credentials: Credentials { token_endpoint: https://auth.test, \
          auth: ClientAuth(client_secret_basic), .. }, token: None, cause: Cold, \
          claims: Some(\"**redacted**\") }",
     );
@@ -177,7 +180,7 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
 
     let auth = ClientAuth::custom(Careless);
     debugs(&auth, "ClientAuth(careless)");
-    let credentials = ClientCredentials::new("https://auth.test/token", auth).unwrap();
+    let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
     let asked = TokenRequest::new(credentials.parameter("assertion", EXTRA));
     let error = TokenEndpoint::new(Http).oneshot(asked).await.unwrap_err();
     let text = "no token from https://auth.test: the client could not authenticate; look at the \
@@ -243,7 +246,7 @@ async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
     });
     let error = send(&layer, &api, request("https://api.test/")).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!(error.rejected().unwrap().headers()["x-echo"], format!("Bearer {TOKEN}"));
+    assert_eq!(error.rejected_response().unwrap().headers()["x-echo"], format!("Bearer {TOKEN}"));
     let shown = error.retry_in().unwrap();
     debugs(
         error,
@@ -268,7 +271,7 @@ fn errors_of_configuration_quote_nothing() {
         format!("https://auth.test#{TOKEN}"),
         format!("{SECRET} {EXTRA}"),
     ] {
-        let error = ClientCredentials::new(&endpoint, auth()).unwrap_err();
+        let error = Credentials::new(&endpoint, auth()).unwrap_err();
         hides(&error);
         hides(&error.to_string());
         let error = Origins::only([&endpoint]).unwrap_err();
@@ -295,7 +298,7 @@ async fn what_is_sent_is_marked_as_sensitive() {
         ClientAuth::client_secret_basic_raw(CLIENT_ID, SECRET),
     ] {
         let auth_server = Api::new(|_| token_response(TOKEN));
-        let credentials = ClientCredentials::new("https://auth.test/token", auth).unwrap();
+        let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
         let asked = TokenRequest::new(credentials);
         let token = TokenEndpoint::new(auth_server.clone()).oneshot(asked).await.unwrap();
         assert!(token.header_value().is_sensitive());

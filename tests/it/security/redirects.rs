@@ -3,7 +3,7 @@ use http::{HeaderValue, StatusCode};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_http::follow_redirect::policy::FilterCredentials;
-use tower_oauth2::{ClientCredentials, NoToken, Origins, TokenError, TokenErrorKind};
+use tower_oauth2::{Credentials, NoToken, Origins, TokenError, TokenErrorKind};
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request};
 use crate::support::{Api, credentials};
@@ -116,9 +116,8 @@ async fn what_a_request_says_of_its_token_holds_after_a_redirect_within_the_orig
 // listed origin, unless its policy keeps what a request says of its token.
 #[tokio::test]
 async fn what_a_request_says_of_its_token_is_kept_across_listed_origins_by_the_redirect_policy() {
-    let kept = FilterCredentials::new()
-        .allow_extension::<ClientCredentials>()
-        .allow_extension::<NoToken>();
+    let kept =
+        FilterCredentials::new().allow_extension::<Credentials>().allow_extension::<NoToken>();
     for (policy, expected) in [
         (kept, [["", ""], ["token-1", "token-1"]]),
         (FilterCredentials::new(), [["", "token-1"], ["token-2", "token-1"]]),

@@ -8,9 +8,9 @@ use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use tower::BoxError;
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
 use tower_oauth2::{
-    ClientAuth, ClientAuthentication, ClientCredentials, OAuth2Layer, Origins, TokenCache,
-    TokenEndpoint, TokenError, TokenRequestParts,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
 };
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request, send, token_response};
@@ -18,11 +18,11 @@ use crate::support::Api;
 
 const ENDPOINT: &str = "https://auth.test/token";
 
-fn tenant(id: &str, secret: &str) -> ClientCredentials {
-    ClientCredentials::new(ENDPOINT, ClientAuth::client_secret_basic(id, secret)).unwrap()
+fn tenant(id: &str, secret: &str) -> Credentials {
+    Credentials::new(ENDPOINT, ClientAuth::client_secret_basic(id, secret)).unwrap()
 }
 
-fn with(credentials: &ClientCredentials) -> HttpRequest {
+fn with(credentials: &Credentials) -> HttpRequest {
     let mut request = request("https://api.test/");
     request.extensions_mut().insert(credentials.clone());
     request
@@ -55,7 +55,7 @@ async fn a_wrong_secret_never_gets_the_token_of_the_right_one() {
             send(&layer, &api, with(&right)).await.unwrap();
             let error = send(&layer, &api, with(&wrong)).await.unwrap_err();
             let error = TokenError::find_in(&*error).unwrap();
-            assert_eq!(error.error(), Some("invalid_client"));
+            assert_eq!(error.error_code(), Some("invalid_client"));
             assert_eq!(api.tokens(), vec!["acmes-token"; round]);
         }
         // Nor does a failure of one become the other's.
@@ -86,11 +86,11 @@ async fn a_rejection_of_one_tenants_token_costs_no_other_tenant_a_fetch() {
 }
 
 /// Credentials that differ from one another in one thing each.
-fn all_different() -> Vec<ClientCredentials> {
+fn all_different() -> Vec<Credentials> {
     let at = |endpoint: &str| {
-        ClientCredentials::new(endpoint, ClientAuth::client_secret_basic("id", "secret")).unwrap()
+        Credentials::new(endpoint, ClientAuth::client_secret_basic("id", "secret")).unwrap()
     };
-    let by = |auth| ClientCredentials::new(ENDPOINT, auth).unwrap();
+    let by = |auth| Credentials::new(ENDPOINT, auth).unwrap();
     let base = || at(ENDPOINT);
     vec![
         base(),
@@ -192,10 +192,10 @@ fn credentials_are_keys_of_any_map() {
 #[tokio::test]
 async fn credentials_that_mean_the_same_share_a_token() {
     let by = || ClientAuth::client_secret_basic("id", "secret");
-    let at = |endpoint: &str| ClientCredentials::new(endpoint, by()).unwrap();
+    let at = |endpoint: &str| Credentials::new(endpoint, by()).unwrap();
     let base = at(ENDPOINT).scope("read write").resource("a:1").resource("b:2");
     let base = base.parameter("one", "1").parameter("two", "2");
-    let rest = |credentials: ClientCredentials| {
+    let rest = |credentials: Credentials| {
         credentials
             .parameter("two", "22")
             .parameter("two", "2")

@@ -3,7 +3,7 @@ use http_body_util::Full;
 use tower::Layer;
 use tower::ServiceExt;
 use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind,
     TokenRequest,
 };
 
@@ -141,7 +141,7 @@ fn an_endpoint_is_one_absolute_uri_without_user_information_or_fragment() {
         ("https://a b/", "is not a valid URI"),
     ] {
         let auth = ClientAuth::client_secret_basic("client-id", SECRET);
-        let error = ClientCredentials::new(endpoint, auth).unwrap_err();
+        let error = Credentials::new(endpoint, auth).unwrap_err();
         assert_eq!(error.to_string(), format!("token endpoint: {why}"), "{endpoint}");
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tower::BoxError;
-use tower_oauth2::{MemoryStore, Stored, TokenStore, ValueNotAccepted};
+use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore, ValueNotAccepted};
 
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Double {
 }
 
 impl TokenStore for Double {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.act(Op::Get, key, None, self.inner.get(key)).await
     }
 
@@ -166,8 +166,8 @@ impl Plain {
 }
 
 impl TokenStore for Plain {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
-        Ok(self.0.lock().unwrap().get(key).cloned().map(Stored::new))
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
+        Ok(self.0.lock().unwrap().get(key).cloned().map(StoredValue::new))
     }
 
     async fn set(&self, key: &str, value: &[u8], _: Duration) -> Result<(), BoxError> {
@@ -181,9 +181,9 @@ impl TokenStore for Plain {
 pub struct Timeless(pub MemoryStore);
 
 impl TokenStore for Timeless {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         let stored = self.0.get(key).await?;
-        Ok(stored.map(|stored| Stored::new(stored.value())))
+        Ok(stored.map(|stored| StoredValue::new(stored.value())))
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{AccessToken, MemoryStore, StoreLayer, TokenRequest, TokenStore};
+use tower_oauth2::store::{MemoryStore, TokenStore, TokenStoreLayer};
+use tower_oauth2::{AccessToken, TokenRequest};
 
 use super::double::{Act, Double, Op, Timeless};
 use super::*;
@@ -26,7 +27,7 @@ fn gated() -> (Source, Arc<Semaphore>) {
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_is_dropped_gives_its_lease_back() {
     let store = MemoryStore::new();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let (source, gate) = gated();
     let holder =
         tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
@@ -47,7 +48,7 @@ async fn a_holder_that_is_dropped_gives_its_lease_back() {
 async fn a_lease_that_was_never_heard_of_is_given_back_too() {
     let store = Double::default();
     store.becomes(|op| if op == Op::Lock { Act::Hang } else { Act::Work });
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = Source::of(hour);
     let holder =
         tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
@@ -78,7 +79,7 @@ async fn a_lease_that_does_not_come_back_costs_its_time_and_one_token_request() 
     // Nobody can give a lease back.
     let store = Double::but(Op::Unlock, Act::Pretend);
     let (source, gate) = gated();
-    let layer = StoreLayer::new(store.clone()).lease(secs(4));
+    let layer = TokenStoreLayer::new(store.clone()).lease(secs(4));
     let holder =
         tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
     settle().await;
@@ -120,7 +121,7 @@ async fn whoever_has_waited_for_a_lease_and_a_half_asks_for_itself() {
         assert!(store.lock(&key, "hangs", secs(3600)).await.unwrap());
         let source = Source::of(hour);
         let began = Instant::now();
-        let layer = StoreLayer::new(store.clone()).lease(secs(lease));
+        let layer = TokenStoreLayer::new(store.clone()).lease(secs(lease));
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
         let waited = began.elapsed();
         assert!(waited >= ms(1500 * lease) && waited < ms(1500 * lease + 250), "{waited:?}");
@@ -135,7 +136,7 @@ async fn whoever_has_waited_for_a_lease_and_a_half_asks_for_itself() {
 async fn a_heartbeat_that_fails_stops_nobody() {
     for act in [Act::Fail, Act::Hang] {
         let store = Double::default();
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let source = slow(secs(8), hour);
         let holder =
             tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
@@ -155,7 +156,7 @@ async fn a_lease_that_was_lost_is_left_to_whoever_has_it() {
     let (trace, _guard) = Trace::start();
     let store = MemoryStore::new();
     let source = slow(secs(30), hour);
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let key = key_of(&credentials()).await;
     let asked = layer.layer(source.clone()).oneshot(TokenRequest::new(credentials()));
     let mut holder = tokio_test::task::spawn(asked);
@@ -225,7 +226,7 @@ async fn a_failure_is_told_for_five_seconds() {
         sleep(secs(1)).await;
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     ask(&layer, &source).await.unwrap_err();
     sleep(ms(5_001)).await;
     assert_eq!(secrets(&fleet(8, &store, &source)).await, vec!["token-2"; 8]);
@@ -235,7 +236,7 @@ async fn a_failure_is_told_for_five_seconds() {
 // S5: a failure is told beside the token, and not in its place.
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_leaves_the_token_to_others() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::new(|n, _| async move {
         if n == 1 { Ok(hour(n)) } else { Err(BoxError::from("down")) }
     });
@@ -250,7 +251,7 @@ async fn a_renewal_that_fails_leaves_the_token_to_others() {
 async fn a_failure_is_not_told_for_longer_than_its_own_clock_says() {
     let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
     let store = Double::default();
-    ask(&StoreLayer::new(store.clone()), &failing).await.unwrap_err();
+    ask(&TokenStoreLayer::new(store.clone()), &failing).await.unwrap_err();
     let told = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
     let mark = store.inner.get(&told).await.unwrap().unwrap();
     let mark: serde_json::Value = serde_json::from_slice(mark.value()).unwrap();
@@ -263,7 +264,7 @@ async fn a_failure_is_not_told_for_longer_than_its_own_clock_says() {
         assert!(store.lock(&key, "other", secs(3600)).await.unwrap());
         let began = Instant::now();
         let source = Source::of(hour);
-        assert_eq!(ask(&StoreLayer::new(store), &source).await.unwrap().secret(), "token-1");
+        assert_eq!(ask(&TokenStoreLayer::new(store), &source).await.unwrap().secret(), "token-1");
         assert!(began.elapsed() >= waited && began.elapsed() <= waited + secs(1), "{ends}");
     }
 }
@@ -309,7 +310,7 @@ async fn a_lease_is_waited_for_again_once_it_was_free() {
     replace_in_a_row(&cache, 1).await;
 
     let slow_source = slow(secs(8), |n| hour(n + 100));
-    let slow_layer = StoreLayer::new(store.clone());
+    let slow_layer = TokenStoreLayer::new(store.clone());
     let rejected = AccessToken::new("token-3").unwrap();
     let request = in_place_of(&rejected, Cause::Rejected);
     let holder = tokio::spawn(slow_layer.layer(slow_source).oneshot(request));

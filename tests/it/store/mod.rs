@@ -1,12 +1,12 @@
 //! Tokens that are shared through a store, on a paused clock.
 
 pub mod double;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod lease;
 mod not_accepted;
 mod records;
 mod rejection;
-#[cfg(feature = "sealed")]
-mod sealed;
 mod shards;
 mod sharing;
 mod takeover;
@@ -16,9 +16,9 @@ mod trouble;
 use std::time::Duration;
 
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    AccessToken, Cause, ClientCredentials, StoreLayer, TokenCache, TokenRequest, TokenStore,
-};
+use tower_oauth2::source::Cause;
+use tower_oauth2::store::{TokenStore, TokenStoreLayer};
+use tower_oauth2::{AccessToken, Credentials, TokenCache, TokenRequest};
 
 use self::double::{Double, Op};
 use crate::support::*;
@@ -45,10 +45,10 @@ fn slow(wait: Duration, make: impl Fn(usize) -> AccessToken + Send + Sync + 'sta
 
 /// As a process of its own has it. Nothing is renewed ahead.
 fn process(store: impl TokenStore, source: &Source) -> TokenCache {
-    over(StoreLayer::new(store), source)
+    over(TokenStoreLayer::new(store), source)
 }
 
-fn over(layer: StoreLayer, source: &Source) -> TokenCache {
+fn over(layer: TokenStoreLayer, source: &Source) -> TokenCache {
     TokenCache::builder(credentials(), layer.layer(source.clone()))
         .renew_ahead(Duration::ZERO)
         .build()
@@ -88,7 +88,7 @@ async fn at_once<T: Send + 'static>(
 }
 
 /// One token request of a process that has nothing.
-async fn ask(layer: &StoreLayer, source: &Source) -> Result<AccessToken, BoxError> {
+async fn ask(layer: &TokenStoreLayer, source: &Source) -> Result<AccessToken, BoxError> {
     layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())).await
 }
 
@@ -97,9 +97,9 @@ fn in_place_of(token: &AccessToken, cause: Cause) -> TokenRequest {
 }
 
 /// Under which key the token for `credentials` is kept.
-async fn key_of(credentials: &ClientCredentials) -> String {
+async fn key_of(credentials: &Credentials) -> String {
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let request = TokenRequest::new(credentials.clone());
     layer.layer(Source::of(hour)).oneshot(request).await.unwrap();
     store.log()[0].key.clone()

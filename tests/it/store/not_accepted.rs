@@ -4,7 +4,8 @@ use std::fmt;
 
 use tokio::time::Instant;
 use tower::BoxError;
-use tower_oauth2::{Backoff, StoreLayer, ValueNotAccepted};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::{TokenStoreLayer, ValueNotAccepted};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -19,7 +20,7 @@ fn without_tokens() -> Double {
 async fn a_value_that_is_not_accepted_is_no_failure_of_the_store() {
     let (trace, _guard) = Trace::start();
     let store = without_tokens();
-    let layer = StoreLayer::new(store.clone()).backoff(Backoff::new(secs(60), secs(60)));
+    let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(60), secs(60)));
     let source = Source::of(hour);
     for n in 1..=3 {
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), format!("token-{n}"));
@@ -73,7 +74,7 @@ impl std::error::Error for Wrapped {
 struct Wrapping;
 
 impl TokenStore for Wrapping {
-    async fn get(&self, _: &str) -> Result<Option<tower_oauth2::Stored>, BoxError> {
+    async fn get(&self, _: &str) -> Result<Option<tower_oauth2::store::StoredValue>, BoxError> {
         Ok(None)
     }
 
@@ -86,7 +87,7 @@ impl TokenStore for Wrapping {
 #[tokio::test(start_paused = true)]
 async fn an_error_may_wrap_that_a_value_is_not_accepted() {
     let (trace, _guard) = Trace::start();
-    ask(&StoreLayer::new(Wrapping), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(Wrapping), &Source::of(hour)).await.unwrap();
     let lines = trace.lines();
     assert!(!lines.iter().any(|line| line.contains("the token store failed")), "{lines:?}");
 }
@@ -97,7 +98,7 @@ async fn reading_and_locking_cannot_refuse_a_value() {
     for op in [Op::Get, Op::Lock] {
         let (trace, _guard) = Trace::start();
         let store = Double::but(op, Act::NotAccept);
-        ask(&StoreLayer::new(store), &Source::of(hour)).await.unwrap();
+        ask(&TokenStoreLayer::new(store), &Source::of(hour)).await.unwrap();
         let lines = trace.lines();
         assert!(lines.iter().any(|line| line.contains("the token store failed")), "{op:?}");
     }

@@ -3,7 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{MemoryStore, StoreLayer, TokenRequest, TokenStore};
+use tower_oauth2::TokenRequest;
+use tower_oauth2::store::{MemoryStore, TokenStore, TokenStoreLayer};
 
 use super::double::{Act, Double, Op, Plain};
 use super::*;
@@ -23,10 +24,10 @@ async fn found(value: impl AsRef<[u8]>) -> [(AccessToken, usize); 2] {
 
 async fn through(store: impl TokenStore + Clone) -> (AccessToken, usize) {
     let source = Source::of(|n| hour(n + 100));
-    let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     let asked = source.count();
     // Whatever was there: now there is a token.
-    let again = ask(&StoreLayer::new(store), &source).await.unwrap();
+    let again = ask(&TokenStoreLayer::new(store), &source).await.unwrap();
     assert_eq!(again.secret(), token.secret());
     assert_eq!(source.count(), asked);
     (token, asked)
@@ -138,7 +139,7 @@ async fn the_shorter_of_what_store_and_record_say_counts() {
 async fn a_store_whose_clock_was_set_back_prolongs_no_failure() {
     let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
     let store = Double::default();
-    ask(&StoreLayer::new(store.clone()), &failing).await.unwrap_err();
+    ask(&TokenStoreLayer::new(store.clone()), &failing).await.unwrap_err();
     let mark = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
     let mut value: Value =
         serde_json::from_slice(store.inner.get(&mark).await.unwrap().unwrap().value()).unwrap();
@@ -147,7 +148,7 @@ async fn a_store_whose_clock_was_set_back_prolongs_no_failure() {
     let key = key_of(&credentials()).await;
     assert!(store.lock(&key, "other", secs(2)).await.unwrap());
     let start = Instant::now();
-    ask(&StoreLayer::new(store), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(store), &Source::of(hour)).await.unwrap();
     assert!(start.elapsed() >= secs(2), "{:?}", start.elapsed());
 }
 
@@ -155,7 +156,7 @@ async fn a_store_whose_clock_was_set_back_prolongs_no_failure() {
 #[cfg(feature = "jwt")]
 #[tokio::test(start_paused = true)]
 async fn a_record_with_another_token_type_is_a_miss() {
-    let bound = credentials().dpop(tower_oauth2::DpopKey::generate().unwrap());
+    let bound = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
     let record = |token_type: &str| {
         json!({ "v": 1, "access_token": "stored", "token_type": token_type }).to_string()
     };
@@ -171,7 +172,7 @@ async fn a_record_with_another_token_type_is_a_miss() {
             Ok(make("fetched".to_owned())?.with_expires_in(secs(3600)))
         });
         for _ in 0..2 {
-            let layer = StoreLayer::new(store.clone());
+            let layer = TokenStoreLayer::new(store.clone());
             let tokens = TokenCache::new(credentials.clone(), layer.layer(source.clone()));
             assert_eq!(secret(&tokens).await, "fetched", "{token_type}");
         }
@@ -246,7 +247,7 @@ async fn what_is_about_to_end_is_no_answer() {
 // S3
 #[tokio::test(start_paused = true)]
 async fn all_that_is_known_of_a_token_is_kept() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(|n| {
         hour(n)
             .with_refresh_in(secs(1800))
@@ -280,8 +281,8 @@ async fn a_life_counts_from_the_attempt_that_brought_it() {
         Ok(token)
     });
     let began = Instant::now();
-    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
-    let found = ask(&StoreLayer::new(store), &source).await.unwrap();
+    ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
+    let found = ask(&TokenStoreLayer::new(store), &source).await.unwrap();
     assert_eq!(found.requested_at(), began);
     assert_eq!(source.count(), 1);
 }
@@ -291,14 +292,14 @@ async fn a_life_counts_from_the_attempt_that_brought_it() {
 async fn a_token_that_does_not_end_is_kept_for_a_day() {
     let store = MemoryStore::new();
     let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
-    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     let key = key_of(&credentials()).await;
     let left = store.get(&key).await.unwrap().unwrap().time_to_live();
     assert_eq!(left, Some(secs(86_400)));
-    let found = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    let found = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     assert_eq!((found.secret(), found.lifetime()), ("token-1", None));
     sleep(secs(86_400)).await;
-    assert_eq!(ask(&StoreLayer::new(store), &source).await.unwrap().secret(), "token-2");
+    assert_eq!(ask(&TokenStoreLayer::new(store), &source).await.unwrap().secret(), "token-2");
 }
 
 // S3, S4: memcached keeps nothing for longer, and a token must not look older there than it is.
@@ -323,10 +324,10 @@ async fn a_token_that_lives_for_longer_than_thirty_days_is_known_for_thirty() {
 async fn a_slow_answer_makes_no_life_longer() {
     let store = Double::default();
     let source = Source::of(hour);
-    ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+    ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     let end = Instant::now() + secs(3600);
     store.becomes(|_| Act::WorkThenWait(secs(5)));
-    let layer = StoreLayer::new(store).deadline(secs(10));
+    let layer = TokenStoreLayer::new(store).deadline(secs(10));
     let found = ask(&layer, &source).await.unwrap();
     assert_eq!((found.expires_at(), source.count()), (Some(end), 1));
 }
@@ -335,7 +336,7 @@ async fn a_slow_answer_makes_no_life_longer() {
 #[tokio::test(start_paused = true)]
 async fn default_expires_in_counts_for_what_is_stored() {
     let store = MemoryStore::new();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
     let request = || TokenRequest::new(credentials().default_expires_in(secs(600)));
     layer.layer(source.clone()).oneshot(request()).await.unwrap();
@@ -357,7 +358,7 @@ async fn what_is_over_or_too_big_is_not_stored() {
     let big: Make = |n| hour(n).with_scope("x".repeat(2 << 20));
     for make in [over, soon, big] {
         let store = Plain::default();
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let source = Source::of(make);
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");

@@ -6,9 +6,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{
-    Cause, MemoryStore, NotReplayed, OAuth2Layer, Origins, Replayed, StoreLayer, TokenStore,
-};
+use tower_oauth2::replay::{NotReplayed, Replayed};
+use tower_oauth2::source::Cause;
+use tower_oauth2::store::{MemoryStore, TokenStore, TokenStoreLayer};
+use tower_oauth2::{OAuth2Layer, Origins};
 
 use super::*;
 
@@ -47,7 +48,7 @@ async fn whoever_rejects_an_older_token_takes_the_newer_one_out_of_the_store() {
 // S4
 #[tokio::test(start_paused = true)]
 async fn the_token_that_a_request_shows_is_never_the_answer() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     // The endpoint hands out the same one for ever.
     let source = Source::of(|_| hour(1));
     let service = layer.layer(source.clone());
@@ -62,7 +63,7 @@ async fn the_token_that_a_request_shows_is_never_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_takes_a_longer_life_only_and_a_rejection_any_other() {
     for (cause, found, count) in [(Cause::Renewal, "token-2", 2), (Cause::Rejected, "token-1", 1)] {
-        let layer = StoreLayer::new(MemoryStore::new());
+        let layer = TokenStoreLayer::new(MemoryStore::new());
         let source = Source::of(hour);
         ask(&layer, &source).await.unwrap();
         let shown = hour(9);
@@ -86,7 +87,7 @@ async fn a_few_seconds_make_no_token_older_and_none_a_longer_life() {
         let key = key_of(&credentials()).await;
         store.set(&key, record.to_string().as_bytes(), ms(left)).await.unwrap();
         let source = Source::of(hour);
-        let service = StoreLayer::new(store).layer(source.clone());
+        let service = TokenStoreLayer::new(store).layer(source.clone());
         let got = service.oneshot(in_place_of(&hour(9), cause)).await.unwrap();
         assert_eq!(got.secret() == "theirs", answers, "{cause:?}, {left} ms left");
     }
@@ -96,7 +97,7 @@ async fn a_few_seconds_make_no_token_older_and_none_a_longer_life() {
 #[tokio::test(start_paused = true)]
 async fn what_another_process_stored_meanwhile_stays() {
     let store = MemoryStore::new();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let key = key_of(&credentials()).await;
     let source = slow(secs(1), hour);
     let first = ask(&layer, &source).await.unwrap();
@@ -113,7 +114,7 @@ async fn what_another_process_stored_meanwhile_stays() {
 // S4
 #[tokio::test(start_paused = true)]
 async fn a_token_with_other_claims_is_not_the_answer() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(hour);
     let ask = |claims: Option<&str>| {
         let request = TokenRequest::new(credentials());

@@ -2,7 +2,8 @@
 
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{StoreLayer, Stored, TokenRequest, TokenStore};
+use tower_oauth2::TokenRequest;
+use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -24,7 +25,7 @@ fn shard_of(key: &str) -> usize {
 }
 
 impl TokenStore for Sharded {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.shard(key).get(key).await
     }
 
@@ -51,13 +52,13 @@ impl TokenStore for Sharded {
     }
 }
 
-fn nth_credentials(n: usize) -> ClientCredentials {
+fn nth_credentials(n: usize) -> Credentials {
     credentials().audience(format!("https://api-{n}.test"))
 }
 
 /// Sends one token request for the nth credentials, as a process that has nothing.
 fn ask_for(
-    layer: &StoreLayer,
+    layer: &TokenStoreLayer,
     source: &Source,
     n: usize,
 ) -> impl Future<Output = Result<AccessToken, BoxError>> + Send + 'static {
@@ -68,7 +69,7 @@ fn ask_for(
 /// has.
 async fn sharded() -> (Sharded, usize) {
     let store = Sharded::default();
-    let (layer, source) = (StoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
     let mut on_first = 0;
     for n in 0..CREDENTIALS {
         ask_for(&layer, &source, n).await.unwrap();
@@ -84,7 +85,7 @@ async fn a_dead_shard_takes_the_store_from_its_own_keys_only() {
     for act in [Act::Fail, Act::Hang] {
         let (store, on_first) = sharded().await;
         store.0[0].becomes(move |_| act);
-        let (layer, source) = (StoreLayer::new(store.clone()), Source::of(hour));
+        let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
         for n in 0..CREDENTIALS {
             let start = Instant::now();
             ask_for(&layer, &source, n).await.unwrap();
@@ -106,7 +107,7 @@ async fn a_dead_shard_takes_the_store_from_its_own_keys_only() {
 async fn a_shard_that_comes_back_is_used_again() {
     let (store, on_first) = sharded().await;
     store.0[0].becomes(|_| Act::Hang);
-    let (layer, source) = (StoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
     for n in 0..CREDENTIALS {
         ask_for(&layer, &source, n).await.unwrap();
     }
@@ -119,7 +120,7 @@ async fn a_shard_that_comes_back_is_used_again() {
 }
 
 /// Asks for the tokens of many credentials one after the other. Returns how long that took in all.
-async fn ask_for_many(layer: &StoreLayer, source: &Source) -> Duration {
+async fn ask_for_many(layer: &TokenStoreLayer, source: &Source) -> Duration {
     let start = Instant::now();
     for n in 0..10_000 {
         let asked_at = Instant::now();
@@ -136,7 +137,7 @@ async fn a_store_that_is_down_does_not_cost_a_deadline_for_each_key() {
     for hanging in [&Op::ALL[..], &[Op::Lock], &[Op::Replace], &[Op::Set, Op::Replace, Op::Lock]] {
         let store =
             Double::new(move |op| if hanging.contains(&op) { Act::Hang } else { Act::Work });
-        let (layer, source) = (StoreLayer::new(store.clone()), Source::of(hour));
+        let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
         let took = ask_for_many(&layer, &source).await;
         assert!(took <= 20 * ms(250), "{hanging:?}: {took:?}");
         assert_eq!(source.count(), 10_000);
@@ -147,7 +148,7 @@ async fn a_store_that_is_down_does_not_cost_a_deadline_for_each_key() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_for_long_is_tried_now_and_then() {
     let store = Double::new(|_| Act::Hang);
-    let (layer, source) = (StoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
     for n in 0..3_000 {
         ask_for(&layer, &source, n).await.unwrap();
         sleep(ms(100)).await;
@@ -157,7 +158,7 @@ async fn a_store_that_is_down_for_long_is_tried_now_and_then() {
 
     store.becomes(|_| Act::Work);
     sleep(secs(31)).await;
-    let other = StoreLayer::new(store);
+    let other = TokenStoreLayer::new(store);
     for n in 10_000..10_020 {
         let token = ask_for(&layer, &source, n).await.unwrap();
         let found = ask_for(&other, &source, n).await.unwrap();
@@ -170,8 +171,9 @@ async fn a_store_that_is_down_for_long_is_tried_now_and_then() {
 async fn a_mark_on_a_dead_shard_does_not_take_the_store_from_a_token() {
     let store = Double::default();
     let token_key = key_of(&credentials()).await;
-    let (layer, source) = (StoreLayer::new(MarksHang(store.clone(), token_key)), Source::of(hour));
-    let other = StoreLayer::new(store.clone());
+    let (layer, source) =
+        (TokenStoreLayer::new(MarksHang(store.clone(), token_key)), Source::of(hour));
+    let other = TokenStoreLayer::new(store.clone());
     let held = slow(secs(5), |n| hour(n + 100));
     let holder = tokio::spawn(other.layer(held).oneshot(TokenRequest::new(credentials())));
     settle().await;
@@ -193,7 +195,7 @@ impl MarksHang {
 }
 
 impl TokenStore for MarksHang {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.hang_for_others(key).await;
         self.0.get(key).await
     }

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, MemoryStore, Origins, StoreLayer, TokenCache, TokenRequest,
-};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
+use tower_oauth2::{ClientAuth, Credentials, Origins, TokenCache, TokenRequest};
 
 use super::double::{Double, Op, Plain};
 use super::*;
@@ -48,7 +47,7 @@ async fn without_a_store_each_cache_has_its_own() {
 // alf 22
 #[tokio::test(start_paused = true)]
 async fn one_layer_shares_within_the_process() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(hour);
     let (one, other) = (over(layer.clone(), &source), over(layer, &source));
     assert_eq!([secret(&one).await, secret(&other).await], ["token-1", "token-1"]);
@@ -82,7 +81,7 @@ async fn a_fleet_renews_with_one_token_request_and_all_go_on_with_the_new_token(
     let source = slow(ms(300), hour);
     let caches: Vec<_> = (0..32)
         .map(|_| {
-            let layer = StoreLayer::new(store.clone());
+            let layer = TokenStoreLayer::new(store.clone());
             TokenCache::new(credentials(), layer.layer(source.clone()))
         })
         .collect();
@@ -108,13 +107,13 @@ async fn a_token_is_stored_though_the_last_one_ended_in_the_store_meanwhile() {
     assert_eq!(source.count(), 2);
 }
 
-fn with(auth: ClientAuth) -> ClientCredentials {
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+fn with(auth: ClientAuth) -> Credentials {
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// The token that a process with these credentials gets.
-async fn token_for(credentials: ClientCredentials, store: &MemoryStore, source: &Source) -> String {
-    let layer = StoreLayer::new(store.clone());
+async fn token_for(credentials: Credentials, store: &MemoryStore, source: &Source) -> String {
+    let layer = TokenStoreLayer::new(store.clone());
     let token = layer.layer(source.clone()).oneshot(TokenRequest::new(credentials)).await.unwrap();
     token.secret().to_owned()
 }
@@ -124,7 +123,7 @@ async fn token_for(credentials: ClientCredentials, store: &MemoryStore, source: 
 async fn different_credentials_never_share() {
     let basic = || with(ClientAuth::client_secret_basic("id", "secret"));
     let at = |endpoint: &str| {
-        ClientCredentials::new(endpoint, ClientAuth::client_secret_basic("id", "secret")).unwrap()
+        Credentials::new(endpoint, ClientAuth::client_secret_basic("id", "secret")).unwrap()
     };
     let all = [
         basic(),
@@ -191,7 +190,7 @@ async fn credentials_that_are_equal_share() {
 #[tokio::test(start_paused = true)]
 async fn keys_are_64_hexadecimal_digits_and_tell_nothing() {
     let store = Double::default();
-    ask(&StoreLayer::new(store.clone()), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(store.clone()), &Source::of(hour)).await.unwrap();
     let log = store.log();
     assert!(log.iter().all(|entry| entry.key == log[0].key));
     assert_eq!(log[0].key.len(), 64);
@@ -223,7 +222,7 @@ async fn a_token_lives_for_as_long_as_the_store_says() {
 async fn a_token_that_was_found_is_renewed_by_its_own_schedule() {
     let (store, source) = (MemoryStore::new(), Source::of(hour));
     let cache = || {
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         TokenCache::new(credentials(), layer.layer(source.clone()))
     };
     secret(&cache()).await;
@@ -243,11 +242,13 @@ async fn a_token_that_was_found_is_renewed_by_its_own_schedule() {
 async fn a_token_that_is_over_for_its_cache_is_not_the_answer() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
-    let cache =
-        TokenCache::builder(credentials(), StoreLayer::new(store.clone()).layer(source.clone()))
-            .renew_ahead(Duration::ZERO)
-            .expiry_margin(secs(60))
-            .build();
+    let cache = TokenCache::builder(
+        credentials(),
+        TokenStoreLayer::new(store.clone()).layer(source.clone()),
+    )
+    .renew_ahead(Duration::ZERO)
+    .expiry_margin(secs(60))
+    .build();
     assert_eq!(secret(&cache).await, "token-1");
     tokio::time::advance(secs(3550)).await;
     assert_eq!(secret(&cache).await, "token-2");

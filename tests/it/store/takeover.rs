@@ -3,7 +3,8 @@
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tower_oauth2::{MemoryStore, StoreLayer, TokenCache, TokenStore};
+use tower_oauth2::TokenCache;
+use tower_oauth2::store::{MemoryStore, TokenStore, TokenStoreLayer};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -16,7 +17,7 @@ fn run(runtime: &Runtime, duration: Duration) {
 /// Sends a token request on a runtime.
 fn start(
     runtime: &Runtime,
-    layer: &StoreLayer,
+    layer: &TokenStoreLayer,
     source: &Source,
 ) -> JoinHandle<Result<String, BoxError>> {
     let (layer, source) = (layer.clone(), source.clone());
@@ -26,7 +27,7 @@ fn start(
 /// Lets a token request take the lease on a runtime, which then stops until its next `block_on`.
 fn hold_on(
     runtime: &Runtime,
-    layer: &StoreLayer,
+    layer: &TokenStoreLayer,
     source: &Source,
 ) -> JoinHandle<Result<String, BoxError>> {
     let holder = start(runtime, layer, source);
@@ -36,7 +37,7 @@ fn hold_on(
 }
 
 /// Gets a token on a runtime. That has to take between one and two seconds.
-fn take_over_on(runtime: &Runtime, layer: &StoreLayer, source: &Source) -> String {
+fn take_over_on(runtime: &Runtime, layer: &TokenStoreLayer, source: &Source) -> String {
     runtime.block_on(async {
         let start = Instant::now();
         let token = ask(layer, source).await.unwrap();
@@ -60,7 +61,7 @@ fn is_held(store: &impl TokenStore) -> bool {
 #[test]
 fn a_lease_on_a_stopped_runtime_is_taken_over() {
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = slow(ms(50), hour);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = hold_on(&stopped, &layer, &source);
@@ -80,7 +81,7 @@ fn a_lease_on_a_stopped_runtime_is_taken_over() {
 fn a_late_return_does_not_release_the_lease_of_the_successor() {
     for is_failure in [false, true] {
         let store = Double::default();
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let source = Source::new(move |n, _| async move {
             sleep(if n == 1 { ms(50) } else { secs(600) }).await;
             if n == 1 && is_failure { Err("down".into()) } else { Ok(hour(n)) }
@@ -106,7 +107,7 @@ fn a_late_return_does_not_release_the_lease_of_the_successor() {
 #[test]
 fn a_displaced_holder_does_not_extend_the_lease() {
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = Source::new(|n, _| async move {
         sleep(if n == 1 { secs(600) } else { ms(50) }).await;
         Ok(hour(n))
@@ -127,7 +128,7 @@ fn a_displaced_holder_does_not_extend_the_lease() {
 #[test]
 fn of_many_waiters_one_takes_over() {
     let store = MemoryStore::new();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = slow(ms(50), hour);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let _late = hold_on(&stopped, &layer, &source);
@@ -142,7 +143,7 @@ fn of_many_waiters_one_takes_over() {
 // C3, S5
 #[test]
 fn a_successor_that_stops_too_is_taken_over_as_well() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = slow(ms(50), hour);
     let runtimes = [(); 3].map(|()| paused_runtime());
     let first = hold_on(&runtimes[0], &layer, &source);
@@ -159,7 +160,7 @@ fn a_successor_that_stops_too_is_taken_over_as_well() {
 #[test]
 fn a_lease_whose_holder_stopped_while_it_took_it_is_taken_over() {
     let store = Double::but(Op::Lock, Act::HangAfterwards);
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = slow(ms(50), hour);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = hold_on(&stopped, &layer, &source);
@@ -174,7 +175,7 @@ fn a_lease_whose_holder_stopped_while_it_took_it_is_taken_over() {
 // C3, S5
 #[test]
 fn a_slow_holder_that_is_alive_keeps_its_lease() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = slow(secs(8), hour);
     let (one, other) = (paused_runtime(), paused_runtime());
     let holder = hold_on(&one, &layer, &source);
@@ -193,7 +194,7 @@ fn a_slow_holder_that_is_alive_keeps_its_lease() {
 #[test]
 fn the_lease_of_a_stopped_process_is_not_taken_over() {
     let store = MemoryStore::new();
-    let (its, ours) = (StoreLayer::new(store.clone()), StoreLayer::new(store.clone()));
+    let (its, ours) = (TokenStoreLayer::new(store.clone()), TokenStoreLayer::new(store.clone()));
     let source = slow(ms(50), hour);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let _holder = hold_on(&stopped, &its, &source);
@@ -207,7 +208,7 @@ fn the_lease_of_a_stopped_process_is_not_taken_over() {
 #[test]
 fn a_store_that_fails_during_a_takeover_fails_no_request() {
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = slow(ms(50), hour);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let _late = hold_on(&stopped, &layer, &source);
@@ -238,7 +239,7 @@ fn get_beside_a_stopped_fetch(source: &Source, first: &TokenCache, second: &Toke
 // C3, S5
 #[test]
 fn a_cache_takes_over_the_lease_of_another_cache_of_its_process() {
-    let layer = StoreLayer::new(MemoryStore::new());
+    let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = slow(ms(50), hour);
     get_beside_a_stopped_fetch(&source, &over(layer.clone(), &source), &over(layer, &source));
 }
@@ -247,6 +248,6 @@ fn a_cache_takes_over_the_lease_of_another_cache_of_its_process() {
 #[test]
 fn a_fetch_takes_over_the_lease_of_a_fetch_of_its_cache() {
     let source = slow(ms(50), hour);
-    let cache = over(StoreLayer::new(MemoryStore::new()), &source);
+    let cache = over(TokenStoreLayer::new(MemoryStore::new()), &source);
     get_beside_a_stopped_fetch(&source, &cache, &cache);
 }

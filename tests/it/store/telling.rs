@@ -1,6 +1,7 @@
 use tokio::time::{advance, sleep};
 use tower::Layer;
-use tower_oauth2::{Backoff, MemoryStore, StoreLayer, Stored, TokenStore};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore, TokenStoreLayer};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -15,7 +16,7 @@ fn told(trace: &Trace, text: &str) -> usize {
 async fn trouble_is_told_once_and_so_is_its_end() {
     let (trace, _guard) = Trace::start();
     let store = Double::but(Op::Get, Act::Fail);
-    let layer = StoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)));
+    let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)));
     let source = Source::of(hour);
     for _ in 0..5 {
         ask(&layer, &source).await.unwrap();
@@ -43,7 +44,7 @@ async fn trouble_is_told_once_and_so_is_its_end() {
 async fn half_a_store_is_not_said_to_work() {
     let (trace, _guard) = Trace::start();
     let store = Double::but(Op::Lock, Act::Fail);
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     let source = Source::of(hour);
     for _ in 0..10 {
         ask(&layer, &source).await.unwrap();
@@ -116,14 +117,17 @@ async fn no_token_and_no_secret_is_ever_told() {
 #[tokio::test(start_paused = true)]
 async fn debug_tells_settings_and_no_values() {
     let store = MemoryStore::new();
-    let layer = StoreLayer::new(store.clone()).deadline(ms(100)).lease(secs(5));
+    let layer = TokenStoreLayer::new(store.clone()).deadline(ms(100)).lease(secs(5));
     ask(&layer, &Source::of(hour)).await.unwrap();
     assert_eq!(format!("{store:?}"), "MemoryStore { entries: 1 }");
     assert_eq!(
         format!("{layer:?}"),
-        "StoreLayer { deadline: 100ms, backoff: Backoff { min: 1s, max: 30s }, lease: 5s, .. }"
+        "TokenStoreLayer { deadline: 100ms, backoff: Backoff { min: 1s, max: 30s }, lease: 5s, .. }"
     );
-    assert_eq!(format!("{:?}", layer.layer(7)), "Store { inner: 7, .. }");
-    let stored = Stored::new(b"token-1".to_vec()).with_time_to_live(secs(3));
-    assert_eq!(format!("{stored:?}"), "Stored { value: \"**redacted**\", time_to_live: Some(3s) }");
+    assert_eq!(format!("{:?}", layer.layer(7)), "StoredTokens { inner: 7, .. }");
+    let stored = StoredValue::new(b"token-1".to_vec()).with_time_to_live(secs(3));
+    assert_eq!(
+        format!("{stored:?}"),
+        "StoredValue { value: \"**redacted**\", time_to_live: Some(3s) }"
+    );
 }

@@ -4,14 +4,16 @@ use std::task::Poll;
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{Backoff, StoreLayer, Stored, TokenRequest, TokenStore};
+use tower_oauth2::TokenRequest;
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
 
 use super::double::{Act, Double, Op};
 use super::*;
 
 /// A store that is left alone for exactly ten seconds.
-fn resting(store: &Double) -> StoreLayer {
-    StoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)))
+fn resting(store: &Double) -> TokenStoreLayer {
+    TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)))
 }
 
 // S6, alf 26
@@ -21,7 +23,7 @@ async fn an_operation_that_fails_fails_nobody_and_costs_no_time() {
         let store = Double::but(op, Act::Fail);
         let source = Source::of(hour);
         let began = Instant::now();
-        let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+        let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
         assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
         assert_eq!(began.elapsed(), ms(0), "{op:?}");
     }
@@ -34,7 +36,7 @@ async fn an_operation_that_hangs_costs_one_deadline() {
         let store = Double::but(op, Act::Hang);
         let source = Source::of(hour);
         let began = Instant::now();
-        let token = ask(&StoreLayer::new(store.clone()), &source).await.unwrap();
+        let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
         assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
         assert_eq!(began.elapsed(), ms(250), "{op:?}");
         assert_eq!(ops(&store)[..asked].last(), Some(&op));
@@ -51,7 +53,7 @@ async fn a_store_that_stops_answering_costs_one_deadline_wherever_it_stops() {
         });
         let source = Source::of(hour);
         let began = Instant::now();
-        let layer = StoreLayer::new(store.clone()).deadline(ms(80));
+        let layer = TokenStoreLayer::new(store.clone()).deadline(ms(80));
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
         let expected = if last < 5 { ms(80) } else { ms(0) };
         assert_eq!(began.elapsed(), expected, "{last}");
@@ -64,7 +66,7 @@ async fn a_store_that_is_slow_within_its_deadline_is_used() {
     let store = Double::new(|_| Act::WorkAfter(ms(249)));
     let source = Source::of(hour);
     let began = Instant::now();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
     assert_eq!(began.elapsed(), 5 * ms(249), "five operations are the most");
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
@@ -77,7 +79,7 @@ async fn a_store_that_is_slow_within_its_deadline_is_used() {
 async fn a_store_that_can_not_write_is_no_hindrance() {
     for act in [Act::Fail, Act::Hang, Act::Pretend] {
         let store = Double::new(move |op| if op == Op::Get { Act::Work } else { act });
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let source = Source::of(hour);
         for n in 1..=20 {
             let began = Instant::now();
@@ -152,7 +154,7 @@ async fn each_failure_in_a_row_is_followed_by_a_longer_rest() {
             Op::Replace => Act::Pretend,
             _ => Act::Work,
         });
-        let layer = StoreLayer::new(store.clone());
+        let layer = TokenStoreLayer::new(store.clone());
         let source = Source::of(hour);
         let began = Instant::now();
         while began.elapsed() < secs(600) {
@@ -184,7 +186,7 @@ async fn each_failure_in_a_row_is_followed_by_a_longer_rest() {
 #[tokio::test(start_paused = true)]
 async fn many_that_fail_together_count_once() {
     let store = Double::but(Op::Get, Act::FailAfter(ms(10)));
-    let layer = StoreLayer::new(store.clone()).backoff(Backoff::new(secs(1), secs(100_000)));
+    let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(1), secs(100_000)));
     let source = Source::of(hour);
     let tokens = at_once((0..64).map(|n| {
         let request = TokenRequest::new(credentials().audience(format!("{n}")));
@@ -203,7 +205,7 @@ async fn many_that_fail_together_count_once() {
 #[tokio::test(start_paused = true)]
 async fn without_back_off_a_store_is_asked_each_time() {
     let store = Double::but(Op::Get, Act::Fail);
-    let layer = StoreLayer::new(store.clone()).backoff(Backoff::none());
+    let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::none());
     let source = Source::of(hour);
     for _ in 0..5 {
         ask(&layer, &source).await.unwrap();
@@ -238,7 +240,7 @@ async fn a_store_that_panics_fails_nobody_and_is_left_alone() {
 struct Rash;
 
 impl TokenStore for Rash {
-    fn get(&self, _: &str) -> impl Future<Output = Result<Option<Stored>, BoxError>> + Send {
+    fn get(&self, _: &str) -> impl Future<Output = Result<Option<StoredValue>, BoxError>> + Send {
         assert!(self.is_careful(), "the store has a bug");
         async { Ok(None) }
     }
@@ -258,7 +260,7 @@ impl Rash {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_as_it_is_asked_fails_nobody() {
     let source = Source::of(hour);
-    assert_eq!(ask(&StoreLayer::new(Rash), &source).await.unwrap().secret(), "token-1");
+    assert_eq!(ask(&TokenStoreLayer::new(Rash), &source).await.unwrap().secret(), "token-1");
 }
 
 // S5, S6: dropped at any one of its operations, which may have been done or not.
@@ -272,7 +274,7 @@ async fn whoever_is_dropped_anywhere_holds_up_nobody() {
                 _ if is_done => Act::HangAfterwards,
                 _ => Act::Hang,
             });
-            let layer = StoreLayer::new(store.clone());
+            let layer = TokenStoreLayer::new(store.clone());
             let source = Source::of(hour);
             let dropped =
                 tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
@@ -298,7 +300,7 @@ struct Mine(u8);
 async fn the_inner_services_error_is_passed_on_as_it_is() {
     let failing = tower::service_fn(|_: TokenRequest| async { Err::<AccessToken, _>(Mine(7)) });
     for op in Op::ALL {
-        let service = StoreLayer::new(Double::but(op, Act::Fail)).layer(failing);
+        let service = TokenStoreLayer::new(Double::but(op, Act::Fail)).layer(failing);
         let error = service.oneshot(TokenRequest::new(credentials())).await.unwrap_err();
         assert_eq!(error, Mine(7));
     }
@@ -311,7 +313,7 @@ async fn after_an_error_the_next_request_asks_again() {
         if n == 1 { Err::<_, BoxError>("down".into()) } else { Ok(hour(n)) }
     });
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone());
+    let layer = TokenStoreLayer::new(store.clone());
     ask(&layer, &source).await.unwrap_err();
     assert_eq!(ops(&store), [Op::Get, Op::Lock, Op::Get, Op::Set, Op::Unlock]);
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
@@ -323,7 +325,7 @@ async fn settings_at_their_ends_do_no_harm() {
     let forever = std::time::Duration::MAX;
     for (deadline, lease) in [(forever, forever), (secs(0), secs(0)), (ms(1), forever)] {
         let store = Double::default();
-        let layer = StoreLayer::new(store.clone())
+        let layer = TokenStoreLayer::new(store.clone())
             .backoff(Backoff::new(forever, forever))
             .lease(lease)
             .deadline(deadline);
@@ -333,7 +335,7 @@ async fn settings_at_their_ends_do_no_harm() {
     }
     // A lease is never so short that it ends before it is prolonged.
     let store = Double::default();
-    let layer = StoreLayer::new(store.clone()).lease(secs(0));
+    let layer = TokenStoreLayer::new(store.clone()).lease(secs(0));
     let source = slow(secs(1), hour);
     let held = tokio::spawn(layer.layer(source).oneshot(TokenRequest::new(credentials())));
     let key = key_of(&credentials()).await;
@@ -347,7 +349,7 @@ async fn settings_at_their_ends_do_no_harm() {
 fn outside_of_a_runtime_the_store_is_left_alone() {
     let store = Double::default();
     let source = Source::of(hour);
-    let mut service = StoreLayer::new(store.clone()).layer(source);
+    let mut service = TokenStoreLayer::new(store.clone()).layer(source);
     let mut outside = tokio_test::task::spawn(service.call(TokenRequest::new(credentials())));
     assert!(matches!(outside.poll(), Poll::Ready(Ok(_))));
 

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
-use tower_oauth2::{AccessToken, ClientCredentials, TokenEndpoint, TokenError, TokenRequest};
+use tower_oauth2::{AccessToken, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::server::{client, raw_server};
 
@@ -177,7 +177,7 @@ pub fn head(status: u16, headers: &[&str]) -> Vec<u8> {
 }
 
 /// Asks for a token over a real client.
-pub async fn ask(credentials: ClientCredentials) -> Result<AccessToken, TokenError> {
+pub async fn ask(credentials: Credentials) -> Result<AccessToken, TokenError> {
     TokenEndpoint::new(client()).oneshot(TokenRequest::new(credentials)).await
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
-use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials};
 
 pub use self::api::Api;
 pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
@@ -29,12 +29,12 @@ pub use self::trace::Trace;
 pub const SECRET: &str = "s3cr3t-of-the-client";
 
 /// Credentials for an endpoint that nobody listens at.
-pub fn credentials() -> ClientCredentials {
+pub fn credentials() -> Credentials {
     credentials_at("https://auth.test/token")
 }
 
-pub fn credentials_at(endpoint: impl AsRef<str>) -> ClientCredentials {
-    ClientCredentials::new(endpoint, ClientAuth::client_secret_basic("client-id", SECRET)).unwrap()
+pub fn credentials_at(endpoint: impl AsRef<str>) -> Credentials {
+    Credentials::new(endpoint, ClientAuth::client_secret_basic("client-id", SECRET)).unwrap()
 }
 
 /// A token `token-<n>` that lives for an hour.

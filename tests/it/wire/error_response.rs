@@ -5,10 +5,8 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::{
-    OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenErrorResponseLayer,
-};
+use tower_oauth2::service::TokenErrorResponseLayer;
+use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
@@ -41,7 +39,7 @@ async fn the_endpoints_error_response_is_the_response() {
         assert_eq!(fields["content-type"], "application/problem+json");
         assert_eq!(fields["retry-after"], "7");
         let error = response.extensions().get::<TokenError>().unwrap();
-        assert_eq!(error.error(), Some("invalid_client"));
+        assert_eq!(error.error_code(), Some("invalid_client"));
         assert_eq!(text(response).await, body);
         assert_eq!((endpoint.count(), api.count()), (1, 0), "{status}");
     }
@@ -132,7 +130,7 @@ async fn the_endpoints_error_response_is_the_result_after_a_401_too() {
     let response = service.oneshot(get("/")).await.unwrap();
     assert_eq!(response.status(), 503);
     let error = response.extensions().get::<TokenError>().unwrap();
-    assert_eq!(error.rejected().unwrap().status(), 401);
+    assert_eq!(error.rejected_response().unwrap().status(), 401);
     assert_eq!(text(response).await, "down");
     assert_eq!((http.count(), api.count()), (2, 1));
 }

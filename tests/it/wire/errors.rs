@@ -1,7 +1,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tower_oauth2::{ClientAuth, ClientCredentials, TokenError, TokenErrorKind};
+use tower_oauth2::{ClientAuth, Credentials, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
@@ -37,11 +37,11 @@ async fn an_error_has_all_of_the_endpoints_response() {
     assert_eq!(fields["www-authenticate"], "Basic realm=\"tokens\"");
     assert_eq!(fields.get_all("x-request-id").iter().collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(error.body().unwrap(), body);
-    assert_eq!(error.error(), Some("invalid_client"));
+    assert_eq!(error.error_code(), Some("invalid_client"));
     assert_eq!(error.error_description(), Some("No such client, or another secret."));
     assert_eq!(error.error_uri(), Some("https://auth.example.com/errors/7"));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(17)));
-    assert!(error.rejected().is_none());
+    assert!(error.rejected_response().is_none());
     assert!(error.source().is_none());
     assert_eq!(
         error.to_string(),
@@ -65,7 +65,7 @@ async fn an_error_without_json_has_status_headers_and_body() {
         assert_eq!(error.status().unwrap(), 502);
         assert_eq!(error.headers().unwrap()["server"], "proxy");
         assert_eq!(error.body().unwrap(), body);
-        assert_eq!(error.error(), None);
+        assert_eq!(error.error_code(), None);
         assert_eq!(error.error_description(), None);
         assert_eq!(error.error_uri(), None);
         assert_eq!(error.retry_after(), None);
@@ -85,7 +85,10 @@ async fn members_of_an_error_that_are_no_strings_are_absent() {
     let body = r#"{"error":{"code":1},"error_description":null,"error_uri":["https://a.test"]}"#;
     let (error, _) = refused(response(400, &[], body)).await;
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
-    assert_eq!((error.error(), error.error_description(), error.error_uri()), (None, None, None));
+    assert_eq!(
+        (error.error_code(), error.error_description(), error.error_uri()),
+        (None, None, None)
+    );
 }
 
 // W5
@@ -104,7 +107,7 @@ async fn not_more_than_64_kib_of_a_body_are_kept() {
     // A success is read to its end, so what it says can be told.
     let body = format!(r#"{{"padding":"{page}","error":"invalid_scope"}}"#);
     let (error, _) = refused(response(200, &[], &body)).await;
-    assert_eq!(error.error(), Some("invalid_scope"));
+    assert_eq!(error.error_code(), Some("invalid_scope"));
     assert_eq!(error.body().unwrap(), &body[..KEPT]);
 
     let (error, _) = refused(response(400, &[], &page[..KEPT])).await;
@@ -164,7 +167,7 @@ async fn texts_are_short_and_printable() {
 #[tokio::test]
 async fn texts_are_short_whatever_the_endpoint_is_called() {
     let endpoint = format!("http://{}.test/token", "a".repeat(60_000));
-    let error = ask(ClientCredentials::new(endpoint, ClientAuth::none("id")).unwrap()).await;
+    let error = ask(Credentials::new(endpoint, ClientAuth::none("id")).unwrap()).await;
     let error = error.unwrap_err();
     for text in [error.to_string(), format!("{error:?}")] {
         assert!(text.len() < 1000, "{} characters", text.len());

@@ -2,20 +2,19 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use tower::BoxError;
-use tower_oauth2::{
-    ClientAuth, ClientAuthentication, ClientCredentials, TokenErrorKind, TokenRequestParts,
-};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::{ClientAuth, Credentials, TokenErrorKind};
 
 use crate::support::*;
 
-type Change = fn(ClientCredentials) -> ClientCredentials;
+type Change = fn(Credentials) -> Credentials;
 
 const PLAIN: &str = "grant_type=client_credentials";
 
 /// What arrives, head and body, when a token is asked for at `target`.
 async fn arrives(target: &str, auth: ClientAuth, change: Change) -> String {
     let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
-    let credentials = change(ClientCredentials::new(endpoint.url(target), auth).unwrap());
+    let credentials = change(Credentials::new(endpoint.url(target), auth).unwrap());
     assert_eq!(ask(credentials).await.unwrap().secret(), "t");
     assert_eq!(endpoint.count(), 1);
     endpoint.requests()[0].replace(&endpoint.address.to_string(), "ADDRESS")
@@ -40,7 +39,7 @@ fn basic(user_pass: &str) -> String {
     format!("authorization: Basic {}\r\n", BASE64_STANDARD.encode(user_pass))
 }
 
-fn unchanged(credentials: ClientCredentials) -> ClientCredentials {
+fn unchanged(credentials: Credentials) -> Credentials {
     credentials
 }
 
@@ -211,7 +210,7 @@ async fn id_and_secret_may_be_any_text() {
 async fn a_raw_id_with_a_colon_is_an_error_and_nothing_is_sent() {
     let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
     let auth = ClientAuth::client_secret_basic_raw("client:id", "s3cr3t");
-    let error = ask(ClientCredentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
+    let error = ask(Credentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert_eq!(error.status(), None);
     assert_eq!(endpoint.count(), 0);
@@ -239,7 +238,7 @@ async fn a_proof_that_can_not_be_had_is_an_error_and_nothing_is_sent() {
 
     let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
     let auth = ClientAuth::custom(Broken);
-    let error = ask(ClientCredentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
+    let error = ask(Credentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no such file");
     assert_eq!(endpoint.count(), 0);
@@ -270,7 +269,7 @@ fn an_endpoint_with_a_fragment_or_user_information_is_refused() {
         ("/token", "token endpoint: needs a scheme and a host"),
         ("https://a b/token", "token endpoint: is not a valid URI"),
     ] {
-        let refused = ClientCredentials::new(endpoint, ClientAuth::none("id")).unwrap_err();
+        let refused = Credentials::new(endpoint, ClientAuth::none("id")).unwrap_err();
         assert_eq!(refused.to_string(), why, "{endpoint}");
     }
 }

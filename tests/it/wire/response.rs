@@ -181,7 +181,7 @@ async fn an_error_is_one_in_a_success_too_if_it_is_a_string() {
         let refused = answered(200, body).await.expect_err(error);
         assert_eq!(refused.kind(), TokenErrorKind::ErrorResponse);
         assert_eq!(refused.status().unwrap(), 200);
-        assert_eq!(refused.error(), Some(code));
+        assert_eq!(refused.error_code(), Some(code));
     }
     for none in ["null", "false", "0", "[]", r#"{"code":"invalid_scope"}"#] {
         let body = format!(r#"{{"access_token":"t","error":{none}}}"#);

@@ -8,9 +8,10 @@ use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_oauth2::source::{Backoff, TokenRetry};
 use tower_oauth2::{
-    AccessToken, Backoff, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenRequest, TokenRetry,
+    AccessToken, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
+    TokenRequest,
 };
 
 use crate::support::*;

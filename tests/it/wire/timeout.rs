@@ -10,9 +10,9 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceExt, service_fn};
+use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
 use tower_oauth2::{
-    AccessToken, ClientAuth, ClientAuthentication, ClientCredentials, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenRequest, TokenRequestParts,
+    AccessToken, ClientAuth, Credentials, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use crate::support::*;
@@ -78,7 +78,7 @@ impl ClientAuthentication for NeverProves {
     }
 }
 
-async fn asked<H, B>(http: H, timeout: Option<Duration>, credentials: ClientCredentials) -> Asked
+async fn asked<H, B>(http: H, timeout: Option<Duration>, credentials: Credentials) -> Asked
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
     H::Error: Into<BoxError>,
@@ -101,7 +101,7 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
     let endless = service_fn(|_| async { Ok::<_, BoxError>(Response::new(Trickle::new())) });
     let good = Http::new(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
     let never_proves =
-        ClientCredentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
+        Credentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
     let kind = TokenErrorKind::Timeout;
     let attempts: [(&str, TokenErrorKind, Attempt); 4] = [
         ("no response", kind, Box::pin(asked(silent, set, credentials()))),

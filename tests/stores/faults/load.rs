@@ -8,9 +8,10 @@ use http_body_util::Full;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceExt};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::{RedisStore, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, Backoff, ClientAuth, ClientCredentials, OAuth2, OAuth2Layer, Origins, RedisStore,
-    StoreLayer, TokenCache,
+    AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache,
 };
 
 use super::{Api, Source, Trace};
@@ -71,10 +72,10 @@ impl Load {
     }
 
     fn client_at(&self, url: &str) -> Client {
-        let layer = StoreLayer::new(RedisStore::open(url).unwrap())
+        let layer = TokenStoreLayer::new(RedisStore::open(url).unwrap())
             .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(10)));
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-        let credentials = ClientCredentials::new("https://auth.test/token", auth).unwrap();
+        let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
         let cache = TokenCache::new(credentials, layer.layer(self.source.clone()));
         let tokens = Arc::new(Mutex::new(Tokens::default()));
         let (log, issued) = (tokens.clone(), self.source.clone());

@@ -1,4 +1,4 @@
-use tower_oauth2::{MemcachedStore, TokenStore};
+use tower_oauth2::store::{MemcachedStore, TokenStore};
 
 use super::support::{KEY, MINUTE, Memcached, OnSocket, until};
 

@@ -4,7 +4,7 @@ use futures_util::poll;
 use proptest::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use tower_oauth2::TokenStore;
+use tower_oauth2::store::TokenStore;
 
 use super::support::{Fake, KEY, MINUTE, Memcached, OTHER, get_error, opaque};
 

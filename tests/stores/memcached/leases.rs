@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
-use tower_oauth2::TokenStore;
+use tower_oauth2::store::TokenStore;
 
 use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 

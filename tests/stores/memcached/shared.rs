@@ -3,10 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tower::{BoxError, ServiceBuilder, service_fn};
-use tower_oauth2::{
-    AccessToken, Backoff, ClientAuth, ClientCredentials, StoreLayer, TokenCache, TokenRequest,
-    TokenStore,
-};
+use tower_oauth2::source::Backoff;
+use tower_oauth2::store::{TokenStore, TokenStoreLayer};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest};
 
 use super::support::{KEY, MINUTE, Memcached, until};
 
@@ -24,15 +23,15 @@ fn process_with(
     over(&layer_over(store), count, move |token| token.with_expires_in(lifetime))
 }
 
-fn layer_over(store: impl TokenStore) -> StoreLayer {
+fn layer_over(store: impl TokenStore) -> TokenStoreLayer {
     // The machine that tests run on may be slower than a store should be.
     let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
-    StoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff)
+    TokenStoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff)
 }
 
 /// Returns a cache over a layer. Its tokens are `token-1`, `token-2`, … as `make` changes them.
 fn over(
-    layer: &StoreLayer,
+    layer: &TokenStoreLayer,
     count: &Arc<AtomicUsize>,
     make: impl Fn(AccessToken) -> AccessToken + Clone + Send + 'static,
 ) -> TokenCache {
@@ -48,9 +47,9 @@ fn over(
     TokenCache::new(credentials(), ServiceBuilder::new().layer(layer.clone()).service(source))
 }
 
-fn credentials() -> ClientCredentials {
+fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    ClientCredentials::new("https://auth.example.com/token", auth).unwrap()
+    Credentials::new("https://auth.example.com/token", auth).unwrap()
 }
 
 #[tokio::test]
@@ -101,13 +100,13 @@ async fn a_server_that_stands_still_costs_no_token() {
     server.signal("-STOP");
     let count = Arc::default();
     let auth = ClientAuth::none("client-id");
-    let credentials = ClientCredentials::new("https://auth.example.com/token", auth).unwrap();
+    let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
     let requests: Arc<AtomicUsize> = Arc::clone(&count);
     let source = service_fn(move |_: TokenRequest| {
         requests.fetch_add(1, Ordering::SeqCst);
         async { AccessToken::new("token") }
     });
-    let layer = StoreLayer::new(store.clone()).deadline(Duration::from_millis(100));
+    let layer = TokenStoreLayer::new(store.clone()).deadline(Duration::from_millis(100));
     let tokens = TokenCache::new(credentials, ServiceBuilder::new().layer(layer).service(source));
     let token = tokio::time::timeout(MINUTE, tokens.get()).await.expect("it goes on").unwrap();
     assert_eq!((token.secret(), count.load(Ordering::SeqCst)), ("token", 1));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tower_oauth2::{MemcachedStore, TokenStore};
+use tower_oauth2::store::{MemcachedStore, TokenStore};
 
 /// Two keys as a layer makes them.
 pub const KEY: &str = "00000000000000000000000000000000000000000000000000000000000000aa";

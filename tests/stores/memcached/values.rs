@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tower_oauth2::{TokenStore, ValueNotAccepted};
+use tower_oauth2::store::{TokenStore, ValueNotAccepted};
 
 use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 

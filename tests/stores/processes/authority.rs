@@ -74,7 +74,7 @@ impl Authority {
         self.state().accepted
     }
 
-    pub fn rejected(&self) -> usize {
+    pub fn rejected_response(&self) -> usize {
         self.state().rejected
     }
 }

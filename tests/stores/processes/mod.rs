@@ -41,9 +41,9 @@ async fn thirty_two_processes_make_one_token_request_together() {
 
     // Revoked.
     authority.revoke();
-    assert_eq!(authority.rejected(), 0);
+    assert_eq!(authority.rejected_response(), 0);
     fleet.go().await;
-    assert_eq!(authority.rejected(), 32, "each has seen that the token was revoked");
+    assert_eq!(authority.rejected_response(), 32, "each has seen that the token was revoked");
     assert_eq!(authority.token_requests(), 3);
     assert_eq!(authority.accepted(), 4 * 32);
 

@@ -11,10 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tower::util::{MapFutureLayer, ServiceExt};
 use tower::{BoxError, ServiceBuilder};
-use tower_oauth2::{
-    ClientAuth, ClientCredentials, OAuth2Layer, Origins, RedisStore, StoreLayer, Stored,
-    TokenCache, TokenEndpoint, TokenStore,
-};
+use tower_oauth2::store::{RedisStore, StoredValue, TokenStore, TokenStoreLayer};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
 
 /// In which a worker is told what to do: the server, the origin, the lease in milliseconds, and where to
 /// park.
@@ -42,7 +40,7 @@ async fn worker() {
     let parks_at = steps.into_iter().find(|known| format!("{known:?}") == step);
     let store = RedisStore::open(redis).unwrap();
     // A machine that is busy with all the others may take its time.
-    let layer = StoreLayer::new(Parking { store, parks_at })
+    let layer = TokenStoreLayer::new(Parking { store, parks_at })
         .lease(Duration::from_millis(lease.parse().unwrap()))
         .deadline(Duration::from_secs(30));
 
@@ -55,7 +53,7 @@ async fn worker() {
         }))
         .service(http.clone());
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    let credentials = ClientCredentials::new(format!("{origin}/token"), auth).unwrap();
+    let credentials = Credentials::new(format!("{origin}/token"), auth).unwrap();
     let source = ServiceBuilder::new().layer(layer).service(TokenEndpoint::new(endpoint));
     let tokens = TokenCache::new(credentials, source);
     let api = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, Origins::any())).service(http);
@@ -94,7 +92,7 @@ struct Parking {
 }
 
 impl TokenStore for Parking {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.store.get(key).await
     }
 

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tower::BoxError;
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 const TOKEN: &str = "EYJHBGCIOIJIUZI1NIJ9";
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::support::Redis;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::cmd;
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::support::{Cluster, Redis};
 

@@ -8,7 +8,7 @@ mod reconnect;
 
 use std::time::Duration;
 
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::conformance::{Promises, check};
 use crate::support::{Cluster, Redis, TlsRedis};

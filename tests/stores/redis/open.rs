@@ -1,7 +1,7 @@
 //! What `RedisStore::open` takes, and what it tells of it.
 
 use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisResult};
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::support::{Redis, TlsRedis};
 

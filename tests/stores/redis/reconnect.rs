@@ -7,13 +7,13 @@ use futures_util::future::join_all;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tower::BoxError;
-use tower_oauth2::{RedisStore, TokenStore};
+use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::support::{Proxy, Redis, run_on};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Gives an operation up, as a `StoreLayer` does by default. Nothing can answer it.
+/// Gives an operation up, as a `TokenStoreLayer` does by default. Nothing can answer it.
 async fn give_up<T>(operation: impl Future<Output = T>) {
     let answer = timeout(Duration::from_millis(250), operation).await;
     assert!(answer.is_err(), "there was an answer");

@@ -7,7 +7,7 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{Client, FromRedisValue, TlsCertificates, cmd};
 use tokio::time::{sleep, timeout};
-use tower_oauth2::RedisStore;
+use tower_oauth2::store::RedisStore;
 
 use super::Process;
 

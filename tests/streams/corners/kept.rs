@@ -1,7 +1,7 @@
 use std::task::Poll;
 
 use http::HeaderMap;
-use tower_oauth2::{ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 

@@ -3,10 +3,8 @@ use std::sync::{Arc, Mutex};
 use allocation_counter::measure;
 use bytes::Bytes;
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{
-    NoToken, OAuth2Layer, Origins, ReplayBody, ReplayPolicy, ReplayableBody, ReplayableLayer,
-    TokenCache,
-};
+use tower_oauth2::replay::{ReplayBody, ReplayPolicy, ReplayableBody, ReplayableLayer};
+use tower_oauth2::{NoToken, OAuth2Layer, Origins, TokenCache};
 
 use crate::support::*;
 

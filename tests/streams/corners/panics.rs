@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use tower::BoxError;
-use tower_oauth2::{ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
-use tower_oauth2::{KeptBody, ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{KeptBody, ReplayBody, ReplayableBody};
 
 use crate::support::*;
 

@@ -4,7 +4,7 @@ use std::thread;
 use bytes::Bytes;
 use http_body::Body;
 use tokio_test::task;
-use tower_oauth2::{ReplayBody, ReplayableBody};
+use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 

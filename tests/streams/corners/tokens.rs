@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use tower::{Layer, ServiceExt};
-use tower_oauth2::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
+use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
 
 use crate::support::*;
 

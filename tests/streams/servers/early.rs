@@ -1,5 +1,5 @@
 use tokio::sync::mpsc;
-use tower_oauth2::{NotReplayed, Replayed};
+use tower_oauth2::replay::{NotReplayed, Replayed};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tower_oauth2::Replayed;
+use tower_oauth2::replay::Replayed;
 
 use super::*;
 

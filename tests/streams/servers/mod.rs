@@ -27,7 +27,8 @@ use ring::digest::{Context as Digest, SHA256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{OAuth2, ReplayBody, Replayable, ReplayableLayer};
+use tower_oauth2::OAuth2;
+use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
 
 use crate::support::*;
 

@@ -1,4 +1,4 @@
-use tower_oauth2::{NotReplayed, Replayed};
+use tower_oauth2::replay::{NotReplayed, Replayed};
 
 use super::*;
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use tower::Service;
-use tower_oauth2::ReplayBody;
+use tower_oauth2::replay::ReplayBody;
 
 pub type Answer = Pin<Box<dyn Future<Output = Response<()>> + Send>>;
 type Handler<B> = dyn Fn(usize, Request<ReplayBody<B>>) -> Answer + Send + Sync;

@@ -15,9 +15,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tokio::sync::Notify;
-use tower_oauth2::{
-    AccessToken, ClientAuth, ClientCredentials, OAuth2Layer, Origins, Replayed, TokenCache,
-};
+use tower_oauth2::replay::Replayed;
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache};
 
 pub use self::api::Api;
 pub use self::body::{Broken, Fed, Hint, Pieces, Script, Splitting, Step, fed, hint};
@@ -26,9 +25,9 @@ pub use self::source::Source;
 /// Chunks of this size and more are counted, and smaller ones copied together.
 pub const COUNTED: usize = 8 * 1024;
 
-pub fn credentials() -> ClientCredentials {
+pub fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// A token `token-<n>` that lives for an hour.

@@ -12,7 +12,7 @@ use super::super::claims::Claims;
 use super::reject::RejectedToken;
 use super::*;
 use crate::client_auth::ClientAuth;
-use crate::credentials::ClientCredentials;
+use crate::credentials::Credentials;
 use crate::error::{ErrorResponse, TokenErrorKind};
 use crate::token::AccessToken;
 
@@ -67,7 +67,7 @@ impl Outage {
 /// A machine with its clocks, fetches and tokens.
 struct World {
     machine: Machine,
-    credentials: ClientCredentials,
+    credentials: Credentials,
     schedule: Schedule,
     start: Instant,
     now: Duration,
@@ -87,7 +87,7 @@ impl World {
         let auth = ClientAuth::none("client-id");
         Self {
             machine: Machine::default(),
-            credentials: ClientCredentials::new("https://auth.test/token", auth).unwrap(),
+            credentials: Credentials::new("https://auth.test/token", auth).unwrap(),
             schedule: Schedule::default(),
             start: Instant::now(),
             now: secs(1000),

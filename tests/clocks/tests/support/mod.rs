@@ -9,9 +9,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tokio::time::sleep;
-use tower_oauth2_clocks::{
-    ClientAuth, ClientCredentials, TokenCache, TokenCacheBuilder, TokenEndpoint,
-};
+use tower_oauth2_clocks::cache::TokenCacheBuilder;
+use tower_oauth2_clocks::{ClientAuth, Credentials, TokenCache, TokenEndpoint};
 
 pub use self::api::Api;
 pub use self::auth_server::{Answer, AuthServer};
@@ -50,9 +49,9 @@ pub async fn settle() {
     }
 }
 
-pub fn credentials() -> ClientCredentials {
+pub fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", "secret");
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// Creates a cache over `server`, and resets the wall clock.
@@ -76,7 +75,7 @@ pub async fn get(cache: &TokenCache) -> String {
 }
 
 /// Returns the text of the token that a caller gets for `credentials` now.
-pub async fn get_for(cache: &TokenCache, credentials: &ClientCredentials) -> String {
+pub async fn get_for(cache: &TokenCache, credentials: &Credentials) -> String {
     cache.get_for(credentials).await.unwrap().secret().to_owned()
 }
 

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, service_fn};
-use tower_oauth2::{AccessToken, ClientAuth, ClientCredentials, TokenError};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenError};
 
 pub use self::reply::{Frames, Reply, date};
 #[cfg(feature = "jwt")]
@@ -69,9 +69,9 @@ pub async fn until(at: Instant) {
     tokio::time::sleep_until(at).await;
 }
 
-pub fn credentials() -> ClientCredentials {
+pub fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", SECRET);
-    ClientCredentials::new("https://auth.test/token", auth).unwrap()
+    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// A token that lives for an hour.

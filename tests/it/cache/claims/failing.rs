@@ -81,7 +81,10 @@ async fn claims_count_as_refused_only_if_a_token_arrives_without_them() {
     is_down.store(true, Ordering::SeqCst);
     let error = setup.send(A).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
-    assert_eq!((error.status().unwrap().as_u16(), error.rejected().is_some()), (503, true));
+    assert_eq!(
+        (error.status().unwrap().as_u16(), error.rejected_response().is_some()),
+        (503, true)
+    );
     is_down.store(false, Ordering::SeqCst);
     // The first back-off of a transient error and the first window of the breaker last 100 ms.
     advance(Duration::from_millis(200)).await;

@@ -21,10 +21,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::{
-    ClientCredentials, NotReplayed, OAuth2Layer, Origins, Replayed, TokenCache, TokenEndpoint,
-    TokenError,
-};
+use tower_oauth2::replay::{NotReplayed, Replayed};
+use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError};
 
 use super::secs;
 use crate::support::*;
@@ -198,7 +196,7 @@ impl Setup {
         Self::with_credentials(endpoint, credentials()).await
     }
 
-    async fn with_credentials(endpoint: Endpoint, credentials: ClientCredentials) -> Self {
+    async fn with_credentials(endpoint: Endpoint, credentials: Credentials) -> Self {
         let cache = TokenCache::builder(credentials, TokenEndpoint::new(endpoint.clone()))
             .fetch_timeout(FETCH_TIMEOUT)
             .build();

@@ -134,7 +134,7 @@ async fn an_endpoint_that_refuses_everything_is_asked_once_more() {
     let error = setup.send(A).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
-    assert_eq!(error.rejected().unwrap().status(), 401);
+    assert_eq!(error.rejected_response().unwrap().status(), 401);
     assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
 }
 
@@ -151,7 +151,7 @@ async fn a_caller_that_gives_up_leaves_no_refused_claims_behind() {
 /// A body that can be sent once.
 struct Once;
 
-impl tower_oauth2::ReplayableBody for Once {
+impl tower_oauth2::replay::ReplayableBody for Once {
     type Kept = ();
     fn keep(&self) {}
     fn replay((): ()) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! A fetch that is merely slow is not replaced.
 
-use tower_oauth2::Cause;
+use tower_oauth2::source::Cause;
 
 use super::*;
 

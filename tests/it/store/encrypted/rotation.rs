@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use tokio::time::sleep;
-use tower_oauth2::{MemoryStore, TokenCache, TokenStore};
+use tower_oauth2::TokenCache;
+use tower_oauth2::store::{MemoryStore, TokenStore};
 
 use super::*;
 

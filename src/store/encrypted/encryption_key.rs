@@ -26,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A secret of 32 random bytes under which a [`Sealed`](super::Sealed) store keeps its records, and an id
+/// A secret of 32 random bytes under which a [`EncryptedStore`](super::EncryptedStore) store keeps its records, and an id
 /// that tells it from others: a date, say. The id stands in clear in each record.
 ///
 /// As text it is `id:key`, the key in base64 or as 64 hexadecimal digits, such as
@@ -36,25 +36,25 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::SealKey;
+/// use tower_oauth2::store::EncryptionKey;
 ///
 /// let file = "
 ///     ## The newest first.
 ///     2026-07:bm90IGEgc2VjcmV0OiBpdCBpcyBpbiB0aGUgZG9jcy4=
 ///     2026-01:6e6f74206120736563726574206569746865723a20616c736f20696e20646f63
 /// ";
-/// let keys = SealKey::all_in(file)?;
+/// let keys = EncryptionKey::all_in(file)?;
 /// assert_eq!(keys[0].id(), "2026-07");
-/// assert_eq!(format!("{:?}", keys[1]), "SealKey { id: \"2026-01\", key: \"**redacted**\" }");
+/// assert_eq!(format!("{:?}", keys[1]), "EncryptionKey { id: \"2026-01\", key: \"**redacted**\" }");
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct SealKey {
+pub struct EncryptionKey {
     id: Box<str>,
     bytes: Zeroizing<[u8; LENGTH]>,
 }
 
-impl SealKey {
+impl EncryptionKey {
     /// The key of these 32 bytes, which have to be random and secret: a passphrase is no key.
     ///
     /// # Errors
@@ -121,11 +121,12 @@ impl SealKey {
 }
 
 /// At least one, and none that can be taken for another.
-pub(super) fn check_all(keys: &[SealKey]) -> Result<(), ConfigError> {
+pub(super) fn check_all(keys: &[EncryptionKey]) -> Result<(), ConfigError> {
     if keys.is_empty() {
         return Err(ConfigError::new("seal keys", "there are none"));
     }
-    let is_known = |(n, key): (usize, &SealKey)| keys[..n].iter().any(|known| known.id == key.id);
+    let is_known =
+        |(n, key): (usize, &EncryptionKey)| keys[..n].iter().any(|known| known.id == key.id);
     if keys.iter().enumerate().any(is_known) {
         return Err(ConfigError::new("seal keys", "two have the same id"));
     }
@@ -143,7 +144,7 @@ fn checked(id: &str) -> Result<Box<str>, ConfigError> {
     }
 }
 
-impl FromStr for SealKey {
+impl FromStr for EncryptionKey {
     type Err = ConfigError;
 
     /// The key that is written as `id:key`, in base64 or hexadecimal digits.
@@ -178,8 +179,8 @@ fn decode_hex(digits: &str, bytes: &mut [u8]) -> Option<usize> {
     Some(digits.len() / 2)
 }
 
-impl fmt::Debug for SealKey {
+impl fmt::Debug for EncryptionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealKey").field("id", &self.id).field("key", &"**redacted**").finish()
+        f.debug_struct("EncryptionKey").field("id", &self.id).field("key", &"**redacted**").finish()
     }
 }

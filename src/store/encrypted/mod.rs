@@ -1,6 +1,6 @@
 //! Records that whoever keeps them can neither read nor change.
 
-mod seal_key;
+mod encryption_key;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use ring::{hkdf, hmac};
 use tower::BoxError;
 use zeroize::Zeroizing;
 
-pub use self::seal_key::SealKey;
-use super::{Stored, TokenStore, key};
+pub use self::encryption_key::EncryptionKey;
+use super::{StoredValue, TokenStore, key};
 use crate::error::ConfigError;
 
 /// Of a sealed record's layout, and of how its keys are derived.
@@ -27,20 +27,20 @@ const VERSION: u8 = 1;
 ///   authenticated with it, so that a record can not be moved to where another one belongs.
 /// - Keys are asked for under their HMAC-SHA256. The plain key is a hash over the client's secret, among other
 ///   things, by which guesses of that secret could be checked.
-/// - The keys for both are derived from the [`SealKey`] with HKDF-SHA256.
+/// - The keys for both are derived from the [`EncryptionKey`] with HKDF-SHA256.
 /// - A record that does not open, for whatever reason, counts as none: that costs one token request, and then it
 ///   is replaced.
 ///
 /// An attacker who can write to the store can still delete records, bring back older ones of the same
 /// key, change when they end and hold leases. Deleted and old records cost token requests, because
 /// the API decides whether a token is good. A lease that never ends costs each process one wait of a
-/// [lease](crate::StoreLayer::lease) and a half for each set of credentials: after that, the process
+/// [lease](crate::store::TokenStoreLayer::lease) and a half for each set of credentials: after that, the process
 /// does not wait for this lease until it has found it free. It remembers 1,024 such leases; beyond
 /// that, a token request may wait that long again, and never longer. No request fails. One seal key is good
 /// for 2^32 records (NIST SP 800-38D section 8.3): with one token stored each second, for 136 years.
 ///
 /// The time until a value ends passes through. With several keys, where nothing is found under the first, one look into
-/// this store is as many looks into the one inside, all of them within the [deadline](crate::StoreLayer::deadline) of
+/// this store is as many looks into the one inside, all of them within the [deadline](crate::store::TokenStoreLayer::deadline) of
 /// one. Seal keys are wiped from memory once they are taken; what is derived from them is not.
 ///
 /// # How to change the key
@@ -61,19 +61,19 @@ const VERSION: u8 = 1;
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::{MemoryStore, SealKey, Sealed, StoreLayer};
+/// use tower_oauth2::store::{EncryptedStore, EncryptionKey, MemoryStore, TokenStoreLayer};
 ///
-/// # let (new, old) = (SealKey::generate("new")?, SealKey::generate("old")?);
+/// # let (new, old) = (EncryptionKey::generate("new")?, EncryptionKey::generate("old")?);
 /// # let file = format!("{}\n{}", new.to_text(), old.to_text());
 /// // In the place of a store on another machine, and of `std::fs::read_to_string`:
 /// let store = MemoryStore::new();
-/// let keys = SealKey::all_in(file)?;
-/// let layer = StoreLayer::new(Sealed::new(store, keys)?);
+/// let keys = EncryptionKey::all_in(file)?;
+/// let layer = TokenStoreLayer::new(EncryptedStore::new(store, keys)?);
 /// # let _ = layer;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct Sealed<S> {
+pub struct EncryptedStore<S> {
     inner: S,
     keys: Arc<Keys>,
 }
@@ -97,20 +97,23 @@ struct Key {
 #[derive(Default)]
 struct Found {
     /// What it opens to, with the time that it has left.
-    opened: Option<Stored>,
+    opened: Option<StoredValue>,
     /// What is there under the first key's name, whether it opens or not.
-    at_first: Option<Stored>,
+    at_first: Option<StoredValue>,
 }
 
-impl<S: TokenStore> Sealed<S> {
+impl<S: TokenStore> EncryptedStore<S> {
     /// `inner` behind `keys`: the first one seals, all of them open.
     ///
     /// # Errors
     ///
     /// No key at all, and two keys with the same id.
-    pub fn new(inner: S, keys: impl IntoIterator<Item = SealKey>) -> Result<Self, ConfigError> {
+    pub fn new(
+        inner: S,
+        keys: impl IntoIterator<Item = EncryptionKey>,
+    ) -> Result<Self, ConfigError> {
         let keys: Vec<_> = keys.into_iter().collect();
-        seal_key::check_all(&keys)?;
+        encryption_key::check_all(&keys)?;
         let mut keys = keys.iter().map(Key::derive).collect::<Result<Vec<_>, _>>()?;
         let first = keys.remove(0);
         let random = SystemRandom::new();
@@ -118,7 +121,7 @@ impl<S: TokenStore> Sealed<S> {
     }
 }
 
-impl<S> Sealed<S> {
+impl<S> EncryptedStore<S> {
     /// The store inside.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -135,7 +138,7 @@ impl<S> Sealed<S> {
     }
 }
 
-impl<S: TokenStore> Sealed<S> {
+impl<S: TokenStore> EncryptedStore<S> {
     async fn find(&self, key: &str) -> Result<Found, BoxError> {
         let Keys { first, others, .. } = &*self.keys;
         let at_first = self.inner.get(&first.name(key)).await?;
@@ -158,7 +161,7 @@ impl<S: TokenStore> Sealed<S> {
 }
 
 impl Key {
-    fn derive(key: &SealKey) -> Result<Self, ConfigError> {
+    fn derive(key: &EncryptionKey) -> Result<Self, ConfigError> {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tower-oauth2 sealed 1");
         let secret = salt.extract(key.bytes());
         let unusable = |Unspecified| ConfigError::new("seal key", "can not be used");
@@ -200,14 +203,14 @@ impl Key {
     }
 
     /// What a record holds, if it was sealed with this key and for `key`.
-    fn open(&self, key: &str, stored: &Stored) -> Option<Stored> {
+    fn open(&self, key: &str, stored: &StoredValue) -> Option<StoredValue> {
         let header = self.header();
         let (nonce, rest) = stored.value().strip_prefix(&*header)?.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let data = Aad::from([&header, key.as_bytes()].concat());
         let mut rest = Zeroizing::new(rest.to_vec());
         let value = self.records.open_in_place(nonce, data, &mut rest).ok()?;
-        let opened = Stored::new(&*value);
+        let opened = StoredValue::new(&*value);
         Some(match stored.time_to_live() {
             Some(left) => opened.with_time_to_live(left),
             None => opened,
@@ -215,8 +218,8 @@ impl Key {
     }
 }
 
-impl<S: TokenStore> TokenStore for Sealed<S> {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+impl<S: TokenStore> TokenStore for EncryptedStore<S> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         Ok(self.find(key).await?.opened)
     }
 
@@ -234,14 +237,14 @@ impl<S: TokenStore> TokenStore for Sealed<S> {
     ) -> Result<bool, BoxError> {
         // One value is never sealed the same way twice: what is compared is what is there now.
         let Found { opened, at_first } = self.find(key).await?;
-        if opened.as_ref().map(Stored::value) != expected {
+        if opened.as_ref().map(StoredValue::value) != expected {
             return Ok(false);
         }
         let sealed = self.seal(key, value)?;
         if at_first.is_some() && opened.is_none() {
             tracing::warn!("a record in the store does not open; it is to be replaced");
         }
-        let at_first = at_first.as_ref().map(Stored::value);
+        let at_first = at_first.as_ref().map(StoredValue::value);
         self.inner.replace(&self.keys.first.name(key), at_first, &sealed, time_to_live).await
     }
 
@@ -254,10 +257,10 @@ impl<S: TokenStore> TokenStore for Sealed<S> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Sealed<S> {
+impl<S: fmt::Debug> fmt::Debug for EncryptedStore<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Keys { first, others, .. } = &*self.keys;
         let ids: Vec<_> = std::iter::once(first).chain(others).map(|key| &key.id).collect();
-        f.debug_struct("Sealed").field("inner", &self.inner).field("keys", &ids).finish()
+        f.debug_struct("EncryptedStore").field("inner", &self.inner).field("keys", &ids).finish()
     }
 }

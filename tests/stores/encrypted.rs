@@ -1,13 +1,13 @@
-//! `Sealed` promises what the store within does.
+//! `EncryptedStore` promises what the store within does.
 
-use tower_oauth2::{MemoryStore, SealKey, Sealed, TokenStore};
+use tower_oauth2::store::{EncryptedStore, EncryptionKey, MemoryStore, TokenStore};
 
 use crate::conformance::{Promises, check};
 
 /// The second key as if it were being replaced.
-fn sealed<S: TokenStore>(store: S) -> Sealed<S> {
-    let keys = ["new", "old"].map(|id| SealKey::generate(id).unwrap());
-    Sealed::new(store, keys).unwrap()
+fn sealed<S: TokenStore>(store: S) -> EncryptedStore<S> {
+    let keys = ["new", "old"].map(|id| EncryptionKey::generate(id).unwrap());
+    EncryptedStore::new(store, keys).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,7 @@ async fn a_seal_over_memory_does_what_a_store_promises() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seal_over_redis_does_what_a_store_promises() {
     let redis = crate::support::Redis::start().await;
-    let store = tower_oauth2::RedisStore::new(redis.connect().await);
+    let store = tower_oauth2::store::RedisStore::new(redis.connect().await);
     check(sealed(store), Promises::all()).await;
 }
 

@@ -1,4 +1,4 @@
-use tower_oauth2::{MemoryStore, SealKey, Sealed};
+use tower_oauth2::store::{EncryptedStore, EncryptionKey, MemoryStore};
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn keys_are_read_in_base64_and_in_hexadecimal_digits() {
     let bytes: [u8; 32] = std::array::from_fn(|n| n as u8 * 8 + 7);
-    let key = SealKey::new("k", bytes).unwrap();
+    let key = EncryptionKey::new("k", bytes).unwrap();
     let base64 = key.to_text();
     assert_eq!(base64, "k:Bw8XHycvNz9HT1dfZ293f4ePl5+nr7e/x8/X3+fv9/8=");
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -18,7 +18,7 @@ fn keys_are_read_in_base64_and_in_hexadecimal_digits() {
         format!("k:{hex}"),
         format!("k:{}", hex.to_uppercase()),
     ] {
-        let read: SealKey = text.parse().unwrap();
+        let read: EncryptionKey = text.parse().unwrap();
         assert_eq!((read.id(), read.to_text()), ("k", base64.clone()), "{text}");
     }
 }
@@ -26,7 +26,7 @@ fn keys_are_read_in_base64_and_in_hexadecimal_digits() {
 // S7, X3
 #[test]
 fn what_is_no_key_is_an_error_that_does_not_quote_it() {
-    let good = SealKey::generate("k").unwrap().to_text();
+    let good = EncryptionKey::generate("k").unwrap().to_text();
     let key = &good[2..];
     for (text, why) in [
         ("", "seal key: is to be written as id:key"),
@@ -45,23 +45,24 @@ fn what_is_no_key_is_an_error_that_does_not_quote_it() {
         (&format!("k:{key}:"), "seal key: is neither base64"),
         (&format!("k:{key} # mine"), "seal key: is neither base64"),
     ] {
-        let error = text.parse::<SealKey>().unwrap_err();
+        let error = text.parse::<EncryptionKey>().unwrap_err();
         assert!(error.to_string().contains(why), "{text}: {error}");
         assert!(!format!("{error} {error:?}").contains(&key[..6]));
     }
     for length in [0, 16, 31, 33, 64] {
-        assert!(SealKey::new("k", vec![1; length]).is_err());
+        assert!(EncryptionKey::new("k", vec![1; length]).is_err());
     }
 }
 
 // S7
 #[test]
 fn a_key_file_has_a_key_a_line_the_newest_first() {
-    let (one, two) = (SealKey::generate("one").unwrap(), SealKey::generate("two").unwrap());
+    let (one, two) =
+        (EncryptionKey::generate("one").unwrap(), EncryptionKey::generate("two").unwrap());
     assert_ne!(one.to_text()[4..], two.to_text()[4..]);
     let file = format!("\u{feff}# keys\r\n\r\n{}\r\n  # old:\n\t{}", one.to_text(), two.to_text());
-    let keys = SealKey::all_in(&file).unwrap();
-    let ids: Vec<_> = keys.iter().map(SealKey::id).collect();
+    let keys = EncryptionKey::all_in(&file).unwrap();
+    let ids: Vec<_> = keys.iter().map(EncryptionKey::id).collect();
     assert_eq!(ids, ["one", "two"]);
     assert_eq!(keys[1].to_text(), two.to_text());
 
@@ -71,14 +72,14 @@ fn a_key_file_has_a_key_a_line_the_newest_first() {
         (format!("{}\n{}", one.to_text(), one.to_text()), "seal keys: two have the same id"),
         (format!("{}\nwhat", one.to_text()), "seal key: is to be written as id:key"),
     ] {
-        assert_eq!(SealKey::all_in(file).unwrap_err().to_string(), why);
+        assert_eq!(EncryptionKey::all_in(file).unwrap_err().to_string(), why);
     }
 }
 
 // S7
 #[test]
 fn a_seal_needs_keys_that_can_be_told_apart() {
-    let seal = |keys: Vec<SealKey>| Sealed::new(MemoryStore::new(), keys).map(drop);
+    let seal = |keys: Vec<EncryptionKey>| EncryptedStore::new(MemoryStore::new(), keys).map(drop);
     assert_eq!(seal(vec![]).unwrap_err().to_string(), "seal keys: there are none");
     let twice = vec![old(), new(), seal_key("old", 9)];
     assert_eq!(seal(twice).unwrap_err().to_string(), "seal keys: two have the same id");
@@ -88,9 +89,9 @@ fn a_seal_needs_keys_that_can_be_told_apart() {
 // X3
 #[test]
 fn debug_tells_ids_and_no_keys() {
-    assert_eq!(format!("{:?}", new()), r#"SealKey { id: "new", key: "**redacted**" }"#);
+    assert_eq!(format!("{:?}", new()), r#"EncryptionKey { id: "new", key: "**redacted**" }"#);
     assert_eq!(
         format!("{:?}", sealed(&MemoryStore::new(), [new(), old()])),
-        r#"Sealed { inner: MemoryStore { entries: 0 }, keys: ["new", "old"] }"#
+        r#"EncryptedStore { inner: MemoryStore { entries: 0 }, keys: ["new", "old"] }"#
     );
 }

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::sleep;
 use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{MemoryStore, SealKey, Sealed, StoreLayer, Stored, TokenRequest, TokenStore};
+use tower_oauth2::TokenRequest;
+use tower_oauth2::store::{
+    EncryptedStore, EncryptionKey, MemoryStore, StoredValue, TokenStore, TokenStoreLayer,
+};
 
 use super::double::{Act, Double, Op};
 use super::*;
@@ -16,23 +19,23 @@ use super::*;
 const KEY: &str = "0123456789abcdef";
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn seal_key(id: &str, byte: u8) -> SealKey {
-    SealKey::new(id, [byte; 32]).unwrap()
+fn seal_key(id: &str, byte: u8) -> EncryptionKey {
+    EncryptionKey::new(id, [byte; 32]).unwrap()
 }
 
-fn old() -> SealKey {
+fn old() -> EncryptionKey {
     seal_key("old", 1)
 }
 
-fn new() -> SealKey {
+fn new() -> EncryptionKey {
     seal_key("new", 2)
 }
 
-fn sealed<S>(store: &S, keys: impl IntoIterator<Item = SealKey>) -> Sealed<S>
+fn sealed<S>(store: &S, keys: impl IntoIterator<Item = EncryptionKey>) -> EncryptedStore<S>
 where
     S: TokenStore + Clone,
 {
-    Sealed::new(store.clone(), keys).unwrap()
+    EncryptedStore::new(store.clone(), keys).unwrap()
 }
 
 async fn value(store: &impl TokenStore, key: &str) -> Option<Vec<u8>> {
@@ -63,7 +66,7 @@ impl Open {
 }
 
 impl TokenStore for Open {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, BoxError> {
+    async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         self.note(key).get(key).await
     }
 
@@ -288,7 +291,7 @@ async fn rubbish_under_a_seal_is_replaced_and_that_is_told() {
     for rubbish in [&b""[..], b"\x01", b"\x01\x03new", b"{}", &[0; 1 << 20]] {
         let (trace, _guard) = Trace::start();
         let open = Open::default();
-        let layer = StoreLayer::new(sealed(&open, [new(), old()]));
+        let layer = TokenStoreLayer::new(sealed(&open, [new(), old()]));
         let source = Source::of(hour);
         ask(&layer, &source).await.unwrap();
         let told = || {
@@ -307,7 +310,7 @@ async fn rubbish_under_a_seal_is_replaced_and_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn a_sealed_store_serves_a_layer_as_any_other_does() {
     let store = Double::default();
-    let layer = StoreLayer::new(sealed(&store, [new()]));
+    let layer = TokenStoreLayer::new(sealed(&store, [new()]));
     let source = slow(ms(100), hour);
     let tokens = at_once(
         (0..8).map(|_| layer.layer(source.clone()).oneshot(TokenRequest::new(credentials()))),
