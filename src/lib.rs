@@ -9,65 +9,50 @@
 #[cfg(races)]
 extern crate races_std as std;
 
-mod backoff;
 pub mod cache;
-mod challenge;
 pub mod client_auth;
-mod clock;
 mod credentials;
-mod dpop;
 mod endpoint;
 mod error;
-mod error_response;
 pub mod grant;
 pub mod guide;
 #[cfg(feature = "jwt")]
 pub mod jwt;
-mod liveness;
-mod meter;
+pub mod metadata;
+mod metrics;
 mod oauth2;
-mod origin;
-mod printable;
-mod race;
+mod protocol;
 mod refresh_token;
 pub mod replay;
-mod request;
-mod runtime;
 mod secret;
-mod server_clock;
 pub mod store;
-mod takeover_lock;
 mod token;
+mod util;
 
 pub use self::cache::TokenCache;
 pub use self::client_auth::ClientAuth;
 pub use self::credentials::Credentials;
+pub use self::credentials::request::TokenRequest;
 pub use self::endpoint::TokenEndpoint;
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer};
-pub use self::origin::Origins;
-pub use self::request::TokenRequest;
+pub use self::protocol::origin::Origins;
 pub use self::secret::Secret;
 pub use self::token::AccessToken;
 pub use tower::BoxError;
 
-/// Sources of tokens: what they are asked, and how to retry them.
+/// Sources of tokens: their requests, and the settings of their retries.
 pub mod source {
-    pub use crate::backoff::Backoff;
+    pub use crate::credentials::request::Cause;
     pub use crate::endpoint::TokenRetry;
     pub use crate::grant::refresh::{Refresh, RefreshTokenLayer};
-    pub use crate::request::Cause;
-}
-
-/// Authorization server metadata (RFC 8414).
-pub mod metadata {
-    pub use crate::endpoint::{Metadata, MetadataBuilder, WellKnown};
+    pub use crate::util::backoff::Backoff;
+    pub use crate::util::one_or_many::OneOrMany;
 }
 
 /// The parts of the middleware that callers rarely name.
 pub mod service {
-    pub use crate::error_response::{
-        ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
+    pub use crate::oauth2::{
+        ErrorResponseFuture, ResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
     };
-    pub use crate::oauth2::ResponseFuture;
 }

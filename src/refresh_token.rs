@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -11,8 +11,9 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 use crate::error::{TokenError, TokenErrorKind};
-use crate::liveness::Liveness;
-use crate::takeover_lock::{TakeoverGuard, TakeoverLock};
+use crate::util::liveness::Liveness;
+use crate::util::sync::LockExt;
+use crate::util::takeover_lock::{TakeoverGuard, TakeoverLock};
 
 /// The longest time that persisting a refresh token may take.
 const SAVE_LIMIT: Duration = Duration::from_secs(30);
@@ -262,7 +263,7 @@ impl RefreshToken {
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
-        self.0.mutable.current().lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.mutable.current().lock_unpoisoned()
     }
 }
 

@@ -8,11 +8,12 @@ use super::TokenCache;
 use super::fetcher::Fetcher;
 use super::schedule::Schedule;
 use super::slots::Slots;
-use crate::backoff::Backoff;
 use crate::credentials::Credentials;
-use crate::meter;
-use crate::request::TokenRequest;
-use crate::token::{AccessToken, MAX_LIFETIME};
+use crate::credentials::request::TokenRequest;
+use crate::metrics;
+use crate::token::AccessToken;
+use crate::util::backoff::Backoff;
+use crate::util::limits::MAX_LIFETIME;
 
 const DEFAULT_CAPACITY: usize = 10_000;
 
@@ -116,7 +117,7 @@ impl TokenCacheBuilder {
 
     /// Builds the cache.
     pub fn build(self) -> TokenCache {
-        meter::describe();
+        metrics::describe();
         let fetcher = Fetcher::new(self.source, self.schedule, Slots::new(self.capacity));
         TokenCache::from_parts(self.credentials, fetcher)
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::challenge;
-use crate::clock::Now;
+use crate::protocol::challenge;
+use crate::util::clock::Now;
 
 /// Limits the claims that one token request carries.
 const MAX_CLAIMS: usize = 4;

@@ -22,13 +22,14 @@ use super::machine::{
     Requirements, Step, TaskTiming, TickOutcome,
 };
 use super::slot::{Lookup, Slot};
-use crate::clock::Now;
+use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::liveness::Liveness;
-use crate::printable::Printable;
-use crate::request::TokenRequest;
+use crate::metrics::{FetchTimer, Measured};
 use crate::token::AccessToken;
-use crate::{meter, runtime};
+use crate::util::clock::Now;
+use crate::util::liveness::Liveness;
+use crate::util::printable::Printable;
+use crate::util::runtime;
 
 /// The number of a fetch, unique in the process.
 pub(super) type FetchId = u64;
@@ -411,9 +412,9 @@ impl FetchTask {
             let request = slot.token_request(&self.spec).with_liveness(liveness.clone());
             tracing::debug!(cause = ?request.cause(), "token is requested");
             let version = slot.credentials().current_version().await;
-            let asked = meter::Asked::begin(meter::Whom::Source, &request);
+            let timer = FetchTimer::start(Measured::Fetch, &request);
             let result = self.fetcher.call(request).await;
-            asked.end(&result);
+            timer.finish(&result);
             Requested { version, result }
         });
         let caught = poll_fn(|cx: &mut Context<'_>| {

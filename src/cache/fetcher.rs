@@ -1,6 +1,6 @@
 //! The parts of a cache that all its slots share.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -10,10 +10,11 @@ use tower::{BoxError, ServiceExt};
 use super::schedule::Schedule;
 use super::slots::Slots;
 use super::sweeper::Sweeper;
-use crate::clock::unless_suspended;
+use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::request::TokenRequest;
 use crate::token::AccessToken;
+use crate::util::clock::unless_suspended;
+use crate::util::sync::LockExt;
 
 /// The time that a token request has left after a suspend (C5). With the look for a suspend and the
 /// token request that follows, callers wait less than 10 s.
@@ -43,7 +44,7 @@ impl Fetcher {
     /// probably dead. The machine then sends another one, as after any stall of the task (C9).
     pub(super) async fn call(&self, request: TokenRequest) -> Result<AccessToken, TokenError> {
         let deadline = Instant::now() + self.schedule.fetch_timeout;
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let source = self.source.lock_unpoisoned().clone();
         let credentials = request.credentials().clone();
         let is_bound = credentials.dpop_key().is_some();
         let response = unless_suspended(GRACE_AFTER_SUSPEND, source.oneshot(request));

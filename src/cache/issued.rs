@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::schedule::{Milestones, Schedule};
-use crate::clock::Now;
 use crate::credentials::Credentials;
-use crate::dpop::Prover;
+use crate::protocol::dpop::Prover;
 use crate::token::{AccessToken, Issue};
+use crate::util::clock::Now;
 
 /// The number of an issued token. Newer tokens have higher numbers, in the whole process.
 pub(crate) type IssueId = u64;

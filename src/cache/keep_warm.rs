@@ -7,7 +7,7 @@ use tokio::time::timeout_at;
 use super::machine::Requirements;
 use super::slot_guard::SlotGuard;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::runtime;
+use crate::util::runtime;
 
 /// Renews the token of a slot until the slot is retired: with the last handle of its cache, or when
 /// its credentials are removed.

@@ -29,11 +29,11 @@ pub(crate) use self::issued::{IssueId, IssuedToken, LocalToken, Sequence, TokenR
 pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements, Suspicions};
 use self::slot::{Lookup, Slot};
 use self::slot_guard::SlotGuard;
-use crate::clock::Now;
 use crate::credentials::Credentials;
+use crate::credentials::request::TokenRequest;
 use crate::error::TokenError;
-use crate::request::TokenRequest;
 use crate::token::AccessToken;
+use crate::util::clock::Now;
 
 /// Caches access tokens, one for each [`Credentials`], over any source of tokens.
 ///

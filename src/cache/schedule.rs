@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::backoff::Backoff;
 use crate::error::TokenError;
 use crate::token::AccessToken;
+use crate::util::backoff::Backoff;
+use crate::util::jitter;
 
 /// Limits the `Retry-After` of a server.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ impl Schedule {
         let drawn = (!self.renew_ahead.is_zero()).then(|| {
             let latest = self.renew_ahead.min(lifetime / 5);
             let spread = (lifetime / 10).min(Duration::from_secs(60 * 60));
-            lifetime - latest - spread.mul_f64(fastrand::f64())
+            lifetime - latest - jitter::up_to(spread)
         });
         let asked = asked.map(|asked| asked.max(lifetime / 10));
         let due = match (drawn, asked) {
@@ -84,7 +85,7 @@ impl Schedule {
     /// end: a fifth of that at most, and half of it at least.
     pub(super) fn renewal_pause(&self, remaining: Duration) -> Duration {
         let longest = (remaining / 5).min(Duration::from_secs(60));
-        longest.mul_f64(1.0 - fastrand::f64() / 2.0)
+        jitter::upper_half(longest)
     }
 }
 

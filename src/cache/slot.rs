@@ -3,7 +3,7 @@
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::breaker::Target;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements, Suspicions};
-use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
+use crate::util::clock::Now;
+use crate::util::sync::LockExt;
 
 /// Leaves each slot room for the sequence numbers of its fetches and rejections. Those of a slot
 /// that is created later are higher, so a request can compare them across an eviction.
@@ -234,7 +235,7 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, Machine> {
         // A poisoned lock is usable, because transitions do not leave a machine half changed.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machine.lock_unpoisoned()
     }
 }
 
@@ -242,7 +243,7 @@ impl Drop for Slot {
     /// Brings the gauges down. The owner must not drop the slot under its own lock, because events
     /// run callers' code.
     fn drop(&mut self) {
-        let machine = self.machine.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let machine = self.machine.get_mut_unpoisoned();
         machine.forget().emit();
     }
 }

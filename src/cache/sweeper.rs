@@ -1,7 +1,7 @@
 //! Closes the breakers of slots without traffic (R8).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -11,7 +11,8 @@ use super::breaker::CLOSE_AFTER;
 use super::fetcher::Fetcher;
 use super::slot::Slot;
 use super::slots::Slots;
-use crate::{race, runtime};
+use crate::util::sync::LockExt;
+use crate::util::{race, runtime};
 
 /// The lateness from which on a sweep counts as lost, for example because its runtime ended.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
@@ -114,7 +115,7 @@ impl Sweeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock_unpoisoned()
     }
 }
 

@@ -6,8 +6,8 @@ use http::{HeaderMap, Uri};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::clock::wall_clock;
-use crate::server_clock::Offset;
+use crate::protocol::server_clock::Offset;
+use crate::util::clock::wall_clock;
 
 /// A token request before it is sent, which client authentication reads and adds to.
 ///

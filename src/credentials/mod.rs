@@ -1,6 +1,7 @@
 //! What to ask for, as data.
 
 mod identity;
+pub(crate) mod request;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,15 +14,15 @@ use http::Uri;
 use zeroize::Zeroizing;
 
 use crate::client_auth::{ClientAuth, ClientAuthentication, TokenRequestParts};
-use crate::dpop::BindingKey;
-#[cfg(feature = "jwt")]
-use crate::dpop::DpopKey;
 use crate::error::ConfigError;
-use crate::origin::{Origin, Origins, parse_absolute};
+#[cfg(feature = "jwt")]
+use crate::jwt::DpopKey;
+use crate::protocol::dpop::BindingKey;
+use crate::protocol::origin::{Origin, Origins, parse_absolute};
+use crate::protocol::server_clock::ServerClocks;
 use crate::refresh_token::RefreshToken;
 use crate::secret;
-use crate::server_clock::ServerClocks;
-use crate::token::MAX_LIFETIME;
+use crate::util::limits::MAX_LIFETIME;
 
 /// What to ask for: which token endpoint, as whom, and for what (RFC 6749 section 4.4).
 ///

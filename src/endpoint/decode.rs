@@ -1,49 +1,15 @@
 //! Token responses and error responses (RFC 6749 sections 5.1 and 5.2).
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{DATE, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::clock::wall_clock;
-use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
-use crate::token::{AccessToken, MAX_LIFETIME};
-
-/// A JSON object whose members are read one by one.
-///
-/// A number that is out of range, or a value that is nested too deeply, spoils only its own member.
-pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
-
-/// A response whose body has been read.
-pub(super) struct JsonResponse<'a> {
-    pub(super) head: Parts,
-    pub(super) body: &'a [u8],
-    /// `None` if the body is not a JSON object.
-    pub(super) members: Option<Members<'a>>,
-}
-
-impl<'a> JsonResponse<'a> {
-    pub(super) fn new(head: Parts, body: &'a [u8]) -> Self {
-        // The parser's own errors quote the text, so they are dropped here.
-        let members = serde_json::from_slice(body).ok();
-        Self { head, body, members }
-    }
-
-    /// Returns an error that keeps a bounded part of the response.
-    pub(super) fn refuse(self, kind: TokenErrorKind, note: &'static str) -> TokenError {
-        // A redirect is not an answer of the server that was asked.
-        let members = self.members.filter(|_| kind != TokenErrorKind::Redirect);
-        let text = |name| text(members.as_ref()?, name);
-        let members = [text("error"), text("error_description"), text("error_uri")];
-        let retry_after = retry_after(&self.head.headers, wall_clock());
-        let response = ErrorResponse::new(self.head, self.body, members, retry_after);
-        TokenError::with_response(kind, note, response)
-    }
-}
+use crate::error::{TokenError, TokenErrorKind};
+use crate::protocol::json::{JsonResponse, Members, is_string, text, value};
+use crate::token::AccessToken;
+use crate::util::limits::MAX_LIFETIME;
 
 /// Decodes a response to a token request.
 pub(super) fn decode(
@@ -129,20 +95,6 @@ fn extra<'a>(members: &'a Members<'_>) -> impl Iterator<Item = (&'a str, &'a Raw
     members.map(|(name, value)| (name.as_str(), *value))
 }
 
-/// Returns whether a member is a string, even one that cannot be read.
-pub(super) fn is_string(members: &Members<'_>, name: &str) -> bool {
-    members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
-}
-
-/// Returns the value of a member, if it can be read.
-pub(super) fn value(members: &Members<'_>, name: &str) -> Option<Value> {
-    serde_json::from_str(members.get(name)?.get()).ok()
-}
-
-fn text(members: &Members<'_>, name: &str) -> Option<String> {
-    serde_json::from_str(members.get(name)?.get()).ok()
-}
-
 /// Returns a number of seconds, which servers write as a number, a float, or either in a string.
 ///
 /// A negative number is zero, one that is larger than a year is a year, and anything else is absent.
@@ -156,22 +108,6 @@ fn seconds(members: &Members<'_>, name: &str) -> Option<Duration> {
     }
     let seconds: f64 = text.parse().ok()?;
     Some(Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64())))
-}
-
-/// Returns the time of `Retry-After`, which is in seconds or a date (RFC 9110 section 10.2.3).
-///
-/// A date is compared with the server's own clock if the response has a `Date`.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let date = |text: &str| httpdate::parse_http_date(text).ok();
-
-    let value = text(RETRY_AFTER)?;
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number has room for is a very long time.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(MAX_LIFETIME));
-    }
-    let now = text(DATE).and_then(date).unwrap_or(now);
-    Some(date(value)?.duration_since(now).unwrap_or_default().min(MAX_LIFETIME))
 }
 
 #[cfg(test)]
@@ -215,34 +151,5 @@ mod tests {
         ] {
             assert_eq!(seconds_of(json), expected, "{json}");
         }
-    }
-
-    // W5
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let read = |fields: &[(HeaderName, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                headers.insert(name, value.parse().unwrap());
-            }
-            retry_after(&headers, now).map(|duration| duration.as_secs())
-        };
-        assert_eq!(read(&[(RETRY_AFTER, "120")]), Some(120));
-        assert_eq!(read(&[(RETRY_AFTER, "0")]), Some(0));
-        assert_eq!(read(&[(RETRY_AFTER, "99999999999999999999999")]), Some(31_536_000));
-        assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
-        assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
-        assert_eq!(
-            read(&[
-                (RETRY_AFTER, "Sun, 06 Nov 1994 12:00:30 GMT"),
-                (DATE, "Sun, 06 Nov 1994 12:00:00 GMT"),
-            ]),
-            Some(30)
-        );
-        for rubbish in ["", "soon", "-1", "1.5", "\u{fd}"] {
-            assert_eq!(read(&[(RETRY_AFTER, rubbish)]), None, "{rubbish}");
-        }
-        assert_eq!(read(&[]), None);
     }
 }

@@ -11,16 +11,18 @@ use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service, ServiceExt};
 
-use super::{decode, read};
-use crate::challenge;
+use super::decode;
 use crate::client_auth::ClientAuthentication;
-use crate::clock::{Now, wall_clock};
-use crate::dpop::{DPOP, ProofVerdict, SentProof};
+use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::request::TokenRequest;
+use crate::protocol::body;
+use crate::protocol::challenge;
+use crate::protocol::dpop::{DPOP, ProofVerdict, SentProof};
+use crate::protocol::server_clock::{Offset, Reading};
 use crate::secret::{Late, in_time};
-use crate::server_clock::{Offset, Reading};
-use crate::token::{AccessToken, MAX_LIFETIME};
+use crate::token::AccessToken;
+use crate::util::clock::{Now, wall_clock};
+use crate::util::limits::MAX_LIFETIME;
 
 /// Asks for a token within `limit`.
 ///
@@ -143,7 +145,7 @@ where
         let encoded = encode(request, clock, deadline).await?;
         let sent_at = Instant::now();
         let response = http.oneshot(encoded.request).await;
-        let response = response.map_err(|error| transport_error(error.into()))?;
+        let response = response.map_err(|error| TokenError::from_transport(error.into()))?;
         let reading = Reading::of(response.headers(), wall_clock(), sent_at.elapsed());
         Ok::<_, TokenError>((response, reading, encoded.has_signed_times, encoded.proof))
     };
@@ -154,7 +156,7 @@ where
         }
     };
     let (head, body) = response.into_parts();
-    let body = read::read(head.status, body, deadline).await?;
+    let body = body::read(head.status, body, deadline).await?;
     let proof = proof.map_or(ProofVerdict::Accepted, |sent| {
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
@@ -211,13 +213,4 @@ async fn encode(
         Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
     };
     Ok(Encoded { request, has_signed_times, proof })
-}
-
-pub(super) fn transport_error(error: BoxError) -> TokenError {
-    let known = TokenError::from_source(error);
-    if known.kind() == TokenErrorKind::Source {
-        known.with_kind(TokenErrorKind::Transport)
-    } else {
-        known
-    }
 }

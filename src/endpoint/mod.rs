@@ -2,8 +2,6 @@
 
 mod decode;
 mod exchange;
-mod metadata;
-mod read;
 mod retry;
 
 use std::fmt;
@@ -21,13 +19,12 @@ use tokio::runtime::Handle;
 use tower::{BoxError, Service};
 
 use self::exchange::exchange;
-pub use self::metadata::{Metadata, MetadataBuilder, WellKnown};
 pub use self::retry::TokenRetry;
 use crate::credentials::Credentials;
+use crate::credentials::request::TokenRequest;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::meter;
-use crate::origin::{Origin, parse_absolute};
-use crate::request::TokenRequest;
+use crate::metrics::{FetchTimer, Measured};
+use crate::protocol::origin::{Origin, parse_absolute};
 use crate::token::AccessToken;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -213,7 +210,7 @@ where
         let (http, rules) = (self.http.clone(), self.rules.clone());
         Box::pin(async move {
             let credentials = request.credentials();
-            let asked = meter::Asked::begin(meter::Whom::TokenEndpoint, &request);
+            let timer = FetchTimer::start(Measured::TokenRequest, &request);
             let fetched = async {
                 rules.check(credentials)?;
                 if Handle::try_current().is_err() {
@@ -222,7 +219,7 @@ where
                 exchange(http, &request, rules.timeout).await
             };
             let result = fetched.await;
-            asked.end(&result);
+            timer.finish(&result);
             result.map_err(|error| error.at(credentials.token_endpoint_origin()))
         })
     }

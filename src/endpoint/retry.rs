@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
+use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::request::TokenRequest;
 use crate::token::AccessToken;
+use crate::util::jitter;
 
 /// No single wait is longer than this.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -117,7 +118,7 @@ impl TokenRetry {
     fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let longest = self.backoff.saturating_mul(2_u32.saturating_pow(self.tried)).min(MAX_WAIT);
         self.tried += 1;
-        let wait = longest.mul_f64(1.0 - fastrand::f64() / 2.0);
+        let wait = jitter::upper_half(longest);
         wait.max(retry_after.unwrap_or_default().min(MAX_WAIT))
     }
 }

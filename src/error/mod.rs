@@ -116,6 +116,15 @@ impl TokenError {
         Self::with_source(kind, error)
     }
 
+    /// Returns the error of an HTTP client that failed before a response arrived.
+    pub(crate) fn from_transport(error: BoxError) -> Self {
+        let known = Self::from_source(error);
+        match known.kind() {
+            TokenErrorKind::Source => known.with_kind(TokenErrorKind::Transport),
+            _ => known,
+        }
+    }
+
     /// The same of another kind. For whoever has just made the error.
     pub(crate) fn with_kind(mut self, kind: TokenErrorKind) -> Self {
         if let Some(what) = Arc::get_mut(&mut self.what) {
@@ -257,8 +266,7 @@ impl TokenError {
         self.what.response.as_ref()?.error_uri.as_deref()
     }
 
-    /// The same, if it is one that may be shown.
-    #[cfg(feature = "metrics")]
+    /// Returns the error code of the response if it is a registered one, which may be shown.
     pub(crate) fn registered_error(&self) -> Option<&'static str> {
         self.what.response.as_ref()?.registered_error()
     }

@@ -11,13 +11,13 @@ use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tracing::Instrument;
 
+use crate::credentials::request::TokenRequest;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::liveness::Liveness;
-use crate::race::until;
 use crate::refresh_token::RefreshToken;
-use crate::request::TokenRequest;
-use crate::takeover_lock::TakeoverGuard;
 use crate::token::AccessToken;
+use crate::util::liveness::Liveness;
+use crate::util::race::until;
+use crate::util::takeover_lock::TakeoverGuard;
 
 /// How long a refresh goes on after its caller is gone.
 const GRACE: Duration = Duration::from_secs(60);

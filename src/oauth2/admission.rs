@@ -7,7 +7,7 @@ use super::echoing_method::is_echoing;
 use super::no_token::NoToken;
 use crate::cache::{LocalToken, TokenRef};
 use crate::credentials::Credentials;
-use crate::origin::{Origins, UriClass};
+use crate::protocol::origin::{Origins, UriClass};
 
 /// Says how a request is sent.
 pub(super) enum Admission<'a> {

@@ -19,13 +19,13 @@ use crate::cache::{
     Claims, IssueId, IssuedToken, Rejection, RejectionOutcome, Requirements, SendNumber,
     Suspicions, Target, TokenCache,
 };
-use crate::challenge;
 use crate::credentials::Credentials;
-use crate::dpop::{ProofVerdict, SentProof};
-use crate::meter;
-use crate::origin::Origin;
-use crate::printable::Printable;
+use crate::metrics;
+use crate::protocol::challenge;
+use crate::protocol::dpop::{ProofVerdict, SentProof};
+use crate::protocol::origin::Origin;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
+use crate::util::printable::Printable;
 
 /// One send of a request, which may be followed by another one.
 pub(super) struct Attempt<S, K> {
@@ -251,14 +251,14 @@ impl<S, K> Attempt<S, K> {
                 let history = self.details.as_mut().map(|details| &mut details.history);
                 if let Some(rejection) = history.and_then(|history| history.rejection.as_mut()) {
                     match is_rejection {
-                        true => rejection.counted.end_rejected(),
-                        false => rejection.counted.end_accepted(),
+                        true => rejection.counted.rejected(),
+                        false => rejection.counted.accepted(),
                     }
                 }
                 response.extensions_mut().insert(Replayed::Yes);
             }
             Outcome::NotReplayed(reason) => {
-                meter::not_replayed(match reason {
+                metrics::not_replayed(match reason {
                     NotReplayed::Body => "body",
                     NotReplayed::Proof => "proof",
                     NotReplayed::BreakerOpen => "breaker_open",

@@ -4,9 +4,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request};
 
 use super::config::LayerConfig;
-use crate::dpop::{DPOP, Prover, SentProof};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::origin::Origin;
+use crate::protocol::dpop::{DPOP, Prover, SentProof};
+use crate::protocol::origin::Origin;
 
 impl LayerConfig {
     /// Inserts a token. For requests of which nothing is kept.

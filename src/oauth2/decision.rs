@@ -15,7 +15,7 @@ mod tests;
 
 use super::progress::{Freshness, Progress, Retry, TokenAttempt};
 use crate::cache::{RejectionOutcome, Sequence};
-use crate::dpop::ProofVerdict;
+use crate::protocol::dpop::ProofVerdict;
 use crate::replay::NotReplayed;
 
 /// Describes a response, as far as the decision depends on it.

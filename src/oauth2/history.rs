@@ -6,7 +6,7 @@ use tower::BoxError;
 use super::progress::{Freshness, Progress};
 use crate::cache::{IssuedToken, Requirements, Sequence};
 use crate::error::TokenError;
-use crate::meter;
+use crate::metrics;
 
 /// Describes the earlier sends of a request, and the token that the next send needs.
 pub(super) struct History {
@@ -24,7 +24,7 @@ pub(super) struct EarlierRejection {
     /// A token is fresh if its fetch began after this point.
     pub(super) since: Sequence,
     /// Counts the resend once its outcome is known.
-    pub(super) counted: meter::Replaying,
+    pub(super) counted: metrics::ReplayOutcome,
 }
 
 impl History {
@@ -43,7 +43,7 @@ impl History {
                 let (mut head, _) = response.into_parts();
                 head.extensions.clear();
                 let response = Response::from_parts(head, ());
-                let counted = meter::Replaying::begin();
+                let counted = metrics::ReplayOutcome::watch();
                 self.rejection = Some(EarlierRejection { response, since, counted });
             }
         }
@@ -61,7 +61,7 @@ impl History {
     /// Returns the error for the caller when no token is available for the next send.
     pub(super) fn fail_without_token(&mut self, error: TokenError) -> BoxError {
         if let Some(rejection) = &mut self.rejection {
-            rejection.counted.end_without_token();
+            rejection.counted.no_token();
         }
         self.fail(error)
     }

@@ -6,6 +6,7 @@ mod authorization;
 mod config;
 mod decision;
 mod echoing_method;
+mod error_response;
 mod future;
 mod history;
 mod layer;
@@ -19,6 +20,7 @@ mod snapshot;
 mod state;
 mod target;
 
+pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
 pub use self::layer::OAuth2Layer;
 pub use self::no_token::NoToken;

@@ -19,9 +19,9 @@ use super::state::State;
 use super::target::{ServiceId, hash_origin};
 use crate::cache::{IssuedToken, LocalToken, Requirements, TokenCache};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::origin::Origin;
-use crate::printable::Printable;
+use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
+use crate::util::printable::Printable;
 
 /// A service that sends each request with a valid token, and resends it if the token is rejected.
 ///

@@ -1,7 +1,8 @@
 //! The source of further clones of the inner service.
 
+use crate::util::sync::LockExt;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::config::LayerConfig;
 use super::target::ServiceId;
@@ -24,7 +25,7 @@ impl<S: Clone> ServiceTemplate<S> {
 
     /// Returns a clone of the inner service that is not ready.
     pub(super) fn instantiate(&self) -> S {
-        self.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.service.lock_unpoisoned().clone()
     }
 }
 

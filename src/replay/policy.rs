@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::challenge;
+use crate::protocol::challenge;
 
 /// Which responses say that the token was rejected, so that the request is sent once more with
 /// another one.

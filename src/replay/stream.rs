@@ -3,10 +3,11 @@
 //! No code of the inner body, of its data or of a waker runs under the lock: each may drop the call
 //! that the body belongs to, and that locks the stream again.
 
+use crate::util::sync::LockExt;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
@@ -71,7 +72,7 @@ impl<B> SharedStream<B> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Stream<B>> {
         // No foreign code runs under the lock, so a panic cannot leave the stream half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock_unpoisoned()
     }
 
     /// Asks the inner body without the lock.

@@ -6,7 +6,7 @@ use std::future::Future;
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
-use crate::printable::Printable;
+use crate::util::printable::Printable;
 
 /// A secret or key was not available at the deadline of its token request.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::WatchedFile;
-use crate::runtime;
+use crate::util::runtime;
 
 /// The longest wait for a look at the files. After that, the last known version is used.
 const LIMIT: Duration = Duration::from_millis(250);

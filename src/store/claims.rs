@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::sleep;
 
-use crate::liveness::{BEAT_INTERVAL, Liveness};
+use crate::util::liveness::{BEAT_INTERVAL, Liveness};
+use crate::util::sync::LockExt;
 
 /// One token request that holds a lease or asks the store for it.
 pub(super) struct Claim {
@@ -102,7 +103,7 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Claim>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock_unpoisoned()
     }
 }
 

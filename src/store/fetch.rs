@@ -14,11 +14,12 @@ use super::health::{Health, Operation, StoreError};
 use super::lease::Lease;
 use super::patience::Patience;
 use super::{StoredValue, key, record};
-use crate::clock::Now;
-use crate::liveness::Liveness;
-use crate::race::until;
-use crate::request::{Cause, TokenRequest};
+use crate::credentials::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
+use crate::util::clock::Now;
+use crate::util::jitter;
+use crate::util::liveness::Liveness;
+use crate::util::race::until;
 
 /// The first pause between two looks into the store while another process asks the source.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
@@ -211,7 +212,7 @@ async fn look(
             }
         }
         has_waited = true;
-        let pause_end = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let pause_end = Instant::now() + jitter::upper_half(pause);
         let pause_end = sleep_until(pause_end.min(give_up_at));
         if let Some(dead) = until(pause_end, dead_claim.as_mut()).await {
             dead_claim.set(shared.claims.dead_claim(key));

@@ -13,9 +13,10 @@ use super::claims::Claims;
 use super::fetch::{self, SharedStore};
 use super::health::Health;
 use super::patience::Patience;
-use crate::backoff::Backoff;
-use crate::request::TokenRequest;
-use crate::token::{AccessToken, MAX_LIFETIME};
+use crate::credentials::request::TokenRequest;
+use crate::token::AccessToken;
+use crate::util::backoff::Backoff;
+use crate::util::limits::MAX_LIFETIME;
 
 /// Shares tokens through a [`TokenStore`].
 ///

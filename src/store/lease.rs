@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::claims::Claim;
 use super::fetch::SharedStore;
 use super::health::{Operation, StoreError};
-use crate::liveness::Liveness;
+use crate::util::liveness::Liveness;
 
 /// A lease in the store. It is released on drop, and ends by itself when the process ends.
 pub(super) struct Lease {

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::{StoredValue, TokenStore};
-use crate::clock::Now;
-use crate::token::MAX_LIFETIME;
+use crate::util::clock::Now;
+use crate::util::limits::MAX_LIFETIME;
+use crate::util::sync::LockExt;
 
 /// A [`TokenStore`] in memory, for tests and for several caches of one process.
 ///
@@ -54,7 +55,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock_unpoisoned()
     }
 }
 

@@ -14,7 +14,6 @@ mod memcached;
 mod memory;
 mod not_accepted;
 mod patience;
-mod recent;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;

@@ -1,8 +1,9 @@
 //! Remembers leases that were waited for in vain (S5).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use super::recent::RecentMap;
+use crate::util::bounded_map::BoundedMap;
+use crate::util::sync::LockExt;
 
 /// The number of leases that are remembered.
 const MAX_KEYS: usize = 1024;
@@ -13,11 +14,11 @@ const MAX_KEYS: usize = 1024;
 /// token request would wait for one and a half leases otherwise. A key is forgotten once its lease
 /// is free, or once another process stores a token while this one waits.
 #[derive(Debug)]
-pub(super) struct Patience(Mutex<RecentMap<()>>);
+pub(super) struct Patience(Mutex<BoundedMap<String, ()>>);
 
 impl Default for Patience {
     fn default() -> Self {
-        Self(Mutex::new(RecentMap::with_capacity(MAX_KEYS)))
+        Self(Mutex::new(BoundedMap::with_capacity(MAX_KEYS)))
     }
 }
 
@@ -37,7 +38,7 @@ impl Patience {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, RecentMap<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BoundedMap<String, ()>> {
+        self.0.lock_unpoisoned()
     }
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::{StoredValue, key};
-use crate::clock::Now;
-use crate::request::{Cause, TokenRequest};
-use crate::token::{AccessToken, MAX_LIFETIME};
+use crate::credentials::request::{Cause, TokenRequest};
+use crate::token::AccessToken;
+use crate::util::clock::Now;
+use crate::util::limits::MAX_LIFETIME;
 
 /// The version of the record's layout and of the data that its key is a hash of.
 pub(super) const VERSION: u64 = 1;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cache::issued::IssueId;
+use crate::util::jitter;
 
 /// The revocations in a row from which on processes contend for the token.
 ///
@@ -84,7 +85,7 @@ impl Contention {
             self.score = self.score.max(1);
         }
         (self.rejected_issue, self.rejected_at) = (issue, now);
-        let spread = CONTENDED_SPREAD.mul_f64(fastrand::f64());
+        let spread = jitter::up_to(CONTENDED_SPREAD);
         self.next_counts_at = now + CONTENDED_INTERVAL + spread;
         self.last_response = Some(LastResponse::Rejected);
     }

@@ -10,10 +10,10 @@ use super::{
     CurrentToken, Event, Events, FailedDuring, Failure, Fetch, FetchSpec, IssuedToken, Machine,
     Moment, Retry, Standing, TokenState, Waiters,
 };
-use crate::clock::Now;
+use crate::credentials::request::Cause;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::request::Cause;
 use crate::secret::Late;
+use crate::util::clock::Now;
 
 /// Delays the renewal that follows a lost one.
 const LOST_RENEWAL_PAUSE: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use super::super::issued::IssueId;
 use super::complete::Loss;
 use super::{FailedDuring, Failure};
 use crate::error::TokenError;
-use crate::meter;
-use crate::printable::Printable;
+use crate::metrics;
+use crate::util::printable::Printable;
 
 /// The side effects of one transition.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ impl Events {
     /// recorder or the `Drop` of an error may call back into the cache.
     pub(in crate::cache) fn emit(self) {
         if self.failing_change != 0 {
-            meter::failing_credentials(self.failing_change);
+            metrics::failing_credentials(self.failing_change);
         }
         if let Some(breaker) = self.breaker {
             emit_breaker(breaker);
@@ -101,12 +101,12 @@ impl Events {
                 tracing::debug!(number = issue, ?lifetime, "token arrived");
             }
             Some(Event::NoLongerLifetime { backoff }) => {
-                meter::backoff(backoff, "no_gain");
+                metrics::backoff(backoff, "no_gain");
                 tracing::debug!(wait = ?backoff, "renewal brought no longer lifetime");
             }
             Some(Event::Failed { error, backoff, failed_during }) => {
                 let class = if error.is_transient() { "transient" } else { "permanent" };
-                meter::backoff(backoff, class);
+                metrics::backoff(backoff, class);
                 match failed_during {
                     FailedDuring::Renewal => {
                         tracing::warn!(error = %Printable(error), retry_in = ?backoff, "token renewal failed");
@@ -139,6 +139,6 @@ impl Events {
 fn emit_breaker(event: BreakerEvent) {
     let gauge_change = event.gauge_change();
     if gauge_change != 0 {
-        meter::broken_apis(gauge_change.into());
+        metrics::broken_apis(gauge_change.into());
     }
 }

@@ -54,10 +54,10 @@ use super::claims::{Claims, Refusals};
 use super::fetch::{FetchHandle, FetchId};
 use super::issued::{IssueId, IssuedToken, Sequence};
 use super::schedule::Schedule;
-use crate::clock::Now;
+use crate::credentials::request::Cause;
 use crate::error::TokenError;
-use crate::liveness::BEAT_INTERVAL;
-use crate::request::Cause;
+use crate::util::clock::Now;
+use crate::util::liveness::BEAT_INTERVAL;
 
 /// Limits how soon the keep-warm task asks again, because tokens that expire on arrival must not
 /// make it spin (C11).

@@ -9,7 +9,7 @@ use super::{
     CurrentToken, Event, Events, FailedDuring, IssuedToken, Machine, Requirements, Standing,
     TokenState,
 };
-use crate::clock::Now;
+use crate::util::clock::Now;
 
 /// Limits the origins that are remembered as rejecting one token (C12).
 const MAX_REJECTING_ORIGINS: usize = 8;

@@ -8,10 +8,10 @@ use super::super::claims::Claims;
 use super::super::fetch::FetchHandle;
 use super::super::issued::{IssueId, IssuedToken};
 use super::{Events, Fetch, Machine, Retry, TokenState, Waiters};
-use crate::clock::Now;
+use crate::credentials::request::Cause;
 use crate::error::TokenError;
-use crate::liveness::{BEAT_INTERVAL, MAX_SILENT_LOOKS};
-use crate::request::Cause;
+use crate::util::clock::Now;
+use crate::util::liveness::{BEAT_INTERVAL, MAX_SILENT_LOOKS};
 
 /// The requirements of one caller on its token.
 #[derive(Clone, Debug, Default)]

@@ -5,13 +5,14 @@ mod table;
 mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::time::Instant;
 
 use self::table::Table;
 use super::slot::Slot;
 use crate::credentials::Credentials;
+use crate::util::sync::{LockExt, RwLockExt};
 
 const SHARDS: usize = 16;
 
@@ -160,7 +161,7 @@ impl Slots {
         let mut evicted = Vec::with_capacity(MAX_EVICTIONS);
         // One eviction at a time, because two at once could choose the same slots, or evict more than
         // the surplus.
-        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hand = self.hand.lock_unpoisoned();
         let surplus = self.len().saturating_sub(self.capacity).min(MAX_EVICTIONS);
         if surplus == 0 {
             return;
@@ -219,7 +220,7 @@ impl Slots {
     }
 
     fn write(&self, fingerprint: u64) -> RwLockWriteGuard<'_, Table> {
-        self.shards[shard(fingerprint)].write().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard(fingerprint)].write_unpoisoned()
     }
 
     fn touch(&self, slot: &Slot, now: Instant) {
@@ -237,7 +238,7 @@ fn shard(fingerprint: u64) -> usize {
 }
 
 fn read(shard: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
-    shard.read().unwrap_or_else(PoisonError::into_inner)
+    shard.read_unpoisoned()
 }
 
 /// Returns whether only the map holds the slot.

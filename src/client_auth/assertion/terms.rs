@@ -5,7 +5,7 @@ use tower::BoxError;
 
 use crate::client_auth::{LENGTH_SIZE, TokenRequestParts, length_bytes};
 use crate::jwt;
-use crate::token::MAX_LIFETIME;
+use crate::util::limits::MAX_LIFETIME;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 

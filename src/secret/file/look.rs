@@ -9,7 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::Problem;
-use crate::clock::wall_clock;
+use crate::util::clock::wall_clock;
 
 /// The largest content that is read. Keys and assertions are much smaller.
 const MAX_LEN: u64 = 1024 * 1024;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 use self::look::{Looked, Stamp, Wants};
 use self::queue::Queue;
 use super::version;
-use crate::runtime;
+use crate::util::runtime;
+use crate::util::sync::LockExt;
 
 /// Some editors and shells write it at the beginning of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
@@ -160,7 +161,7 @@ impl Drop for FileState {
 }
 
 fn lock_files() -> MutexGuard<'static, HashMap<Arc<Path>, Weak<FileState>>> {
-    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+    FILES.lock_unpoisoned()
 }
 
 /// The content of a file, less its byte order mark. It is wiped when the last clone is dropped.

@@ -1,6 +1,7 @@
 //! At most one look at a file at a time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::util::sync::LockExt;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
@@ -73,7 +74,7 @@ impl<T: Send + Sync + 'static> Queue<T> {
 
 impl<T> Queue<T> {
     fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock_unpoisoned()
     }
 }
 

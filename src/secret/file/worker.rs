@@ -7,7 +7,7 @@ use std::thread;
 use tokio::runtime::Handle;
 
 use super::Problem;
-use crate::clock;
+use crate::util::clock;
 
 /// The number of threads in the process. More files than that are not read at the same time.
 const MAX_THREADS: usize = 1024;

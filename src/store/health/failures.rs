@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Operation;
 use super::trouble::Trouble;
-use crate::backoff::Backoff;
-use crate::clock::Now;
-use crate::store::recent::RecentMap;
+use crate::util::backoff::Backoff;
+use crate::util::bounded_map::BoundedMap;
+use crate::util::clock::Now;
 
 /// The number of keys whose failures are remembered. Keys that work need no memory.
 const MAX_KEYS: usize = 1024;
@@ -19,7 +19,7 @@ const MANY_KEYS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Failures {
-    keys: RecentMap<Trouble>,
+    keys: BoundedMap<String, Trouble>,
     store: Trouble,
     /// By operation, because a store that cannot be written to may still be readable.
     streaks: [Streak; Operation::COUNT],
@@ -51,7 +51,7 @@ pub(super) enum Recovery {
 impl Default for Failures {
     fn default() -> Self {
         Self {
-            keys: RecentMap::with_capacity(MAX_KEYS),
+            keys: BoundedMap::with_capacity(MAX_KEYS),
             store: Trouble::default(),
             streaks: Default::default(),
             last_event: 0,

@@ -10,7 +10,7 @@ mod trouble;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,10 +20,11 @@ use tower::BoxError;
 use self::failures::{Failures, Recovery, Scope};
 use super::ValueNotAccepted;
 use super::erased::Answer;
-use crate::backoff::Backoff;
-use crate::clock::Now;
-use crate::meter;
-use crate::printable::Printable;
+use crate::metrics;
+use crate::util::backoff::Backoff;
+use crate::util::clock::Now;
+use crate::util::printable::Printable;
+use crate::util::sync::LockExt;
 
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,16 +71,16 @@ impl Health {
         operation: Operation,
         answer: Answer<'_, T>,
     ) -> Result<T, StoreError> {
-        let timer = meter::Timer::start();
+        let timer = metrics::StoreTimer::start();
         let began = self.lock().next_event();
         match timeout(self.deadline, catch_panic(answer)).await {
             Ok(Ok(answer)) => {
-                timer.end_of_store(operation.name(), None);
+                timer.finish(operation.name(), None);
                 self.succeeded(key, operation);
                 Ok(answer)
             }
             Ok(Err(error)) if operation.stores() && ValueNotAccepted::is_in(&*error) => {
-                timer.end_of_store(operation.name(), Some("value_not_accepted"));
+                timer.finish(operation.name(), Some("value_not_accepted"));
                 self.succeeded(key, operation);
                 tracing::warn!(
                     operation = operation.name(),
@@ -89,12 +90,12 @@ impl Health {
                 Err(StoreError::ValueNotAccepted)
             }
             Ok(Err(error)) => {
-                timer.end_of_store(operation.name(), Some("store"));
+                timer.finish(operation.name(), Some("store"));
                 self.failed(key, (operation, began), ErrorChain(error));
                 Err(StoreError::Unavailable)
             }
             Err(_) => {
-                timer.end_of_store(operation.name(), Some("timeout"));
+                timer.finish(operation.name(), Some("timeout"));
                 self.failed(key, (operation, began), "it took too long");
                 Err(StoreError::Unavailable)
             }
@@ -139,7 +140,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock_unpoisoned()
     }
 }
 

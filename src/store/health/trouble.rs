@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Operation;
-use crate::backoff::Backoff;
-use crate::clock::Now;
+use crate::util::backoff::Backoff;
+use crate::util::clock::Now;
 
 #[derive(Debug, Default)]
 pub(super) struct Trouble {

@@ -1,6 +1,7 @@
 //! Connections that are in step.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::util::sync::LockExt;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -69,6 +70,6 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock_unpoisoned()
     }
 }

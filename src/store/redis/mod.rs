@@ -19,7 +19,7 @@ use self::reconnect::Reconnecting;
 use self::script::{GET, LOCK, REPLACE, Script, UNLOCK};
 use super::{StoredValue, TokenStore};
 use crate::error::ConfigError;
-use crate::token::MAX_LIFETIME;
+use crate::util::limits::MAX_LIFETIME;
 
 /// A [`TokenStore`] in Redis or Valkey, over the crate [`redis`].
 ///

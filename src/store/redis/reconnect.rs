@@ -4,7 +4,7 @@
 //! long. A dropped operation is therefore a sign of a half-open connection, see [`Unanswered`].
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::failure::Recovery;
-use crate::clock::Now;
+use crate::util::clock::Now;
+use crate::util::sync::LockExt;
 
 /// The longest time that one attempt to connect takes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -87,7 +88,7 @@ impl Reconnecting {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock_unpoisoned()
     }
 }
 
@@ -155,11 +156,11 @@ impl Link {
     }
 
     fn has_answered(&self) {
-        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Now::read());
+        *self.answered_at.lock_unpoisoned() = Some(Now::read());
     }
 
     fn answered_at(&self) -> Option<Now> {
-        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.answered_at.lock_unpoisoned()
     }
 }
 

@@ -16,10 +16,10 @@ const LIMIT: usize = 1024 * 1024;
 
 /// Reads the body of a response until `deadline`.
 ///
-/// The status of a refusal says more than its body, so a refusal whose body breaks off is none the
+/// The status of a refusal says more than its body, so a refusal whose body breaks off is still
 /// less returned, with the part that arrived. It gets at most half of the time that is left, so that
 /// an endless body leaves time for what follows.
-pub(super) async fn read<B>(
+pub(crate) async fn read<B>(
     status: StatusCode,
     body: B,
     deadline: Instant,
@@ -52,7 +52,7 @@ where
 }
 
 /// Returns the instant at which half of the time until `deadline` is over.
-pub(super) fn halfway_to(deadline: Instant) -> Instant {
+pub(crate) fn halfway_to(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2
 }

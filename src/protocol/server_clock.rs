@@ -1,12 +1,13 @@
 //! The clocks of servers, which the `Date` of their responses shows.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{AGE, DATE, HeaderName};
 
-use crate::origin::Origin;
+use crate::protocol::origin::Origin;
+use crate::util::sync::LockExt;
 
 /// The most servers whose offsets one set of credentials remembers. A clock that agrees with this
 /// machine's needs no memory.
@@ -104,7 +105,7 @@ trait Lock: Send + Sync {
 
 impl Lock for Mutex<Vec<Entry>> {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        Self::lock(self).unwrap_or_else(PoisonError::into_inner)
+        self.lock_unpoisoned()
     }
 }
 

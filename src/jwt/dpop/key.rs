@@ -7,14 +7,15 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::nonces::Nonces;
-use super::{BindingKey, ClassifyProof, ProofVerdict, Prove, Prover, SentProof, proof};
-use crate::challenge;
-use crate::clock::wall_clock;
+use super::proof;
 use crate::error::ConfigError;
 use crate::jwt::{self, Algorithm, SigningKey};
-use crate::origin::Origin;
-use crate::server_clock::{Offset, Reading, ServerClocks};
+use crate::protocol::challenge;
+use crate::protocol::dpop::{BindingKey, ClassifyProof, ProofVerdict, Prove, Prover, SentProof};
+use crate::protocol::origin::Origin;
+use crate::protocol::server_clock::{Offset, Reading, ServerClocks};
 use crate::token::AccessToken;
+use crate::util::clock::wall_clock;
 
 /// Error codes of RFC 9449: section 8, and section 5.
 const USE_NONCE: &str = "use_dpop_nonce";

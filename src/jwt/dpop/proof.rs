@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tower::BoxError;
 
 use crate::jwt::{self, SigningKey};
-use crate::origin::Origin;
+use crate::protocol::origin::Origin;
 
 /// What goes into a proof besides what is random.
 pub(super) struct Claims<'a> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::token::MAX_LIFETIME;
+use crate::util::jitter;
+use crate::util::limits::MAX_LIFETIME;
 
 /// How long whatever has failed is left alone: a source of tokens by its cache, a store by its layer.
 ///
@@ -41,7 +42,7 @@ impl Backoff {
     pub(crate) fn window(&self, failures: u32) -> Duration {
         let longest = self.min.saturating_mul(2_u32.saturating_pow(failures)).min(self.max);
         let spread = longest.saturating_sub(self.min);
-        self.min + spread.mul_f64(fastrand::f64())
+        self.min + jitter::up_to(spread)
     }
 }
 

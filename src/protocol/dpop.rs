@@ -1,14 +1,7 @@
-//! Binds access tokens to a key: each request carries a proof of its possession (DPoP, RFC 9449).
+//! Traits for requests that carry a proof of possession of a key (DPoP, RFC 9449).
 //!
-//! The traits have implementations only with the feature `jwt`. Callers hold trait objects, so that
-//! they need no conditional compilation and no second set of types.
-
-#[cfg(feature = "jwt")]
-mod key;
-#[cfg(feature = "jwt")]
-mod nonces;
-#[cfg(feature = "jwt")]
-mod proof;
+//! The implementations are in `jwt::dpop`, behind the feature `jwt`. Callers hold trait objects, so
+//! that they need no conditional compilation and no second set of types.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +9,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use tower::BoxError;
 
-#[cfg(feature = "jwt")]
-pub use self::key::DpopKey;
-use crate::origin::Origin;
-use crate::server_clock::{Offset, ServerClocks};
+use crate::protocol::origin::Origin;
+use crate::protocol::server_clock::{Offset, ServerClocks};
 use crate::token::AccessToken;
 
 /// The header field of a proof (RFC 9449 section 4.1).

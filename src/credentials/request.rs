@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::credentials::Credentials;
-use crate::liveness::Liveness;
 use crate::token::AccessToken;
+use crate::util::liveness::Liveness;
 
 /// Asks a source for a token: with which credentials, to replace which token, and why.
 ///

@@ -14,12 +14,10 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::extra::Extra;
-use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::error::ConfigError;
-
-/// Limits the lifetime of a token, whatever a response says: one year.
-pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+use crate::util::clock::Now;
+use crate::util::limits::MAX_LIFETIME;
 
 /// The authentication schemes with which tokens are sent (RFC 9110 section 11.4).
 const BEARER: &str = "Bearer";

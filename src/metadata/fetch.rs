@@ -15,12 +15,13 @@ use tower::{BoxError, Service, ServiceExt};
 
 use super::document::{self, Found, Rules};
 use super::{Metadata, invalid_issuer};
-use crate::endpoint::exchange::transport_error;
-use crate::endpoint::{DEFAULT_TIMEOUT, read};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::origin::{Origin, parse_absolute};
-use crate::printable::Printable;
-use crate::token::MAX_LIFETIME;
+use crate::protocol::body;
+use crate::protocol::origin::{Origin, parse_absolute};
+use crate::util::limits::MAX_LIFETIME;
+use crate::util::printable::Printable;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to ask an issuer for its [`Metadata`]: see [`Metadata::builder`].
 ///
@@ -164,7 +165,7 @@ impl MetadataBuilder {
         let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
         if let Some(only) = self.only {
             let (head, body) = self.ask(only, http, deadline).await?;
-            let body = read::read(head.status, body, deadline).await?;
+            let body = body::read(head.status, body, deadline).await?;
             return match self.decode(head, &body)? {
                 Found::Metadata(metadata) => Ok(metadata),
                 Found::Nothing(error) => Err(error),
@@ -173,7 +174,7 @@ impl MetadataBuilder {
         let first = WellKnown::OauthAuthorizationServer;
         let (head, body) = self.ask(first, http.clone(), deadline).await?;
         // A body that does not end must leave time for the second document.
-        let nothing = match read::read(head.status, body, read::halfway_to(deadline)).await {
+        let nothing = match body::read(head.status, body, body::halfway_to(deadline)).await {
             Ok(body) => match self.decode(head, &body)? {
                 Found::Metadata(metadata) => return Ok(metadata),
                 Found::Nothing(error) => error,
@@ -182,7 +183,7 @@ impl MetadataBuilder {
             Err(error) => return Err(error),
         };
         let (head, body) = self.ask(WellKnown::OpenidConfiguration, http, deadline).await?;
-        let body = read::read(head.status, body, deadline).await?;
+        let body = body::read(head.status, body, deadline).await?;
         match self.decode(head, &body)? {
             Found::Metadata(metadata) => Ok(metadata),
             Found::Nothing(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
@@ -211,7 +212,7 @@ impl MetadataBuilder {
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         match timeout_at(deadline, http.oneshot(request)).await {
             Ok(Ok(response)) => Ok(response.into_parts()),
-            Ok(Err(error)) => Err(transport_error(error.into())),
+            Ok(Err(error)) => Err(TokenError::from_transport(error.into())),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         }
     }

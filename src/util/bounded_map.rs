@@ -1,13 +1,15 @@
 //! A bounded map that forgets the entry that was not used for longest.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 /// Keeps values for a bounded number of keys.
 #[derive(Debug)]
-pub(super) struct RecentMap<V> {
-    entries: HashMap<String, Entry<V>>,
+pub(crate) struct BoundedMap<K, V> {
+    entries: HashMap<K, Entry<V>>,
     /// The keys in the order in which they were used, oldest first.
-    order: BTreeMap<u64, String>,
+    order: BTreeMap<u64, K>,
     last_use: u64,
     capacity: usize,
 }
@@ -15,21 +17,29 @@ pub(super) struct RecentMap<V> {
 #[derive(Debug)]
 struct Entry<V> {
     value: V,
+    /// The key of this entry in `order`.
     used: u64,
 }
 
-impl<V: Default> RecentMap<V> {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
+impl<K: Clone + Eq + Hash, V: Default> BoundedMap<K, V> {
+    /// Creates an empty map for at most `capacity` keys.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self { entries: HashMap::new(), order: BTreeMap::new(), last_use: 0, capacity }
     }
 
     /// Returns the value of a key without a change to the order.
-    pub(super) fn peek(&self, key: &str) -> Option<&V> {
+    pub(crate) fn peek<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
     /// Returns the value of a key, which counts as used now.
-    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         let Self { entries, order, last_use, .. } = self;
         let entry = entries.get_mut(key)?;
         *last_use += 1;
@@ -41,11 +51,15 @@ impl<V: Default> RecentMap<V> {
     }
 
     /// Returns the value of a key, which is inserted if needed. The oldest entry makes room for it.
-    pub(super) fn get_or_default(&mut self, key: &str) -> &mut V {
+    pub(crate) fn get_or_default<Q>(&mut self, key: &Q) -> &mut V
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         if !self.entries.contains_key(key) {
             if self.entries.len() >= self.capacity {
                 if let Some((_, oldest)) = self.order.pop_first() {
-                    self.entries.remove(&oldest);
+                    self.entries.remove(oldest.borrow());
                 }
             }
             self.last_use += 1;
@@ -56,14 +70,18 @@ impl<V: Default> RecentMap<V> {
         self.get_mut(key).expect("the key was inserted above")
     }
 
-    pub(super) fn remove(&mut self, key: &str) -> Option<V> {
+    /// Removes a key and returns its value.
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let entry = self.entries.remove(key)?;
         self.order.remove(&entry.used);
         Some(entry.value)
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         assert_eq!(self.entries.len(), self.order.len());
         self.entries.len()
     }
@@ -75,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_entry_that_was_not_used_for_longest_makes_room() {
-        let mut map = RecentMap::with_capacity(3);
+        let mut map = BoundedMap::<String, usize>::with_capacity(3);
         for key in ["a", "b", "c"] {
             *map.get_or_default(key) = key.len();
         }

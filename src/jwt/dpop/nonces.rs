@@ -1,11 +1,12 @@
 //! The nonces that servers gave.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::{HeaderMap, HeaderName};
 
-use crate::origin::Origin;
+use crate::protocol::origin::Origin;
+use crate::util::sync::LockExt;
 
 /// How many servers' nonces are kept. Past it, the one that was not heard from for longest is forgotten.
 const MOST: usize = 1024;
@@ -67,7 +68,7 @@ impl Nonces {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock_unpoisoned()
     }
 }
 

@@ -16,11 +16,11 @@ use tower::{BoxError, Service};
 
 pub use self::fetch::{MetadataBuilder, WellKnown};
 use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
-use super::decode::{Members, value};
 use crate::client_auth::{ClientAuth, ClientAuthentication};
 use crate::credentials::Credentials;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::origin::Origin;
+use crate::protocol::json::{Members, value};
+use crate::protocol::origin::Origin;
 
 /// Authorization server metadata: what the issuer of tokens says of itself at a well-known place,
 /// its token endpoint first of all (RFC 8414, OpenID Connect Discovery 1.0).

@@ -2,13 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use tokio::sync::Notify;
 
-use crate::liveness::Liveness;
-use crate::race::until;
+use crate::util::liveness::Liveness;
+use crate::util::race::until;
+use crate::util::sync::LockExt;
 
 /// An async lock for one task at a time.
 ///
@@ -81,7 +82,7 @@ impl TakeoverLock {
     }
 
     fn lock(&self) -> MutexGuard<'_, LastHolder> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+        self.holder.lock_unpoisoned()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::clock::Now;
+use crate::util::clock::Now;
 
 /// The interval at which a task shows that it is alive, and at which others look.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);

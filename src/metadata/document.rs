@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::lists::{LISTS, TextList};
 use super::{Endpoint, Inner, Metadata};
-use crate::endpoint::decode::{JsonResponse, Members, is_string, value};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::origin::{self, parse_absolute};
+use crate::protocol::json::{JsonResponse, Members, is_string, value};
+use crate::protocol::origin::{self, parse_absolute};
 
 pub(super) struct Rules<'a> {
     /// As it was asked for.

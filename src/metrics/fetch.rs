@@ -1,0 +1,84 @@
+use std::borrow::Cow;
+
+use tokio::time::Instant;
+
+use super::error_type::error_type;
+use super::recorder::{self, Label};
+use super::{FETCH, NO_ERROR, REMAINING, REQUEST, with_error_type};
+use crate::credentials::request::{Cause, TokenRequest};
+use crate::error::TokenError;
+use crate::token::AccessToken;
+
+/// Says which duration a [`FetchTimer`] measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measured {
+    /// A fetch of a cache: its source, with stores and retries.
+    Fetch,
+    /// One token request to a token endpoint.
+    TokenRequest,
+}
+
+/// Measures a fetch or a token request, also one that is interrupted.
+pub(crate) struct FetchTimer {
+    measured: Measured,
+    cause: &'static str,
+    /// When the token that is renewed or was renewed too late expires.
+    expires_at: Option<Instant>,
+    started_at: Instant,
+    is_recorded: bool,
+}
+
+impl FetchTimer {
+    /// Starts the measurement of `request`.
+    pub(crate) fn start(measured: Measured, request: &TokenRequest) -> Self {
+        let (cause, token) = match (request.cause(), request.token()) {
+            (Cause::Cold, None) => ("cold", None),
+            (Cause::Cold, token) => ("expired", token),
+            (Cause::Renewal, token) => ("renewal", token),
+            (Cause::Rejected, _) => ("rejected", None),
+        };
+        let expires_at = token.and_then(AccessToken::expires_at);
+        Self { measured, cause, expires_at, started_at: Instant::now(), is_recorded: false }
+    }
+
+    /// Records the result.
+    pub(crate) fn finish(mut self, result: &Result<AccessToken, TokenError>) {
+        if !recorder::IS_ENABLED {
+            // Do not build the label of an error that nobody records.
+            self.is_recorded = true;
+            return;
+        }
+        match result {
+            Ok(token) if token.is_from_store() => self.record("store", None),
+            Ok(_) => self.record("success", None),
+            Err(error) => self.record("error", Some(error_type(error))),
+        }
+    }
+
+    fn record(&mut self, outcome: &'static str, error_type: Option<Cow<'static, str>>) {
+        self.is_recorded = true;
+        let now = Instant::now();
+        let name = match self.measured {
+            Measured::Fetch => FETCH,
+            Measured::TokenRequest => REQUEST,
+        };
+        let mut labels: [Label; 3] =
+            [("cause", self.cause.into()), ("outcome", outcome.into()), NO_ERROR];
+        let labels = with_error_type(&mut labels, error_type);
+        recorder::histogram(name, labels, now - self.started_at);
+        if let (Measured::Fetch, Some(expires_at)) = (self.measured, self.expires_at) {
+            let remaining = expires_at.saturating_duration_since(now);
+            recorder::histogram(REMAINING, &labels[..2], remaining);
+        }
+    }
+}
+
+impl Drop for FetchTimer {
+    /// Records a fetch without a result: the source panicked, its runtime ended, or the caller went
+    /// away.
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            self.record("error", Some("interrupted".into()));
+        }
+    }
+}

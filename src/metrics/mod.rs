@@ -1,0 +1,101 @@
+//! Metrics of fetches, token requests, replays and stores. A cache hit records nothing.
+//!
+//! Labels have a bounded number of values. No function here is called under a lock, because a
+//! recorder may call back into a cache.
+
+mod error_type;
+mod fetch;
+mod recorder;
+mod replay;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use self::fetch::{FetchTimer, Measured};
+use self::recorder::Label;
+pub(crate) use self::replay::{ReplayOutcome, not_replayed};
+
+const FETCH: &str = "tower_oauth2.token.fetch.duration";
+const REQUEST: &str = "tower_oauth2.token.request.duration";
+const REMAINING: &str = "tower_oauth2.token.remaining_life";
+const BACKOFF: &str = "tower_oauth2.backoff.duration";
+const FAILING: &str = "tower_oauth2.failing_credentials";
+const REPLAYS: &str = "tower_oauth2.replays";
+const BROKEN: &str = "tower_oauth2.broken_apis";
+const STORE: &str = "tower_oauth2.store.operation.duration";
+
+/// Tells the recorder the meanings and the units of all metrics.
+pub(crate) fn describe() {
+    use recorder::{describe_counter, describe_gauge, describe_histogram};
+
+    describe_histogram(
+        FETCH,
+        "How long a cache's source took for a token, with stores and retries",
+    );
+    describe_histogram(REQUEST, "How long the token endpoint took for a token");
+    describe_histogram(
+        REMAINING,
+        "The remaining lifetime of a token when the fetch of the next one ended",
+    );
+    describe_histogram(BACKOFF, "How long a source is not asked after a failure");
+    describe_histogram(STORE, "How long a token store took");
+    describe_gauge(FAILING, "Credentials whose last fetch of a token failed");
+    describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");
+    describe_counter(REPLAYS, "Requests whose token was rejected");
+}
+
+/// Records for how long a source is not asked after a failure of `class`.
+pub(crate) fn backoff(window: Duration, class: &'static str) {
+    if !window.is_zero() {
+        recorder::histogram(BACKOFF, &[("class", class.into())], window);
+    }
+}
+
+/// Changes the number of credentials whose last fetch failed.
+pub(crate) fn failing_credentials(difference: i8) {
+    recorder::change_gauge(FAILING, difference.into());
+}
+
+/// Changes the number of APIs that are known to reject fresh tokens.
+pub(crate) fn broken_apis(difference: i32) {
+    recorder::change_gauge(BROKEN, difference);
+}
+
+/// Measures one operation of a store.
+pub(crate) struct StoreTimer {
+    started_at: Instant,
+}
+
+impl StoreTimer {
+    /// Starts the measurement.
+    pub(crate) fn start() -> Self {
+        Self { started_at: Instant::now() }
+    }
+
+    /// Records the operation. `error_type` is set if it failed.
+    pub(crate) fn finish(self, operation: &'static str, error_type: Option<&'static str>) {
+        let outcome = if error_type.is_none() { "success" } else { "error" };
+        let mut labels: [Label; 3] =
+            [("operation", operation.into()), ("outcome", outcome.into()), NO_ERROR];
+        let labels = with_error_type(&mut labels, error_type.map(Into::into));
+        recorder::histogram(STORE, labels, self.started_at.elapsed());
+    }
+}
+
+/// The place of `error.type` in the labels of a success.
+const NO_ERROR: Label = ("error.type", std::borrow::Cow::Borrowed(""));
+
+/// Fills in `error.type`, the last label, or leaves it out after a success.
+fn with_error_type<'a>(
+    labels: &'a mut [Label; 3],
+    error_type: Option<std::borrow::Cow<'static, str>>,
+) -> &'a [Label] {
+    match error_type {
+        Some(error_type) => {
+            labels[2].1 = error_type;
+            &labels[..]
+        }
+        None => &labels[..2],
+    }
+}

@@ -1,0 +1,59 @@
+//! Responses whose body is a JSON object.
+
+use std::collections::BTreeMap;
+
+use http::response::Parts;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
+use crate::protocol::retry_after;
+use crate::util::clock::wall_clock;
+
+/// A JSON object whose members are read one by one.
+///
+/// A number that is out of range, or a value that is nested too deeply, spoils only its own member.
+pub(crate) type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// A response whose body has been read.
+pub(crate) struct JsonResponse<'a> {
+    pub(crate) head: Parts,
+    pub(crate) body: &'a [u8],
+    /// `None` if the body is not a JSON object.
+    pub(crate) members: Option<Members<'a>>,
+}
+
+impl<'a> JsonResponse<'a> {
+    /// Reads `body` as a JSON object.
+    pub(crate) fn new(head: Parts, body: &'a [u8]) -> Self {
+        // The parser's own errors quote the text, so they are dropped here.
+        let members = serde_json::from_slice(body).ok();
+        Self { head, body, members }
+    }
+
+    /// Returns an error that keeps a bounded part of the response.
+    pub(crate) fn refuse(self, kind: TokenErrorKind, note: &'static str) -> TokenError {
+        // The body of a redirect does not come from the server that was asked.
+        let members = self.members.filter(|_| kind != TokenErrorKind::Redirect);
+        let text = |name| text(members.as_ref()?, name);
+        let members = [text("error"), text("error_description"), text("error_uri")];
+        let retry_after = retry_after::parse(&self.head.headers, wall_clock());
+        let response = ErrorResponse::new(self.head, self.body, members, retry_after);
+        TokenError::with_response(kind, note, response)
+    }
+}
+
+/// Returns whether a member is a string, even one that cannot be read.
+pub(crate) fn is_string(members: &Members<'_>, name: &str) -> bool {
+    members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
+}
+
+/// Returns the value of a member, if it can be read.
+pub(crate) fn value(members: &Members<'_>, name: &str) -> Option<Value> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+/// Returns the text of a member, if it is a string that can be read.
+pub(crate) fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
+}

@@ -1,0 +1,9 @@
+//! HTTP and OAuth rules that several modules apply: origins, challenges, clocks, JSON and bodies.
+
+pub(crate) mod body;
+pub(crate) mod challenge;
+pub(crate) mod dpop;
+pub(crate) mod json;
+pub(crate) mod origin;
+pub(crate) mod retry_after;
+pub(crate) mod server_clock;
