@@ -20,6 +20,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::{
@@ -34,7 +35,7 @@ type Http = legacy::Client<HttpConnector, Full<Bytes>>;
 
 /// A token of the machine's account.
 async fn from_metadata_server(http: Http, asked: TokenRequest) -> Result<AccessToken, BoxError> {
-    let requested_at = tokio::time::Instant::now();
+    let requested_at = Instant::now();
     let request = Request::get(asked.credentials().token_endpoint())
         .header("metadata-flavor", "Google")
         .body(Full::default())?;
@@ -48,7 +49,7 @@ async fn from_metadata_server(http: Http, asked: TokenRequest) -> Result<AccessT
     let expires_in = answer["expires_in"].as_u64().ok_or("the answer has no end")?;
     Ok(AccessToken::new(token)?
         .with_expires_in(Duration::from_secs(expires_in))
-        .with_requested_at(requested_at))
+        .with_age(requested_at.elapsed()))
 }
 
 fn client(metadata_server: &str, api: &str) -> Result<OAuth2<Http>, BoxError> {

@@ -140,12 +140,16 @@ impl AccessToken {
         self.edit(|inner| inner.refresh_in = Some(refresh_in.min(MAX_LIFETIME)))
     }
 
-    /// Sets when the attempt that brought the token began. Lifetimes count from then.
+    /// Sets how long ago the request for the token was sent. Its lifetime counts from then.
     ///
-    /// The default is the time of [`AccessToken::new`].
+    /// The default is zero. The maximum is a year.
     #[must_use]
-    pub fn with_requested_at(self, requested_at: Instant) -> Self {
-        self.with_requested_at_both(Now::read().shifted_to(requested_at))
+    pub fn with_age(self, age: Duration) -> Self {
+        let (now, age) = (Now::read(), age.min(MAX_LIFETIME));
+        // Where the monotonic clock started later than that, the wall clock alone ends the token.
+        let mono = now.mono.checked_sub(age).unwrap_or(now.mono);
+        let wall = now.wall.checked_sub(age).unwrap_or(now.wall);
+        self.with_requested_at_both(Now { mono, wall })
     }
 
     /// Sets when the attempt that brought the token began, by both clocks (C5).
@@ -197,13 +201,23 @@ impl AccessToken {
         &self.0.header
     }
 
-    /// Returns the lifetime, counted from [`requested_at`](Self::requested_at), if it is known.
+    /// Returns the lifetime, counted from the token request, or `None` if it is not known.
     pub fn lifetime(&self) -> Option<Duration> {
         self.0.lifetime
     }
 
+    /// Returns the remaining lifetime, which is zero once the token has expired.
+    ///
+    /// `None` means that the token is valid until it is rejected. The time that the host was
+    /// suspended counts too.
+    pub fn time_left(&self) -> Option<Duration> {
+        let (requested_at, lifetime) = (self.0.requested_at, self.0.lifetime?);
+        let end = requested_at.shifted_to(requested_at.mono + lifetime);
+        Some(Now::read().until(end))
+    }
+
     /// Returns when the attempt that brought the token began, on tokio's clock.
-    pub fn requested_at(&self) -> Instant {
+    pub(crate) fn requested_at(&self) -> Instant {
         self.0.requested_at.mono
     }
 
@@ -212,14 +226,13 @@ impl AccessToken {
         self.0.requested_at
     }
 
-    /// Returns when the token expires. `None` if it is valid until it is rejected.
-    pub fn expires_at(&self) -> Option<Instant> {
+    /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is rejected.
+    pub(crate) fn expires_at(&self) -> Option<Instant> {
         // A year at most, so the sum stays within the clock.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 
-    /// Returns when the server wants the token to be renewed, counted from
-    /// [`requested_at`](Self::requested_at).
+    /// Returns when the server wants the token to be renewed, counted from the token request.
     pub fn refresh_in(&self) -> Option<Duration> {
         self.0.refresh_in
     }

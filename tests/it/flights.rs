@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::advance;
@@ -212,8 +213,8 @@ fn without_a_runtime_there_is_an_error() {
 #[test]
 fn a_hit_outside_of_a_runtime_leaves_the_renewal_to_others() {
     let source = Source::of(|n| {
-        let requested_at = tokio::time::Instant::now() - std::time::Duration::from_secs(850);
-        lasting(n, std::time::Duration::from_secs(1000)).with_requested_at(requested_at)
+        let (age, lifetime) = (Duration::from_secs(850), Duration::from_secs(1000));
+        lasting(n, lifetime).with_age(age)
     });
     let cache = TokenCache::new(credentials(), source.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

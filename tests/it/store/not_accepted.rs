@@ -41,7 +41,7 @@ async fn a_token_that_cannot_be_stored_is_not_waited_for_in_line() {
     type Make = fn(usize) -> AccessToken;
     let large: Make = |n| hour(n).with_scope("x".repeat(2 << 20));
     // It has so little time left that it would answer no token request.
-    let over: Make = |n| lasting(n, secs(1)).with_requested_at(Instant::now() - ms(950));
+    let over: Make = |n| lasting(n, secs(1)).with_age(ms(950));
     for (store, make) in
         [(without_tokens(), hour as Make), (Double::default(), large), (Double::default(), over)]
     {

@@ -145,13 +145,14 @@ async fn a_token_request_takes_as_long_as_it_is_told_at_most() {
 async fn a_response_within_the_time_is_taken() {
     let slow = service_fn(|_| async {
         sleep(Duration::from_secs(29)).await;
-        Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(r#"{"access_token":"t"}"#)))
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(
+            r#"{"access_token":"t","expires_in":100}"#,
+        )))
     });
-    let start = Instant::now();
     let token = asked(slow, None, credentials()).await.unwrap();
     assert_eq!(token.secret(), "t");
     // C5: its life began with the request.
-    assert_eq!(token.requested_at(), start);
+    assert_eq!(token.time_left(), Some(Duration::from_secs(71)));
 }
 
 // W7

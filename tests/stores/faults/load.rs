@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{RedisStore, TokenStoreLayer};
@@ -59,7 +59,7 @@ impl Load {
         let source = Source::of(|n| {
             let age = Duration::from_secs(10_000 - 10 * n as u64);
             let token = AccessToken::new(format!("token-{n}")).unwrap().with_scope("read write");
-            token.with_expires_in(DAY).with_requested_at(Instant::now() - age)
+            token.with_expires_in(DAY).with_age(age)
         });
         let mut load = Self { source, clients: Vec::new() };
         load.clients = (0..CACHES).map(|_| load.client_at(url)).collect();

@@ -66,7 +66,7 @@ async fn processes_share_one_token_request() {
     let late = process(server.store(), &count).get().await.unwrap();
     assert_eq!(late.secret(), "token-1");
     // One of the two asked for it, and knows best.
-    assert!(late.expires_at() <= first.expires_at().max(second.expires_at()));
+    assert!(late.time_left() <= first.time_left().max(second.time_left()));
     assert_eq!(count.load(Ordering::SeqCst), 1);
 
     // One that is rejected is replaced for all.

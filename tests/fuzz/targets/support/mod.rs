@@ -147,6 +147,6 @@ pub fn assert_token(token: &AccessToken) {
     assert!(header.is_sensitive());
     assert!(token.lifetime().is_none_or(|lifetime| lifetime <= YEAR));
     assert!(token.refresh_in().is_none_or(|refresh_in| refresh_in <= YEAR));
-    assert_eq!(token.expires_at().is_some(), token.lifetime().is_some());
+    assert_eq!(token.time_left().is_some(), token.lifetime().is_some());
     assert_debug(token);
 }

@@ -70,8 +70,8 @@ fn due_source(lost: usize) -> Source {
         if (2..2 + lost).contains(&n) {
             std::future::pending::<()>().await;
         }
-        let requested_at = Instant::now() - secs(if n == 1 { 820 } else { 0 });
-        Ok(lasting(n, secs(1000)).with_requested_at(requested_at))
+        let age = secs(if n == 1 { 820 } else { 0 });
+        Ok(lasting(n, secs(1000)).with_age(age))
     })
 }
 

@@ -68,8 +68,8 @@ fn a_waiter_without_a_runtime_is_a_clear_error() {
 #[test]
 fn a_hit_without_a_timer_leaves_the_renewal_to_others() {
     let source = Source::new(|n, _| async move {
-        let requested_at = Instant::now() - secs(if n == 1 { 820 } else { 0 });
-        Ok(lasting(n, secs(1000)).with_requested_at(requested_at))
+        let age = secs(if n == 1 { 820 } else { 0 });
+        Ok(lasting(n, secs(1000)).with_age(age))
     });
     let cache = builder(&source).build();
     let healthy = paused();
