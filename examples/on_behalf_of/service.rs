@@ -54,7 +54,7 @@ pub(crate) async fn serve(
 
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let tokens = TokenCache::builder(own, TokenEndpoint::new(http.clone())).capacity(1000).build();
-    let origins = Origins::only(apis.iter().map(|(_, origin)| origin))?;
+    let origins = Origins::only(apis.iter().map(|(_, origin)| origin).collect::<Vec<_>>())?;
     let client = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
 
     let service = Service { client, apis: further };

@@ -132,7 +132,7 @@ impl Fetcher {
             let ended = self.sweeper.ended.clone();
             let sweeping = run(Arc::downgrade(self), at);
             runtime.spawn(async move {
-                race::until(ended.notified(), sweeping).await;
+                race::run_until(ended.notified(), sweeping).await;
             });
         }
     }

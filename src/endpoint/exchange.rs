@@ -18,7 +18,7 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::body;
 use crate::protocol::challenge;
 use crate::protocol::dpop::{DPOP, ProofVerdict, SentProof};
-use crate::protocol::server_clock::{Offset, Reading};
+use crate::protocol::server_clock::{Offset, SkewEstimate};
 use crate::secret::{Late, in_time};
 use crate::token::AccessToken;
 use crate::util::clock::{Now, wall_clock};
@@ -86,7 +86,7 @@ struct Answer {
     clock: Offset,
     /// Whether times that were signed here depended on the clock.
     has_signed_times: bool,
-    reading: Option<Reading>,
+    reading: Option<SkewEstimate>,
     proof: ProofVerdict,
 }
 
@@ -102,7 +102,7 @@ enum Remedy {
 impl Answer {
     fn remedy(&self) -> Remedy {
         let better = self.reading.filter(|reading| reading.contradicts(self.clock));
-        let better = better.map(Reading::offset);
+        let better = better.map(SkewEstimate::offset);
         if self.proof == ProofVerdict::RetryWithNewProof {
             return Remedy::NewProof(better.unwrap_or(self.clock));
         }
@@ -146,7 +146,8 @@ where
         let sent_at = Instant::now();
         let response = http.oneshot(encoded.request).await;
         let response = response.map_err(|error| TokenError::from_transport(error.into()))?;
-        let reading = Reading::of(response.headers(), wall_clock(), sent_at.elapsed());
+        let reading =
+            SkewEstimate::from_response(response.headers(), wall_clock(), sent_at.elapsed());
         Ok::<_, TokenError>((response, reading, encoded.has_signed_times, encoded.proof))
     };
     let (response, reading, has_signed_times, proof) = match timeout_at(deadline, sent).await {

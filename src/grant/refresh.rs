@@ -16,7 +16,7 @@ use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::refresh_token::RefreshToken;
 use crate::token::AccessToken;
 use crate::util::liveness::Liveness;
-use crate::util::race::until;
+use crate::util::race::run_until;
 use crate::util::takeover_lock::TakeoverGuard;
 
 /// How long a refresh goes on after its caller is gone.
@@ -172,7 +172,7 @@ async fn serve<S>(
     // This task goes on when the fetch has ended, so it shows its own signs of life.
     let liveness = Arc::new(Liveness::part_of(request.liveness()));
     let outcome = {
-        let guard = until(caller.closed(), token.lock_for_use(&liveness)).await;
+        let guard = run_until(caller.closed(), token.lock_for_use(&liveness)).await;
         let Some(mut guard) = guard.filter(|_| !caller.is_closed()) else {
             return;
         };
@@ -181,7 +181,7 @@ async fn serve<S>(
             sleep(GRACE).await;
         };
         let refresh = refresh(inner, &request, &token, &mut guard);
-        until(given_up, liveness.during(refresh)).await
+        run_until(given_up, liveness.during(refresh)).await
     };
     if let Some(outcome) = outcome {
         // The caller may be gone.

@@ -1,4 +1,4 @@
-//! Which origins may be spoken to, and which may be sent a token.
+//! Origins of URIs, and the origins whose requests get a token.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,15 +8,16 @@ use http::Uri;
 use http::uri::Authority;
 
 use crate::error::ConfigError;
+use crate::util::one_or_many::OneOrMany;
 
 const NEEDS_BOTH: ConfigError = ConfigError::new("origin", "needs a scheme and a host");
 
-/// The origins that are sent a token: a required choice, made once per [`OAuth2Layer`].
+/// The origins whose requests get a token. Every [`OAuth2Layer`] needs them.
 ///
-/// An origin is scheme, host and port (RFC 6454 section 4); paths play no part. A request to any
-/// other origin goes through as it is, without a token and without a replay, so that a redirect
-/// can not carry a token away. A request whose URI names no host is always sent one: its origin is
-/// the inner service's own, and whether that is spoken to over TLS is for that service to say.
+/// An origin consists of scheme, host and port, without a path (RFC 6454 section 4). A request to
+/// any other origin is sent without a token and is not replayed, so that a redirect cannot leak a
+/// token. A request whose URI names no host always gets a token, because the inner service decides
+/// where it goes. That service also decides whether to use TLS.
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
 ///
@@ -51,49 +52,47 @@ pub(crate) enum UriClass {
 }
 
 impl Origins {
-    /// These origins and no others, each written as `https://host` or `https://host:port`. With none, no
-    /// request that names a host gets a token.
+    /// Lists the origins, each written as `https://host` or `https://host:port`.
+    ///
+    /// With an empty list, no request that names a host gets a token.
     ///
     /// # Errors
     ///
-    /// An origin that is not an absolute URI or has user information, a path, a query or a
-    /// fragment.
-    pub fn only<I>(origins: I) -> Result<Self, ConfigError>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
+    /// Returns an error if an origin is not an absolute URI, or has user information, a path, a
+    /// query or a fragment.
+    pub fn only(origins: impl OneOrMany) -> Result<Self, ConfigError> {
         origins
-            .into_iter()
-            .map(|origin| Origin::parse(origin.as_ref()))
+            .into_texts()
+            .iter()
+            .map(|origin| Origin::parse(origin))
             .collect::<Result<Arc<[_]>, _>>()
             .map(|origins| Self(Repr::Only(origins)))
     }
 
-    /// The origin of `uri` and no other, whatever its path.
+    /// Lists the origin of `uri`, whatever its path is.
     ///
     /// # Errors
     ///
-    /// A URI without scheme or host.
+    /// Returns an error if the URI has no scheme or no host.
     pub fn of(uri: &Uri) -> Result<Self, ConfigError> {
         let origin = Origin::of(uri).ok_or(NEEDS_BOTH)?;
         Ok(Self(Repr::Only(Arc::new([origin]))))
     }
 
-    /// Every origin that a request may name.
+    /// Allows every origin.
     ///
-    /// Whoever chooses the URI of a request then chooses who receives the token. Prefer
+    /// The party that chooses the URI of a request then also chooses who receives the token. Prefer
     /// [`Origins::only`].
     pub fn any() -> Self {
         Self(Repr::Any)
     }
 
-    /// Whether the origin of `uri` is among these.
+    /// Returns whether requests to `uri` get a token.
     pub fn contains(&self, uri: &Uri) -> bool {
         self.classify(uri) != UriClass::NotListed
     }
 
-    /// The one that there is, if there is one only.
+    /// Returns the listed origin, if the list has exactly one.
     pub(crate) fn sole(&self) -> Option<&Origin> {
         match &self.0 {
             Repr::Only(origins) if origins.len() == 1 => origins.first(),
@@ -156,16 +155,16 @@ impl fmt::Debug for Origins {
     }
 }
 
-/// Scheme, host and port, in the one spelling that two equal origins share.
+/// Scheme, host and port, spelled so that equal origins have equal texts.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     scheme: Box<str>,
     is_https: bool,
     is_http: bool,
-    /// `host` or `host:port`, lower case, the scheme's own port left out.
+    /// `host` or `host:port` in lower case, without the default port of the scheme.
     authority: Box<str>,
-    /// Over TLS, or on this machine.
-    secure: bool,
+    /// The scheme is `https`, or the host is a loopback address.
+    is_secure: bool,
 }
 
 impl Origin {
@@ -180,7 +179,7 @@ impl Origin {
         Self::of(&uri).ok_or(NEEDS_BOTH)
     }
 
-    /// The origin that `uri` names; none when it lacks scheme or host.
+    /// Returns the origin of `uri`, or `None` if it has no scheme or no host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
         let (is_https, is_http) = (scheme == "https", scheme == "http");
@@ -194,16 +193,22 @@ impl Origin {
             "http" => Some(80),
             _ => None,
         };
-        let secure = is_https || is_loopback(&host);
+        let is_secure = is_https || is_loopback(&host);
         let authority = match port_of(authority)? {
             Some(port) if Some(port) != default_port => format!("{host}:{port}"),
             _ => host,
         };
-        Some(Self { scheme: scheme.into(), is_https, is_http, authority: authority.into(), secure })
+        Some(Self {
+            scheme: scheme.into(),
+            is_https,
+            is_http,
+            authority: authority.into(),
+            is_secure,
+        })
     }
 
     pub(crate) fn is_secure(&self) -> bool {
-        self.secure
+        self.is_secure
     }
 
     #[inline]
@@ -213,7 +218,7 @@ impl Origin {
 
     #[inline]
     fn class(&self) -> UriClass {
-        if self.secure { UriClass::Secure } else { UriClass::Insecure }
+        if self.is_secure { UriClass::Secure } else { UriClass::Insecure }
     }
 }
 
@@ -229,8 +234,9 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// Reads `text` as an absolute URI without user information and fragment, which
-/// [`http::Uri`] would keep and drop without a word.
+/// Parses an absolute URI, and rejects user information and fragments.
+///
+/// [`http::Uri`] would keep the former and silently drop the latter. `what` names the URI in errors.
 pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, ConfigError> {
     if text.contains('#') {
         return Err(ConfigError::new(what, "must not have a fragment"));
@@ -248,7 +254,9 @@ pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, Conf
     }
 }
 
-/// Whether two short texts are the same: up to two words, that takes less than it takes to call what compares long ones.
+/// Compares two short texts.
+///
+/// Up to two machine words, the comparison is faster than a call of the general one.
 #[inline]
 fn are_same(one: &[u8], other: &[u8]) -> bool {
     const WORD: usize = 8;
@@ -258,7 +266,7 @@ fn are_same(one: &[u8], other: &[u8]) -> bool {
         && ((WORD..=2 * WORD).contains(&one.len()) || one == other)
 }
 
-/// The port that `authority` names, which may be none; nothing at all when it is no number.
+/// Returns the port of `authority`, if there is one. Returns `None` if it is not a number.
 fn port_of(authority: &Authority) -> Option<Option<u16>> {
     let (_, host_and_port) =
         authority.as_str().rsplit_once('@').unwrap_or(("", authority.as_str()));
@@ -268,7 +276,7 @@ fn port_of(authority: &Authority) -> Option<Option<u16>> {
     }
 }
 
-/// `host` as [`Authority::host`] gives it, in lower case: IPv6 addresses in brackets.
+/// Returns whether a host in lower case is a loopback address. IPv6 addresses are in brackets.
 pub(crate) fn is_loopback(host: &str) -> bool {
     if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return v6.parse::<Ipv6Addr>().is_ok_and(|ip| {

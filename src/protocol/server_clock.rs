@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::{AGE, DATE, HeaderName};
 
 use crate::protocol::origin::Origin;
+use crate::util::bounded_map::BoundedMap;
 use crate::util::sync::LockExt;
 
 /// The most servers whose offsets one set of credentials remembers. A clock that agrees with this
@@ -38,19 +39,23 @@ impl Offset {
     }
 }
 
-/// The range, in milliseconds, in which one response shows the server's offset to be.
+/// The range, in milliseconds, that contains the server's offset, as one response shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct SkewEstimate {
     least: i64,
     most: i64,
 }
 
-impl Reading {
-    /// Reads a response that arrived at `received`, `took` after its request was sent.
+impl SkewEstimate {
+    /// Estimates the offset from a response that arrived at `received`, `took` after its request was sent.
     ///
     /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
     /// of a response from a cache cannot be read (RFC 9111 section 5.1).
-    pub(crate) fn of(headers: &HeaderMap, received: SystemTime, took: Duration) -> Option<Self> {
+    pub(crate) fn from_response(
+        headers: &HeaderMap,
+        received: SystemTime,
+        took: Duration,
+    ) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
         let date = httpdate::parse_http_date(text(DATE)?).ok()?;
         let age = match headers.contains_key(AGE) {
@@ -69,8 +74,8 @@ impl Reading {
         };
         // The server wrote the date while the request was on its way, in whole seconds.
         let took = i64::try_from(took.as_millis()).ok()?;
-        let reading = Self { least: ahead, most: ahead.saturating_add(took).saturating_add(1000) };
-        (reading.least >= -MAX_OFFSET && reading.most <= MAX_OFFSET).then_some(reading)
+        let estimate = Self { least: ahead, most: ahead.saturating_add(took).saturating_add(1000) };
+        (estimate.least >= -MAX_OFFSET && estimate.most <= MAX_OFFSET).then_some(estimate)
     }
 
     /// Returns whether a server would refuse times that were made with the offset `used`.
@@ -100,42 +105,44 @@ pub(crate) struct ServerClocks(Arc<dyn Lock>);
 /// The type of credentials must not show the mutex. Clippy would warn callers who use credentials
 /// as keys of a map (`mutable_key_type`), although no offset changes their hash.
 trait Lock: Send + Sync {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>>;
+    fn lock(&self) -> MutexGuard<'_, SkewMap>;
 }
 
-impl Lock for Mutex<Vec<Entry>> {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+impl Lock for Mutex<SkewMap> {
+    fn lock(&self) -> MutexGuard<'_, SkewMap> {
         self.lock_unpoisoned()
     }
 }
 
 impl Default for ServerClocks {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Vec::new())))
+        Self(Arc::new(Mutex::new(SkewMap::with_capacity(MAX_SERVERS))))
     }
 }
 
-struct Entry {
-    origin: Origin,
+type SkewMap = BoundedMap<Origin, SkewEntry>;
+
+#[derive(Default)]
+struct SkewEntry {
+    /// Never zero, because a clock that agrees with this machine's has no entry.
     offset: Offset,
     standing: Standing,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Standing {
     /// The last request that used the offset succeeded.
     Confirmed,
     /// The offset has not been used yet, or the last request that used it was refused. The next
     /// refusal removes it.
+    #[default]
     Doubtful,
 }
 
 impl ServerClocks {
     /// Returns the offset for the next request to `origin`.
     pub(crate) fn get(&self, origin: &Origin) -> Offset {
-        let entries = self.lock();
-        let entry = entries.iter().find(|entry| entry.origin == *origin);
-        entry.map_or(Offset::default(), |entry| entry.offset)
+        self.lock().peek(origin).map_or(Offset::default(), |entry| entry.offset)
     }
 
     /// Records that a request that used the offset succeeded.
@@ -148,49 +155,38 @@ impl ServerClocks {
     /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
     /// refuse for another reason, so one that agrees with the offset ends it only if the request
     /// before was refused too.
-    pub(crate) fn refuse(&self, origin: &Origin, used: Offset, reading: Option<Reading>) {
+    pub(crate) fn refuse(&self, origin: &Origin, used: Offset, estimate: Option<SkewEstimate>) {
         let mut entries = self.lock();
         // Another request may have replaced the offset since.
-        let is_used = |entry: &Entry| entry.origin == *origin && entry.offset == used;
-        let Some(at) = entries.iter().position(is_used) else {
+        let Some(entry) = entries.get_mut(origin).filter(|entry| entry.offset == used) else {
             return;
         };
-        let agrees = reading.is_some_and(|reading| !reading.contradicts(used));
-        match entries[at].standing {
-            Standing::Confirmed if agrees => entries[at].standing = Standing::Doubtful,
-            Standing::Confirmed | Standing::Doubtful => drop(entries.remove(at)),
+        let agrees = estimate.is_some_and(|estimate| !estimate.contradicts(used));
+        match entry.standing {
+            Standing::Confirmed if agrees => entry.standing = Standing::Doubtful,
+            Standing::Confirmed | Standing::Doubtful => drop(entries.remove(origin)),
         }
     }
 
     /// Sets an offset that a refused request suggests, until the next refusal.
     #[cfg(feature = "jwt")]
-    pub(crate) fn try_out(&self, origin: &Origin, reading: Reading) {
+    pub(crate) fn try_out(&self, origin: &Origin, estimate: SkewEstimate) {
         // Another request may have corrected the offset since.
-        if reading.contradicts(self.get(origin)) {
-            self.set(origin, reading.offset(), Standing::Doubtful);
+        if estimate.contradicts(self.get(origin)) {
+            self.set(origin, estimate.offset(), Standing::Doubtful);
         }
     }
 
     fn set(&self, origin: &Origin, offset: Offset, standing: Standing) {
         let mut entries = self.lock();
-        let at = entries.iter().position(|entry| entry.origin == *origin);
-        match at {
-            Some(at) if offset == Offset::default() => drop(entries.remove(at)),
-            Some(at) => {
-                entries[at].offset = offset;
-                entries[at].standing = standing;
-            }
-            None if offset == Offset::default() => {}
-            None => {
-                if entries.len() >= MAX_SERVERS {
-                    entries.remove(0);
-                }
-                entries.push(Entry { origin: origin.clone(), offset, standing });
-            }
+        if offset == Offset::default() {
+            entries.remove(origin);
+        } else {
+            *entries.get_or_default(origin) = SkewEntry { offset, standing };
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, SkewMap> {
         self.0.lock()
     }
 }
@@ -203,19 +199,23 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(784_111_777);
 
-    /// Returns the reading of a response that took so many seconds.
-    fn reading(fields: &[(HeaderName, &str)], took: u64) -> Option<Reading> {
+    /// Returns the estimate of a response that took so many seconds.
+    fn estimate(fields: &[(HeaderName, &str)], took: u64) -> Option<SkewEstimate> {
         let fields = fields.iter().cloned();
         let headers = fields.map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
         let headers = HeaderMap::from_iter(headers);
-        Reading::of(&headers, SystemTime::UNIX_EPOCH + NOW, Duration::from_secs(took))
+        SkewEstimate::from_response(
+            &headers,
+            SystemTime::UNIX_EPOCH + NOW,
+            Duration::from_secs(took),
+        )
     }
 
-    fn of_date(date: &str, took: u64) -> Option<Reading> {
-        reading(&[(DATE, date)], took)
+    fn of_date(date: &str, took: u64) -> Option<SkewEstimate> {
+        estimate(&[(DATE, date)], took)
     }
 
-    fn ahead(seconds: i64) -> Reading {
+    fn ahead(seconds: i64) -> SkewEstimate {
         let date = Duration::from_secs(NOW.as_secs().checked_add_signed(seconds).unwrap());
         of_date(&httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + date), 0).unwrap()
     }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_makes_no_sense_shows_nothing() {
+    fn an_implausible_date_gives_no_estimate() {
         for date in [
             "",
             "soon",
@@ -241,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_added_and_spoils_the_date_if_it_cannot_be_read() {
+    fn an_age_is_added_and_an_unreadable_age_gives_no_estimate() {
         let date = "Sun, 06 Nov 1994 07:49:37 GMT";
-        let with_age = |age| reading(&[(DATE, date), (AGE, age)], 0);
+        let with_age = |age| estimate(&[(DATE, date), (AGE, age)], 0);
         assert_eq!(with_age("3600"), Some(ahead(0)));
         assert_eq!(with_age(" 0 "), Some(ahead(-3600)));
         for age in ["", "-1", "+1", "1.5", "1, 2", "99999999999999999999", "18446744073709551615"] {
@@ -279,10 +279,10 @@ mod tests {
         let clocks = ServerClocks::default();
         let (origin, offset) = (origin(0), ahead(300).offset());
         let is_known = || clocks.get(&origin) == offset;
-        for reading in [Some(ahead(0)), Some(ahead(600)), None] {
+        for estimate in [Some(ahead(0)), Some(ahead(600)), None] {
             clocks.accept(&origin, offset);
-            clocks.refuse(&origin, offset, reading);
-            assert!(!is_known(), "{reading:?}");
+            clocks.refuse(&origin, offset, estimate);
+            assert!(!is_known(), "{estimate:?}");
         }
         let agrees = Some(ahead(301));
         clocks.accept(&origin, offset);

@@ -5,8 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::protocol::challenge;
 
-/// Which responses say that the token was rejected, so that the request is sent once more with
-/// another one.
+/// Says which responses reject a token, so that the request is replayed with another one.
 ///
 /// # Example
 ///
@@ -14,11 +13,12 @@ use crate::protocol::challenge;
 /// use tower_oauth2::replay::ReplayPolicy;
 ///
 /// let default = ReplayPolicy::unauthorized();
+/// let grpc_too = ReplayPolicy::unauthorized().or(ReplayPolicy::grpc_unauthenticated());
 /// let laravel = ReplayPolicy::statuses([401, 419]);
 /// let by_header = ReplayPolicy::when(|status, headers| {
 ///     status == 403 && headers.get("x-reason").is_some_and(|reason| reason == "token-expired")
 /// });
-/// # let _ = (default, laravel, by_header);
+/// # let _ = (default, grpc_too, laravel, by_header);
 /// ```
 #[derive(Clone)]
 pub struct ReplayPolicy(Repr);
@@ -32,43 +32,61 @@ enum Repr {
     GrpcUnauthenticated,
     Statuses(Arc<[u16]>),
     When(Arc<IsRejection>),
+    /// At least two policies, none of which is `AnyOf` or `Never`.
+    AnyOf(Arc<[ReplayPolicy]>),
     Never,
 }
 
 impl ReplayPolicy {
-    /// Any 401 (RFC 9110 section 15.5.2). The default.
+    /// Matches each 401 (RFC 9110 section 15.5.2). This is the default.
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized)
     }
 
-    /// A 401 with a Bearer or DPoP challenge that says `invalid_token`: expired, revoked or malformed (RFC 6750
-    /// section 3.1). For APIs that answer 401 for other reasons too.
+    /// Matches a 401 with a Bearer or DPoP challenge that says `invalid_token` (RFC 6750 section 3.1).
+    ///
+    /// Use it for APIs that answer with 401 for other reasons too.
     pub fn invalid_token() -> Self {
         Self(Repr::InvalidToken)
     }
 
-    /// `grpc-status: 16` (`UNAUTHENTICATED`) in the headers, as a gRPC server sends it that refuses a
-    /// call before it begins.
+    /// Matches `grpc-status: 16` (`UNAUTHENTICATED`) in the headers.
+    ///
+    /// A gRPC server sends it there when it refuses a call before it begins.
     pub fn grpc_unauthenticated() -> Self {
         Self(Repr::GrpcUnauthenticated)
     }
 
-    /// Any of these statuses.
+    /// Matches each of these statuses.
     pub fn statuses(statuses: impl IntoIterator<Item = u16>) -> Self {
         Self(Repr::Statuses(statuses.into_iter().collect()))
     }
 
-    /// Whatever `is_rejection` finds in status and headers.
+    /// Matches the responses for whose status and headers `is_rejection` returns true.
     pub fn when(
         is_rejection: impl Fn(StatusCode, &HeaderMap) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self(Repr::When(Arc::new(is_rejection)))
     }
 
-    /// None: every response is returned, and a token lives until it expires. Nothing of a request
-    /// is kept.
+    /// Matches no response. No part of a request is kept, and a token is used until it expires.
     pub fn never() -> Self {
         Self(Repr::Never)
+    }
+
+    /// Matches the responses of `other` too.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Repr::Never, only) | (only, Repr::Never) => Self(only),
+            (one, other) => {
+                let parts = |repr| match repr {
+                    Repr::AnyOf(policies) => policies.to_vec(),
+                    repr => vec![Self(repr)],
+                };
+                Self(Repr::AnyOf([parts(one), parts(other)].concat().into()))
+            }
+        }
     }
 
     #[inline]
@@ -89,6 +107,7 @@ impl ReplayPolicy {
             }
             Repr::Statuses(statuses) => statuses.contains(&response.status().as_u16()),
             Repr::When(is_rejection) => is_rejection(response.status(), response.headers()),
+            Repr::AnyOf(policies) => policies.iter().any(|policy| policy.is_rejection(response)),
             Repr::Never => false,
         }
     }
@@ -108,7 +127,51 @@ impl fmt::Debug for ReplayPolicy {
             Repr::GrpcUnauthenticated => f.write_str("ReplayPolicy::grpc_unauthenticated()"),
             Repr::Statuses(statuses) => write!(f, "ReplayPolicy::statuses({statuses:?})"),
             Repr::When(_) => f.write_str("ReplayPolicy::when(..)"),
+            Repr::AnyOf(policies) => {
+                write!(f, "{:?}", policies[0])?;
+                policies[1..].iter().try_for_each(|policy| write!(f, ".or({policy:?})"))
+            }
             Repr::Never => f.write_str("ReplayPolicy::never()"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, grpc_status: &'static str) -> Response<()> {
+        Response::builder().status(status).header("grpc-status", grpc_status).body(()).unwrap()
+    }
+
+    // R7
+    #[test]
+    fn combined_policies_match_what_each_of_them_matches() {
+        let policy = ReplayPolicy::unauthorized()
+            .or(ReplayPolicy::grpc_unauthenticated())
+            .or(ReplayPolicy::never())
+            .or(ReplayPolicy::statuses([419]).or(ReplayPolicy::when(|status, _| status == 440)));
+        for (status, grpc_status, is_rejection) in [
+            (401, "", true),
+            (200, "16", true),
+            (419, "", true),
+            (440, "", true),
+            (403, "7", false),
+        ] {
+            assert_eq!(policy.is_rejection(&response(status, grpc_status)), is_rejection);
+        }
+        assert_eq!(
+            format!("{policy:?}"),
+            "ReplayPolicy::unauthorized().or(ReplayPolicy::grpc_unauthenticated())\
+             .or(ReplayPolicy::statuses([419])).or(ReplayPolicy::when(..))"
+        );
+    }
+
+    #[test]
+    fn never_stays_never_only_without_another_policy() {
+        let never = ReplayPolicy::never;
+        assert!(never().or(never()).is_never());
+        assert!(!never().or(ReplayPolicy::unauthorized()).is_never());
+        assert!(!ReplayPolicy::unauthorized().or(never()).is_never());
     }
 }

@@ -19,7 +19,7 @@ use crate::token::AccessToken;
 use crate::util::clock::Now;
 use crate::util::jitter;
 use crate::util::liveness::Liveness;
-use crate::util::race::until;
+use crate::util::race::run_until;
 
 /// The first pause between two looks into the store while another process asks the source.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
@@ -214,7 +214,7 @@ async fn look(
         has_waited = true;
         let pause_end = Instant::now() + jitter::upper_half(pause);
         let pause_end = sleep_until(pause_end.min(give_up_at));
-        if let Some(dead) = until(pause_end, dead_claim.as_mut()).await {
+        if let Some(dead) = run_until(pause_end, dead_claim.as_mut()).await {
             dead_claim.set(shared.claims.dead_claim(key));
             lease = Lease::adopt(shared, key, &dead, liveness).await?;
         }

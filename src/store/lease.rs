@@ -1,10 +1,7 @@
 //! Leases: the exclusive right in a fleet to ask the token endpoint.
 
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -13,6 +10,7 @@ use super::claims::Claim;
 use super::fetch::SharedStore;
 use super::health::{Operation, StoreError};
 use crate::util::liveness::Liveness;
+use crate::util::race;
 
 /// A lease in the store. It is released on drop, and ends by itself when the process ends.
 pub(super) struct Lease {
@@ -78,8 +76,7 @@ impl Lease {
 
     /// Polls `work` to its end, and extends the lease until then.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        let mut heartbeat = pin!(async {
+        let heartbeat = async {
             loop {
                 sleep(self.shared.lease / 3).await;
                 if self.is_superseded() {
@@ -92,12 +89,8 @@ impl Lease {
                     Err(_) => {}
                 }
             }
-        });
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(output),
-            Poll::Pending => heartbeat.as_mut().poll(cx).map(|never: Infallible| match never {}),
-        })
-        .await
+        };
+        race::run_beside(heartbeat, work).await
     }
 
     /// Releases the lease, so that waiters need not wait for its end.

@@ -42,11 +42,14 @@ impl<K: Clone + Eq + Hash, V: Default> BoundedMap<K, V> {
     {
         let Self { entries, order, last_use, .. } = self;
         let entry = entries.get_mut(key)?;
-        *last_use += 1;
-        if let Some(key) = order.remove(&entry.used) {
-            order.insert(*last_use, key);
+        // The entry that was used last is used again most often, and need not move.
+        if entry.used != *last_use {
+            *last_use += 1;
+            if let Some(key) = order.remove(&entry.used) {
+                order.insert(*last_use, key);
+            }
+            entry.used = *last_use;
         }
-        entry.used = *last_use;
         Some(&mut entry.value)
     }
 

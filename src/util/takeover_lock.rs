@@ -8,7 +8,7 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use crate::util::liveness::Liveness;
-use crate::util::race::until;
+use crate::util::race::run_until;
 use crate::util::sync::LockExt;
 
 /// An async lock for one task at a time.
@@ -47,7 +47,7 @@ impl TakeoverLock {
                 Ok(guard) => return guard,
                 Err(held) => held,
             };
-            let silence = until(released, holder.silence()).await;
+            let silence = run_until(released, holder.silence()).await;
             presumed_dead = silence.map(|()| generation);
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         let mut guard = lock.acquire(&first).await;
         let start = Instant::now();
         let beating = first.during(sleep(Duration::from_secs(60)));
-        assert!(until(beating, lock.acquire(&task())).await.is_none(), "it is alive");
+        assert!(run_until(beating, lock.acquire(&task())).await.is_none(), "it is alive");
         assert_eq!(start.elapsed(), Duration::from_secs(60));
 
         let second = lock.acquire(&task()).await;

@@ -13,7 +13,7 @@ use crate::jwt::{self, Algorithm, SigningKey};
 use crate::protocol::challenge;
 use crate::protocol::dpop::{BindingKey, ClassifyProof, ProofVerdict, Prove, Prover, SentProof};
 use crate::protocol::origin::Origin;
-use crate::protocol::server_clock::{Offset, Reading, ServerClocks};
+use crate::protocol::server_clock::{Offset, ServerClocks, SkewEstimate};
 use crate::token::AccessToken;
 use crate::util::clock::wall_clock;
 
@@ -175,15 +175,20 @@ struct DpopProof {
 
 impl DpopProof {
     /// Records what a response from an API shows of the API's clock.
-    fn learn_time(&self, clocks: &ServerClocks, reading: Option<Reading>, error: Option<&str>) {
-        let contradiction = reading.filter(|reading| reading.contradicts(self.clock));
+    fn learn_time(
+        &self,
+        clocks: &ServerClocks,
+        estimate: Option<SkewEstimate>,
+        error: Option<&str>,
+    ) {
+        let contradiction = estimate.filter(|estimate| estimate.contradicts(self.clock));
         match (error, contradiction) {
-            (Some(INVALID_PROOF), Some(reading)) => clocks.try_out(&self.origin, reading),
+            (Some(INVALID_PROOF), Some(estimate)) => clocks.try_out(&self.origin, estimate),
             // The offset in use did not help, so it is dropped.
             (Some(INVALID_PROOF), None) => clocks.refuse(&self.origin, self.clock, None),
             // The server wants a nonce whatever the time is.
             (Some(USE_NONCE), None) => {}
-            _ => clocks.refuse(&self.origin, self.clock, reading),
+            _ => clocks.refuse(&self.origin, self.clock, estimate),
         }
     }
 }
@@ -205,9 +210,9 @@ impl ClassifyProof for DpopProof {
         }
         let challenged = challenge::dpop_error(headers);
         let error = error.or(challenged.as_deref()).filter(|_| status.is_client_error());
-        let reading = Reading::of(headers, wall_clock(), self.sent_at.elapsed());
+        let estimate = SkewEstimate::from_response(headers, wall_clock(), self.sent_at.elapsed());
         if let Some(clocks) = &self.clocks {
-            self.learn_time(clocks, reading, error);
+            self.learn_time(clocks, estimate, error);
         }
         match error {
             // The response to another request may have brought the new nonce.
@@ -215,7 +220,9 @@ impl ClassifyProof for DpopProof {
                 ProofVerdict::RetryWithNewProof
             }
             Some(USE_NONCE) => ProofVerdict::Rejected,
-            Some(INVALID_PROOF) if reading.is_some_and(|r| r.contradicts(self.clock)) => {
+            Some(INVALID_PROOF)
+                if estimate.is_some_and(|estimate| estimate.contradicts(self.clock)) =>
+            {
                 ProofVerdict::RetryWithNewProof
             }
             _ => ProofVerdict::Accepted,

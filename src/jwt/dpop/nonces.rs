@@ -1,78 +1,61 @@
-//! The nonces that servers gave.
+//! The nonces of servers.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName};
 
 use crate::protocol::origin::Origin;
+use crate::util::bounded_map::BoundedMap;
 use crate::util::sync::LockExt;
 
-/// How many servers' nonces are kept. Past it, the one that was not heard from for longest is forgotten.
-const MOST: usize = 1024;
+/// The maximum number of servers whose nonces are kept. The server that was silent for longest is
+/// forgotten first.
+const MAX_SERVERS: usize = 1024;
 
-/// A longer one is none.
-const LONGEST: usize = 1024;
+/// The maximum length of a nonce. A longer one is ignored.
+const MAX_NONCE_LEN: usize = 1024;
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The newest nonce of each server (RFC 9449 section 8).
-#[derive(Debug, Default)]
-pub(super) struct Nonces(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    nonces: HashMap<Origin, Nonce>,
-    count: u64,
-}
-
 #[derive(Debug)]
-struct Nonce {
-    value: Arc<str>,
-    /// The lowest is the oldest.
-    number: u64,
+pub(super) struct Nonces(Mutex<BoundedMap<Origin, Arc<str>>>);
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self(Mutex::new(BoundedMap::with_capacity(MAX_SERVERS)))
+    }
 }
 
 impl Nonces {
+    /// Returns the newest nonce of a server.
     pub(super) fn get(&self, origin: &Origin) -> Option<Arc<str>> {
-        self.lock().nonces.get(origin).map(|nonce| nonce.value.clone())
+        self.0.lock_unpoisoned().peek(origin).cloned()
     }
 
-    /// Takes the nonce that a response brings. One that its request had already is no news: the response may be late, and
-    /// the nonce replaced. Says whether it is news.
+    /// Stores the nonce of a response, and returns whether it differs from the nonce `sent`.
+    ///
+    /// A nonce that the request already had does not replace another one, because the response may
+    /// be late and the nonce out of date.
     pub(super) fn learn(&self, origin: &Origin, headers: &HeaderMap, sent: Option<&str>) -> bool {
         let Some(value) = headers.get(DPOP_NONCE).and_then(|value| value.to_str().ok()) else {
             return false;
         };
-        if value.is_empty() || value.len() > LONGEST || !value.bytes().all(is_nqchar) {
+        if value.is_empty() || value.len() > MAX_NONCE_LEN || !value.bytes().all(is_nqchar) {
             return false;
         }
-        let is_news = sent != Some(value);
-        let mut known = self.lock();
-        known.count += 1;
-        let number = known.count;
-        if let Some(nonce) = known.nonces.get_mut(origin) {
-            nonce.number = number;
-            if is_news && *nonce.value != *value {
-                nonce.value = value.into();
-            }
-            return is_news;
+        let is_new = sent != Some(value);
+        let mut nonces = self.0.lock_unpoisoned();
+        match nonces.get_mut(origin) {
+            Some(known) if is_new && **known != *value => *known = value.into(),
+            Some(_) => {}
+            None => *nonces.get_or_default(origin) = value.into(),
         }
-        if known.nonces.len() >= MOST {
-            let oldest = known.nonces.iter().min_by_key(|(_, nonce)| nonce.number);
-            let oldest = oldest.map(|(origin, _)| origin.clone());
-            oldest.map(|oldest| known.nonces.remove(&oldest));
-        }
-        known.nonces.insert(origin.clone(), Nonce { value: value.into(), number });
-        is_news
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock_unpoisoned()
+        is_new
     }
 }
 
-/// RFC 6749 appendix A.
+/// Returns whether a character may be part of a nonce (`NQCHAR`, RFC 6749 appendix A).
 fn is_nqchar(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
@@ -91,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_nonce_of_each_server_wins_and_rubbish_is_none() {
+    fn the_newest_valid_nonce_of_each_server_is_kept() {
         let nonces = Nonces::default();
         learn(&nonces, 1, "a");
         learn(&nonces, 2, "b");
         learn(&nonces, 1, "c");
-        for rubbish in ["", "with space", "quo\"te", &"x".repeat(LONGEST + 1)] {
-            learn(&nonces, 1, rubbish);
+        for malformed in ["", "with space", "quo\"te", &"x".repeat(MAX_NONCE_LEN + 1)] {
+            learn(&nonces, 1, malformed);
         }
         assert_eq!(nonces.get(&origin(1)).as_deref(), Some("c"));
         assert_eq!(nonces.get(&origin(2)).as_deref(), Some("b"));
@@ -105,27 +88,27 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_that_the_request_had_already_replaces_no_newer_one() {
+    fn a_nonce_that_the_request_had_does_not_replace_a_newer_one() {
         let nonces = Nonces::default();
         let bring = |value: &str, sent: Option<&str>| {
             let headers = HeaderMap::from_iter([(DPOP_NONCE, value.parse().unwrap())]);
             nonces.learn(&origin(1), &headers, sent);
             nonces.get(&origin(1)).unwrap()
         };
-        assert_eq!(&*bring("a", Some("a")), "a", "it may have been forgotten meanwhile");
+        assert_eq!(&*bring("a", Some("a")), "a", "the map had no nonce");
         assert_eq!(&*bring("b", Some("a")), "b");
         assert_eq!(&*bring("a", Some("a")), "b");
-        assert_eq!(&*bring("a", Some("b")), "a", "a server may use one again");
+        assert_eq!(&*bring("a", Some("b")), "a", "a server may repeat a nonce");
     }
 
     #[test]
-    fn the_memory_of_nonces_is_bounded() {
+    fn the_number_of_nonces_is_bounded() {
         let nonces = Nonces::default();
-        for host in 0..2 * MOST {
+        for host in 0..2 * MAX_SERVERS {
             learn(&nonces, host, "n");
             learn(&nonces, 0, "again");
         }
-        assert_eq!(nonces.lock().nonces.len(), MOST);
-        assert!(nonces.get(&origin(0)).is_some(), "heard from just now");
+        assert_eq!(nonces.0.lock_unpoisoned().len(), MAX_SERVERS);
+        assert!(nonces.get(&origin(0)).is_some(), "it was used last");
     }
 }

@@ -1,4 +1,4 @@
-//! One proof (RFC 9449 section 4.2).
+//! Creates DPoP proofs (RFC 9449 section 4.2).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,17 +9,18 @@ use tower::BoxError;
 use crate::jwt::{self, SigningKey};
 use crate::protocol::origin::Origin;
 
-/// What goes into a proof besides what is random.
+/// The claims of a proof, except for the random `jti`.
 pub(super) struct Claims<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) origin: &'a Origin,
     pub(super) at: SystemTime,
     pub(super) nonce: Option<&'a str>,
-    /// The hash of the access token that goes with it.
+    /// The hash of the access token that is sent with the proof.
     pub(super) ath: Option<&'a str>,
 }
 
+/// Creates and signs a proof.
 pub(super) fn make(key: &SigningKey, claims: &Claims<'_>) -> Result<HeaderValue, BoxError> {
     let Claims { method, uri, origin, at, nonce, ath } = claims;
     let iat = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -41,11 +42,13 @@ pub(super) fn make(key: &SigningKey, claims: &Claims<'_>) -> Result<HeaderValue,
     Ok(value)
 }
 
-/// The URI without query and fragment, its scheme, host and port in the one spelling that equal origins share
-/// (RFC 9449 section 4.3, RFC 3986 sections 6.2.2 and 6.2.3). The path is what is sent.
+/// Returns the URI of a request without query and fragment (RFC 9449 section 4.3).
+///
+/// Scheme, host and port are normalized (RFC 3986 sections 6.2.2 and 6.2.3). The path is not.
 fn htu(uri: &Uri, origin: &Origin) -> String {
     let path = match uri.path() {
-        // `OPTIONS` about the server itself, whose URI has no path (RFC 9110 section 7.1).
+        // The target of an `OPTIONS` request about the server itself has no path (RFC 9110 section
+        // 7.1).
         "*" => "",
         path => path,
     };
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_is_named_in_one_spelling_without_its_query() {
+    fn htu_is_normalized_and_has_no_query() {
         for (uri, expected) in [
             ("https://API.Example.COM:443/a/B?c=d", "https://api.example.com/a/B"),
             ("https://api.example.com", "https://api.example.com/"),
@@ -66,7 +69,7 @@ mod tests {
             ("https://[2001:DB8::A]:8443?x", "https://[2001:db8::a]:8443/"),
             ("http://api.example.com:443/", "http://api.example.com:443/"),
             ("https://api.example.com:/", "https://api.example.com/"),
-            // The request goes to this path and to no other: it is for the server to take `%2e` for a dot.
+            // The path stays as it is sent, because only the server may decode `%2e`.
             (
                 "https://api.example.com/a/../%2e/%2F;b=c",
                 "https://api.example.com/a/../%2e/%2F;b=c",
@@ -79,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_host_names_that_of_its_origin() {
+    fn htu_of_a_request_without_a_host_has_the_origins_host() {
         let origin = Origin::parse("https://api.example.com:8443").unwrap();
         for (target, expected) in [
             ("/a?b", "https://api.example.com:8443/a"),
