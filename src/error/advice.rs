@@ -1,11 +1,11 @@
-//! What a person is to look at who reads of a failure.
+//! Advice at the end of an error's text: what a person checks first.
 
 use http::StatusCode;
 
 use super::TokenErrorKind;
 use super::response::ErrorResponse;
 
-/// The end of an error's text.
+/// Returns the advice for an error.
 pub(super) fn of(
     kind: TokenErrorKind,
     response: Option<&ErrorResponse>,
@@ -33,6 +33,9 @@ pub(super) fn of(
         TokenErrorKind::Source => "look at source()",
         TokenErrorKind::Rejected => "look for a caller or an API that rejects every token",
         TokenErrorKind::Interrupted => "look for a panic, or a runtime that was shut down",
+        TokenErrorKind::NoTokens => {
+            "look at the request's extensions, or give the layer tokens with OAuth2Layer::new"
+        }
         TokenErrorKind::NoRuntime => "look at the runtime of the caller, and for enable_time",
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Something that was configured can not work.
+/// A setting is invalid.
 ///
 /// # Example
 ///
@@ -10,23 +10,24 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ConfigError {
-    what: &'static str,
-    why: &'static str,
+    /// The name of the setting.
+    setting: &'static str,
+    reason: &'static str,
 }
 
 impl ConfigError {
-    pub(crate) const fn new(what: &'static str, why: &'static str) -> Self {
-        Self { what, why }
+    pub(crate) const fn new(setting: &'static str, reason: &'static str) -> Self {
+        Self { setting, reason }
     }
 
-    pub(crate) fn why(&self) -> &'static str {
-        self.why
+    pub(crate) fn reason(&self) -> &'static str {
+        self.reason
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.why)
+        write!(f, "{}: {}", self.setting, self.reason)
     }
 }
 

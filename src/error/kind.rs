@@ -59,6 +59,8 @@ pub enum TokenErrorKind {
     /// The source of tokens panicked twice in a row, or the caller started two token requests whose
     /// runtime ended.
     Interrupted,
+    /// A request that names no tokens reached a layer that has none of its own.
+    NoTokens,
     /// The caller has to wait for a token, and is not on a tokio runtime with a timer
     /// (`Builder::enable_time`).
     NoRuntime,
@@ -77,6 +79,7 @@ impl TokenErrorKind {
                 | Self::Proof
                 | Self::InvalidIssuer
                 | Self::InvalidMetadata
+                | Self::NoTokens
         )
     }
 }
@@ -102,6 +105,7 @@ impl fmt::Display for TokenErrorKind {
             Self::Source => "the source of tokens failed",
             Self::Rejected => "each new token was rejected before it could be used",
             Self::Interrupted => "the token request ended without a result",
+            Self::NoTokens => "the request names no tokens, and the layer has none of its own",
             Self::NoRuntime => "a token request needs a tokio runtime with a timer",
         })
     }

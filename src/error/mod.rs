@@ -1,4 +1,4 @@
-//! What can go wrong: [`TokenError`] at run time, [`ConfigError`] before.
+//! Errors: [`TokenError`] at run time, and [`ConfigError`] for invalid settings.
 
 mod advice;
 mod bounds;
@@ -20,14 +20,14 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// No token could be had, or no [`Metadata`](crate::metadata::Metadata) of who issues them.
+/// No token is available, or no [`Metadata`](crate::metadata::Metadata) of an issuer.
 ///
-/// One failure may reach many callers: cloning an error is cheap, and its clones share what
-/// happened. Its text says what happened, at which host, and what to look at. The text and the `Debug`
-/// are short and printable and hold no secret, no token and no body; what the token endpoint answered
-/// is there for those who ask for it.
+/// One failure may reach many callers, so clones are cheap and share their contents. The text says
+/// what failed, at which host, and what to check. The text and the `Debug` output are short and
+/// printable. They contain no secret, no token and no body. Methods return the parts of the token
+/// endpoint's response.
 ///
-/// Services return it inside a [`BoxError`]; [`TokenError::find_in`] finds it again.
+/// Services return the error inside a [`BoxError`]. [`TokenError::find_in`] finds it there.
 ///
 /// # Example
 ///
@@ -43,23 +43,27 @@ pub(crate) use self::response::ErrorResponse;
 /// ```
 #[derive(Clone)]
 pub struct TokenError {
-    what: Arc<What>,
-    rejected: Option<Arc<Response<()>>>,
+    inner: Arc<ErrorInner>,
+    /// The API's response that rejected the last token.
+    rejected_response: Option<Arc<Response<()>>>,
     retry_in: Option<Duration>,
 }
 
-struct What {
+struct ErrorInner {
     kind: TokenErrorKind,
-    /// What exactly, where the kind alone does not say it.
+    /// Details that the kind does not tell. May be empty.
     note: &'static str,
-    /// What is to be done about it, where that is not what kind and response say.
+    /// Replaces the advice that follows from kind and response.
     advice: Option<&'static str>,
-    /// What could not be had from or for whom: their `scheme://host:port`.
+    /// The label of the credentials.
+    label: Option<Box<str>>,
+    /// The beginning of the text, and the `scheme://host:port` that follows it.
     origin: Option<(&'static str, Box<str>)>,
     response: Option<ErrorResponse>,
     source: Option<BoxError>,
 }
 
+/// The beginning of the text of a failure to fetch metadata.
 const NO_METADATA: &str = "no metadata from";
 
 impl TokenError {
@@ -79,7 +83,7 @@ impl TokenError {
         Self::build(kind, note, Some(response), None)
     }
 
-    /// A token that is bound to a key and should not be, or the other way round.
+    /// Creates the error of a token whose type is not the one that was requested.
     pub(crate) fn token_type(found: &str) -> Self {
         let note = if found == "DPoP" {
             "it is DPoP, and there is no key to prove"
@@ -95,11 +99,12 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let what = What { kind, note, advice: None, origin: None, response, source };
-        Self { what: Arc::new(what), rejected: None, retry_in: None }
+        let inner =
+            ErrorInner { kind, note, advice: None, label: None, origin: None, response, source };
+        Self { inner: Arc::new(inner), rejected_response: None, retry_in: None }
     }
 
-    /// What a source of tokens failed with: the [`TokenError`] in it, or one that holds it.
+    /// Returns the [`TokenError`] inside the error of a source, or a new one that contains it.
     pub(crate) fn from_source(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(error) => return *error,
@@ -125,92 +130,104 @@ impl TokenError {
         }
     }
 
-    /// The same of another kind. For whoever has just made the error.
+    /// Replaces the kind. Has no effect once the error has been cloned.
     pub(crate) fn with_kind(mut self, kind: TokenErrorKind) -> Self {
-        if let Some(what) = Arc::get_mut(&mut self.what) {
-            what.kind = kind;
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.kind = kind;
         }
         self
     }
 
-    /// At which token endpoint it happened. For whoever has just made the error.
+    /// Adds the origin of the token endpoint. Has no effect once the error has been cloned.
     pub(crate) fn at(self, endpoint: impl fmt::Display) -> Self {
         self.with_origin("no token from", endpoint)
     }
 
-    /// The same, unless somebody has said more already.
+    /// Adds the origin of the token endpoint, unless the error names an origin already.
     pub(crate) fn at_least_at(self, endpoint: impl fmt::Display) -> Self {
-        if self.what.origin.is_some() { self } else { self.at(endpoint) }
+        if self.inner.origin.is_some() { self } else { self.at(endpoint) }
     }
 
-    /// For a request to which API. For whoever has just made the error.
+    /// Adds the origin of the API. Has no effect once the error has been cloned.
     pub(crate) fn with_api(self, api: impl fmt::Display) -> Self {
         self.with_origin("no token for", api)
     }
 
-    /// Of which issuer's metadata. For whoever has just made the error.
+    /// Adds the origin of the issuer. Has no effect once the error has been cloned.
     pub(crate) fn of_metadata(self, issuer: impl fmt::Display) -> Self {
         self.with_origin(NO_METADATA, issuer)
     }
 
-    /// The same with more to say. For whoever has just made the error.
+    /// Replaces the details. Has no effect once the error has been cloned.
     pub(crate) fn with_note(mut self, note: &'static str) -> Self {
-        if let Some(what) = Arc::get_mut(&mut self.what) {
-            what.note = note;
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.note = note;
         }
         self
     }
 
-    /// The same with something else to do about it. For whoever has just made the error.
+    /// Replaces the advice. Has no effect once the error has been cloned.
     pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
-        if let Some(what) = Arc::get_mut(&mut self.what) {
-            what.advice = Some(advice);
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.advice = Some(advice);
+        }
+        self
+    }
+
+    /// Adds the label of the credentials. Has no effect once the error has been cloned.
+    #[allow(dead_code, reason = "credentials have no labels yet")]
+    pub(crate) fn with_label(mut self, label: impl Into<Box<str>>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.label = Some(label.into());
         }
         self
     }
 
     fn with_origin(mut self, what_failed: &'static str, origin: impl fmt::Display) -> Self {
-        if let Some(what) = Arc::get_mut(&mut self.what) {
-            // Names of hosts are short (RFC 1035 section 2.3.4), but for those that are made up.
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            // A valid host name may be longer (RFC 1035 section 2.3.4), but is hardly readable.
             let mut origin = origin.to_string();
             if let Some((end, _)) = origin.char_indices().nth(80) {
                 origin.truncate(end);
                 origin.push_str("...");
             }
-            what.origin = Some((what_failed, origin.into()));
+            inner.origin = Some((what_failed, origin.into()));
         }
         self
     }
 
-    /// Adds the response to the first send, for a caller that waits for a replay.
-    pub(crate) fn with_rejected(mut self, mut head: Response<()>) -> Self {
+    /// Adds the API's response that rejected the token of the first send.
+    pub(crate) fn with_rejected_response(mut self, mut head: Response<()>) -> Self {
         *head.headers_mut() = bounds::headers(head.headers());
-        self.rejected = Some(Arc::new(head));
+        self.rejected_response = Some(Arc::new(head));
         self
     }
 
+    /// Sets for how long the cache returns this error.
     pub(crate) fn with_retry_in(mut self, retry_in: Duration) -> Self {
         self.retry_in = Some(retry_in);
         self
     }
 
-    /// The [`TokenError`] in `error` or in its chain of sources.
+    /// Finds the [`TokenError`] in `error` or in its chain of sources.
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of the failure.
     pub fn kind(&self) -> TokenErrorKind {
-        self.what.kind
+        self.inner.kind
     }
 
-    /// Whether the same request may well succeed later: no connection, a timeout, a response that broke
-    /// off or is a page of HTML, a 5xx, 408 or 429, a secret that could not be read, a failure in a
-    /// source of one's own. Not so: any other error response, a redirect, a response without a usable
-    /// token, an endpoint that may not be asked, an invalid client id, metadata that can not be used.
+    /// Returns whether the same request may succeed later.
+    ///
+    /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx, 408
+    /// or 429, a secret that could not be read, and a failure in a custom source. False for any other
+    /// error response, a redirect, a response without a usable token, an endpoint that is not allowed,
+    /// an invalid client id, invalid metadata, and a request without tokens.
     pub fn is_transient(&self) -> bool {
-        match self.what.kind {
-            TokenErrorKind::ErrorResponse => self.what.response.as_ref().is_some_and(|response| {
+        match self.inner.kind {
+            TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
                 response.status.is_server_error()
                     || response.status == StatusCode::REQUEST_TIMEOUT
                     || response.status == StatusCode::TOO_MANY_REQUESTS
@@ -221,7 +238,7 @@ impl TokenError {
                         )
             }),
             TokenErrorKind::ClientAuthentication => {
-                self.what.source.as_ref().is_none_or(|source| !source.is::<ConfigError>())
+                self.inner.source.as_ref().is_none_or(|source| !source.is::<ConfigError>())
             }
             kind => kind.is_transient(),
         }
@@ -229,14 +246,14 @@ impl TokenError {
 
     /// Returns the status of the token endpoint's response, if there was one.
     pub fn status(&self) -> Option<StatusCode> {
-        self.what.response.as_ref().map(|response| response.status)
+        self.inner.response.as_ref().map(|response| response.status)
     }
 
     /// Returns the headers of the token endpoint's response, as many as fit into 7 KiB.
     ///
     /// `Content-Type`, `Retry-After`, `WWW-Authenticate`, `Location` and `Date` are kept first.
     pub fn headers(&self) -> Option<&HeaderMap> {
-        self.what.response.as_ref().map(|response| &response.headers)
+        self.inner.response.as_ref().map(|response| &response.headers)
     }
 
     /// Returns the beginning of the body of the token endpoint's response, at most 64 KiB.
@@ -244,62 +261,69 @@ impl TokenError {
     /// It is shorter if an error would keep more than 80 KiB in all. It may hold anything, so do not
     /// log it.
     pub fn body(&self) -> Option<&Bytes> {
-        self.what.response.as_ref().map(|response| &response.body)
+        self.inner.response.as_ref().map(|response| &response.body)
     }
 
     /// Returns `error` of the token endpoint's response (RFC 6749 section 5.2), at most 4 KiB.
     pub fn error_code(&self) -> Option<&str> {
-        self.what.response.as_ref()?.error.as_deref()
+        self.inner.response.as_ref()?.error.as_deref()
     }
 
     /// Returns `error_description` of the token endpoint's response (RFC 6749 section 5.2).
     ///
     /// It is cut to 4 KiB, and otherwise as the server sent it.
     pub fn error_description(&self) -> Option<&str> {
-        self.what.response.as_ref()?.error_description.as_deref()
+        self.inner.response.as_ref()?.error_description.as_deref()
     }
 
     /// Returns `error_uri` of the token endpoint's response (RFC 6749 section 5.2).
     ///
     /// It is cut to 4 KiB, and otherwise as the server sent it.
     pub fn error_uri(&self) -> Option<&str> {
-        self.what.response.as_ref()?.error_uri.as_deref()
+        self.inner.response.as_ref()?.error_uri.as_deref()
     }
 
     /// Returns the error code of the response if it is a registered one, which may be shown.
     pub(crate) fn registered_error(&self) -> Option<&'static str> {
-        self.what.response.as_ref()?.registered_error()
+        self.inner.response.as_ref()?.registered_error()
     }
 
-    /// How long the server asked to be left alone, counted from its response (`Retry-After`, RFC
-    /// 9110 section 10.2.3).
+    /// Returns the time of `Retry-After`, counted from the token endpoint's response (RFC 9110
+    /// section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.what.response.as_ref()?.retry_after
+        self.inner.response.as_ref()?.retry_after
     }
 
-    /// For how much longer the cache answers with this error and asks nobody; `None` when the next
-    /// caller asks again.
+    /// Returns for how much longer the cache returns this error without a token request.
+    ///
+    /// `None` means that the next caller starts a token request.
     pub fn retry_in(&self) -> Option<Duration> {
         self.retry_in
+    }
+
+    /// Returns the label of the credentials, if they have one.
+    pub fn label(&self) -> Option<&str> {
+        self.inner.label.as_deref()
     }
 
     /// Returns status and headers of the API's response that made another token necessary.
     ///
     /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
     pub fn rejected_response(&self) -> Option<&Response<()>> {
-        self.rejected.as_deref()
+        self.rejected_response.as_deref()
     }
 }
 
 impl TokenError {
-    /// What the operating system says of a connection. The texts of other sources may hold anything, and are not ours
-    /// to show.
+    /// Returns the operating system's error for a connection.
+    ///
+    /// The texts of other sources are not shown, because they may contain secrets.
     fn system_cause(&self) -> Option<io::ErrorKind> {
         let source =
-            self.what.source.as_ref().filter(|_| self.what.kind == TokenErrorKind::Transport)?;
+            self.inner.source.as_ref().filter(|_| self.inner.kind == TokenErrorKind::Transport)?;
         let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
         let cause = causes.last()?.kind();
-        // What it has no name for says nothing.
+        // The text of an unnamed error says nothing.
         let is_named =
             !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
         is_named.then_some(cause)
@@ -308,7 +332,7 @@ impl TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let What { kind, note, advice, origin, response, .. } = &*self.what;
+        let ErrorInner { kind, note, advice, origin, response, .. } = &*self.inner;
         match origin {
             Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
             None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
@@ -333,11 +357,14 @@ impl fmt::Display for TokenError {
 impl fmt::Debug for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("TokenError");
-        debug.field("kind", &self.what.kind).field("text", &self.to_string());
+        debug.field("kind", &self.inner.kind).field("text", &self.to_string());
+        if let Some(label) = self.label() {
+            debug.field("label", &label);
+        }
         if let Some(retry_after) = self.retry_after() {
             debug.field("retry_after", &retry_after);
         }
-        if let Some(rejected) = &self.rejected {
+        if let Some(rejected) = &self.rejected_response {
             debug.field("rejected", &rejected.status().as_u16());
         }
         if let Some(retry_in) = &self.retry_in {
@@ -349,21 +376,21 @@ impl fmt::Debug for TokenError {
 
 impl StdError for TokenError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.what.source {
+        match &self.inner.source {
             Some(source) => Some(&**source),
             None => None,
         }
     }
 }
 
-/// As [`BoxError`] has it, so that one bound covers both.
+/// Implemented like [`BoxError`]'s, so that one bound covers both.
 impl AsRef<dyn StdError + Send + Sync> for TokenError {
     fn as_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
         self
     }
 }
 
-/// `error` and its sources. A chain that is longer than any sane one ends early.
+/// Iterates over `error` and its sources, 64 at most, because a faulty error may be its own source.
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -19,7 +19,7 @@ pub(crate) struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Keeps of a response what fits. `members` are `error`, `error_description` and `error_uri`.
+    /// Keeps the parts of a response that fit. `members` are `error`, `error_description` and `error_uri`.
     pub(crate) fn new(
         head: Parts,
         body: &[u8],
@@ -43,8 +43,9 @@ impl ErrorResponse {
     }
 }
 
-/// Error codes that may be shown. A server can put anything into `error`, a secret that it was sent
-/// among them; what is on this list is none.
+/// Error codes that may be shown.
+///
+/// A server can put anything into `error`, even a secret that it received. None of these is one.
 const REGISTERED: &[&str] = &[
     // RFC 6749, sections 4.1.2.1 and 5.2
     "access_denied",
@@ -78,12 +79,13 @@ const REGISTERED: &[&str] = &[
 ];
 
 impl ErrorResponse {
-    /// What of `error` may be shown.
+    /// Returns `error`, or a replacement for a code that may not be shown.
     pub(super) fn shown_error(&self) -> Option<&'static str> {
         self.error.as_ref()?;
         Some(self.registered_error().unwrap_or("an unregistered code"))
     }
 
+    /// Returns `error` if it is a registered code.
     pub(super) fn registered_error(&self) -> Option<&'static str> {
         let error = self.error.as_deref()?;
         REGISTERED.iter().find(|code| **code == error).copied()

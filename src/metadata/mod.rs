@@ -249,7 +249,7 @@ impl Metadata {
 }
 
 fn invalid_issuer(error: ConfigError) -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidIssuer, error.why())
+    TokenError::new(TokenErrorKind::InvalidIssuer, error.reason())
 }
 
 impl fmt::Debug for Metadata {

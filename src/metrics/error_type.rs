@@ -33,6 +33,7 @@ pub(super) fn error_type(error: &TokenError) -> Cow<'static, str> {
         Kind::Source => "source",
         Kind::Rejected => "rejected",
         Kind::Interrupted => "interrupted",
+        Kind::NoTokens => "no_tokens",
         Kind::NoRuntime => "no_runtime",
     }
     .into()

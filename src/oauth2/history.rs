@@ -69,7 +69,7 @@ impl History {
     /// Returns the error for the caller, with the response to the first send (R2).
     pub(super) fn fail(&mut self, error: TokenError) -> BoxError {
         match self.rejection.take() {
-            Some(rejection) => error.with_rejected(rejection.response).into(),
+            Some(rejection) => error.with_rejected_response(rejection.response).into(),
             None => error.into(),
         }
     }
