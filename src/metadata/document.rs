@@ -1,4 +1,4 @@
-//! What a document has to say to be believed (RFC 8414 sections 3.2 and 3.3).
+//! Decodes and checks a document (RFC 8414 sections 3.2 and 3.3).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::protocol::json::{JsonResponse, Members, is_string, value};
 use crate::protocol::origin::{self, parse_absolute};
 
 pub(super) struct Rules<'a> {
-    /// As it was asked for.
+    /// The issuer as it was configured.
     pub(super) issuer: &'a str,
     pub(super) issuer_is_loopback: bool,
     pub(super) allow_http: bool,
@@ -21,30 +21,30 @@ pub(super) struct Rules<'a> {
 
 pub(super) enum Found {
     Metadata(Metadata),
-    /// The response is nothing of the kind, and the other document is worth a look.
-    Nothing(TokenError),
+    /// The response is no such document, so the other document may exist.
+    NoDocument(TokenError),
 }
 
-/// Decodes a response from a place where the document may be.
+/// Decodes a response from the well-known URI of a document.
 pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Found, TokenError> {
     use TokenErrorKind::{ErrorResponse, InvalidMetadata, MalformedResponse, Redirect};
 
     let response = JsonResponse::new(head, body);
     let status = response.head.status;
     if status.is_redirection() {
-        return Ok(Found::Nothing(response.refuse(Redirect, "")));
+        return Ok(Found::NoDocument(response.refuse(Redirect, "")));
     }
     if !status.is_success() {
         let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         let is_absent = status.is_client_error() && !may_pass.contains(&status);
         let error = response.refuse(ErrorResponse, "");
-        return if is_absent { Ok(Found::Nothing(error)) } else { Err(error) };
+        return if is_absent { Ok(Found::NoDocument(error)) } else { Err(error) };
     }
     let Some(members) = &response.members else {
-        return Ok(Found::Nothing(response.refuse(MalformedResponse, "")));
+        return Ok(Found::NoDocument(response.refuse(MalformedResponse, "")));
     };
     if !members.contains_key("issuer") {
-        return Ok(Found::Nothing(if is_string(members, "error") {
+        return Ok(Found::NoDocument(if is_string(members, "error") {
             response.refuse(ErrorResponse, "")
         } else {
             response.refuse(InvalidMetadata, "no issuer is in them")
@@ -65,11 +65,11 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
         _ => return Err("their issuer is not a string"),
     }
     let token_endpoint = match value(members, "token_endpoint") {
-        Some(Value::String(text)) => rules.endpoint(text).map_err(|wrong| match wrong {
-            Wrong::Uri => {
+        Some(Value::String(text)) => rules.endpoint(text).map_err(|error| match error {
+            EndpointError::Uri => {
                 "token_endpoint is not an absolute URI without user information and fragment"
             }
-            Wrong::Insecure => "token_endpoint is not https",
+            EndpointError::Insecure => "token_endpoint is not https",
         })?,
         Some(_) => return Err("token_endpoint is not a string"),
         None => return Err("no token_endpoint is in them"),
@@ -78,12 +78,12 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
     let aliases = value(members, "mtls_endpoint_aliases");
     let alias = aliases.as_ref().and_then(|aliases| aliases.get("token_endpoint")?.as_str());
     let mtls_token_endpoint = match alias {
-        Some(text) => Some(rules.endpoint(text.to_owned()).map_err(|wrong| match wrong {
-            Wrong::Uri => {
+        Some(text) => Some(rules.endpoint(text.to_owned()).map_err(|error| match error {
+            EndpointError::Uri => {
                 "token_endpoint in mtls_endpoint_aliases is not an absolute URI without user \
                  information and fragment"
             }
-            Wrong::Insecure => "token_endpoint in mtls_endpoint_aliases is not https",
+            EndpointError::Insecure => "token_endpoint in mtls_endpoint_aliases is not https",
         })?),
         None => None,
     };
@@ -102,22 +102,24 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
     })
 }
 
-/// What is wrong with an endpoint.
-enum Wrong {
+/// Says why an endpoint is invalid.
+enum EndpointError {
     Uri,
     Insecure,
 }
 
 impl Rules<'_> {
-    /// An endpoint that may be sent secrets. Clear text is for this machine, and on the word of
-    /// this machine only: no other may have it sent to some port here.
-    fn endpoint(&self, text: String) -> Result<Endpoint, Wrong> {
-        let uri = parse_absolute(&text, "endpoint").map_err(|_| Wrong::Uri)?;
+    /// Checks that secrets may be sent to an endpoint.
+    ///
+    /// Clear text is allowed to a loopback address only if the issuer is on loopback too, because
+    /// another machine must not direct secrets to a port of this machine.
+    fn endpoint(&self, text: String) -> Result<Endpoint, EndpointError> {
+        let uri = parse_absolute(&text, "endpoint").map_err(|_| EndpointError::Uri)?;
         let may_be_clear = self.allow_http || self.issuer_is_loopback && is_loopback(&uri);
         if is_https(&uri) || is_http(&uri) && may_be_clear {
             Ok(Endpoint { uri, text })
         } else {
-            Err(Wrong::Insecure)
+            Err(EndpointError::Insecure)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where the document is, and asking for it (RFC 8414 section 3, OpenID Connect Discovery 1.0
+//! Fetches the document from its well-known URI (RFC 8414 section 3, OpenID Connect Discovery 1.0
 //! section 4).
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::util::printable::Printable;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How to ask an issuer for its [`Metadata`]: see [`Metadata::builder`].
+/// Configures a fetch of [`Metadata`]. [`Metadata::builder`] creates it.
 ///
 /// # Example
 ///
@@ -48,8 +48,7 @@ pub struct MetadataBuilder {
     allow_http: bool,
 }
 
-/// A document with an issuer's metadata, by the name under which its place is registered (RFC 8615
-/// section 3.1).
+/// A document with an issuer's metadata, by its registered name (RFC 8615 section 3.1).
 ///
 /// # Example
 ///
@@ -85,41 +84,43 @@ impl MetadataBuilder {
             only: None,
             allow_http: false,
         };
-        // A path that leaves no room for more is found out here.
-        builder.place(WellKnown::OauthAuthorizationServer)?;
-        builder.place(WellKnown::OpenidConfiguration)?;
+        // The issuer may be so long that no path can be added.
+        builder.uri_of(WellKnown::OauthAuthorizationServer)?;
+        builder.uri_of(WellKnown::OpenidConfiguration)?;
         Ok(builder)
     }
 
-    /// How long it may take in all, with the second document if it comes to that; 30 seconds unless
-    /// set, and a year at most.
+    /// Sets the time limit for the whole fetch, with both documents.
+    ///
+    /// The default is 30 seconds. The maximum is a year.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Asks for this document and for no other.
+    /// Requests only this document.
     #[must_use]
     pub fn well_known(mut self, well_known: WellKnown) -> Self {
         self.only = Some(well_known);
         self
     }
 
-    /// Allows an issuer over plain HTTP on other machines, and such endpoints in its metadata.
-    /// Anyone on the way can then say where client secrets are sent: for networks that encrypt
-    /// beneath HTTP, such as a service mesh. A
-    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its
-    /// own.
+    /// Allows plain HTTP on other machines, for the issuer and for the endpoints in its metadata.
+    ///
+    /// Anyone on the network path can then decide where client secrets are sent. Use it only in
+    /// networks that encrypt below HTTP, such as a service mesh. A
+    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its own
+    /// permission.
     #[must_use]
     pub fn dangerously_allow_http(mut self) -> Self {
         self.allow_http = true;
         self
     }
 
-    /// Asks for the metadata.
+    /// Fetches the metadata.
     ///
-    /// It asks for `oauth-authorization-server` first. It asks for `openid-configuration` if the
+    /// It requests `oauth-authorization-server` first. It requests `openid-configuration` if the
     /// first response is something else: a 4xx other than 408 and 429, a redirect, a page of HTML,
     /// JSON without an `issuer`, or a body without an end. Each is one `GET` request. It follows no
     /// redirect, asks for no compression, and reads at most 1 MiB. The first body gets at most half
@@ -135,8 +136,8 @@ impl MetadataBuilder {
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
     ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
     ///   should be is taken as absent.
-    /// * The kinds that a token request ends with. When neither document is there, the error is
-    ///   that of the response that says more than 404.
+    /// * The kinds of errors of a token request. If neither document exists, the error describes the
+    ///   response that was not a 404, if there was one.
     pub async fn fetch<H, B>(self, http: H) -> Result<Metadata, TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -168,7 +169,7 @@ impl MetadataBuilder {
             let body = body::read(head.status, body, deadline).await?;
             return match self.decode(head, &body)? {
                 Found::Metadata(metadata) => Ok(metadata),
-                Found::Nothing(error) => Err(error),
+                Found::NoDocument(error) => Err(error),
             };
         }
         let first = WellKnown::OauthAuthorizationServer;
@@ -177,7 +178,7 @@ impl MetadataBuilder {
         let nothing = match body::read(head.status, body, body::halfway_to(deadline)).await {
             Ok(body) => match self.decode(head, &body)? {
                 Found::Metadata(metadata) => return Ok(metadata),
-                Found::Nothing(error) => error,
+                Found::NoDocument(error) => error,
             },
             Err(error) if is_too_long(&error) => error,
             Err(error) => return Err(error),
@@ -186,7 +187,7 @@ impl MetadataBuilder {
         let body = body::read(head.status, body, deadline).await?;
         match self.decode(head, &body)? {
             Found::Metadata(metadata) => Ok(metadata),
-            Found::Nothing(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
+            Found::NoDocument(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
                 (true, true) => other.with_note(
                     "it has neither oauth-authorization-server nor openid-configuration",
                 ),
@@ -196,7 +197,7 @@ impl MetadataBuilder {
         }
     }
 
-    /// Asks for a document, and returns the response before its body is read.
+    /// Requests a document, and returns the response before its body is read.
     async fn ask<H, B>(
         &self,
         which: WellKnown,
@@ -208,7 +209,7 @@ impl MetadataBuilder {
         H::Error: Into<BoxError>,
     {
         let mut request = Request::new(Full::default());
-        *request.uri_mut() = self.place(which).map_err(invalid_issuer)?;
+        *request.uri_mut() = self.uri_of(which).map_err(invalid_issuer)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         match timeout_at(deadline, http.oneshot(request)).await {
             Ok(Ok(response)) => Ok(response.into_parts()),
@@ -226,12 +227,13 @@ impl MetadataBuilder {
         document::decode(head, body, &rules)
     }
 
-    /// Where the document is. What ends the issuer's path makes no difference there (RFC 8414
-    /// section 3.1).
-    fn place(&self, which: WellKnown) -> Result<Uri, ConfigError> {
+    /// Returns the URI of a document.
+    ///
+    /// Slashes at the end of the issuer's path are removed (RFC 8414 section 3.1).
+    fn uri_of(&self, which: WellKnown) -> Result<Uri, ConfigError> {
         let origin = &self.origin;
         let path = self.uri.path().trim_end_matches('/');
-        let place = match which {
+        let uri = match which {
             WellKnown::OauthAuthorizationServer => {
                 format!("{origin}/.well-known/oauth-authorization-server{path}")
             }
@@ -239,7 +241,7 @@ impl MetadataBuilder {
                 format!("{origin}{path}/.well-known/openid-configuration")
             }
         };
-        place.parse().map_err(|_| ConfigError::new("issuer", "is not a valid URI"))
+        uri.parse().map_err(|_| ConfigError::new("issuer", "is not a valid URI"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an authorization server says of itself (RFC 8414, OpenID Connect Discovery 1.0).
+//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
 
 mod document;
 mod fetch;
@@ -22,20 +22,19 @@ use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::json::{Members, value};
 use crate::protocol::origin::Origin;
 
-/// Authorization server metadata: what the issuer of tokens says of itself at a well-known place,
-/// its token endpoint first of all (RFC 8414, OpenID Connect Discovery 1.0).
+/// The metadata of an authorization server, such as its token endpoint.
 ///
-/// It is fetched once, and is not fetched again: keep it for as long as the credentials that are
-/// made of it. Cheap to clone.
+/// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is fetched
+/// once and never refreshed, so fetch it again when the credentials that use it are renewed. Cheap to
+/// clone.
 ///
 /// # Trust
 ///
-/// Whoever answers for the issuer says where client secrets are sent. So the issuer has to come
-/// from configuration, it is spoken to over TLS, and a document with any other `issuer` than the
-/// one that was asked for, be it by a slash at its end, is an error (RFC 8414 section 3.3). The
-/// token endpoint is one over TLS, but may be at another host than the issuer, as it is at some
-/// providers. Where that is not wanted, and whenever the issuer's name comes from somebody else,
-/// list the endpoints with
+/// The document says where client secrets are sent. The issuer must therefore come from
+/// configuration, and the document is fetched over TLS. A document with another `issuer` is an error,
+/// even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must use TLS,
+/// but may be on another host than the issuer, as it is at some providers. To prevent that, and if the
+/// issuer comes from another party, list the endpoints with
 /// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints).
 ///
 /// # Example
@@ -50,7 +49,7 @@ use crate::protocol::origin::Origin;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// // In the place of a hyper client:
+/// // Instead of a hyper client:
 /// let http = service_fn(|request: Request<Full<Bytes>>| async move {
 ///     assert_eq!(request.uri(), "https://auth.example.com/.well-known/oauth-authorization-server");
 ///     let body = r#"{"issuer":"https://auth.example.com","token_endpoint":"https://auth.example.com/token"}"#;
@@ -85,14 +84,14 @@ struct Inner {
     document: Box<[u8]>,
 }
 
-/// A place that secrets may be sent to.
+/// An endpoint to which secrets may be sent.
 struct Endpoint {
     uri: Uri,
-    /// Letter for letter as the server has it, which is what it compares the `aud` of an assertion with.
+    /// The exact text of the document, because the server compares the `aud` of an assertion with it.
     text: String,
 }
 
-/// Methods that a server could have listed (RFC 7591 section 4.2.2).
+/// The registered methods, which a server can list (RFC 7591 section 4.2.2).
 const REGISTERED_METHODS: &[&str] = &[
     "none",
     "client_secret_basic",
@@ -104,12 +103,12 @@ const REGISTERED_METHODS: &[&str] = &[
 ];
 
 impl Metadata {
-    /// Asks `issuer` for its metadata over `http`: [`builder`](Self::builder) with nothing set.
+    /// Fetches the metadata of `issuer` over `http`, with the default settings.
     ///
     /// # Errors
     ///
-    /// As [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] for what
-    /// [`builder`](Self::builder) would refuse.
+    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] for an
+    /// issuer that [`builder`](Self::builder) refuses.
     pub async fn fetch<H, B>(issuer: impl AsRef<str>, http: H) -> Result<Self, TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -121,28 +120,29 @@ impl Metadata {
         builder.fetch(http).await
     }
 
-    /// How to ask `issuer` for its metadata.
+    /// Starts to configure a fetch of the metadata of `issuer`.
     ///
     /// # Errors
     ///
-    /// An issuer that is not an absolute `https` or `http` URI, or has user information, a query or
-    /// a fragment (RFC 8414 section 2).
+    /// Returns an error if the issuer is not an absolute `https` or `http` URI, or has user
+    /// information, a query or a fragment (RFC 8414 section 2).
     pub fn builder(issuer: impl AsRef<str>) -> Result<MetadataBuilder, ConfigError> {
         MetadataBuilder::new(issuer.as_ref())
     }
 
-    /// Credentials for the token endpoint, with this authentication: for
+    /// Creates credentials for the token endpoint, with this authentication.
+    ///
     /// [`tls_client_auth`](ClientAuth::tls_client_auth) and
-    /// [`self_signed_tls_client_auth`](ClientAuth::self_signed_tls_client_auth) the
+    /// [`self_signed_tls_client_auth`](ClientAuth::self_signed_tls_client_auth) get the
     /// [endpoint for mutual TLS](Self::mtls_token_endpoint), if there is one.
     ///
     /// # Errors
     ///
-    /// A server that lists the methods it supports, without this one. `client_secret_basic_raw`
-    /// counts as `client_secret_basic`, and methods of one's own with names that are not registered
-    /// pass, as no server could list them. For a server whose list is wrong,
-    /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint) asks nobody. Else
-    /// as there.
+    /// Returns an error if the server lists its methods, and this one is not among them.
+    /// `client_secret_basic_raw` counts as `client_secret_basic`. A custom method whose name is not
+    /// registered is accepted, because no server can list it. If the list of a server is wrong, use
+    /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint), which does not check it.
+    /// The errors of [`Credentials::new`] are returned too.
     pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
         let method = match auth.method() {
             "client_secret_basic_raw" => "client_secret_basic",
@@ -165,60 +165,64 @@ impl Metadata {
         Credentials::new(&endpoint.text, auth)
     }
 
-    /// The issuer, as it was asked for.
+    /// Returns the issuer as it was configured.
     pub fn issuer(&self) -> &str {
         &self.0.issuer
     }
 
-    /// Where tokens come from.
+    /// Returns the URI of the token endpoint.
     pub fn token_endpoint(&self) -> &Uri {
         &self.0.token_endpoint.uri
     }
 
-    /// Where tokens come from for those who show a certificate: `token_endpoint` of
-    /// `mtls_endpoint_aliases` (RFC 8705 section 5). It is also the one for certificate-bound
-    /// tokens with any other client authentication.
+    /// Returns the token endpoint for clients with a certificate.
+    ///
+    /// It is `token_endpoint` in `mtls_endpoint_aliases` (RFC 8705 section 5). Use it also for
+    /// certificate-bound tokens with any other client authentication.
     pub fn mtls_token_endpoint(&self) -> Option<&Uri> {
         self.0.mtls_token_endpoint.as_ref().map(|endpoint| &endpoint.uri)
     }
 
-    /// Where tokens are looked up (RFC 7662). None if it is anything but a URI that would do for a
-    /// token endpoint.
+    /// Returns the introspection endpoint (RFC 7662), if its URI would be valid for a token endpoint.
     pub fn introspection_endpoint(&self) -> Option<&Uri> {
         self.0.introspection_endpoint.as_ref()
     }
 
-    /// Where tokens are revoked (RFC 7009). None if it is anything but a URI that would do for a
-    /// token endpoint.
+    /// Returns the revocation endpoint (RFC 7009), if its URI would be valid for a token endpoint.
     pub fn revocation_endpoint(&self) -> Option<&Uri> {
         self.0.revocation_endpoint.as_ref()
     }
 
-    /// How clients may authenticate at the token endpoint: `client_secret_basic` unless the server
-    /// says otherwise (RFC 8414 section 2).
+    /// Returns the supported methods of client authentication at the token endpoint.
+    ///
+    /// The default is `client_secret_basic` (RFC 8414 section 2).
     pub fn token_endpoint_auth_methods_supported(&self) -> impl Iterator<Item = &str> {
         self.list_or(AUTH_METHODS, &["client_secret_basic"])
     }
 
-    /// The signature algorithms for client authentication with JWTs, `none` among them if the
-    /// server says so.
+    /// Returns the signature algorithms for client authentication with JWTs.
+    ///
+    /// They are not checked, so that `none` may be among them.
     pub fn token_endpoint_auth_signing_alg_values_supported(&self) -> impl Iterator<Item = &str> {
         self.list(AUTH_ALGORITHMS)
     }
 
-    /// The grant types: `authorization_code` and `implicit` unless the server says otherwise (RFC
-    /// 8414 section 2). Many servers that know `client_credentials` do not say so.
+    /// Returns the supported grant types.
+    ///
+    /// The default is `authorization_code` and `implicit` (RFC 8414 section 2). Many servers support
+    /// `client_credentials` without listing it.
     pub fn grant_types_supported(&self) -> impl Iterator<Item = &str> {
         self.list_or(GRANT_TYPES, &["authorization_code", "implicit"])
     }
 
-    /// Names that a scope may have. A server need not tell all of them.
+    /// Returns supported scope values. A server may omit some.
     pub fn scopes_supported(&self) -> impl Iterator<Item = &str> {
         self.list(SCOPES)
     }
 
-    /// The signature algorithms for DPoP proofs; none if the server does not support DPoP (RFC 9449
-    /// section 5.1).
+    /// Returns the signature algorithms for DPoP proofs (RFC 9449 section 5.1).
+    ///
+    /// The list is empty if the server does not support DPoP.
     pub fn dpop_signing_alg_values_supported(&self) -> impl Iterator<Item = &str> {
         self.list(DPOP)
     }

@@ -1,11 +1,11 @@
 //! The source of further clones of the inner service.
 
-use crate::util::sync::LockExt;
 use std::mem;
 use std::sync::{Arc, Mutex};
 
 use super::config::LayerConfig;
 use super::target::ServiceId;
+use crate::util::sync::LockExt;
 
 /// Holds a clone of the inner service that is never made ready.
 ///

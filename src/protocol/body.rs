@@ -1,4 +1,4 @@
-//! Reading a response's body within bounds.
+//! Reads the body of a response, within limits of size and time.
 
 use std::pin::pin;
 
@@ -11,14 +11,14 @@ use tower::BoxError;
 
 use crate::error::{TokenError, TokenErrorKind};
 
-/// The most that is read of a body.
-const LIMIT: usize = 1024 * 1024;
+/// The maximum size of a body.
+const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 /// Reads the body of a response until `deadline`.
 ///
-/// The status of a refusal says more than its body, so a refusal whose body breaks off is still
-/// less returned, with the part that arrived. It gets at most half of the time that is left, so that
-/// an endless body leaves time for what follows.
+/// If the body of a refusal breaks off, the part that arrived is returned, because the status says
+/// more than the body. It gets at most half of the remaining time, so that an endless body leaves time
+/// for another request.
 pub(crate) async fn read<B>(
     status: StatusCode,
     body: B,
@@ -31,7 +31,7 @@ where
     let deadline = if status.is_success() { deadline } else { halfway_to(deadline) };
     let mut body = pin!(body);
     let mut read = BytesMut::new();
-    let trouble = loop {
+    let error = loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Ok(frame))) => frame,
@@ -43,12 +43,12 @@ where
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if data.remaining() > LIMIT - read.len() {
+        if data.remaining() > MAX_BODY_SIZE - read.len() {
             break TokenError::new(TokenErrorKind::ResponseTooLarge, "");
         }
         read.put(data);
     };
-    if status.is_success() { Err(trouble) } else { Ok(read.freeze()) }
+    if status.is_success() { Err(error) } else { Ok(read.freeze()) }
 }
 
 /// Returns the instant at which half of the time until `deadline` is over.

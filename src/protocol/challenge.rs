@@ -1,4 +1,4 @@
-//! `WWW-Authenticate`: what an API says of a token that it does not take (RFC 9110 section 11).
+//! Challenges of APIs in `WWW-Authenticate` (RFC 9110 section 11).
 
 use base64::Engine;
 use base64::alphabet;
@@ -7,10 +7,10 @@ use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 use serde_json::Value;
 
-/// More than any claims request needs, and little enough to carry about.
+/// The maximum length of encoded claims, which is more than servers need.
 const MAX_CLAIMS: usize = 8 * 1024;
 
-/// One challenge: a scheme and what it says.
+/// One challenge: a scheme and its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     scheme: String,
@@ -32,21 +32,24 @@ impl Challenge {
     }
 }
 
-/// Whether a challenge says that the token is expired, revoked or malformed (RFC 6750 section 3.1, RFC 9449
-/// section 7.1).
+/// Returns whether a challenge says that the token is expired, revoked or malformed.
+///
+/// See RFC 6750 section 3.1 and RFC 9449 section 7.1.
 pub(crate) fn says_invalid_token(headers: &HeaderMap) -> bool {
     for_tokens(headers).any(|challenge| challenge.parameter("error") == Some("invalid_token"))
 }
 
-/// What a DPoP challenge has against the proof or the token (RFC 9449 section 7.1).
+/// Returns the error code of a DPoP challenge (RFC 9449 section 7.1).
 #[cfg(feature = "jwt")]
 pub(crate) fn dpop_error(headers: &HeaderMap) -> Option<String> {
     let mut challenges = for_tokens(headers).filter(Challenge::is_dpop);
     challenges.find_map(|challenge| challenge.parameter("error").map(str::to_owned))
 }
 
-/// The claims that a challenge wants the next token to have, as JSON: what is sent as
-/// `claims` in a token request (a claims challenge, as Entra ID's continuous access evaluation sends).
+/// Returns the claims that a challenge requires of the next token, as JSON.
+///
+/// Entra ID's continuous access evaluation sends such challenges. The next token request sends the
+/// JSON text as `claims`.
 pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
     // Servers differ in alphabet and in padding.
     const LENIENT: GeneralPurposeConfig =
@@ -62,7 +65,7 @@ pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// The claims that a client asks for of itself, with those of a challenge put into them.
+/// Merges the claims of a challenge into the claims that the client requests anyway.
 pub(crate) fn merge_claims(own: &str, challenge: &str) -> String {
     match (serde_json::from_str::<Value>(own), serde_json::from_str::<Value>(challenge)) {
         (Ok(mut own @ Value::Object(_)), Ok(challenge)) => {
@@ -73,7 +76,7 @@ pub(crate) fn merge_claims(own: &str, challenge: &str) -> String {
     }
 }
 
-/// As deep as the parser lets a text be.
+/// Merges recursively. The parser limits the depth.
 fn merge(own: &mut Value, challenge: Value) {
     match (own, challenge) {
         (Value::Object(own), Value::Object(challenge)) => {
@@ -93,7 +96,7 @@ fn for_tokens(headers: &HeaderMap) -> impl Iterator<Item = Challenge> {
         .filter(Challenge::is_for_tokens)
 }
 
-/// All challenges of one field. What can not be read is passed over, up to the next comma.
+/// Parses the challenges of one field. Skips malformed parts up to the next comma.
 pub(crate) fn parse(field: &str) -> Vec<Challenge> {
     let mut all: Vec<Challenge> = Vec::new();
     let mut input = Input(field);
@@ -108,7 +111,7 @@ pub(crate) fn parse(field: &str) -> Vec<Challenge> {
             continue;
         }
         if let Some(value) = input.value() {
-            // `name=value`: it belongs to the challenge before it.
+            // `name=value` belongs to the challenge before it.
             if let Some(challenge) = all.last_mut() {
                 challenge.parameters.push((name.to_owned(), value));
             }
@@ -119,7 +122,7 @@ pub(crate) fn parse(field: &str) -> Vec<Challenge> {
             continue;
         }
         all.push(Challenge { scheme: name.to_owned(), parameters: Vec::new() });
-        // `token68`, if that is what follows, is of no use here.
+        // A `token68` may follow, and is skipped.
         input.skip_space();
         if !input.is_at_parameter() {
             input.skip_element();
@@ -130,15 +133,15 @@ pub(crate) fn parse(field: &str) -> Vec<Challenge> {
 struct Input<'a>(&'a str);
 
 impl<'a> Input<'a> {
-    fn skip(&mut self, what: impl Fn(char) -> bool) {
-        self.0 = self.0.trim_start_matches(what);
+    fn skip(&mut self, is_skipped: impl Fn(char) -> bool) {
+        self.0 = self.0.trim_start_matches(is_skipped);
     }
 
     fn skip_space(&mut self) {
         self.skip(|c| matches!(c, ' ' | '\t'));
     }
 
-    /// A `token` (RFC 9110 section 5.6.2), or nothing.
+    /// Reads a `token`, which is empty if there is none (RFC 9110 section 5.6.2).
     fn token(&mut self) -> &'a str {
         let end = self.0.find(|c| !is_token(c)).unwrap_or(self.0.len());
         let (token, rest) = self.0.split_at(end);
@@ -146,7 +149,7 @@ impl<'a> Input<'a> {
         token
     }
 
-    /// `= value`, with a token or a quoted string for a value. Moves only if it is there.
+    /// Reads `= value`, where the value is a token or a quoted string. Moves only if it is there.
     fn value(&mut self) -> Option<String> {
         let mut ahead = Input(self.0);
         ahead.skip_space();
@@ -167,7 +170,7 @@ impl<'a> Input<'a> {
         Some(value)
     }
 
-    /// The rest of a quoted string (RFC 9110 section 5.6.4); nothing if it does not end.
+    /// Reads the rest of a quoted string. Returns `None` without its end (RFC 9110 section 5.6.4).
     fn quoted(&mut self) -> Option<String> {
         let mut value = String::new();
         let mut chars = self.0.char_indices();
@@ -184,7 +187,7 @@ impl<'a> Input<'a> {
         None
     }
 
-    /// Whether `name=value` follows, and not the padding of a `token68`.
+    /// Returns whether `name=value` follows, instead of the padding of a `token68`.
     fn is_at_parameter(&self) -> bool {
         let mut ahead = Input(self.0);
         let has_name = !ahead.token().is_empty();
@@ -197,7 +200,7 @@ impl<'a> Input<'a> {
         has_name && ahead.0.starts_with(|c| c == '"' || is_token(c))
     }
 
-    /// To the next comma that is not in quotes.
+    /// Moves to the next comma outside of quotes.
     fn skip_element(&mut self) {
         let mut is_quoted = false;
         let mut is_escaped = false;
@@ -236,7 +239,7 @@ mod tests {
 
     // R7
     #[test]
-    fn challenges_are_read_as_rfc_9110_has_them() {
+    fn challenges_are_parsed_as_in_rfc_9110() {
         for (field, expected) in [
             ("", &[][..]),
             ("Bearer", &["Bearer"]),
@@ -304,7 +307,7 @@ mod tests {
 
     // R7
     #[test]
-    fn claims_are_decoded_whatever_their_alphabet_and_padding() {
+    fn claims_are_decoded_in_each_alphabet_and_padding() {
         let json = r#"{"access_token":{"nbf":{"essential":true,"value":"1?>~"}}}"#;
         for engine in [
             base64::prelude::BASE64_STANDARD,
@@ -316,9 +319,9 @@ mod tests {
             assert_eq!(claims(&headers(&[&field])).as_deref(), Some(json));
         }
         let large = base64::prelude::BASE64_STANDARD.encode(vec![b' '; MAX_CLAIMS]);
-        for rubbish in ["", "!!!", "YWJj", "WzFd", "//79", &large] {
-            let field = format!("Bearer claims=\"{rubbish}\"");
-            assert_eq!(claims(&headers(&[&field])), None, "{rubbish}");
+        for malformed in ["", "!!!", "YWJj", "WzFd", "//79", &large] {
+            let field = format!("Bearer claims=\"{malformed}\"");
+            assert_eq!(claims(&headers(&[&field])), None, "{malformed}");
         }
     }
 }

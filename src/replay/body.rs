@@ -1,8 +1,8 @@
-/// A request body that can be given out a second time, byte for byte.
+/// A request body that can be sent a second time, byte for byte.
 ///
-/// Every body that is [`Clone`] is one, such as [`Full`](http_body_util::Full) and
-/// [`Empty`](http_body_util::Empty), and so is every [`ReplayBody`](super::ReplayBody), which a
-/// [`ReplayableLayer`](super::ReplayableLayer) makes of any other.
+/// It is implemented for every body that is [`Clone`], such as [`Full`](http_body_util::Full) and
+/// [`Empty`](http_body_util::Empty), and for [`ReplayBody`](super::ReplayBody). A
+/// [`ReplayableLayer`](super::ReplayableLayer) turns any other body into the latter.
 ///
 /// # Example
 ///
@@ -19,23 +19,23 @@
 /// }));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a request with a body of type `{Self}` can not be sent a second time",
-    label = "this body can not be given out twice",
-    note = "`OAuth2` sends a request again when its token is rejected: its body has to be `Clone`, or a `ReplayBody`",
-    note = "put a `ReplayableLayer` outside the `OAuth2Layer`, and the body may be any `http_body::Body`"
+    message = "a request with a body of type `{Self}` cannot be sent a second time",
+    label = "this body cannot be sent twice",
+    note = "`OAuth2` resends a request when its token is rejected, so its body must be `Clone` or a `ReplayBody`",
+    note = "add a `ReplayableLayer` outside the `OAuth2Layer` to send any `http_body::Body`"
 )]
 pub trait ReplayableBody: Sized {
-    /// What is held back when the body goes out.
+    /// The data that is kept for a second body.
     type Kept;
 
-    /// Holds back what a second body can be made of. Called before the body goes out.
+    /// Returns the data for a second body. It is called before the body is sent.
     fn keep(&self) -> Self::Kept;
 
-    /// The body once more; `None` when it can not be given out whole.
+    /// Returns the second body, or `None` if it would not be complete.
     fn replay(kept: Self::Kept) -> Option<Self>;
 }
 
-// Or the compiler would speak of `Clone` only, and not of what else there is.
+// Without it, the compiler would suggest `Clone` only.
 #[diagnostic::do_not_recommend]
 impl<B: Clone> ReplayableBody for B {
     type Kept = Self;

@@ -5,12 +5,12 @@ use tower::{Layer, Service};
 
 use super::ReplayBody;
 
-/// Lets requests with streaming bodies be sent a second time: turns each body into a
-/// [`ReplayBody`], which is remembered as it goes out.
+/// Makes streaming request bodies replayable.
 ///
-/// It goes outside an [`OAuth2Layer`](crate::OAuth2Layer). A body of which more has gone out than the
-/// [limit](Self::limit) is not sent again: its 401 is returned with
-/// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the token is replaced for the next request.
+/// It turns each body into a [`ReplayBody`], which remembers what it has sent. Put this layer outside
+/// an [`OAuth2Layer`](crate::OAuth2Layer). A body that has sent more than the [limit](Self::limit) is
+/// not sent again. Its 401 is returned with
+/// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another token.
 ///
 /// # Example
 ///
@@ -32,16 +32,17 @@ pub struct ReplayableLayer {
 }
 
 impl ReplayableLayer {
-    /// How many bytes of a body are remembered unless it is set: 64 KiB.
+    /// The default limit: 64 KiB.
     pub const DEFAULT_LIMIT: usize = 64 * 1024;
 
-    /// Remembers up to 64 KiB of each body.
+    /// Creates a layer that remembers up to 64 KiB of each body.
     pub const fn new() -> Self {
         Self { limit: Self::DEFAULT_LIMIT }
     }
 
-    /// How many bytes of a body are remembered at the most. Chunks of 8 KiB and more are kept with the
-    /// buffers that they are part of.
+    /// Sets the maximum number of bytes of a body to remember.
+    ///
+    /// Chunks of 8 KiB and more are kept together with the buffers that they are part of.
     #[must_use]
     pub const fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
@@ -63,7 +64,7 @@ impl<S> Layer<S> for ReplayableLayer {
     }
 }
 
-/// Turns request bodies into [`ReplayBody`]s; made by a [`ReplayableLayer`].
+/// A service that makes request bodies replayable. A [`ReplayableLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct Replayable<S> {
     inner: S,
@@ -71,17 +72,17 @@ pub struct Replayable<S> {
 }
 
 impl<S> Replayable<S> {
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

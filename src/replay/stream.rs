@@ -3,7 +3,6 @@
 //! No code of the inner body, of its data or of a waker runs under the lock: each may drop the call
 //! that the body belongs to, and that locks the stream again.
 
-use crate::util::sync::LockExt;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
@@ -15,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::memory::Memory;
+use crate::util::sync::LockExt;
 
 /// Counts the bodies that have read a stream. The stream belongs to the last one.
 pub(super) type Turn = u32;

@@ -1,15 +1,15 @@
-//! How long to leave alone what has failed.
+//! Pauses after failures.
 
 use std::time::Duration;
 
 use crate::util::jitter;
 use crate::util::limits::MAX_LIFETIME;
 
-/// How long whatever has failed is left alone: a source of tokens by its cache, a store by its layer.
+/// The pause after failures of a source of tokens or of a store.
 ///
-/// The first failure is followed by a window drawn uniformly between [`min`](Self::new) and twice that; each
-/// further one doubles the longest that can be drawn, up to [`max`](Self::new). The draw keeps a fleet from
-/// coming back in step. A success starts over.
+/// After the first failure, the pause is drawn uniformly between [`min`](Self::new) and twice `min`.
+/// Each further failure doubles the upper end, up to [`max`](Self::new). The draw keeps the processes
+/// of a fleet from retrying in step. A success resets the pause.
 ///
 /// # Example
 ///
@@ -28,17 +28,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Windows from `min` up to `max`, a year at most. When `max` is less than `min`, `min` is.
+    /// Creates pauses from `min` up to `max`, but at most a year. A `max` below `min` counts as `min`.
     pub const fn new(min: Duration, max: Duration) -> Self {
-        Self { min: cut(min), max: cut(max) }
+        Self { min: limit(min), max: limit(max) }
     }
 
-    /// No window at all: the next caller asks again.
+    /// Creates no pauses. The next caller tries again.
     pub const fn none() -> Self {
         Self::new(Duration::ZERO, Duration::ZERO)
     }
 
-    /// The window after `failures` in a row.
+    /// Returns the pause after `failures` in a row.
     pub(crate) fn window(&self, failures: u32) -> Duration {
         let longest = self.min.saturating_mul(2_u32.saturating_pow(failures)).min(self.max);
         let spread = longest.saturating_sub(self.min);
@@ -46,8 +46,8 @@ impl Backoff {
     }
 }
 
-/// To what keeps sums within the clock.
-const fn cut(duration: Duration) -> Duration {
+/// Limits a duration to a year.
+const fn limit(duration: Duration) -> Duration {
     if duration.as_secs() < MAX_LIFETIME.as_secs() { duration } else { MAX_LIFETIME }
 }
 
@@ -57,7 +57,7 @@ mod tests {
 
     // C9
     #[test]
-    fn windows_start_at_the_least_double_and_stop_at_the_most() {
+    fn windows_start_at_min_double_and_stop_at_max() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         for failures in 1..=40 {
             let longest = 100 * 2_u64.saturating_pow(failures);

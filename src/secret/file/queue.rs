@@ -1,6 +1,5 @@
 //! At most one look at a file at a time.
 
-use crate::util::sync::LockExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
@@ -8,6 +7,7 @@ use tokio::sync::watch;
 use super::Problem;
 use super::look::Wants;
 use super::worker;
+use crate::util::sync::LockExt;
 
 /// Runs the looks at one file one after the other, and shares their results.
 ///

@@ -1,6 +1,5 @@
 //! Connections that are in step.
 
-use crate::util::sync::LockExt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::address::Address;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::wire::{Answer, Command};
+use crate::util::sync::LockExt;
 
 /// How many connections there may be; who comes then waits.
 const MOST: usize = 32;
