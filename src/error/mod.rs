@@ -86,9 +86,9 @@ impl TokenError {
     /// Creates the error of a token whose type is not the one that was requested.
     pub(crate) fn token_type(found: &str) -> Self {
         let note = if found == "DPoP" {
-            "it is DPoP, and there is no key to prove"
+            "the token is bound to a key, and the credentials have no DPoP key"
         } else {
-            "it is Bearer, and one that is bound to a key was asked for"
+            "the token is a Bearer token, and the credentials have a DPoP key"
         };
         Self::new(TokenErrorKind::UnsupportedTokenType, note)
     }

@@ -47,7 +47,7 @@ pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Foun
         return Ok(Found::NoDocument(if is_string(members, "error") {
             response.refuse(ErrorResponse, "")
         } else {
-            response.refuse(InvalidMetadata, "no issuer is in them")
+            response.refuse(InvalidMetadata, "it has no issuer")
         }));
     }
     match read(members, body, rules) {
@@ -60,9 +60,9 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
     match value(members, "issuer") {
         Some(Value::String(issuer)) if issuer == rules.issuer => {}
         Some(Value::String(_)) => {
-            return Err("their issuer is not, to the letter, the one that was asked for");
+            return Err("its issuer is not exactly the configured one");
         }
-        _ => return Err("their issuer is not a string"),
+        _ => return Err("its issuer is not a string"),
     }
     let token_endpoint = match value(members, "token_endpoint") {
         Some(Value::String(text)) => rules.endpoint(text).map_err(|error| match error {
@@ -72,7 +72,7 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
             EndpointError::Insecure => "token_endpoint is not https",
         })?,
         Some(_) => return Err("token_endpoint is not a string"),
-        None => return Err("no token_endpoint is in them"),
+        None => return Err("it has no token_endpoint"),
     };
     // A nested object that cannot be read is taken as absent, as is any odd member.
     let aliases = value(members, "mtls_endpoint_aliases");

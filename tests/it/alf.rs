@@ -109,7 +109,7 @@ async fn a_failure_has_status_and_code_in_its_text_and_the_next_call_asks_again(
         error.to_string(),
         format!(
             "no token from http://{endpoint}: the endpoint answered with an error (status 401, \
-             invalid_client); look at client id, secret and authentication method"
+             invalid_client); check client id, secret and authentication method"
         )
     );
     assert_eq!(error.error_description(), Some(format!("not {SECRET}").as_str()));

@@ -347,7 +347,7 @@ async fn a_secret_that_hangs_is_named_and_not_the_endpoint() {
         assert!(error.is_transient());
         let text = error.to_string();
         let why = "the client could not authenticate: a secret or key did not arrive in time; \
-                   look at the secret or key, and at source()";
+                   check the secret or key, and source()";
         assert!(text.ends_with(why), "{text}");
         let source = error.source().unwrap().to_string();
         assert_eq!(source, format!("{name} did not arrive in time"));

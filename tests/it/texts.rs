@@ -125,128 +125,128 @@ async fn each_kind_of_error_says_what_happened_at_which_host_and_what_to_look_at
             Transport,
             without_answer().await,
             "no token from https://auth.test: the request failed before a response arrived; \
-             look at the way to that host, and at source()",
+             check the network path to that host, and source()",
         ),
         (
             Timeout,
             too_late().await,
-            "no token from https://auth.test: it took too long; \
-             look at the load there, and at the timeouts here",
+            "no token from https://auth.test: the request timed out; \
+             check the load of that host, and the timeouts here",
         ),
         (
             IncompleteResponse,
             broken_off().await,
-            "no token from https://auth.test: the response broke off; \
-             look at proxies on the way, and at source()",
+            "no token from https://auth.test: the response is incomplete; \
+             check proxies on the network path, and source()",
         ),
         (
             ResponseTooLarge,
             answered(200, vec![b' '; (1 << 20) + 1]).await,
             "no token from https://auth.test: the response is larger than 1 MiB; \
-             look at the URL that was asked",
+             check the URL",
         ),
         (
             Redirect,
             answered(302, "").await,
             "no token from https://auth.test: the endpoint redirects, and redirects are not followed \
-             (status 302); look at Location in headers(), and at the URL that was asked",
+             (status 302); check the URL, and Location in headers()",
         ),
         (
             ErrorResponse,
             answered(401, r#"{"error":"invalid_client"}"#).await,
             "no token from https://auth.test: the endpoint answered with an error (status 401, \
-             invalid_client); look at client id, secret and authentication method",
+             invalid_client); check client id, secret and authentication method",
         ),
         (
             ErrorResponse,
             metadata("https://auth.test", 403, "").await,
             "no metadata from https://auth.test: the endpoint answered with an error (status 403); \
-             look at the issuer's URL",
+             check the issuer's URL",
         ),
         (
             MalformedResponse,
             answered(200, "<html>").await,
             "no token from https://auth.test: the response is not a JSON object (status 200); \
-             look at the URL that was asked, and at body()",
+             check the URL and body()",
         ),
         (
             InvalidAccessToken,
             answered(200, "{}").await,
             "no token from https://auth.test: the response has no usable access_token (status 200): \
-             it is missing; look at the URL that was asked, and at body()",
+             it is missing; check the URL and body()",
         ),
         (
             UnsupportedTokenType,
             answered(200, r#"{"access_token":"t","token_type":"mac"}"#).await,
             "no token from https://auth.test: the response has a token_type that is not supported \
              (status 200): only Bearer is, and DPoP where there is a key; \
-             look at how this client is registered there",
+             check the registration of this client",
         ),
         (
             ClientAuthentication,
             without_secret().await,
             "no token from https://auth.test: the client could not authenticate; \
-             look at the secret or key, and at source()",
+             check the secret or key, and source()",
         ),
         #[cfg(feature = "jwt")]
         (
             Proof,
             without_host().await,
-            "no token: no proof of possession (DPoP) could be made: the request names no host, and \
-             the layer's origins are not just one; look at the URI of the request, and at source()",
+            "no token: a DPoP proof could not be created: the request names no host, and \
+             the layer's origins are not just one; check the URI of the request, and source()",
         ),
         (
             InsecureUri,
             insecure_endpoint().await,
-            "no token from http://auth.test: it is neither https nor loopback; \
-             look at the scheme, or at dangerously_allow_http",
+            "no token from http://auth.test: the URI must use https or a loopback address; \
+             check the scheme, or dangerously_allow_http",
         ),
         (
             InsecureUri,
             insecure_request().await,
-            "no token for http://api.test: it is neither https nor loopback; \
-             look at the scheme, or at dangerously_allow_http",
+            "no token for http://api.test: the URI must use https or a loopback address; \
+             check the scheme, or dangerously_allow_http",
         ),
         (
             EndpointNotAllowed,
             not_allowed().await,
             "no token from https://auth.test: this endpoint is not allowed; \
-             look at allowed_endpoints",
+             check allowed_endpoints",
         ),
         (
             InvalidIssuer,
             metadata("auth.test", 200, "").await,
-            "no metadata: the issuer can not be asked: needs a scheme and a host; \
-             look at the issuer's URL",
+            "no metadata: the URL of the issuer is invalid: needs a scheme and a host; \
+             check the issuer's URL",
         ),
         (
             InvalidMetadata,
             metadata("https://auth.test", 200, r#"{"issuer":"https://auth.test"}"#).await,
-            "no metadata from https://auth.test: the metadata can not be used (status 200): \
-             no token_endpoint is in them; look at the issuer's URL, and at body()",
+            "no metadata from https://auth.test: the metadata is invalid (status 200): \
+             it has no token_endpoint; check the issuer's URL and body()",
         ),
         (
             TokenErrorKind::Source,
             cached(failing).await,
-            "no token from https://auth.test: the source of tokens failed; look at source()",
+            "no token from https://auth.test: the source of tokens failed; check source()",
         ),
         (
             Interrupted,
             cached(panicking).await,
             "no token from https://auth.test: the token request ended without a result; \
-             look for a panic, or a runtime that was shut down",
+             check for a panic, or a runtime that was shut down",
         ),
         (
             NoRuntime,
             without_runtime(),
             "no token from https://auth.test: a token request needs a tokio runtime \
-             with a timer; look at the runtime of the caller, and for enable_time",
+             with a timer; check the caller's runtime and enable_time",
         ),
     ];
     let mut kinds = HashSet::new();
     for (kind, error, text) in table {
         assert_eq!((error.kind(), &*error.to_string()), (kind, text));
-        assert!(text.contains(&kind.to_string()) && text.contains("; look "), "{text}");
+        assert!(text.contains(&kind.to_string()) && text.contains("; check "), "{text}");
         kinds.insert(kind);
     }
     assert_eq!(kinds.len(), if cfg!(feature = "jwt") { 18 } else { 17 }, "all kinds there are");
@@ -256,12 +256,12 @@ async fn each_kind_of_error_says_what_happened_at_which_host_and_what_to_look_at
 #[tokio::test(start_paused = true)]
 async fn an_error_response_is_looked_into_by_its_code_and_then_by_its_status() {
     const CLIENT: &str = "client id, secret and authentication method";
-    const GRANTS: &str = "the grants that this client may use there";
-    const SCOPES: &str = "the scopes that this client may have there";
-    const CLOCKS: &str = "the assertion or token that was sent, and at clocks";
-    const LIMITS: &str = "how often it is asked, and at its limits";
+    const GRANTS: &str = "the grants that this client may use";
+    const SCOPES: &str = "the scopes that this client may request";
+    const CLOCKS: &str = "the assertion or token that was sent, and clocks";
+    const LIMITS: &str = "the rate of token requests and the server's limits";
     const SERVER: &str = "the state of that server";
-    const URL: &str = "the URL that was asked";
+    const URL: &str = "the URL";
     const ANSWER: &str = "error_description() and body()";
     for (status, code, look_at) in [
         (401, "invalid_client", CLIENT),
@@ -274,10 +274,10 @@ async fn an_error_response_is_looked_into_by_its_code_and_then_by_its_status() {
         (400, "invalid_scope", SCOPES),
         (403, "insufficient_scope", SCOPES),
         (400, "invalid_target", "audience and resource"),
-        (403, "access_denied", "what this client may have there"),
+        (403, "access_denied", "the permissions of this client"),
         (400, "invalid_grant", CLOCKS),
-        (400, "invalid_request", "the parameters that this server wants"),
-        (400, "invalid_dpop_proof", "the key, and at clocks"),
+        (400, "invalid_request", "the parameters that this server requires"),
+        (400, "invalid_dpop_proof", "the key and clocks"),
         (429, "", LIMITS),
         (429, "invalid_request", LIMITS),
         (500, "", SERVER),
@@ -295,7 +295,7 @@ async fn an_error_response_is_looked_into_by_its_code_and_then_by_its_status() {
     ] {
         let error = answered(status, format!(r#"{{"error":"{code}"}}"#)).await;
         let text = error.to_string();
-        assert!(text.ends_with(&format!("; look at {look_at}")), "{status} {code}: {text}");
+        assert!(text.ends_with(&format!("; check {look_at}")), "{status} {code}: {text}");
         assert!(!text.contains("s3cr3t") && text.len() < 200, "{text}");
     }
 }
@@ -319,7 +319,7 @@ async fn of_what_the_http_client_says_only_the_operating_systems_words_are_shown
         let error = TokenEndpoint::new(http).oneshot(request).await.unwrap_err();
         let text = format!(
             "no token from https://auth.test: the request failed before a response \
-             arrived{shown}; look at the way to that host, and at source()"
+             arrived{shown}; check the network path to that host, and source()"
         );
         assert_eq!(error.to_string(), text);
         assert!(!format!("{error:?}").contains("s3cr3t"));

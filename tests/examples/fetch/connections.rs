@@ -72,8 +72,8 @@ async fn a_kind_of_error_is_one_line() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
-    let text = "the endpoint answered with an error (status 401, invalid_client); look at client id, \
-                secret and authentication method";
+    let text = "the endpoint answered with an error (status 401, invalid_client); check client id, secret \
+                and authentication method";
     assert_eq!(error, format!("error: 3 x no token from {}: {text}", server.origin));
     assert!(summary.starts_with("0 x 401; "), "{summary}");
     assert!(summary.ends_with(", 0 replays, 3 errors"), "{summary}");
@@ -110,7 +110,7 @@ async fn a_token_never_goes_over_a_network_in_clear_text() {
     let ended = run(command).await;
     assert_eq!(ended.code, Some(1));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
-    assert!(error.contains("neither https nor loopback"), "{error}");
+    assert!(error.contains("must use https or a loopback address"), "{error}");
     assert_eq!(summary, "0 x 401; 0 token requests, 0 replays, 1 error");
     assert_eq!(server.seen().len(), 0);
 }

@@ -140,7 +140,7 @@ async fn a_buffer_outside_keeps_a_token_error_to_be_found() {
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(
         error.to_string(),
-        "no token from https://auth.test: the source of tokens failed; look at source()"
+        "no token from https://auth.test: the source of tokens failed; check source()"
     );
     assert_eq!(world.seen(), tokens([]));
 }

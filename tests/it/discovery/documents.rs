@@ -2,10 +2,10 @@ use tower_oauth2::TokenErrorKind::{self, *};
 
 use super::*;
 
-const OTHER_ISSUER: &str = "their issuer is not, to the letter, the one that was asked for";
+const OTHER_ISSUER: &str = "its issuer is not exactly the configured one";
 const NO_URI: &str = "token_endpoint is not an absolute URI without user information and fragment";
 const INSECURE: &str = "token_endpoint is not https";
-const LOOK_AT: &str = "look at the issuer's URL, and at body()";
+const LOOK_AT: &str = "check the issuer's URL and body()";
 
 /// The error for a document at the first place, where the second would have a good one: what is
 /// wrong is not asked for again elsewhere.
@@ -30,7 +30,7 @@ async fn assert_invalid(members: Value, note: &str) {
     assert_eq!(
         error.to_string(),
         format!(
-            "no metadata from {ISSUER}: the metadata can not be used (status 200): {note}; {LOOK_AT}"
+            "no metadata from {ISSUER}: the metadata is invalid (status 200): {note}; {LOOK_AT}"
         ),
     );
 }
@@ -55,7 +55,7 @@ async fn a_document_of_another_issuer_is_refused() {
         assert_invalid(json!({ "issuer": issuer }), OTHER_ISSUER).await;
     }
     for issuer in [json!(null), json!([ISSUER]), json!({ ISSUER: 1 }), json!(7)] {
-        assert_invalid(json!({ "issuer": issuer }), "their issuer is not a string").await;
+        assert_invalid(json!({ "issuer": issuer }), "its issuer is not a string").await;
     }
 }
 
@@ -126,7 +126,7 @@ async fn an_endpoint_that_secrets_may_not_be_sent_to_is_refused() {
         assert_invalid(json!({ "token_endpoint": odd }), "token_endpoint is not a string").await;
     }
     let error = refused(ISSUER, json!({ "issuer": ISSUER }).to_string(), "no endpoint").await;
-    let why = format!("no token_endpoint is in them; {LOOK_AT}");
+    let why = format!("it has no token_endpoint; {LOOK_AT}");
     assert!(error.to_string().ends_with(&why), "{error}");
 }
 
@@ -189,7 +189,7 @@ async fn an_issuer_that_can_not_be_asked_is_told_before_anything_is_sent() {
         assert_eq!((error.kind(), http.count()), (InvalidIssuer, 0), "{name}");
         assert_eq!(
             error.to_string(),
-            format!("no metadata: the issuer can not be asked: {why}; look at the issuer's URL")
+            format!("no metadata: the URL of the issuer is invalid: {why}; check the issuer's URL")
         );
         assert!(!error.is_transient());
     }
@@ -246,9 +246,9 @@ async fn a_server_in_trouble_is_not_asked_for_the_other_document() {
             format!(
                 "no metadata from {ISSUER}: the endpoint answered with an error (status {status}); {}",
                 if status == 429 {
-                    "look at how often it is asked, and at its limits"
+                    "check the rate of token requests and the server's limits"
                 } else {
-                    "look at the state of that server"
+                    "check the state of that server"
                 }
             )
         );

@@ -141,7 +141,7 @@ async fn when_there_is_no_document_the_error_is_that_of_more_than_a_404() {
     assert_eq!(
         error.to_string(),
         "no metadata from https://auth.test: the endpoint answered with an error (status 404): it \
-         has neither oauth-authorization-server nor openid-configuration; look at the issuer's URL"
+         has neither oauth-authorization-server nor openid-configuration; check the issuer's URL"
     );
 }
 

@@ -177,7 +177,7 @@ async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
         let error = ask(&server, &user).await.unwrap_err();
         assert_eq!(error.kind(), TokenErrorKind::Source);
         assert!(error.is_transient());
-        let why = "the new refresh token could not be persisted; look at source()";
+        let why = "the new refresh token could not be persisted; check source()";
         assert!(error.to_string().ends_with(why), "{error}");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "disk full");
         // Nothing more is spent before it is safe.

@@ -139,11 +139,11 @@ async fn an_error_response_is_told_by_its_status_and_a_registered_code_only() {
         assert_eq!(error.body().unwrap(), &all);
 
         let error = assert_refused(echoing(status, &registered), ErrorResponse, "code").await;
-        let told = format!("(status {status}, invalid_client); look at ");
+        let told = format!("(status {status}, invalid_client); check ");
         assert!(error.to_string().contains(&told), "{error}");
         if status != 200 {
             let error = assert_refused(echoing(status, &page), ErrorResponse, "page").await;
-            let told = format!("(status {status}); look at ");
+            let told = format!("(status {status}); check ");
             assert!(error.to_string().contains(&told), "{error}");
         }
     }

@@ -100,7 +100,7 @@ async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
     let line = &trace.lines()[2];
     let expected = format!(
         "error=no token from https://auth.test: the endpoint answered with an error (status 503); \
-         look at the state of that server retry_in={:?}",
+         check the state of that server retry_in={:?}",
         error.retry_in().unwrap()
     );
     assert!(line.ends_with(&expected), "{line}");

@@ -183,8 +183,8 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
     let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
     let asked = TokenRequest::new(credentials.parameter("assertion", EXTRA));
     let error = TokenEndpoint::new(Http).oneshot(asked).await.unwrap_err();
-    let text = "no token from https://auth.test: the client could not authenticate; look at the \
-                secret or key, and at source()";
+    let text = "no token from https://auth.test: the client could not authenticate; check the secret \
+                or key, and source()";
     assert_eq!(error.to_string(), text);
     debugs(&error, &format!("TokenError {{ kind: ClientAuthentication, text: \"{text}\", .. }}"));
 }
@@ -214,7 +214,7 @@ async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_
             found.to_string(),
             format!(
                 "no token from https://auth.test: the endpoint answered with an error \
-                 (status 400, {shown}); look at {look_at}"
+                 (status 400, {shown}); check {look_at}"
             )
         );
         debugs(
@@ -256,7 +256,7 @@ async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
     );
     assert_eq!(
         error.to_string(),
-        "no token from https://auth.test: the source of tokens failed; look at source()"
+        "no token from https://auth.test: the source of tokens failed; check source()"
     );
 }
 
@@ -315,8 +315,8 @@ async fn a_refused_request_is_named_by_its_origin_only() {
     let uri = format!("http://{CLIENT_ID}:{SECRET}@api.test:8080/{EXTRA}?access_token={TOKEN}");
     let refused = send(&layer, &Api::always(200), request(&uri)).await.unwrap_err();
     let error = TokenError::find_in(&*refused).unwrap();
-    let text = "no token for http://api.test:8080: it is neither https nor loopback; look at the \
-                scheme, or at dangerously_allow_http";
+    let text = "no token for http://api.test:8080: the URI must use https or a loopback address; check the scheme, \
+                or dangerously_allow_http";
     assert_eq!(error.to_string(), text);
     debugs(error, &format!("TokenError {{ kind: InsecureUri, text: \"{text}\", .. }}"));
 }

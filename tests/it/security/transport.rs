@@ -49,7 +49,7 @@ async fn a_request_to_a_listed_origin_in_clear_text_is_refused_with_a_token_at_h
     let refused = send(&layer, &api, request("http://api.test/")).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "no token for http://api.test: it is neither https nor loopback; look at the scheme, or at \
+        "no token for http://api.test: the URI must use https or a loopback address; check the scheme, or \
          dangerously_allow_http"
     );
     assert_eq!((api.count(), source.count()), (1, 1));

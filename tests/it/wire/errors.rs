@@ -47,7 +47,7 @@ async fn an_error_has_all_of_the_endpoints_response() {
         error.to_string(),
         format!(
             "no token from http://{address}: the endpoint answered with an error \
-             (status 401, invalid_client); look at client id, secret and authentication method"
+             (status 401, invalid_client); check client id, secret and authentication method"
         )
     );
     assert_eq!(
@@ -73,7 +73,7 @@ async fn an_error_without_json_has_status_headers_and_body() {
             error.to_string(),
             format!(
                 "no token from http://{address}: the endpoint answered with an error (status 502); \
-                 look at the state of that server"
+                 check the state of that server"
             )
         );
     }
@@ -117,10 +117,10 @@ async fn not_more_than_64_kib_of_a_body_are_kept() {
 // W5, alf 40
 #[tokio::test]
 async fn only_codes_that_are_registered_are_shown() {
-    let unknown = ("an unregistered code", "look at error_description() and body()");
+    let unknown = ("an unregistered code", "check error_description() and body()");
     for (code, (shown, look_at)) in [
-        ("invalid_scope", ("invalid_scope", "look at the scopes that this client may have there")),
-        ("invalid_target", ("invalid_target", "look at audience and resource")),
+        ("invalid_scope", ("invalid_scope", "check the scopes that this client may request")),
+        ("invalid_target", ("invalid_target", "check audience and resource")),
         (SECRET, unknown),
         ("INVALID_SCOPE", unknown),
         ("invalid_scope ", unknown),
