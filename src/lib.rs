@@ -36,7 +36,7 @@ pub use self::credentials::request::TokenRequest;
 pub use self::endpoint::TokenEndpoint;
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
 pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer};
-pub use self::protocol::origin::Origins;
+pub use self::protocol::origins::Origins;
 pub use self::secret::Secret;
 pub use self::token::AccessToken;
 pub use tower::BoxError;

@@ -18,7 +18,8 @@ use crate::error::ConfigError;
 #[cfg(feature = "jwt")]
 use crate::jwt::DpopKey;
 use crate::protocol::dpop::BindingKey;
-use crate::protocol::origin::{Origin, Origins, parse_absolute};
+use crate::protocol::origin::{Origin, parse_absolute};
+use crate::protocol::origins::Origins;
 use crate::protocol::server_clock::ServerClocks;
 use crate::refresh_token::RefreshToken;
 use crate::secret;

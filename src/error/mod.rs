@@ -3,12 +3,12 @@
 mod advice;
 mod bounds;
 mod config;
+mod display;
 mod kind;
 mod response;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,10 +221,10 @@ impl TokenError {
 
     /// Returns whether the same request may succeed later.
     ///
-    /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx, 408
-    /// or 429, a secret that could not be read, and a failure in a custom source. False for any other
-    /// error response, a redirect, a response without a usable token, an endpoint that is not allowed,
-    /// an invalid client id, invalid metadata, and a request without tokens.
+    /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
+    /// 408 or 429, a secret that could not be read, and a failure in a custom source. False for any
+    /// other error response, a redirect, a response without a usable token, an endpoint that is not
+    /// allowed, an invalid client id, invalid metadata, and a request without tokens.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
@@ -258,8 +258,8 @@ impl TokenError {
 
     /// Returns the beginning of the body of the token endpoint's response, at most 64 KiB.
     ///
-    /// It is shorter if an error would keep more than 80 KiB in all. It may hold anything, so do not
-    /// log it.
+    /// It is shorter if an error would keep more than 80 KiB in all. It may hold anything, so do
+    /// not log it.
     pub fn body(&self) -> Option<&Bytes> {
         self.inner.response.as_ref().map(|response| &response.body)
     }
@@ -311,66 +311,6 @@ impl TokenError {
     /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
     pub fn rejected_response(&self) -> Option<&Response<()>> {
         self.rejected_response.as_deref()
-    }
-}
-
-impl TokenError {
-    /// Returns the operating system's error for a connection.
-    ///
-    /// The texts of other sources are not shown, because they may contain secrets.
-    fn system_cause(&self) -> Option<io::ErrorKind> {
-        let source =
-            self.inner.source.as_ref().filter(|_| self.inner.kind == TokenErrorKind::Transport)?;
-        let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
-        let cause = causes.last()?.kind();
-        // The text of an unnamed error says nothing.
-        let is_named =
-            !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
-        is_named.then_some(cause)
-    }
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, note, advice, origin, response, .. } = &*self.inner;
-        match origin {
-            Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
-            None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
-            None => write!(f, "no token: {kind}")?,
-        }
-        if let Some(response) = response {
-            write!(f, " ({response})")?;
-        }
-        if let Some(cause) = self.system_cause() {
-            write!(f, " ({cause})")?;
-        }
-        if !note.is_empty() {
-            write!(f, ": {note}")?;
-        }
-        let is_of_metadata =
-            origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
-        let general = || advice::of(*kind, response.as_ref(), is_of_metadata);
-        write!(f, "; {}", advice.unwrap_or_else(general))
-    }
-}
-
-impl fmt::Debug for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("TokenError");
-        debug.field("kind", &self.inner.kind).field("text", &self.to_string());
-        if let Some(label) = self.label() {
-            debug.field("label", &label);
-        }
-        if let Some(retry_after) = self.retry_after() {
-            debug.field("retry_after", &retry_after);
-        }
-        if let Some(rejected) = &self.rejected_response {
-            debug.field("rejected", &rejected.status().as_u16());
-        }
-        if let Some(retry_in) = &self.retry_in {
-            debug.field("retry_in", retry_in);
-        }
-        debug.finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// Keeps the parts of a response that fit. `members` are `error`, `error_description` and `error_uri`.
+    /// Keeps the parts of a response that fit. `members` are `error`, `error_description` and
+    /// `error_uri`.
     pub(crate) fn new(
         head: Parts,
         body: &[u8],

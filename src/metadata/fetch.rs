@@ -110,8 +110,8 @@ impl MetadataBuilder {
     ///
     /// Anyone on the network path can then decide where client secrets are sent. Use it only in
     /// networks that encrypt below HTTP, such as a service mesh. A
-    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its own
-    /// permission.
+    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its
+    /// own permission.
     #[must_use]
     pub fn dangerously_allow_http(mut self) -> Self {
         self.allow_http = true;

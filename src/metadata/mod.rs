@@ -24,17 +24,17 @@ use crate::protocol::origin::Origin;
 
 /// The metadata of an authorization server, such as its token endpoint.
 ///
-/// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is fetched
-/// once and never refreshed, so fetch it again when the credentials that use it are renewed. Cheap to
-/// clone.
+/// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is
+/// fetched once and never refreshed, so fetch it again when the credentials that use it are
+/// renewed. Cheap to clone.
 ///
 /// # Trust
 ///
 /// The document says where client secrets are sent. The issuer must therefore come from
-/// configuration, and the document is fetched over TLS. A document with another `issuer` is an error,
-/// even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must use TLS,
-/// but may be on another host than the issuer, as it is at some providers. To prevent that, and if the
-/// issuer comes from another party, list the endpoints with
+/// configuration, and the document is fetched over TLS. A document with another `issuer` is an
+/// error, even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must
+/// use TLS, but may be on another host than the issuer, as it is at some providers. To prevent
+/// that, and if the issuer comes from another party, list the endpoints with
 /// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints).
 ///
 /// # Example
@@ -87,7 +87,8 @@ struct Inner {
 /// An endpoint to which secrets may be sent.
 struct Endpoint {
     uri: Uri,
-    /// The exact text of the document, because the server compares the `aud` of an assertion with it.
+    /// The exact text of the document, because the server compares the `aud` of an assertion with
+    /// it.
     text: String,
 }
 
@@ -107,8 +108,8 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] for an
-    /// issuer that [`builder`](Self::builder) refuses.
+    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] for
+    /// an issuer that [`builder`](Self::builder) refuses.
     pub async fn fetch<H, B>(issuer: impl AsRef<str>, http: H) -> Result<Self, TokenError>
     where
         H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
@@ -183,7 +184,8 @@ impl Metadata {
         self.0.mtls_token_endpoint.as_ref().map(|endpoint| &endpoint.uri)
     }
 
-    /// Returns the introspection endpoint (RFC 7662), if its URI would be valid for a token endpoint.
+    /// Returns the introspection endpoint (RFC 7662), if its URI would be valid for a token
+    /// endpoint.
     pub fn introspection_endpoint(&self) -> Option<&Uri> {
         self.0.introspection_endpoint.as_ref()
     }
@@ -209,8 +211,8 @@ impl Metadata {
 
     /// Returns the supported grant types.
     ///
-    /// The default is `authorization_code` and `implicit` (RFC 8414 section 2). Many servers support
-    /// `client_credentials` without listing it.
+    /// The default is `authorization_code` and `implicit` (RFC 8414 section 2). Many servers
+    /// support `client_credentials` without listing it.
     pub fn grant_types_supported(&self) -> impl Iterator<Item = &str> {
         self.list_or(GRANT_TYPES, &["authorization_code", "implicit"])
     }

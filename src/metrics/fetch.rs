@@ -44,7 +44,7 @@ impl FetchTimer {
     /// Records the result.
     pub(crate) fn finish(mut self, result: &Result<AccessToken, TokenError>) {
         if !recorder::IS_ENABLED {
-            // Do not build the label of an error that nobody records.
+            // Do not build the label of an error that is not recorded.
             self.is_recorded = true;
             return;
         }

@@ -7,7 +7,7 @@ use super::echoing_method::is_echoing;
 use super::no_token::NoToken;
 use crate::cache::{LocalToken, TokenRef};
 use crate::credentials::Credentials;
-use crate::protocol::origin::{Origins, UriClass};
+use crate::protocol::origins::{Origins, UriClass};
 
 /// Says how a request is sent.
 pub(super) enum Admission<'a> {

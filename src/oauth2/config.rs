@@ -6,7 +6,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use crate::cache::TokenCache;
-use crate::protocol::origin::Origins;
+use crate::protocol::origins::Origins;
 use crate::replay::ReplayPolicy;
 
 /// The settings of a layer. All services that the layer makes share them.

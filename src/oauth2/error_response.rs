@@ -18,9 +18,10 @@ use crate::error::{TokenError, TokenErrorKind};
 ///
 /// Any other error is returned as it is. Put this layer outside an
 /// [`OAuth2Layer`](crate::OAuth2Layer). The response has status, `Content-Type`, `Retry-After`,
-/// `WWW-Authenticate` and the body, of which the error kept at most 64 KiB. It has no other headers,
-/// because those may set cookies, redirect the caller or clear its data in the name of the API. The
-/// error is in the extensions of the response, so that it can be told from the API's response.
+/// `WWW-Authenticate` and the body, of which the error kept at most 64 KiB. It has no other
+/// headers, because those may set cookies, redirect the caller or clear its data in the name of the
+/// API. The error is in the extensions of the response, so that it can be told from the API's
+/// response.
 ///
 /// # Example
 ///

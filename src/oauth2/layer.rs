@@ -6,7 +6,7 @@ use tower::Layer;
 use super::config::LayerConfig;
 use super::service::OAuth2;
 use crate::cache::TokenCache;
-use crate::protocol::origin::Origins;
+use crate::protocol::origins::Origins;
 use crate::replay::ReplayPolicy;
 
 /// A [`Layer`] that sends each request with a valid token, and resends it if the token is rejected.

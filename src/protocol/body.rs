@@ -17,8 +17,8 @@ const MAX_BODY_SIZE: usize = 1024 * 1024;
 /// Reads the body of a response until `deadline`.
 ///
 /// If the body of a refusal breaks off, the part that arrived is returned, because the status says
-/// more than the body. It gets at most half of the remaining time, so that an endless body leaves time
-/// for another request.
+/// more than the body. It gets at most half of the remaining time, so that an endless body leaves
+/// time for another request.
 pub(crate) async fn read<B>(
     status: StatusCode,
     body: B,

@@ -52,8 +52,8 @@ pub(crate) trait ClassifyProof: Send + Sync {
     /// Returns the server's verdict, and remembers the nonce of the response.
     ///
     /// After an API's response it remembers the time too. After a token endpoint's, the caller does
-    /// so, because only a token shows that the time was right. `error` is the error code in the body
-    /// of a token endpoint's response. An API sends its error code in a challenge.
+    /// so, because only a token shows that the time was right. `error` is the error code in the
+    /// body of a token endpoint's response. An API sends its error code in a challenge.
     fn classify(
         &self,
         status: StatusCode,

@@ -5,5 +5,6 @@ pub(crate) mod challenge;
 pub(crate) mod dpop;
 pub(crate) mod json;
 pub(crate) mod origin;
+pub(crate) mod origins;
 pub(crate) mod retry_after;
 pub(crate) mod server_clock;

@@ -47,7 +47,8 @@ pub(crate) struct SkewEstimate {
 }
 
 impl SkewEstimate {
-    /// Estimates the offset from a response that arrived at `received`, `took` after its request was sent.
+    /// Estimates the offset from a response that arrived at `received`, `took` after its request
+    /// was sent.
     ///
     /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
     /// of a response from a cache cannot be read (RFC 9111 section 5.1).

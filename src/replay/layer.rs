@@ -7,10 +7,11 @@ use super::ReplayBody;
 
 /// Makes streaming request bodies replayable.
 ///
-/// It turns each body into a [`ReplayBody`], which remembers what it has sent. Put this layer outside
-/// an [`OAuth2Layer`](crate::OAuth2Layer). A body that has sent more than the [limit](Self::limit) is
-/// not sent again. Its 401 is returned with
-/// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another token.
+/// It turns each body into a [`ReplayBody`], which remembers what it has sent. Put this layer
+/// outside an [`OAuth2Layer`](crate::OAuth2Layer). A body that has sent more than the
+/// [limit](Self::limit) is not sent again. Its 401 is returned with
+/// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another
+/// token.
 ///
 /// # Example
 ///

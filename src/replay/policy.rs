@@ -43,7 +43,8 @@ impl ReplayPolicy {
         Self(Repr::Unauthorized)
     }
 
-    /// Matches a 401 with a Bearer or DPoP challenge that says `invalid_token` (RFC 6750 section 3.1).
+    /// Matches a 401 with a Bearer or DPoP challenge that says `invalid_token` (RFC 6750 section
+    /// 3.1).
     ///
     /// Use it for APIs that answer with 401 for other reasons too.
     pub fn invalid_token() -> Self {

@@ -98,7 +98,7 @@ impl AccessToken {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ConfigError::new(
                 "access token",
-                "has characters that can not be sent in a header",
+                "has characters that cannot be sent in a header",
             ));
         }
         // Spare capacity makes the buffer reference-counted; otherwise its first clone allocates.

@@ -7,9 +7,9 @@ use crate::util::limits::MAX_LIFETIME;
 
 /// The pause after failures of a source of tokens or of a store.
 ///
-/// After the first failure, the pause is drawn uniformly between [`min`](Self::new) and twice `min`.
-/// Each further failure doubles the upper end, up to [`max`](Self::new). The draw keeps the processes
-/// of a fleet from retrying in step. A success resets the pause.
+/// After the first failure, the pause is drawn uniformly between [`min`](Self::new) and twice
+/// `min`. Each further failure doubles the upper end, up to [`max`](Self::new). The draw keeps the
+/// processes of a fleet from retrying in step. A success resets the pause.
 ///
 /// # Example
 ///
@@ -28,7 +28,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Creates pauses from `min` up to `max`, but at most a year. A `max` below `min` counts as `min`.
+    /// Creates pauses from `min` up to `max`, but at most a year. A `max` below `min` counts as
+    /// `min`.
     pub const fn new(min: Duration, max: Duration) -> Self {
         Self { min: limit(min), max: limit(max) }
     }

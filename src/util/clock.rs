@@ -91,8 +91,8 @@ pub(crate) fn is_paused() -> bool {
 
 /// Polls `work` to its end, but no longer than about `grace` after a suspend.
 ///
-/// Returns `None` if `work` was given up. After a suspend, connections are often dead without a sign
-/// of it, and timeouts on the monotonic clock have not advanced.
+/// Returns `None` if `work` was given up. After a suspend, connections are often dead without a
+/// sign of it, and timeouts on the monotonic clock have not advanced.
 pub(crate) async fn unless_suspended<T>(
     grace: Duration,
     work: impl Future<Output = T>,

@@ -87,7 +87,7 @@ impl TakeoverLock {
 }
 
 impl TakeoverGuard<'_> {
-    /// Returns whether nobody has taken the lock over.
+    /// Returns whether no other task has taken the lock over.
     pub(crate) fn is_held(&self) -> bool {
         self.lock.lock().generation == self.generation
     }

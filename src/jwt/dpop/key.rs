@@ -29,7 +29,8 @@ const INVALID_PROOF: &str = "invalid_dpop_proof";
 /// nonce of each server. Clones share it.
 ///
 /// A proof is valid for one request. Put layers that resend requests, such as tower's retry layer,
-/// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof again.
+/// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof
+/// again.
 ///
 /// # Example
 ///

@@ -85,7 +85,7 @@ async fn debug_redacts_credentials_and_tokens() {
     const ACCESS_TOKEN: &str = "AccessToken { secret: \"**redacted**\", lifetime: Some(60s), .. }";
     const CACHE: &str = "TokenCache { credentials: Credentials { \
         token_endpoint: https://auth.test, auth: ClientAuth(client_secret_basic), .. }, \
-        others: 0, .. }";
+        len: 0, .. }";
 
     debugs(&ClientAuth::client_secret_basic(CLIENT_ID, SECRET), "ClientAuth(client_secret_basic)");
     debugs(
@@ -265,7 +265,7 @@ async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
 fn errors_of_configuration_quote_nothing() {
     let auth = || ClientAuth::client_secret_basic(CLIENT_ID, SECRET);
     let error = AccessToken::new(format!("{TOKEN} {SECRET}")).unwrap_err();
-    debugs(&error, "ConfigError(access token: has characters that can not be sent in a header)");
+    debugs(&error, "ConfigError(access token: has characters that cannot be sent in a header)");
     for endpoint in [
         format!("https://{CLIENT_ID}:{SECRET}@auth.test"),
         format!("https://auth.test#{TOKEN}"),

@@ -1,0 +1,66 @@
+//! The texts of a [`TokenError`].
+
+use std::fmt;
+use std::io;
+
+use super::{ErrorInner, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
+
+impl TokenError {
+    /// Returns the operating system's error for a connection.
+    ///
+    /// The texts of other sources are not shown, because they may contain secrets.
+    fn system_cause(&self) -> Option<io::ErrorKind> {
+        let source =
+            self.inner.source.as_ref().filter(|_| self.inner.kind == TokenErrorKind::Transport)?;
+        let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
+        let cause = causes.last()?.kind();
+        // The text of an unnamed error says nothing.
+        let is_named =
+            !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
+        is_named.then_some(cause)
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ErrorInner { kind, note, advice, origin, response, .. } = &*self.inner;
+        match origin {
+            Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
+            None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
+            None => write!(f, "no token: {kind}")?,
+        }
+        if let Some(response) = response {
+            write!(f, " ({response})")?;
+        }
+        if let Some(cause) = self.system_cause() {
+            write!(f, " ({cause})")?;
+        }
+        if !note.is_empty() {
+            write!(f, ": {note}")?;
+        }
+        let is_of_metadata =
+            origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
+        let general = || advice::of(*kind, response.as_ref(), is_of_metadata);
+        write!(f, "; {}", advice.unwrap_or_else(general))
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TokenError");
+        debug.field("kind", &self.inner.kind).field("text", &self.to_string());
+        if let Some(label) = self.label() {
+            debug.field("label", &label);
+        }
+        if let Some(retry_after) = self.retry_after() {
+            debug.field("retry_after", &retry_after);
+        }
+        if let Some(rejected) = &self.rejected_response {
+            debug.field("rejected", &rejected.status().as_u16());
+        }
+        if let Some(retry_in) = &self.retry_in {
+            debug.field("retry_in", retry_in);
+        }
+        debug.finish_non_exhaustive()
+    }
+}
