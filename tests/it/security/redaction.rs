@@ -119,7 +119,7 @@ async fn debug_redacts_credentials_and_tokens() {
     debugs(&tokens, CACHE);
     tokens.get().await.unwrap();
     tokens.get_for(&secretive().audience("other")).await.unwrap();
-    let cache = CACHE.replace("others: 0", "others: 1");
+    let cache = CACHE.replace("len: 0", "len: 1");
     debugs(&tokens, &cache);
     hides(&TokenCache::builder(secretive(), endpoint));
 
