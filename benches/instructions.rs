@@ -1,5 +1,6 @@
-//! What a request costs: instructions and allocations as callgrind counts them, and whether they are within their budgets.
-//! These figures are the same on a busy machine. Time on demand.
+//! Measures the instructions and allocations of a request with callgrind, and checks their budgets.
+//!
+//! These figures are the same on a busy machine. The time is measured on request.
 //!
 //! `cargo bench --bench instructions`, and `-- --time` for the time as well (needs valgrind).
 
@@ -15,20 +16,21 @@ use cases::in_flight::{self, PerCredentials, SIZES};
 use cases::timed::Stopwatch;
 use cases::{CASES, run, scope};
 
-/// Case, the case that it is compared with, how much of its instructions it may take; and no allocation more.
+/// The case, the case that it is compared with, and its share of the instructions. It may allocate
+/// no more.
 const BUDGETS: &[(&str, &str, f64)] = &[("never", "static", 1.15), ("hit", "static-cloned", 0.90)];
 
-/// Case, the case that it is compared with; no allocation more.
+/// The case, and the case that it is compared with. It may allocate no more.
 const NO_ALLOCATION_MORE: &[(&str, &str)] =
     &[("hit-of-10000", "hit-named"), ("hit-of-10000-hot", "hit-named")];
 
 /// Largest ratio between the instructions per insert, or per release, at two of the sizes.
 const IN_FLIGHT_BUDGET: f64 = 1.5;
 
-/// How much more a name of a scope may take among the most names than among the fewest.
+/// The largest ratio between the instructions per name of the largest and the smallest scope.
 const SCOPE_BUDGET: f64 = 1.25;
 
-/// What is not measured but follows: what, the case with it, the case without.
+/// Differences: the name, the case with the feature, and the case without it.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("one DPoP proof (ES256)", "hit-dpop", "hit"),
     ("one assertion (ES256)", "token-request-jwt", "token-request"),
@@ -139,7 +141,7 @@ fn judge_scopes(per_name: &[f64]) -> bool {
     is_within
 }
 
-/// Whether all is within its budget.
+/// Returns whether everything is within its budget.
 fn judge(counts: &[Counts]) -> bool {
     let mut all_is_well = true;
     let mut say = |is_well: bool, what: String| {

@@ -1,4 +1,4 @@
-//! Bytes that are kept for credentials that nobody uses at the moment.
+//! Measures the memory of idle credentials.
 //!
 //! `cargo bench --bench memory`
 
@@ -10,7 +10,7 @@ mod cases;
 use std::process::ExitCode;
 
 use allocation_counter::measure;
-use cases::stacks::{credentials, endless, secret, tokens};
+use cases::stacks::{cache, credentials, endless, secret};
 
 const CREDENTIALS: usize = 10_000;
 const BUDGET: f64 = 700.0;
@@ -18,19 +18,20 @@ const BUDGET: f64 = 700.0;
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
-    let own = credentials(0);
-    let tokens = tokens(own, endless());
-    runtime.block_on(tokens.warm()).expect("the source always answers");
+    let cache = cache(endless());
+    let own = cache.tokens(&credentials(0));
+    runtime.block_on(own.warm()).expect("the source always answers");
 
-    // Everything is allocated on this thread: the runtime has no other.
+    // The runtime has a single thread, so everything is allocated on it.
     let mut all = Vec::with_capacity(CREDENTIALS);
     let of_credentials = measure(|| all.extend((1..=CREDENTIALS).map(credentials)));
     let of_cache = measure(|| {
         for credentials in &all {
-            runtime.block_on(tokens.get_for(credentials)).expect("the source always answers");
+            let tokens = cache.tokens(credentials);
+            runtime.block_on(tokens.warm()).expect("the source always answers");
         }
     });
-    assert_eq!(tokens.len(), CREDENTIALS, "all of them are kept");
+    assert_eq!(cache.len(), CREDENTIALS + 1, "all of them are kept");
 
     let each = |bytes: i64| bytes as f64 / CREDENTIALS as f64;
     let (of_credentials, of_cache) =
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         of_cache - token
     );
     println!(
-        "| the credentials themselves, which whoever names them holds anyway | {of_credentials:.0} |\n"
+        "| the credentials themselves, which their users hold anyway | {of_credentials:.0} |\n"
     );
     let is_within = of_cache - token <= BUDGET;
     let verdict = if is_within { "within" } else { "**OVER**" };

@@ -21,11 +21,9 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::fs;
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::api::Api;
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
@@ -61,7 +59,7 @@ fn process(directory: PathBuf, token_endpoint: &str, api: &str) -> Result<Client
     let source = ServiceBuilder::new()
         .layer(TokenStoreLayer::new(Directory(directory)))
         .service(TokenEndpoint::new(http.clone()));
-    let tokens = TokenCache::new(Credentials::new(token_endpoint, auth)?, source);
+    let tokens = Tokens::new(Credentials::new(token_endpoint, auth)?, source);
     Ok(OAuth2Layer::new(tokens, Origins::only([api])?).layer(http))
 }
 

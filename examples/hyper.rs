@@ -27,9 +27,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayBody, Replayable, ReplayableLayer, Replayed};
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::api::{Api, Digest};
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
@@ -70,13 +68,13 @@ where
 }
 
 /// The token endpoint gets small bodies, for which no layer is needed.
-fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<TokenCache, BoxError> {
+fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
     let credentials = Credentials::new(token_endpoint, auth)?;
-    Ok(TokenCache::new(credentials, TokenEndpoint::new(http)))
+    Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
-fn client(tokens: TokenCache, api: &str, http: Http<ReplayBody<Body>>) -> Result<Client, BoxError> {
+fn client(tokens: Tokens, api: &str, http: Http<ReplayBody<Body>>) -> Result<Client, BoxError> {
     Ok(ServiceBuilder::new()
         .layer(ReplayableLayer::new().limit(LIMIT))
         .layer(OAuth2Layer::new(tokens, Origins::only([api])?))

@@ -1,5 +1,6 @@
-//! The JWT bearer grant (RFC 7523 section 2.1), as for a cloud's service account: no client and no secret, but a key
-//! that signs for each token request who asks and for what.
+//! The JWT bearer grant (RFC 7523 section 2.1), as for a cloud's service account.
+//!
+//! There is no client and no secret. A key signs a JWT for each token request.
 
 #[path = "support/grants.rs"]
 mod grants;
@@ -23,10 +24,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::grant::JwtBearer;
-use tower_oauth2::jwt::{Algorithm, SigningKey};
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::jwt::{Algorithm, SignedJwt, SigningKey};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::grants::{Decision, Form, Grants};
 use crate::support::issuer::Issuer;
@@ -40,11 +39,12 @@ type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 fn client(token_endpoint: &str, key: SigningKey, api: &str) -> Result<Client, BoxError> {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
 
-    // The scope goes into the assertion, where Google wants it. Others want `Credentials::scope`.
-    let account = JwtBearer::new(ROBOT, key).subject("alf").claim("scope", SCOPE);
-    let credentials = Credentials::new(token_endpoint, ClientAuth::custom(account))?;
+    // Google requires the scope in the JWT. Other servers require `Credentials::scope`.
+    let jwt = SignedJwt::new(key).subject("alf").claim("scope", SCOPE);
+    let credentials = Credentials::new(token_endpoint, ClientAuth::anonymous())?
+        .grant(JwtBearer::signed(ROBOT, jwt));
 
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
     Ok(ServiceBuilder::new().layer(layer).service(http))
 }

@@ -14,18 +14,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenRequest,
-};
+use tower_oauth2::{AccessToken, Credentials, OAuth2, OAuth2Layer, Origins, TokenRequest, Tokens};
 
 use crate::grants::Grants;
 use crate::support::issuer::Issuer;
@@ -33,12 +30,10 @@ use crate::support::report::{self, Report, Wire};
 
 type Http = legacy::Client<HttpConnector, Full<Bytes>>;
 
-/// A token of the machine's account.
-async fn from_metadata_server(http: Http, asked: TokenRequest) -> Result<AccessToken, BoxError> {
-    let requested_at = Instant::now();
-    let request = Request::get(asked.credentials().token_endpoint())
-        .header("metadata-flavor", "Google")
-        .body(Full::default())?;
+/// Requests a token of the machine's account.
+async fn from_metadata_server(http: Http, uri: Uri) -> Result<AccessToken, BoxError> {
+    let requested_at = tokio::time::Instant::now();
+    let request = Request::get(uri).header("metadata-flavor", "Google").body(Full::default())?;
     let response = http.oneshot(request).await?;
     if response.status() != StatusCode::OK {
         return Err(format!("the metadata server answered with {}", response.status()).into());
@@ -54,14 +49,12 @@ async fn from_metadata_server(http: Http, asked: TokenRequest) -> Result<AccessT
 
 fn client(metadata_server: &str, api: &str) -> Result<OAuth2<Http>, BoxError> {
     let http: Http = legacy::Client::builder(TokioExecutor::new()).build_http();
-    let source = http.clone();
-    let source = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(Duration::from_secs(5)))
-        .service(service_fn(move |asked| from_metadata_server(source.clone(), asked)));
-
-    // On a real one: http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token
-    let account = Credentials::new(metadata_server, ClientAuth::none("default"))?;
-    let tokens = TokenCache::new(account, source);
+    // In production: http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token
+    let (for_source, uri) = (http.clone(), metadata_server.parse::<Uri>()?);
+    let source = ServiceBuilder::new().layer(TimeoutLayer::new(Duration::from_secs(5))).service(
+        service_fn(move |_: TokenRequest| from_metadata_server(for_source.clone(), uri.clone())),
+    );
+    let tokens = Tokens::new(Credentials::named("metadata server"), source);
     let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
     Ok(ServiceBuilder::new().layer(layer).service(http))
 }

@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -78,11 +78,11 @@ fn cache(
     store: &MemoryStore,
     token_endpoint: &str,
     secret: &str,
-) -> Result<TokenCache, BoxError> {
+) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, secret);
     let credentials = Credentials::new(token_endpoint, auth)?;
     let source = TokenStoreLayer::new(store.clone()).layer(TokenEndpoint::new(http.clone()));
-    Ok(TokenCache::new(credentials, source))
+    Ok(Tokens::new(credentials, source))
 }
 
 async fn run() -> Result<Report, BoxError> {

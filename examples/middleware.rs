@@ -27,7 +27,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::DecompressionLayer;
 use tower_http::trace::TraceLayer;
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -54,7 +54,7 @@ fn client(
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
     let credentials = Credentials::new(token_endpoint, auth)?;
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
 
     Ok(ServiceBuilder::new()
         // One span for each call, whatever becomes of it below.

@@ -20,12 +20,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::fs;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceExt};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
-use tower_oauth2::source::RefreshTokenLayer;
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::grants::{Decision, Form, Grants};
 use crate::support::issuer::Issuer;
@@ -37,15 +34,10 @@ fn client(token_endpoint: &str, user: RefreshToken, api: &str) -> Result<Client,
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
 
     // A program on the user's own machine has no secret.
-    let credentials = Credentials::new(token_endpoint, ClientAuth::none("installed-program"))?
-        .refresh_token(user);
-    let source = ServiceBuilder::new()
-        .layer(RefreshTokenLayer::new())
-        .service(TokenEndpoint::new(http.clone()));
-    let tokens = TokenCache::new(credentials, source);
-
-    let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
-    Ok(ServiceBuilder::new().layer(layer).service(http))
+    let credentials =
+        Credentials::new(token_endpoint, ClientAuth::none("installed-program"))?.grant(user);
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
+    Ok(OAuth2Layer::new(tokens, Origins::only(api)?).layer(http))
 }
 
 /// The refresh token in a file, and each one that comes in its place.

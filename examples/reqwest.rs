@@ -18,7 +18,7 @@ use reqwest::redirect::Policy;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::replay::{NotReplayed, ReplayableLayer, Replayed};
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use self::api::{Api, Digest};
 use self::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
@@ -37,7 +37,7 @@ fn authorized(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http_service(client.clone())));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http_service(client.clone())));
     let service = ServiceBuilder::new()
         // reqwest's bodies are streams: they are remembered as they go out.
         .layer(ReplayableLayer::new())

@@ -23,7 +23,7 @@ use tower_http_client::{ResponseExt, ServiceExt};
 use tower_oauth2::replay::Replayed;
 use tower_oauth2::service::{TokenErrorResponse, TokenErrorResponseLayer};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens,
 };
 
 use crate::api::{Api, Digest};
@@ -37,7 +37,7 @@ fn session(token_endpoint: &str, secret: &str, api: &str) -> Result<Session, Box
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, secret);
     let credentials = Credentials::new(token_endpoint, auth)?;
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     Ok(ServiceBuilder::new()
         // When no token can be had, the token endpoint's response is the result.
         .layer(TokenErrorResponseLayer::new())

@@ -1,4 +1,4 @@
-//! Says to the sources that they are compiled here.
+//! Sets the cfg by which the sources know that this package compiles them.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,5 @@
-// Of two places for one name, the first counts: the README's is a file of the repository.
+// This definition of the link `flow` comes first, because the README's own one is a file of the
+// repository.
 #![doc = concat!("[flow]: data:image/svg+xml;base64,", include_str!("guide/flow.base64"))]
 #![doc = ""]
 #![doc = include_str!("../README.md")]
@@ -14,7 +15,6 @@ pub mod client_auth;
 mod credentials;
 mod endpoint;
 mod error;
-pub mod grant;
 pub mod guide;
 #[cfg(feature = "jwt")]
 pub mod jwt;
@@ -22,30 +22,42 @@ pub mod metadata;
 mod metrics;
 mod oauth2;
 mod protocol;
-mod refresh_token;
 pub mod replay;
 mod secret;
 pub mod store;
 mod token;
 mod util;
 
-pub use self::cache::TokenCache;
+pub use self::cache::{CachedToken, TokenCache, Tokens};
 pub use self::client_auth::ClientAuth;
 pub use self::credentials::Credentials;
 pub use self::credentials::request::TokenRequest;
 pub use self::endpoint::TokenEndpoint;
 pub use self::error::{ConfigError, TokenError, TokenErrorKind};
-pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer};
+pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer, RequestExt};
 pub use self::protocol::origins::Origins;
 pub use self::secret::Secret;
 pub use self::token::AccessToken;
 pub use tower::BoxError;
 
+/// Grants: the authorizations that token requests are based on (RFC 6749 section 1.3).
+pub mod grant {
+    pub use crate::credentials::grant::{
+        Grant, JwtBearer, RefreshToken, RotatedToken, TokenExchange, TokenType,
+    };
+}
+
 /// Sources of tokens: their requests, and the settings of their retries.
 pub mod source {
+    pub use crate::cache::source::TokenSource;
     pub use crate::credentials::request::Cause;
+    #[cfg(feature = "jwt")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+    pub use crate::endpoint::SelfSigned;
     pub use crate::endpoint::TokenRetry;
-    pub use crate::grant::refresh::{Refresh, RefreshTokenLayer};
+    #[cfg(races)]
+    pub use crate::endpoint::refresh::Refresh;
+    pub use crate::protocol::http_client::{HttpClient, TowerClient};
     pub use crate::util::backoff::Backoff;
     pub use crate::util::one_or_many::OneOrMany;
 }
@@ -53,6 +65,7 @@ pub mod source {
 /// The parts of the middleware that callers rarely name.
 pub mod service {
     pub use crate::oauth2::{
-        ErrorResponseFuture, ResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
+        ErrorResponseFuture, HttpService, InnerService, ResponseFuture, TokenErrorResponse,
+        TokenErrorResponseLayer,
     };
 }

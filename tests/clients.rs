@@ -1,4 +1,4 @@
-//! The examples with other people's clients, run as a newcomer runs them.
+//! Runs the examples with other HTTP clients, and checks their output.
 #![allow(unreachable_pub, missing_docs)]
 
 #[allow(dead_code, reason = "`fetch` needs more of it")]
@@ -10,7 +10,7 @@ mod server;
 
 use self::process::{example, run};
 
-/// Runs an example that checks what it promises; it has to say these lines too.
+/// Runs an example, which checks itself, and checks that it prints these lines too.
 async fn everything_is_as_promised(name: &str, lines: &[&str]) {
     let ended = run(example(name)).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
@@ -35,7 +35,7 @@ async fn reqwest_sends_tokens_and_streams() {
 }
 
 #[tokio::test]
-async fn grpc_calls_are_healed_once() {
+async fn grpc_calls_are_replayed_once() {
     everything_is_as_promised(
         "grpc",
         &[
@@ -63,7 +63,7 @@ async fn a_proxy_streams_uploads_and_does_not_grow() {
 }
 
 #[tokio::test]
-async fn a_proxy_tells_bad_arguments() {
+async fn a_proxy_refuses_bad_arguments() {
     for arguments in [&["--nonsense"][..], &["--uploads", "0"], &["--mib", "7"], &["with-token"]] {
         let mut command = example("proxy");
         command.args(arguments);

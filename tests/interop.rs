@@ -1,5 +1,5 @@
-//! This crate against authorization servers that others wrote and that people use. Each is started here, on
-//! loopback, and ends with the tests; `tests/interop/README.md` says which, and what each was asked.
+//! Tests against widely used authorization servers. The tests start each server on loopback;
+//! `tests/interop/README.md` lists them and the tested features.
 #![allow(unreachable_pub, missing_docs)]
 
 #[cfg(feature = "jwt")]

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use serde_json::Value;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_oauth2::metadata::Metadata;
 use tower_oauth2::{
-    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenEndpoint,
+    TokenError, TokenErrorKind, TokenRequest, Tokens,
 };
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -131,7 +131,7 @@ fn an_error_with_the_apis_response_keeps_at_most_80_kib() {
                 Ok(TokenEndpoint::new(http).oneshot(request).await?)
             }
         });
-        let tokens = TokenCache::new(credentials(), source);
+        let tokens = Tokens::new(credentials(), source);
         let api = answering(|| with_headers(respond(401, ""), 200, 4 * KIB));
         let layer = OAuth2Layer::new(tokens, Origins::any());
         let request = Request::get("https://api.test/").body(Full::default()).unwrap();

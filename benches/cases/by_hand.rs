@@ -1,4 +1,4 @@
-//! What people write today: a token behind a lock, fetched by whoever finds none, and one more try after a 401.
+//! Code without this crate: a token behind a lock, and one retry after a 401.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -24,12 +24,12 @@ pub struct Token {
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type Fetch = Arc<dyn Fn() -> Boxed<(String, Duration)> + Send + Sync>;
 
-/// The token request of one who needs none.
+/// A token request for callers without one.
 pub fn endless() -> Boxed<(String, Duration)> {
     Box::pin(async { (secret(0), DAY) })
 }
 
-/// The lock that the token is behind.
+/// The lock around the token.
 pub trait Lock: Default + Send + Sync + 'static {
     fn get(&self, fetch: &Fetch) -> impl Future<Output = HeaderValue> + Send;
     fn clear(&self) -> impl Future<Output = ()> + Send;
@@ -83,7 +83,7 @@ async fn fetched(fetch: &Fetch) -> Token {
     let (secret, lifetime) = fetch().await;
     let mut header: HeaderValue = format!("Bearer {secret}").parse().expect("a valid token");
     header.set_sensitive(true);
-    // A margin, so that it does not expire on its way.
+    // The margin keeps the token from expiring on its way.
     Token { header, expires_at: start + lifetime - lifetime / 10 }
 }
 

@@ -8,7 +8,7 @@ use tower::Service;
 
 use super::{Measure, send, send_waiting};
 
-/// Of one call.
+/// The counts of one call.
 #[derive(Clone, Copy)]
 pub struct Counts {
     pub instructions: f64,
@@ -17,12 +17,12 @@ pub struct Counts {
 
 /// The argument with which this program runs one case for callgrind.
 const COUNT: &str = "--count";
-/// So many calls are counted, each on its own,
+/// The number of calls that are counted, each on its own.
 const CALLS: usize = 16;
-/// after others that are not: whatever is done but once has been done.
+/// The number of calls before them, which do the one-time work.
 const WARM_UP: usize = 64;
 
-/// Runs the case that the command line asks for, if it asks for one.
+/// Runs the case that the command line names, if any.
 pub fn is_asked_for(run: impl FnOnce(&str, Counted)) -> bool {
     let args: Vec<_> = env::args().skip(1).collect();
     match &args[..] {
@@ -34,7 +34,7 @@ pub fn is_asked_for(run: impl FnOnce(&str, Counted)) -> bool {
     }
 }
 
-/// Per call, of many. None without valgrind.
+/// Returns the counts per call, or `None` without valgrind.
 pub fn count(case: &str) -> Option<Counts> {
     let counts = count_calls(case, CALLS)?;
     let mean = |of: fn(&Counts) -> f64| counts.iter().map(of).sum::<f64>() / CALLS as f64;
@@ -46,7 +46,7 @@ pub fn count_calls(case: &str, calls: usize) -> Option<Vec<Counts>> {
     let program = env::current_exe().ok()?;
     let name = format!("callgrind.{}.{case}", std::process::id());
     let file = program.with_file_name(name);
-    // What happens in there, and nowhere else, is in a report of its own for each time.
+    // Each call of the toggled function gets its own report.
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--compress-strings=no"])
         .args(["--zero-before=*measured", "--dump-after=*measured"])
@@ -74,7 +74,7 @@ pub fn count_calls(case: &str, calls: usize) -> Option<Vec<Counts>> {
     Some(counts)
 }
 
-/// A call is a line with the name of what is called, and another one that says how often.
+/// A call is a line with the name of the function, and a line with the number of calls.
 fn calls_of_the_allocator(report: &str) -> u64 {
     const ALLOCATE: [&str; 4] = ["malloc", "calloc", "realloc", "posix_memalign"];
     let (mut sum, mut is_it) = (0, false);
@@ -116,7 +116,7 @@ impl Measure for Counted {
     }
 }
 
-/// What callgrind counts.
+/// The counts of callgrind.
 #[inline(never)]
 pub fn measured<R>(request: R, mut send: impl FnMut(R)) {
     send(request);

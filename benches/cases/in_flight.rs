@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tower::service_fn;
-use tower_oauth2::{AccessToken, TokenCache, TokenRequest};
+use tower_oauth2::{AccessToken, CachedToken, TokenCache, TokenRequest};
 
 use super::counted::{Counts, count_calls, measured};
 use super::stacks::credentials;
@@ -47,13 +47,16 @@ pub fn run(size: usize) {
     let runtime = runtime.expect("a runtime");
     let entered = runtime.enter();
     let source = service_fn(|_: TokenRequest| ready(AccessToken::new("never requested")));
-    let cache = TokenCache::builder(credentials(0), source).capacity(size / 3).build();
+    let cache = TokenCache::builder(source).capacity(size / 3).build();
     let all: Vec<_> = (1..=size).map(credentials).collect();
     let mut callers: Vec<Caller<'_>> = Vec::with_capacity(size);
 
     measured((), |()| {
         for credentials in &all {
-            let mut caller: Caller<'_> = Box::pin(cache.get_for(credentials));
+            let mut caller: Caller<'_> = Box::pin({
+                let tokens = cache.tokens(credentials);
+                async move { tokens.get().await }
+            });
             assert!(poll(&mut caller).is_pending(), "its fetch is not polled");
             callers.push(caller);
         }
@@ -68,7 +71,7 @@ pub fn run(size: usize) {
     assert!(cache.len() <= size / 3, "{} are kept", cache.len());
 }
 
-type Caller<'a> = Pin<Box<dyn Future<Output = Result<AccessToken, tower_oauth2::TokenError>> + 'a>>;
+type Caller<'a> = Pin<Box<dyn Future<Output = Result<CachedToken, tower_oauth2::TokenError>> + 'a>>;
 
 fn poll(caller: &mut Caller<'_>) -> Poll<()> {
     caller.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(|got| drop(black_box(got)))

@@ -1,4 +1,4 @@
-//! The same request through stacks that add a token, and through one that does not.
+//! Sends the same request through stacks that add a token, and through one that does not.
 
 pub mod by_hand;
 pub mod counted;
@@ -24,16 +24,18 @@ use tower::{BoxError, Layer, Service};
 use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
 use tower_oauth2::replay::ReplayPolicy;
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
-use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenRequest};
+use tower_oauth2::{
+    ClientAuth, Credentials, RequestExt, TokenCache, TokenEndpoint, TokenRequest, Tokens,
+};
 
 use self::by_hand::{ByHand, Mutexed, RwLocked};
-use self::stacks::{Cloning, credentials, endless, fixed, issuing, layer, tokens};
+use self::stacks::{Cloning, cache, credentials, endless, fixed, issuing, layer, tokens};
 
 pub type Body = Full<Bytes>;
 
 pub struct Case {
     pub name: &'static str,
-    /// As the table has it.
+    /// The name of the case in the table.
     pub what: &'static str,
 }
 
@@ -41,7 +43,7 @@ const fn case(name: &'static str, what: &'static str) -> Case {
     Case { name, what }
 }
 
-/// What is measured, in the order of the table.
+/// The measured cases, in the order of the table.
 pub const CASES: &[Case] = &[
     case("bare", "the service alone"),
     case("static", "`AddAuthorization`: a token that never changes"),
@@ -61,15 +63,15 @@ pub const CASES: &[Case] = &[
     case("token-request-jwt", "token request, `private_key_jwt` (ES256)"),
 ];
 
-/// What is done with a stack.
+/// The use of a stack.
 pub trait Measure {
-    /// One that answers at once, without a runtime.
+    /// A stack that answers at once, without a runtime.
     fn measure<S, R>(self, service: S, next: impl FnMut() -> R)
     where
         S: Service<R> + Clone,
         S::Error: std::fmt::Debug;
 
-    /// One that waits for a token. `next` sets the stage for each request if it `is_staged`.
+    /// A stack that waits for a token. `next` prepares each request if it `is_staged`.
     fn measure_waiting<S, R>(
         self,
         runtime: &Runtime,
@@ -107,11 +109,12 @@ pub fn run(case: &str, with: impl Measure) {
             with.measure(ByHand::<RwLocked, _>::new(Api, by_hand::endless), request);
         }
         "hit-named" => {
-            let hit = hit();
-            with.measure(hit, move || naming(&own));
+            let tokens = warm(&own);
+            let hit = layer(tokens.clone()).layer(Api);
+            with.measure(hit, move || naming(&tokens));
         }
-        "hit-of-10000" => many(runtime, with, warm(&own), 10_000),
-        "hit-of-10000-hot" => many(runtime, with, warm(&own), 64),
+        "hit-of-10000" => many(runtime, with, 10_000),
+        "hit-of-10000-hot" => many(runtime, with, 64),
         "hit-dpop" => {
             let own = own.dpop(DpopKey::generate().expect("randomness"));
             let tokens = tokens(own, issuing(86_400, true));
@@ -119,11 +122,12 @@ pub fn run(case: &str, with: impl Measure) {
             with.measure(layer(tokens).layer(Api), request);
         }
         "replay" => {
-            let tokens = tokens(own.clone(), issuing(86_400, false));
+            let cache = cache(issuing(86_400, false));
+            let tokens = cache.tokens(&own);
             let service = layer(tokens.clone()).layer(EveryOther::default());
             // The breaker would ignore the rejections of one token after the other.
             let next = move || {
-                tokens.remove(&own);
+                cache.remove(&own);
                 runtime.block_on(tokens.warm()).expect("the source always answers");
                 request()
             };
@@ -135,11 +139,12 @@ pub fn run(case: &str, with: impl Measure) {
         }
         "store-hit" => {
             let source = TokenStoreLayer::new(MemoryStore::new()).layer(endless());
-            let tokens = tokens(own.clone(), source);
+            let cache = cache(source);
+            let tokens = cache.tokens(&own);
             runtime.block_on(tokens.warm()).expect("the source always answers");
-            let service = layer(tokens.clone()).layer(Apart(Api));
+            let service = layer(tokens).layer(Apart(Api));
             let next = move || {
-                tokens.remove(&own);
+                cache.remove(&own);
                 request()
             };
             with.measure_waiting(runtime, service, next, true);
@@ -156,22 +161,23 @@ pub fn run(case: &str, with: impl Measure) {
     drop(entered);
 }
 
-/// Tokens for 10,000 credentials, and requests that name `busy` of them in turn.
-fn many(runtime: &Runtime, with: impl Measure, tokens: TokenCache, busy: usize) {
-    let others = crowd(runtime, &tokens);
+/// Returns tokens for 10,000 credentials, and requests that name `busy` of them in turn.
+fn many(runtime: &Runtime, with: impl Measure, busy: usize) {
+    let cache = cache(endless());
+    let others = crowd(runtime, &cache);
     let mut turn = 0;
-    with.measure(layer(tokens).layer(Api), move || {
+    with.measure(layer(cache.tokens(&credentials(0))).layer(Api), move || {
         turn = (turn + 1) % busy;
         naming(&others[turn])
     });
 }
 
-/// 10,000 credentials in no order, with a token for each.
-pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<Credentials> {
-    let mut others: Vec<_> = (1..=10_000).map(credentials).collect();
+/// Returns handles to the tokens of 10,000 credentials, in random order.
+pub fn crowd(runtime: &Runtime, cache: &TokenCache) -> Vec<Tokens> {
+    let mut others: Vec<_> = (1..=10_000).map(|n| cache.tokens(&credentials(n))).collect();
     runtime.block_on(async {
         for other in &others {
-            tokens.get_for(other).await.expect("the source always answers");
+            other.warm().await.expect("the source always answers");
         }
     });
     fastrand::seed(1);
@@ -179,7 +185,7 @@ pub fn crowd(runtime: &Runtime, tokens: &TokenCache) -> Vec<Credentials> {
     others
 }
 
-/// From what to ask for to a token, over a token endpoint that answers at once.
+/// Requests a token for credentials from a token endpoint that answers at once.
 fn token_request(runtime: &Runtime, with: impl Measure, credentials: Credentials) {
     let endpoint = TokenEndpoint::new(tower::service_fn(|request: Request<Body>| {
         drop(black_box(request));
@@ -193,7 +199,7 @@ fn token_request(runtime: &Runtime, with: impl Measure, credentials: Credentials
     with.measure_waiting(runtime, endpoint, next, false);
 }
 
-/// One request, from readiness to response.
+/// Sends one request, from readiness to response.
 #[inline]
 pub fn send<S, R>(service: &mut S, request: R)
 where
@@ -209,7 +215,7 @@ where
     }
 }
 
-/// The same for one that waits.
+/// Sends one request that waits for a token.
 pub fn send_waiting<S, R>(runtime: &Runtime, service: &mut S, request: R)
 where
     S: Service<R>,
@@ -222,7 +228,7 @@ where
     drop(black_box(response.expect("a response")));
 }
 
-/// Four headers, a body of 64 bytes.
+/// Returns a request with four headers and a body of 64 bytes.
 pub fn request() -> Request<Body> {
     let mut request = Request::new(Full::from(Bytes::from_static(&[b'x'; 64])));
     *request.method_mut() = Method::POST;
@@ -235,13 +241,11 @@ pub fn request() -> Request<Body> {
     request
 }
 
-pub fn naming(credentials: &Credentials) -> Request<Body> {
-    let mut request = request();
-    request.extensions_mut().insert(credentials.clone());
-    request
+pub fn naming(tokens: &Tokens) -> Request<Body> {
+    request().tokens(tokens)
 }
 
-/// Answers at once.
+/// A service that answers at once.
 #[derive(Clone)]
 pub struct Api;
 
@@ -261,7 +265,8 @@ impl Service<Request<Body>> for Api {
     }
 }
 
-/// The same, and of another type: what waits takes none of the room in which the compiler may inline a hit.
+/// The same service as another type, so that code that waits does not use up the compiler's limit
+/// for inlining a hit.
 #[derive(Clone)]
 struct Apart(Api);
 
@@ -279,7 +284,7 @@ impl Service<Request<Body>> for Apart {
     }
 }
 
-/// Refuses every other request.
+/// A service that refuses every other request.
 #[derive(Clone, Default)]
 struct EveryOther(Rc<Cell<bool>>);
 
@@ -303,5 +308,5 @@ impl Service<Request<Body>> for EveryOther {
     }
 }
 
-/// How long a token lives that outlives everything here.
+/// The lifetime of a token that outlives every measurement.
 pub const DAY: Duration = Duration::from_secs(86_400);

@@ -1,4 +1,4 @@
-//! Stacks of this crate, and the two that it is compared with.
+//! Stacks of this crate, and the two stacks that it is compared with.
 
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Request;
-use tower::{BoxError, Layer, Service};
+use tower::{Layer, Service};
 use tower_http::auth::{AddAuthorization, AddAuthorizationLayer};
+use tower_oauth2::source::TokenSource;
 use tower_oauth2::{
     AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenCache,
-    TokenRequest,
+    TokenRequest, Tokens,
 };
 
 use super::{Body, DAY};
@@ -32,16 +33,15 @@ pub fn credentials(n: usize) -> Credentials {
     Credentials::new("https://auth.example.com/token", auth).expect("valid credentials")
 }
 
-pub fn tokens<S>(credentials: Credentials, source: S) -> TokenCache
-where
-    S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    TokenCache::builder(credentials, source).capacity(20_000).build()
+pub fn cache(source: impl TokenSource) -> TokenCache {
+    TokenCache::builder(source).capacity(20_000).build()
 }
 
-pub fn layer(tokens: TokenCache) -> OAuth2Layer {
+pub fn tokens(credentials: Credentials, source: impl TokenSource) -> Tokens {
+    cache(source).tokens(&credentials)
+}
+
+pub fn layer(tokens: Tokens) -> OAuth2Layer {
     let origins = Origins::only(["https://api.example.com"]).expect("a valid origin");
     OAuth2Layer::new(tokens, origins)
 }
@@ -51,7 +51,7 @@ pub fn endless() -> Source {
     issuing(DAY.as_secs(), false)
 }
 
-/// A source that answers at once, with another token each time.
+/// Returns a source that answers at once, with another token each time.
 pub fn issuing(lifetime: u64, is_dpop: bool) -> Source {
     let lifetime = Duration::from_secs(lifetime);
     Source { count: Arc::default(), lifetime, is_dpop }
@@ -83,7 +83,7 @@ impl Service<TokenRequest> for Source {
     }
 }
 
-/// What a replay needs as it is usually written: a clone of the request and one of the service.
+/// The usual form of a retry: a clone of the request and a clone of the service.
 #[derive(Clone)]
 pub struct Cloning<S>(S);
 

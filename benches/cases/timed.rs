@@ -27,7 +27,7 @@ impl Stopwatch {
         Self { criterion, directory }
     }
 
-    /// Nanoseconds per call, the median.
+    /// The median of nanoseconds per call.
     pub fn time(&mut self, case: &str, run: impl FnOnce(&str, Timed<'_>)) -> f64 {
         run(case, Timed { case, criterion: &mut self.criterion });
         let file = self.directory.join(case).join("new/estimates.json");
@@ -66,7 +66,7 @@ impl Measure for Timed<'_> {
     }
 }
 
-/// Thousands of requests that wait for their turn would fill the caches of the processor.
+/// Thousands of prepared requests would fill the caches of the processor.
 const FEW: BatchSize = BatchSize::NumIterations(32);
 
 impl Timed<'_> {

@@ -1,4 +1,4 @@
-//! Requests per second through a real server, beside a token that never changes.
+//! Measures requests per second through a real server, beside a token that never changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::ReplayPolicy;
 use tower_oauth2::{OAuth2Layer, Origins};
 
@@ -22,7 +22,7 @@ use crate::cases::stacks::{Cloning, credentials, endless, fixed, tokens};
 use crate::{median, now};
 
 const CONCURRENCY: usize = 64;
-/// Short, so that whatever else the machine does meets all alike.
+/// Short, so that other load of the machine affects all stacks alike.
 const ROUND: Duration = Duration::from_millis(150);
 const ROUNDS: usize = 81;
 
@@ -51,7 +51,7 @@ async fn measure() {
     for n in 0..=ROUNDS {
         let mut round_of = [0.0; NAMES.len()];
         for turn in 0..NAMES.len() {
-            // Each goes first as often as the others.
+            // Each stack goes first equally often.
             let which = (n + turn) % NAMES.len();
             round_of[which] = match which {
                 0 => round(plain.clone(), address).await,
@@ -60,7 +60,7 @@ async fn measure() {
                 _ => round(cloned.clone(), address).await,
             };
         }
-        // In the first one, connections are made and caches filled.
+        // The first round opens connections and fills caches.
         if n > 0 {
             rates.iter_mut().zip(round_of).for_each(|(rates, rate)| rates.push(rate));
         }
@@ -79,7 +79,7 @@ async fn measure() {
     }
 }
 
-/// Requests per second.
+/// Returns the requests per second.
 async fn round<S, E>(service: S, address: SocketAddr) -> f64
 where
     S: Service<Request<Body>, Response = Response<Incoming>, Error = E> + Clone + Send + 'static,
@@ -108,7 +108,7 @@ where
     f64::from(count) / (now() - start).as_secs_f64()
 }
 
-/// Four headers, a body of 64 bytes.
+/// Returns a request with four headers and a body of 64 bytes.
 fn request(address: SocketAddr) -> Request<Body> {
     Request::post(format!("http://{address}/things/17?page=2"))
         .header("accept", "application/json")
@@ -119,14 +119,14 @@ fn request(address: SocketAddr) -> Request<Body> {
         .expect("a valid request")
 }
 
-/// With a token in its cache.
+/// Returns the service with a token in its cache.
 async fn layer(address: SocketAddr) -> OAuth2Layer {
     let tokens = tokens(credentials(0), endless());
     tokens.warm().await.expect("the source always answers");
     OAuth2Layer::new(tokens, Origins::only([format!("http://{address}")]).expect("a valid origin"))
 }
 
-/// A server that reads every request and answers with 64 bytes.
+/// Starts a server that reads every request and answers with 64 bytes.
 async fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -142,7 +142,7 @@ async fn serve() -> SocketAddr {
             });
             let server = hyper::server::conn::http1::Builder::new();
             tokio::spawn(async move {
-                // It ends with the client.
+                // The connection ends with the client.
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
         }

@@ -1,7 +1,10 @@
-//! Many credentials, and many callers at once: through a real server, on more and more tasks, while a token is replaced, and in
+//! Measures many credentials and many concurrent callers.
+//!
+//! The measurements use a real server, a growing number of tasks, the replacement of a token, and
 //! storms.
 //!
-//! `cargo bench --bench load`; `-- many`, `loopback`, `scaling`, `stalls` or `storms` for one of them, `--svg DIRECTORY` for pictures.
+//! `cargo bench --bench load` runs all. `-- many`, `loopback`, `scaling`, `stalls` or `storms` runs
+//! one of them, and `--svg DIRECTORY` writes pictures.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -46,16 +49,16 @@ fn main() -> ExitCode {
     code
 }
 
-/// Its name, and what runs it and says whether it is within its budgets.
+/// The name of a measurement, and the function that runs it and checks its budgets.
 type Part = (&'static str, fn(&Pictures) -> bool);
 
-/// Times are for whoever reads them: on a busy machine they are no ground for a verdict.
+/// Times are printed and not checked, because a busy machine changes them.
 fn timed(run: impl FnOnce()) -> bool {
     run();
     true
 }
 
-/// Where pictures go, if anywhere.
+/// The folder for pictures, if any.
 struct Pictures(Option<PathBuf>);
 
 impl Pictures {

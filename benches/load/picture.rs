@@ -1,12 +1,12 @@
-//! Lines, in a panel for each thing that is compared, all on the same scale.
+//! Draws lines in one panel per stack, all on the same scale.
 
 use std::fmt::Write;
 
 const COLUMNS: usize = 2;
-/// Of the plot within a panel.
+/// The size of the plot within a panel.
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 200.0;
-/// Around it: the axis on the left, the name above, the axis below.
+/// The margins for the axis on the left, the name above, and the axis below.
 const LEFT: f64 = 56.0;
 const ABOVE: f64 = 34.0;
 const BELOW: f64 = 30.0;
@@ -14,7 +14,7 @@ const RIGHT: f64 = 16.0;
 const HEAD: f64 = 50.0;
 const FOOT: f64 = 30.0;
 
-/// Colours for light and dark surroundings, each with a ground of its own: legible in a page of either kind.
+/// Colours for light and dark pages, each with its own background.
 const STYLE: &str = "\
 .bench text{font-family:system-ui,sans-serif;font-size:11px;fill:#57606a}\
 .bench .ground{fill:#fff}\
@@ -57,13 +57,13 @@ pub struct Panel<'a> {
 }
 
 pub struct Series {
-    /// Which of the colours, the position of its name in the legend if there is one.
+    /// The number of the colour, and the position of the name in the legend, if there is one.
     pub colour: usize,
     pub points: Vec<(f64, f64)>,
 }
 
 impl Axis {
-    /// From 0 to 1.
+    /// The points, from 0 to 1.
     fn part(&self, value: f64) -> f64 {
         ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
@@ -75,7 +75,7 @@ pub fn draw(title: &str, note: &str, legend: &[&str], panels: &[Panel<'_>]) -> S
     let head = HEAD + 18.0 * legend_rows;
     let width = COLUMNS as f64 * (LEFT + WIDTH + RIGHT);
     let height = head + rows * (ABOVE + HEIGHT + BELOW) + FOOT;
-    // Two pictures may stand on one page.
+    // The ids are unique, because two pictures may be on one page.
     let id = title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"bench\" viewBox=\"0 0 {width} {height}\" \

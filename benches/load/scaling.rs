@@ -1,11 +1,11 @@
-//! Calls per second with more and more tasks, on one thread and on two.
+//! Measures calls per second with a growing number of tasks, on one thread and on two.
 
 use std::time::Duration;
 
 use http::Request;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::ReplayPolicy;
 
 use super::picture::{Axis, Panel, Series, draw};
@@ -16,7 +16,7 @@ use crate::{Pictures, median, now, runtime};
 
 const TASKS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const THREADS: [usize; 2] = [1, 2];
-/// Short, so that whatever else the machine does meets all alike.
+/// Short, so that other load of the machine affects all stacks alike.
 const ROUND: Duration = Duration::from_millis(50);
 const ROUNDS: usize = 7;
 
@@ -40,7 +40,7 @@ pub fn run(pictures: &Pictures) {
     let rwlock = ByHand::<RwLocked, _>::new(Api, endless);
     let mutex = ByHand::<Mutexed, _>::new(Api, endless);
 
-    // By threads, by tasks, by stack.
+    // The results by threads, by tasks and by stack.
     let mut table = [[[0.0; NAMES.len()]; TASKS.len()]; THREADS.len()];
     for (table, threads) in table.iter_mut().zip(THREADS) {
         let runtime = runtime(threads);
@@ -68,7 +68,7 @@ pub fn run(pictures: &Pictures) {
     }
     let cells: Vec<_> = (0..NAMES.len())
         .map(|stack| {
-            // From two tasks on there is something to do for two threads.
+            // Two threads need at least two tasks.
             let mut ratios: Vec<_> =
                 (1..TASKS.len()).map(|row| table[1][row][stack] / table[0][row][stack]).collect();
             format!("{:.2}", median(&mut ratios))
@@ -78,7 +78,7 @@ pub fn run(pictures: &Pictures) {
     pictures.write("scaling.svg", || picture(&table));
 }
 
-/// Calls per second of all tasks together, each with a service of its own.
+/// Returns the calls per second of all tasks together, each with its own service.
 fn rate<S, B>(runtime: &Runtime, tasks: usize, service: &S) -> f64
 where
     S: Service<Request<Body>, Response = http::Response<B>, Error = BoxError>

@@ -1,4 +1,4 @@
-//! How long callers take while their token is replaced, under a steady load.
+//! Measures the latency of callers while their token is replaced, under a steady load.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,17 @@ use crate::cases::{Body, request};
 use crate::{Pictures, now, runtime};
 
 const CALLERS: usize = 64;
-/// Between two requests of one caller.
+/// The time between two requests of one caller.
 const PAUSE: Duration = Duration::from_millis(10);
 const LIFETIME: Duration = Duration::from_secs(2);
-/// How long a token request takes.
+/// The duration of a token request.
 const DELAY: Duration = Duration::from_millis(200);
 const LENGTH: Duration = Duration::from_millis(7500);
 
 const NAMES: [&str; 4] =
     ["tower-oauth2", "tower-oauth2, no renewal ahead", "Mutex by hand", "RwLock by hand"];
 
-/// When a request began, and how long it took.
+/// The start and the duration of a request.
 type Call = (Instant, Duration);
 
 struct Record {
@@ -46,7 +46,7 @@ pub fn run(pictures: &Pictures) {
     ];
     println!(
         "| {CALLERS} callers, each every {} ms; a token request takes {} ms | replacements | \
-         requests meanwhile | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
+         requests during stalls | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
         PAUSE.as_millis(),
         DELAY.as_millis(),
     );
@@ -81,7 +81,7 @@ where
         callers.spawn(async move {
             let offset = PAUSE * n as u32 / CALLERS as u32;
             let mut ticks = tokio::time::interval_at((start + offset).into(), PAUSE);
-            // A caller that was held up does not make up for it.
+            // A caller that was delayed does not send faster afterwards.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut calls = Vec::new();
             while now() < start + LENGTH {
@@ -101,10 +101,13 @@ where
 }
 
 impl Record {
-    /// How long the requests took that were on their way during a token request, and how long the others.
+    /// Returns the durations of the requests during a token request, and of the others.
     fn parts(&self) -> (Vec<Duration>, Vec<Duration>) {
         let is_during = |(begin, took): &Call| {
-            self.issued.iter().skip(1).any(|one| *begin < one.came && *begin + *took > one.asked)
+            self.issued
+                .iter()
+                .skip(1)
+                .any(|one| *begin < one.arrived_at && *begin + *took > one.requested_at)
         };
         let (during, otherwise): (Vec<Call>, Vec<Call>) =
             self.calls.iter().partition(|c| is_during(c));
@@ -159,7 +162,7 @@ fn picture(all: &[Record]) -> String {
     )
 }
 
-/// By when they began, in seconds; how long they took, as the power of ten of microseconds.
+/// Returns the points: the start in seconds, and the duration as a power of ten of microseconds.
 fn slowest(record: &Record) -> Vec<(f64, f64)> {
     const BUCKET: f64 = 0.01;
     let mut buckets = vec![0.0_f64; (LENGTH.as_secs_f64() / BUCKET) as usize + 1];

@@ -1,4 +1,4 @@
-//! Everybody at once wants a token, or another one: how many token requests that makes, and who is left without.
+//! Counts the token requests and the failed calls when all callers need a token at once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::cases::{Body, DAY, request};
 use crate::{now, runtime};
 
 const CALLERS: usize = 1000;
-/// How long a token request takes.
+/// The duration of a token request.
 const DELAY: Duration = Duration::from_millis(50);
 
 pub const STORMS: [&str; 5] = [
@@ -26,7 +26,7 @@ pub const STORMS: [&str; 5] = [
     "a second revocation after that",
 ];
 
-/// What a storm came to.
+/// The result of a storm.
 #[derive(Clone, Copy, Default)]
 pub struct Outcome {
     pub token_requests: u64,
@@ -44,7 +44,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Whether each of ours took one token request and left nobody without an answer.
+/// Returns whether each storm of this crate took one token request and answered all requests.
 pub fn run() -> bool {
     let runtime = runtime(2);
     let ours = async |world: &World, api| world.ours(api, |cache| cache);
@@ -64,7 +64,7 @@ pub fn run() -> bool {
     is_within
 }
 
-/// The storms, each over a world of its own, or over what the one before it has left.
+/// Runs the storms, each over its own world, or over the state after the one before.
 pub async fn all<S>(make: impl AsyncFn(&World, Api) -> S) -> [Outcome; STORMS.len()]
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
@@ -78,7 +78,7 @@ where
 
     let world = World::new(DAY, DELAY);
     let mut cold = storm(&world, &make(&world, world.api(at_once)).await).await;
-    // Some do not wait for the first request.
+    // Some crates do not fetch before the first request.
     cold.token_requests = world.requests();
 
     let world = World::new(Duration::from_secs(2), DELAY);
@@ -100,7 +100,7 @@ where
     [cold, expiry, revoked, revoked_spread, again]
 }
 
-/// One request of each of a thousand callers, all at the same moment.
+/// Sends one request for each of a thousand callers at the same time.
 async fn storm<S>(world: &World, service: &S) -> Outcome
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
@@ -123,7 +123,7 @@ where
     Outcome { token_requests: world.requests() - before, good, bad: CALLERS - good }
 }
 
-/// Callers that never pause, while one token follows another.
+/// Runs callers that never pause while the token is replaced.
 async fn under_load<S>(world: &World, service: &S) -> Outcome
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
@@ -134,7 +134,7 @@ where
 {
     is_good(service.clone().oneshot(request()).await);
     let before = world.requests();
-    // Long enough for the first token's end, and too short for the second's.
+    // Longer than the life of the first token, and shorter than that of two.
     let end = now() + Duration::from_millis(2500);
     let mut callers = JoinSet::new();
     for _ in 0..64 {

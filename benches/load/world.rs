@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Service};
 use tower_oauth2::cache::TokenCacheBuilder;
 use tower_oauth2::{AccessToken, ConfigError, OAuth2, TokenCache, TokenRequest};
 
@@ -25,19 +25,19 @@ pub struct World(Arc<Inner>);
 
 struct Inner {
     lifetime: Duration,
-    /// How long a token request takes.
+    /// The duration of a token request.
     delay: Duration,
     requests: AtomicU64,
     issued: Mutex<Vec<Issued>>,
-    /// So many of the first tokens are good no more.
+    /// The number of tokens, from the first on, that are no longer valid.
     revoked: AtomicU64,
 }
 
-/// When a token was asked for, and when it came.
+/// The times at which a token was requested and arrived.
 #[derive(Clone, Copy)]
 pub struct Issued {
-    pub asked: Instant,
-    pub came: Instant,
+    pub requested_at: Instant,
+    pub arrived_at: Instant,
 }
 
 impl World {
@@ -55,23 +55,23 @@ impl World {
     pub async fn issue(&self) -> (String, Duration) {
         let Inner { lifetime, delay, requests, issued, .. } = &*self.0;
         requests.fetch_add(1, Ordering::Relaxed);
-        let asked = now();
+        let requested_at = now();
         tokio::time::sleep(*delay).await;
-        let mut issued = issued.lock().expect("nobody panics");
-        issued.push(Issued { asked, came: now() });
+        let mut issued = issued.lock().expect("no thread panicked while it held the lock");
+        issued.push(Issued { requested_at, arrived_at: now() });
         (secret(issued.len() as u64), *lifetime)
     }
 
-    /// How many token requests there were.
+    /// Returns the number of token requests.
     pub fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
 
     pub fn issued(&self) -> Vec<Issued> {
-        self.0.issued.lock().expect("nobody panics").clone()
+        self.0.issued.lock().expect("no thread panicked while it held the lock").clone()
     }
 
-    /// No token that was issued until now is good any more.
+    /// Revokes all tokens that were issued so far.
     pub fn revoke(&self) {
         self.0.revoked.store(self.issued().len() as u64, Ordering::Relaxed);
     }
@@ -84,14 +84,18 @@ impl World {
             return false;
         };
         number > revoked.load(Ordering::Relaxed)
-            && issued.lock().expect("nobody panics")[number as usize - 1].came.elapsed() < *lifetime
+            && issued.lock().expect("no thread panicked while it held the lock")
+                [number as usize - 1]
+                .arrived_at
+                .elapsed()
+                < *lifetime
     }
 
     pub fn api(&self, delay: fn() -> Duration) -> Api {
         Api { world: self.clone(), delay }
     }
 
-    /// This crate's service before `api`, with a cache of its own.
+    /// Returns this crate's service around `api`, with its own cache.
     pub fn ours(
         &self,
         api: Api,
@@ -105,7 +109,8 @@ impl World {
                 Ok::<_, ConfigError>(AccessToken::new(secret)?.with_expires_in(lifetime))
             }
         });
-        layer(set(TokenCache::builder(credentials(0), source)).build()).layer(api)
+        let cache = set(TokenCache::builder(source)).build();
+        layer(cache.tokens(&credentials(0))).layer(api)
     }
 
     pub fn by_hand<L: Lock>(&self, api: Api) -> ByHand<L, Api> {
@@ -117,7 +122,7 @@ impl World {
     }
 }
 
-/// Judges a request when it comes, and answers after a while.
+/// Checks the token of a request when it arrives, and answers after a delay.
 #[derive(Clone)]
 pub struct Api {
     world: World,

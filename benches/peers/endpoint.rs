@@ -1,4 +1,4 @@
-//! A token endpoint on a port of this machine: these crates bring HTTP clients of their own.
+//! A token endpoint on a loopback port, because these crates bring their own HTTP clients.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ pub async fn serve(world: &World) -> SocketAddr {
             });
             let server = hyper::server::conn::http1::Builder::new();
             tokio::spawn(async move {
-                // It ends with the client.
+                // The connection ends with the client.
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
         }

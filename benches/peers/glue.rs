@@ -1,5 +1,6 @@
-//! Each crate as its own documentation uses it, as a tower service where it is none. What can be set about renewal is set
-//! so that a token of two seconds is kept for about as long as this crate keeps it.
+//! Wraps each crate as its documentation uses it, as a tower service.
+//!
+//! Renewal is configured so that a token of two seconds is kept for about as long as in this crate.
 
 use std::future::{Future, Ready};
 use std::pin::Pin;
@@ -35,12 +36,12 @@ use crate::cases::stacks::secret;
 use crate::endpoint::serve;
 use crate::world::World;
 
-/// How long before its end a token is to be replaced.
+/// The time before its end at which a token is replaced.
 const MARGIN: Duration = Duration::from_millis(200);
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// An API that can be put behind each of them.
+/// An API that each of the crates can call.
 pub trait Api:
     Service<Request<Body>, Response = Response<Body>, Error = BoxError, Future: Send>
     + Clone
@@ -57,7 +58,7 @@ impl<S> Api for S where
 {
 }
 
-/// `middle` renews in the background and hands out a header; it has no part in what comes back.
+/// `middle` renews in the background and returns a header. It does not see responses.
 #[derive(Clone)]
 pub struct Middle<S> {
     inner: S,
@@ -92,7 +93,7 @@ impl<S: Api> Service<Request<Body>> for Middle<S> {
     }
 }
 
-/// `cf-gears-toolkit-auth` has two layers; both want the error of its own HTTP client.
+/// `cf-gears-toolkit-auth` has two layers. Both require the error type of its own HTTP client.
 pub async fn cf_gears<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
     let layer = BearerAuthLayer::new(provider(world).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
@@ -120,7 +121,7 @@ async fn provider(world: &World) -> TokenProvider {
     TokenProvider::new(config).expect("a valid configuration")
 }
 
-/// `huskarl` makes headers and looks at responses; its guide has the loop around that.
+/// `huskarl` makes headers and checks responses. Its guide has the loop around that.
 #[derive(Clone)]
 pub struct Huskarl<S> {
     inner: S,
@@ -180,7 +181,7 @@ impl<S: Api> Service<Request<Body>> for Huskarl<S> {
     }
 }
 
-/// The token endpoint as `huskarl` asks it.
+/// The HTTP client with which `huskarl` calls the token endpoint.
 struct Endpoint(World);
 
 impl HttpClient for Endpoint {
@@ -204,8 +205,8 @@ impl HttpClient for Endpoint {
     }
 }
 
-/// `kube-client` makes its layer out of its configuration, and has no client credentials. Of the tokens that it renews, the
-/// one in a file is compared.
+/// `kube-client` makes its layer from its configuration, and has no client credentials. Its token
+/// from a file is compared.
 pub fn kube<S: Api>(inner: S) -> impl Service<Request<Body>, Error = BoxError> + Clone {
     let file = std::env::temp_dir().join(format!("tower-oauth2-peers.{}", std::process::id()));
     std::fs::write(&file, secret(0)).expect("a file");

@@ -1,6 +1,7 @@
-//! This crate beside others that do part of the same job: what a hit costs, and what becomes of storms.
+//! Compares this crate with others that do part of the same job: the cost of a hit, and storms.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml` (needs valgrind), and `-- --time` for the time as well.
+//! `cargo bench --manifest-path benches/peers/Cargo.toml` (needs valgrind), and `-- --time` for the
+//! time as well.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -27,7 +28,7 @@ use storms::{Outcome, STORMS, all};
 use tokio::runtime::Runtime;
 use world::World;
 
-/// Name, and what it is. The first ones are cases of the other benches too.
+/// The name and the case. The first ones are cases of the other benches too.
 const CASES: [(&str, &str); 9] = [
     ("bare", "the service alone"),
     ("static", "`AddAuthorization`"),
@@ -87,7 +88,7 @@ fn run(case: &str, with: impl Measure) {
     drop(entered);
 }
 
-/// With a token in its cache.
+/// Returns the service with a token in its cache.
 fn warmed<S>(runtime: &Runtime, with: impl Measure, mut service: S)
 where
     S: tower::Service<http::Request<cases::Body>> + Clone,

@@ -14,7 +14,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
-use tower_oauth2::{Credentials, OAuth2, OAuth2Layer, TokenCache, TokenEndpoint};
+use tower_oauth2::source::TokenRetry;
+use tower_oauth2::{Credentials, OAuth2, OAuth2Layer, TokenEndpoint, Tokens};
 
 use crate::chunks::Chunks;
 use crate::count::{Count, CountLayer};
@@ -71,8 +72,10 @@ fn oauth2(
         .as_ref()
         .map(|store| store.layer(roots, options.seal_keys.as_ref()))
         .transpose()?;
-    let source = ServiceBuilder::new().option_layer(store).service(TokenEndpoint::new(endpoint));
-    let tokens = TokenCache::new(credentials, source);
+    // A person or a script waits for the result, so a failure is reported at once.
+    let endpoint = TokenEndpoint::new(endpoint).retry(TokenRetry::none());
+    let source = ServiceBuilder::new().option_layer(store).service(endpoint);
+    let tokens = Tokens::new(credentials, source);
     Ok(OAuth2Layer::new(tokens, options.origins.clone()))
 }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// A server's URL that has been understood.
 pub(crate) enum Store {
     #[cfg(feature = "redis")]
-    Redis(Box<redis::ConnectionInfo>),
+    Redis(Box<redis::Client>),
     #[cfg(feature = "memcached")]
     Memcached(tower_oauth2::store::MemcachedStore),
 }
@@ -26,16 +26,14 @@ impl Store {
         match url.split_once("://") {
             #[cfg(feature = "redis")]
             Some(("redis" | "rediss", _)) => {
-                use redis::IntoConnectionInfo;
-
-                let server = url.into_connection_info().map_err(|_| "is not a valid URL")?;
-                Ok(Self::Redis(Box::new(server)))
+                let client = redis::Client::open(url).map_err(|_| "is not a valid URL")?;
+                Ok(Self::Redis(Box::new(client)))
             }
             #[cfg(not(feature = "redis"))]
             Some(("redis" | "rediss", _)) => Err("needs `cargo run --features redis`"),
             #[cfg(feature = "memcached")]
-            Some(("memcached", server)) => {
-                let store = tower_oauth2::store::MemcachedStore::new(server);
+            Some(("memcached", _)) => {
+                let store = tower_oauth2::store::MemcachedStore::open(url);
                 store.map(Self::Memcached).map_err(|_| "is not memcached://HOST:PORT")
             }
             #[cfg(not(feature = "memcached"))]
@@ -55,9 +53,9 @@ impl Store {
         tell_of_trouble();
         match *self {
             #[cfg(feature = "redis")]
-            Self::Redis(ref server) => sealed(redis_store((**server).clone(), roots)?, keys),
+            Self::Redis(ref client) => encrypted(redis_store((**client).clone(), roots)?, keys),
             #[cfg(feature = "memcached")]
-            Self::Memcached(ref store) => sealed(store.clone(), keys),
+            Self::Memcached(ref store) => encrypted(store.clone(), keys),
         }
     }
 }
@@ -74,7 +72,7 @@ fn tell_of_trouble() {
     tracing_subscriber::registry().with(lines.with_filter(stores)).init();
 }
 
-/// What records are sealed with.
+/// The keys that encrypt tokens in the store. The first one encrypts, and all of them decrypt.
 #[cfg(feature = "encryption")]
 pub(crate) struct Keys(Vec<tower_oauth2::store::EncryptionKey>);
 
@@ -98,19 +96,22 @@ impl Keys {
 }
 
 #[allow(dead_code, reason = "without any of the features there is no store")]
-fn sealed(store: impl TokenStore, keys: Option<&Keys>) -> Result<TokenStoreLayer, BoxError> {
+fn encrypted(store: impl TokenStore, keys: Option<&Keys>) -> Result<TokenStoreLayer, BoxError> {
     match keys {
         None => Ok(patient(store)),
         #[cfg(feature = "encryption")]
         Some(Keys(keys)) => {
-            Ok(patient(tower_oauth2::store::EncryptedStore::new(store, keys.iter().cloned())?))
+            let mut keys = keys.iter().cloned();
+            let first = keys.next().ok_or("the key file has no key")?;
+            let store = tower_oauth2::store::EncryptedStore::new(store, first);
+            Ok(patient(keys.fold(store, tower_oauth2::store::EncryptedStore::also_opens)))
         }
         #[cfg(not(feature = "encryption"))]
         Some(keys) => match *keys {},
     }
 }
 
-/// Each run connects anew, perhaps over TLS, within the time of its first operation.
+/// Allows more time for an operation, because the first one of each run connects, perhaps over TLS.
 #[allow(dead_code, reason = "without any of the features there is no store")]
 fn patient(store: impl TokenStore) -> TokenStoreLayer {
     TokenStoreLayer::new(store).deadline(Duration::from_secs(2))
@@ -118,19 +119,20 @@ fn patient(store: impl TokenStore) -> TokenStoreLayer {
 
 #[cfg(feature = "redis")]
 fn redis_store(
-    server: redis::ConnectionInfo,
+    client: redis::Client,
     roots: Option<&[u8]>,
 ) -> Result<tower_oauth2::store::RedisStore, BoxError> {
     use redis::{Client, ConnectionAddr, TlsCertificates};
 
+    let server = client.get_connection_info();
     let is_tls = matches!(server.addr(), ConnectionAddr::TcpTls { .. });
-    let server = match roots {
+    let client = match roots {
         Some(roots) if is_tls => {
             let certificates =
                 TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
-            Client::build_with_tls(server, certificates)?.get_connection_info().clone()
+            Client::build_with_tls(server.clone(), certificates)?
         }
-        _ => server,
+        _ => client,
     };
-    Ok(tower_oauth2::store::RedisStore::open(server)?)
+    Ok(tower_oauth2::store::RedisStore::new(client))
 }

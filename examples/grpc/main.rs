@@ -19,16 +19,14 @@ use tonic::transport::{Channel, Endpoint};
 use tower::util::MapRequest;
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::replay::{ReplayBody, ReplayPolicy, Replayable, ReplayableLayer};
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 /// What takes the place of a [`Channel`] in generated clients.
 type AuthorizedChannel = Replayable<OAuth2<MapRequest<Channel, IntoTonic>>>;
 
 type IntoTonic = fn(Request<ReplayBody<Body>>) -> Request<Body>;
 
-fn channel(tokens: TokenCache, api: &str) -> Result<AuthorizedChannel, BoxError> {
+fn channel(tokens: Tokens, api: &str) -> Result<AuthorizedChannel, BoxError> {
     Ok(ServiceBuilder::new()
         // tonic's bodies are streams: they are remembered as they go out.
         .layer(ReplayableLayer::new())
@@ -41,14 +39,14 @@ fn channel(tokens: TokenCache, api: &str) -> Result<AuthorizedChannel, BoxError>
         .service(Endpoint::from_shared(api.to_owned())?.connect_lazy()))
 }
 
-fn tokens(token_endpoint: &str, client_secret: &str) -> Result<TokenCache, BoxError> {
+fn tokens(token_endpoint: &str, client_secret: &str) -> Result<Tokens, BoxError> {
     let http: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
     let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(support::issuer::CLIENT_ID, client_secret),
     )?;
-    Ok(TokenCache::new(credentials, TokenEndpoint::new(http)))
+    Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
 #[tokio::main]

@@ -29,8 +29,8 @@ use rustls::ClientConfig;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::replay::Replayed;
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError,
+    TokenErrorKind, Tokens,
 };
 
 use crate::api::Api;
@@ -46,14 +46,14 @@ struct Client {
     api: OAuth2<Http>,
     /// The same without a layer.
     http: Http,
-    tokens: TokenCache,
+    tokens: Tokens,
 }
 
 /// `tls` shows the certificate that `credentials` were made with.
 fn client(tls: &ClientConfig, credentials: Credentials, api: &str) -> Result<Client, BoxError> {
     // Each with connections of its own. That they show the same certificate is what counts.
     let (to_token_endpoint, to_api) = (http(tls), http(tls));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(to_token_endpoint));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(to_token_endpoint));
     let layer = OAuth2Layer::new(tokens.clone(), Origins::only([api])?);
     let api = ServiceBuilder::new().layer(layer).service(to_api.clone());
     Ok(Client { api, http: to_api, tokens })

@@ -16,25 +16,28 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_oauth2::grant::TokenExchange;
+use tower_oauth2::grant::{TokenExchange, TokenType};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, RequestExt, TokenCache, TokenEndpoint,
+    TokenError, TokenErrorKind,
 };
 
 type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 
-/// What all requests have in common.
+/// The state that all requests share.
 #[derive(Clone)]
 struct Service {
     client: Client,
+    cache: TokenCache,
     apis: Arc<[Further]>,
 }
 
-/// An API further on, and this service's credentials for it.
+/// An API that this service calls, and its credentials for it.
 struct Further {
     name: String,
     origin: String,
+    /// A token for one API is never sent to the other.
+    origins: Origins,
     credentials: Credentials,
 }
 
@@ -46,18 +49,18 @@ pub(crate) async fn serve(
     let auth = ClientAuth::client_secret_post("this-service", "s3cr3t");
     let own = Credentials::new(token_endpoint, auth)?;
     let further = apis.iter().map(|(name, origin)| {
-        // A token for one API is never sent to the other.
-        let credentials = own.clone().audience(*name).origins(Origins::only([origin])?);
-        Ok(Further { name: (*name).to_owned(), origin: origin.clone(), credentials })
+        let (name, credentials) = ((*name).to_owned(), own.clone().audience(*name));
+        let origins = Origins::only(origin)?;
+        Ok(Further { name, origin: origin.clone(), origins, credentials })
     });
     let further = further.collect::<Result<_, BoxError>>()?;
 
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
-    let tokens = TokenCache::builder(own, TokenEndpoint::new(http.clone())).capacity(1000).build();
+    let cache = TokenCache::builder(TokenEndpoint::new(http.clone())).capacity(1000).build();
     let origins = Origins::only(apis.iter().map(|(_, origin)| origin).collect::<Vec<_>>())?;
-    let client = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
+    let client = ServiceBuilder::new().layer(OAuth2Layer::per_request(origins)).service(http);
 
-    let service = Service { client, apis: further };
+    let service = Service { client, cache, apis: further };
     let router = Router::new().route("/{api}", get(on_behalf_of_caller)).with_state(service);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
@@ -74,15 +77,15 @@ async fn on_behalf_of_caller(
         return StatusCode::NOT_FOUND.into_response();
     };
     // Here a real service checks the token: that it is meant for this service, and has not ended.
-    let Some(exchange) = bearer(&headers)
-        .and_then(|token| TokenExchange::new(token, TokenExchange::ACCESS_TOKEN).ok())
-    else {
+    let Some(token) = bearer(&headers).filter(|token| !token.is_empty()) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
+    let exchange = TokenExchange::new(token, TokenType::ACCESS_TOKEN);
+    let tokens = service.cache.tokens(&further.credentials.clone().grant(exchange));
     let mut request = Request::new(Full::default());
     let uri = format!("{}/things", further.origin);
-    *request.uri_mut() = uri.parse().expect("it was one of the layer's origins");
-    request.extensions_mut().insert(further.credentials.clone().token_exchange(exchange));
+    *request.uri_mut() = uri.parse().expect("the origin was parsed for the layer");
+    let request = request.tokens(&tokens.only_for(further.origins.clone()));
     match service.client.oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) => match TokenError::find_in(&*error) {

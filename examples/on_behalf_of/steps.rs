@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tower::BoxError;
-use tower_oauth2::grant::TokenExchange;
+use tower_oauth2::grant::TokenType;
 
 use crate::grants::{Decision, Form, Grants};
 use crate::service;
@@ -24,11 +24,12 @@ fn decide(form: &Form) -> Decision {
         return Err("unsupported_grant_type");
     }
     let subject = member("subject_token").strip_suffix("s-own").unwrap_or_default();
-    if member("subject_token_type") != TokenExchange::ACCESS_TOKEN || !CALLERS.contains(&subject) {
+    let is_access_token = member("subject_token_type") == TokenType::ACCESS_TOKEN.as_str();
+    if !is_access_token || !CALLERS.contains(&subject) {
         return Err("invalid_request");
     }
     let subject = format!("{subject} at {}", member("audience"));
-    Ok((subject, json!({ "issued_token_type": TokenExchange::ACCESS_TOKEN })))
+    Ok((subject, json!({ "issued_token_type": TokenType::ACCESS_TOKEN.as_str() })))
 }
 
 pub(crate) async fn run() -> Result<Report, BoxError> {

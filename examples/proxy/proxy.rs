@@ -18,7 +18,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayableLayer, Replayed};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens,
 };
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
@@ -37,13 +37,13 @@ pub(crate) fn with_token(upstream: &str, token_endpoint: &str) -> Result<Router,
     router(BoxCloneSyncService::new(client), upstream)
 }
 
-pub(crate) fn tokens(token_endpoint: &str) -> Result<TokenCache, BoxError> {
+pub(crate) fn tokens(token_endpoint: &str) -> Result<Tokens, BoxError> {
     let http = Client::builder(TokioExecutor::new()).build_http();
     let credentials = Credentials::new(
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
-    Ok(TokenCache::new(credentials, TokenEndpoint::new(http)))
+    Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
 /// A proxy without the layers, to compare it with.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::BoxError;
-use tower_oauth2::TokenCache;
+use tower_oauth2::Tokens;
 
 use crate::options::{Role, Size};
 use crate::process::Process;
@@ -52,7 +52,7 @@ struct Demo {
     upstream_origin: String,
     proxy: Process,
     /// Tokens of callers that bring their own.
-    callers: TokenCache,
+    callers: Tokens,
     client: Client,
     report: Report,
 }

@@ -18,9 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use tower::limit::{ConcurrencyLimit, ConcurrencyLimitLayer};
 use tower::timeout::{Timeout, TimeoutLayer};
 use tower::{BoxError, ServiceBuilder};
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
 use crate::support::report;
@@ -39,7 +37,7 @@ fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
         token_endpoint,
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
 
     Ok(ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(30)))

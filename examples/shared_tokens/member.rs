@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::store::{RedisStore, TokenStore, TokenStoreLayer};
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
 
@@ -22,7 +22,7 @@ pub(crate) async fn run(
     token_endpoint: &str,
     api: &str,
 ) -> Result<(), BoxError> {
-    let store = RedisStore::open(redis)?.prefix(prefix);
+    let store = RedisStore::open(redis)?.prefix(prefix)?;
     // The store connects with its first operation. Without a server there is nothing to show.
     store.get("connection").await?;
 
@@ -37,7 +37,7 @@ pub(crate) async fn run(
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(TokenEndpoint::new(http.clone()));
     let client = ServiceBuilder::new()
-        .layer(OAuth2Layer::new(TokenCache::new(credentials, source), Origins::only([api])?))
+        .layer(OAuth2Layer::new(Tokens::new(credentials, source), Origins::only([api])?))
         .service(http);
 
     for line in io::stdin().lines() {

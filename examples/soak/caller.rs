@@ -13,13 +13,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceExt};
-use tower_oauth2::TokenError;
 use tower_oauth2::replay::Replayed;
+use tower_oauth2::{RequestExt, TokenError};
 
 use crate::api::ID;
 use crate::body;
 use crate::ledger::{Ledger, Outcome};
-use crate::stacks::{LIMIT, Stack};
+use crate::stacks::{LIMIT, Stack, Tenants};
 
 /// Nobody waits for longer than this, whatever is down.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -96,11 +96,11 @@ impl Caller {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().insert(ID, id.into());
-        if !stack.tenants.is_empty() {
-            let tenant = stack.tenants[self.rng.usize(..stack.tenants.len())].clone();
-            request.extensions_mut().insert(tenant);
-        }
-        request
+        let Some(Tenants { cache, credentials }) = &stack.tenants else {
+            return request;
+        };
+        let tenant = &credentials[self.rng.usize(..credentials.len())];
+        request.tokens(&cache.tokens(tenant))
     }
 
     async fn send<S, B>(

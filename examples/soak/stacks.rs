@@ -37,8 +37,15 @@ pub(crate) struct Stack {
     pub(crate) plain: OAuth2<Client<Full<Bytes>>>,
     pub(crate) stream: Replayable<OAuth2<Client<ReplayBody<Stream>>>>,
     pub(crate) has_store: bool,
-    /// Of which one is named in each request.
-    pub(crate) tenants: Vec<Credentials>,
+    /// Each request names the tokens of one of them.
+    pub(crate) tenants: Option<Tenants>,
+}
+
+/// More tenants than the cache has slots for.
+#[derive(Clone)]
+pub(crate) struct Tenants {
+    pub(crate) cache: TokenCache,
+    pub(crate) credentials: Vec<Credentials>,
 }
 
 pub(crate) fn all(
@@ -56,19 +63,22 @@ pub(crate) fn all(
     let alone = counted(endpoint(), ledger);
     let tenants = (0..TENANTS).map(|n| credentials(&n.to_string())).collect::<Result<_, _>>()?;
 
-    let plain = patient(TokenCache::builder(credentials("plain")?, alone)).build();
+    let plain = patient(TokenCache::builder(alone)).build().tokens(&credentials("plain")?);
     let warm = counted(endpoint(), ledger);
-    let warm = patient(TokenCache::builder(credentials("warm")?, warm)).build();
+    let warm = patient(TokenCache::builder(warm)).build().tokens(&credentials("warm")?);
     warm.keep_warm()?;
-    let many =
-        patient(TokenCache::builder(credentials("many")?, endpoint())).capacity(SLOTS).build();
+    let many = patient(TokenCache::builder(endpoint())).capacity(SLOTS).build();
+    let own = many.tokens(&credentials("many")?);
+    let tenants = Tenants { cache: many, credentials: tenants };
     // Two of one fleet.
     let shared = || {
         let layer = TokenStoreLayer::new(store.clone())
             .lease(Duration::from_secs(1))
             .backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)));
         let source = counted(layer.layer(endpoint()), ledger);
-        Ok::<_, BoxError>(patient(TokenCache::builder(credentials("shared")?, source)).build())
+        Ok::<_, BoxError>(
+            patient(TokenCache::builder(source)).build().tokens(&credentials("shared")?),
+        )
     };
     let stack = |tokens, has_store, tenants| {
         let layer = OAuth2Layer::new(tokens, Origins::only([api])?);
@@ -80,11 +90,11 @@ pub(crate) fn all(
         })
     };
     Ok(vec![
-        stack(plain, false, Vec::new())?,
-        stack(warm, false, Vec::new())?,
-        stack(many, false, tenants)?,
-        stack(shared()?, true, Vec::new())?,
-        stack(shared()?, true, Vec::new())?,
+        stack(plain, false, None)?,
+        stack(warm, false, None)?,
+        stack(own, false, Some(tenants))?,
+        stack(shared()?, true, None)?,
+        stack(shared()?, true, None)?,
     ])
 }
 

@@ -109,7 +109,7 @@ fn a_wall_clock_that_is_set_back_prolongs_nothing() {
 }
 
 #[test]
-fn a_token_stays_over_when_the_wall_clock_is_set_back() {
+fn a_token_stays_expired_when_the_wall_clock_is_set_back() {
     explore(|| {
         let (world, _runtime) = World::simple();
         world.get().unwrap();

@@ -79,12 +79,15 @@ fn without_backoff_no_caller_gets_an_earlier_failure() {
             World::with(|_| Answer::Fail, |cache| cache.transient_backoff(Backoff::none()));
         let ask = |_| {
             world.spawn(|world| {
-                let asked = world.journal.moment();
+                let called_at = world.journal.moment();
                 let error = world.get().unwrap_err();
                 let text = error.source().unwrap().to_string();
                 let number: usize = text.strip_prefix("down-").unwrap().parse().unwrap();
                 let call = &world.journal.calls()[number - 1];
-                assert!(call.ended.unwrap() > asked, "the failure is older than the call of get");
+                assert!(
+                    call.ended.unwrap() > called_at,
+                    "the failure is older than the call of get"
+                );
             })
         };
         join((0..3).map(ask));
@@ -153,7 +156,7 @@ fn all_waiters_get_the_failure_of_the_second_panic() {
     explore(|| {
         let (world, _runtime) =
             World::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
-        let mut waiting = [pin!(world.cache.get()), pin!(world.cache.get())];
+        let mut waiting = [pin!(world.tokens.get()), pin!(world.tokens.get())];
         let mut poll = |index: usize| world.poll_once(waiting[index].as_mut());
         assert!(poll(0).is_pending());
         world.settle();

@@ -9,9 +9,9 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::{self, JoinHandle};
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::elapsed;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2_races::grant::{RefreshToken, RotatedToken};
-use tower_oauth2_races::source::{Refresh, RefreshTokenLayer};
+use tower_oauth2_races::source::Refresh;
 use tower_oauth2_races::{AccessToken, TokenError, TokenRequest};
 
 use crate::support::*;
@@ -159,8 +159,8 @@ impl Setting {
     fn new() -> Self {
         let server = Server::default();
         let refresh_token = server.refresh_token();
-        let refresh = RefreshTokenLayer::new().layer(server.clone());
-        let request = TokenRequest::new(credentials("own").refresh_token(refresh_token.clone()));
+        let refresh = Refresh::new(server.clone());
+        let request = TokenRequest::new(credentials("own").grant(refresh_token.clone()));
         Self { server, refresh_token, refresh, request }
     }
 
@@ -194,10 +194,10 @@ fn a_refresh_token_is_used_by_one_task_at_a_time() {
             let (handle, setting) = (runtime.handle().clone(), setting.clone());
             thread::spawn(move || {
                 handle.enter();
-                let mut asked = pin!(setting.refresh.oneshot(setting.request));
+                let mut call = pin!(setting.refresh.oneshot(setting.request));
                 for _ in 0..thread_rng().gen_range(1..4) {
                     let mut cx = Context::from_waker(Waker::noop());
-                    if asked.as_mut().poll(&mut cx).is_ready() {
+                    if call.as_mut().poll(&mut cx).is_ready() {
                         return;
                     }
                     thread::yield_now();

@@ -40,7 +40,7 @@ fn callers_with_short_timeouts_replace_a_silent_fetch() {
             world.spawn(|world| {
                 let tries = (0..6).filter_map(|_| {
                     let patience = Duration::from_millis(300);
-                    block_on(timeout(patience, world.cache.get())).ok()
+                    block_on(timeout(patience, world.tokens.get())).ok()
                 });
                 let got = tries.map(Result::unwrap).next();
                 assert_eq!(call_of(&got.expect("one of the tries gets a token")), 1);

@@ -75,7 +75,7 @@ fn waiters_do_not_get_a_rejected_token_after_its_end() {
 fn a_waiter_gives_up_after_eight_rejected_tokens() {
     explore(|| {
         let (world, _runtime) = World::simple();
-        let mut waiting = pin!(world.cache.get());
+        let mut waiting = pin!(world.tokens.get());
         assert!(world.poll_once(waiting.as_mut()).is_pending());
         for n in 1..=MAX_REJECTED_TOKENS {
             let got = world.get().unwrap();

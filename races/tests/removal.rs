@@ -1,4 +1,6 @@
 //! Removal, and more credentials than the capacity (C10).
+//!
+//! The slot of the world's own credentials is always held, so it takes one place of the capacity.
 
 use std::future::Future;
 use std::task::{Context, Waker};
@@ -6,11 +8,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use shuttle::rand::{Rng, thread_rng};
+use tower_oauth2_races::Tokens;
 
 use crate::support::*;
 
 #[test]
-fn a_cleared_slot_serves_its_waiters_and_keeps_no_earlier_result() {
+fn a_cleared_slot_serves_its_waiters_with_a_new_token() {
     explore(|| {
         let (world, _runtime) = World::simple();
         let callers = world.callers(2);
@@ -39,9 +42,11 @@ fn a_removed_slot_is_replaced_by_another_one() {
         let removing = world.spawn(|world| world.remove("a"));
         join(callers);
         removing.join().unwrap();
-        assert!(world.cache.len() <= 1);
+        assert!(world.other_slots() <= 1);
+        // A fetch that is still running holds the slot.
+        world.settle();
         world.remove("a");
-        assert_eq!(world.cache.len(), 0);
+        assert_eq!(world.other_slots(), 0);
         assert_no_timer_was_needed();
     });
 }
@@ -49,23 +54,23 @@ fn a_removed_slot_is_replaced_by_another_one() {
 #[test]
 fn the_number_of_slots_is_bounded_and_counted_right() {
     explore(|| {
-        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(2));
         let caller = |ids: [&'static str; 2]| {
             world.spawn(move |world| {
                 for id in ids {
                     world.get_for(id).unwrap();
                     // Each caller holds one slot at most, and so does each fetch.
-                    assert!(world.cache.len() <= 1 + 3, "{} slots", world.cache.len());
+                    assert!(world.other_slots() <= 1 + 3, "{} slots", world.other_slots());
                 }
             })
         };
         join([["a", "b"], ["b", "c"], ["a", "c"]].map(caller));
         world.settle();
-        assert!(world.cache.len() <= 1, "{} slots are left", world.cache.len());
+        assert!(world.other_slots() <= 1, "{} slots are left", world.other_slots());
         for id in ["a", "b", "c"] {
             world.remove(id);
         }
-        assert_eq!(world.cache.len(), 0, "the slots were counted wrong");
+        assert_eq!(world.other_slots(), 0, "the slots were counted wrong");
         assert_no_timer_was_needed();
     });
 }
@@ -73,7 +78,7 @@ fn the_number_of_slots_is_bounded_and_counted_right() {
 #[test]
 fn a_slot_that_is_taken_during_an_eviction_stays() {
     explore(|| {
-        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(2));
         let kept = ["a", "c", "d", "e", "f", "g"][thread_rng().gen_range(0..6)];
         // The slot is idle, and its next caller has to wait for a token.
         let got = world.get_for(kept).unwrap();
@@ -83,18 +88,18 @@ fn a_slot_that_is_taken_during_an_eviction_stays() {
         let waiting = [kept, "b"].map(|id| {
             world.spawn(move |world| {
                 let cache = world.cache.clone();
-                let mut get = Box::pin(async move { cache.get_for(&credentials(id)).await });
+                let mut get = Box::pin(async move { cache.tokens(&credentials(id)).get().await });
                 let mut cx = Context::from_waker(Waker::noop());
                 assert!(get.as_mut().poll(&mut cx).is_pending());
                 get
             })
         });
         let waiting = join(waiting);
-        assert_eq!(world.cache.len(), 2, "a slot is evicted while a caller holds it");
+        assert_eq!(world.other_slots(), 2, "a slot is evicted while a caller holds it");
         world.handle.resume();
         drop(waiting);
         world.settle();
-        assert_eq!(world.cache.len(), 1);
+        assert_eq!(world.other_slots(), 1);
     });
 }
 
@@ -107,12 +112,12 @@ fn slots_that_are_released_together_are_evicted() {
             2 => Answer::Fail,
             _ => Answer::Token(token(n)),
         };
-        let (world, _runtime) = World::with(script, |cache| cache.capacity(0));
+        let (world, _runtime) = World::with(script, |cache| cache.capacity(1));
         let callers =
             ["a", "b", "c", "d"].map(|id| world.spawn(move |world| drop(world.get_for(id))));
         join(callers);
         world.settle();
-        assert_eq!(world.cache.len(), 0);
+        assert_eq!(world.other_slots(), 0);
         assert_no_timer_was_needed();
     });
 }
@@ -121,19 +126,18 @@ fn slots_that_are_released_together_are_evicted() {
 #[test]
 fn a_slot_that_is_released_during_a_sweep_is_evicted() {
     explore(|| {
-        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(0));
-        let credentials = credentials("a");
-        let mut caller = Box::pin(world.cache.get_for(&credentials));
-        assert!(world.poll_once(caller.as_mut()).is_pending());
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let tokens = world.cache.tokens(&credentials("a"));
+        world.get_with(&tokens).unwrap();
         world.settle();
         let api = Api::new(&world);
         api.rules().accepts_none = true;
-        assert_eq!(send_as(&api.service(&world), "a").status(), StatusCode::UNAUTHORIZED);
-        // The breaker closes when the caller leaves.
+        assert_eq!(send_with(&api.service(&world), &tokens).status(), StatusCode::UNAUTHORIZED);
+        // The breaker closes when the handle is dropped.
         sleep(Duration::from_secs(30));
-        drop(caller);
+        drop(tokens);
         world.settle();
-        assert_eq!(world.cache.len(), 0);
+        assert_eq!(world.other_slots(), 0);
     });
 }
 
@@ -141,7 +145,7 @@ fn a_slot_that_is_released_during_a_sweep_is_evicted() {
 #[test]
 fn a_rejection_reaches_the_slot_of_its_token() {
     explore(|| {
-        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(2));
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(3));
         let caller = |id: &'static str| {
             world.spawn(move |world| {
                 let got = world.get_for(id).unwrap();
@@ -157,15 +161,89 @@ fn a_rejection_reaches_the_slot_of_its_token() {
 
 // C11
 #[test]
-fn a_keep_warm_task_ends_when_its_slot_is_removed() {
+fn a_keep_warm_task_ends_although_its_slot_is_removed() {
     explore(|| {
         let (world, _runtime) = World::simple();
-        let keep_warm = world.spawn(|world| world.cache.keep_warm_for(&credentials("a")).unwrap());
+        let keep_warm =
+            world.spawn(|world| world.cache.tokens(&credentials("a")).keep_warm().unwrap());
         let removing = world.spawn(|world| world.remove("a"));
         keep_warm.join().unwrap();
         removing.join().unwrap();
-        world.remove("a");
         world.settle();
         assert_no_timer_was_needed();
+    });
+}
+
+// C10
+#[test]
+fn handles_that_are_dropped_together_evict_their_slot_once() {
+    explore(|| {
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let handles = ["a", "b"].map(|id| world.cache.tokens(&credentials(id)));
+        for tokens in &handles {
+            world.get_with(tokens).unwrap();
+        }
+        world.settle();
+        let clones = handles.iter().flat_map(|tokens| [tokens.clone(), tokens.clone()]);
+        let dropping: Vec<_> = clones.map(|tokens| world.spawn(move |_| drop(tokens))).collect();
+        drop(handles);
+        join(dropping);
+        assert_eq!(world.other_slots(), 0, "a slot is counted wrong");
+        assert_eq!(world.cache.all().len(), 1, "a slot is left");
+    });
+}
+
+/// Asserts that a handle has the slot that the cache has for its credentials.
+fn assert_is_in_cache(world: &World, tokens: &Tokens) {
+    assert_eq!(world.other_slots(), 1);
+    let got = call_of(&world.get_with(tokens).unwrap());
+    let other = world.cache.tokens(tokens.credentials());
+    assert_eq!(call_of(&world.get_with(&other).unwrap()), got, "there are two slots");
+    assert_eq!(world.other_slots(), 1);
+}
+
+// C10
+#[test]
+fn a_handle_taken_while_the_last_one_is_dropped_is_in_the_cache() {
+    explore(|| {
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let first = world.cache.tokens(&credentials("a"));
+        let dropping = world.spawn(move |_| drop(first));
+        let taking = world.spawn(|world| world.cache.tokens(&credentials("a")));
+        dropping.join().unwrap();
+        assert_is_in_cache(&world, &taking.join().unwrap());
+        world.settle();
+        assert_eq!(world.other_slots(), 0);
+    });
+}
+
+// C10
+#[test]
+fn a_handle_taken_during_a_removal_is_in_the_cache() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        world.get_for("a").unwrap();
+        world.settle();
+        let removing = world.spawn(|world| world.remove("a"));
+        let taking = world.spawn(|world| world.cache.tokens(&credentials("a")));
+        removing.join().unwrap();
+        let tokens = taking.join().unwrap();
+        assert_is_in_cache(&world, &tokens);
+        assert_eq!(call_of(&world.get_with(&tokens).unwrap()), 2, "the first token is forgotten");
+    });
+}
+
+// C10
+#[test]
+fn all_holds_the_slots_that_it_returns() {
+    explore(|| {
+        let (world, _runtime) = World::with(|n| Answer::Token(token(n)), |cache| cache.capacity(1));
+        let first = world.cache.tokens(&credentials("a"));
+        let dropping = world.spawn(move |_| drop(first));
+        let all = world.cache.all();
+        dropping.join().unwrap();
+        assert_eq!(world.cache.len(), all.len());
+        drop(all);
+        assert_eq!(world.other_slots(), 0);
     });
 }

@@ -10,6 +10,9 @@ use tower_oauth2_races::source::Cause;
 
 use crate::support::*;
 
+/// The age from which on a token counts as no longer young.
+const NO_LONGER_YOUNG: Duration = Duration::from_secs(30);
+
 /// Longer than the pause after a failed renewal, and shorter than the rest of the token's life.
 const RETRY: Duration = Duration::from_secs(4);
 
@@ -123,15 +126,16 @@ fn a_renewal_and_a_rejection_share_one_token_request() {
 #[test]
 fn a_keep_warm_task_ends_with_the_last_handle() {
     explore(|| {
-        let (World { cache, journal, handle }, _runtime) = World::simple();
+        let (World { cache, tokens, journal, handle }, _runtime) = World::simple();
+        drop(cache);
         let keep_warm = [(); 2].map(|()| {
-            let (cache, handle) = (cache.clone(), handle.clone());
+            let (tokens, handle) = (tokens.clone(), handle.clone());
             thread::spawn(move || {
                 handle.enter();
-                cache.keep_warm().unwrap();
+                tokens.keep_warm().unwrap();
             })
         });
-        drop(cache);
+        drop(tokens);
         join(keep_warm);
         block_on(handle.idle());
         assert!(journal.count() <= 1);
@@ -144,11 +148,73 @@ fn a_keep_warm_task_ends_with_the_last_handle() {
 fn a_keep_warm_task_replaces_a_rejected_token() {
     explore(|| {
         let (world, _runtime) = World::simple();
-        world.cache.keep_warm().unwrap();
+        world.tokens.keep_warm().unwrap();
         let got = world.get().unwrap();
         world.reject(&got);
         wait_until(|| world.journal.count() == 2);
         assert_eq!(call_of(&world.get().unwrap()), 2);
         assert_no_timer_was_needed();
+    });
+}
+
+/// A handle is dropped and another one is taken while the task of the first ends.
+// C11
+#[test]
+fn a_handle_is_kept_warm_although_an_earlier_task_is_ending() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let first = world.cache.tokens(&credentials("a"));
+        first.keep_warm().unwrap();
+        wait_until(|| world.journal.count() == 1);
+        let dropping = world.spawn(move |_| drop(first));
+        let second = world.spawn(|world| {
+            let tokens = world.cache.tokens(&credentials("a"));
+            tokens.keep_warm().unwrap();
+            tokens
+        });
+        dropping.join().unwrap();
+        let second = second.join().unwrap();
+        world.get_with(&second).unwrap().reject();
+        wait_until(|| world.journal.count() == 2);
+        drop(second);
+        world.settle();
+        assert_no_timer_was_needed();
+    });
+}
+
+// C8, C11
+#[test]
+fn changes_notice_a_rejection_at_once() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let mut changes = world.tokens.changes();
+        let first = block_on(changes.next()).unwrap();
+        // The rejection of a young token would be followed by a pause.
+        sleep(NO_LONGER_YOUNG);
+        let rejecting = world.spawn(move |world| world.reject(&first));
+        let second = block_on(changes.next()).unwrap();
+        assert_eq!(call_of(&second), 2);
+        rejecting.join().unwrap();
+        assert_eq!(world.journal.count(), 2);
+        assert_eq!(tokio::time::elapsed(), NO_LONGER_YOUNG, "a caller had to wait for a timer");
+    });
+}
+
+// C8, C11
+#[test]
+fn changes_notice_a_token_that_another_caller_fetched() {
+    explore(|| {
+        let (world, _runtime) = World::simple();
+        let mut changes = world.tokens.changes();
+        let first = block_on(changes.next()).unwrap();
+        // The rejection of a young token would be followed by a pause.
+        sleep(NO_LONGER_YOUNG);
+        let replacing = world.spawn(move |world| {
+            world.reject(&first);
+            world.get().unwrap()
+        });
+        let second = block_on(changes.next()).unwrap();
+        assert_eq!(call_of(&second), call_of(&replacing.join().unwrap()));
+        assert_eq!(tokio::time::elapsed(), NO_LONGER_YOUNG, "a caller had to wait for a timer");
     });
 }

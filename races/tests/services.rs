@@ -115,7 +115,7 @@ fn in_every_order_a_hit_sends_no_rejected_token() {
 
 // C8
 #[test]
-fn a_request_that_waits_sends_no_token_older_than_a_rejected_one() {
+fn a_waiting_request_sends_no_token_older_than_a_rejected_one() {
     explore(|| {
         let (world, _runtime) = World::new(|n| match n {
             3 => Answer::SlowToken(Duration::from_secs(1), token(n)),
@@ -191,7 +191,7 @@ fn other_origins_use_a_rejected_token_while_fetches_fail() {
                 "an API gets a token again that it has rejected"
             );
             assert!(world.get().is_err(), "get never returns a rejected token");
-            // The back-off is over, and the token is not.
+            // The back-off has ended, and the token is still valid.
             advance(Duration::from_secs(15));
         }
         assert!(accepting.sent().iter().all(|call| *call == 1));

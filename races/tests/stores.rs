@@ -90,9 +90,8 @@ fn cache_over(
 ) -> (World, Runtime) {
     let runtime = Runtime::new();
     let source = Source::new(journal.clone(), script);
-    let cache = TokenCache::new(credentials("own"), layer.layer(source));
-    let handle = runtime.handle().clone();
-    (World { cache, journal: journal.clone(), handle }, runtime)
+    let cache = TokenCache::new(layer.layer(source));
+    (World::over(cache, journal, &runtime), runtime)
 }
 
 // S5
@@ -126,7 +125,7 @@ fn a_revocation_costs_a_fleet_one_token_request() {
         }
         let callers = fleet.iter().map(|(world, _)| {
             world.spawn(|world| {
-                world.cache.reject(&world.get().unwrap());
+                world.get().unwrap().reject();
                 assert_eq!(call_of(&world.get().unwrap()), 2);
             })
         });
@@ -220,7 +219,7 @@ fn one_of_several_caches_adopts_a_lease() {
         // All presume the first fetch dead at the same time.
         let callers = caches.each_ref().map(|(world, _)| {
             // Not recorded in a journal, because each cache may bring the token of another one.
-            world.spawn(|world| block_on(world.cache.get()).map(drop).unwrap())
+            world.spawn(|world| block_on(world.tokens.get()).map(drop).unwrap())
         });
         join(callers);
         assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());

@@ -56,9 +56,9 @@ const PATIENT_WINDOW: Duration = Duration::from_secs(25);
 const ALLOWANCE: u32 = 15;
 /// The time in which one unit of the allowance is restored.
 const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
-/// The used units of the allowance up to which a rejection is believed.
+/// The number of used units up to which a rejection withdraws the token from all requests.
 ///
-/// Each rejection that is believed makes all requests wait for the next token.
+/// Each such rejection makes all requests wait for the next token.
 const BELIEVED: u32 = 2;
 
 // A closed breaker forgets its allowance. Nothing is gained by that, because the allowance is full
@@ -79,8 +79,8 @@ pub(crate) struct Target {
 
 /// Judges the rejections of tokens of one set of credentials.
 ///
-/// The breaker is closed while there is no suspicion. The fields are boxed, so that idle credentials
-/// pay for pointers only.
+/// The breaker is closed while there is no suspicion. The fields are boxed, so that idle
+/// credentials pay for pointers only.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     suspicion: Option<Box<Suspicion>>,
@@ -123,11 +123,11 @@ pub(crate) struct RejectedSend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendNumber {
     First,
-    /// The token may be as old as the first one, because its fetch began before the rejection or
-    /// because it came from a store (C8).
+    /// The second token may be as old as the first one (C8).
+    ///
+    /// Its fetch began before the rejection, or it came from a store.
     Second,
-    /// The third send is the last one (C8). A source that returns old tokens again and again gains
-    /// nothing by it.
+    /// The third send is the last one (C8), even if the source returns old tokens again and again.
     Third,
 }
 
@@ -222,7 +222,7 @@ impl Breaker {
         // A revocation is not the API's fault.
         let opened = if has_evidence { None } else { suspicion.announce() };
         self.contention(now).rejection_counted(issue, now);
-        (verdict, BreakerEvent::of_one_step(closed, opened))
+        (verdict, BreakerEvent::combine(closed, opened))
     }
 
     /// Records a further rejection of a token that was rejected before.
@@ -257,7 +257,7 @@ impl Breaker {
             suspicion.rung = suspicion.rung.max(1);
             suspicion.open_until = suspicion.open_until.max(now + window(suspicion.rung));
         }
-        BreakerEvent::of_one_step(closed, suspicion.announce())
+        BreakerEvent::combine(closed, suspicion.announce())
     }
 
     /// Records that an API accepted a token.
@@ -363,7 +363,7 @@ impl BreakerEvent {
     }
 
     /// Returns one event for a step that may have closed the breaker and opened it after that.
-    fn of_one_step(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
+    fn combine(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
         match (closed, opened) {
             (Some(Self::Closed), Some(Self::Opened { window })) => Some(Self::Reopened { window }),
             (closed, opened) => opened.or(closed),

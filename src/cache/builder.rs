@@ -1,14 +1,15 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::util::BoxCloneService;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, ServiceExt};
 
 use super::TokenCache;
 use super::fetcher::Fetcher;
 use super::schedule::Schedule;
 use super::slots::Slots;
-use crate::credentials::Credentials;
+use super::source::TokenSource;
 use crate::credentials::request::TokenRequest;
 use crate::metrics;
 use crate::token::AccessToken;
@@ -25,34 +26,26 @@ const DEFAULT_CAPACITY: usize = 10_000;
 /// use std::time::Duration;
 /// use tower_oauth2::TokenCache;
 /// use tower_oauth2::source::Backoff;
-/// # use tower_oauth2::{AccessToken, ClientAuth, ConfigError, Credentials, TokenRequest};
+/// # use tower_oauth2::{AccessToken, TokenRequest};
 /// # let source = tower::service_fn(|_: TokenRequest| async { AccessToken::new("t") });
-/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 ///
-/// let tokens = TokenCache::builder(credentials, source)
+/// let cache = TokenCache::builder(source)
 ///     .renew_ahead(Duration::from_secs(60))
 ///     .transient_backoff(Backoff::none())
 ///     .capacity(100)
 ///     .build();
-/// # Ok::<(), ConfigError>(())
+/// assert!(cache.is_empty());
 /// ```
 #[must_use]
 pub struct TokenCacheBuilder {
-    credentials: Credentials,
     source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
     schedule: Schedule,
     capacity: usize,
 }
 
 impl TokenCacheBuilder {
-    pub(super) fn new<S>(credentials: Credentials, source: S) -> Self
-    where
-        S: Service<TokenRequest, Response = AccessToken> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send + 'static,
-    {
+    pub(super) fn new(source: impl TokenSource) -> Self {
         Self {
-            credentials,
             source: BoxCloneService::new(source.map_err(Into::into)),
             schedule: Schedule::default(),
             capacity: DEFAULT_CAPACITY,
@@ -107,9 +100,10 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how many credentials the cache keeps besides its own. The default is 10,000.
+    /// Sets for how many credentials the cache keeps tokens. The default is 10,000.
     ///
-    /// Each new one beyond that evicts one that no caller uses: the least recently used of 16.
+    /// Each new one beyond that evicts one to which no [`Tokens`](crate::Tokens) exist: the least
+    /// recently used of 16.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
@@ -118,15 +112,17 @@ impl TokenCacheBuilder {
     /// Builds the cache.
     pub fn build(self) -> TokenCache {
         metrics::describe();
-        let fetcher = Fetcher::new(self.source, self.schedule, Slots::new(self.capacity));
-        TokenCache::from_parts(self.credentials, fetcher)
+        let slots = Arc::new_cyclic(|slots| {
+            let fetcher = Fetcher::new(self.source, self.schedule, slots.clone());
+            Slots::new(self.capacity, Arc::new(fetcher))
+        });
+        TokenCache::from_slots(slots)
     }
 }
 
 impl fmt::Debug for TokenCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenCacheBuilder")
-            .field("credentials", &self.credentials)
             .field("schedule", &self.schedule)
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()

@@ -11,7 +11,7 @@ const MAX_CLAIMS: usize = 4;
 const MAX_REFUSALS: usize = 8;
 
 /// Claims challenges, as JSON texts. A fifth text displaces the oldest one.
-// Boxed, because most tokens and credentials have none. Never `Some` of nothing.
+// Boxed, because most tokens and credentials have none. The slice is never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims(Option<Box<[Arc<str>]>>);
 
@@ -78,7 +78,7 @@ impl Claims {
 #[derive(Debug)]
 struct Refusal {
     claims: Claims,
-    /// Reached when either clock says so.
+    /// The end of the back-off. Either clock can reach it.
     until: Now,
     /// The version of the credentials with which they were requested.
     version: u64,

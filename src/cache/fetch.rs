@@ -1,4 +1,4 @@
-//! Single flight: the task that fetches a token, and those who wait for it (C2, C3, C4).
+//! Single flight: the task that fetches a token, and its waiters (C2, C3, C4).
 
 use std::any::Any;
 use std::fmt;
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::claims::Claims;
-use super::fetcher::Fetcher;
 use super::issued::IssuedToken;
 use super::machine::{
     Abandoned, Completion, Events, FetchResult, FetchSpec, FetchStart, Loss, LostFetch, Moment,
     Requirements, Step, TaskTiming, TickOutcome,
 };
 use super::slot::{Lookup, Slot};
+use super::slot_handle::SlotHandle;
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::metrics::{FetchTimer, Measured};
@@ -33,7 +33,7 @@ use crate::util::runtime;
 
 /// The number of a fetch, unique in the process.
 pub(super) type FetchId = u64;
-/// The result of a fetch, for all who waited for it.
+/// The result of a fetch, for all its waiters.
 pub(super) type FetchOutcome = Result<Arc<IssuedToken>, TokenError>;
 
 static FETCHES: AtomicU64 = AtomicU64::new(1);
@@ -61,7 +61,7 @@ enum FetchProgress {
     Lost,
 }
 
-/// Tells a waiter how a fetch went.
+/// Tells a waiter how a fetch ended.
 enum WaitOutcome {
     Done(FetchOutcome),
     Lost,
@@ -144,16 +144,12 @@ enum PreparedStep {
 
 impl Slot {
     /// Returns a token that satisfies `required`: the current one, or the one that a fetch brings.
-    pub(super) async fn get(
-        self: &Arc<Self>,
-        fetcher: &Arc<Fetcher>,
-        mut required: Requirements,
-    ) -> FetchOutcome {
+    pub(super) async fn get(self: &Arc<Self>, mut required: Requirements) -> FetchOutcome {
         let mut own_losses = 0;
         let mut rejected_tokens = 0;
         let mut missed_claims = 0;
         loop {
-            let (handle, is_own) = match self.token_or_fetch(fetcher, &mut required)? {
+            let (handle, is_own) = match self.token_or_fetch(&mut required)? {
                 TokenOrFetch::Token(token) => return Ok(token),
                 TokenOrFetch::RunningFetch(handle) => (handle, false),
                 TokenOrFetch::OwnFetch(handle) => (handle, true),
@@ -206,19 +202,18 @@ impl Slot {
     }
 
     /// Starts a fetch if `required` needs one, without waiting for it.
-    pub(super) fn prefetch(self: &Arc<Self>, fetcher: &Arc<Fetcher>, required: &Requirements) {
+    pub(super) fn prefetch(self: &Arc<Self>, required: &Requirements) {
         self.update(|machine, _| (machine.withdraw_suspect(required), Events::default()));
         // A failure is remembered in the slot, and the next caller gets it.
-        drop(self.token_or_fetch(fetcher, &mut required.clone()));
+        drop(self.token_or_fetch(&mut required.clone()));
     }
 
     /// Asks the machine for the next step, and spawns the fetch that it starts.
     fn token_or_fetch(
         self: &Arc<Self>,
-        fetcher: &Arc<Fetcher>,
         required: &mut Requirements,
     ) -> Result<TokenOrFetch, TokenError> {
-        if let Some(token) = self.hit(fetcher, required) {
+        if let Some(token) = self.hit(required) {
             return Ok(TokenOrFetch::Token(token));
         }
         // The runtime is looked up before the lock, because that runs tokio's code.
@@ -229,7 +224,7 @@ impl Slot {
                 let (step, events) = machine.next_step(required, new_handle, now);
                 // The task is created under the lock. From here on, its `Drop` clears the slot if
                 // the task does not run to its end.
-                (PreparedStep::new(step, self, fetcher), events)
+                (PreparedStep::new(step, self), events)
             });
             // The task is spawned after the lock is released: a runtime that shuts down drops the
             // task at once, which locks the slot again.
@@ -251,7 +246,7 @@ impl Slot {
                 }
                 // R7: the request is resent without the claims.
                 (PreparedStep::ClaimsRefused, _) => required.claims = Claims::default(),
-                // Those who wait need a timer too.
+                // Callers that wait for the fetch need a timer too.
                 (PreparedStep::NoRuntime, _) | (_, None) => {
                     return Err(self.error(TokenErrorKind::NoRuntime));
                 }
@@ -260,11 +255,7 @@ impl Slot {
     }
 
     /// Returns the published token if it satisfies `required`, and starts a renewal that is due.
-    pub(super) fn hit(
-        self: &Arc<Self>,
-        fetcher: &Arc<Fetcher>,
-        required: &Requirements,
-    ) -> Option<Arc<IssuedToken>> {
+    pub(super) fn hit(self: &Arc<Self>, required: &Requirements) -> Option<Arc<IssuedToken>> {
         let satisfies =
             |token: &IssuedToken| token.satisfies(required.newer_than, &required.claims);
         match self.lookup(Instant::now()) {
@@ -272,7 +263,7 @@ impl Slot {
             Lookup::HitAndTick(hit) => {
                 let token = hit.token().clone();
                 drop(hit);
-                self.tick(fetcher);
+                self.tick();
                 satisfies(&token).then_some(token)
             }
             Lookup::Miss => None,
@@ -281,13 +272,13 @@ impl Slot {
 
     /// Lets the machine check the published token, and spawns a renewal if one is due.
     #[cold]
-    pub(super) fn tick(self: &Arc<Self>, fetcher: &Arc<Fetcher>) {
+    pub(super) fn tick(self: &Arc<Self>) {
         let runtime = runtime::current();
         let new_handle = || runtime.as_ref().map(|_| FetchHandle::new());
         let renewal = self.update(|machine, now| {
             let (outcome, events) = machine.tick(new_handle, now);
             let renewal = match outcome {
-                TickOutcome::Renew(start) => Some(FetchTask::new(self, fetcher, start)),
+                TickOutcome::Renew(start) => Some(FetchTask::new(self, start)),
                 TickOutcome::Usable | TickOutcome::Expired => None,
             };
             (renewal, events)
@@ -295,6 +286,12 @@ impl Slot {
         if let (Some(task), Some(runtime)) = (renewal, runtime) {
             task.spawn(&runtime);
         }
+    }
+
+    /// Issues a token of this slot.
+    pub(super) fn issue(self: &Arc<Self>, token: AccessToken) -> IssuedToken {
+        let schedule = &self.fetcher().schedule;
+        IssuedToken::new(token, self.credentials(), schedule, Now::read()).in_slot(self)
     }
 
     fn token_request(&self, spec: &FetchSpec) -> TokenRequest {
@@ -311,14 +308,14 @@ impl Slot {
 }
 
 impl PreparedStep {
-    fn new(step: Step, slot: &Arc<Slot>, fetcher: &Arc<Fetcher>) -> Self {
+    fn new(step: Step, slot: &Arc<Slot>) -> Self {
         match step {
             Step::Use(token) => Self::Use(token),
             Step::UseAndFetch(token, start) => {
-                Self::UseAndFetch(token, FetchTask::new(slot, fetcher, start))
+                Self::UseAndFetch(token, FetchTask::new(slot, start))
             }
             Step::Join(handle) => Self::Join(handle),
-            Step::Fetch(start) => Self::Fetch(FetchTask::new(slot, fetcher, start)),
+            Step::Fetch(start) => Self::Fetch(FetchTask::new(slot, start)),
             Step::NoRuntime => Self::NoRuntime,
             Step::Fail(error) => Self::Fail(error),
             Step::FailFor(version, error) => Self::FailFor(version, error),
@@ -330,18 +327,16 @@ impl PreparedStep {
 /// Runs a fetch. Clears the slot if it is dropped before the fetch is complete.
 struct FetchTask {
     /// `None` once the fetch is complete.
-    slot: Option<Arc<Slot>>,
-    fetcher: Arc<Fetcher>,
+    slot: Option<SlotHandle>,
     handle: FetchHandle,
     spec: FetchSpec,
     loss: Loss,
 }
 
 impl FetchTask {
-    fn new(slot: &Arc<Slot>, fetcher: &Arc<Fetcher>, start: FetchStart) -> Self {
+    fn new(slot: &Arc<Slot>, start: FetchStart) -> Self {
         Self {
-            slot: Some(slot.clone()),
-            fetcher: fetcher.clone(),
+            slot: Some(SlotHandle::new(slot)),
             handle: start.handle,
             spec: start.spec,
             loss: Loss::RuntimeEnded,
@@ -351,7 +346,7 @@ impl FetchTask {
     /// Spawns the task. The caller must not hold the slot's lock.
     fn spawn(self, runtime: &Handle) -> FetchHandle {
         let handle = self.handle.clone();
-        let endpoint = self.slot.as_ref().map(|slot| slot.credentials().token_endpoint_origin());
+        let endpoint = self.slot.as_ref().map(|slot| slot.credentials().server());
         // The span has no parent, because it outlives the request that it begins for.
         let span = tracing::debug_span!(
             parent: None,
@@ -368,15 +363,12 @@ impl FetchTask {
         let Some(slot) = self.slot.clone() else {
             return;
         };
-        let fetcher = self.fetcher.clone();
-        let schedule = &fetcher.schedule;
+        let schedule = &slot.fetcher().schedule;
         loop {
             let Requested { version, result } = match self.request_token(&slot).await {
                 Ok(requested) => requested,
                 Err(panic) => {
                     self.loss = Loss::Panicked;
-                    // The slot is given back when the task is dropped, so it must be the last `Arc`.
-                    drop(slot);
                     drop(self);
                     resume_unwind(panic);
                 }
@@ -386,26 +378,32 @@ impl FetchTask {
                 false => TaskTiming::OnTime,
             };
             // The token is built before locking: that takes an issue number, jitter and the clocks.
-            let issue = |token| IssuedToken::new(token, slot.credentials(), schedule, Now::read());
+            let issue = |token| slot.issue(token);
             let result = result.map(issue);
             let fetched = FetchResult { id: self.handle.id(), result, version, timing };
             match slot.update(|machine, now| machine.complete(fetched, Moment { now, schedule })) {
                 // The task keeps its handle, so the waiters keep waiting.
                 Completion::Refetch(next) => self.spec = next,
+                // The slot may be cleared while callers wait. They need a token, and this failure
+                // is not the slot's any more, so they ask the machine again.
+                Completion::Superseded(Err(_)) => {
+                    self.slot = None;
+                    self.handle.mark_lost();
+                    return;
+                }
                 Completion::Done(outcome) | Completion::Superseded(outcome) => {
                     self.slot = None;
                     self.handle.complete(outcome);
-                    break;
+                    return;
                 }
             }
         }
-        fetcher.slots.release(slot);
     }
 
     /// Sends one token request, and shows beats until it is answered.
     ///
-    /// Returns the payload if the source panics. Whether a task is dropped because of a panic cannot
-    /// be told later: a thread that unwinds may drop a whole runtime.
+    /// Returns the payload if the source panics. `Drop` cannot tell whether a panic dropped the
+    /// task, because a thread that unwinds may drop a whole runtime.
     async fn request_token(&self, slot: &Slot) -> Result<Requested, Box<dyn Any + Send>> {
         let liveness = &self.handle.liveness;
         let mut work = pin!(async {
@@ -413,7 +411,7 @@ impl FetchTask {
             tracing::debug!(cause = ?request.cause(), "token is requested");
             let version = slot.credentials().current_version().await;
             let timer = FetchTimer::start(Measured::Fetch, &request);
-            let result = self.fetcher.call(request).await;
+            let result = slot.fetcher().call(request).await;
             timer.finish(&result);
             Requested { version, result }
         });
@@ -441,13 +439,12 @@ impl Drop for FetchTask {
         };
         let interrupted = slot.error(TokenErrorKind::Interrupted);
         let lost = LostFetch { id: self.handle.id(), loss: self.loss, interrupted };
-        let schedule = &self.fetcher.schedule;
+        let schedule = &slot.fetcher().schedule;
         // The slot is cleared before the waiters learn of the loss, so that the first of them can
         // start a fetch on its own runtime.
         match slot.update(|machine, now| machine.abandon(lost, Moment { now, schedule })) {
             Abandoned::Failed(error) => self.handle.complete(Err(error)),
             Abandoned::Lost => self.handle.mark_lost(),
         }
-        self.fetcher.slots.release(slot);
     }
 }

@@ -1,6 +1,7 @@
-//! The parts of a cache that all its slots share.
+//! Calls the source of a cache, within the limits that all its slots share.
 
-use std::sync::Mutex;
+use std::fmt;
+use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -20,12 +21,16 @@ use crate::util::sync::LockExt;
 /// token request that follows, callers wait less than 10 s.
 const GRACE_AFTER_SUSPEND: Duration = Duration::from_secs(5);
 
-/// Fetches tokens and owns the slots.
+/// The source and the settings that all slots of a cache share.
+///
+/// It has only a weak link to the slots. A slot may hold the handle of another slot, because a
+/// token can be the assertion of another grant. If a fetcher owned slots, such handles would form a
+/// cycle.
 pub(super) struct Fetcher {
     /// Locked to clone only, because a source need not be `Sync`.
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
     pub(super) schedule: Schedule,
-    pub(super) slots: Slots,
+    pub(super) slots: Weak<Slots>,
     pub(super) sweeper: Sweeper,
 }
 
@@ -33,7 +38,7 @@ impl Fetcher {
     pub(super) fn new(
         source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
         schedule: Schedule,
-        slots: Slots,
+        slots: Weak<Slots>,
     ) -> Self {
         Self { source: Mutex::new(source), schedule, slots, sweeper: Sweeper::default() }
     }
@@ -56,6 +61,14 @@ impl Fetcher {
             Ok(Some(result)) => result.map_err(TokenError::from_source),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         };
-        result.map_err(|error| error.at_least_at(credentials.token_endpoint_origin()))
+        result.map_err(|error| {
+            error.at_least_at(credentials.server()).with_label(credentials.label_if_set())
+        })
+    }
+}
+
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetcher").field("schedule", &self.schedule).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
-//! A token as a cache issues it, and how a hit looks at it.
+//! Defines the tokens that a cache issues, and the checks of a hit.
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -13,9 +13,10 @@ use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::schedule::{Milestones, Schedule};
+use super::slot::Slot;
 use crate::credentials::Credentials;
 use crate::protocol::dpop::Prover;
-use crate::token::{AccessToken, Issue};
+use crate::token::AccessToken;
 use crate::util::clock::Now;
 
 /// The number of an issued token. Newer tokens have higher numbers, in the whole process.
@@ -23,7 +24,7 @@ pub(crate) type IssueId = u64;
 /// A position in the order in which the fetches and rejections of a slot happen.
 pub(crate) type Sequence = u64;
 
-/// Stands for the end of a token that does not end by itself: 30 years.
+/// The time until the end of a token whose end is not known: 30 years.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The longest time for which hits do not read the wall clock.
@@ -31,7 +32,7 @@ const WALL_CLOCK_INTERVAL: Duration = Duration::from_millis(250);
 
 static ISSUES: AtomicU64 = AtomicU64::new(1);
 
-/// A token, when it ends, and when it is looked at next.
+/// A token with the times of its end and of its next check.
 // The fields that a hit reads stand first, so that a hit touches few cache lines.
 #[derive(Debug)]
 #[repr(C)]
@@ -43,11 +44,11 @@ pub(crate) struct IssuedToken {
     pub(super) issue: IssueId,
     prover: Option<Prover>,
     header: HeaderValue,
-    /// When the slot's machine has to look at the token, in nanoseconds after `requested_at`.
+    /// The time at which the machine must check the token, in nanoseconds after `requested_at`.
     tick_at: AtomicU64,
     /// The time from the request to the token's end, in nanoseconds.
     pub(super) ends_after: u64,
-    end_kind: EndKind,
+    expiry_kind: ExpiryKind,
     /// The time from the token request to the token's arrival, in tenths of a second, rounded up.
     // This fits into what would be padding otherwise.
     arrived_after: u32,
@@ -55,25 +56,29 @@ pub(crate) struct IssuedToken {
     pub(super) renew_after: u64,
     fetch_began: Sequence,
     claims: Claims,
+    /// Weak, because the slot owns the token.
+    slot: Weak<Slot>,
     pub(super) token: AccessToken,
 }
 
-/// Says whether a token ends by itself, and whether it has already.
+/// Says whether the end of a token is known, and whether the token had expired on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndKind {
+pub(super) enum ExpiryKind {
     /// The token lives until it is rejected (C7).
     Unknown,
     Known,
-    /// The token was over when it arrived. Only those who waited for it use it (C7).
+    /// The token had expired when it arrived. Only the callers that waited for it use it (C7).
     ExpiredOnArrival,
+    /// The token never ends, and there is no other token.
+    Fixed,
 }
 
 /// Says what a token that is no longer fresh can be used for.
 pub(super) enum TokenCheck {
     Usable,
-    /// The token is usable, and this caller must let the slot look at it.
+    /// The token is usable, and this caller must let the slot check it.
     TickDue,
-    Over,
+    Expired,
 }
 
 impl IssuedToken {
@@ -85,23 +90,23 @@ impl IssuedToken {
         now: Now,
     ) -> Self {
         let issue = ISSUES.fetch_add(1, Ordering::Relaxed);
-        let lifetime = token.lifetime().or(credentials.lifetime_unless_told());
+        let lifetime = token.lifetime().or(credentials.lifetime_by_default());
         let Milestones { due, end } = schedule.milestones(&token, lifetime);
         let requested_at = token.requested_at();
         let ends_at = end.unwrap_or(NEVER);
         let end_of_life = token.requested_at_both().shifted_to(requested_at + ends_at);
-        let end_kind = match end {
-            None => EndKind::Unknown,
-            Some(_) if now.has_reached(end_of_life) => EndKind::ExpiredOnArrival,
-            Some(_) => EndKind::Known,
+        let expiry_kind = match end {
+            None => ExpiryKind::Unknown,
+            Some(_) if now.has_reached(end_of_life) => ExpiryKind::ExpiredOnArrival,
+            Some(_) => ExpiryKind::Known,
         };
         let waited = now.mono.saturating_duration_since(requested_at).as_millis().div_ceil(100);
         let key = credentials.dpop_key().filter(|_| token.is_dpop());
         let prover = key.map(|key| key.prover(&token, credentials.server_clocks()));
-        let mut token = token.issued(Issue { number: issue, credentials: credentials.clone() });
-        if let Some(lifetime) = lifetime {
-            token = token.with_expires_in(lifetime);
-        }
+        let token = match lifetime {
+            Some(lifetime) => token.with_expires_in(lifetime),
+            None => token,
+        };
         Self {
             requested_at,
             fresh_until: AtomicU64::new(0),
@@ -110,13 +115,28 @@ impl IssuedToken {
             header: token.header_value().clone(),
             tick_at: AtomicU64::new(0),
             ends_after: nanos(ends_at),
-            end_kind,
+            expiry_kind,
             arrived_after: u32::try_from(waited).unwrap_or(u32::MAX),
             renew_after: nanos(due.unwrap_or(NEVER).min(ends_at)),
             fetch_began: 0,
             claims: Claims::default(),
+            slot: Weak::new(),
             token,
         }
+    }
+
+    /// Links the token to the slot that owns it, so that callers can reject it there.
+    pub(super) fn in_slot(mut self, slot: &Arc<Slot>) -> Self {
+        self.slot = Arc::downgrade(slot);
+        self
+    }
+
+    /// Makes the token the only one of its slot: it has no end and cannot be rejected.
+    pub(super) fn fixed(mut self) -> Self {
+        self.expiry_kind = ExpiryKind::Fixed;
+        self.ends_after = nanos(NEVER);
+        self.renew_after = nanos(NEVER);
+        self
     }
 
     /// Records when the token's fetch began and which claims it requested.
@@ -149,8 +169,13 @@ impl IssuedToken {
         self.fetch_began
     }
 
-    pub(super) fn access_token(&self) -> &AccessToken {
+    pub(crate) fn access_token(&self) -> &AccessToken {
         &self.token
+    }
+
+    /// Returns the slot that owns the token, if it still exists.
+    pub(super) fn slot(&self) -> Option<Arc<Slot>> {
+        self.slot.upgrade()
     }
 
     pub(super) fn claims(&self) -> &Claims {
@@ -168,18 +193,36 @@ impl IssuedToken {
         self.token.requested_at_both().shifted_to(mono)
     }
 
+    /// Returns whether the token is renewed before its end.
+    pub(super) fn is_renewed_ahead(&self) -> bool {
+        self.renew_after < self.ends_after
+    }
+
     pub(super) fn first_renewal_at(&self) -> Instant {
         self.requested_at + Duration::from_nanos(self.renew_after)
     }
 
     /// Returns whether either clock has reached the token's end (C5).
-    pub(super) fn is_over(&self, now: Now) -> bool {
+    pub(super) fn is_expired(&self, now: Now) -> bool {
         let by_wall = now.wall.duration_since(self.token.requested_at_both().wall);
         self.nanos_at(now.mono).max(nanos(by_wall.unwrap_or_default())) >= self.ends_after
     }
 
     pub(super) fn expired_on_arrival(&self) -> bool {
-        self.end_kind == EndKind::ExpiredOnArrival
+        self.expiry_kind == ExpiryKind::ExpiredOnArrival
+    }
+
+    pub(super) fn is_fixed(&self) -> bool {
+        self.expiry_kind == ExpiryKind::Fixed
+    }
+
+    fn has_known_end(&self) -> bool {
+        matches!(self.expiry_kind, ExpiryKind::Known | ExpiryKind::ExpiredOnArrival)
+    }
+
+    /// Returns the time until the token's end, if the end is known.
+    pub(super) fn known_remaining(&self, now: Now) -> Option<Duration> {
+        self.has_known_end().then(|| self.remaining(now))
     }
 
     /// Returns the time until the token's end, by the clock that reaches it first.
@@ -204,8 +247,7 @@ impl IssuedToken {
 
     /// Returns whether the token certainly brings no longer lifetime than `other` (C6).
     pub(super) fn ends_no_later_than(&self, other: &Self) -> bool {
-        let has_end = |token: &Self| token.end_kind != EndKind::Unknown;
-        has_end(self) && has_end(other) && self.end().mono <= other.end().mono
+        self.has_known_end() && other.has_known_end() && self.end().mono <= other.end().mono
     }
 
     /// Checks the token for a hit with one comparison (C1).
@@ -220,11 +262,11 @@ impl IssuedToken {
     /// Checks the token against both clocks, and prolongs the time in which hits do not.
     ///
     /// Every caller reads the wall clock before the exchange. Otherwise a caller that loses the
-    /// exchange could use a token that is over. Only the winner lets the slot look at the token.
+    /// exchange could use an expired token. Only the winner lets the slot check the token.
     #[cold]
     pub(super) fn check(&self, mono: Instant) -> TokenCheck {
-        if self.is_over(Now::at(mono)) {
-            return TokenCheck::Over;
+        if self.is_expired(Now::at(mono)) {
+            return TokenCheck::Expired;
         }
         let now = self.nanos_at(mono);
         let fresh_until = self.fresh_until.load(Ordering::Relaxed);
@@ -232,7 +274,8 @@ impl IssuedToken {
             return TokenCheck::Usable;
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
-        // Never beyond the end: if a tick is overdue, others use the token until the slot has run it.
+        // Never beyond the end: if a tick is overdue, others use the token until the slot has run
+        // it.
         let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.ends_after);
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.
@@ -245,7 +288,7 @@ impl IssuedToken {
         if exchanged.is_ok() && tick_at <= now { TokenCheck::TickDue } else { TokenCheck::Usable }
     }
 
-    /// Stores when the machine has to look at the token. Called under the slot's lock only.
+    /// Stores when the machine must check the token. Called under the slot's lock only.
     ///
     /// The same tick is not stored again, because all cores read that cache line.
     pub(super) fn set_tick(&self, at: Instant) {
@@ -275,7 +318,7 @@ fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
-/// A token that is read where it is, without a copy or a reference count.
+/// Borrows a token without a copy or a reference count.
 ///
 /// Drop it before the request goes out.
 pub(crate) enum TokenRef<'a> {
@@ -301,7 +344,7 @@ impl PublishedToken {
 
 impl TokenRef<'_> {
     #[inline]
-    fn token(&self) -> &Arc<IssuedToken> {
+    pub(super) fn token(&self) -> &Arc<IssuedToken> {
         match self {
             Self::Published(published) => published.token(),
             Self::Local(token) => token,
@@ -309,8 +352,8 @@ impl TokenRef<'_> {
     }
 
     #[inline]
-    pub(crate) fn header(&self) -> &HeaderValue {
-        self.token().header()
+    pub(crate) fn issued(&self) -> &IssuedToken {
+        self.token()
     }
 
     #[inline]
@@ -335,36 +378,39 @@ impl TokenRef<'_> {
 /// a service that serves a single request must not touch a reference count that others touch too.
 #[derive(Debug, Default)]
 pub(crate) struct LocalToken {
-    kept: Option<KeptToken>,
+    entry: Option<LocalEntry>,
     has_been_used: bool,
 }
 
 #[derive(Debug)]
-struct KeptToken {
+struct LocalEntry {
     token: Arc<IssuedToken>,
     /// A copy, because two instants are compared faster than the token's atomic.
     fresh_until: Instant,
 }
 
 impl LocalToken {
-    /// Returns whether the token can be used without a look at the slot, whose published token has
-    /// the number `issue`.
+    /// Returns whether the token can be used without reading the slot.
+    ///
+    /// `issue` is the number of the slot's published token.
     #[inline]
     pub(super) fn is_fresh(&self, issue: IssueId, now: Instant) -> bool {
-        self.kept.as_ref().is_some_and(|kept| kept.token.issue == issue && now < kept.fresh_until)
+        self.entry
+            .as_ref()
+            .is_some_and(|entry| entry.token.issue == issue && now < entry.fresh_until)
     }
 
     #[inline]
     pub(super) fn get(&self) -> Option<TokenRef<'_>> {
-        self.kept.as_ref().map(|kept| TokenRef::Local(&kept.token))
+        self.entry.as_ref().map(|entry| TokenRef::Local(&entry.token))
     }
 
     /// Keeps the token that was found in the slot, from the second use on.
     #[cold]
     pub(super) fn keep(&mut self, token: &Arc<IssuedToken>) {
-        self.kept = self
+        self.entry = self
             .has_been_used
-            .then(|| KeptToken { token: token.clone(), fresh_until: token.fresh_until() });
+            .then(|| LocalEntry { token: token.clone(), fresh_until: token.fresh_until() });
         self.has_been_used = true;
     }
 }

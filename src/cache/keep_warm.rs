@@ -1,47 +1,57 @@
 //! Keeps a token fetched and renewed without traffic (C11).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::time::timeout_at;
 
 use super::machine::Requirements;
-use super::slot_guard::SlotGuard;
+use super::slot::Slot;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::runtime;
 
-/// Renews the token of a slot until the slot is retired: with the last handle of its cache, or when
-/// its credentials are removed.
-pub(super) fn keep_warm(guard: SlotGuard) -> Result<(), TokenError> {
+/// Renews the token of a slot while any handle to the slot exists.
+pub(super) fn keep_warm(slot: &Arc<Slot>) -> Result<(), TokenError> {
     let Some(runtime) = runtime::current() else {
-        return Err(guard.slot().error(TokenErrorKind::NoRuntime));
+        return Err(slot.error(TokenErrorKind::NoRuntime));
     };
-    if guard.slot().is_kept_warm.swap(true, Ordering::AcqRel) {
+    if slot.is_kept_warm.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
-    let warm = WarmSlot(guard);
+    // The task holds no handle, because it must end when callers hold none.
+    let mut warm = WarmSlot(Some(slot.clone()));
     runtime.spawn(async move {
-        let fetcher = warm.0.fetcher();
-        let slot = warm.0.slot();
-        loop {
-            // A hit without a runtime may have left the renewal to others.
-            slot.tick(fetcher);
-            // A failure is remembered in the slot, which says when to come back.
-            let _ = slot.get(fetcher, Requirements::default()).await;
-            let changed = slot.changed.notified();
-            if slot.is_retired() {
-                return;
+        while let Some(slot) = &warm.0 {
+            while slot.is_held() {
+                // A hit without a runtime may have left the renewal to others.
+                slot.tick();
+                // A failure is remembered in the slot, which says when to come back.
+                let _ = slot.get(Requirements::default()).await;
+                let changed = slot.changed.notified();
+                if slot.is_held() {
+                    drop(timeout_at(slot.next_keep_warm(), changed).await);
+                }
             }
-            drop(timeout_at(slot.next_keep_warm(), changed).await);
+            // A new holder may have called `keep_warm` while this task was still marked. The swap
+            // reads that holder's swap, and so its handle is visible. A store would not do.
+            slot.is_kept_warm.swap(false, Ordering::AcqRel);
+            if !slot.is_held() || slot.is_kept_warm.swap(true, Ordering::AcqRel) {
+                warm.0 = None;
+            }
         }
     });
     Ok(())
 }
 
-/// Lets another keep-warm task start when this one ends, for example with its runtime.
-struct WarmSlot(SlotGuard);
+/// Lets another keep-warm task start when this one is dropped with its runtime.
+///
+/// `None` once the task has ended by itself.
+struct WarmSlot(Option<Arc<Slot>>);
 
 impl Drop for WarmSlot {
     fn drop(&mut self) {
-        self.0.slot().is_kept_warm.store(false, Ordering::Release);
+        if let Some(slot) = &self.0 {
+            slot.is_kept_warm.store(false, Ordering::Release);
+        }
     }
 }

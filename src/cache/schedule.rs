@@ -28,7 +28,7 @@ pub(super) enum FailureClass {
 }
 
 impl FailureClass {
-    pub(super) fn of(error: &TokenError) -> Self {
+    pub(super) fn from_error(error: &TokenError) -> Self {
         if error.is_transient() { Self::Transient } else { Self::Permanent }
     }
 }
@@ -81,8 +81,10 @@ impl Schedule {
         backoff.window(failures).max(asked)
     }
 
-    /// Returns the pause before a failed renewal is repeated, with `remaining` until the token's
-    /// end: a fifth of that at most, and half of it at least.
+    /// Returns the pause before a failed renewal is repeated.
+    ///
+    /// It is between a tenth and a fifth of `remaining`, the time until the token's end, and at
+    /// most a minute.
     pub(super) fn renewal_pause(&self, remaining: Duration) -> Duration {
         let longest = (remaining / 5).min(Duration::from_secs(60));
         jitter::upper_half(longest)

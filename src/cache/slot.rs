@@ -2,7 +2,7 @@
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwapOption;
@@ -10,8 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::breaker::Target;
+use super::fetcher::Fetcher;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements, Suspicions};
+use super::status::SlotStatus;
 use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::clock::Now;
@@ -30,8 +32,10 @@ static SLOTS: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Slot {
     /// The current token. Hits use no other token.
     published: ArcSwapOption<IssuedToken>,
-    /// When a request last used the slot, in milliseconds on a clock of the slots' owner.
+    /// When the slot was last looked up, in milliseconds on a clock of the slots' owner.
     pub(super) last_used: AtomicU64,
+    /// Each slot has its own link, so that handles of different slots share no reference count.
+    fetcher: Arc<Fetcher>,
     credentials: Credentials,
     /// The issue of the published token, or 0. A service that keeps a token compares it with its
     /// own.
@@ -44,8 +48,10 @@ pub(super) struct Slot {
     pub(super) is_kept_warm: AtomicBool,
     /// The sweeper looks at the breaker from time to time.
     pub(super) is_swept: AtomicBool,
-    is_retired: AtomicBool,
-    /// [`Breaker::acceptance_hint`](super::breaker::Breaker::acceptance_hint), 0 while it is closed.
+    /// The number of [`SlotHandle`]s. A slot is evicted only while there are none.
+    pub(super) holders: AtomicUsize,
+    /// The [`acceptance_hint`](super::breaker::Breaker::acceptance_hint) of the breaker, which is 0
+    /// while the breaker is closed.
     acceptance_hint: AtomicU32,
 }
 
@@ -58,18 +64,19 @@ pub(super) enum Lookup {
 }
 
 impl Slot {
-    pub(super) fn new(credentials: Credentials) -> Self {
+    pub(super) fn new(credentials: Credentials, fetcher: Arc<Fetcher>) -> Self {
         let last_sequence = SLOTS.fetch_add(SEQUENCES_PER_SLOT, Ordering::Relaxed);
         Self {
             published: ArcSwapOption::empty(),
             last_used: AtomicU64::new(0),
+            fetcher,
             credentials,
             published_issue: AtomicU64::new(0),
             machine: Mutex::new(Machine::starting_after(last_sequence)),
             changed: Notify::new(),
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
-            is_retired: AtomicBool::new(false),
+            holders: AtomicUsize::new(0),
             acceptance_hint: AtomicU32::new(0),
         }
     }
@@ -78,9 +85,15 @@ impl Slot {
         &self.credentials
     }
 
+    pub(super) fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
+    }
+
     /// Creates an error that names the token endpoint.
     pub(super) fn error(&self, kind: TokenErrorKind) -> TokenError {
-        TokenError::new(kind, "").at(self.credentials.token_endpoint_origin())
+        TokenError::new(kind, "")
+            .at(self.credentials.server())
+            .with_label(self.credentials.label_if_set())
     }
 
     /// Looks up the token: one atomic load and one comparison (C1).
@@ -95,7 +108,7 @@ impl Slot {
         match published.token().check(now) {
             TokenCheck::Usable => Lookup::Hit(published),
             TokenCheck::TickDue => Lookup::HitAndTick(published),
-            TokenCheck::Over => Lookup::Miss,
+            TokenCheck::Expired => Lookup::Miss,
         }
     }
 
@@ -157,12 +170,13 @@ impl Slot {
     pub(super) fn fresh_token_rejected(&self, issue: IssueId, target: Target) -> Suspicions {
         self.update(|machine, now| {
             let event = machine.breaker.fresh_token_rejected(issue, target, now.mono);
-            let events = Events::of_breaker(event);
+            let events = Events::from_breaker(event);
             (events.suspicions(), events)
         })
     }
 
     /// Returns the breaker's acceptance hint.
+    #[inline]
     pub(super) fn acceptance_hint(&self) -> u32 {
         self.acceptance_hint.load(Ordering::Relaxed)
     }
@@ -171,7 +185,7 @@ impl Slot {
     pub(super) fn token_accepted(&self, issue: IssueId, target: Target) {
         self.update(|machine, now| {
             let event = machine.breaker.token_accepted(issue, target, now.mono);
-            ((), Events::of_breaker(event))
+            ((), Events::from_breaker(event))
         });
     }
 
@@ -179,11 +193,12 @@ impl Slot {
     pub(super) fn sweep(&self) -> Option<Instant> {
         self.update(|machine, now| {
             let event = machine.breaker.tick(now.mono);
-            (machine.breaker.closes_at(), Events::of_breaker(event))
+            (machine.breaker.closes_at(), Events::from_breaker(event))
         })
     }
 
     /// Returns whether the breaker is not closed.
+    #[inline]
     pub(super) fn is_suspicious(&self) -> bool {
         self.acceptance_hint() != 0
     }
@@ -208,6 +223,11 @@ impl Slot {
         (is_published || token.expired_on_arrival()) && machine.may_send(token, None, Now::read())
     }
 
+    /// Returns whether this token, or a newer one, was rejected.
+    pub(super) fn is_rejected(&self, issue: IssueId) -> bool {
+        self.lock().is_rejected(issue)
+    }
+
     /// Returns a rejected token that this origin did not reject (C12).
     pub(super) fn fallback(&self, required: &Requirements) -> Option<Arc<IssuedToken>> {
         self.lock().fallback(required, Now::read())
@@ -223,14 +243,37 @@ impl Slot {
         self.update(|machine, _| ((), machine.forget()));
     }
 
-    /// Ends the keep-warm task, because no caller can ask for this slot any more.
-    pub(super) fn retire(&self) {
-        self.is_retired.store(true, Ordering::Relaxed);
-        self.changed.notify_waiters();
+    /// Publishes a token that no fetch brought.
+    pub(super) fn preset(&self, token: IssuedToken) {
+        self.update(|machine, _| ((), machine.preset(Arc::new(token))));
     }
 
-    pub(super) fn is_retired(&self) -> bool {
-        self.is_retired.load(Ordering::Relaxed)
+    /// Returns the state that callers may see.
+    pub(super) fn status(&self) -> SlotStatus {
+        self.lock().status(Now::read())
+    }
+
+    /// Lets the sweeper close the breaker if there is no further traffic.
+    pub(super) fn watch_breaker(self: &Arc<Self>) {
+        if self.is_suspicious() {
+            self.fetcher.watch_breaker(self);
+        }
+    }
+
+    /// Returns whether any handle to the slot exists.
+    pub(super) fn is_held(&self) -> bool {
+        self.holders.load(Ordering::Acquire) != 0
+    }
+
+    /// Lets the slot be evicted, and ends its keep-warm task, because the last handle was dropped.
+    pub(super) fn released(&self) {
+        if self.is_kept_warm.load(Ordering::Acquire) {
+            self.changed.notify_waiters();
+        }
+        // The upgrade fails once the last clone of the cache has been dropped.
+        if let Some(slots) = self.fetcher.slots.upgrade() {
+            slots.released(self);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Machine> {

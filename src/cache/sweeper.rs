@@ -1,6 +1,6 @@
 //! Closes the breakers of slots without traffic (R8).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep_until};
 use super::breaker::CLOSE_AFTER;
 use super::fetcher::Fetcher;
 use super::slot::Slot;
-use super::slots::Slots;
 use crate::util::sync::LockExt;
 use crate::util::{race, runtime};
 
@@ -23,11 +22,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// Ticks the breakers that are not closed. A cache has one sweeper.
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
-    /// The number of watched slots. Hits load it to find out whether any breaker wants to know
-    /// which origins accept a token.
-    len: AtomicUsize,
     watched: Mutex<Watched>,
-    /// Ends the task when the cache is dropped.
+    /// Ends the task when the fetcher is dropped.
     ended: Arc<Notify>,
 }
 
@@ -39,12 +35,6 @@ struct Watched {
 }
 
 impl Sweeper {
-    /// Returns whether any slot is watched.
-    #[inline]
-    pub(super) fn is_watching(&self) -> bool {
-        self.len.load(Ordering::Relaxed) != 0
-    }
-
     /// Watches a slot.
     fn watch(&self, slot: &Arc<Slot>) {
         if slot.is_swept.swap(true, Ordering::AcqRel) {
@@ -56,7 +46,6 @@ impl Sweeper {
             watched.slots.retain(|slot| slot.strong_count() > 0);
         }
         watched.slots.push(Arc::downgrade(slot));
-        self.len.store(watched.slots.len(), Ordering::Relaxed);
     }
 
     /// Returns when a new task must sweep first, unless a task is running.
@@ -72,11 +61,6 @@ impl Sweeper {
         Some(first_sweep)
     }
 
-    /// Ends the task. The cache's last handle calls this.
-    pub(super) fn end(&self) {
-        self.ended.notify_one();
-    }
-
     /// Returns whether a task that was to sweep at `at` still has to.
     ///
     /// Another task takes over if this one is late.
@@ -85,7 +69,7 @@ impl Sweeper {
     }
 
     /// Ticks all watched breakers. Returns when to do so again, or `None` if all are closed.
-    fn sweep(&self, slots: &Slots) -> Option<Instant> {
+    fn sweep(&self) -> Option<Instant> {
         let watched = std::mem::take(&mut self.lock().slots);
         let mut still_open = Vec::new();
         let mut next_sweep: Option<Instant> = None;
@@ -101,11 +85,9 @@ impl Sweeper {
                     still_open.push(weak);
                 }
             }
-            slots.release(slot);
         }
         let mut watched = self.lock();
         watched.slots.append(&mut still_open);
-        self.len.store(watched.slots.len(), Ordering::Relaxed);
         // Slots that came while this sweep ran are looked at in time too.
         if next_sweep.is_none() && !watched.slots.is_empty() {
             next_sweep = Some(Instant::now() + CLOSE_AFTER);
@@ -116,6 +98,12 @@ impl Sweeper {
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock_unpoisoned()
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.ended.notify_one();
     }
 }
 
@@ -138,7 +126,7 @@ impl Fetcher {
     }
 }
 
-/// Sweeps until all breakers are closed or the cache is gone.
+/// Sweeps until all breakers are closed or the fetcher is dropped.
 async fn run(fetcher: Weak<Fetcher>, first_sweep: Instant) {
     let mut next_sweep = Some(first_sweep);
     while let Some(at) = next_sweep {
@@ -149,6 +137,6 @@ async fn run(fetcher: Weak<Fetcher>, first_sweep: Instant) {
         if !fetcher.sweeper.is_due(at) {
             return;
         }
-        next_sweep = fetcher.sweeper.sweep(&fetcher.slots);
+        next_sweep = fetcher.sweeper.sweep();
     }
 }

@@ -4,12 +4,16 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
 use tokio::time::Instant;
+use tower::BoxError;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "jwt")]
+use crate::jwt::{DefaultAudience, JwtContext};
 use crate::protocol::server_clock::Offset;
+use crate::secret::Secret;
 use crate::util::clock::wall_clock;
 
-/// A token request before it is sent, which client authentication reads and adds to.
+/// A token request before it is sent. Client authentication reads it and adds to it.
 ///
 /// # Example
 ///
@@ -31,36 +35,42 @@ use crate::util::clock::wall_clock;
 /// ```
 pub struct TokenRequestParts {
     endpoint: Uri,
-    /// As the credentials spell it.
-    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "for what is signed"))]
-    named: Box<str>,
+    /// The endpoint as the configuration or the metadata spells it.
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain it"))]
+    endpoint_text: Box<str>,
+    issuer: Option<Box<str>>,
     headers: HeaderMap,
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
-    was_asked_for_the_time: AtomicBool,
-    /// When the token request must be over.
+    is_time_used: AtomicBool,
+    /// The time at which the token request must be over.
     deadline: Option<Instant>,
 }
 
 impl TokenRequestParts {
-    /// An empty token request to `endpoint`: to try a [`ClientAuthentication`](super::ClientAuthentication) of
-    /// one's own.
+    /// Creates an empty token request to `endpoint`, to test a custom
+    /// [`ClientAuthentication`](super::ClientAuthentication).
     pub fn new(endpoint: Uri) -> Self {
-        let named = endpoint.to_string();
-        Self::named(endpoint, &named)
+        let endpoint_text = endpoint.to_string();
+        Self::for_endpoint(endpoint, &endpoint_text)
     }
 
-    /// The same to an endpoint that is spelled like this.
-    pub(crate) fn named(endpoint: Uri, named: &str) -> Self {
+    /// Creates an empty token request to `endpoint`, whose exact spelling is `endpoint_text`.
+    pub(crate) fn for_endpoint(endpoint: Uri, endpoint_text: &str) -> Self {
         Self {
             endpoint,
-            named: named.into(),
+            endpoint_text: endpoint_text.into(),
+            issuer: None,
             headers: HeaderMap::new(),
             form: Vec::with_capacity(4),
             clock: Offset::default(),
-            was_asked_for_the_time: AtomicBool::new(false),
+            is_time_used: AtomicBool::new(false),
             deadline: None,
         }
+    }
+
+    pub(crate) fn set_issuer(&mut self, issuer: Option<&str>) {
+        self.issuer = issuer.map(Box::from);
     }
 
     /// Sets the offset of the server's clock.
@@ -68,25 +78,49 @@ impl TokenRequestParts {
         self.clock = clock;
     }
 
-    /// Sets when the token request must be over.
+    /// Sets the time at which the token request must be over.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    /// Returns when the token request must be over, if it is on its way.
+    /// Returns the time at which the token request must be over, if it is being sent.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// The token endpoint's URI.
+    /// Returns the URI of the token endpoint.
     pub fn endpoint(&self) -> &Uri {
         &self.endpoint
     }
 
-    /// The same, letter for letter as the credentials have it: what a server compares `aud` with.
+    /// Returns the issuer of the tokens, if the credentials come from its metadata.
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Returns the data of the request that its JWTs depend on.
     #[cfg(feature = "jwt")]
-    pub(crate) fn endpoint_as_named(&self) -> &str {
-        &self.named
+    pub(crate) fn jwt_context(&self) -> JwtContext<'_> {
+        JwtContext {
+            now: self.now(),
+            token_endpoint: Some(&self.endpoint_text),
+            issuer: self.issuer(),
+            default_audience: DefaultAudience::AuthorizationServer,
+            deadline: self.deadline,
+        }
+    }
+
+    /// Reads a secret for this request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the secret is not available, or does not arrive before the
+    /// deadline of the token request.
+    pub fn read(
+        &self,
+        secret: &Secret,
+    ) -> impl Future<Output = Result<impl AsRef<str> + use<>, BoxError>> + Send {
+        secret.read(self.deadline)
     }
 
     /// Returns the time for an assertion, by the token endpoint's clock as far as it is known.
@@ -94,7 +128,8 @@ impl TokenRequestParts {
     /// It is this machine's time at first. A [`TokenEndpoint`](crate::TokenEndpoint) authenticates
     /// and sends the request once more by the server's clock if all of these are true:
     ///
-    /// * The client authentication called this function.
+    /// * The client authentication called this function, or the grant contains a JWT that is signed
+    ///   here.
     /// * The response is 400 or 401, with the error `invalid_client`, `invalid_grant` or
     ///   `invalid_request`, or without an error code.
     /// * Its `Date`, with its `Age` if there is one, shows a clock that differs by more than 30
@@ -103,48 +138,55 @@ impl TokenRequestParts {
     /// If that brings a token, the credentials remember the difference for this server. They forget
     /// it when a response contradicts it, or when two requests in a row bring no token.
     pub fn now(&self) -> SystemTime {
-        self.was_asked_for_the_time.store(true, Ordering::Relaxed);
+        self.is_time_used.store(true, Ordering::Relaxed);
         self.clock.apply(wall_clock())
     }
 
-    /// Returns whether the client authentication called [`now`](Self::now).
-    pub(crate) fn was_asked_for_the_time(&self) -> bool {
-        self.was_asked_for_the_time.load(Ordering::Relaxed)
+    /// Returns whether [`now`](Self::now) was called.
+    pub(crate) fn is_time_used(&self) -> bool {
+        self.is_time_used.load(Ordering::Relaxed)
     }
 
-    /// The headers of the request.
+    /// Returns the headers of the request.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The headers of the request. Mark what is secret as
-    /// [sensitive](http::HeaderValue::set_sensitive).
+    /// Returns the headers of the request for changes.
+    ///
+    /// Mark secrets as [sensitive](http::HeaderValue::set_sensitive).
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }
 
-    /// The value of the parameter `name`.
+    /// Returns the value of the parameter `name`.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let (_, value) = self.form.iter().find(|(known, _)| known == name)?;
         Some(value)
     }
 
-    /// Puts a parameter into the form, in the place of one of the same name: none is sent twice
-    /// (RFC 6749 section 3.2). One without a value is left out.
+    /// Sets a parameter of the form. It replaces all parameters of this name, because no parameter
+    /// may be sent twice (RFC 6749 section 3.2).
+    ///
+    /// An empty `value` removes the parameter.
     pub fn set_parameter(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
-        let (name, value) = (name.into(), Zeroizing::new(value.into()));
+        self.replace_parameter(name.into(), Zeroizing::new(value.into()));
+    }
+
+    /// Sets a parameter whose value is wiped from memory.
+    pub(crate) fn replace_parameter(&mut self, name: Cow<'static, str>, value: Zeroizing<String>) {
         self.form.retain(|(known, _)| *known != name);
         self.add_parameter(name, value);
     }
 
-    /// Puts a parameter beside those of the same name, as `resource` allows (RFC 8707 section 2).
+    /// Adds a parameter to those of the same name, as `resource` allows (RFC 8707 section 2).
     pub(crate) fn add_parameter(&mut self, name: Cow<'static, str>, value: Zeroizing<String>) {
         if !value.is_empty() {
             self.form.push((name, value));
         }
     }
 
-    /// Headers and body, `application/x-www-form-urlencoded`.
+    /// Returns the headers, and the body as `application/x-www-form-urlencoded`.
     pub(crate) fn encode(self) -> (HeaderMap, String) {
         let mut body = form_urlencoded::Serializer::new(String::new());
         for (name, value) in &self.form {

@@ -1,36 +1,45 @@
-//! How the client proves to the token endpoint who it is (RFC 6749 section 2.3).
+//! Authentication of the client at the token endpoint (RFC 6749 section 2.3).
 
-#[cfg(feature = "jwt")]
 mod assertion;
+mod client_secret;
 mod form;
-mod given;
-mod identity;
-mod secret;
+#[cfg(feature = "jwt")]
+mod jwt;
+mod method;
+mod public_client;
 mod tls;
+#[cfg(not(feature = "jwt"))]
+mod without_jwt;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tower::BoxError;
 
-#[cfg(feature = "jwt")]
-pub use self::assertion::{AssertionKey, ClientSecretJwt, PrivateKeyJwt};
-#[cfg(feature = "jwt")]
-pub(crate) use self::assertion::{Terms, header, list};
+pub use self::assertion::ClientAssertion;
+use self::client_secret::{ClientSecret, SecretPlacement};
 pub use self::form::TokenRequestParts;
-pub use self::given::ClientAssertion;
-pub(crate) use self::identity::{LENGTH_SIZE, length_bytes};
-use self::secret::{ClientSecret, NoSecret, Way};
+#[cfg(feature = "jwt")]
+pub use self::jwt::ClientSecretJwt;
+#[cfg(feature = "jwt")]
+use self::jwt::PrivateKeyJwt;
+pub use self::method::ClientAuthentication;
+use self::method::DynClientAuthentication;
+use self::public_client::{Anonymous, PublicClient};
 use self::tls::Tls;
+#[cfg(not(feature = "jwt"))]
+#[doc(hidden)]
+pub use self::without_jwt::NeedsJwt;
+#[cfg(feature = "jwt")]
+use crate::jwt::SignedJwt;
+pub use crate::secret::Identity;
 use crate::secret::Secret;
 
-/// How the client proves to the token endpoint who it is.
+/// The method by which the client authenticates at the token endpoint.
 ///
-/// The methods have the names under which they are registered (RFC 7591 section 2). Cheap to
-/// clone; `Debug` shows the method only. Secrets are wiped when the last clone goes; the encoded
-/// request that they are sent in can not be.
+/// The methods have the names under which they are registered (RFC 7591 section 2). A clone is
+/// cheap. `Debug` shows the method only. Secrets are wiped from memory when the last clone is
+/// dropped, except in the encoded token request.
 ///
 /// # Example
 ///
@@ -41,43 +50,53 @@ use crate::secret::Secret;
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_basic)");
 /// ```
 #[derive(Clone)]
-pub struct ClientAuth(Arc<dyn Erased>);
+pub struct ClientAuth(Arc<dyn DynClientAuthentication>);
 
 impl ClientAuth {
-    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 section 2.3.1 has it. A space is
-    /// `%20`, which every form decoder reads, and not `+`, which some servers take for itself there.
+    /// Sends the form-encoded id and secret with HTTP Basic, as RFC 6749 section 2.3.1 requires.
+    ///
+    /// A space is encoded as `%20`, which all form decoders read. Some servers do not read `+` as a
+    /// space there.
     pub fn client_secret_basic(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::Basic))
+        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::Basic)
     }
 
-    /// HTTP Basic with id and secret as they are, for servers that do not decode what RFC 6749
-    /// section 2.3.1 has encoded. They differ only when there are characters other than letters,
-    /// digits, `-`, `.`, `_` and `*`.
+    /// Sends the unchanged id and secret with HTTP Basic, for servers that do not decode them.
     ///
-    /// An id with a colon in it fails at the first token request, as it can not be told from the
-    /// secret (RFC 7617 section 2).
+    /// It differs from [`client_secret_basic`](Self::client_secret_basic) only if there are
+    /// characters other than letters, digits, `-`, `.`, `_` and `*`. With a colon in the id, token
+    /// requests fail before anything is sent, because the colon separates the id from the secret
+    /// (RFC 7617 section 2).
     pub fn client_secret_basic_raw(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::BasicRaw))
+        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::BasicRaw)
     }
 
-    /// Id and secret as `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
+    /// Sends the id and the secret as `client_id` and `client_secret` in the form (RFC 6749 section
+    /// 2.3.1).
     pub fn client_secret_post(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::custom(ClientSecret::new(client_id.into(), client_secret.into(), Way::Post))
+        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::Post)
     }
 
-    /// An assertion that somebody else has made for this client, as `client_assertion` in the form with
-    /// the type for JWTs and `client_id` beside it: the token of a Kubernetes service account, a SPIFFE JWT-SVID, what
-    /// a cloud's workload identity issues (RFC 7523 section 2.2). See [`ClientAssertion`] for one
-    /// without an id, or of another type.
+    fn client_secret(id: String, secret: Secret, placement: SecretPlacement) -> Self {
+        Self::custom(ClientSecret::new(id, secret, placement))
+    }
+
+    /// Sends an assertion that another party has created for this client (RFC 7523 section 2.2).
+    ///
+    /// It is sent as a JWT, with the `client_id`.
+    ///
+    /// Examples are the token of a Kubernetes service account, a SPIFFE JWT-SVID, and the token of
+    /// a cloud's workload identity. [`ClientAssertion`] sends one without an id, or of another
+    /// type.
     ///
     /// # Example
     ///
@@ -92,9 +111,11 @@ impl ClientAuth {
         Self::custom(ClientAssertion::new(assertion).client_id(client_id))
     }
 
-    /// A JWT that is signed with the client's private key for each attempt (RFC 7523 section 2.2).
-    /// `key` is a [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a
-    /// [`Signer`](crate::jwt::Signer) of one's own; see [`PrivateKeyJwt`] for what can be set.
+    /// Sends a JWT for each attempt, signed with the client's private key (RFC 7523 section 2.2).
+    ///
+    /// `jwt` is a [`SignedJwt`], or a key to sign it with: a
+    /// [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a custom
+    /// [`Signer`](crate::jwt::Signer).
     ///
     /// # Example
     ///
@@ -110,13 +131,18 @@ impl ClientAuth {
     /// # }
     /// ```
     #[cfg(feature = "jwt")]
-    pub fn private_key_jwt(client_id: impl Into<String>, key: impl Into<AssertionKey>) -> Self {
-        Self::custom(PrivateKeyJwt::new(client_id, key))
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+    pub fn private_key_jwt(client_id: impl Into<String>, jwt: impl Into<SignedJwt>) -> Self {
+        Self::custom(PrivateKeyJwt::new(client_id.into(), jwt.into()))
     }
 
-    /// A JWT for each attempt, with an HMAC whose key is the client secret (`HS256`, RFC 7523
-    /// section 2.2). See [`ClientSecretJwt`] for what can be set.
+    /// Sends a JWT for each attempt, with an HMAC by the client secret (RFC 7523 section 2.2).
+    ///
+    /// The algorithm is `HS256`.
+    ///
+    /// [`ClientSecretJwt`] has settings for the JWT.
     #[cfg(feature = "jwt")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn client_secret_jwt(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
@@ -124,34 +150,45 @@ impl ClientAuth {
         Self::custom(ClientSecretJwt::new(client_id, client_secret))
     }
 
-    /// No proof: `client_id` in the form and nothing else (RFC 6749 section 3.2.1).
+    /// Sends the `client_id` in the form, and no proof (RFC 6749 section 3.2.1).
     pub fn none(client_id: impl Into<String>) -> Self {
-        Self::custom(NoSecret::new(client_id.into()))
+        Self::custom(PublicClient::new(client_id.into()))
     }
 
-    /// Mutual TLS with a certificate that a certificate authority has signed: `client_id` in the
-    /// form, and the proof is the handshake's (RFC 8705 section 2.1).
+    /// Sends nothing about the client.
+    ///
+    /// Use it for a [grant](crate::grant) whose assertion or token is the only proof that the
+    /// server needs, such as the JWT bearer grant of a Google service account.
+    pub fn anonymous() -> Self {
+        Self::custom(Anonymous)
+    }
+
+    /// Sends the `client_id` in the form. The client authenticates by mutual TLS, with a
+    /// certificate that a certificate authority has signed (RFC 8705 section 2.1).
     ///
     /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) shows the certificate, and
-    /// its TLS configuration holds the key; neither can be seen from here. As a token may be bound
-    /// to the certificate that it was asked for with (RFC 8705 section 3), and is then of no use
-    /// with another, `certificate` says which one it is: the client's own certificate as DER,
-    /// without its chain. It is not sent; credentials with different certificates are different
-    /// credentials. After the certificate is replaced, create new credentials, and new HTTP clients for
-    /// the token endpoint and the API too: connections in a pool keep showing the old certificate.
+    /// its TLS configuration holds the key. This crate sees neither. A token may be bound to the
+    /// certificate that it was requested with (RFC 8705 section 3), and cannot be used with another
+    /// one. So `certificate` says which certificate it is: the client's own one as DER, without its
+    /// chain. It is not sent. Credentials with different certificates are different credentials.
     ///
-    /// An API that asks for bound tokens has to be called with the same certificate: give the HTTP
-    /// clients for API and token endpoint the same TLS configuration. A token endpoint for mutual
-    /// TLS may have an address of its own, see
+    /// After the certificate is replaced, create new credentials, and new HTTP clients for the
+    /// token endpoint and the API, because pooled connections keep showing the old certificate.
+    ///
+    /// An API that requires bound tokens has to be called with the same certificate: give the HTTP
+    /// clients for the API and the token endpoint the same TLS configuration. A token endpoint for
+    /// mutual TLS may have an address of its own, see
     /// [`Metadata::mtls_token_endpoint`](crate::metadata::Metadata::mtls_token_endpoint).
     ///
     /// With an empty `certificate`, token requests fail before anything is sent.
+    ///
+    /// # Example
     ///
     /// ```
     /// use tower_oauth2::{ClientAuth, Credentials};
     ///
     /// # fn credentials(chain: &[Vec<u8>]) -> Result<Credentials, tower_oauth2::ConfigError> {
-    /// // `chain` is what the TLS library has been given: with rustls, `CertificateDer`s.
+    /// // The chain in the TLS configuration: with rustls, a list of `CertificateDer`.
     /// let auth = ClientAuth::tls_client_auth("client-id", &chain[0]);
     /// Credentials::new("https://mtls.auth.example.com/token", auth)
     /// # }
@@ -162,8 +199,10 @@ impl ClientAuth {
         Self::custom(Tls::pki(client_id.into(), certificate.as_ref()))
     }
 
-    /// Mutual TLS with a self-signed certificate that the server has been told of (RFC 8705 section
-    /// 2.2). Else as [`tls_client_auth`](Self::tls_client_auth).
+    /// Sends the `client_id` in the form. The client authenticates by mutual TLS, with a
+    /// self-signed certificate that is registered at the server (RFC 8705 section 2.2).
+    ///
+    /// Otherwise it works like [`tls_client_auth`](Self::tls_client_auth).
     pub fn self_signed_tls_client_auth(
         client_id: impl Into<String>,
         certificate: impl AsRef<[u8]>,
@@ -171,13 +210,13 @@ impl ClientAuth {
         Self::custom(Tls::self_signed(client_id.into(), certificate.as_ref()))
     }
 
-    /// A method of one's own.
+    /// Authenticates with a custom method.
     pub fn custom(method: impl ClientAuthentication) -> Self {
         Self(Arc::new(method))
     }
 }
 
-/// So that a method of one's own can build on one of these.
+/// Custom methods can build on the methods of this crate.
 impl ClientAuthentication for ClientAuth {
     fn method(&self) -> &str {
         self.0.method()
@@ -187,8 +226,8 @@ impl ClientAuthentication for ClientAuth {
         self.0.client_id()
     }
 
-    fn identity(&self) -> Vec<u8> {
-        self.0.identity()
+    fn identify(&self, identity: &mut Identity) {
+        self.0.identify(identity);
     }
 
     fn version(&self) -> u64 {
@@ -200,134 +239,19 @@ impl ClientAuthentication for ClientAuth {
     }
 }
 
+impl Identity {
+    /// Adds a client authentication method, with its name and its client id.
+    pub fn client_auth(&mut self, auth: &ClientAuth) -> &mut Self {
+        self.nested(|identity| {
+            identity.part(auth.0.method());
+            identity.list(auth.0.client_id());
+            identity.nested(|identity| auth.0.identify(identity));
+        })
+    }
+}
+
 impl fmt::Debug for ClientAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClientAuth({})", self.0.method())
-    }
-}
-
-/// A way to authenticate at the token endpoint: the step that adds to each token request what
-/// proves who sends it.
-///
-/// It runs anew for every attempt, so a secret that changes can be read each time.
-///
-/// # Example
-///
-/// A gateway before the token endpoint that wants a key of its own, beside what RFC 6749 has:
-///
-/// ```
-/// use http::HeaderValue;
-/// use tower::BoxError;
-/// use tower_oauth2::ClientAuth;
-/// use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
-///
-/// struct WithGatewayKey {
-///     client: ClientAuth,
-///     gateway_key: String,
-/// }
-///
-/// impl ClientAuthentication for WithGatewayKey {
-///     fn method(&self) -> &str {
-///         "gateway_key"
-///     }
-///
-///     fn client_id(&self) -> Option<&str> {
-///         self.client.client_id()
-///     }
-///
-///     fn identity(&self) -> Vec<u8> {
-///         let mut identity = self.client.identity();
-///         identity.extend_from_slice(self.gateway_key.as_bytes());
-///         identity
-///     }
-///
-///     fn version(&self) -> u64 {
-///         self.client.version()
-///     }
-///
-///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
-///         let mut key = HeaderValue::try_from(&self.gateway_key)?;
-///         key.set_sensitive(true);
-///         request.headers_mut().insert("x-gateway-key", key);
-///         self.client.authenticate(request).await
-///     }
-/// }
-///
-/// let auth = ClientAuth::custom(WithGatewayKey {
-///     client: ClientAuth::client_secret_basic("client-id", "s3cr3t"),
-///     gateway_key: "k3y".to_owned(),
-/// });
-/// # let _ = auth;
-/// ```
-pub trait ClientAuthentication: Send + Sync + 'static {
-    /// The name under which the method is registered (RFC 7591 section 2), or one of its own.
-    fn method(&self) -> &str;
-
-    /// The client's id, for methods that know it.
-    fn client_id(&self) -> Option<&str> {
-        None
-    }
-
-    /// What makes this client who it is: two that may not share a token differ here. Id, secret
-    /// or where it is read from, key, certificate.
-    ///
-    /// It is asked for once per [`Credentials`](crate::Credentials), and kept in memory
-    /// that is wiped. `method` and `client_id` are taken into account without being repeated.
-    fn identity(&self) -> Vec<u8>;
-
-    /// Another number whenever the secret is another one. A failure such as `invalid_client` is
-    /// remembered for a version, and forgotten with it. Called often after a failure: it must be
-    /// quick.
-    fn version(&self) -> u64 {
-        0
-    }
-
-    /// Adds to a token request what proves who sends it.
-    ///
-    /// # Errors
-    ///
-    /// Any failure ends this attempt as
-    /// [`TokenErrorKind::ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication), with the
-    /// error as its source. Keep secrets out of its text.
-    fn authenticate(
-        &self,
-        request: &mut TokenRequestParts,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
-}
-
-/// [`ClientAuthentication`] without its own future type, so that it can be shared.
-trait Erased: Send + Sync {
-    fn method(&self) -> &str;
-    fn client_id(&self) -> Option<&str>;
-    fn identity(&self) -> Vec<u8>;
-    fn version(&self) -> u64;
-    fn authenticate<'a>(
-        &'a self,
-        request: &'a mut TokenRequestParts,
-    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
-}
-
-impl<T: ClientAuthentication> Erased for T {
-    fn method(&self) -> &str {
-        ClientAuthentication::method(self)
-    }
-
-    fn client_id(&self) -> Option<&str> {
-        ClientAuthentication::client_id(self)
-    }
-
-    fn identity(&self) -> Vec<u8> {
-        ClientAuthentication::identity(self)
-    }
-
-    fn version(&self) -> u64 {
-        ClientAuthentication::version(self)
-    }
-
-    fn authenticate<'a>(
-        &'a self,
-        request: &'a mut TokenRequestParts,
-    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>> {
-        Box::pin(ClientAuthentication::authenticate(self, request))
     }
 }

@@ -2,8 +2,9 @@ use tower::BoxError;
 
 use super::{ClientAuthentication, TokenRequestParts};
 use crate::error::ConfigError;
+use crate::secret::Identity;
 
-/// The HTTP client proves it, in the handshake (RFC 8705 section 2).
+/// Mutual TLS: the HTTP client authenticates in the handshake (RFC 8705 section 2).
 pub(super) struct Tls {
     method: &'static str,
     id: String,
@@ -29,8 +30,8 @@ impl ClientAuthentication for Tls {
         Some(&self.id)
     }
 
-    fn identity(&self) -> Vec<u8> {
-        self.certificate.clone()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part(&self.certificate);
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {

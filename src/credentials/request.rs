@@ -7,7 +7,7 @@ use crate::credentials::Credentials;
 use crate::token::AccessToken;
 use crate::util::liveness::Liveness;
 
-/// Asks a source for a token: with which credentials, to replace which token, and why.
+/// A request for a token: the credentials, the token to replace, and the cause.
 ///
 /// Any `Service<TokenRequest, Response = AccessToken>` is a source: a
 /// [`TokenEndpoint`](crate::TokenEndpoint), a stack of tower's layers over one, or a function in
@@ -34,7 +34,7 @@ pub struct TokenRequest {
     token: Option<AccessToken>,
     cause: Cause,
     claims: Option<Arc<str>>,
-    /// Signs of life of the fetch that sends this request.
+    /// The liveness of the fetch that sends this request.
     liveness: Option<Arc<Liveness>>,
 }
 
@@ -85,15 +85,16 @@ impl TokenRequest {
         self
     }
 
-    /// Names the fetch that sends this request, so that a refresh token's turn or a lease that it
-    /// holds can be taken over when it is presumed dead (C3).
+    /// Sets the liveness of the fetch that sends this request.
+    ///
+    /// If the fetch is presumed dead, others take over the lock of its refresh token and its lease
+    /// (C3).
     pub(crate) fn with_liveness(mut self, liveness: Arc<Liveness>) -> Self {
         self.liveness = Some(liveness);
         self
     }
 
-    /// Returns the signs of life of the fetch that sends this request. A request that no cache made
-    /// has none.
+    /// Returns the liveness of the fetch that sends this request. `None` if no cache sent it.
     pub(crate) fn liveness(&self) -> Option<&Arc<Liveness>> {
         self.liveness.as_ref()
     }
@@ -106,7 +107,7 @@ impl TokenRequest {
 
     /// Replaces the refresh token of the credentials.
     pub(crate) fn with_refresh_token(mut self, refresh_token: &str) -> Self {
-        self.credentials = self.credentials.with_present_refresh_token(refresh_token);
+        self.credentials = self.credentials.with_current_refresh_token(refresh_token);
         self
     }
 

@@ -15,7 +15,7 @@ use crate::util::limits::MAX_LIFETIME;
 pub(super) fn decode(
     head: Parts,
     body: &[u8],
-    is_to_be_bound: bool,
+    must_be_bound: bool,
 ) -> Result<AccessToken, TokenError> {
     let response = JsonResponse::new(head, body);
     let status = response.head.status;
@@ -25,7 +25,7 @@ pub(super) fn decode(
     let (kind, note) = match &response.members {
         None if status.is_success() => (TokenErrorKind::MalformedResponse, ""),
         Some(members) if status.is_success() && !is_string(members, "error") => {
-            match read_token(members, is_to_be_bound) {
+            match read_token(members, must_be_bound) {
                 Ok(token) => return Ok(token),
                 Err(refusal) => refusal,
             }
@@ -35,11 +35,14 @@ pub(super) fn decode(
     Err(response.refuse(kind, note))
 }
 
+/// Reads the token in a success response. Fails with the kind and the details of the error.
 fn read_token(
     members: &Members<'_>,
-    is_to_be_bound: bool,
+    must_be_bound: bool,
 ) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
+
+    const ONLY_BEARER: &str = "without a DPoP key, only Bearer is supported";
 
     let token_type = members.get("token_type").map(|_| value(members, "token_type"));
     let is = |name: &str| match &token_type {
@@ -47,25 +50,25 @@ fn read_token(
         _ => false,
     };
     let is_bound = is("DPoP");
-    if is_bound != is_to_be_bound {
-        let note = match is_to_be_bound {
-            true => "one that is bound to a key (DPoP) was asked for",
-            false => "only Bearer is, and DPoP where there is a key",
+    if is_bound != must_be_bound {
+        let note = match must_be_bound {
+            true => "the credentials have a DPoP key, and the token is not bound to it",
+            false => ONLY_BEARER,
         };
         return Err((UnsupportedTokenType, note));
     }
     if !is_bound && !is("Bearer") && !matches!(token_type, None | Some(Some(Value::Null))) {
-        return Err((UnsupportedTokenType, "only Bearer is, and DPoP where there is a key"));
+        return Err((UnsupportedTokenType, ONLY_BEARER));
     }
     let access_token = match value(members, "access_token") {
-        None | Some(Value::Null) => return Err((InvalidAccessToken, "it is missing")),
+        None | Some(Value::Null) => return Err((InvalidAccessToken, "access_token is missing")),
         Some(Value::String(access_token)) => access_token,
-        Some(_) => return Err((InvalidAccessToken, "it is not a string")),
+        Some(_) => return Err((InvalidAccessToken, "access_token is not a string")),
     };
     let token =
         if is_bound { AccessToken::dpop(access_token) } else { AccessToken::new(access_token) };
-    let mut token =
-        token.map_err(|_| (InvalidAccessToken, "it is empty or can not be sent in a header"))?;
+    let mut token = token
+        .map_err(|_| (InvalidAccessToken, "access_token is empty or cannot be sent in a header"))?;
 
     if let Some(expires_in) = seconds(members, "expires_in") {
         token = token.with_expires_in(expires_in);
@@ -82,7 +85,7 @@ fn read_token(
     Ok(token.with_members(extra(members)))
 }
 
-/// Returns the `error` of an error response, for callers that need it before they decode the rest.
+/// Returns the `error` of an error response, without decoding the rest.
 pub(super) fn error(body: &[u8]) -> Option<String> {
     text(&serde_json::from_slice(body).ok()?, "error")
 }
@@ -95,9 +98,10 @@ fn extra<'a>(members: &'a Members<'_>) -> impl Iterator<Item = (&'a str, &'a Raw
     members.map(|(name, value)| (name.as_str(), *value))
 }
 
-/// Returns a number of seconds, which servers write as a number, a float, or either in a string.
+/// Returns a number of seconds, which may be an integer, a float or a string.
 ///
-/// A negative number is zero, one that is larger than a year is a year, and anything else is absent.
+/// A negative number counts as zero, and a number above a year as a year. Any other value counts as
+/// absent.
 fn seconds(members: &Members<'_>, name: &str) -> Option<Duration> {
     let raw = members.get(name)?.get();
     let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());

@@ -1,4 +1,4 @@
-//! Trying a token request again, as a policy for tower's own retry layer.
+//! Retries of token requests.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -12,59 +12,31 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::token::AccessToken;
 use crate::util::jitter;
 
-/// No single wait is longer than this.
+/// The longest wait before a retry.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A [`Policy`] for [`tower::retry::RetryLayer`] on the way to a token endpoint: a number of
-/// further tries, each after a longer wait than the one before.
+/// Retries failed token requests: how often, after which failures, and after which pause.
 ///
-/// A try follows when the failure may well pass ([`TokenError::is_transient`]), but for error
-/// responses, where the statuses that are [set](Self::statuses) decide. `Retry-After` is obeyed, up to a minute. API requests
-/// are never retried by it.
+/// Pass it to [`TokenEndpoint::retry`](crate::TokenEndpoint::retry). It is also a tower [`Policy`], for
+/// a [`RetryLayer`](tower::retry::RetryLayer) around other sources. Around a `TokenEndpoint`, such a
+/// layer needs [`TokenRetry::none`] inside, or the numbers of tries multiply.
 ///
-/// The wait before try *n* is drawn uniformly from the upper half of [`backoff`](Self::backoff) × 2ⁿ⁻¹, and is at
-/// most a minute.
+/// A retry follows a failure that may pass ([`TokenError::is_transient`]). For error responses, the
+/// [statuses](Self::statuses) decide. The pause before retry *n* is drawn uniformly from the upper half
+/// of [`backoff`](Self::backoff) × 2ⁿ⁻¹. `Retry-After` makes it longer. No pause is longer than a
+/// minute. API requests are never retried.
 ///
 /// # Example
 ///
 /// ```
 /// use std::time::Duration;
-/// use bytes::Bytes;
-/// use http::{Request, Response};
-/// use http_body_util::Full;
-/// use tower::retry::RetryLayer;
-/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenRequest};
-/// use tower_oauth2::source::TokenRetry;
+/// use tower_oauth2::TokenEndpoint;
+/// use tower_oauth2::source::{HttpClient, TokenRetry};
 ///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), BoxError> {
-/// # let http = tower_test_double();
-/// let source = ServiceBuilder::new()
-///     .layer(RetryLayer::new(
-///         TokenRetry::new(5).statuses([500]).backoff(Duration::from_millis(300)),
-///     ))
-///     .service(TokenEndpoint::new(http));
-/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
-/// # assert_eq!(source.oneshot(TokenRequest::new(credentials)).await?.secret(), "t");
-/// # Ok(())
-/// # }
-/// # fn tower_test_double() -> impl tower::Service<
-/// #     Request<Full<Bytes>>,
-/// #     Response = Response<Full<Bytes>>,
-/// #     Error = BoxError,
-/// #     Future = std::future::Ready<Result<Response<Full<Bytes>>, BoxError>>,
-/// # > + Clone + Send + 'static {
-/// #     use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
-/// #     let calls = Arc::new(AtomicU32::new(0));
-/// #     service_fn(move |_| {
-/// #         let mut response = Response::new(Full::from(r#"{"access_token":"t"}"#));
-/// #         if calls.fetch_add(1, Ordering::Relaxed) < 5 {
-/// #             *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-/// #         }
-/// #         std::future::ready(Ok(response))
-/// #     })
-/// # }
+/// fn endpoint<M>(http: impl HttpClient<M>) -> TokenEndpoint {
+///     let retry = TokenRetry::new(5).statuses([500]).backoff(Duration::from_millis(300));
+///     TokenEndpoint::new(http).retry(retry)
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokenRetry {
@@ -75,9 +47,10 @@ pub struct TokenRetry {
 }
 
 impl TokenRetry {
-    /// Up to `total` further tries, within the cache's
-    /// [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout), on 408, 429, 500, 502, 503 and 504, with a first wait of up to
-    /// 100 ms.
+    /// Creates a policy with at most `total` retries, on 408, 429, 500, 502, 503 and 504, with a first
+    /// pause of at most 100 ms.
+    ///
+    /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds them all.
     pub fn new(total: u32) -> Self {
         Self {
             total,
@@ -87,23 +60,28 @@ impl TokenRetry {
         }
     }
 
-    /// The statuses that another try follows.
+    /// Creates a policy without retries.
+    pub fn none() -> Self {
+        Self::new(0)
+    }
+
+    /// Sets the statuses of error responses that are retried.
     #[must_use]
     pub fn statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.statuses = statuses.into_iter().collect();
         self
     }
 
-    /// How long the first wait is at most; each further one is twice as long.
+    /// Sets the longest first pause. Each further one may be twice as long.
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.backoff = backoff;
         self
     }
 
-    fn is_worth_another_try(&self, error: Option<&TokenError>) -> bool {
+    fn may_be_retried(&self, error: Option<&TokenError>) -> bool {
         let Some(error) = error else {
-            // A layer or a source of one's own failed in a way that this crate knows nothing of.
+            // A custom source or layer failed with an error that this crate does not know.
             return true;
         };
         match (error.kind(), error.status()) {
@@ -123,6 +101,13 @@ impl TokenRetry {
     }
 }
 
+impl Default for TokenRetry {
+    /// Creates a policy with two retries.
+    fn default() -> Self {
+        Self::new(2)
+    }
+}
+
 impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> for TokenRetry {
     type Future = Sleep;
 
@@ -132,7 +117,7 @@ impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> 
         result: &mut Result<AccessToken, E>,
     ) -> Option<Self::Future> {
         let error = TokenError::find_in(result.as_ref().err()?.as_ref());
-        if self.tried == self.total || !self.is_worth_another_try(error) {
+        if self.tried == self.total || !self.may_be_retried(error) {
             return None;
         }
         let wait = self.next_wait(error.and_then(TokenError::retry_after));
@@ -140,7 +125,7 @@ impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> 
             tried = self.tried,
             of = self.total,
             ?wait,
-            "token request will be tried again"
+            "token request will be retried"
         );
         Some(sleep(wait))
     }

@@ -1,4 +1,4 @@
-//! Advice at the end of an error's text: what a person checks first.
+//! Advice at the end of an error's text, which names the first thing to check.
 
 use http::StatusCode;
 
@@ -6,10 +6,10 @@ use super::TokenErrorKind;
 use super::response::ErrorResponse;
 
 /// Returns the advice for an error.
-pub(super) fn of(
+pub(super) fn for_error(
     kind: TokenErrorKind,
     response: Option<&ErrorResponse>,
-    is_of_metadata: bool,
+    is_for_metadata: bool,
 ) -> &'static str {
     match kind {
         TokenErrorKind::Transport => "check the network path to that host, and source()",
@@ -18,7 +18,7 @@ pub(super) fn of(
         TokenErrorKind::ResponseTooLarge => "check the URL",
         TokenErrorKind::Redirect => "check the URL, and Location in headers()",
         TokenErrorKind::ErrorResponse => match response {
-            Some(response) => of_response(response, is_of_metadata),
+            Some(response) => for_error_response(response, is_for_metadata),
             None => "check body()",
         },
         TokenErrorKind::MalformedResponse => "check the URL and body()",
@@ -28,19 +28,20 @@ pub(super) fn of(
         TokenErrorKind::Proof => "check the URI of the request, and source()",
         TokenErrorKind::InsecureUri => "check the scheme, or dangerously_allow_http",
         TokenErrorKind::EndpointNotAllowed => "check allowed_endpoints",
+        TokenErrorKind::NoTokenEndpoint => "check the credentials: named ones need a custom source",
         TokenErrorKind::InvalidIssuer => "check the issuer's URL",
         TokenErrorKind::InvalidMetadata => "check the issuer's URL and body()",
         TokenErrorKind::Source => "check source()",
         TokenErrorKind::Rejected => "check for a caller or an API that rejects every token",
         TokenErrorKind::Interrupted => "check for a panic, or a runtime that was shut down",
         TokenErrorKind::NoTokens => {
-            "check the request's extensions, or give the layer tokens with OAuth2Layer::new"
+            "name its tokens with RequestExt::tokens, or send it without one with no_token"
         }
         TokenErrorKind::NoRuntime => "check the caller's runtime and enable_time",
     }
 }
 
-fn of_response(response: &ErrorResponse, is_of_metadata: bool) -> &'static str {
+fn for_error_response(response: &ErrorResponse, is_for_metadata: bool) -> &'static str {
     const CLIENT: &str = "check client id, secret and authentication method";
     const SERVER: &str = "check the state of that server";
     match (response.registered_error(), response.status) {
@@ -50,7 +51,7 @@ fn of_response(response: &ErrorResponse, is_of_metadata: bool) -> &'static str {
             "check the rate of token requests and the server's limits"
         }
         (_, status) if status.is_server_error() => SERVER,
-        _ if is_of_metadata => "check the issuer's URL",
+        _ if is_for_metadata => "check the issuer's URL",
         (Some("invalid_client"), _) => CLIENT,
         (Some("unauthorized_client" | "unsupported_grant_type"), _) => {
             "check the grants that this client may use"

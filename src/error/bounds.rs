@@ -1,20 +1,20 @@
-//! Bounds on what an error keeps of a response: 80 KiB in all.
+//! Limits the parts of responses that an error keeps to 80 KiB.
 
 use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const KIB: usize = 1024;
 
-/// The most that an error keeps, with its own fields.
+/// The maximum size of an error, with its own fields.
 const MAX_ERROR: usize = 80 * KIB;
 
-/// The most of a body.
+/// The maximum size of a body.
 const MAX_BODY: usize = 64 * KIB;
 
-/// The most of `error`, `error_description` and `error_uri`, each.
+/// The maximum size of each of `error`, `error_description` and `error_uri`.
 const MAX_MEMBER: usize = 4 * KIB;
 
-/// The most of the header fields of one response. An error may have those of two.
+/// The maximum size of the header fields of one response. An error may keep those of two.
 const MAX_HEADERS: usize = 7 * KIB;
 
 /// Reserved for the fields of the error, and for the head of a rejected response.

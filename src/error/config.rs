@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A setting is invalid.
+/// The error of an invalid setting.
 ///
 /// # Example
 ///

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::{ErrorInner, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
+use crate::util::printable::Printable;
 
 impl TokenError {
     /// Returns the operating system's error for a connection.
@@ -14,7 +15,7 @@ impl TokenError {
             self.inner.source.as_ref().filter(|_| self.inner.kind == TokenErrorKind::Transport)?;
         let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
         let cause = causes.last()?.kind();
-        // The text of an unnamed error says nothing.
+        // The text of an unnamed error has no information.
         let is_named =
             !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
         is_named.then_some(cause)
@@ -23,9 +24,14 @@ impl TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, note, advice, origin, response, .. } = &*self.inner;
+        let ErrorInner { kind, note, advice, label, origin, response, .. } = &*self.inner;
         match origin {
-            Some((what_failed, origin)) => write!(f, "{what_failed} {origin}: {kind}")?,
+            Some((what_failed, origin)) => match &label {
+                Some(label) => {
+                    write!(f, "{what_failed} {origin} for {}: {kind}", Printable(label))?
+                }
+                None => write!(f, "{what_failed} {origin}: {kind}")?,
+            },
             None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
             None => write!(f, "no token: {kind}")?,
         }
@@ -38,9 +44,9 @@ impl fmt::Display for TokenError {
         if !note.is_empty() {
             write!(f, ": {note}")?;
         }
-        let is_of_metadata =
+        let is_for_metadata =
             origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
-        let general = || advice::of(*kind, response.as_ref(), is_of_metadata);
+        let general = || advice::for_error(*kind, response.as_ref(), is_for_metadata);
         write!(f, "; {}", advice.unwrap_or_else(general))
     }
 }

@@ -48,6 +48,8 @@ pub enum TokenErrorKind {
     InsecureUri,
     /// The token endpoint is not among the allowed ones.
     EndpointNotAllowed,
+    /// The credentials have a name only, and a token endpoint was asked with them.
+    NoTokenEndpoint,
     /// The issuer is not a URI from which metadata can be fetched (RFC 8414 section 2).
     InvalidIssuer,
     /// The issuer's metadata is invalid, or belongs to another issuer (RFC 8414 section 3.3).
@@ -56,13 +58,16 @@ pub enum TokenErrorKind {
     Source,
     /// Each token that arrived was rejected before this caller could use it.
     Rejected,
+    /// The token request ended without a result.
+    ///
     /// The source of tokens panicked twice in a row, or the caller started two token requests whose
     /// runtime ended.
     Interrupted,
     /// A request that names no tokens reached a layer that has none of its own.
     NoTokens,
-    /// The caller has to wait for a token, and is not on a tokio runtime with a timer
-    /// (`Builder::enable_time`).
+    /// The caller has to wait for a token outside of a tokio runtime with a timer.
+    ///
+    /// `Builder::enable_time` enables the timer.
     NoRuntime,
 }
 
@@ -76,6 +81,7 @@ impl TokenErrorKind {
                 | Self::UnsupportedTokenType
                 | Self::InsecureUri
                 | Self::EndpointNotAllowed
+                | Self::NoTokenEndpoint
                 | Self::Proof
                 | Self::InvalidIssuer
                 | Self::InvalidMetadata
@@ -100,6 +106,7 @@ impl fmt::Display for TokenErrorKind {
             Self::Proof => "a DPoP proof could not be created",
             Self::InsecureUri => "the URI must use https or a loopback address",
             Self::EndpointNotAllowed => "this endpoint is not allowed",
+            Self::NoTokenEndpoint => "the credentials have no token endpoint",
             Self::InvalidIssuer => "the URL of the issuer is invalid",
             Self::InvalidMetadata => "the metadata is invalid",
             Self::Source => "the source of tokens failed",

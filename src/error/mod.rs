@@ -20,7 +20,7 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// No token is available, or no [`Metadata`](crate::metadata::Metadata) of an issuer.
+/// The error when no token or no [`Metadata`](crate::metadata::Metadata) is available.
 ///
 /// One failure may reach many callers, so clones are cheap and share their contents. The text says
 /// what failed, at which host, and what to check. The text and the `Debug` output are short and
@@ -51,7 +51,7 @@ pub struct TokenError {
 
 struct ErrorInner {
     kind: TokenErrorKind,
-    /// Details that the kind does not tell. May be empty.
+    /// Details that the kind does not include. May be empty.
     note: &'static str,
     /// Replaces the advice that follows from kind and response.
     advice: Option<&'static str>,
@@ -154,7 +154,7 @@ impl TokenError {
     }
 
     /// Adds the origin of the issuer. Has no effect once the error has been cloned.
-    pub(crate) fn of_metadata(self, issuer: impl fmt::Display) -> Self {
+    pub(crate) fn with_issuer(self, issuer: impl fmt::Display) -> Self {
         self.with_origin(NO_METADATA, issuer)
     }
 
@@ -174,11 +174,10 @@ impl TokenError {
         self
     }
 
-    /// Adds the label of the credentials. Has no effect once the error has been cloned.
-    #[allow(dead_code, reason = "credentials have no labels yet")]
-    pub(crate) fn with_label(mut self, label: impl Into<Box<str>>) -> Self {
+    /// Adds the label of credentials. Has no effect once the error has been cloned.
+    pub(crate) fn with_label(mut self, label: Option<&str>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.label = Some(label.into());
+            inner.label = label.map(Box::from);
         }
         self
     }
@@ -224,7 +223,8 @@ impl TokenError {
     /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
     /// 408 or 429, a secret that could not be read, and a failure in a custom source. False for any
     /// other error response, a redirect, a response without a usable token, an endpoint that is not
-    /// allowed, an invalid client id, invalid metadata, and a request without tokens.
+    /// allowed, an invalid client id, invalid metadata, and a request without tokens. If the
+    /// secret is a token, the failure of that token decides.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
@@ -238,7 +238,11 @@ impl TokenError {
                         )
             }),
             TokenErrorKind::ClientAuthentication => {
-                self.inner.source.as_ref().is_none_or(|source| !source.is::<ConfigError>())
+                self.inner.source.as_ref().is_none_or(|source| {
+                    // The secret may be a token that could not be fetched.
+                    let token = source.downcast_ref::<Self>();
+                    token.map_or(!source.is::<ConfigError>(), Self::is_transient)
+                })
             }
             kind => kind.is_transient(),
         }
@@ -331,7 +335,7 @@ impl AsRef<dyn StdError + Send + Sync> for TokenError {
 }
 
 /// Iterates over `error` and its sources, 64 at most, because a faulty error may be its own source.
-fn chain<'a>(
+pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source()).take(64)

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::error::ConfigError;
 
-/// What a JWT is signed with (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// A signature algorithm for JWTs (RFC 7518 section 3.1, RFC 8037 section 3.1).
 ///
 /// `Display` and `FromStr` use the registered names.
 ///
@@ -31,7 +31,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The length of a signature, where it is the same for all keys.
+    /// Returns the length of a signature, if it is the same for all keys.
     pub(super) fn signature_len(self) -> Option<usize> {
         match self {
             Self::ES256 | Self::EdDSA => Some(64),
@@ -62,7 +62,7 @@ impl FromStr for Algorithm {
             "ES384" => Ok(Self::ES384),
             "RS256" => Ok(Self::RS256),
             "PS256" => Ok(Self::PS256),
-            // RFC 9864 section 2.2 has a second name for it.
+            // The second name of RFC 9864 section 2.2.
             "EdDSA" | "Ed25519" => Ok(Self::EdDSA),
             _ => Err(ConfigError::new("algorithm", "is not ES256, ES384, RS256, PS256 or EdDSA")),
         }

@@ -9,54 +9,54 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::key::SigningKey;
-use super::signer::{Erased, Signer};
+use super::signer::{DynSigner, Signer};
 use crate::error::ConfigError;
 
-/// base64url without padding (RFC 7515 section 2).
+/// Encodes bytes as base64url without padding (RFC 7515 section 2).
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// 128 random bits, as text: a `jti` that is never used again (RFC 7519 section 4.1.7).
+/// Returns 128 random bits as text, for a `jti` that is never used again (RFC 7519 section 4.1.7).
 pub(crate) fn random_id() -> Result<String, BoxError> {
     let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| "there is no randomness")?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no source of randomness")?;
     Ok(encode(bytes))
 }
 
-/// `claims`, signed. `header` is what its header has besides `alg`.
+/// Signs `claims`. `header` has the members of the header except `alg`.
 pub(crate) async fn sign(
-    signer: &dyn Erased,
+    signer: &dyn DynSigner,
     header: Map<String, Value>,
     claims: &Value,
 ) -> Result<Zeroizing<String>, BoxError> {
     let algorithm = signer.algorithm();
     let input = signing_input(&algorithm.to_string(), header, claims);
     let signature = signer.sign(input.as_bytes()).await?;
-    let is_as_long_as_it_should_be =
+    let has_right_length =
         algorithm.signature_len().map_or(!signature.is_empty(), |len| signature.len() == len);
-    if !is_as_long_as_it_should_be {
+    if !has_right_length {
         return Err(ConfigError::new(
             "signature",
-            "has not the length that its algorithm wants (RFC 7518 section 3.4; DER is another form)",
+            "does not have the length that its algorithm requires (RFC 7518 section 3.4, not DER)",
         )
         .into());
     }
     Ok(compact(input, &signature))
 }
 
-/// `claims`, signed with a key that is in memory.
+/// Signs `claims` with a key in memory.
 pub(crate) fn sign_at_once(
     key: &SigningKey,
     header: Map<String, Value>,
     claims: &Value,
 ) -> Result<Zeroizing<String>, BoxError> {
     let input = signing_input(&Signer::algorithm(key).to_string(), header, claims);
-    let signature = key.signature(input.as_bytes()).map_err(|_| "the key can not sign")?;
+    let signature = key.signature(input.as_bytes()).map_err(|_| "the key cannot sign")?;
     Ok(compact(input, &signature))
 }
 
-/// `claims` with an HMAC in the place of a signature: `HS256` (RFC 7518 section 3.2).
+/// Signs `claims` with an HMAC: `HS256` (RFC 7518 section 3.2).
 pub(crate) fn sign_with_secret(
     secret: &[u8],
     header: Map<String, Value>,
@@ -77,7 +77,7 @@ fn signing_input(algorithm: &str, header: Map<String, Value>, claims: &Value) ->
     format!("{}.{}", encode(Value::Object(whole).to_string()), encode(claims.to_string()))
 }
 
-/// Whoever has it can use it: it is wiped like a secret.
+/// Joins the parts of a JWT, which is wiped from memory like a secret.
 fn compact(input: String, signature: &[u8]) -> Zeroizing<String> {
     let input = Zeroizing::new(input);
     let mut all =
@@ -92,9 +92,9 @@ fn compact(input: String, signature: &[u8]) -> Zeroizing<String> {
 mod tests {
     use super::*;
 
-    // RFC 7515 appendix A.1: the key is no text, and the header has a line break in it.
+    // RFC 7515 appendix A.1: the key is not text, and the header contains a line break.
     #[test]
-    fn the_hmac_is_that_of_the_rfc() {
+    fn the_hmac_matches_the_example_of_the_rfc() {
         let key = BASE64_URL_SAFE_NO_PAD
             .decode(concat!(
                 "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_names_the_algorithm_and_no_member_twice() {
+    fn the_header_contains_the_algorithm_once() {
         let header = Map::from_iter([("typ".to_owned(), "JWT".into())]);
         let signed = sign_with_secret(b"key", header, &serde_json::json!({"sub": "me"}));
         let parts: Vec<_> =

@@ -2,17 +2,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Algorithm, SigningKey};
-use crate::secret::{Unusable, WatchedFile};
+use crate::secret::{FileError, Identity, WatchedFile};
 
-/// A private key in a file that may be replaced: PEM, DER, or a JWK in JSON. What is in it tells which.
+/// A private key in a file that may be replaced: PEM, DER, or a JWK in JSON.
 ///
-/// It is read for every token request, so that a key that was rotated is used from the next one on. A file
-/// that is missing, empty, half written or holds no usable key fails that token request with
-/// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication), and counts as a failure
-/// that may well pass.
+/// The content tells which format it is. The file is read for every token request, so a key that
+/// was rotated is used from the next one on. If the file is missing, empty, half written or has no
+/// usable key, the token request fails with
+/// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication). The error is transient.
 ///
-/// The path is what makes it another key than others: credentials stay equal when the content is
-/// replaced, and a token that is there stays in use.
+/// Credentials are compared by the path: they stay equal when the content is replaced, and a token
+/// that was issued for the old key stays in use.
 ///
 /// # Example
 ///
@@ -40,41 +40,41 @@ enum Kid {
 }
 
 impl KeyFile {
-    /// The key in the file at `path`, which need not be there yet.
+    /// Creates a key that is read from the file at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { file: WatchedFile::new(path.into()), algorithm: None, kid: Kid::OfTheKey }
     }
 
-    /// What to sign with, as in [`SigningKey::with_algorithm`]; for RSA keys that are to use
-    /// `PS256`.
+    /// Sets the algorithm, like [`SigningKey::with_algorithm`]. An RSA key that signs with `PS256`
+    /// needs it.
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
         self
     }
 
-    /// The name under which the server knows the key, in the place of the JWK's own.
+    /// Sets the name under which the server knows the key. It replaces the `kid` of a JWK.
     #[must_use]
     pub fn kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Kid::Given(kid.into());
         self
     }
 
-    /// The RFC 7638 thumbprint of the key that is there is its `kid`.
+    /// Uses the RFC 7638 thumbprint of the current key as its `kid`.
     #[must_use]
     pub fn kid_from_thumbprint(mut self) -> Self {
         self.kid = Kid::Thumbprint;
         self
     }
 
-    /// The key as it is now.
-    pub(crate) async fn read(&self) -> Result<SigningKey, Unusable> {
+    /// Reads the current key.
+    pub(crate) async fn read(&self) -> Result<SigningKey, FileError> {
         let content = self.file.read_bytes().await?;
         let read = SigningKey::from_any(content.as_slice()).and_then(|key| match self.algorithm {
             Some(algorithm) => key.with_algorithm(algorithm),
             None => Ok(key),
         });
-        let key = read.map_err(|error| Unusable::for_its_content(&self.file, error))?;
+        let key = read.map_err(|error| FileError::invalid_content(&self.file, error))?;
         Ok(match &self.kid {
             Kid::OfTheKey => key,
             Kid::Given(kid) => key.with_kid(kid),
@@ -85,26 +85,20 @@ impl KeyFile {
         })
     }
 
-    /// The path; what `kid` and algorithm are is for the caller to add.
-    pub(crate) fn identity(&self) -> Vec<u8> {
-        self.file.identity().to_vec()
+    /// Adds the path, and the settings for the algorithm and the `kid`.
+    pub(crate) fn identify(&self, identity: &mut Identity) {
+        identity.part(self.file.identity());
+        identity.part(self.algorithm.map(|algorithm| algorithm.to_string()).unwrap_or_default());
+        match &self.kid {
+            Kid::OfTheKey => identity.part("own"),
+            Kid::Given(kid) => identity.part("given").part(kid),
+            Kid::Thumbprint => identity.part("thumbprint"),
+        };
     }
 
+    /// Returns a number that differs when the file has changed.
     pub(crate) fn version(&self) -> u64 {
         self.file.version()
-    }
-
-    pub(crate) fn name_of_algorithm(&self) -> String {
-        self.algorithm.map(|algorithm| algorithm.to_string()).unwrap_or_default()
-    }
-
-    /// What tells one choice of `kid` from another.
-    pub(crate) fn choice_of_kid(&self) -> Vec<u8> {
-        match &self.kid {
-            Kid::OfTheKey => Vec::new(),
-            Kid::Given(kid) => [b"given ", kid.as_bytes()].concat(),
-            Kid::Thumbprint => b"thumbprint".to_vec(),
-        }
     }
 }
 

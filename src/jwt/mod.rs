@@ -1,16 +1,22 @@
-//! JSON Web Signatures (RFC 7515), as far as a client needs them: keys, and what signs with them.
+//! JWTs that are created and signed here (RFC 7519, RFC 7515), and the keys that sign them.
 
 mod algorithm;
+mod assertion_claims;
+mod audience;
 mod dpop;
 mod jws;
 mod key;
 mod key_file;
+mod signed_jwt;
 mod signer;
 
 pub use self::algorithm::Algorithm;
+pub(crate) use self::assertion_claims::{AssertionClaims, DefaultAudience, JwtContext};
+pub use self::audience::Audience;
 pub use self::dpop::DpopKey;
 pub(crate) use self::jws::{encode, random_id, sign, sign_at_once, sign_with_secret};
 pub use self::key::SigningKey;
 pub use self::key_file::KeyFile;
-pub(crate) use self::signer::Erased;
+pub use self::signed_jwt::SignedJwt;
+pub(crate) use self::signer::DynSigner;
 pub use self::signer::Signer;

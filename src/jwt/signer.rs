@@ -5,17 +5,21 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use super::Algorithm;
+use crate::secret::Identity;
 
-/// Signs with a private key, wherever that is: a [`SigningKey`](super::SigningKey) in memory, or a key
-/// in a KMS or an HSM that never leaves it.
+/// Signs with a private key.
+///
+/// The key may be a [`SigningKey`](super::SigningKey) in memory, or a key that never leaves a KMS
+/// or an HSM.
 ///
 /// # Example
 ///
-/// A key management service, here one in the same process:
+/// A key management service. Here it is in the same process:
 ///
 /// ```
 /// use tower::BoxError;
 /// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::client_auth::Identity;
 /// use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 ///
 /// struct Kms {
@@ -37,8 +41,8 @@ use super::Algorithm;
 ///         Some(&self.key_id)
 ///     }
 ///
-///     fn identity(&self) -> Vec<u8> {
-///         self.key_id.clone().into_bytes()
+///     fn identify(&self, identity: &mut Identity) {
+///         identity.part(&self.key_id);
 ///     }
 ///
 ///     async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BoxError> {
@@ -51,32 +55,35 @@ use super::Algorithm;
 /// }
 /// ```
 pub trait Signer: Send + Sync + 'static {
-    /// What it signs with.
+    /// Returns the algorithm of the signatures.
     fn algorithm(&self) -> Algorithm;
 
-    /// The name under which the server knows the key (`kid`, RFC 7515 section 4.1.4).
+    /// Returns the name under which the server knows the key (`kid`, RFC 7515 section 4.1.4).
     fn kid(&self) -> Option<&str> {
         None
     }
 
-    /// What makes this key another one than others: the name of a key, or its public part. Nothing
-    /// secret.
-    fn identity(&self) -> Vec<u8>;
+    /// Adds the data that distinguishes this key from others, such as its name or its public part.
+    ///
+    /// The algorithm and the `kid` are added without it.
+    fn identify(&self, identity: &mut Identity);
 
-    /// Another number whenever the key is another one under the same identity; see
-    /// [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version).
+    /// Returns another number whenever the key has changed and its identity has not.
+    ///
+    /// See [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version).
     fn version(&self) -> u64 {
         0
     }
 
-    /// The signature over `message`, which is not hashed yet. Those of `ES256` and `ES384` are the
-    /// two integers R and S, 32 or 48 bytes each (RFC 7518 section 3.4), and not their DER form, which many services
-    /// return.
+    /// Signs `message`, which is not hashed yet.
+    ///
+    /// A signature of `ES256` or `ES384` is the integers R and S of 32 or 48 bytes each (RFC 7518
+    /// section 3.4), and not their DER form, which many services return.
     ///
     /// # Errors
     ///
-    /// Any failure ends the attempt for which a signature was wanted, and counts as one that may well
-    /// pass. Keep secrets out of its text.
+    /// An error ends the attempt that needed the signature, and counts as transient. Keep secrets
+    /// out of its text.
     fn sign(&self, message: &[u8]) -> impl Future<Output = Result<Vec<u8>, BoxError>> + Send;
 }
 
@@ -89,8 +96,8 @@ impl<S: Signer> Signer for Arc<S> {
         S::kid(self)
     }
 
-    fn identity(&self) -> Vec<u8> {
-        S::identity(self)
+    fn identify(&self, identity: &mut Identity) {
+        S::identify(self, identity);
     }
 
     fn version(&self) -> u64 {
@@ -102,19 +109,19 @@ impl<S: Signer> Signer for Arc<S> {
     }
 }
 
-/// [`Signer`] without its own future type, so that it can be shared.
-pub(crate) trait Erased: Send + Sync {
+/// A [`Signer`] as a trait object, without its own future type.
+pub(crate) trait DynSigner: Send + Sync {
     fn algorithm(&self) -> Algorithm;
     fn kid(&self) -> Option<&str>;
-    fn identity(&self) -> Vec<u8>;
+    fn identify(&self, identity: &mut Identity);
     fn version(&self) -> u64;
-    fn sign<'a>(&'a self, message: &'a [u8]) -> Signature<'a>;
+    fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a>;
 }
 
-pub(crate) type Signature<'a> =
+pub(crate) type SignFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send + 'a>>;
 
-impl<S: Signer> Erased for S {
+impl<S: Signer> DynSigner for S {
     fn algorithm(&self) -> Algorithm {
         Signer::algorithm(self)
     }
@@ -123,15 +130,15 @@ impl<S: Signer> Erased for S {
         Signer::kid(self)
     }
 
-    fn identity(&self) -> Vec<u8> {
-        Signer::identity(self)
+    fn identify(&self, identity: &mut Identity) {
+        Signer::identify(self, identity);
     }
 
     fn version(&self) -> u64 {
         Signer::version(self)
     }
 
-    fn sign<'a>(&'a self, message: &'a [u8]) -> Signature<'a> {
+    fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a> {
         Box::pin(Signer::sign(self, message))
     }
 }

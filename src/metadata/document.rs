@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use serde_json::Value;
 
 use super::lists::{LISTS, TextList};
-use super::{Endpoint, Inner, Metadata};
+use super::{Endpoint, Metadata, MetadataInner};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::json::{JsonResponse, Members, is_string, value};
 use crate::protocol::origin::{self, parse_absolute};
@@ -19,50 +19,54 @@ pub(super) struct Rules<'a> {
     pub(super) allow_http: bool,
 }
 
-pub(super) enum Found {
+pub(super) enum Decoded {
     Metadata(Metadata),
-    /// The response is no such document, so the other document may exist.
+    /// The response is not such a document, so the other document may exist.
     NoDocument(TokenError),
 }
 
 /// Decodes a response from the well-known URI of a document.
-pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Found, TokenError> {
+pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Decoded, TokenError> {
     use TokenErrorKind::{ErrorResponse, InvalidMetadata, MalformedResponse, Redirect};
 
     let response = JsonResponse::new(head, body);
     let status = response.head.status;
     if status.is_redirection() {
-        return Ok(Found::NoDocument(response.refuse(Redirect, "")));
+        return Ok(Decoded::NoDocument(response.refuse(Redirect, "")));
     }
     if !status.is_success() {
         let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
         let is_absent = status.is_client_error() && !may_pass.contains(&status);
         let error = response.refuse(ErrorResponse, "");
-        return if is_absent { Ok(Found::NoDocument(error)) } else { Err(error) };
+        return if is_absent { Ok(Decoded::NoDocument(error)) } else { Err(error) };
     }
     let Some(members) = &response.members else {
-        return Ok(Found::NoDocument(response.refuse(MalformedResponse, "")));
+        return Ok(Decoded::NoDocument(response.refuse(MalformedResponse, "")));
     };
     if !members.contains_key("issuer") {
-        return Ok(Found::NoDocument(if is_string(members, "error") {
+        return Ok(Decoded::NoDocument(if is_string(members, "error") {
             response.refuse(ErrorResponse, "")
         } else {
-            response.refuse(InvalidMetadata, "it has no issuer")
+            response.refuse(InvalidMetadata, "the document has no issuer")
         }));
     }
     match read(members, body, rules) {
-        Ok(inner) => Ok(Found::Metadata(Metadata(Arc::new(inner)))),
+        Ok(inner) => Ok(Decoded::Metadata(Metadata(Arc::new(inner)))),
         Err(note) => Err(response.refuse(InvalidMetadata, note)),
     }
 }
 
-fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, &'static str> {
+fn read(
+    members: &Members<'_>,
+    body: &[u8],
+    rules: &Rules<'_>,
+) -> Result<MetadataInner, &'static str> {
     match value(members, "issuer") {
         Some(Value::String(issuer)) if issuer == rules.issuer => {}
         Some(Value::String(_)) => {
-            return Err("its issuer is not exactly the configured one");
+            return Err("the issuer in the document is not exactly the configured one");
         }
-        _ => return Err("its issuer is not a string"),
+        _ => return Err("the issuer in the document is not a string"),
     }
     let token_endpoint = match value(members, "token_endpoint") {
         Some(Value::String(text)) => rules.endpoint(text).map_err(|error| match error {
@@ -72,9 +76,9 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
             EndpointError::Insecure => "token_endpoint is not https",
         })?,
         Some(_) => return Err("token_endpoint is not a string"),
-        None => return Err("it has no token_endpoint"),
+        None => return Err("the document has no token_endpoint"),
     };
-    // A nested object that cannot be read is taken as absent, as is any odd member.
+    // A nested object that cannot be read counts as absent, like any other invalid member.
     let aliases = value(members, "mtls_endpoint_aliases");
     let alias = aliases.as_ref().and_then(|aliases| aliases.get("token_endpoint")?.as_str());
     let mtls_token_endpoint = match alias {
@@ -91,7 +95,7 @@ fn read(members: &Members<'_>, body: &[u8], rules: &Rules<'_>) -> Result<Inner, 
         Value::String(text) => rules.endpoint(text).ok().map(|endpoint| endpoint.uri),
         _ => None,
     };
-    Ok(Inner {
+    Ok(MetadataInner {
         issuer: rules.issuer.to_owned(),
         token_endpoint,
         mtls_token_endpoint,

@@ -6,17 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::response::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::Body;
-use http_body_util::Full;
+use http::{HeaderValue, Request, StatusCode, Uri};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
-use tower::{BoxError, Service, ServiceExt};
+use tower::ServiceExt;
 
-use super::document::{self, Found, Rules};
+use super::document::{self, Decoded, Rules};
 use super::{Metadata, invalid_issuer};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::body;
+use crate::protocol::http_client::{self, BoxedBody, BoxedClient, HttpClient};
 use crate::protocol::origin::{Origin, parse_absolute};
 use crate::util::limits::MAX_LIFETIME;
 use crate::util::printable::Printable;
@@ -67,15 +66,15 @@ pub enum WellKnown {
 
 impl MetadataBuilder {
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
-        const WHAT: &str = "issuer";
-        let uri = parse_absolute(issuer, WHAT)?;
+        const SETTING: &str = "issuer";
+        let uri = parse_absolute(issuer, SETTING)?;
         if issuer.contains('?') {
-            return Err(ConfigError::new(WHAT, "must not have a query"));
+            return Err(ConfigError::new(SETTING, "must not have a query"));
         }
         if !document::is_https(&uri) && !document::is_http(&uri) {
-            return Err(ConfigError::new(WHAT, "needs to begin with https://"));
+            return Err(ConfigError::new(SETTING, "needs to begin with https://"));
         }
-        let origin = Origin::of(&uri).ok_or(ConfigError::new(WHAT, "needs a host"))?;
+        let origin = Origin::from_uri(&uri).ok_or(ConfigError::new(SETTING, "needs a host"))?;
         let builder = Self {
             issuer: issuer.to_owned(),
             uri,
@@ -85,8 +84,8 @@ impl MetadataBuilder {
             allow_http: false,
         };
         // The issuer may be so long that no path can be added.
-        builder.uri_of(WellKnown::OauthAuthorizationServer)?;
-        builder.uri_of(WellKnown::OpenidConfiguration)?;
+        builder.document_uri(WellKnown::OauthAuthorizationServer)?;
+        builder.document_uri(WellKnown::OpenidConfiguration)?;
         Ok(builder)
     }
 
@@ -134,29 +133,21 @@ impl MetadataBuilder {
     /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the one
     ///   that was asked for, or whose `token_endpoint`, or its alias for mutual TLS, is not an
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
-    ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
-    ///   should be is taken as absent.
-    /// * The kinds of errors of a token request. If neither document exists, the error describes the
-    ///   response that was not a 404, if there was one.
-    pub async fn fetch<H, B>(self, http: H) -> Result<Metadata, TokenError>
-    where
-        H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
-        H::Error: Into<BoxError>,
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
-        let metadata = self.find(http).await.map_err(|error| error.of_metadata(&self.origin))?;
+    ///   clear text passes if the issuer is on loopback too. Any other invalid member counts as
+    ///   absent.
+    /// * The kinds of a failed token request. If neither document exists, the error is that of the
+    ///   response that is not a 404.
+    pub async fn fetch<M>(self, http: impl HttpClient<M>) -> Result<Metadata, TokenError> {
+        self.fetch_boxed(http_client::boxed(http)).await
+    }
+
+    pub(crate) async fn fetch_boxed(self, http: BoxedClient) -> Result<Metadata, TokenError> {
+        let metadata = self.find(http).await.map_err(|error| error.with_issuer(&self.origin))?;
         tracing::debug!(issuer = %Printable(&self.origin), "metadata arrived");
         Ok(metadata)
     }
 
-    async fn find<H, B>(&self, http: H) -> Result<Metadata, TokenError>
-    where
-        H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
-        H::Error: Into<BoxError>,
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
+    async fn find(&self, http: BoxedClient) -> Result<Metadata, TokenError> {
         if !self.origin.is_secure() && !self.allow_http {
             return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
         }
@@ -165,31 +156,31 @@ impl MetadataBuilder {
         }
         let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
         if let Some(only) = self.only {
-            let (head, body) = self.ask(only, http, deadline).await?;
+            let (head, body) = self.request(only, http, deadline).await?;
             let body = body::read(head.status, body, deadline).await?;
             return match self.decode(head, &body)? {
-                Found::Metadata(metadata) => Ok(metadata),
-                Found::NoDocument(error) => Err(error),
+                Decoded::Metadata(metadata) => Ok(metadata),
+                Decoded::NoDocument(error) => Err(error),
             };
         }
         let first = WellKnown::OauthAuthorizationServer;
-        let (head, body) = self.ask(first, http.clone(), deadline).await?;
+        let (head, body) = self.request(first, http.clone(), deadline).await?;
         // A body that does not end must leave time for the second document.
         let nothing = match body::read(head.status, body, body::halfway_to(deadline)).await {
             Ok(body) => match self.decode(head, &body)? {
-                Found::Metadata(metadata) => return Ok(metadata),
-                Found::NoDocument(error) => error,
+                Decoded::Metadata(metadata) => return Ok(metadata),
+                Decoded::NoDocument(error) => error,
             },
             Err(error) if is_too_long(&error) => error,
             Err(error) => return Err(error),
         };
-        let (head, body) = self.ask(WellKnown::OpenidConfiguration, http, deadline).await?;
+        let (head, body) = self.request(WellKnown::OpenidConfiguration, http, deadline).await?;
         let body = body::read(head.status, body, deadline).await?;
         match self.decode(head, &body)? {
-            Found::Metadata(metadata) => Ok(metadata),
-            Found::NoDocument(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
+            Decoded::Metadata(metadata) => Ok(metadata),
+            Decoded::NoDocument(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
                 (true, true) => other.with_note(
-                    "it has neither oauth-authorization-server nor openid-configuration",
+                    "the issuer has neither oauth-authorization-server nor openid-configuration",
                 ),
                 (false, true) => nothing,
                 _ => other,
@@ -198,27 +189,23 @@ impl MetadataBuilder {
     }
 
     /// Requests a document, and returns the response before its body is read.
-    async fn ask<H, B>(
+    async fn request(
         &self,
         which: WellKnown,
-        http: H,
+        http: BoxedClient,
         deadline: Instant,
-    ) -> Result<(Parts, B), TokenError>
-    where
-        H: Service<Request<Full<Bytes>>, Response = Response<B>>,
-        H::Error: Into<BoxError>,
-    {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = self.uri_of(which).map_err(invalid_issuer)?;
+    ) -> Result<(Parts, BoxedBody), TokenError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = self.document_uri(which).map_err(invalid_issuer)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         match timeout_at(deadline, http.oneshot(request)).await {
             Ok(Ok(response)) => Ok(response.into_parts()),
-            Ok(Err(error)) => Err(TokenError::from_transport(error.into())),
+            Ok(Err(error)) => Err(TokenError::from_transport(error)),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         }
     }
 
-    fn decode(&self, head: Parts, body: &[u8]) -> Result<Found, TokenError> {
+    fn decode(&self, head: Parts, body: &[u8]) -> Result<Decoded, TokenError> {
         let rules = Rules {
             issuer: &self.issuer,
             issuer_is_loopback: document::is_loopback(&self.uri),
@@ -230,7 +217,7 @@ impl MetadataBuilder {
     /// Returns the URI of a document.
     ///
     /// Slashes at the end of the issuer's path are removed (RFC 8414 section 3.1).
-    fn uri_of(&self, which: WellKnown) -> Result<Uri, ConfigError> {
+    fn document_uri(&self, which: WellKnown) -> Result<Uri, ConfigError> {
         let origin = &self.origin;
         let path = self.uri.path().trim_end_matches('/');
         let uri = match which {

@@ -7,18 +7,16 @@ mod lists;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body::Body;
-use http_body_util::Full;
+use http::Uri;
+
 use serde_json::Value;
-use tower::{BoxError, Service};
 
 pub use self::fetch::{MetadataBuilder, WellKnown};
 use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
 use crate::client_auth::{ClientAuth, ClientAuthentication};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, EndpointUri};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
+use crate::protocol::http_client::HttpClient;
 use crate::protocol::json::{Members, value};
 use crate::protocol::origin::Origin;
 
@@ -26,7 +24,7 @@ use crate::protocol::origin::Origin;
 ///
 /// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is
 /// fetched once and never refreshed, so fetch it again when the credentials that use it are
-/// renewed. Cheap to clone.
+/// renewed. A clone is cheap.
 ///
 /// # Trust
 ///
@@ -44,7 +42,7 @@ use crate::protocol::origin::Origin;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// use tower::{BoxError, service_fn};
-/// use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint};
+/// use tower_oauth2::{ClientAuth, TokenEndpoint, Tokens};
 /// use tower_oauth2::metadata::Metadata;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -60,25 +58,25 @@ use crate::protocol::origin::Origin;
 /// let credentials = metadata
 ///     .credentials(ClientAuth::client_secret_basic("client-id", "s3cr3t"))?
 ///     .scope("read");
-/// assert_eq!(credentials.token_endpoint(), "https://auth.example.com/token");
+/// assert_eq!(credentials.token_endpoint().unwrap(), "https://auth.example.com/token");
 ///
 /// let source = TokenEndpoint::new(http).allowed_endpoints(["https://auth.example.com/token"])?;
-/// let tokens = TokenCache::new(credentials, source);
+/// let tokens = Tokens::new(credentials, source);
 /// # let _ = tokens;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Metadata(Arc<Inner>);
+pub struct Metadata(Arc<MetadataInner>);
 
-struct Inner {
+struct MetadataInner {
     issuer: String,
     token_endpoint: Endpoint,
     /// `token_endpoint` of `mtls_endpoint_aliases`.
     mtls_token_endpoint: Option<Endpoint>,
     introspection_endpoint: Option<Uri>,
     revocation_endpoint: Option<Uri>,
-    /// In the order of [`LISTS`].
+    /// The lists, in the order of [`LISTS`].
     lists: [TextList; LISTS.len()],
     /// The JSON text, because a tree of the same values can take a hundred times as much memory.
     document: Box<[u8]>,
@@ -108,20 +106,17 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] for
-    /// an issuer that [`builder`](Self::builder) refuses.
-    pub async fn fetch<H, B>(issuer: impl AsRef<str>, http: H) -> Result<Self, TokenError>
-    where
-        H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
-        H::Error: Into<BoxError>,
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
+    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
+    /// [`builder`](Self::builder) refuses the issuer.
+    pub async fn fetch<M>(
+        issuer: impl AsRef<str>,
+        http: impl HttpClient<M>,
+    ) -> Result<Self, TokenError> {
         let builder = Self::builder(issuer).map_err(invalid_issuer)?;
         builder.fetch(http).await
     }
 
-    /// Starts to configure a fetch of the metadata of `issuer`.
+    /// Creates a builder that fetches the metadata of `issuer`.
     ///
     /// # Errors
     ///
@@ -145,6 +140,11 @@ impl Metadata {
     /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint), which does not check it.
     /// The errors of [`Credentials::new`] are returned too.
     pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
+        Credentials::from_metadata(self.endpoint_for(&auth)?, auth)
+    }
+
+    /// Returns the token endpoint for this authentication, if the server supports it.
+    pub(crate) fn endpoint_for(&self, auth: &ClientAuth) -> Result<EndpointUri, ConfigError> {
         let method = match auth.method() {
             "client_secret_basic_raw" => "client_secret_basic",
             method => method,
@@ -163,7 +163,7 @@ impl Metadata {
             (Some(endpoint), "tls_client_auth" | "self_signed_tls_client_auth") => endpoint,
             _ => &self.0.token_endpoint,
         };
-        Credentials::new(&endpoint.text, auth)
+        EndpointUri::from_metadata(&self.0.issuer, &endpoint.text)
     }
 
     /// Returns the issuer as it was configured.
@@ -262,7 +262,7 @@ impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metadata")
             .field("issuer", &self.0.issuer)
-            .field("token_endpoint", &Origin::of(self.token_endpoint()))
+            .field("token_endpoint", &Origin::from_uri(self.token_endpoint()))
             .finish_non_exhaustive()
     }
 }

@@ -28,13 +28,14 @@ pub(super) fn error_type(error: &TokenError) -> Cow<'static, str> {
         Kind::Proof => "proof",
         Kind::InsecureUri => "insecure_uri",
         Kind::EndpointNotAllowed => "endpoint_not_allowed",
+        Kind::NoTokenEndpoint => "no_token_endpoint",
         Kind::InvalidIssuer => "invalid_issuer",
         Kind::InvalidMetadata => "invalid_metadata",
         Kind::Source => "source",
         Kind::Rejected => "rejected",
         Kind::Interrupted => "interrupted",
-        Kind::NoTokens => "no_tokens",
         Kind::NoRuntime => "no_runtime",
+        Kind::NoTokens => "no_tokens",
     }
     .into()
 }

@@ -22,7 +22,7 @@ pub(crate) enum Measured {
 pub(crate) struct FetchTimer {
     measured: Measured,
     cause: &'static str,
-    /// When the token that is renewed or was renewed too late expires.
+    /// The expiry of the token to replace, for a renewal that is early or late.
     expires_at: Option<Instant>,
     started_at: Instant,
     is_recorded: bool,
@@ -74,8 +74,8 @@ impl FetchTimer {
 }
 
 impl Drop for FetchTimer {
-    /// Records a fetch without a result: the source panicked, its runtime ended, or the caller went
-    /// away.
+    /// Records a fetch without a result: the source panicked, its runtime ended, or the caller
+    /// dropped it.
     fn drop(&mut self) {
         if !self.is_recorded {
             self.record("error", Some("interrupted".into()));

@@ -25,7 +25,7 @@ const REPLAYS: &str = "tower_oauth2.replays";
 const BROKEN: &str = "tower_oauth2.broken_apis";
 const STORE: &str = "tower_oauth2.store.operation.duration";
 
-/// Tells the recorder the meanings and the units of all metrics.
+/// Describes the meaning and the unit of each metric to the recorder.
 pub(crate) fn describe() {
     use recorder::{describe_counter, describe_gauge, describe_histogram};
 
@@ -45,7 +45,7 @@ pub(crate) fn describe() {
     describe_counter(REPLAYS, "Requests whose token was rejected");
 }
 
-/// Records for how long a source is not asked after a failure of `class`.
+/// Records the back-off after a failure of `class`.
 pub(crate) fn backoff(window: Duration, class: &'static str) {
     if !window.is_zero() {
         recorder::histogram(BACKOFF, &[("class", class.into())], window);
@@ -83,7 +83,7 @@ impl StoreTimer {
     }
 }
 
-/// The place of `error.type` in the labels of a success.
+/// The placeholder for `error.type` in the labels of a success.
 const NO_ERROR: Label = ("error.type", std::borrow::Cow::Borrowed(""));
 
 /// Fills in `error.type`, the last label, or leaves it out after a success.

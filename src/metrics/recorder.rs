@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Whether recordings go anywhere. Code that only prepares them asks first.
+/// Says whether metrics are recorded. Code that prepares a recording checks it first.
 pub(super) const IS_ENABLED: bool = cfg!(feature = "metrics");
 
 /// A label's name and value.

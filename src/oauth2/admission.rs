@@ -4,10 +4,10 @@ use http::{Extensions, Request, Uri};
 
 use super::config::LayerConfig;
 use super::echoing_method::is_echoing;
-use super::no_token::NoToken;
-use crate::cache::{LocalToken, TokenRef};
+use super::request_ext::NoToken;
+use crate::cache::{LocalToken, TokenRef, Tokens};
 use crate::credentials::Credentials;
-use crate::protocol::origins::{Origins, UriClass};
+use crate::protocol::origins::UriClass;
 
 /// Says how a request is sent.
 pub(super) enum Admission<'a> {
@@ -23,6 +23,8 @@ pub(super) enum Admission<'a> {
     Echoed,
     /// A token would cross a network in clear text.
     Insecure,
+    /// The request names no tokens, and the layer has none of its own.
+    NoTokens,
 }
 
 impl LayerConfig {
@@ -39,16 +41,12 @@ impl LayerConfig {
         if !extensions.is_empty() {
             return self.admit_by_extensions(uri, extensions, local);
         }
-        match self.classify(uri, self.credential_origins.as_ref()) {
-            UriClass::Secure => self.tokens.peek(local).into(),
-            UriClass::NotListed => Admission::NotListed,
-            UriClass::Insecure => Admission::Insecure,
-        }
+        self.admit_unnamed(uri, local)
     }
 
-    /// Admits a request whose extensions may name credentials or [`NoToken`].
+    /// Admits a request whose extensions may name [`Tokens`] or [`NoToken`].
     ///
-    /// Not inlined, because most of its work are lookups, and it would slow down all other requests.
+    /// Not inlined, because most of its work is lookups, and it would slow down all other requests.
     #[inline(never)]
     fn admit_by_extensions<'a>(
         &self,
@@ -59,29 +57,50 @@ impl LayerConfig {
         if extensions.get::<NoToken>().is_some() {
             return Admission::Bypass;
         }
-        let named = extensions.get::<Credentials>();
-        let credential_origins = match named {
-            Some(credentials) => credentials.allowed_origins(),
-            None => self.credential_origins.as_ref(),
+        if let Some(tokens) = extensions.get::<Tokens>() {
+            return match self.classify(uri, tokens) {
+                UriClass::Secure => tokens.peek().into(),
+                UriClass::NotListed => Admission::NotListed,
+                UriClass::Insecure => Admission::Insecure,
+            };
+        }
+        // Credentials in the extensions are a mistake that compiles. The caller wants tokens of
+        // these credentials, so the layer's own tokens would be those of another client.
+        if extensions.get::<Credentials>().is_some() {
+            return self.without_tokens(uri);
+        }
+        self.admit_unnamed(uri, local)
+    }
+
+    /// Admits a request that names no tokens.
+    #[inline]
+    fn admit_unnamed<'a>(&self, uri: &Uri, local: &'a mut LocalToken) -> Admission<'a> {
+        let Some(tokens) = &self.tokens else {
+            return self.without_tokens(uri);
         };
-        match (self.classify(uri, credential_origins), named) {
-            (UriClass::Secure, Some(credentials)) => self.tokens.peek_for(credentials).into(),
-            (UriClass::Secure, None) => self.tokens.peek(local).into(),
-            (UriClass::NotListed, _) => Admission::NotListed,
-            (UriClass::Insecure, _) => Admission::Insecure,
+        match self.classify(uri, tokens) {
+            UriClass::Secure => tokens.peek_with(local).into(),
+            UriClass::NotListed => Admission::NotListed,
+            UriClass::Insecure => Admission::Insecure,
         }
     }
 
-    /// Classifies a URI by the layer's origins and those that the credentials allow.
+    #[cold]
+    fn without_tokens<'a>(&self, uri: &Uri) -> Admission<'a> {
+        match self.origins.classify(uri) {
+            UriClass::NotListed => Admission::NotListed,
+            UriClass::Secure | UriClass::Insecure => Admission::NoTokens,
+        }
+    }
+
+    /// Classifies a URI by the layer's origins and those that the tokens allow.
     #[inline]
-    fn classify(&self, uri: &Uri, credential_origins: Option<&Origins>) -> UriClass {
-        let class = match self.origins.classify(uri) {
+    fn classify(&self, uri: &Uri, tokens: &Tokens) -> UriClass {
+        match self.origins.classify(uri) {
+            UriClass::NotListed => UriClass::NotListed,
+            _ if !tokens.allow(uri) => UriClass::NotListed,
             UriClass::Insecure if self.allow_http => UriClass::Secure,
             class => class,
-        };
-        match credential_origins {
-            Some(allowed) if !allowed.contains(uri) => UriClass::NotListed,
-            _ => class,
         }
     }
 }

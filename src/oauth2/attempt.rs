@@ -8,18 +8,17 @@ use tracing::field::display;
 use super::decision::{
     Action, BodyState, Outcome, RejectionReport, ResponseFacts, TokenVerdict, decide,
 };
-use super::history::History;
+use super::earlier_sends::EarlierSends;
 use super::outgoing::Outgoing;
 use super::pending_send::PendingSend;
 use super::progress::{Progress, TokenAttempt};
 use super::service_template::ServiceTemplate;
 use super::snapshot::Snapshot;
-use super::target::target_of;
+use super::target::hash_target;
 use crate::cache::{
     Claims, IssueId, IssuedToken, Rejection, RejectionOutcome, Requirements, SendNumber,
-    Suspicions, Target, TokenCache,
+    Suspicions, Target, Tokens,
 };
-use crate::credentials::Credentials;
 use crate::metrics;
 use crate::protocol::challenge;
 use crate::protocol::dpop::{ProofVerdict, SentProof};
@@ -42,11 +41,11 @@ pub(super) struct Attempt<S, K> {
 pub(super) struct SendDetails {
     pub(super) token: Arc<IssuedToken>,
     pub(super) proof: Option<SentProof>,
-    pub(super) history: History,
+    pub(super) earlier_sends: EarlierSends,
 }
 
-/// Says what follows a response.
-pub(super) enum Next<R, P> {
+/// The step that follows a response.
+pub(super) enum NextStep<R, P> {
     Return(R),
     Send(Box<P>),
 }
@@ -68,7 +67,7 @@ impl<S, K> Attempt<S, K> {
         details: SendDetails,
     ) -> Self {
         let issue = details.token.issue();
-        let is_plain = details.proof.is_none() && details.history.progress == Progress::FIRST;
+        let is_plain = details.proof.is_none() && details.earlier_sends.progress == Progress::FIRST;
         let details = (!is_plain).then(|| Box::new(details));
         Self { template, snapshot, issue, details }
     }
@@ -86,18 +85,16 @@ impl<S, K> Attempt<S, K> {
     /// Returns `false` if the response is returned unchanged and nothing is learned from it.
     #[inline]
     pub(super) fn needs_decision(&self, token: TokenVerdict) -> bool {
-        self.details.is_some()
-            || token == TokenVerdict::Rejected
-            || self.template.config.tokens.has_suspicions()
+        self.details.is_some() || token == TokenVerdict::Rejected || self.tokens().has_suspicions()
     }
 
-    /// Decides what follows the response, and does it.
+    /// Decides on the step after the response, and performs it.
     #[cold]
     pub(super) fn conclude<B, R>(
         mut self,
         mut response: Response<R>,
         token: TokenVerdict,
-    ) -> Next<Response<R>, PendingSend<S, B>>
+    ) -> NextStep<Response<R>, PendingSend<S, B>>
     where
         S: Clone,
         B: ReplayableBody<Kept = K>,
@@ -105,7 +102,7 @@ impl<S, K> Attempt<S, K> {
         let mut facts = self.facts(&response, token);
         let mut report = RejectionReport::NotSent;
         let mut required = Requirements::default();
-        // Ends, because a rejection is reported once and the body is asked for once.
+        // The loop ends, because a rejection is reported once and the body is taken once.
         loop {
             match decide(facts, self.progress(), report) {
                 Action::Reject => {
@@ -118,10 +115,10 @@ impl<S, K> Attempt<S, K> {
                         facts.body = BodyState::Consumed;
                         continue;
                     };
-                    let mut history = self.take_history();
-                    history.requirements = required;
-                    history.add_rejection(response, since);
-                    return Next::Send(self.prepare(body, history, None));
+                    let mut earlier_sends = self.take_earlier_sends();
+                    earlier_sends.requirements = required;
+                    earlier_sends.add_rejection(response, since);
+                    return NextStep::Send(self.prepare(body, earlier_sends, None));
                 }
                 Action::ResendWithNewProof => {
                     let Some(body) = self.take_body() else {
@@ -130,22 +127,21 @@ impl<S, K> Attempt<S, K> {
                     };
                     tracing::debug!("resent with a new DPoP proof");
                     let token = self.details.as_ref().map(|details| details.token.clone());
-                    let mut history = self.take_history();
-                    history.progress = history.progress.with_new_proof();
-                    history.requirements.origin = Some(self.target().origin);
-                    return Next::Send(self.prepare(body, history, token));
+                    let mut earlier_sends = self.take_earlier_sends();
+                    earlier_sends.progress = earlier_sends.progress.with_new_proof();
+                    earlier_sends.requirements.origin = Some(self.target().origin);
+                    return NextStep::Send(self.prepare(body, earlier_sends, token));
                 }
                 Action::ReportRefusal => {
                     self.mark(&mut response, facts, Outcome::Replayed);
-                    let (credentials, target) = (self.credentials(), self.target());
-                    let suspicions = self.tokens().report_refusal(credentials, self.issue, target);
+                    let suspicions = self.tokens().report_refusal(self.issue, self.target());
                     self.log_suspicions(suspicions);
-                    return Next::Return(response);
+                    return NextStep::Return(response);
                 }
                 Action::Prefetch(outcome) => {
                     self.mark(&mut response, facts, outcome);
-                    self.tokens().prefetch(self.credentials(), &required);
-                    return Next::Return(response);
+                    self.tokens().prefetch(&required);
+                    return NextStep::Return(response);
                 }
                 Action::Return(outcome) => {
                     self.mark(&mut response, facts, outcome);
@@ -153,10 +149,9 @@ impl<S, K> Attempt<S, K> {
                     let is_of_interest =
                         send != SendNumber::First || self.tokens().has_suspicions();
                     if is_of_interest && shows_acceptance(&response, facts) {
-                        let (accepted, target) = ((self.issue, send), || self.target());
-                        self.tokens().report_acceptance(self.credentials(), accepted, target);
+                        self.tokens().report_acceptance((self.issue, send), || self.target());
                     }
-                    return Next::Return(response);
+                    return NextStep::Return(response);
                 }
             }
         }
@@ -174,13 +169,14 @@ impl<S, K> Attempt<S, K> {
         ResponseFacts { token, proof, body }
     }
 
-    /// Reports the rejection to the cache. Returns its answer, and what the next token needs.
+    /// Reports the rejection to the cache. Returns its answer, and the requirements of the next
+    /// token.
     fn reject<R>(&self, response: &Response<R>) -> (RejectionOutcome, Requirements) {
         let claims = challenge::claims(response.headers()).map(Claims::single);
         let claims = claims.unwrap_or_default();
         let (issue, target, send) = (self.issue, self.target(), self.send_number());
         let rejection = Rejection { issue, target: Some(target), claims, send };
-        let (outcome, suspicions) = self.tokens().reject_issue(self.credentials(), &rejection);
+        let (outcome, suspicions) = self.tokens().reject(&rejection);
         self.log_suspicions(suspicions);
         let origin = Some(target.origin);
         (outcome, Requirements { newer_than: Some(issue), claims: rejection.claims, origin })
@@ -190,7 +186,7 @@ impl<S, K> Attempt<S, K> {
         if opened.is_none() && !is_contention_new {
             return;
         }
-        let origin = Origin::of(self.snapshot.head.uri());
+        let origin = Origin::from_uri(self.snapshot.head.uri());
         let origin = || origin.as_ref().map(|origin| display(Printable(origin)));
         if let Some(window) = opened {
             tracing::warn!(
@@ -200,10 +196,10 @@ impl<S, K> Attempt<S, K> {
             );
         }
         if is_contention_new {
-            let credentials = self.credentials().unwrap_or(self.tokens().credentials());
+            let credentials = self.tokens().credentials();
             tracing::warn!(
                 origin = origin(),
-                endpoint = %Printable(credentials.token_endpoint_origin()),
+                endpoint = %Printable(credentials.server()),
                 guide = "one_live_token",
                 "processes revoke each other's tokens; share them in a store, renew only at expiry"
             );
@@ -218,10 +214,10 @@ impl<S, K> Attempt<S, K> {
         self.snapshot.body.take().and_then(B::replay)
     }
 
-    fn take_history(&mut self) -> History {
+    fn take_earlier_sends(&mut self) -> EarlierSends {
         match self.details.take() {
-            Some(details) => details.history,
-            None => History::new(Requirements::default()),
+            Some(details) => details.earlier_sends,
+            None => EarlierSends::new(Requirements::default()),
         }
     }
 
@@ -229,7 +225,7 @@ impl<S, K> Attempt<S, K> {
     fn prepare<B>(
         self,
         body: B,
-        history: History,
+        earlier_sends: EarlierSends,
         token: Option<Arc<IssuedToken>>,
     ) -> Box<PendingSend<S, B>>
     where
@@ -237,19 +233,21 @@ impl<S, K> Attempt<S, K> {
     {
         let service = self.template.instantiate();
         let request = self.snapshot.head.with_body(body);
-        let outgoing = Outgoing { template: self.template, request, history };
+        let outgoing = Outgoing { template: self.template, request, earlier_sends };
         Box::new(PendingSend::new(service, outgoing, token))
     }
 
-    /// Marks the response with what happened to its request, and counts it (R6).
+    /// Marks the response with the outcome of its request, and counts it (R6).
     fn mark<R>(&mut self, response: &mut Response<R>, facts: ResponseFacts, outcome: Outcome) {
         match outcome {
             Outcome::Unmarked => {}
             Outcome::Replayed => {
                 let is_rejection = !is_accepted(facts);
                 tracing::debug!(status = response.status().as_u16(), is_rejection, "replayed");
-                let history = self.details.as_mut().map(|details| &mut details.history);
-                if let Some(rejection) = history.and_then(|history| history.rejection.as_mut()) {
+                let earlier_sends = self.details.as_mut().map(|details| &mut details.earlier_sends);
+                if let Some(rejection) =
+                    earlier_sends.and_then(|earlier_sends| earlier_sends.rejection.as_mut())
+                {
                     match is_rejection {
                         true => rejection.counted.rejected(),
                         false => rejection.counted.accepted(),
@@ -263,6 +261,7 @@ impl<S, K> Attempt<S, K> {
                     NotReplayed::Proof => "proof",
                     NotReplayed::BreakerOpen => "breaker_open",
                     NotReplayed::ClaimsRefused => "claims_refused",
+                    NotReplayed::FixedToken => "fixed_token",
                 });
                 response.extensions_mut().insert(Replayed::No(reason));
             }
@@ -278,19 +277,17 @@ impl<S, K> Attempt<S, K> {
     }
 
     fn progress(&self) -> Progress {
-        self.details.as_ref().map_or(Progress::FIRST, |details| details.history.progress)
+        self.details.as_ref().map_or(Progress::FIRST, |details| details.earlier_sends.progress)
     }
 
-    fn tokens(&self) -> &TokenCache {
-        &self.template.config.tokens
-    }
-
-    fn credentials(&self) -> Option<&Credentials> {
-        self.snapshot.head.extensions().get()
+    #[inline]
+    fn tokens(&self) -> &Tokens {
+        let tokens = self.template.config.tokens_for(self.snapshot.head.extensions());
+        tokens.expect("admission found tokens for the request")
     }
 
     fn target(&self) -> Target {
-        target_of(&self.snapshot.head, self.template.service_id)
+        hash_target(&self.snapshot.head, self.template.service_id)
     }
 }
 
@@ -300,8 +297,8 @@ fn is_accepted(facts: ResponseFacts) -> bool {
 
 /// Says whether the response proves that the API accepted the token.
 ///
-/// A server that is overloaded or broken may answer before it looks at the token. A 401 or 407 is no
-/// acceptance even if the layer's policy does not count it as a rejection.
+/// A server that is overloaded or broken may answer before it looks at the token. A 401 or 407 is
+/// no acceptance even if the layer's policy does not count it as a rejection.
 fn shows_acceptance<R>(response: &Response<R>, facts: ResponseFacts) -> bool {
     let status = response.status();
     let says_nothing = status.is_server_error()

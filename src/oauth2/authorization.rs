@@ -1,31 +1,32 @@
 //! Inserts tokens and DPoP proofs into requests.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, Request};
 
 use super::config::LayerConfig;
+use crate::cache::IssuedToken;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::dpop::{DPOP, Prover, SentProof};
 use crate::protocol::origin::Origin;
 
 impl LayerConfig {
-    /// Inserts a token. For requests of which nothing is kept.
+    /// Inserts a token into a request without a snapshot.
     ///
     /// Inlining [`HeaderMap::insert`] pays there. The compiler inlines it only while it has one
     /// caller, so call this function once.
     #[inline]
-    pub(super) fn insert_token_inline(&self, headers: &mut HeaderMap, token: &HeaderValue) {
-        match self.header {
-            None => drop(headers.insert(AUTHORIZATION, token.clone())),
+    pub(super) fn insert_token_inline(&self, headers: &mut HeaderMap, token: &IssuedToken) {
+        match self.custom_header {
+            None => drop(headers.insert(AUTHORIZATION, token.header().clone())),
             Some(_) => self.insert_token(headers, token),
         };
     }
 
     #[inline(never)]
-    pub(super) fn insert_token(&self, headers: &mut HeaderMap, token: &HeaderValue) {
-        match &self.header {
-            None => headers.insert(AUTHORIZATION, token.clone()),
-            Some(name) => headers.insert(name, token.clone()),
+    pub(super) fn insert_token(&self, headers: &mut HeaderMap, token: &IssuedToken) {
+        match &self.custom_header {
+            None => headers.insert(AUTHORIZATION, token.header().clone()),
+            Some(custom) => headers.insert(custom.name(), custom.value(token)),
         };
     }
 
@@ -36,7 +37,7 @@ impl LayerConfig {
         prover: &Prover,
         request: &mut Request<B>,
     ) -> Result<SentProof, TokenError> {
-        let origin = Origin::of(request.uri()).or_else(|| self.origins.sole().cloned());
+        let origin = Origin::from_uri(request.uri()).or_else(|| self.origins.sole().cloned());
         let origin = origin.ok_or_else(|| {
             TokenError::new(
                 TokenErrorKind::Proof,

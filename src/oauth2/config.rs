@@ -2,47 +2,58 @@
 
 use std::fmt;
 
-use http::HeaderName;
 use http::header::AUTHORIZATION;
+use http::{Extensions, HeaderName};
 
-use crate::cache::TokenCache;
+use super::custom_header::CustomHeader;
+use crate::cache::Tokens;
 use crate::protocol::origins::Origins;
 use crate::replay::ReplayPolicy;
 
 /// The settings of a layer. All services that the layer makes share them.
 #[derive(Clone)]
 pub(super) struct LayerConfig {
-    pub(super) tokens: TokenCache,
+    /// The tokens of requests that name none. `None` if each request has to name its tokens.
+    pub(super) tokens: Option<Tokens>,
     pub(super) origins: Origins,
-    /// The origins that the cache's own credentials allow. `None` allows all of `origins`.
-    pub(super) credential_origins: Option<Origins>,
     pub(super) policy: ReplayPolicy,
-    /// The header that carries the token. `None` is `Authorization`.
-    pub(super) header: Option<HeaderName>,
+    /// The form of the header that carries the token, if it is not the usual one.
+    pub(super) custom_header: Option<Box<CustomHeader>>,
     /// Sends tokens over plain HTTP to hosts other than this one.
     pub(super) allow_http: bool,
 }
 
 impl LayerConfig {
-    pub(super) fn new(tokens: TokenCache, origins: Origins) -> Self {
-        Self {
-            credential_origins: tokens.credentials().allowed_origins().cloned(),
-            tokens,
-            origins,
-            policy: ReplayPolicy::default(),
-            header: None,
-            allow_http: false,
+    pub(super) fn new(tokens: Option<Tokens>, origins: Origins) -> Self {
+        let policy = ReplayPolicy::default();
+        Self { tokens, origins, policy, custom_header: None, allow_http: false }
+    }
+
+    /// Returns the tokens that a request names, or those of the layer.
+    #[inline]
+    pub(super) fn tokens_for<'a>(&'a self, extensions: &'a Extensions) -> Option<&'a Tokens> {
+        if extensions.is_empty() {
+            return self.tokens.as_ref();
         }
+        self.named_tokens(extensions).or(self.tokens.as_ref())
+    }
+
+    // Not inlined, because the lookup would slow down requests without extensions.
+    #[inline(never)]
+    fn named_tokens<'a>(&self, extensions: &'a Extensions) -> Option<&'a Tokens> {
+        extensions.get()
     }
 }
 
 impl fmt::Debug for LayerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = self.custom_header.as_ref().map_or(&AUTHORIZATION, |custom| custom.name());
+        let header: &HeaderName = header;
         f.debug_struct("LayerConfig")
             .field("tokens", &self.tokens)
             .field("origins", &self.origins)
             .field("policy", &self.policy)
-            .field("header", self.header.as_ref().unwrap_or(&AUTHORIZATION))
+            .field("header", header)
             .finish_non_exhaustive()
     }
 }

@@ -110,6 +110,9 @@ fn decide_rejection(body: BodyState, progress: Progress, rejection: RejectionRep
         (_, RejectionReport::Answered(RejectionOutcome::ClaimsRefused)) => {
             Action::Return(progress.replayed_or(NotReplayed::ClaimsRefused))
         }
+        (_, RejectionReport::Answered(RejectionOutcome::FixedToken)) => {
+            Action::Return(progress.replayed_or(NotReplayed::FixedToken))
+        }
         // C8: the send with the third token is the last one.
         (
             TokenAttempt::Third(Freshness::MayBeOld),

@@ -1,4 +1,4 @@
-//! Returns the token endpoint's error response in place of the API's response.
+//! Returns the token endpoint's error response instead of the API's response.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,10 +13,9 @@ use tower::{BoxError, Layer, Service};
 
 use crate::error::{TokenError, TokenErrorKind};
 
-/// Turns a [`TokenError`] that has the token endpoint's 4xx or 5xx response into that response, as
-/// `alf` does.
+/// Turns a [`TokenError`] with a 4xx or 5xx response into that response.
 ///
-/// Any other error is returned as it is. Put this layer outside an
+/// Any other error is returned unchanged. `alf` does the same. Put this layer outside an
 /// [`OAuth2Layer`](crate::OAuth2Layer). The response has status, `Content-Type`, `Retry-After`,
 /// `WWW-Authenticate` and the body, of which the error kept at most 64 KiB. It has no other
 /// headers, because those may set cookies, redirect the caller or clear its data in the name of the

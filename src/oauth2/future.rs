@@ -6,7 +6,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
-use super::attempt::Next;
+use super::attempt::NextStep;
 use super::state::{RequestState, State, StateOwned, StateProj};
 use crate::replay::ReplayableBody;
 
@@ -73,8 +73,8 @@ where
                         unreachable!("state was matched as InFlight above");
                     };
                     match attempt.conclude(response, token) {
-                        Next::Return(response) => return Poll::Ready(Ok(response)),
-                        Next::Send(pending) => State::Acquiring { pending },
+                        NextStep::Return(response) => return Poll::Ready(Ok(response)),
+                        NextStep::Send(pending) => State::Acquiring { pending },
                     }
                 }
                 StateProj::Acquiring { pending } => {

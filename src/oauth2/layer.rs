@@ -1,18 +1,21 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use tower::Layer;
 
 use super::config::LayerConfig;
+use super::custom_header::{CustomHeader, Scheme};
+use super::http_service::InnerService;
 use super::service::OAuth2;
-use crate::cache::TokenCache;
+use crate::cache::Tokens;
+use crate::error::ConfigError;
 use crate::protocol::origins::Origins;
 use crate::replay::ReplayPolicy;
 
 /// A [`Layer`] that sends each request with a valid token, and resends it if the token is rejected.
 ///
-/// It makes [`OAuth2`] services. All services of a layer and of its clones share one
-/// [`TokenCache`], which also knows the APIs that reject fresh tokens.
+/// It makes [`OAuth2`] services. All services of a layer and of its clones share their tokens.
 ///
 /// # Example
 ///
@@ -24,7 +27,7 @@ use crate::replay::ReplayPolicy;
 /// use tower::timeout::TimeoutLayer;
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 /// use tower_oauth2::{
-///     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
+///     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenRequest, Tokens,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -40,10 +43,10 @@ use crate::replay::ReplayPolicy;
 ///     "https://auth.example.com/token",
 ///     ClientAuth::client_secret_basic("client-id", "s3cr3t"),
 /// )?;
-/// let tokens = TokenCache::new(credentials, endpoint);
+/// let tokens = Tokens::new(credentials, endpoint);
 /// let api = ServiceBuilder::new()
 ///     .layer(TimeoutLayer::new(Duration::from_secs(30)))
-///     .layer(OAuth2Layer::new(tokens, Origins::only(["https://api.example.com"])?))
+///     .layer(OAuth2Layer::new(tokens, Origins::only("https://api.example.com")?))
 ///     .service(http);
 ///
 /// let request = Request::get("https://api.example.com/things").body(Empty::new())?;
@@ -57,9 +60,52 @@ pub struct OAuth2Layer {
 }
 
 impl OAuth2Layer {
-    /// Creates a layer that sends tokens from `tokens` to `origins`, and to no other origins.
-    pub fn new(tokens: TokenCache, origins: Origins) -> Self {
-        Self { config: Arc::new(LayerConfig::new(tokens, origins)) }
+    /// Creates a layer that sends `tokens` to `origins`, and to no other origins.
+    ///
+    /// A request can name other tokens ([`RequestExt::tokens`](crate::RequestExt::tokens)).
+    pub fn new(tokens: Tokens, origins: Origins) -> Self {
+        Self { config: Arc::new(LayerConfig::new(Some(tokens), origins)) }
+    }
+
+    /// Creates a layer for requests that name their tokens, for example those of a tenant.
+    ///
+    /// A request to one of `origins` that names neither tokens nor
+    /// [`NoToken`](crate::NoToken) fails with
+    /// [`TokenErrorKind::NoTokens`](crate::TokenErrorKind::NoTokens).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tower::service_fn;
+    /// use bytes::Bytes;
+    /// use http::Request;
+    /// use http_body_util::Full;
+    /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let http = service_fn(|_: Request<Full<Bytes>>| async {
+    /// #     Ok::<_, BoxError>(http::Response::new(()))
+    /// # });
+    /// # let tenant = Tokens::fixed(tower_oauth2::AccessToken::new("t")?);
+    /// let api = OAuth2Layer::per_request(Origins::only("https://api.example.com")?).layer(http);
+    ///
+    /// let request = Request::get("https://api.example.com/things").tokens(&tenant);
+    /// api.send(request.body(Full::default())?).await?;
+    ///
+    /// let unnamed = Request::get("https://api.example.com/things").body(Full::default())?;
+    /// let error = api.send(unnamed).await.unwrap_err();
+    /// assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::NoTokens);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn per_request(origins: Origins) -> Self {
+        Self { config: Arc::new(LayerConfig::new(None, origins)) }
+    }
+
+    /// Wraps a service, like [`Layer::layer`], without tower in scope.
+    pub fn layer<S: InnerService>(&self, inner: S) -> OAuth2<S> {
+        OAuth2::new(inner, self.config.clone())
     }
 
     /// Sets which responses reject the token. By default, any 401 does.
@@ -71,10 +117,44 @@ impl OAuth2Layer {
     /// Sets the header that carries the token, such as `Proxy-Authorization`.
     ///
     /// The default is `Authorization`. If a request passes two layers, both read its extensions:
-    /// credentials in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.
+    /// tokens in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
-        self.edit(|config| config.header = Some(header))
+        self.edit_header(|custom| custom.set_name(header))
+    }
+
+    /// Sets the text before the token, instead of the token's type.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`ConfigError`] if `scheme` is empty or is not a token (RFC 9110 section 11.1).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tower_oauth2::{AccessToken, Origins, Tokens};
+    /// use tower_oauth2::OAuth2Layer;
+    ///
+    /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
+    /// # let tokens = Tokens::fixed(AccessToken::new("t")?);
+    /// let layer = OAuth2Layer::new(tokens, Origins::only("https://www.zohoapis.eu")?)
+    ///     .scheme("Zoho-oauthtoken")?;
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scheme(self, scheme: &'static str) -> Result<Self, ConfigError> {
+        // The characters of header names are those of a scheme.
+        if HeaderName::from_bytes(scheme.as_bytes()).is_err() {
+            return Err(ConfigError::new("scheme", "must be one word of header name characters"));
+        }
+        Ok(self.edit_header(|custom| custom.set_scheme(Scheme::Custom(scheme))))
+    }
+
+    /// Sends the bare token, without a scheme before it.
+    #[must_use]
+    pub fn no_scheme(self) -> Self {
+        self.edit_header(|custom| custom.set_scheme(Scheme::Absent))
     }
 
     /// Allows tokens to be sent over plain HTTP, where anyone on the path can read them.
@@ -86,9 +166,13 @@ impl OAuth2Layer {
         self.edit(|config| config.allow_http = true)
     }
 
-    /// Returns the cache that the tokens come from.
-    pub fn tokens(&self) -> &TokenCache {
-        &self.config.tokens
+    fn edit_header(self, change: impl FnOnce(&mut CustomHeader)) -> Self {
+        self.edit(|config| {
+            let mut custom = config.custom_header.take().unwrap_or_default();
+            change(&mut custom);
+            let is_usual = *custom.name() == AUTHORIZATION && custom.has_usual_scheme();
+            config.custom_header = (!is_usual).then_some(custom);
+        })
     }
 
     fn edit(mut self, change: impl FnOnce(&mut LayerConfig)) -> Self {
@@ -97,7 +181,7 @@ impl OAuth2Layer {
     }
 }
 
-impl<S: Clone> Layer<S> for OAuth2Layer {
+impl<S: InnerService> Layer<S> for OAuth2Layer {
     type Service = OAuth2<S>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -11,13 +11,12 @@ use super::outgoing::Outgoing;
 use super::service_template::replace_with_unready;
 use super::state::RequestState;
 use crate::cache::IssuedToken;
-use crate::credentials::Credentials;
 use crate::error::TokenError;
 use crate::replay::ReplayableBody;
 
 /// A request that waits for a token, and then for the inner service.
 pub(super) struct PendingSend<S, B> {
-    /// Not ready: it is a clone, or has been called since it was ready.
+    /// The service is not ready: it is a clone, or was called since it was ready.
     service: S,
     outgoing: Outgoing<S, B>,
     token: PendingToken,
@@ -63,17 +62,15 @@ where
                         continue;
                     }
                     Err(error) => {
-                        let error = self.outgoing.history.fail_without_token(error);
+                        let error = self.outgoing.earlier_sends.fail_without_token(error);
                         return Poll::Ready(Err(error));
                     }
                 },
             };
             ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
-            let Outgoing { template, request, history } = &self.outgoing;
-            let credentials = request.extensions().get::<Credentials>();
-            let tokens = &template.config.tokens;
-            // The service may have taken a while, and the token may be over or rejected by now.
-            let checked = tokens.recheck(credentials, token, &history.requirements);
+            // The service may have taken a while, and the token may be expired or rejected by now.
+            let requirements = &self.outgoing.earlier_sends.requirements;
+            let checked = self.outgoing.tokens().recheck(token, requirements);
             if let Some(token) = checked {
                 return Poll::Ready(Ok(token));
             }
@@ -90,8 +87,6 @@ where
 }
 
 fn acquire<S, B>(outgoing: &Outgoing<S, B>) -> PendingToken {
-    let Outgoing { template, request, history } = outgoing;
-    let credentials = request.extensions().get::<Credentials>();
-    let required = history.requirements.clone();
-    PendingToken::Acquiring(Box::pin(template.config.tokens.acquire(credentials, required)))
+    let required = outgoing.earlier_sends.requirements.clone();
+    PendingToken::Acquiring(Box::pin(outgoing.tokens().acquire(required)))
 }

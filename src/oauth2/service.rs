@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,15 +10,16 @@ use tracing::field::display;
 use super::admission::Admission;
 use super::attempt::Attempt;
 use super::config::LayerConfig;
+use super::earlier_sends::EarlierSends;
 use super::future::ResponseFuture;
-use super::history::History;
+use super::http_service::HttpService;
 use super::outgoing::Outgoing;
 use super::pending_send::PendingSend;
 use super::service_template::{ServiceTemplate, replace_with_unready};
 use super::snapshot::Snapshot;
 use super::state::State;
 use super::target::{ServiceId, hash_origin};
-use crate::cache::{IssuedToken, LocalToken, Requirements, TokenCache};
+use crate::cache::{IssuedToken, LocalToken, Requirements, Tokens};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
@@ -25,20 +27,21 @@ use crate::util::printable::Printable;
 
 /// A service that sends each request with a valid token, and resends it if the token is rejected.
 ///
-/// An [`OAuth2Layer`](crate::OAuth2Layer) makes it. The token replaces the `Authorization` header of
-/// the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
+/// An [`OAuth2Layer`](crate::OAuth2Layer) makes it. The token replaces the `Authorization` header
+/// of the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
 /// [`NoToken`](crate::NoToken), if its origin is not listed in the layer's
-/// [`Origins`](crate::Origins), or if its method is TRACE, because the response would show the token
-/// (RFC 9110 section 9.3.8). [`Credentials`](crate::Credentials) in the extensions
-/// replace the cache's own credentials for that request.
+/// [`Origins`](crate::Origins), or if its method is TRACE, because the response would show the
+/// token (RFC 9110 section 9.3.8). [`Tokens`] in the extensions ([`RequestExt`](crate::RequestExt))
+/// replace the layer's own tokens for that request.
 ///
 /// If the response rejects the token, the service drops the token, fetches another one, and resends
-/// the request with the same method, URI, version, headers, extensions and body. The second response
-/// has [`Replayed`](crate::replay::Replayed) in its extensions. If no other token is available, the call
-/// fails with a [`TokenError`] whose [`rejected`](TokenError::rejected_response) is the first response.
+/// the request with the same method, URI, version, headers, extensions and body. The last
+/// response has [`Replayed`](crate::replay::Replayed) in its extensions. If no other token is
+/// available, the call fails with a [`TokenError`] that has the first response
+/// ([`rejected_response`](TokenError::rejected_response)).
 ///
-/// A request that waits for a token holds neither a ready service nor a response. So the API and the
-/// token endpoint can share one concurrency limit.
+/// A request that waits for a token holds neither a ready service nor a response. So the API and
+/// the token endpoint can share one concurrency limit.
 ///
 /// # Example
 ///
@@ -48,7 +51,7 @@ use crate::util::printable::Printable;
 /// use http_body_util::Empty;
 /// use tower::{BoxError, Layer, ServiceExt, service_fn};
 /// # use tower_oauth2::{
-/// #     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenRequest,
+/// #     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenRequest, Tokens,
 /// # };
 /// use tower_oauth2::replay::Replayed;
 ///
@@ -60,7 +63,7 @@ use crate::util::printable::Printable;
 /// #     async move { AccessToken::new(number.to_string()) }
 /// # });
 /// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
-/// # let layer = OAuth2Layer::new(TokenCache::new(credentials, source), Origins::only(["https://api.example.com"])?);
+/// # let layer = OAuth2Layer::new(Tokens::new(credentials, source), Origins::only("https://api.example.com")?);
 /// // An API that rejects the first token.
 /// let http = service_fn(|request: Request<Empty<Bytes>>| async move {
 ///     let is_good = request.headers()["authorization"] != "Bearer 0";
@@ -85,8 +88,8 @@ use crate::util::printable::Printable;
 ///
 /// # Errors
 ///
-/// Returns the errors of the inner service. Returns a [`TokenError`] if no token is available, or if
-/// a token would be sent in clear text. [`TokenError::find_in`] tells them apart.
+/// Returns the errors of the inner service. Returns a [`TokenError`] if no token is available, or
+/// if a token would be sent in clear text. [`TokenError::find_in`] tells them apart.
 #[derive(Clone)]
 pub struct OAuth2<S> {
     inner: S,
@@ -107,9 +110,55 @@ impl<S> OAuth2<S> {
         Self { inner, config, id, template, local_token: LocalToken::default() }
     }
 
-    /// Returns the cache that the tokens come from.
-    pub fn tokens(&self) -> &TokenCache {
-        &self.config.tokens
+    /// Returns the layer's own tokens.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.config.tokens.as_ref()
+    }
+
+    /// Sends a request with a clone of this service, as soon as the clone is ready.
+    ///
+    /// It works like [`tower::ServiceExt::oneshot`], without a clone at the call site.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of the service.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use tower::service_fn;
+    /// use bytes::Bytes;
+    /// use http::Request;
+    /// use http_body_util::Full;
+    /// use tower_oauth2::{AccessToken, BoxError, OAuth2Layer, Origins, Tokens};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let http = service_fn(|_: Request<Full<Bytes>>| async {
+    /// #     Ok::<_, BoxError>(http::Response::new(()))
+    /// # });
+    /// # let tokens = Tokens::fixed(AccessToken::new("t")?);
+    /// let api = OAuth2Layer::new(tokens, Origins::only("https://api.example.com")?).layer(http);
+    ///
+    /// let request = Request::get("https://api.example.com/things").body(Full::default())?;
+    /// let response = api.send(request).await?;
+    /// # assert_eq!(response.status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<S::ResponseBody>, BoxError>> + use<S, B>
+    where
+        B: ReplayableBody,
+        S: HttpService<B>,
+    {
+        let mut service = self.clone();
+        async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        }
     }
 
     /// Returns a reference to the inner service.
@@ -169,21 +218,22 @@ where
             Admission::Echoed => {
                 return self.forward_without_token(request, "its response would show the token");
             }
-            Admission::Insecure => return self.refuse(request),
+            Admission::Insecure => return self.refuse(request, TokenErrorKind::InsecureUri),
+            Admission::NoTokens => return self.refuse(request, TokenErrorKind::NoTokens),
         };
         if token.needs_proof() {
             let token = token.to_token();
             return self.send_with_proof(request, token);
         }
         if config.policy.is_never() {
-            config.insert_token_inline(request.headers_mut(), token.header());
+            config.insert_token_inline(request.headers_mut(), token.issued());
             // A token that is borrowed from the slot must be given back before user code runs.
             drop(token);
             let response = self.inner.call(request);
             return ResponseFuture::new(State::Forward { response });
         }
-        let snapshot = Snapshot::of(&request);
-        config.insert_token(request.headers_mut(), token.header());
+        let snapshot = Snapshot::new(&request);
+        config.insert_token(request.headers_mut(), token.issued());
         let issue = token.issue();
         drop(token);
         let response = self.inner.call(request);
@@ -204,8 +254,8 @@ impl<S> OAuth2<S> {
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        let history = History::new(Requirements::default());
-        let outgoing = Outgoing { template: self.template(), request, history };
+        let earlier_sends = EarlierSends::new(Requirements::default());
+        let outgoing = Outgoing { template: self.template(), request, earlier_sends };
         ResponseFuture::new(outgoing.send(&mut self.inner, token))
     }
 
@@ -219,8 +269,8 @@ impl<S> OAuth2<S> {
         replace_with_unready(&mut self.inner);
         let origin = hash_origin(request.uri(), self.id);
         let required = Requirements { origin: Some(origin), ..Requirements::default() };
-        let history = History::new(required);
-        let outgoing = Outgoing { template: self.template(), request, history };
+        let earlier_sends = EarlierSends::new(required);
+        let outgoing = Outgoing { template: self.template(), request, earlier_sends };
         let pending = PendingSend::new(self.inner.clone(), outgoing, None);
         ResponseFuture::new(State::Acquiring { pending: Box::new(pending) })
     }
@@ -246,21 +296,25 @@ impl<S> OAuth2<S> {
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        let origin = Origin::of(request.uri()).map(|origin| display(Printable(origin)));
+        let origin = Origin::from_uri(request.uri()).map(|origin| display(Printable(origin)));
         tracing::debug!(origin, reason, "a request gets no token");
         self.forward(request)
     }
 
-    /// Fails a request, because its token would cross a network in clear text.
+    /// Fails a request that must not be sent.
     #[cold]
-    fn refuse<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>
+    fn refuse<B, ResBody>(
+        &mut self,
+        request: Request<B>,
+        kind: TokenErrorKind,
+    ) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
         replace_with_unready(&mut self.inner);
-        let error = TokenError::new(TokenErrorKind::InsecureUri, "");
-        let error = match Origin::of(request.uri()) {
+        let error = TokenError::new(kind, "");
+        let error = match Origin::from_uri(request.uri()) {
             Some(api) => error.with_api(api),
             None => error,
         };

@@ -25,27 +25,27 @@ pub(super) struct Head {
 
 impl<K> Snapshot<K> {
     #[inline]
-    pub(super) fn of<B>(request: &Request<B>) -> Self
+    pub(super) fn new<B>(request: &Request<B>) -> Self
     where
         B: ReplayableBody<Kept = K>,
     {
-        Self { head: Head::of(request), body: Some(request.body().keep()) }
+        Self { head: Head::new(request), body: Some(request.body().keep()) }
     }
 
     /// Copies a request that is sent for the last time.
     pub(super) fn without_body<B>(request: &Request<B>) -> Self {
-        Self { head: Head::of(request), body: None }
+        Self { head: Head::new(request), body: None }
     }
 }
 
 impl Head {
     #[inline]
-    fn of<B>(request: &Request<B>) -> Self {
+    fn new<B>(request: &Request<B>) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            fields: Fields::of(request.headers()),
+            fields: Fields::encode(request.headers()),
             extensions: request.extensions().clone(),
         }
     }
@@ -67,7 +67,7 @@ impl Head {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.fields.into_map();
+        *request.headers_mut() = self.fields.decode();
         *request.extensions_mut() = self.extensions;
         request
     }
@@ -75,11 +75,14 @@ impl Head {
 
 /// Header fields, encoded into one allocation.
 ///
-/// A clone of the map takes two allocations, and one more for each value that was not shared before.
+/// A clone of the map takes two allocations, and one more for each value that was not shared
+/// before.
 struct Fields(Vec<u8>);
 
-/// Each field begins with a word: the length of the name in the lowest 16 bits, then one bit for a
-/// sensitive value, then the length of the value.
+/// The size of the word that each field begins with.
+///
+/// The word has the length of the name in the lowest 16 bits, then one bit for a sensitive value,
+/// then the length of the value.
 const WORD: usize = size_of::<u64>();
 const NAME_LENGTH: u64 = 0xffff;
 const SENSITIVE: u64 = NAME_LENGTH + 1;
@@ -89,7 +92,7 @@ const VALUE_LENGTH_SHIFT: u32 = SENSITIVE.trailing_zeros() + 1;
 const FIELD_CAPACITY: usize = 64;
 
 impl Fields {
-    fn of(headers: &HeaderMap) -> Self {
+    fn encode(headers: &HeaderMap) -> Self {
         let mut all = Vec::with_capacity(headers.len() * FIELD_CAPACITY);
         for (name, value) in headers {
             let (name, bytes) = (name.as_str().as_bytes(), value.as_bytes());
@@ -107,7 +110,7 @@ impl Fields {
 
     /// Decodes the fields, in the same order.
     #[cold]
-    fn into_map(self) -> HeaderMap {
+    fn decode(self) -> HeaderMap {
         let mut rest = Bytes::from(self.0);
         let mut headers = HeaderMap::new();
         while !rest.is_empty() {
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn decoded_fields_equal_the_encoded_ones() {
         let mut headers = HeaderMap::new();
-        assert_eq!(Fields::of(&headers).into_map(), headers);
+        assert_eq!(Fields::encode(&headers).decode(), headers);
         for (name, value, is_sensitive) in [
             ("accept", &b"application/json"[..], false),
             ("x-tag", b"one", false),
@@ -146,7 +149,7 @@ mod tests {
             headers.append(name, value);
         }
         headers.insert("x-long", "v".repeat(100_000).parse().unwrap());
-        let again = Fields::of(&headers).into_map();
+        let again = Fields::encode(&headers).decode();
         let list = |headers: &HeaderMap| {
             let fields = headers.iter();
             let list = fields.map(|(k, v)| (k.clone(), v.clone(), v.is_sensitive()));

@@ -9,13 +9,13 @@ use http::Uri;
 use super::snapshot::Head;
 use crate::cache::Target;
 
-/// Keyed at random, so that nobody can choose origins that collide.
+/// The hasher has a random key, so that an attacker cannot choose origins that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Identifies a service and its clones in this process.
 ///
-/// A relative URI does not name its origin. It stands for the origin of the inner service, so two
-/// services of one layer must not share it.
+/// A relative URI does not name its origin. Its hash is that of the inner service, so two services
+/// of one layer must not share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ServiceId(u64);
 
@@ -45,7 +45,7 @@ pub(super) fn hash_origin(uri: &Uri, service: ServiceId) -> u64 {
 }
 
 /// Returns the target of a request. The query is no part of the resource.
-pub(super) fn target_of(head: &Head, service: ServiceId) -> Target {
+pub(super) fn hash_target(head: &Head, service: ServiceId) -> Target {
     let origin = hash_origin(head.uri(), service);
     let resource = HASHER.hash_one((origin, head.method(), head.uri().path()));
     Target { origin, resource }
@@ -60,7 +60,7 @@ mod tests {
 
     fn target(method: &str, uri: &str, service: ServiceId) -> Target {
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-        target_of(&Snapshot::of(&request).head, service)
+        hash_target(&Snapshot::new(&request).head, service)
     }
 
     #[test]

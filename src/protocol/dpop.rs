@@ -76,8 +76,9 @@ pub(crate) type SentProof = Box<dyn ClassifyProof>;
 pub(crate) enum ProofVerdict {
     /// The response does not complain about the proof, or the request had none.
     Accepted,
-    /// The server rejected the proof, and the response helps to make a better one: it has a new
-    /// nonce, or shows that a clock is off.
+    /// The server rejected the proof, and may accept a new one.
+    ///
+    /// The response has a new nonce, or shows that a clock is off.
     RetryWithNewProof,
     /// The server rejected the proof, and a new one would be no better.
     Rejected,

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod challenge;
 pub(crate) mod dpop;
+pub(crate) mod http_client;
 pub(crate) mod json;
 pub(crate) mod origin;
 pub(crate) mod origins;

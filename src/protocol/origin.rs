@@ -31,11 +31,11 @@ impl Origin {
                 "is scheme, host and port only, without path and query",
             ));
         }
-        Self::of(&uri).ok_or(NEEDS_BOTH)
+        Self::from_uri(&uri).ok_or(NEEDS_BOTH)
     }
 
     /// Returns the origin of `uri`, or `None` if it has no scheme or no host.
-    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn from_uri(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
         let (is_https, is_http) = (scheme == "https", scheme == "http");
         let authority = uri.authority()?;
@@ -86,21 +86,22 @@ impl fmt::Debug for Origin {
 
 /// Parses an absolute URI, and rejects user information and fragments.
 ///
-/// [`http::Uri`] would keep the former and silently drop the latter. `what` names the URI in errors.
-pub(crate) fn parse_absolute(text: &str, what: &'static str) -> Result<Uri, ConfigError> {
+/// [`http::Uri`] would keep the former and silently drop the latter. `setting` names the URI in
+/// errors.
+pub(crate) fn parse_absolute(text: &str, setting: &'static str) -> Result<Uri, ConfigError> {
     if text.contains('#') {
-        return Err(ConfigError::new(what, "must not have a fragment"));
+        return Err(ConfigError::new(setting, "must not have a fragment"));
     }
     if !text.contains("://") {
-        return Err(ConfigError::new(what, "needs a scheme and a host"));
+        return Err(ConfigError::new(setting, "needs a scheme and a host"));
     }
-    let uri: Uri = text.parse().map_err(|_| ConfigError::new(what, "is not a valid URI"))?;
+    let uri: Uri = text.parse().map_err(|_| ConfigError::new(setting, "is not a valid URI"))?;
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
-            Err(ConfigError::new(what, "must not have user information in it"))
+            Err(ConfigError::new(setting, "must not have user information in it"))
         }
-        Some(_) if Origin::of(&uri).is_some() => Ok(uri),
-        _ => Err(ConfigError::new(what, "needs a scheme and a host")),
+        Some(_) if Origin::from_uri(&uri).is_some() => Ok(uri),
+        _ => Err(ConfigError::new(setting, "needs a scheme and a host")),
     }
 }
 

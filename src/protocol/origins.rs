@@ -66,13 +66,13 @@ impl Origins {
             .map(|origins| Self(Repr::Only(origins)))
     }
 
-    /// Lists the origin of `uri`, whatever its path is.
+    /// Lists the origin of `uri`, and ignores its path.
     ///
     /// # Errors
     ///
     /// Returns an error if the URI has no scheme or no host.
     pub fn of(uri: &Uri) -> Result<Self, ConfigError> {
-        let origin = Origin::of(uri).ok_or(NEEDS_BOTH)?;
+        let origin = Origin::from_uri(uri).ok_or(NEEDS_BOTH)?;
         Ok(Self(Repr::Only(Arc::new([origin]))))
     }
 
@@ -87,6 +87,18 @@ impl Origins {
     /// Returns whether requests to `uri` get a token.
     pub fn contains(&self, uri: &Uri) -> bool {
         self.classify(uri) != UriClass::NotListed
+    }
+
+    /// Returns the origins that both allow.
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
+        match (&self.0, &other.0) {
+            (Repr::Any, _) => other.clone(),
+            (_, Repr::Any) => self.clone(),
+            (Repr::Only(some), Repr::Only(others)) => {
+                let common = some.iter().filter(|origin| others.contains(origin));
+                Self(Repr::Only(common.cloned().collect()))
+            }
+        }
     }
 
     /// Returns the listed origin, if the list has exactly one.
@@ -129,14 +141,14 @@ impl Origins {
         {
             let spelled = origins.iter().find(|o| o.is_http && o.is_spelled_as(authority));
             if let Some(origin) = spelled {
-                return class_of(origin);
+                return classify_origin(origin);
             }
         }
-        let origin = Origin::of(uri);
+        let origin = Origin::from_uri(uri);
         match &self.0 {
-            Repr::Any => origin.map_or(UriClass::Insecure, |origin| class_of(&origin)),
+            Repr::Any => origin.map_or(UriClass::Insecure, |origin| classify_origin(&origin)),
             Repr::Only(origins) => match origin {
-                Some(origin) if origins.contains(&origin) => class_of(&origin),
+                Some(origin) if origins.contains(&origin) => classify_origin(&origin),
                 _ => UriClass::NotListed,
             },
         }
@@ -154,7 +166,7 @@ impl fmt::Debug for Origins {
 
 /// Returns the class of a URI with a listed origin.
 #[inline]
-fn class_of(origin: &Origin) -> UriClass {
+fn classify_origin(origin: &Origin) -> UriClass {
     if origin.is_secure() { UriClass::Secure } else { UriClass::Insecure }
 }
 

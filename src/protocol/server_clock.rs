@@ -10,19 +10,19 @@ use crate::protocol::origin::Origin;
 use crate::util::bounded_map::BoundedMap;
 use crate::util::sync::LockExt;
 
-/// The most servers whose offsets one set of credentials remembers. A clock that agrees with this
-/// machine's needs no memory.
+/// The maximum number of servers whose offsets one set of credentials remembers. A clock that
+/// agrees with this machine's needs no entry.
 const MAX_SERVERS: usize = 64;
 
-/// The least difference, in milliseconds, that may be the reason for a refusal. Servers that check
-/// times tolerate less.
+/// The smallest difference, in milliseconds, that may be the reason for a refusal. Servers that
+/// check times tolerate smaller ones.
 const MIN_DIFFERENCE: u64 = 30_000;
 
-/// The largest offset that is believed, in milliseconds: a day, which is more than two time zones
-/// are apart. A server that claims more may want an assertion that is still valid in years.
+/// The largest accepted offset, in milliseconds: a day, which is more than two time zones are
+/// apart. A server that claims more may want an assertion that is still valid in years.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1000;
 
-/// By how many milliseconds a server's clock is ahead of this machine's. Negative if it is behind.
+/// The lead of a server's clock over this machine's, in milliseconds. Negative if it is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offset(i64);
 
@@ -39,7 +39,7 @@ impl Offset {
     }
 }
 
-/// The range, in milliseconds, that contains the server's offset, as one response shows.
+/// The range of the server's offset, in milliseconds, that one response shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SkewEstimate {
     least: i64,
@@ -84,7 +84,7 @@ impl SkewEstimate {
         used.0.abs_diff(used.0.clamp(self.least, self.most)) > MIN_DIFFERENCE
     }
 
-    /// Returns the best estimate. It is none if the server's clock agrees with this machine's.
+    /// Returns the best estimate. It is zero if the server's clock agrees with this machine's.
     pub(crate) fn offset(self) -> Offset {
         match self.contradicts(Offset::default()) {
             true => Offset(self.least + (self.most - self.least) / 2),
@@ -151,7 +151,7 @@ impl ServerClocks {
         self.set(origin, used, Standing::Confirmed);
     }
 
-    /// Records that a request that used the offset was refused, and what its response shows.
+    /// Records that a request that used the offset was refused, with the estimate of its response.
     ///
     /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
     /// refuse for another reason, so one that agrees with the offset ends it only if the request
@@ -212,17 +212,17 @@ mod tests {
         )
     }
 
-    fn of_date(date: &str, took: u64) -> Option<SkewEstimate> {
+    fn estimate_from_date(date: &str, took: u64) -> Option<SkewEstimate> {
         estimate(&[(DATE, date)], took)
     }
 
     fn ahead(seconds: i64) -> SkewEstimate {
         let date = Duration::from_secs(NOW.as_secs().checked_add_signed(seconds).unwrap());
-        of_date(&httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + date), 0).unwrap()
+        estimate_from_date(&httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + date), 0).unwrap()
     }
 
     fn origin(n: usize) -> Origin {
-        Origin::of(&format!("https://{n}.test").parse().unwrap()).unwrap()
+        Origin::from_uri(&format!("https://{n}.test").parse().unwrap()).unwrap()
     }
 
     #[test]
@@ -235,10 +235,10 @@ mod tests {
             "Thu, 01 Jan 1970 00:00:00 GMT",
             "Tue, 08 Nov 1994 08:49:38 GMT",
         ] {
-            assert_eq!(of_date(date, 0), None, "{date}");
+            assert_eq!(estimate_from_date(date, 0), None, "{date}");
         }
-        assert!(of_date("Sun, 06 Nov 1994 08:49:37 GMT", 0).is_some());
-        assert!(of_date("Sun, 06 Nov 1994 22:49:37 GMT", 0).is_some());
+        assert!(estimate_from_date("Sun, 06 Nov 1994 08:49:37 GMT", 0).is_some());
+        assert!(estimate_from_date("Sun, 06 Nov 1994 22:49:37 GMT", 0).is_some());
     }
 
     #[test]
@@ -255,9 +255,9 @@ mod tests {
     #[test]
     fn a_slow_response_does_not_contradict_our_clock() {
         // The server wrote the date as soon as the request had arrived.
-        let slow = of_date("Sun, 06 Nov 1994 08:48:37 GMT", 60).unwrap();
+        let slow = estimate_from_date("Sun, 06 Nov 1994 08:48:37 GMT", 60).unwrap();
         assert!(!slow.contradicts(Offset::default()));
-        let fast = of_date("Sun, 06 Nov 1994 08:48:37 GMT", 0).unwrap();
+        let fast = estimate_from_date("Sun, 06 Nov 1994 08:48:37 GMT", 0).unwrap();
         assert!(fast.contradicts(Offset::default()));
     }
 

@@ -13,19 +13,28 @@ use super::ReplayBody;
 /// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another
 /// token.
 ///
+/// The service takes bodies of any type `B`. The HTTP client inside takes [`ReplayBody<B>`](ReplayBody).
+/// Send requests with [`tower::ServiceExt::oneshot`].
+///
 /// # Example
 ///
 /// ```
+/// use axum::body::Body;
+/// use hyper_util::client::legacy::Client;
+/// use hyper_util::client::legacy::connect::HttpConnector;
 /// use tower::ServiceBuilder;
-/// use tower_oauth2::OAuth2Layer;
-/// use tower_oauth2::replay::ReplayableLayer;
+/// use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
+/// use tower_oauth2::{OAuth2, OAuth2Layer};
 ///
-/// fn stack<S: Clone>(oauth2: OAuth2Layer, http: S) -> impl Sized {
+/// type Http = Client<HttpConnector, ReplayBody<Body>>;
+///
+/// fn stack(oauth2: OAuth2Layer, http: Http) -> Replayable<OAuth2<Http>> {
 ///     ServiceBuilder::new()
 ///         .layer(ReplayableLayer::new().limit(256 * 1024))
 ///         .layer(oauth2)
 ///         .service(http)
 /// }
+/// # let _ = stack;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayableLayer {

@@ -16,7 +16,7 @@ const SMALL: usize = 8 * 1024;
 /// The frames that a body has sent so far, if a resend may need them.
 pub(super) struct Memory {
     pub(super) state: MemoryState,
-    /// The number of [`KeptBody`](super::KeptBody)s of the body whose turn it is.
+    /// The number of [`KeptBody`](super::KeptBody)s of the stream's owner.
     pub(super) keepers: usize,
     limit: usize,
     pub(super) len: usize,
@@ -63,19 +63,19 @@ impl Memory {
     /// Remembers a frame. An error ends the body, so nothing can be sent again.
     pub(super) fn remember<E>(&mut self, frame: &Result<Frame<Bytes>, E>) -> Forgotten {
         let Ok(frame) = frame else {
-            return self.lose();
+            return self.invalidate();
         };
         if self.state != MemoryState::Whole {
             return Forgotten::default();
         }
         if self.remembered.trailers.is_some() {
             // A frame after the trailers could not be sent again in this order.
-            return self.lose();
+            return self.invalidate();
         }
         if let Some(data) = frame.data_ref() {
             self.len = self.len.saturating_add(data.len());
             if self.len > self.limit {
-                return self.lose();
+                return self.invalidate();
             }
             if data.len() >= SMALL {
                 self.gather();
@@ -86,7 +86,7 @@ impl Memory {
         } else if let Some(trailers) = frame.trailers_ref() {
             self.remembered.trailers = Some(trailers.clone());
         } else {
-            return self.lose();
+            return self.invalidate();
         }
         Forgotten::default()
     }
@@ -107,14 +107,14 @@ impl Memory {
         Some(mem::take(&mut self.remembered))
     }
 
-    /// Forgets everything for good, because the memory is no longer complete.
-    pub(super) fn lose(&mut self) -> Forgotten {
+    /// Forgets everything permanently, because the memory is no longer complete.
+    pub(super) fn invalidate(&mut self) -> Forgotten {
         let forgotten = self.forget();
         self.state = MemoryState::Lost;
         forgotten
     }
 
-    /// Forgets everything, because it is no longer wanted.
+    /// Forgets everything, because no resend needs it any more.
     pub(super) fn forget(&mut self) -> Forgotten {
         if self.state == MemoryState::Whole {
             self.state = MemoryState::Unwanted;

@@ -50,11 +50,15 @@ pub enum Replayed {
 pub enum NotReplayed {
     /// The body could not be sent again. The next request gets another token.
     Body,
-    /// The API rejected the DPoP proof, and a new proof would be no better: it already had the
-    /// newest nonce (RFC 9449 section 9).
+    /// The API rejected the DPoP proof, and a new proof would be no better.
+    ///
+    /// The proof already had the newest nonce (RFC 9449 section 9).
     Proof,
     /// The API has just rejected a fresh token, so another token would be no better.
     BreakerOpen,
     /// The API requires claims, and the token endpoint has refused to issue tokens with them.
     ClaimsRefused,
+    /// The token is fixed, so there is no other one
+    /// ([`Tokens::fixed`](crate::Tokens::fixed)).
+    FixedToken,
 }

@@ -11,7 +11,7 @@ use tower::BoxError;
 
 use super::ReplayableBody;
 use super::memory::{MemoryState, Remembered};
-use super::stream::{Asked, SharedStream, Turn};
+use super::stream::{BodyNumber, QueryResult, SharedStream};
 
 /// The number of empty frames in a row after which the task yields.
 ///
@@ -29,8 +29,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// If the request is resent while this body is still being sent, the second body takes over the
 /// rest of the stream, and the first ends with an error.
 ///
-/// The inner body is polled, asked and dropped outside of every lock, so it may drop its own call.
-/// After 32 empty frames in a row, the body lets other tasks run.
+/// The inner body is polled, queried and dropped outside of every lock, so it may drop its own
+/// call. After 32 empty frames in a row, the body lets other tasks run.
 ///
 /// # Example
 ///
@@ -89,8 +89,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// ```
 pub struct ReplayBody<B> {
     stream: Arc<SharedStream<B>>,
-    /// The stream belongs to the body whose turn it is.
-    turn: Turn,
+    /// The stream belongs to the body with its owner's number.
+    number: BodyNumber,
     /// Frames to send before the rest of the stream.
     again: Remembered,
     /// The number of bytes that this body has sent.
@@ -103,18 +103,18 @@ pub struct ReplayBody<B> {
 /// Data that a [`ReplayBody`] keeps for a resend.
 pub struct KeptBody<B> {
     stream: Arc<SharedStream<B>>,
-    /// The turn of the body that was kept.
-    turn: Turn,
+    /// The number of the body that was kept.
+    number: BodyNumber,
 }
 
 impl<B> ReplayBody<B> {
     /// Creates a body that remembers at most `limit` bytes of `body`.
     pub fn new(body: B, limit: usize) -> Self {
-        Self::of_turn(Arc::new(SharedStream::new(body, limit)), 0, Remembered::default())
+        Self::with_number(Arc::new(SharedStream::new(body, limit)), 0, Remembered::default())
     }
 
-    fn of_turn(stream: Arc<SharedStream<B>>, turn: Turn, again: Remembered) -> Self {
-        Self { stream, turn, again, sent: 0, has_begun: false, empty_frames: 0 }
+    fn with_number(stream: Arc<SharedStream<B>>, number: BodyNumber, again: Remembered) -> Self {
+        Self { stream, number, again, sent: 0, has_begun: false, empty_frames: 0 }
     }
 }
 
@@ -123,11 +123,12 @@ impl<B> ReplayableBody for ReplayBody<B> {
 
     fn keep(&self) -> KeptBody<B> {
         let mut stream = self.stream.lock();
-        // A body whose turn is over cannot be kept, and must not change what its successor keeps.
-        if stream.turn == self.turn {
+        // A body that has lost the stream cannot be kept, and must not change its successor's
+        // memory.
+        if stream.owner == self.number {
             stream.memory.keepers += 1;
             if stream.memory.state == MemoryState::Unwanted {
-                if self.has_begun || self.turn == 0 && stream.has_begun {
+                if self.has_begun || self.number == 0 && stream.has_begun {
                     stream.memory.state = MemoryState::Lost;
                 } else {
                     stream.memory.state = MemoryState::Whole;
@@ -137,34 +138,34 @@ impl<B> ReplayableBody for ReplayBody<B> {
             }
         }
         drop(stream);
-        KeptBody { stream: self.stream.clone(), turn: self.turn }
+        KeptBody { stream: self.stream.clone(), number: self.number }
     }
 
     fn replay(kept: KeptBody<B>) -> Option<Self> {
         let mut stream = kept.stream.lock();
-        if stream.turn != kept.turn {
+        if stream.owner != kept.number {
             return None;
         }
         let again = stream.memory.take()?;
         stream.memory.len = again.len();
         // Other values that keep the same body have nothing left.
         stream.memory.keepers = 0;
-        stream.turn += 1;
-        let turn = stream.turn;
+        stream.owner += 1;
+        let number = stream.owner;
         let reader = stream.reader.take();
         drop(stream);
-        // The woken body finds that its turn is over.
+        // The woken body finds that it has lost the stream.
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(Self::of_turn(kept.stream.clone(), turn, again))
+        Some(Self::with_number(kept.stream.clone(), number, again))
     }
 }
 
 impl<B> Drop for KeptBody<B> {
     fn drop(&mut self) {
         let mut stream = self.stream.lock();
-        if stream.turn != self.turn {
+        if stream.owner != self.number {
             return;
         }
         stream.memory.keepers -= 1;
@@ -193,10 +194,10 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let has_turn = this.stream.lock().turn == this.turn;
-        let frame = match this.again.next().filter(|_| has_turn) {
+        let is_owner = this.stream.lock().owner == this.number;
+        let frame = match this.again.next().filter(|_| is_owner) {
             Some(frame) => Some(Ok(frame)),
-            None => ready!(this.stream.poll_frame(this.turn, cx)),
+            None => ready!(this.stream.poll_frame(this.number, cx)),
         };
         this.empty_frames = match frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             Some(data) => {
@@ -211,19 +212,19 @@ where
     fn is_end_stream(&self) -> bool {
         let stream = self.stream.lock();
         let has_ended_so_far =
-            stream.turn == self.turn && self.again.is_empty() && stream.handed_over.is_none();
+            stream.owner == self.number && self.again.is_empty() && stream.handed_over.is_none();
         drop(stream);
         has_ended_so_far
-            && match self.stream.ask(self.turn, |body| body.is_end_stream()) {
-                Asked::Answered(has_ended) => has_ended,
-                Asked::Ended => true,
-                Asked::InUse => false,
+            && match self.stream.query(self.number, |body| body.is_end_stream()) {
+                QueryResult::Answered(has_ended) => has_ended,
+                QueryResult::Ended => true,
+                QueryResult::InUse => false,
             }
     }
 
     fn size_hint(&self) -> SizeHint {
         let stream = self.stream.lock();
-        if stream.turn != self.turn {
+        if stream.owner != self.number {
             // An exact hint of 0 would let an HTTP client send an empty body instead of the error.
             return SizeHint::new();
         }
@@ -231,11 +232,11 @@ where
         #[allow(clippy::clone_on_copy, reason = "the oldest http-body has no `Copy` here")]
         let size = stream.size.clone();
         drop(stream);
-        if self.turn == 0 || !has_begun {
-            return match self.stream.ask(self.turn, |body| body.size_hint()) {
-                Asked::Answered(hint) => hint,
-                Asked::Ended => SizeHint::with_exact(0),
-                Asked::InUse => size,
+        if self.number == 0 || !has_begun {
+            return match self.stream.query(self.number, |body| body.size_hint()) {
+                QueryResult::Answered(hint) => hint,
+                QueryResult::Ended => SizeHint::with_exact(0),
+                QueryResult::InUse => size,
             };
         }
         // The hint of the first body at this point, so that the resend has the same framing.
@@ -250,7 +251,7 @@ where
 
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody").field("turn", &self.turn).finish_non_exhaustive()
+        f.debug_struct("ReplayBody").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

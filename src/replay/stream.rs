@@ -16,8 +16,8 @@ use tower::BoxError;
 use super::memory::Memory;
 use crate::util::sync::LockExt;
 
-/// Counts the bodies that have read a stream. The stream belongs to the last one.
-pub(super) type Turn = u32;
+/// The number of a body among those that share a stream. The last one owns the stream.
+pub(super) type BodyNumber = u32;
 
 type FrameResult = Result<Frame<Bytes>, BoxError>;
 
@@ -29,12 +29,12 @@ pub(super) struct Stream<B> {
     pub(super) has_begun: bool,
     /// The size hint of the inner body before its first frame.
     pub(super) size: SizeHint,
-    pub(super) turn: Turn,
-    /// Wakes the body whose turn it is, for a takeover or because the inner body is free again.
+    pub(super) owner: BodyNumber,
+    /// Wakes the owner, for a takeover or because the inner body is free again.
     pub(super) reader: Option<Waker>,
     /// The reader waits until the inner body is free.
     wants_source: bool,
-    /// A frame that arrived for a body whose turn was over. The next body sends it first.
+    /// A frame that arrived for a body that had lost the stream. The owner sends it first.
     pub(super) handed_over: Option<FrameResult>,
     pub(super) memory: Memory,
 }
@@ -42,14 +42,14 @@ pub(super) struct Stream<B> {
 /// The inner body.
 enum Source<B> {
     Idle(Pin<Box<B>>),
-    /// A thread polls or asks the body.
+    /// A thread polls or queries the body.
     InUse,
     /// The body has ended or failed, and was dropped.
     Ended,
 }
 
-/// The answer of the inner body to a question.
-pub(super) enum Asked<T> {
+/// The result of a query to the inner body.
+pub(super) enum QueryResult<T> {
     Answered(T),
     Ended,
     /// Another thread polls the body.
@@ -62,7 +62,7 @@ impl<B> SharedStream<B> {
             source: Source::Idle(Box::pin(body)),
             has_begun: false,
             size: SizeHint::new(),
-            turn: 0,
+            owner: 0,
             reader: None,
             wants_source: false,
             handed_over: None,
@@ -75,18 +75,22 @@ impl<B> SharedStream<B> {
         self.0.lock_unpoisoned()
     }
 
-    /// Asks the inner body without the lock.
-    pub(super) fn ask<T>(&self, turn: Turn, question: impl FnOnce(&B) -> T) -> Asked<T> {
+    /// Queries the inner body without the lock.
+    pub(super) fn query<T>(
+        &self,
+        number: BodyNumber,
+        question: impl FnOnce(&B) -> T,
+    ) -> QueryResult<T> {
         let taken = self.lock().source.take();
         match taken {
             Source::Idle(body) => {
-                let borrowed = Borrowed { stream: self, turn, body: Some(body) };
+                let borrowed = Borrowed { stream: self, number, body: Some(body) };
                 let answer = borrowed.body.as_deref().map(question);
                 borrowed.give_back();
-                answer.map_or(Asked::Ended, Asked::Answered)
+                answer.map_or(QueryResult::Ended, QueryResult::Answered)
             }
-            Source::InUse => Asked::InUse,
-            Source::Ended => Asked::Ended,
+            Source::InUse => QueryResult::InUse,
+            Source::Ended => QueryResult::Ended,
         }
     }
 
@@ -111,10 +115,14 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Polls the next frame for the body with this turn.
-    pub(super) fn poll_frame(&self, turn: Turn, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
+    /// Polls the next frame for the body with this number.
+    pub(super) fn poll_frame(
+        &self,
+        number: BodyNumber,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<FrameResult>> {
         let mut stream = self.lock();
-        if stream.turn != turn {
+        if stream.owner != number {
             return Poll::Ready(Some(Err(TakenOver.into())));
         }
         if let Some(frame) = stream.handed_over.take() {
@@ -133,7 +141,7 @@ where
                 return Poll::Pending;
             }
         };
-        let mut borrowed = Borrowed { stream: self, turn, body: Some(body) };
+        let mut borrowed = Borrowed { stream: self, number, body: Some(body) };
         let Some(body) = &mut borrowed.body else {
             return Poll::Ready(None);
         };
@@ -168,8 +176,8 @@ impl<B> Source<B> {
 /// An inner body that was taken out of its stream, and that must be given back.
 struct Borrowed<'a, B> {
     stream: &'a SharedStream<B>,
-    /// The turn of the body that borrows it.
-    turn: Turn,
+    /// The number of the body that borrows it.
+    number: BodyNumber,
     /// `None` once it was given back.
     body: Option<Pin<Box<B>>>,
 }
@@ -179,7 +187,7 @@ impl<B> Borrowed<'_, B> {
     fn give_back(mut self) {
         let mut stream = self.stream.lock();
         stream.source = self.body.take().map_or(Source::Ended, Source::Idle);
-        let reader = stream.reader_that_waits();
+        let reader = stream.take_waiting_reader();
         drop(stream);
         wake(reader);
     }
@@ -188,14 +196,14 @@ impl<B> Borrowed<'_, B> {
     fn give_back_pending(mut self, waker: Waker) -> Poll<Option<FrameResult>> {
         let mut stream = self.stream.lock();
         stream.source = self.body.take().map_or(Source::Ended, Source::Idle);
-        if stream.turn == self.turn {
+        if stream.owner == self.number {
             let displaced = stream.reader.replace(waker);
             drop(stream);
             drop(displaced);
             return Poll::Pending;
         }
         // Another body has taken over, and polls the inner body with its own waker.
-        let reader = stream.reader_that_waits();
+        let reader = stream.take_waiting_reader();
         drop(stream);
         wake(reader);
         Poll::Ready(Some(Err(TakenOver.into())))
@@ -214,15 +222,15 @@ impl<B> Borrowed<'_, B> {
         } else {
             stream.source = body.take().map_or(Source::Ended, Source::Idle);
         }
-        if stream.turn == self.turn {
+        if stream.owner == self.number {
             let displaced = frame.as_ref().map(|frame| stream.memory.remember(frame));
             drop(stream);
             drop((displaced, ended));
             return Poll::Ready(frame);
         }
-        // Another body has taken over, and the frame is not in what it sends first.
+        // Another body has taken over, and its first frames do not include this one.
         stream.handed_over = frame;
-        let reader = stream.reader_that_waits();
+        let reader = stream.take_waiting_reader();
         drop(stream);
         drop(ended);
         wake(reader);
@@ -238,11 +246,11 @@ impl<B> Drop for Borrowed<'_, B> {
         };
         let mut stream = self.stream.lock();
         stream.source = Source::Idle(body);
-        let forgotten = stream.memory.lose();
-        if stream.turn != self.turn {
+        let forgotten = stream.memory.invalidate();
+        if stream.owner != self.number {
             stream.handed_over = Some(Err(Panicked.into()));
         }
-        let reader = stream.reader_that_waits();
+        let reader = stream.take_waiting_reader();
         drop(stream);
         drop(forgotten);
         wake(reader);
@@ -250,8 +258,8 @@ impl<B> Drop for Borrowed<'_, B> {
 }
 
 impl<B> Stream<B> {
-    /// Returns the waker of a reader that waits until the inner body is free.
-    fn reader_that_waits(&mut self) -> Option<Waker> {
+    /// Takes the waker of a reader that waits until the inner body is free.
+    fn take_waiting_reader(&mut self) -> Option<Waker> {
         if mem::take(&mut self.wants_source) { self.reader.take() } else { None }
     }
 }

@@ -1,29 +1,36 @@
 //! Secrets that may change while a process runs.
 
+mod deadline;
 mod file;
-mod in_time;
+mod identity;
+mod source;
 pub(crate) mod version;
 
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
+pub(crate) use self::deadline::{SecretTimeout, wait_until_deadline};
 #[cfg(feature = "jwt")]
-pub(crate) use self::file::Unusable;
+pub(crate) use self::file::FileError;
 pub(crate) use self::file::WatchedFile;
-pub(crate) use self::in_time::{Late, in_time};
+pub use self::identity::Identity;
+pub(crate) use self::identity::IdentityDigest;
+use self::source::Function;
+pub(crate) use self::source::{ReadFuture, SecretSource};
+use crate::error::ConfigError;
 
-/// A secret, or a source of it: a text, a file, or a function.
+/// A secret, or a source of it: a text, a file, a function, or the tokens of other credentials.
 ///
 /// Functions that take a secret also take a `&str` or a `String`, which is a secret that never
-/// changes. A file is read, and a function is called, for every token request. So the next token
-/// request uses a secret that has been replaced.
+/// changes, and [`Tokens`](crate::Tokens), whose current token is the secret. A file is read, and a
+/// function is called, for every token request. So the next token request uses a secret that has
+/// been replaced.
 ///
 /// A clone is cheap. A text is wiped from memory when its last clone is dropped, and a secret that
 /// was read is wiped once it has been sent. `Debug` shows the source of the secret and nothing
@@ -52,11 +59,8 @@ pub struct Secret {
 enum Kind {
     Text(Arc<Zeroizing<String>>),
     File(WatchedFile),
-    Function { name: Arc<str>, read: Arc<Read> },
+    Source(Arc<dyn SecretSource>),
 }
-
-type Read = dyn Fn() -> Pin<Box<dyn Future<Output = Text> + Send>> + Send + Sync;
-type Text = Result<Zeroizing<String>, BoxError>;
 
 impl Secret {
     /// Creates a secret that is read from a file for every token request.
@@ -76,14 +80,45 @@ impl Secret {
     /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if the file is
     /// missing, empty, larger than 1 MiB, not a regular file or not UTF-8. The error is transient.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::of(Kind::File(WatchedFile::new(path.into())))
+        Self::from_kind(Kind::File(WatchedFile::new(path.into())))
+    }
+
+    /// Reads the environment variable `name` now, and creates a secret from its value.
+    ///
+    /// The environment of a process does not change, so it is not read again. The secret is equal
+    /// to the same text from anywhere else.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the variable is not set, empty or not UTF-8.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use tower_oauth2::{ClientAuth, Secret};
+    ///
+    /// # fn main() -> Result<(), tower_oauth2::ConfigError> {
+    /// let auth = ClientAuth::client_secret_basic("client-id", Secret::env("API_CLIENT_SECRET")?);
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn env(name: impl AsRef<str>) -> Result<Self, ConfigError> {
+        const VARIABLE: &str = "environment variable of a secret";
+        match std::env::var(name.as_ref()) {
+            Ok(value) if value.is_empty() => Err(ConfigError::new(VARIABLE, "is empty")),
+            Ok(value) => Ok(value.into()),
+            Err(std::env::VarError::NotPresent) => Err(ConfigError::new(VARIABLE, "is not set")),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(ConfigError::new(VARIABLE, "is not UTF-8"))
+            }
+        }
     }
 
     /// Creates a secret that `read` returns. It is called for every token request.
     ///
-    /// `name` stands for the secret wherever credentials are compared, so two secrets that must not
-    /// share a token need different names. The name appears in errors and log events, and is not
-    /// sent to any server.
+    /// Credentials are compared by the `name`, so two secrets that must not share a token need
+    /// different names. The name appears in errors and log events, and is not sent to any server.
     ///
     /// The crate does not know when the secret changes. So an error such as `invalid_client` is
     /// remembered for its whole back-off, unless you add a [version](Self::version).
@@ -99,15 +134,12 @@ impl Secret {
         T: Into<String>,
         E: Into<BoxError>,
     {
-        let name: Arc<str> = name.into().into();
-        let read = Arc::new(move || -> Pin<Box<dyn Future<Output = Text> + Send>> {
-            let reading = read();
-            Box::pin(async move {
-                let text = Zeroizing::new(reading.await.map_err(Into::into)?.into());
-                if text.is_empty() { Err("the secret is empty".into()) } else { Ok(text) }
-            })
-        });
-        Self::of(Kind::Function { name, read })
+        Self::from_source(Arc::new(Function::new(name.into(), read)))
+    }
+
+    /// Creates a secret from another source.
+    pub(crate) fn from_source(source: Arc<dyn SecretSource>) -> Self {
+        Self::from_kind(Kind::Source(source))
     }
 
     /// Sets a function that returns another number whenever the secret has changed.
@@ -121,28 +153,35 @@ impl Secret {
         self
     }
 
-    /// Reads the current secret. Fails with [`Late`] at the deadline, if there is one.
-    pub(crate) async fn read(&self, deadline: Option<Instant>) -> Text {
+    /// Reads the current secret. Fails with [`SecretTimeout`] at the deadline, if there is one.
+    pub(crate) async fn read(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Zeroizing<String>, BoxError> {
         match &self.kind {
             Kind::Text(text) => Ok(Zeroizing::clone(text)),
-            Kind::File(file) => in_time(deadline, self, async { Ok(file.read().await?) }).await,
-            Kind::Function { read, .. } => in_time(deadline, self, read()).await,
+            Kind::File(file) => {
+                wait_until_deadline(deadline, self, async { Ok(file.read().await?) }).await
+            }
+            Kind::Source(source) => wait_until_deadline(deadline, self, source.read()).await,
         }
     }
 
-    /// Returns bytes that distinguish the secret from others.
-    pub(crate) fn identity(&self) -> Vec<u8> {
-        let (kind, what) = match &self.kind {
-            Kind::Text(text) => (b't', text.as_bytes()),
-            Kind::File(file) => (b'f', file.identity()),
-            Kind::Function { name, .. } => (b'n', name.as_bytes()),
+    /// Returns the secret if it is a text, which never changes.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            Kind::File(_) | Kind::Source(_) => None,
+        }
+    }
+
+    /// Adds the parts that distinguish the secret from others.
+    fn identify(&self, identity: &mut Identity) {
+        match &self.kind {
+            Kind::Text(text) => identity.part("text").part(text.as_bytes()),
+            Kind::File(file) => identity.part("file").part(file.identity()),
+            Kind::Source(source) => identity.nested(|identity| source.identify(identity)),
         };
-        // The buffer has room for everything, because a buffer that grows leaves copies behind that
-        // are not wiped.
-        let mut identity = Vec::with_capacity(1 + what.len());
-        identity.push(kind);
-        identity.extend_from_slice(what);
-        identity
     }
 
     /// Returns a number that differs when the secret has changed.
@@ -150,18 +189,31 @@ impl Secret {
         match (&self.version, &self.kind) {
             (Some(version), _) => version(),
             (None, Kind::File(file)) => file.version(),
-            (None, Kind::Text(_) | Kind::Function { .. }) => 0,
+            (None, Kind::Source(source)) => source.version(),
+            (None, Kind::Text(_)) => 0,
         }
     }
 
-    fn of(kind: Kind) -> Self {
+    fn from_kind(kind: Kind) -> Self {
         Self { kind, version: None }
     }
 }
 
-impl<T: Into<String>> From<T> for Secret {
-    fn from(text: T) -> Self {
-        Self::of(Kind::Text(Arc::new(Zeroizing::new(text.into()))))
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::from_kind(Kind::Text(Arc::new(Zeroizing::new(text))))
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<&String> for Secret {
+    fn from(text: &String) -> Self {
+        text.clone().into()
     }
 }
 
@@ -170,7 +222,7 @@ impl fmt::Debug for Secret {
         match &self.kind {
             Kind::Text(_) => f.write_str("Secret(**redacted**)"),
             Kind::File(file) => write!(f, "Secret::file({:?})", file.path()),
-            Kind::Function { name, .. } => write!(f, "Secret::from_fn({name:?})"),
+            Kind::Source(source) => source.fmt(f),
         }
     }
 }

@@ -18,9 +18,10 @@ thread_local! {
 
 /// Computes a version after a look at the files that it depends on.
 ///
-/// [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version) is not async, and a
-/// caller's own method may contain one of this crate's. So the version is computed twice: the first
-/// time finds out which files it depends on, and the second time uses the result of the looks.
+/// [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version) is not
+/// async, and a caller's own method may contain one of this crate's. So the version is computed
+/// twice: the first time finds out which files it depends on, and the second time uses the result
+/// of the looks.
 pub(crate) async fn current(version: impl Fn() -> u64) -> u64 {
     let (last_known, files) = with_dependencies(&version);
     if files.is_empty() || runtime::current().is_none() {
@@ -37,7 +38,7 @@ pub(crate) async fn current(version: impl Fn() -> u64) -> u64 {
 }
 
 /// Records `file` if a version is being computed on this thread. Returns whether one is.
-pub(super) fn is_dependency(file: &WatchedFile) -> bool {
+pub(super) fn record_dependency(file: &WatchedFile) -> bool {
     DEPENDENCIES.with_borrow_mut(|files| match files {
         Some(files) => {
             files.push(file.clone());

@@ -1,32 +1,33 @@
-//! The keys under which tokens and marks are stored.
+//! The keys of stored tokens and marks.
 
 use sha2::{Digest, Sha256};
 
 use super::record;
 use crate::credentials::Credentials;
 
-/// Returns a hash over everything that makes the token what it is, as 64 hexadecimal digits.
+/// Returns the key of a token: a hash of its credentials in 64 hexadecimal digits.
 ///
-/// Records of another version have other keys, so that two versions of this crate in one fleet do
-/// not replace each other's records.
-pub(super) fn of(credentials: &Credentials) -> String {
+/// The hash includes the version of the record, so that two versions of this crate that share a
+/// store do not replace each other's records.
+pub(super) fn token_key(credentials: &Credentials) -> String {
     let mut hash = Sha256::new();
     hash.update(b"tower-oauth2 record ");
     hash.update(record::VERSION.to_be_bytes());
-    hash.update(credentials.identity());
+    hash.update(credentials.digest());
     hex(&hash.finalize())
 }
 
-/// Returns the key of the mark that a token request for `key` has brought nothing to share.
-pub(super) fn of_mark(key: &str) -> String {
+/// Returns the key of the mark that a token request for `key` has produced no token to share.
+pub(super) fn mark_key(key: &str) -> String {
     hex(&Sha256::digest(format!("mark {key}")))
 }
 
-/// Returns a hash of the claims that a token was requested with, for its record.
-pub(super) fn of_claims(claims: &str) -> String {
+/// Returns a hash of requested claims, for the record of a token.
+pub(super) fn hash_claims(claims: &str) -> String {
     hex(&Sha256::digest(claims))
 }
 
+/// Returns bytes as lowercase hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
@@ -45,8 +46,8 @@ mod tests {
         let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
-            of(&credentials),
-            "8636bb4f8af68585e873742cf8b9b5c0ba652bdf1527a4b524e133edf9893ad9",
+            token_key(&credentials),
+            "6e56e363de368ad53d9048a796429afa4490052d96098cef36bd895934f1586c",
             "if this has to change, `record::VERSION` has to change with it"
         );
     }

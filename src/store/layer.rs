@@ -9,36 +9,36 @@ use tokio::runtime::Handle;
 use tower::{Layer, Service, ServiceExt};
 
 use super::TokenStore;
-use super::claims::Claims;
-use super::fetch::{self, SharedStore};
-use super::health::Health;
-use super::patience::Patience;
+use super::client::StoreClient;
+use super::fetch;
 use crate::credentials::request::TokenRequest;
 use crate::token::AccessToken;
 use crate::util::backoff::Backoff;
 use crate::util::limits::MAX_LIFETIME;
 
-/// Shares tokens through a [`TokenStore`].
+/// Shares tokens between processes through a [`TokenStore`].
 ///
-/// The layer looks into the store before it asks the inner service, and stores what that returns.
+/// The layer looks for a token in the store before it calls the inner service, and stores the token
+/// that the inner service returns.
 ///
-/// - When several processes need a token at once, one asks for it, under a lease in the store, and
-///   the others take what it stored. A process that dies holds the others up until its lease ends.
-///   A token request whose runtime does not poll it holds up others of its own process for about a
-///   second.
-/// - A token that an API has rejected is never returned from the store. It is replaced there only
-///   if it is still the stored one.
-/// - A store that is down, slow, full, read-only or full of malformed data costs a bounded delay,
-///   never a request: each operation has a deadline, and after a failure the store is left alone
-///   for a while. Credentials are independent of each other, so that those on other servers of the
-///   store go on sharing.
-/// - A token that the store does not accept ([`ValueNotAccepted`](crate::store::ValueNotAccepted)) is not
-///   shared. Others are.
-/// - A token lives as long as the store or its record says, whichever is shorter.
+/// - When several processes need a token at the same time, one of them calls its inner service
+///   under a lease in the store. The others wait and use the token that it stores. If that process
+///   dies, the others wait until its lease ends. If its runtime stops polling the token request,
+///   other requests of the same process take over the lease after about a second.
+/// - The layer never returns a token that an API has rejected. It replaces the rejected token in
+///   the store, unless another process has replaced it already.
+/// - A failing store never fails a token request, whether it is unreachable, slow, full, read-only
+///   or returns malformed data. Each operation has a [`deadline`](Self::deadline), and after a
+///   failure the layer does not use the store during a [`backoff`](Self::backoff). The back-off
+///   applies per set of credentials, so credentials on other servers of the store stay shared.
+/// - A token that the store [does not accept](crate::store::ValueNotAccepted) is not shared. Other
+///   tokens are.
+/// - A token expires when the store or its record says so, whichever is earlier.
 ///
-/// Place the layer outside retries and timeouts, so that they bound the token request and not the
-/// wait for another process. Clones, and all services that the layer creates, share the health of
-/// the store and the leases of this process.
+/// Add the layer outside layers for retries and timeouts, so that these apply to the token request
+/// and not to the wait for another process. Clones of the layer, and all services that it creates,
+/// share the health of the store and the leases of this process. Use [`StoredTokens::new`] to wrap
+/// one service with the default settings.
 ///
 /// # Example
 ///
@@ -48,7 +48,7 @@ use crate::util::limits::MAX_LIFETIME;
 /// use tower::timeout::TimeoutLayer;
 /// use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 /// # use tower::service_fn;
-/// # use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest};
+/// # use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenRequest, Tokens};
 /// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 /// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
 ///
@@ -56,76 +56,60 @@ use crate::util::limits::MAX_LIFETIME;
 ///     .layer(TokenStoreLayer::new(MemoryStore::new()))
 ///     .layer(TimeoutLayer::new(Duration::from_secs(10)))
 ///     .service(endpoint);
-/// let tokens = TokenCache::new(credentials, source);
+/// let tokens = Tokens::new(credentials, source);
 /// # let _ = tokens;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct TokenStoreLayer {
-    shared: Arc<SharedStore>,
+    client: Arc<StoreClient>,
 }
 
 impl TokenStoreLayer {
     /// Creates a layer that shares tokens through `store`.
     pub fn new(store: impl TokenStore) -> Self {
-        let health = Health::new(
-            Duration::from_millis(250),
-            Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
-        );
-        let shared = SharedStore {
-            store: Arc::new(store),
-            health,
-            lease: Duration::from_secs(10),
-            claims: Claims::default(),
-            patience: Patience::default(),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { client: Arc::new(StoreClient::new(Arc::new(store))) }
     }
 
-    /// Sets the deadline of one operation of the store: 250 ms by default, a year at most.
+    /// Sets the deadline of one store operation. The default is 250 ms, the maximum one year.
     ///
-    /// A token request takes at most seven operations besides those of waiting for another process,
-    /// and waits for none after the first that fails. While it waits for another process, a second one
-    /// may fail.
+    /// A token request runs at most seven store operations, besides those that wait for another
+    /// process, and stops using the store after the first failure. A second operation may fail
+    /// while the request waits for another process.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
-        let health = Health::new(deadline.min(MAX_LIFETIME), self.shared.health.backoff);
-        self.edit(|shared| SharedStore { health, ..shared })
+        let deadline = deadline.min(MAX_LIFETIME);
+        self.edit(|client| client.with_health(deadline, client.health.backoff))
     }
 
-    /// Sets how long the store is left alone after a failure: 1 s to 30 s by default. Then one
-    /// token request tries it.
+    /// Sets how long a failed store is not used. The default is 1 s to 30 s.
     ///
-    /// A failure concerns the credentials of its token request. After failures for 16 different
-    /// credentials in a row, without a success in between, the store is left alone for all.
+    /// After the back-off, one token request tries the store. The others use it once that request
+    /// has succeeded.
+    ///
+    /// A failure affects only the credentials of its token request. After failures for 16 different
+    /// credentials in a row, without a success in between, the store is not used for any
+    /// credentials.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
-        let health = Health::new(self.shared.health.deadline, backoff);
-        self.edit(|shared| SharedStore { health, ..shared })
+        self.edit(|client| client.with_health(client.health.deadline, backoff))
     }
 
-    /// Sets the duration of a lease: 10 s by default, at least 100 ms and at most a year.
+    /// Sets the duration of a lease. The default is 10 s, the minimum 100 ms and the maximum one
+    /// year.
     ///
-    /// The process that holds the lease extends it while it asks for a token. When that process
-    /// dies, another one takes its place after this time. A process that has waited for one and a
-    /// half times this duration asks for itself. It does not wait for the lease on these credentials
-    /// again until it has found that lease free.
+    /// The process that holds the lease extends it until its token request ends. If that process
+    /// dies, another one takes over after this time. A process that has waited for one and a half
+    /// times this duration makes its own token request. After that, it does not wait for the lease
+    /// of these credentials again until it has found that lease free.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         let lease = lease.clamp(Duration::from_millis(100), MAX_LIFETIME);
-        self.edit(|shared| SharedStore { lease, ..shared })
+        self.edit(|client| StoreClient { lease, ..client.with_new_state() })
     }
 
-    fn edit(self, change: impl FnOnce(SharedStore) -> SharedStore) -> Self {
-        let SharedStore { store, health, lease, .. } = &*self.shared;
-        let shared = SharedStore {
-            store: store.clone(),
-            health: Health::new(health.deadline, health.backoff),
-            lease: *lease,
-            claims: Claims::default(),
-            patience: Patience::default(),
-        };
-        Self { shared: Arc::new(change(shared)) }
+    fn edit(self, change: impl FnOnce(&StoreClient) -> StoreClient) -> Self {
+        Self { client: Arc::new(change(&self.client)) }
     }
 }
 
@@ -133,28 +117,50 @@ impl<S> Layer<S> for TokenStoreLayer {
     type Service = StoredTokens<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        StoredTokens { inner, shared: self.shared.clone() }
+        StoredTokens { inner, client: self.client.clone() }
     }
 }
 
 impl fmt::Debug for TokenStoreLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
+        self.client.fmt(f)
     }
 }
 
-/// Looks for tokens in a store before it asks the inner service. Created by a [`TokenStoreLayer`].
+/// Looks for tokens in a store before it calls the inner service.
+///
+/// [`TokenStoreLayer`] describes how tokens are shared, and has the settings.
 ///
 /// # Errors
 ///
-/// Returns only the errors of the inner service.
+/// Returns the errors of the inner service. A failing store is never an error.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::Tokens;
+/// use tower_oauth2::store::{MemoryStore, StoredTokens};
+/// # use tower::service_fn;
+/// # use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenRequest};
+/// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
+/// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
+///
+/// let tokens = Tokens::new(credentials, StoredTokens::new(endpoint, MemoryStore::new()));
+/// # let _ = tokens;
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
 #[derive(Clone)]
 pub struct StoredTokens<S> {
     inner: S,
-    shared: Arc<SharedStore>,
+    client: Arc<StoreClient>,
 }
 
 impl<S> StoredTokens<S> {
+    /// Creates a service that shares the tokens of `inner` through `store`, with default settings.
+    pub fn new(inner: S, store: impl TokenStore) -> Self {
+        TokenStoreLayer::new(store).layer(inner)
+    }
+
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -182,20 +188,20 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        // The inner service is made ready in `call`, once the store has no token. Until then, it
-        // would hold a reservation for nothing.
+        // `call` polls the inner service for readiness once the store has no token. A service that
+        // is ready earlier would hold a reservation that it may not need.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let ask = self.inner.clone().oneshot(request.clone());
-        let shared = self.shared.clone();
+        let source = self.inner.clone().oneshot(request.clone());
+        let client = self.client.clone();
         Box::pin(async move {
+            // Deadlines need the timer of a tokio runtime.
             if Handle::try_current().is_err() {
-                // Without a runtime there is no timer for deadlines.
-                return ask.await;
+                return source.await;
             }
-            fetch::fetch(shared, request, ask).await
+            fetch::fetch(client, request, source).await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A store within the process.
+//! A store in the memory of the process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,22 +15,23 @@ use crate::util::sync::LockExt;
 
 /// A [`TokenStore`] in memory, for tests and for several caches of one process.
 ///
-/// Clones share their contents. The store locks and compares as the other stores do. It keeps one
-/// entry per credentials until that entry ends, and wipes the memory of removed values. An entry
-/// ends when tokio's clock or the wall clock says so, because tokio's clock may stop while the host
-/// is suspended.
+/// Clones share their contents. The store supports leases and atomic comparison. It keeps one value
+/// per set of credentials until the value expires, and wipes the memory of removed values. A value
+/// expires by tokio's clock or by the wall clock, whichever is first, because tokio's clock may
+/// stop while the host is suspended.
 ///
 /// # Example
 ///
 /// ```
-/// use tower::{Layer, service_fn};
-/// use tower_oauth2::{AccessToken, TokenRequest};
-/// use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
+/// use tower_oauth2::store::{MemoryStore, StoredTokens};
+/// # use tower::service_fn;
+/// # use tower_oauth2::{AccessToken, TokenRequest};
+/// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 ///
-/// let shared = TokenStoreLayer::new(MemoryStore::new());
-/// let source = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
-/// let (one, other) = (shared.layer(source.clone()), shared.layer(source));
-/// # let _ = (one, other);
+/// let store = MemoryStore::new();
+/// let first = StoredTokens::new(endpoint.clone(), store.clone());
+/// let second = StoredTokens::new(endpoint, store);
+/// # let _ = (first, second);
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Contents>>);
@@ -39,8 +40,8 @@ pub struct MemoryStore(Arc<Mutex<Contents>>);
 struct Contents {
     values: HashMap<String, Entry>,
     leases: HashMap<String, Entry>,
-    /// The number of entries above which those that have ended are removed.
-    tidy_at: usize,
+    /// The number of entries above which expired entries are removed.
+    cleanup_threshold: usize,
 }
 
 struct Entry {
@@ -66,7 +67,7 @@ impl Entry {
     }
 
     fn time_to_live(&self, now: Now) -> Option<Duration> {
-        let left = now.until(self.end);
+        let left = now.remaining_until(self.end);
         (!left.is_zero()).then_some(left)
     }
 }
@@ -80,10 +81,10 @@ impl Contents {
 
     fn set(&mut self, now: Now, key: &str, entry: Entry) {
         self.values.insert(key.to_owned(), entry);
-        self.tidy(now);
+        self.remove_expired(now);
     }
 
-    /// Takes the lease on `key` for the owner that `lease` names, or extends it.
+    /// Acquires or extends the lease on `key` for the owner in `lease`.
     fn lock(&mut self, now: Now, key: &str, lease: Entry) -> bool {
         let is_free = self
             .leases
@@ -91,17 +92,18 @@ impl Contents {
             .is_none_or(|held| held.bytes == lease.bytes || held.time_to_live(now).is_none());
         if is_free {
             self.leases.insert(key.to_owned(), lease);
-            self.tidy(now);
+            self.remove_expired(now);
         }
         is_free
     }
 
-    fn tidy(&mut self, now: Now) {
-        let Self { values, leases, tidy_at } = self;
-        if values.len() + leases.len() > *tidy_at {
+    /// Removes expired entries once there are many entries.
+    fn remove_expired(&mut self, now: Now) {
+        let Self { values, leases, cleanup_threshold } = self;
+        if values.len() + leases.len() > *cleanup_threshold {
             values.retain(|_, entry| entry.time_to_live(now).is_some());
             leases.retain(|_, entry| entry.time_to_live(now).is_some());
-            *tidy_at = (2 * (values.len() + leases.len())).max(64);
+            *cleanup_threshold = (2 * (values.len() + leases.len())).max(64);
         }
     }
 }
@@ -167,11 +169,11 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn start() -> Now {
-        // Not the real wall clock: the test moves it by hand.
+        // A fixed wall clock, because the tests advance it.
         Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH + 24 * HOUR }
     }
 
-    /// Returns the reading after a suspend of `suspended` that began `awake` after `now`.
+    /// Returns the time after a suspend for `suspended` that began `awake` after `now`.
     fn resumed(now: Now, awake: Duration, suspended: Duration) -> Now {
         Now { mono: now.mono + awake, wall: now.wall + awake + suspended }
     }
@@ -194,7 +196,7 @@ mod tests {
 
     // C5
     #[test]
-    fn values_and_leases_end_during_a_suspend() {
+    fn values_and_leases_expire_during_a_suspend() {
         let now = start();
         let mut contents = contents(now);
         let resumed = resumed(now, MINUTE, HOUR);
@@ -205,7 +207,7 @@ mod tests {
 
     // C5
     #[test]
-    fn a_wall_clock_that_is_set_back_changes_nothing() {
+    fn setting_the_wall_clock_back_has_no_effect() {
         let now = start();
         let mut contents = contents(now);
         let before_end = Now { mono: now.mono + 59 * MINUTE, wall: now.wall - 12 * HOUR };

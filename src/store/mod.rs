@@ -1,9 +1,9 @@
-//! Sharing tokens between caches, processes and machines.
+//! Stores that share tokens between caches, processes and machines.
 
-mod claims;
+mod client;
+mod dyn_store;
 #[cfg(feature = "encryption")]
 mod encrypted;
-mod erased;
 mod fetch;
 mod health;
 mod key;
@@ -12,11 +12,12 @@ mod lease;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
-mod not_accepted;
-mod patience;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+mod prefix;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod value_not_accepted;
 
 use std::fmt;
 use std::future::Future;
@@ -32,28 +33,34 @@ pub use self::layer::{StoredTokens, TokenStoreLayer};
 #[cfg(feature = "memcached")]
 pub use self::memcached::MemcachedStore;
 pub use self::memory::MemoryStore;
-pub use self::not_accepted::ValueNotAccepted;
 #[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
+pub use self::redis::{RedisConnection, RedisStore};
+pub use self::value_not_accepted::ValueNotAccepted;
 
-/// Where tokens are kept for others: bytes under a key, for a time.
+/// A store of tokens: a key-value map with expiry.
 ///
-/// [`get`](Self::get) and [`set`](Self::set) are all that has to be written. The other methods have
-/// defaults with which every process asks for itself when several find nothing; a store that can
-/// lock and compare makes that one token request for all of them.
+/// Implement [`get`](Self::get) and [`set`](Self::set). The other methods have defaults, with which
+/// each process makes its own token request when several processes find no token at the same time.
+/// A store that implements [`lock`](Self::lock) and [`replace`](Self::replace) lets one process
+/// make the token request for all.
 ///
-/// Keys are 64 hexadecimal digits, a hash over the client's secret among other things; values are below 2 MiB and
-/// hold a token. Keep both out of texts and traces, those of errors too. Whoever can read a store has the tokens, and can
-/// test guesses of secrets that are no random ones; behind `EncryptedStore` (feature `encryption`), neither. A [`TokenStoreLayer`] sees to deadlines, back-off and rubbish: an operation may take its time,
-/// fail, panic, be dropped half-way, and answer with anything. It must not block the thread for long.
+/// A key is 64 hexadecimal digits: a hash of the credentials, which include the client's secret. A
+/// value is shorter than 2 MiB and contains a token. Do not write keys or values to logs or error
+/// texts. Everyone who can read the store can use the tokens in it, and can test guesses of a weak
+/// client secret against the keys. `EncryptedStore` (feature `encryption`) prevents both.
 ///
-/// A store that does not accept a value, for example because it is too large, returns
-/// [`ValueNotAccepted`]. Every other error is a failure of the store.
+/// A [`TokenStoreLayer`] limits the time of each operation, stops using a store that fails, and
+/// ignores malformed values. An operation may therefore be slow, fail, panic, be dropped before it
+/// has finished, or return arbitrary bytes. It must not block the thread.
+///
+/// Return [`ValueNotAccepted`] if the store works but does not accept a value, for example because
+/// the value is too large. Every other error counts as a failure of the store.
 ///
 /// # Example
 ///
-/// A store that keeps each record in a file and replaces files atomically. `tokio::fs` keeps a file
-/// system that hangs off the async threads. The layer finds the end of a token in its record.
+/// A store that keeps each value in a file and replaces files atomically. `tokio::fs` moves
+/// blocking file operations off the async threads. The store ignores the time to live, because the
+/// layer finds the expiry of the token in the value.
 ///
 /// ```
 /// use std::path::PathBuf;
@@ -82,21 +89,28 @@ pub use self::redis::RedisStore;
 /// }
 /// # let _ = Files(".".into());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store of tokens",
+    label = "not a `TokenStore`",
+    note = "use `MemoryStore`, `RedisStore` (feature `redis`) or `MemcachedStore` (feature \
+            `memcached`), or implement `TokenStore` with the methods `get` and `set`"
+)]
 pub trait TokenStore: Send + Sync + 'static {
-    /// What is kept under `key`, if anything is.
+    /// Returns the value stored under `key`, or `None` if there is no value.
     ///
     /// # Errors
     ///
-    /// Returns any failure. The token request then does without the store. This holds for all
-    /// methods.
+    /// Returns an error if the store fails. The layer then fetches a token without the store.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<StoredValue>, BoxError>> + Send;
 
-    /// Stores `value` under `key` for `time_to_live`, and removes it then if the store can do that.
+    /// Stores `value` under `key` for `time_to_live`.
+    ///
+    /// The store should remove the value after that time if it can.
     ///
     /// # Errors
     ///
-    /// Returns [`ValueNotAccepted`] if the store works but does not accept the value. So does
-    /// [`replace`](Self::replace).
+    /// Returns [`ValueNotAccepted`] if the store works but does not accept the value, and any other
+    /// error if the store fails.
     fn set(
         &self,
         key: &str,
@@ -104,10 +118,18 @@ pub trait TokenStore: Send + Sync + 'static {
         time_to_live: Duration,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Puts `value` in the place of `expected`, or where nothing is when that is `None`. `false` when
-    /// something else is there by now: it stays.
+    /// Stores `value` if the current value is `expected`, and returns whether it did.
     ///
-    /// By default that is a `get` and a `set`, between which another process may come.
+    /// `None` expects that no value is stored under `key`. If the current value is another one, the
+    /// store keeps it and returns `false`. `time_to_live` has the same meaning as for `set`.
+    ///
+    /// The default implementation calls `get` and `set`. It is not atomic: another process may
+    /// store a value between the two calls.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ValueNotAccepted`] if the store works but does not accept the value, and any other
+    /// error if the store fails.
     fn replace(
         &self,
         key: &str,
@@ -116,8 +138,8 @@ pub trait TokenStore: Send + Sync + 'static {
         time_to_live: Duration,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         async move {
-            let there = self.get(key).await?;
-            if there.as_ref().map(StoredValue::value) != expected {
+            let current = self.get(key).await?;
+            if current.as_ref().map(StoredValue::value) != expected {
                 return Ok(false);
             }
             self.set(key, value, time_to_live).await?;
@@ -125,10 +147,16 @@ pub trait TokenStore: Send + Sync + 'static {
         }
     }
 
-    /// Takes the lease on `key` for `owner`, or, when `owner` has it, makes it last for `lease` from now.
-    /// `false` when somebody else has it. A lease that nobody makes last longer ends by itself.
+    /// Acquires or extends the lease on `key`, and returns whether `owner` holds it.
     ///
-    /// By default there is no lease, and all may go ahead.
+    /// The lease ends `lease` from now unless it is extended. Returns `false` if another owner
+    /// holds the lease.
+    ///
+    /// The default implementation returns `true` to every caller, so no caller waits for a lease.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
     fn lock(
         &self,
         _key: &str,
@@ -138,7 +166,13 @@ pub trait TokenStore: Send + Sync + 'static {
         async { Ok(true) }
     }
 
-    /// Gives the lease on `key` back, if `owner` has it.
+    /// Releases the lease on `key` if `owner` holds it.
+    ///
+    /// The default implementation does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
     fn unlock(
         &self,
         _key: &str,
@@ -148,7 +182,9 @@ pub trait TokenStore: Send + Sync + 'static {
     }
 }
 
-/// A value out of a [`TokenStore`].
+/// A value read from a [`TokenStore`], with its remaining time to live.
+///
+/// `Debug` redacts the value, and its memory is wiped on drop.
 ///
 /// # Example
 ///
@@ -166,28 +202,28 @@ pub struct StoredValue {
 }
 
 impl StoredValue {
-    /// A value of which the store does not know how long it will keep it.
+    /// Creates a stored value without a known time to live.
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
         Self { value: Zeroizing::new(value.into()), time_to_live: None }
     }
 
     /// Sets how much longer the store keeps the value.
     ///
-    /// A token lives no longer than that, and no longer than its record says by the wall clock. Leave
-    /// it out if the store keeps values for less time than it is told to (30 days at most), because
-    /// the token would seem to be older than it is.
+    /// A token expires at the end of this time, or at the expiry in its record if that is earlier.
+    /// Do not set it if the store removes values before the requested time to live has passed (at
+    /// most 30 days): the token would look older than it is.
     #[must_use]
     pub fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// The value.
+    /// Returns the bytes of the value.
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// How much longer the store keeps it, if it knows.
+    /// Returns how much longer the store keeps the value, if known.
     pub fn time_to_live(&self) -> Option<Duration> {
         self.time_to_live
     }

@@ -10,43 +10,43 @@ use crate::token::AccessToken;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 
-/// The version of the record's layout and of the data that its key is a hash of.
+/// The version of the record format and of the data that is hashed into its key.
 pub(super) const VERSION: u64 = 1;
 
 /// The largest size of a stored value.
 const MAX_SIZE: usize = 2 << 20;
 
-/// Reserved for what a store adds to a record, such as encryption.
+/// The size that is reserved for data that a store adds to a record, such as a nonce.
 const MAX_OVERHEAD: usize = 1024;
 
-/// The longest time for which a token is kept, because memcached keeps values no longer. A store
-/// that ends a record early makes its token look older than it is.
+/// The longest time to live of a record, because memcached keeps values no longer.
+///
+/// A store that removes a record early makes its token look older than it is.
 const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The time for which a token without an end is kept.
-const TIME_TO_LIVE_WITHOUT_END: Duration = Duration::from_secs(24 * 60 * 60);
+/// The time to live of a token without an expiry.
+const TIME_TO_LIVE_WITHOUT_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A token from a store.
 pub(super) struct Record {
     pub(super) token: AccessToken,
-    /// A hash of the claims that the token was requested with.
+    /// The hash of the requested claims, if any.
     claims: Option<String>,
 }
 
 /// Encodes a record and returns it with its time to live.
 ///
-/// Returns `None` for a token that is too large, and for one that has so little time left that it
-/// would answer no token request.
+/// Returns `None` for a token that is too large or is about to expire.
 pub(super) fn encode(
     request: &TokenRequest,
     token: &AccessToken,
     now: Now,
 ) -> Option<(Vec<u8>, Duration)> {
-    let lifetime = token.lifetime().or(request.credentials().lifetime_unless_told());
+    let lifetime = token.lifetime().or(request.credentials().lifetime_by_default());
     let lifetime = lifetime.map(|lifetime| lifetime.min(MAX_TIME_TO_LIVE));
     let time_to_live = match lifetime {
         Some(lifetime) => lifetime.checked_sub(now.since(token.requested_at_both()))?,
-        None => TIME_TO_LIVE_WITHOUT_END,
+        None => TIME_TO_LIVE_WITHOUT_EXPIRY,
     };
     // Most stores cannot express less than a millisecond.
     let shortest = margin(lifetime.unwrap_or_default()).max(Duration::from_millis(1));
@@ -62,7 +62,7 @@ pub(super) fn encode(
         "ends": ends,
         "refresh_in": token.refresh_in().map(millis),
         "scope": token.scope(),
-        "claims": request.claims().map(key::of_claims),
+        "claims": request.claims().map(key::hash_claims),
         "extra": token.all_extra(),
     });
     let record = record.to_string().into_bytes();
@@ -70,11 +70,11 @@ pub(super) fn encode(
     (record.len() <= MAX_SIZE - MAX_OVERHEAD).then_some((record, time_to_live))
 }
 
-/// Decodes a record that a store returned to a request sent at `asked_at`.
+/// Decodes a record that a store returned for an operation started at `asked_at`.
 ///
-/// The remaining life counts from `asked_at`, because it may be shorter when the answer arrives. It
-/// is the shorter one of what the store and the record say, because the clock of a store may be set
-/// back. Returns `None` for anything but a token record.
+/// The remaining life counts from `asked_at`, because part of it has passed when the answer
+/// arrives. It is the shorter one of those that the store and the record state, because the clock
+/// of a store may be set back. Returns `None` if the value is not a token record.
 pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
@@ -96,8 +96,9 @@ pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
         let ends = duration(&record, "ends");
         let by_record = ends.map(|ends| ends.saturating_sub(since_epoch(asked_at.wall)));
         let left = match (stored.time_to_live(), by_record) {
-            // The clocks of two machines differ a little, and no two clocks are read at once. Half
-            // of the margin is left, so that no token is handed out after its end.
+            // The clocks of two machines differ slightly, and cannot be read at the same time. The
+            // store's time may be longer by half of the margin, and the other half keeps an expired
+            // token from being returned.
             (Some(left), Some(by_record)) if by_record + margin(lifetime) / 2 < left => by_record,
             (Some(left), _) => left,
             (None, by_record) => by_record?,
@@ -124,7 +125,7 @@ pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
     Some(Record { token: token.into_stored(), claims })
 }
 
-/// Encodes the mark that a token request has brought nothing to share.
+/// Encodes the mark that a token request has produced no token to share.
 pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
     let ends = millis(since_epoch(now.wall) + time_to_live);
     json!({ "v": VERSION, "nothing_to_share": true, "ends": ends }).to_string().into_bytes()
@@ -132,13 +133,13 @@ pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
 
 /// Returns whether a stored value is a mark that is still recent.
 ///
-/// A mark that the store keeps for longer than `time_to_live` is recent only if the wall clock says
-/// so too, because the clock of the store may have been set back.
+/// A mark whose remaining time in the store exceeds `time_to_live` is recent only if the wall clock
+/// confirms it, because the clock of the store may have been set back.
 pub(super) fn is_mark(stored: &StoredValue, time_to_live: Duration, now: Now) -> bool {
     let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
         return false;
     };
-    // A store may count in whole seconds.
+    // A store may round to whole seconds.
     let latest = time_to_live + Duration::from_secs(1);
     let is_recent_by_record =
         || duration(&record, "ends").is_some_and(|end| end > since_epoch(now.wall));
@@ -149,18 +150,21 @@ pub(super) fn is_mark(stored: &StoredValue, time_to_live: Duration, now: Now) ->
 impl Record {
     /// Returns whether the record answers `request`.
     ///
-    /// It does not if its token is the one that the request shows, is older than that, is about to
-    /// end, or has another type or other claims than requested.
+    /// A record does not answer the request if its token
+    ///
+    /// - is the token in the request, or older than that token,
+    /// - is about to expire, or
+    /// - has another type or other claims than requested.
     pub(super) fn answers(&self, request: &TokenRequest, now: Now) -> bool {
         let Self { token, claims } = self;
-        // A cache would return an error (W10), and nothing would replace the record.
+        // A cache would return an error for this type (W10), and nothing would replace the record.
         if token.is_dpop() != request.credentials().dpop_key().is_some() {
             return false;
         }
-        if request.claims().is_some_and(|wanted| *claims != Some(key::of_claims(wanted))) {
+        if request.claims().is_some_and(|wanted| *claims != Some(key::hash_claims(wanted))) {
             return false;
         }
-        if time_left(token, now).is_some_and(|left| left <= margin_of(token)) {
+        if time_left(token, now).is_some_and(|left| left <= token_margin(token)) {
             return false;
         }
         let Some(shown) = request.token() else {
@@ -174,17 +178,17 @@ impl Record {
 
     /// Returns whether the token was requested before `shown`.
     ///
-    /// A store that fails to write may keep a token long after others have replaced it. If one of
-    /// those was rejected, the kept one is no longer valid either.
+    /// A store whose writes fail may keep a token that processes have replaced in the meantime. If
+    /// a newer token was rejected, the older one is not valid either.
     fn is_older_than(&self, shown: &AccessToken) -> bool {
-        // A store that counts whole seconds may make the token look a little older than it is.
+        // A store that rounds to whole seconds may make the token look slightly older than it is.
         self.token.lifetime().is_some()
             && self.token.requested_at() + Duration::from_secs(5) < shown.requested_at()
     }
 
-    /// Returns whether the token has no longer life than `shown`, so that it is no renewal of it.
+    /// Returns whether the token does not outlive `shown`, and therefore does not renew it.
     fn ends_before(&self, shown: &AccessToken, now: Now) -> bool {
-        // A store may count in whole seconds.
+        // A store may round to whole seconds.
         let rounding = Duration::from_secs(1);
         time_left(&self.token, now).is_some_and(|left| {
             time_left(shown, now).is_none_or(|of_shown| left <= of_shown + rounding)
@@ -192,17 +196,18 @@ impl Record {
     }
 }
 
-/// Returns the remaining life by both clocks, or `None` for a token without an end.
+/// Returns the remaining life by both clocks, or `None` for a token without an expiry.
 fn time_left(token: &AccessToken, now: Now) -> Option<Duration> {
     let lifetime = token.lifetime()?;
     Some(lifetime.saturating_sub(now.since(token.requested_at_both())))
 }
 
-fn margin_of(token: &AccessToken) -> Duration {
+/// Returns the [`margin`] of a token.
+fn token_margin(token: &AccessToken) -> Duration {
     margin(token.lifetime().unwrap_or_default())
 }
 
-/// Returns how long before its end a token with this lifetime is no longer handed out.
+/// Returns how long before its expiry a token with this lifetime is no longer returned.
 fn margin(lifetime: Duration) -> Duration {
     (lifetime / 10).min(Duration::from_secs(10))
 }
@@ -238,33 +243,33 @@ mod tests {
         AccessToken::new("token").unwrap().with_expires_in(HOUR).with_requested_at_both(now)
     }
 
-    /// Returns the reading after a suspend right after `now`.
+    /// Returns the time after a suspend that began at `now`.
     fn resumed(now: Now, suspended: Duration) -> Now {
         Now { wall: now.wall + suspended, ..now }
     }
 
     // C5
     #[test]
-    fn a_suspend_shortens_the_life_that_is_stored() {
+    fn a_suspend_shortens_the_stored_life() {
         let start = Now::read();
         let encode = |now| encode(&request(), &token(start), now);
         let (_, time_to_live) = encode(resumed(start, 20 * MINUTE)).unwrap();
         assert_eq!(time_to_live, 40 * MINUTE);
-        assert!(encode(resumed(start, HOUR)).is_none(), "it has ended");
+        assert!(encode(resumed(start, HOUR)).is_none(), "the token has expired");
         let set_back = Now { wall: start.wall - HOUR, ..start };
         assert_eq!(encode(set_back).unwrap().1, HOUR);
     }
 
     // C5
     #[test]
-    fn a_suspend_while_a_store_answers_counts() {
+    fn a_suspend_during_a_lookup_shortens_the_life() {
         let asked_at = Now::read();
         let (value, _) = encode(&request(), &token(asked_at), asked_at).unwrap();
         let timeless = StoredValue::new(value.clone());
         for stored in [timeless, StoredValue::new(value).with_time_to_live(HOUR)] {
             let record = decode(&stored, asked_at).unwrap();
             let left = |suspended| time_left(&record.token, resumed(asked_at, suspended));
-            // A record counts its end in milliseconds.
+            // A record rounds its expiry to milliseconds.
             assert!(left(20 * MINUTE).unwrap() <= 40 * MINUTE);
             assert!(left(20 * MINUTE).unwrap() > 39 * MINUTE);
             assert!(record.answers(&request(), resumed(asked_at, 20 * MINUTE)));
@@ -277,7 +282,7 @@ mod tests {
     fn a_renewal_compares_lives_by_both_clocks() {
         let start = Now::read();
         let now = resumed(start, 20 * MINUTE);
-        // The token that is shown has lost 20 minutes to a suspend; the stored one has not.
+        // The token in the request has lost 20 minutes to a suspend. The stored token has not.
         let (value, time_to_live) = encode(&request(), &token(now), now).unwrap();
         let stored = StoredValue::new(value).with_time_to_live(time_to_live - 10 * MINUTE);
         let record = decode(&stored, now).unwrap();

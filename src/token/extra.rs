@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The most that a token keeps of them, in bytes of JSON.
+/// The maximum size of the members that a token keeps, in bytes of JSON.
 const MAX_SIZE: usize = 64 * 1024;
 
 /// The text of a JSON object. A tree of the same values can take a hundred times as much memory.
@@ -25,7 +25,7 @@ impl Extra {
         let mut text = String::new();
         let mut kept = 0;
         for (name, value) in &members {
-            // Besides name and value: a brace or a comma before it, a colon, and the last brace.
+            // Adds a brace or a comma before the member, a colon, and the last brace.
             if text.len() + name.len() + value.len() + 3 > MAX_SIZE {
                 break;
             }
@@ -60,7 +60,7 @@ impl Extra {
         members.filter_map(|(name, raw)| Some((name, serde_json::from_str(raw.get()).ok()?)))
     }
 
-    /// Returns the same with another member, which replaces one of this name.
+    /// Returns a copy with another member, which replaces one of the same name.
     pub(crate) fn with(&self, name: &str, value: &Value) -> Self {
         let value = serde_json::value::to_raw_value(value).expect("a `Value` has only text keys");
         let mut members = self.members();

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::extra::Extra;
-use crate::credentials::Credentials;
 use crate::error::ConfigError;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
@@ -23,12 +22,12 @@ use crate::util::limits::MAX_LIFETIME;
 const BEARER: &str = "Bearer";
 const DPOP: &str = "DPoP";
 
-/// An access token (RFC 6749 section 1.4): a Bearer token (RFC 6750 section 2.1), or one that is
-/// bound to a key (RFC 9449 section 7.1).
+/// An access token (RFC 6749 section 1.4).
 ///
-/// Cheap to clone. Custom sources create tokens with [`AccessToken::new`]. A token that a
-/// [`TokenCache`](crate::TokenCache) handed out can be passed to
-/// [`TokenCache::reject`](crate::TokenCache::reject).
+/// It is a Bearer token (RFC 6750 section 2.1), or is bound to a key (RFC 9449 section 7.1).
+///
+/// A clone is cheap. Custom sources create tokens with [`AccessToken::new`]. A cache hands them out
+/// as [`CachedToken`](crate::CachedToken), which can be rejected.
 ///
 /// `Debug` never shows the token. Its memory is shared with the header values that are sent, and
 /// therefore cannot be wiped.
@@ -46,10 +45,10 @@ const DPOP: &str = "DPoP";
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct AccessToken(Arc<Inner>);
+pub struct AccessToken(Arc<TokenInner>);
 
 #[derive(Clone)]
-struct Inner {
+struct TokenInner {
     /// `Bearer <token>` or `DPoP <token>`, marked sensitive.
     header: HeaderValue,
     token_type: &'static str,
@@ -59,16 +58,8 @@ struct Inner {
     scope: Option<Box<str>>,
     refresh_token: Option<Arc<Zeroizing<String>>>,
     extra: Extra,
-    issue: Option<Issue>,
     /// The token comes from a store, so another process may have used it before.
     is_from_store: bool,
-}
-
-/// The number under which a cache issued a token, and its credentials.
-#[derive(Clone)]
-pub(crate) struct Issue {
-    pub(crate) number: u64,
-    pub(crate) credentials: Credentials,
 }
 
 impl AccessToken {
@@ -78,20 +69,21 @@ impl AccessToken {
     ///
     /// Returns an error if the text is empty or has a character other than visible ASCII.
     pub fn new(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
-        Self::of_type(BEARER, access_token.as_ref())
+        Self::parse(BEARER, access_token.as_ref())
     }
 
-    /// Creates a token that is bound to a key and sent with a proof (`token_type` `DPoP`, RFC 9449
-    /// section 5).
+    /// Creates a token that is bound to a key and sent with a proof (RFC 9449 section 5).
+    ///
+    /// Its `token_type` is `DPoP`.
     ///
     /// # Errors
     ///
     /// Returns an error if the text is empty or has a character other than visible ASCII.
     pub fn dpop(access_token: impl AsRef<str>) -> Result<Self, ConfigError> {
-        Self::of_type(DPOP, access_token.as_ref())
+        Self::parse(DPOP, access_token.as_ref())
     }
 
-    fn of_type(token_type: &'static str, text: &str) -> Result<Self, ConfigError> {
+    fn parse(token_type: &'static str, text: &str) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::new("access token", "is empty"));
         }
@@ -110,7 +102,7 @@ impl AccessToken {
         let mut header = HeaderValue::from_maybe_shared(value)
             .map_err(|_| ConfigError::new("access token", "is not a valid header value"))?;
         header.set_sensitive(true);
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(TokenInner {
             header,
             token_type,
             requested_at: Now::read(),
@@ -119,7 +111,6 @@ impl AccessToken {
             scope: None,
             refresh_token: None,
             extra: Extra::default(),
-            issue: None,
             is_from_store: false,
         })))
     }
@@ -133,8 +124,9 @@ impl AccessToken {
         self.edit(|inner| inner.lifetime = Some(expires_in.min(MAX_LIFETIME)))
     }
 
-    /// Sets when the server wants the token to be renewed, counted from the request (`refresh_in`,
-    /// as Microsoft's servers send it).
+    /// Sets when the server wants the token to be renewed, counted from the request (`refresh_in`).
+    ///
+    /// Microsoft's servers send it.
     #[must_use]
     pub fn with_refresh_in(self, refresh_in: Duration) -> Self {
         self.edit(|inner| inner.refresh_in = Some(refresh_in.min(MAX_LIFETIME)))
@@ -183,7 +175,7 @@ impl AccessToken {
 
     /// Returns the token itself. Do not log it.
     pub fn secret(&self) -> &str {
-        let header = self.0.header.to_str().expect("`of_type` accepts visible ASCII only");
+        let header = self.0.header.to_str().expect("`parse` accepts visible ASCII only");
         &header[self.0.token_type.len() + 1..]
     }
 
@@ -213,7 +205,7 @@ impl AccessToken {
     pub fn time_left(&self) -> Option<Duration> {
         let (requested_at, lifetime) = (self.0.requested_at, self.0.lifetime?);
         let end = requested_at.shifted_to(requested_at.mono + lifetime);
-        Some(Now::read().until(end))
+        Some(Now::read().remaining_until(end))
     }
 
     /// Returns when the attempt that brought the token began, on tokio's clock.
@@ -226,7 +218,8 @@ impl AccessToken {
         self.0.requested_at
     }
 
-    /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is rejected.
+    /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is
+    /// rejected.
     pub(crate) fn expires_at(&self) -> Option<Instant> {
         // A year at most, so the sum stays within the clock.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
@@ -245,7 +238,7 @@ impl AccessToken {
 
     /// Returns the refresh token of the response. Do not log it.
     ///
-    /// A [`RefreshTokenLayer`](crate::source::RefreshTokenLayer) removes it, and it is never put into a
+    /// A [`TokenEndpoint`](crate::TokenEndpoint) removes a rotated one, and it is never put into a
     /// store. It is wiped from memory with the last clone of this token.
     pub fn refresh_token(&self) -> Option<&str> {
         self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())
@@ -253,22 +246,14 @@ impl AccessToken {
 
     /// Returns a member of the response that this crate has no name for, such as `instance_url`.
     ///
-    /// Each call parses the JSON text that the token keeps. It keeps at most 64 KiB of such members,
-    /// the smallest first.
+    /// Each call parses the JSON text that the token keeps. It keeps at most 64 KiB of such
+    /// members, the smallest first.
     pub fn extra(&self, name: &str) -> Option<Value> {
         self.0.extra.get(name)
     }
 
     pub(crate) fn has_same_secret_as(&self, other: &Self) -> bool {
         self.0.header == other.0.header
-    }
-
-    pub(crate) fn issue(&self) -> Option<&Issue> {
-        self.0.issue.as_ref()
-    }
-
-    pub(crate) fn issued(self, issue: Issue) -> Self {
-        self.edit(|inner| inner.issue = Some(issue))
     }
 
     pub(crate) fn without_refresh_token(self) -> Self {
@@ -307,7 +292,7 @@ impl AccessToken {
         self.edit(|inner| inner.extra = extra)
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn edit(mut self, change: impl FnOnce(&mut TokenInner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }

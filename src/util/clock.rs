@@ -1,8 +1,8 @@
 //! The two clocks that end a token (C5).
 //!
 //! The monotonic clock may stop while the host is suspended, and the wall clock may be set. A token
-//! is over when either clock has reached its end. All code that reads the wall clock reads it here,
-//! so that tests can move the two clocks apart.
+//! expires when either clock reaches its end. All code that reads the wall clock reads it here, so
+//! that tests can move the two clocks apart.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
 
-/// The least difference between the clocks that counts as a suspend. Smaller ones come from reading
-/// the clocks one after the other, and from a wall clock that is adjusted.
+/// The smallest difference between the clocks that counts as a suspend. Smaller ones come from
+/// reading the clocks one after the other, and from a wall clock that is adjusted.
 const MIN_SUSPEND: Duration = Duration::from_secs(1);
 
 /// The interval at which a wait looks for a suspend.
@@ -46,8 +46,9 @@ impl Now {
         Self { mono, wall: wall.unwrap_or(self.wall) }
     }
 
-    /// Returns the time since an earlier reading, by the monotonic clock, or after a suspend by the
-    /// wall clock.
+    /// Returns the time since an earlier reading.
+    ///
+    /// The monotonic clock measures it, or the wall clock after a suspend.
     ///
     /// A wall clock that was set back does not count.
     pub(crate) fn since(self, earlier: Self) -> Duration {
@@ -56,14 +57,16 @@ impl Now {
         if by_wall > by_mono + MIN_SUSPEND { by_wall } else { by_mono }
     }
 
-    /// Returns whether the monotonic clock stopped since an earlier reading while the wall clock
-    /// went on, or the wall clock was set forward.
+    /// Returns whether the host was suspended since an earlier reading.
+    ///
+    /// The monotonic clock then stopped while the wall clock went on. A wall clock that was set
+    /// forward looks the same.
     fn was_suspended_since(self, earlier: Self) -> bool {
         self.since(earlier) > self.mono.saturating_duration_since(earlier.mono)
     }
 
     /// Returns the time that is left until `end`: none once either clock has reached it.
-    pub(crate) fn until(self, end: Self) -> Duration {
+    pub(crate) fn remaining_until(self, end: Self) -> Duration {
         if self.has_reached(end) {
             return Duration::ZERO;
         }
@@ -153,9 +156,12 @@ mod tests {
         let start = Now::read();
         let end = start.shifted_to(start.mono + 2 * HOUR);
         let resumed = later(start, HOUR / 2, HOUR);
-        assert_eq!((resumed.since(start), resumed.until(end)), (HOUR, HOUR));
+        assert_eq!((resumed.since(start), resumed.remaining_until(end)), (HOUR, HOUR));
         let resumed = later(start, HOUR / 2, 3 * HOUR);
-        assert_eq!((resumed.since(start), resumed.until(end)), (3 * HOUR, Duration::ZERO));
+        assert_eq!(
+            (resumed.since(start), resumed.remaining_until(end)),
+            (3 * HOUR, Duration::ZERO)
+        );
     }
 
     // C5
@@ -164,11 +170,11 @@ mod tests {
         let start = Now::read();
         let end = start.shifted_to(start.mono + 2 * HOUR);
         let adjusted = later(start, HOUR, HOUR + MIN_SUSPEND);
-        assert_eq!((adjusted.since(start), adjusted.until(end)), (HOUR, HOUR));
+        assert_eq!((adjusted.since(start), adjusted.remaining_until(end)), (HOUR, HOUR));
         let set_back = Now { mono: start.mono + HOUR, wall: start.wall - HOUR };
-        assert_eq!((set_back.since(start), set_back.until(end)), (HOUR, HOUR));
+        assert_eq!((set_back.since(start), set_back.remaining_until(end)), (HOUR, HOUR));
         // The end itself is exact by either clock.
         let ended = later(start, 2 * HOUR - MIN_SUSPEND / 2, 2 * HOUR);
-        assert_eq!(ended.until(end), Duration::ZERO);
+        assert_eq!(ended.remaining_until(end), Duration::ZERO);
     }
 }

@@ -18,10 +18,10 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The number of looks in a row without a beat after which a task is presumed dead.
 pub(crate) const MAX_SILENT_LOOKS: u32 = 4;
 
-/// Signs of life of one task.
+/// Records the signs of life of one task.
 ///
-/// The task calls [`during`](Self::during) for its work. Others wait with
-/// [`silence`](Self::silence) beside what they wait for.
+/// The task calls [`during`](Self::during) for its work. Others wait for [`silence`](Self::silence)
+/// beside the result of the task.
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     beats: AtomicU64,
@@ -61,8 +61,8 @@ impl Liveness {
             || self.fetch.as_ref().is_some_and(|fetch| fetch.is_superseded())
     }
 
-    /// Returns whether the task was not polled for a second or more while it last worked, by either
-    /// clock. A timeout then says nothing about the other side.
+    /// Returns whether the task stalled for a second or more while it last worked, by either clock.
+    /// A timeout then says nothing about the other side.
     pub(crate) fn has_stalled(&self) -> bool {
         self.has_stalled.load(Ordering::Relaxed)
     }

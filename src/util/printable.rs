@@ -54,7 +54,7 @@ mod tests {
 
     // O
     #[test]
-    fn what_a_terminal_would_interpret_is_escaped() {
+    fn terminal_control_codes_are_escaped() {
         assert_eq!(shown("it's a \"host\" ü"), "it's a \"host\" ü");
         assert_eq!(shown("a\r\nb\tc"), r"a\r\nb\tc");
         assert_eq!(shown("\u{1b}[31m\u{7f}\u{85}"), r"\u{1b}[31m\u{7f}\u{85}");

@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 /// Returns the runtime of the calling thread if it has a timer.
 ///
-/// Token requests have deadlines, and those who wait for one look for signs of life (C3). tokio has
-/// no function that tells whether a runtime has a timer: without one, creating a timer panics.
+/// Token requests have deadlines, and their waiters look for signs of life (C3). tokio has no
+/// function that tells whether a runtime has a timer: without one, creating a timer panics.
 pub(crate) fn current() -> Option<Handle> {
     let runtime = Handle::try_current().ok()?;
     catch_unwind(|| drop(sleep(Duration::ZERO))).ok()?;

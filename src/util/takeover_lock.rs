@@ -1,4 +1,4 @@
-//! The lock of a refresh token, which is taken over from a task that no runtime polls (C3).
+//! A lock that is taken over from a task that no runtime polls (C3).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -72,9 +72,7 @@ impl TakeoverLock {
         *holder = LastHolder { generation, liveness: Some(liveness.clone()) };
         drop(holder);
         if is_takeover {
-            tracing::debug!(
-                "a refresh token was taken over from a task that shows no sign of life"
-            );
+            tracing::debug!("a lock was taken over from a task that shows no sign of life");
             // The others have to watch the new holder.
             self.released.notify_waiters();
         }

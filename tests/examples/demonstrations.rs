@@ -1,9 +1,9 @@
-//! Those that say themselves what they saw and what was promised.
+//! Examples that check their own results.
 
 use crate::process::{example, run};
 
 #[tokio::test]
-async fn the_quickstart_sees_what_it_promises() {
+async fn the_quickstart_example_works() {
     let ended = run(example("quickstart")).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
     for counts in [
@@ -22,7 +22,7 @@ async fn the_quickstart_sees_what_it_promises() {
 }
 
 #[tokio::test]
-async fn the_clients_see_what_they_promise() {
+async fn the_client_examples_work() {
     for (name, seen) in [
         ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
         ("session", &["  seen      GET brings the JSON that was put\n"]),
@@ -43,7 +43,7 @@ async fn the_clients_see_what_they_promise() {
 // O
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn what_is_counted_is_what_happened() {
+async fn the_metrics_example_counts_its_requests() {
     let ended = run(example("metrics")).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     for line in [
@@ -55,11 +55,11 @@ async fn what_is_counted_is_what_happened() {
     ] {
         assert!(ended.stdout.contains(&format!("\n{line}\n")), "{line}: {}", ended.stdout);
     }
-    for told in [
+    for text in [
         "INFO tower_oauth2::cache::machine::events: token was rejected number=",
         "DEBUG token_request{",
     ] {
-        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+        assert!(ended.stderr.contains(text), "{text}: {}", ended.stderr);
     }
     for output in [&ended.stdout, &ended.stderr] {
         assert!(!output.contains("token-1") && !output.contains("s3cr3t"), "{output}");
@@ -69,7 +69,7 @@ async fn what_is_counted_is_what_happened() {
 
 // alf 21, 30
 #[tokio::test]
-async fn a_store_of_ones_own_sees_what_it_promises() {
+async fn the_custom_store_example_works() {
     let ended = run(example("custom_store")).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     for counts in [
@@ -81,9 +81,44 @@ async fn a_store_of_ones_own_sees_what_it_promises() {
     }
 }
 
+#[cfg(all(feature = "encryption", feature = "jwt", feature = "redis"))]
+#[tokio::test]
+async fn every_story_works() {
+    let redis = crate::support::Redis::start().await;
+    let mut command = example("stories");
+    command.env("REDIS_URL", redis.url());
+    let ended = run(command).await;
+    let stories = [
+        "app_state",
+        "generic",
+        "github_app",
+        "oddities",
+        "on_behalf_of",
+        "password",
+        "redis_encrypted",
+        "tenants",
+        "unit_tests",
+        "user_refresh",
+    ];
+    let expected = stories.map(|story| format!("{story}: works\n")).concat();
+    assert_eq!((ended.code, ended.stdout, ended.stderr), (Some(0), expected, String::new()));
+
+    // Without a server, the processes do not share tokens.
+    let mut command = example("stories");
+    command.env_remove("REDIS_URL").arg("redis_encrypted");
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "redis_encrypted: works\n"));
+
+    let mut command = example("stories");
+    command.arg("unknown");
+    let ended = run(command).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    assert!(ended.stderr.starts_with("unknown: there is no story unknown; "), "{}", ended.stderr);
+}
+
 #[cfg(feature = "redis")]
 #[tokio::test]
-async fn processes_that_share_tokens_see_what_they_promise() {
+async fn the_shared_tokens_example_works() {
     let ended = run(example("shared_tokens")).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
     for counts in [
@@ -111,7 +146,7 @@ async fn processes_that_share_tokens_see_what_they_promise() {
 }
 
 #[tokio::test]
-async fn other_ways_to_a_token_see_what_they_promise() {
+async fn the_other_examples_work() {
     for (name, seen) in [
         #[cfg(feature = "jwt")]
         (
@@ -154,7 +189,7 @@ async fn other_ways_to_a_token_see_what_they_promise() {
 }
 
 #[tokio::test]
-async fn a_soak_accounts_for_every_request_and_leaves_nothing_behind() {
+async fn the_soak_example_accounts_for_each_request() {
     let mut command = example("soak");
     command.args(["--seconds", "3", "--callers", "8", "--seed", "7"]);
     let ended = run(command).await;
@@ -171,7 +206,7 @@ async fn a_soak_accounts_for_every_request_and_leaves_nothing_behind() {
 
 // W11
 #[tokio::test]
-async fn the_proxy_sees_what_it_promises_and_refuses_sizes_that_overflow() {
+async fn the_proxy_example_works_and_refuses_sizes_that_overflow() {
     let ended = run(example("proxy")).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("  seen      the caller gets 405\n"), "{}", ended.stdout);

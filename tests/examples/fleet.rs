@@ -1,8 +1,8 @@
-//! A day of many instances on paper.
+//! A simulated day of many instances.
 
 use crate::process::{File, example, run};
 
-/// The cells of a row, as numbers.
+/// Returns the cells of a row as numbers.
 fn row(tables: &str, table: &str, scenario: &str) -> Vec<u64> {
     let rows = tables.lines().skip_while(|line| !line.starts_with(&format!("| {table} |")));
     let row = rows.take_while(|line| !line.is_empty());
@@ -16,7 +16,7 @@ fn row(tables: &str, table: &str, scenario: &str) -> Vec<u64> {
 
 // C6, C9, S5
 #[tokio::test]
-async fn a_fleet_spares_its_token_endpoint() {
+async fn a_fleet_shares_its_token_requests() {
     let picture = File::new("fleet.svg", "");
     let mut command = example("fleet");
     command.args(["--quick", "--svg", picture.path()]);
@@ -26,7 +26,7 @@ async fn a_fleet_spares_its_token_endpoint() {
     let requests = |scenario| row(&ended.stdout, "at the token endpoint", scenario);
     let calls = |scenario| row(&ended.stdout, "at the service", scenario);
     let [total, _, _, _, minute, outage, ..] = requests("tower-oauth2")[..] else { panic!() };
-    // For each of 200: a first token, four renewals, one more after the revocation, attempts in the outage.
+    // For each of 200: the first token, four renewals, one after the revocation, some failures.
     assert!((200 * 5..200 * 9).contains(&total), "{total}");
     assert_eq!(minute, 200, "when all are started at once, and no other time");
     let [.., unauthorized, failed] = calls("tower-oauth2")[..] else { panic!() };
@@ -54,7 +54,7 @@ async fn a_fleet_spares_its_token_endpoint() {
 }
 
 #[tokio::test]
-async fn a_fleet_lives_through_the_same_day_twice() {
+async fn a_fleet_run_is_reproducible() {
     let day = |seed| async move {
         let mut command = example("fleet");
         command.args(["--hours", "2", "--instances", "50", "--scenario", "jitter-store"]);

@@ -1,4 +1,4 @@
-//! The examples, run as a newcomer runs them.
+//! The examples, run as processes.
 #![allow(unreachable_pub, missing_docs)]
 
 mod demonstrations;

@@ -1,4 +1,4 @@
-//! The examples as processes, and files for them.
+//! Runs examples as processes, and creates files for them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,7 +23,7 @@ impl Ended {
     }
 }
 
-/// Runs an example to its end. Whatever it prints, it is not the secret.
+/// Runs an example to its end, and checks that it prints no secret.
 pub async fn run(mut command: Command) -> Ended {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let ended = Ended {
@@ -38,7 +38,7 @@ pub async fn run(mut command: Command) -> Ended {
     ended
 }
 
-/// The example's program, which `cargo test` builds beside this one.
+/// Returns the program of an example, which `cargo test` builds beside this one.
 pub fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -49,14 +49,14 @@ pub fn example(name: &str) -> Command {
     Command::new(path)
 }
 
-/// `fetch`, with the secret in its environment.
+/// Returns `fetch`, with the secret in its environment.
 pub fn fetch<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = example("fetch");
     command.args(arguments).env("CLIENT_SECRET", SECRET);
     command
 }
 
-/// The same with the arguments that it can not do without.
+/// Returns `fetch` with its required arguments.
 pub fn fetch_from<'a>(
     server: &Server,
     path: &str,
@@ -67,7 +67,7 @@ pub fn fetch_from<'a>(
     command
 }
 
-/// A file of this process's own, gone at the end.
+/// A file of this process, which is removed on drop.
 pub struct File(PathBuf);
 
 impl File {

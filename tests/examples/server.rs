@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority of nobody's.
+/// A certificate authority of the tests.
 pub struct Ca {
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -35,14 +35,14 @@ impl Ca {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate for a client, and its key, as PEM.
+    /// Returns a certificate for a client, and its key, as PEM.
     pub fn certify(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["client-id.clients.test".to_owned()]).unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
-    /// For all clients, or for those only that show a certificate of this authority's.
+    /// Configures TLS for all clients, or for those with a certificate of this authority.
     fn acceptor(&self, needs_certificate: bool) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
@@ -71,7 +71,7 @@ impl Ca {
     }
 }
 
-/// Issues `token-1`, `token-2`, ... and remembers every request.
+/// Issues `token-1`, `token-2`, ... and records every request.
 pub struct Server {
     pub origin: String,
     seen: Arc<Mutex<Vec<Request<Bytes>>>>,
@@ -86,7 +86,7 @@ impl Server {
         Self::listen(Some(ca.acceptor(false))).await
     }
 
-    /// For those only that show a certificate.
+    /// Starts a server for clients with a certificate.
     pub async fn start_mtls(ca: &Ca) -> Self {
         Self::listen(Some(ca.acceptor(true))).await
     }
@@ -105,7 +105,7 @@ impl Server {
                     let Some(acceptor) = acceptor else {
                         return serve(stream, log).await;
                     };
-                    // A client that does not trust this server has hung up.
+                    // A client that does not trust this server closes the connection.
                     if let Ok(stream) = acceptor.accept(stream).await {
                         serve(stream, log).await;
                     }
@@ -132,13 +132,14 @@ impl Server {
     }
 }
 
-/// A server that answers one request with `response`, as it is, and hangs up; its origin.
+/// Starts a server that answers one request with `response` and closes the connection, and returns
+/// its origin.
 pub fn raw(response: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        // To the end of the head: what is left unread would reset the connection.
+        // Reads to the end of the head, because unread data would reset the connection.
         let mut lines = BufReader::new(&stream).lines();
         while !lines.next().unwrap().unwrap().is_empty() {}
         (&stream).write_all(response.as_bytes()).unwrap();
@@ -156,7 +157,7 @@ pub fn endless() -> String {
             std::thread::spawn(move || {
                 let mut lines = BufReader::new(&stream).lines();
                 while !lines.next().unwrap().unwrap().is_empty() {}
-                // The client hangs up when it has had enough.
+                // The client closes the connection at its limit.
                 let mut sent = (&stream).write_all(b"HTTP/1.1 200 OK\r\n\r\n");
                 while sent.is_ok() {
                     sent = (&stream).write_all(&[b'x'; 64 * 1024]);
@@ -187,12 +188,12 @@ async fn serve(
             answer(&request, before).ok_or_else(|| io::Error::other("hung up"))
         }
     });
-    // A connection that breaks off is what some tests are about.
+    // Some tests end a connection early.
     let server = Builder::new(TokioExecutor::new());
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// What the path asks for; `None` hangs up.
+/// Returns the response that the path selects. `None` closes the connection.
 fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Full<Bytes>>> {
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let is_second = token == Some("Bearer token-2");

@@ -1,5 +1,8 @@
-//! The fuzz targets as ordinary tests: every case of their corpora, and a number of mutations of these, the same ones
-//! each time. `FUZZ_CASES=100000` tries more of them, `FUZZ_SEED=2` others. `fuzz/` runs the same targets under libFuzzer.
+//! Runs the fuzz targets as ordinary tests.
+//!
+//! Runs every case of their corpora, and a number of mutations, which are the same in each run.
+//! `FUZZ_CASES=100000` runs more mutations, `FUZZ_SEED=2` other ones. `fuzz/` runs the same targets
+//! under libFuzzer.
 #![allow(unreachable_pub, missing_docs)]
 
 mod mutator;
@@ -10,7 +13,7 @@ use std::{env, fs};
 
 use self::mutator::Mutator;
 
-/// How many mutations are tried unless it is said.
+/// The default number of mutations.
 const CASES: u64 = 1000;
 
 fn here() -> PathBuf {
@@ -21,7 +24,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// The cases of a target, with their names, in one order on every machine.
+/// Returns the cases of a target with their names, in the same order on every machine.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = here().join("corpus").join(name);
     let mut cases: Vec<_> = fs::read_dir(folder)
@@ -35,7 +38,7 @@ fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     cases
 }
 
-/// Tells which case it was that a target panicked at.
+/// Names the case in which a target panicked.
 struct Trying<'a>(&'a str, &'a [u8]);
 
 impl Drop for Trying<'_> {
@@ -74,18 +77,18 @@ macro_rules! targets {
         $(#[$when])?
         mod $target {
             #[test]
-            fn every_case_of_its_corpus_keeps_the_promises() {
+            fn each_case_of_the_corpus_keeps_the_promises() {
                 super::run_corpus(stringify!($target));
             }
 
             #[test]
-            fn cases_that_nobody_has_thought_of_keep_the_promises() {
+            fn random_cases_keep_the_promises() {
                 super::run_mutations(stringify!($target));
             }
         }
     )*
 
-    /// Those that are tested.
+    /// The targets that are tested here.
     const TESTED: &[&str] = &[$($(#[$when])? stringify!($target)),*];
     };
 }
@@ -107,7 +110,7 @@ targets! {
 fn each_target_is_tested_and_has_a_program() {
     let all: Vec<_> = targets::ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(all, TESTED);
-    // It is no part of the package.
+    // The folder is not part of the package.
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     if cfg!(feature = "jwt") && fuzz.exists() {
         let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();

@@ -1,14 +1,14 @@
-//! Makes new cases of old ones, the same each time for one seed.
+//! Derives new cases from existing ones. Equal seeds give equal cases.
 
 use fastrand::Rng;
 
-/// No case grows longer.
+/// The maximum length of a case.
 const LONGEST: usize = 16 * 1024;
 
-/// Bytes that parsers look for.
+/// Bytes with a meaning for parsers.
 const BYTES: &[u8] = b" \t\n\r\"\\,;=:/{}[]()<>@$%+-.*0129aZ\0\x7f\x80\xc3\xff";
 
-/// Numbers at which something changes.
+/// Numbers at limits of this crate and of integer types.
 const NUMBERS: &[&str] = &[
     "0",
     "1",
@@ -43,7 +43,7 @@ impl Mutator {
         Self { rng: Rng::with_seed(seed), cases, words }
     }
 
-    /// A case with one to five changes.
+    /// Returns a case with one to five changes.
     pub fn next(&mut self) -> Vec<u8> {
         let at = self.rng.usize(..self.cases.len());
         let mut case = self.cases[at].clone();
@@ -74,7 +74,7 @@ impl Mutator {
                 case.drain(at..end);
             }
             4 => {
-                // A piece of it once more, or many times.
+                // Repeats a part of the case once or many times.
                 let end = (at + self.rng.usize(..40)).min(case.len());
                 let times = if self.rng.u8(..8) == 0 { self.rng.usize(..64) } else { 1 };
                 let piece = case[at..end].repeat(times);
@@ -87,7 +87,7 @@ impl Mutator {
             }
             7 => self.change_number(case, at),
             _ => {
-                // What follows comes from another case.
+                // The rest comes from another case.
                 let other = &self.cases[self.rng.usize(..self.cases.len())];
                 let from = self.rng.usize(..=other.len());
                 case.truncate(at);
@@ -96,7 +96,7 @@ impl Mutator {
         }
     }
 
-    /// Another number in the place of the first one after `at`.
+    /// Replaces the first number after `at`.
     fn change_number(&mut self, case: &mut Vec<u8>, at: usize) {
         let digits = |byte: &u8| byte.is_ascii_digit();
         let Some(start) = case[at..].iter().position(digits).map(|ahead| at + ahead) else {
@@ -108,7 +108,8 @@ impl Mutator {
     }
 }
 
-/// The words of a dictionary as libFuzzer reads it: one in quotes each line, `\\`, `\"` and `\xNN` in it.
+/// Parses a libFuzzer dictionary: one word in quotes per line, with the escapes `\\`, `\"` and
+/// `\xNN`.
 pub fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let lines = dictionary.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let words: Vec<_> = lines.map(word).collect();

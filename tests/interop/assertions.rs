@@ -1,4 +1,4 @@
-//! Clients that prove with a JWT who they are (RFC 7523), at `oidc-provider`.
+//! Clients that authenticate with a JWT (RFC 7523), at `oidc-provider`.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -7,18 +7,17 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tower::retry::RetryLayer;
-use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
-use tower_oauth2::jwt::{Algorithm, KeyFile, SigningKey};
+use tower::{BoxError, ServiceExt, service_fn};
+use tower_oauth2::client_auth::ClientSecretJwt;
+use tower_oauth2::jwt::{Algorithm, KeyFile, SignedJwt, SigningKey};
 use tower_oauth2::source::TokenRetry;
-use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
+use tower_oauth2::{ClientAuth, TokenEndpoint, TokenError, TokenErrorKind, Tokens};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
 
-/// The API lets the client in, for one token request, and the server names the key that signed.
-async fn is_let_in(name: &str, auth: ClientAuth, kid: Option<&str>) {
+/// Asserts that the API accepts the client after one token request, signed with the key `kid`.
+async fn assert_accepted(name: &str, auth: ClientAuth, kid: Option<&str>) {
     let server = Server::oidc_provider();
     let client = server.client(name);
     let before = server.token_log(&client.id).await.len();
@@ -46,7 +45,7 @@ fn refused(error: BoxError) -> TokenError {
 async fn a_secret_makes_an_hmac() {
     let client = Server::oidc_provider().client("secret-jwt-HS256");
     let auth = ClientAuth::client_secret_jwt(&client.id, &client.secret);
-    is_let_in("secret-jwt-HS256", auth, None).await;
+    assert_accepted("secret-jwt-HS256", auth, None).await;
 }
 
 #[tokio::test]
@@ -54,7 +53,7 @@ async fn a_secret_makes_an_hmac_for_the_issuer() {
     let server = Server::oidc_provider();
     let client = server.client("secret-jwt-audience");
     let auth = ClientSecretJwt::new(&client.id, &client.secret).audience(server.told("/issuer"));
-    is_let_in("secret-jwt-audience", ClientAuth::custom(auth), None).await;
+    assert_accepted("secret-jwt-audience", ClientAuth::custom(auth), None).await;
 }
 
 #[tokio::test]
@@ -76,16 +75,16 @@ async fn a_private_key_for_each_algorithm() {
     for algorithm in
         [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA]
     {
-        // The server takes no other algorithm from this client.
+        // The server accepts no other algorithm from this client.
         let name = format!("private-key-jwt-{algorithm}");
         let key = server.key(&name).with_algorithm(algorithm).unwrap();
         let kid = server.told(&format!("/clients/{name}/kid"));
-        is_let_in(&name, ClientAuth::private_key_jwt(&name, key), Some(kid)).await;
+        assert_accepted(&name, ClientAuth::private_key_jwt(&name, key), Some(kid)).await;
     }
 }
 
 #[tokio::test]
-async fn an_algorithm_that_is_not_the_registered_one_is_an_invalid_client() {
+async fn an_unregistered_algorithm_is_an_invalid_client() {
     let server = Server::oidc_provider();
     let name = "private-key-jwt-RS384";
     let auth = ClientAuth::private_key_jwt(name, server.key(name));
@@ -96,16 +95,17 @@ async fn an_algorithm_that_is_not_the_registered_one_is_an_invalid_client() {
 }
 
 #[tokio::test]
-async fn a_private_key_for_the_endpoint_and_for_the_issuer_and_for_nobody_else() {
+async fn endpoint_and_issuer_are_accepted_as_the_audience() {
     let server = Server::oidc_provider();
     let name = "assertion-audience";
     let kid = server.told("/clients/assertion-audience/kid");
-    let auth = || PrivateKeyJwt::new(name, server.key(name));
-    is_let_in(name, ClientAuth::custom(auth()), Some(kid)).await;
-    let issuer = auth().audience(server.told("/issuer"));
-    is_let_in(name, ClientAuth::custom(issuer), Some(kid)).await;
+    let jwt = || SignedJwt::new(server.key(name));
+    assert_accepted(name, ClientAuth::private_key_jwt(name, jwt()), Some(kid)).await;
+    let issuer = jwt().audience(server.told("/issuer"));
+    assert_accepted(name, ClientAuth::private_key_jwt(name, issuer), Some(kid)).await;
 
-    let elsewhere = ClientAuth::custom(auth().audience("https://elsewhere.example"));
+    let elsewhere = jwt().audience("https://elsewhere.example");
+    let elsewhere = ClientAuth::private_key_jwt(name, elsewhere);
     let request = server.get("/plain/elsewhere").body(Default::default()).unwrap();
     let api = server.api(server.credentials(elsewhere));
     refused(try_send(api, request).await.err().unwrap());
@@ -113,11 +113,11 @@ async fn a_private_key_for_the_endpoint_and_for_the_issuer_and_for_nobody_else()
 }
 
 #[tokio::test]
-async fn another_try_has_another_assertion_where_one_is_good_for_one_use() {
+async fn a_retry_has_its_own_assertion() {
     let server = Server::oidc_provider();
     let name = "assertion-twice";
     let sent = Arc::new(Mutex::new(Vec::new()));
-    // The server has answered the first request, and nobody hears of it.
+    // The response to the first request is lost.
     let lossy = {
         let sent = sent.clone();
         service_fn(move |request: Request<Full<Bytes>>| {
@@ -138,16 +138,14 @@ async fn another_try_has_another_assertion_where_one_is_good_for_one_use() {
             }
         })
     };
-    let source = ServiceBuilder::new()
-        .layer(RetryLayer::new(TokenRetry::new(1).backoff(Default::default())))
-        .service(TokenEndpoint::new(lossy));
+    let source = TokenEndpoint::new(lossy).retry(TokenRetry::new(1).backoff(Default::default()));
     let auth = ClientAuth::private_key_jwt(name, server.key(name));
-    let tokens = TokenCache::new(server.credentials(auth), source);
+    let tokens = Tokens::new(server.credentials(auth), source);
     let api = server.api_with(tokens, |layer| layer);
     assert_eq!(send(api, server.get("/plain/twice")).await.status, 200);
     assert_eq!(server.token_statuses(name).await, [200, 200]);
 
-    // The server does look: the very same once more is refused.
+    // The server refuses an assertion that it has seen before.
     let again = sent.lock().unwrap()[1].clone();
     let request = Request::post(server.told("/token_endpoint"))
         .header("content-type", "application/x-www-form-urlencoded");
@@ -177,7 +175,7 @@ async fn a_key_that_is_not_the_clients_is_an_invalid_client() {
     assert!(server.api_statuses("/plain/stranger").await.is_empty());
 }
 
-/// A file that is gone when this is.
+/// A file that is removed on drop.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
@@ -188,7 +186,7 @@ impl TemporaryFile {
         file
     }
 
-    /// As whoever rotates secrets does it: at once.
+    /// Replaces the file atomically, as tools that rotate secrets do.
     fn replace(&self, content: &str) {
         let next = self.0.with_extension("next");
         std::fs::write(&next, content).unwrap();
@@ -203,7 +201,7 @@ impl Drop for TemporaryFile {
 }
 
 #[tokio::test]
-async fn a_key_in_a_file_and_the_right_one_is_used_as_soon_as_it_is_there() {
+async fn a_replaced_key_file_is_used_at_once() {
     let server = Server::oidc_provider();
     let name = "assertion-key-file";
     let kid = server.told("/clients/assertion-key-file/kid");
@@ -215,14 +213,14 @@ async fn a_key_in_a_file_and_the_right_one_is_used_as_soon_as_it_is_there() {
     refused(try_send(api.clone(), request()).await.err().unwrap());
     assert_eq!(server.token_statuses(name).await, [401]);
 
-    // What was refused with the wrong key says nothing of this one.
+    // The refusal of the wrong key does not apply to this one.
     file.replace(server.told("/clients/assertion-key-file/private_key"));
     assert_eq!(try_send(api, request()).await.unwrap().status, 200);
     assert_eq!(server.token_statuses(name).await, [401, 200]);
 }
 
 #[tokio::test]
-async fn a_key_that_was_rotated_in_its_file_is_used_for_the_next_token() {
+async fn a_rotated_key_file_is_used_for_the_next_token() {
     let server = Server::oidc_provider();
     let name = "assertion-rotated";
     let told = |key: usize, member: &str| {
@@ -234,7 +232,7 @@ async fn a_key_that_was_rotated_in_its_file_is_used_for_the_next_token() {
     let get = async |query: &str| send(api.clone(), server.get(&format!("/plain/r{query}"))).await;
     assert_eq!(get("").await.status, 200);
 
-    // Of another kind too. The token that is there stays in use.
+    // A key of another type works too. The current token stays in use.
     file.replace(told(1, "jwk"));
     assert_eq!(get("").await.status, 200);
     assert_eq!(server.token_statuses(name).await, [200]);

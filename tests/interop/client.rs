@@ -1,4 +1,4 @@
-//! What sends the requests of the tests: a real HTTP client, bare and with the layer.
+//! The HTTP client of the tests, with and without the layer.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -10,9 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::server::{Registered, Server};
 
@@ -25,7 +23,7 @@ pub fn http() -> Client {
 pub struct Answer {
     pub status: StatusCode,
     pub replayed: Option<Replayed>,
-    /// `null` when it is not JSON.
+    /// `null` if the body is not JSON.
     pub body: Value,
 }
 
@@ -44,15 +42,15 @@ impl Server {
         Credentials::new(self.told("/token_endpoint"), auth).unwrap()
     }
 
-    /// An API's client with a cache of its own.
+    /// Returns a client of the API with its own cache.
     pub fn api(&self, credentials: Credentials) -> OAuth2<Client> {
-        let tokens = TokenCache::new(credentials, TokenEndpoint::new(http()));
+        let tokens = Tokens::new(credentials, TokenEndpoint::new(http()));
         self.api_with(tokens, |layer| layer)
     }
 
     pub fn api_with(
         &self,
-        tokens: TokenCache,
+        tokens: Tokens,
         configure: impl FnOnce(OAuth2Layer) -> OAuth2Layer,
     ) -> OAuth2<Client> {
         let origins = Origins::only([self.told("/api")]).unwrap();
@@ -64,7 +62,7 @@ impl Server {
     }
 }
 
-/// Sends a request without a body to someone who answers.
+/// Sends a request without a body, and returns the answer.
 pub async fn send<S>(service: S, request: http::request::Builder) -> Answer
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Incoming>>,
@@ -87,7 +85,7 @@ where
     })
 }
 
-/// Asks an endpoint of the server's in the name of `client`, with no part of the crate's in it.
+/// Sends a form to an endpoint of the server as `client`, without this crate.
 pub async fn post_form(uri: &str, client: &Registered, form: &[(&str, &str)]) -> Answer {
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;

@@ -1,9 +1,9 @@
-//! Issuers that say of themselves where tokens are (RFC 8414, OpenID Connect Discovery 1.0).
+//! Metadata of issuers (RFC 8414, OpenID Connect Discovery 1.0).
 
 use http::Request;
 use tower::ServiceBuilder;
 use tower_oauth2::metadata::{Metadata, WellKnown};
-use tower_oauth2::{ClientAuth, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind};
+use tower_oauth2::{ClientAuth, OAuth2Layer, Origins, TokenEndpoint, TokenErrorKind, Tokens};
 
 use crate::client::{http, send};
 use crate::server::Server;
@@ -13,7 +13,7 @@ const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
 
 #[tokio::test]
-async fn an_openid_provider_is_found_behind_its_404() {
+async fn an_openid_provider_is_discovered_after_a_404() {
     let server = Server::oidc_provider_alone();
     let issuer = server.told("/issuer");
     let metadata = Metadata::fetch(issuer, http()).await.unwrap();
@@ -43,7 +43,7 @@ async fn an_openid_provider_is_found_behind_its_404() {
 }
 
 #[tokio::test]
-async fn only_the_document_that_was_named_is_asked_for() {
+async fn only_the_named_document_is_fetched() {
     let server = Server::oidc_provider_alone();
     let builder = || Metadata::builder(server.told("/issuer")).unwrap();
     let error = builder().well_known(WellKnown::OauthAuthorizationServer).fetch(http()).await;
@@ -54,7 +54,7 @@ async fn only_the_document_that_was_named_is_asked_for() {
 }
 
 #[tokio::test]
-async fn who_shows_a_certificate_is_sent_to_the_endpoint_for_that() {
+async fn mutual_tls_uses_the_endpoint_alias() {
     let server = Server::oidc_provider();
     let client = server.client("tls-discovered");
     let http = tls::http(Shows::Authorized);
@@ -62,11 +62,11 @@ async fn who_shows_a_certificate_is_sent_to_the_endpoint_for_that() {
     assert_ne!(server.told("/tls/token_endpoint"), server.told("/token_endpoint"));
     let auth = ClientAuth::tls_client_auth(&client.id, Shows::Authorized.certificate());
     let credentials = metadata.credentials(auth).unwrap();
-    assert_eq!(credentials.token_endpoint(), server.told("/tls/token_endpoint"));
+    assert_eq!(credentials.token_endpoint().unwrap(), server.told("/tls/token_endpoint"));
     let own = metadata.credentials(server.client("discovered").basic()).unwrap();
-    assert_eq!(own.token_endpoint(), server.told("/token_endpoint"));
+    assert_eq!(own.token_endpoint().unwrap(), server.told("/token_endpoint"));
 
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     let origins = Origins::only([server.told("/tls/api")]).unwrap();
     let api = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
     let uri = format!("{}/plain/tls-discovered", server.told("/tls/api"));
@@ -88,10 +88,10 @@ async fn an_assertion_goes_to_the_endpoint_that_was_found() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_calls_itself_otherwise_is_not_believed() {
+async fn metadata_of_another_issuer_is_refused() {
     for (server, port) in [
         (Server::oidc_provider(), true),
-        // It takes its name from the request, but for what is at the end.
+        // The server takes its issuer from the request, except for the end of the path.
         (Server::django_oauth_toolkit(), false),
     ] {
         let issuer = server.told("/issuer");
@@ -108,7 +108,7 @@ async fn an_issuer_that_calls_itself_otherwise_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_oauth_server_is_found_at_once() {
+async fn an_oauth_server_is_discovered_with_one_request() {
     let server = Server::django_oauth_toolkit();
     let client = server.client("discovered");
     let issuer = server.told("/issuer");
@@ -120,14 +120,14 @@ async fn an_oauth_server_is_found_at_once() {
     let api = server.api(metadata.credentials(client.basic()).unwrap().scope("read"));
     assert_eq!(send(api, server.get("/api/bearer/discovered")).await.status, 200);
 
-    // The server lists what it takes, and this is not among it.
+    // The server does not list this method.
     let auth = ClientAuth::tls_client_auth(&client.id, Shows::Authorized.certificate());
     let error = metadata.credentials(auth).unwrap_err();
     assert!(error.to_string().contains("token_endpoint_auth_methods_supported"), "{error}");
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_path_has_its_document_before_it() {
+async fn the_well_known_part_comes_before_the_path_of_an_issuer() {
     let server = Server::django_oauth_toolkit();
     let issuer = format!("{}/o", server.told("/issuer"));
     let metadata = Metadata::fetch(&issuer, http()).await.unwrap();

@@ -1,18 +1,18 @@
-//! Asking `django-oauth-toolkit` for tokens, and an API that it guards.
+//! Tokens of `django-oauth-toolkit`, and an API that accepts them.
 
 use serde_json::json;
 use tower_oauth2::replay::{ReplayPolicy, Replayed};
-use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
+use tower_oauth2::{ClientAuth, TokenEndpoint, TokenError, TokenErrorKind, Tokens};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
 
-/// The API lets this client in, and the server knows whose token it is.
-async fn is_let_in(name: &str, auth: impl Fn(&str, &str) -> ClientAuth) {
+/// Asserts that the API accepts the client, and that the server knows the token.
+async fn assert_accepted(name: &str, auth: impl Fn(&str, &str) -> ClientAuth) {
     let server = Server::django_oauth_toolkit();
     let client = server.client(name);
     let credentials = server.credentials(auth(&client.id, &client.secret));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http()));
     let path = format!("/api/bearer/{name}");
     let answer = send(server.api_with(tokens.clone(), |layer| layer), server.get(&path)).await;
     assert_eq!((answer.status.as_u16(), answer.replayed), (200, None));
@@ -32,32 +32,32 @@ fn post(id: &str, secret: &str) -> ClientAuth {
 
 #[tokio::test]
 async fn basic_with_an_ordinary_secret() {
-    is_let_in("basic", basic).await;
+    assert_accepted("basic", basic).await;
 }
 
 #[tokio::test]
 async fn post_with_an_ordinary_secret() {
-    is_let_in("post", post).await;
+    assert_accepted("post", post).await;
 }
 
 #[tokio::test]
 async fn basic_with_every_printable_character() {
-    is_let_in("odd-basic", basic).await;
+    assert_accepted("odd-basic", basic).await;
 }
 
 #[tokio::test]
 async fn post_with_every_printable_character() {
-    is_let_in("odd-post", post).await;
+    assert_accepted("odd-post", post).await;
 }
 
 #[tokio::test]
 async fn basic_with_other_scripts() {
-    is_let_in("not-latin-basic", basic).await;
+    assert_accepted("not-latin-basic", basic).await;
 }
 
 #[tokio::test]
 async fn post_with_other_scripts() {
-    is_let_in("not-latin-post", post).await;
+    assert_accepted("not-latin-post", post).await;
 }
 
 #[tokio::test]
@@ -85,8 +85,7 @@ async fn scopes_are_granted_or_a_typed_error() {
     let server = Server::django_oauth_toolkit();
     let client = server.client("scoped");
     let credentials = server.credentials(client.basic());
-    let tokens =
-        |scope| TokenCache::new(credentials.clone().scope(scope), TokenEndpoint::new(http()));
+    let tokens = |scope| Tokens::new(credentials.clone().scope(scope), TokenEndpoint::new(http()));
     let token = tokens("write read").get().await.unwrap();
     assert_eq!(token.scope(), Some("write read"));
     assert_eq!(token.lifetime().unwrap().as_secs(), 600);
@@ -98,12 +97,12 @@ async fn scopes_are_granted_or_a_typed_error() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_the_resource_that_was_named() {
+async fn a_token_is_valid_for_its_resource() {
     let server = Server::django_oauth_toolkit();
     let client = server.client("resource");
     let resource = format!("{}/api/bearer/resource", server.told("/api"));
     let credentials = server.credentials(client.basic()).resource(&resource);
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http()));
     let api = server.api_with(tokens.clone(), |layer| layer);
     let told = server.introspect(tokens.get().await.unwrap().secret()).await;
     assert_eq!(told["aud"], json!([resource]));
@@ -113,11 +112,11 @@ async fn a_token_is_good_for_the_resource_that_was_named() {
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
 }
 
-/// `kind` of an API answers a token that was revoked with `status`.
+/// Asserts that a revoked token is replaced at an API of this kind, which answers it with `status`.
 async fn is_healed(name: &str, kind: &str, status: u64, policy: ReplayPolicy) {
     let server = Server::django_oauth_toolkit();
     let client = server.client(name);
-    let tokens = TokenCache::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
+    let tokens = Tokens::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
     let api = server.api_with(tokens.clone(), |layer| layer.replay_policy(policy));
     let path = format!("/api/{kind}/{name}");
     assert_eq!(send(api.clone(), server.get(&path)).await.status, 200);
@@ -134,11 +133,11 @@ async fn is_healed(name: &str, kind: &str, status: u64, policy: ReplayPolicy) {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_healed_by_one_replay() {
+async fn a_revoked_token_is_replaced_by_one_replay() {
     is_healed("revoked", "bearer", 401, ReplayPolicy::invalid_token()).await;
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_healed_where_the_api_says_403() {
+async fn a_revoked_token_is_replaced_where_the_api_sends_403() {
     is_healed("forbidden", "forbidden", 403, ReplayPolicy::statuses([403])).await;
 }

@@ -1,4 +1,4 @@
-//! Tokens that are bound to a key (DPoP, RFC 9449), at `oidc-provider` and an API that looks into each proof.
+//! Tokens that are bound to a key (DPoP, RFC 9449), at `oidc-provider`.
 
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use tower::ServiceBuilder;
 use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
 use tower_oauth2::replay::{ReplayPolicy, Replayed};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind,
+    ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, TokenCache, TokenEndpoint,
+    TokenError, TokenErrorKind, Tokens,
 };
 
 use crate::client::{Answer, http, send, try_send};
@@ -18,13 +18,13 @@ pub fn key() -> DpopKey {
     DpopKey::generate().unwrap()
 }
 
-/// What a cache of its own asks for in the name of this client.
+/// Returns tokens of this client in a cache of their own.
 fn credentials(server: &Server, name: &str, key: &DpopKey) -> Credentials {
     server.credentials(server.client(name).basic()).dpop(key.clone())
 }
 
-pub fn tokens(server: &Server, name: &str, key: &DpopKey) -> TokenCache {
-    TokenCache::new(credentials(server, name, key), TokenEndpoint::new(http()))
+pub fn tokens(server: &Server, name: &str, key: &DpopKey) -> Tokens {
+    Tokens::new(credentials(server, name, key), TokenEndpoint::new(http()))
 }
 
 #[track_caller]
@@ -35,12 +35,12 @@ pub fn is_bound(answer: &Answer, key: &DpopKey) {
 }
 
 #[tokio::test]
-async fn each_request_has_a_proof_of_its_own_for_method_and_uri() {
+async fn each_request_has_its_own_proof_for_method_and_uri() {
     let server = Server::oidc_provider();
     let key = key();
     let tokens = tokens(server, "dpop", &key);
     let api = server.api_with(tokens.clone(), |layer| layer);
-    // The API takes a proof once, and compares method, URI and the token's hash.
+    // The API accepts a proof once, and compares method, URI and the token's hash.
     for (method, path) in [
         (Method::GET, "/plain/dpop"),
         (Method::GET, "/plain/dpop"),
@@ -60,14 +60,14 @@ async fn each_request_has_a_proof_of_its_own_for_method_and_uri() {
     assert_eq!(server.api_statuses("/plain/dpop").await, [200; 4]);
     assert_eq!(server.api_statuses("/plain/dpop/at-once").await, [200; 32]);
 
-    // What the server itself says of the token.
+    // The server confirms the key by introspection.
     let told = server.introspect(tokens.get().await.unwrap().secret()).await;
     assert_eq!((&told["active"], &told["token_type"]), (&true.into(), &"DPoP".into()));
     assert_eq!(told["cnf"]["jkt"], key.thumbprint());
 }
 
 #[tokio::test]
-async fn keys_of_every_kind() {
+async fn proofs_work_with_keys_of_every_kind() {
     let server = Server::oidc_provider();
     for (count, algorithm) in
         [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::RS256, Algorithm::PS256]
@@ -75,7 +75,7 @@ async fn keys_of_every_kind() {
             .enumerate()
     {
         let key = SigningKey::generate(algorithm).unwrap_or_else(|_| {
-            // Those can only be read.
+            // Opaque tokens cannot be decoded, only JWTs.
             let key = server.key("private-key-jwt-RS256");
             key.with_algorithm(algorithm).unwrap()
         });
@@ -88,12 +88,12 @@ async fn keys_of_every_kind() {
 }
 
 #[tokio::test]
-async fn over_tls() {
+async fn proofs_work_over_tls() {
     let server = Server::oidc_provider();
     let (key, http) = (key(), tls::http(Shows::Nothing));
     let auth = server.client("dpop-tls").basic();
     let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
-    let tokens = TokenCache::new(credentials.dpop(key.clone()), TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials.dpop(key.clone()), TokenEndpoint::new(http.clone()));
     let origins = Origins::only([server.told("/tls/api")]).unwrap();
     let api = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(http);
     let uri = format!("{}/nonce/plain/tls?query", server.told("/tls/api"));
@@ -107,14 +107,15 @@ async fn one_client_with_tokens_of_both_kinds_in_one_cache() {
     let server = Server::oidc_provider();
     let (one, another) = (key(), key());
     let bearer = server.credentials(server.client("dpop-optional").basic());
-    let api = server.api(bearer.clone());
+    let cache = TokenCache::new(TokenEndpoint::new(http()));
+    let api = server.api_with(cache.tokens(&bearer), |layer| layer);
     for _ in 0..2 {
         let answer = send(api.clone(), server.get("/plain/optional")).await;
         assert_eq!((answer.status.as_u16(), &answer.body["scheme"]), (200, &"Bearer".into()));
         assert_eq!(answer.body["cnf"], Value::Null);
         for key in [&one, &another] {
-            let bound = bearer.clone().dpop(key.clone());
-            let request = server.get("/plain/optional").extension(bound);
+            let bound = cache.tokens(&bearer.clone().dpop(key.clone()));
+            let request = server.get("/plain/optional").tokens(&bound);
             is_bound(&send(api.clone(), request).await, key);
         }
     }
@@ -123,7 +124,7 @@ async fn one_client_with_tokens_of_both_kinds_in_one_cache() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_to_prove_it_and_does_not_is_a_typed_error() {
+async fn a_required_proof_that_is_missing_is_a_typed_error() {
     let server = Server::oidc_provider();
     let api = server.api(server.credentials(server.client("dpop-required").basic()));
     let request = server.get("/plain/required").body(Default::default()).unwrap();
@@ -136,7 +137,7 @@ async fn a_client_that_has_to_prove_it_and_does_not_is_a_typed_error() {
     assert!(server.api_statuses("/plain/required").await.is_empty());
 }
 
-/// A server that knows nothing of proofs passes over them.
+/// A server without DPoP support ignores proofs.
 #[tokio::test]
 async fn a_server_that_gives_a_bearer_token_instead_is_a_typed_error() {
     let server = Server::django_oauth_toolkit();
@@ -157,7 +158,7 @@ async fn a_server_that_gives_a_bearer_token_instead_is_a_typed_error() {
 async fn an_assertion_and_a_proof_in_one_request() {
     let server = Server::oidc_provider();
     let (key, name) = (key(), "dpop-private-key-jwt");
-    // Each goes with a key of its own: one says who, the other to what the token is bound.
+    // The assertion and the proof are signed with different keys.
     let auth = ClientAuth::private_key_jwt(name, server.key(name));
     let api = server.api(server.credentials(auth).dpop(key.clone()));
     let answer = send(api, server.get("/plain/dpop-private-key-jwt")).await;
@@ -165,7 +166,7 @@ async fn an_assertion_and_a_proof_in_one_request() {
     assert_eq!(answer.body["client_id"], name);
     assert_eq!(server.token_statuses(name).await, [200]);
 
-    // It may be the same.
+    // They may be signed with the same key.
     let key = server.key(name);
     let auth = ClientAuth::private_key_jwt(name, key.clone());
     let key = DpopKey::new(key);
@@ -174,7 +175,7 @@ async fn an_assertion_and_a_proof_in_one_request() {
     assert_eq!(server.token_statuses(name).await, [200, 200]);
 }
 
-/// RFC 8707, with the token looked up by the API or read by it.
+/// RFC 8707, with a token that the API looks up or decodes.
 async fn is_for_the_resource(kind: &str) {
     let server = Server::oidc_provider();
     let (key, name) = (key(), format!("dpop-{kind}"));
@@ -186,7 +187,7 @@ async fn is_for_the_resource(kind: &str) {
     is_bound(&answer, &key);
     assert_eq!((&answer.body["aud"], &answer.body["scope"]), (&json!(resource), &json!("read")));
 
-    // What has nothing to do with the proof stays what it is.
+    // Rejections for other reasons are handled as for Bearer tokens.
     let answer = send(api, server.get(&format!("{path}?scope=write"))).await;
     assert_eq!((answer.status.as_u16(), answer.replayed), (403, None));
     assert_eq!(server.api_statuses(&path).await, [401, 200, 403]);
@@ -204,7 +205,7 @@ async fn a_jwt_for_a_resource() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_healed_by_one_replay_with_a_proof_for_the_new_one() {
+async fn a_revoked_token_is_replaced_with_a_new_proof() {
     const BODY: &[u8] = &[b'x'; 100_000];
     let server = Server::oidc_provider();
     let (key, client) = (key(), server.client("dpop-revoked"));
@@ -230,7 +231,7 @@ async fn a_revoked_token_is_healed_by_one_replay_with_a_proof_for_the_new_one() 
 }
 
 #[tokio::test]
-async fn a_token_that_leaks_is_of_no_use() {
+async fn a_stolen_token_is_rejected_without_its_key() {
     let server = Server::oidc_provider();
     let token = tokens(server, "dpop-stolen", &key()).get().await.unwrap();
     for scheme in ["Bearer", "DPoP"] {

@@ -1,4 +1,4 @@
-//! Servers that want to have given a nonce for each proof (RFC 9449 sections 8 and 9).
+//! Servers that require a nonce in each proof (RFC 9449 sections 8 and 9).
 
 use std::sync::{Arc, Mutex};
 
@@ -7,14 +7,14 @@ use http::{Method, Request};
 use http_body_util::Full;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::client::{http, send, try_send};
 use crate::dpop::{is_bound, key, tokens};
 use crate::server::Server;
 
 #[tokio::test]
-async fn the_token_endpoint_wants_one_and_is_asked_once_more() {
+async fn a_token_request_is_resent_with_the_nonce_of_the_endpoint() {
     let server = Server::oidc_provider();
     let key = key();
     let tokens = tokens(server, "dpop-nonce", &key);
@@ -23,19 +23,19 @@ async fn the_token_endpoint_wants_one_and_is_asked_once_more() {
     assert_eq!(server.token_statuses("dpop-nonce").await, [400, 200]);
     assert_eq!(server.token_log("dpop-nonce").await[0]["error"], "use_dpop_nonce");
 
-    // From then on it is known, to every cache that has the key.
+    // Every cache with this key uses the nonce from then on.
     let answer = send(api, server.get("/plain/dpop-nonce?refuse")).await;
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
     assert_eq!(server.token_statuses("dpop-nonce").await, [400, 200, 200]);
     let credentials = server.credentials(server.client("dpop-nonce").basic()).dpop(key.clone());
-    let another = TokenCache::new(credentials, TokenEndpoint::new(http()));
+    let another = Tokens::new(credentials, TokenEndpoint::new(http()));
     another.get().await.unwrap();
     assert_eq!(server.token_statuses("dpop-nonce").await, [400, 200, 200, 200]);
     assert_eq!(server.api_statuses("/plain/dpop-nonce").await, [200, 401, 401]);
 }
 
 #[tokio::test]
-async fn many_who_wait_for_one_token_cost_one_nonce() {
+async fn many_callers_of_one_token_cost_one_nonce() {
     let server = Server::oidc_provider();
     let key = key();
     let api = server.api_with(tokens(server, "dpop-nonce-at-once", &key), |layer| layer);
@@ -48,7 +48,7 @@ async fn many_who_wait_for_one_token_cost_one_nonce() {
 }
 
 #[tokio::test]
-async fn the_api_wants_one_and_the_upload_is_sent_once_more_as_it_was() {
+async fn an_upload_is_resent_with_the_nonce_of_the_api() {
     const BODY: &[u8] = &[b'x'; 100_000];
     let server = Server::oidc_provider();
     let key = key();
@@ -68,14 +68,14 @@ async fn the_api_wants_one_and_the_upload_is_sent_once_more_as_it_was() {
 }
 
 #[tokio::test]
-async fn each_server_has_its_own() {
+async fn each_server_has_its_own_nonce() {
     let server = Server::oidc_provider();
     let key = key();
     let api = server.api_with(tokens(server, "dpop-nonce-everywhere", &key), |layer| layer);
     for _ in 0..2 {
         is_bound(&send(api.clone(), server.get("/nonce/plain/everywhere")).await, &key);
     }
-    // Another token, after the API's nonce has come.
+    // Another token, after the API has sent its nonce.
     let answer = send(api, server.get("/nonce/plain/everywhere?refuse")).await;
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
     assert_eq!(server.token_statuses("dpop-nonce-everywhere").await, [400, 200, 200]);
@@ -84,7 +84,7 @@ async fn each_server_has_its_own() {
 }
 
 #[tokio::test]
-async fn one_that_is_replaced_costs_one_more_request_each() {
+async fn a_replaced_nonce_costs_one_more_request_each() {
     let server = Server::oidc_provider_alone();
     let key = key();
     let api = server.api_with(tokens(&server, "dpop-rotated", &key), |layer| layer);
@@ -102,7 +102,7 @@ async fn one_that_is_replaced_costs_one_more_request_each() {
 }
 
 #[tokio::test]
-async fn one_that_is_replaced_under_way_fails_nobody() {
+async fn a_nonce_that_is_replaced_in_between_fails_no_request() {
     const REQUESTS: usize = 64;
     let server = Server::oidc_provider_alone();
     let key = key();
@@ -115,10 +115,10 @@ async fn one_that_is_replaced_under_way_fails_nobody() {
             assert_eq!(answer.replayed, None);
         }
     };
-    // All go out with the old one.
+    // All requests are sent with the old nonce.
     server.control("rotate-nonce").await;
     many("/nonce/plain/before").await;
-    // It is replaced between them.
+    // The server replaces the nonce in between.
     futures_util::future::join(many("/nonce/plain/between"), server.control("rotate-nonce")).await;
 
     assert_eq!(server.token_statuses("dpop-rotated-at-once").await, [200]);
@@ -131,12 +131,12 @@ async fn one_that_is_replaced_under_way_fails_nobody() {
 }
 
 #[tokio::test]
-async fn a_late_answer_does_not_bring_back_one_that_was_replaced() {
+async fn a_late_response_does_not_restore_a_replaced_nonce() {
     let server = Server::oidc_provider_alone();
     let (key, (release, released)) = (key(), tokio::sync::oneshot::channel::<()>());
     let (arrived, has_arrived) = tokio::sync::oneshot::channel();
     let held = Arc::new(Mutex::new(Some((arrived, released))));
-    // The answer to one request is on its way until it is let go.
+    // The response to one request is held back.
     let slow = service_fn(move |request: Request<Full<Bytes>>| {
         let held = held.clone();
         async move {
@@ -167,7 +167,7 @@ async fn a_late_answer_does_not_bring_back_one_that_was_replaced() {
 }
 
 #[tokio::test]
-async fn a_nonce_and_a_token_that_end_at_once_are_both_replaced() {
+async fn a_nonce_and_a_token_that_expire_together_are_replaced() {
     let server = Server::oidc_provider_alone();
     let (key, client) = (key(), server.client("dpop-revoked-nonce"));
     let tokens = tokens(&server, "dpop-revoked-nonce", &key);

@@ -1,4 +1,4 @@
-//! Tokens at their end. Nobody waits: either the server's clock is moved or the client's.
+//! Expiry of tokens. The tests do not wait: they move the clock of the server or of the client.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_oauth2::replay::Replayed;
 use crate::client::{Answer, Client, send};
 use crate::server::Server;
 
-/// How long tokens live there, those for resources half as long.
+/// The lifetime of tokens. Those for resources live half as long.
 const LIFETIME: Duration = Duration::from_secs(600);
 
 struct Caller<'a> {
@@ -36,7 +36,7 @@ impl<'a> Caller<'a> {
         self.server.token_statuses(&self.client_id).await.len()
     }
 
-    /// Each token that the API has seen, in the order of its first use.
+    /// Returns each token that the API has received, in the order of first use.
     async fn tokens(&self) -> Vec<Value> {
         let mut tokens: Vec<_> = self.server.api_log(&self.path).await;
         tokens.iter_mut().for_each(|entry| *entry = entry["token"].take());
@@ -45,7 +45,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Moves the clock of the client, which goes on after that.
+/// Moves the clock of the client, and resumes it.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -68,7 +68,7 @@ async fn a_token_is_replaced_before_the_server_calls_it_expired() {
 }
 
 #[tokio::test]
-async fn a_token_that_expires_at_the_server_first_is_healed_by_one_replay() {
+async fn a_token_that_expires_at_the_server_first_is_replayed() {
     let server = Server::oidc_provider_alone();
     let caller = Caller::new(&server, "expired-at-the-server");
     caller.get().await;
@@ -80,14 +80,14 @@ async fn a_token_that_expires_at_the_server_first_is_healed_by_one_replay() {
 }
 
 #[tokio::test]
-async fn a_jwt_that_expires_at_the_api_first_is_healed_by_one_replay() {
+async fn a_jwt_that_expires_at_the_api_first_costs_one_replay() {
     let server = Server::oidc_provider_alone();
     let client = server.client("expired-jwt");
     let resource = server.told("/resources/jwt");
     let api = server.api(server.credentials(client.basic()).resource(resource));
     let get = async || send(api.clone(), server.get("/jwt/expired")).await;
     assert_eq!(get().await.status, 200);
-    // Nobody is asked about it: the API reads when it ends.
+    // The API decodes the expiry from the token.
     server.control(&format!("clock?ahead={}", LIFETIME.as_secs() / 2 + 1)).await;
     for replayed in [Some(Replayed::Yes), None] {
         let answer = get().await;
@@ -102,11 +102,11 @@ async fn a_jwt_that_expires_at_the_api_first_is_healed_by_one_replay() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_ahead_of_its_end_while_requests_go_on_with_it() {
+async fn a_token_is_renewed_while_requests_use_it() {
     let server = Server::oidc_provider();
     let caller = Caller::new(server, "renewed");
     caller.get().await;
-    // In the last fifth of its life.
+    // The renewal happens in the last fifth of the lifetime.
     pass(LIFETIME * 5 / 6).await;
     caller.get().await;
     assert_eq!(caller.tokens().await.len(), 1, "the request did not wait for the new one");

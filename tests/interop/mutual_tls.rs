@@ -1,21 +1,21 @@
-//! TLS, and clients that prove with a certificate who they are (RFC 8705), at `oidc-provider`.
+//! TLS, and clients that authenticate with a certificate (RFC 8705), at `oidc-provider`.
 
 use http::Request;
 use tower::ServiceBuilder;
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens,
 };
 
 use crate::client::{Answer, send, try_send};
 use crate::server::Server;
 use crate::tls::{self, Shows, TlsClient};
 
-fn tokens(server: &Server, auth: ClientAuth, shows: Shows) -> TokenCache {
+fn tokens(server: &Server, auth: ClientAuth, shows: Shows) -> Tokens {
     let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
-    TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)))
+    Tokens::new(credentials, TokenEndpoint::new(tls::http(shows)))
 }
 
-fn api(server: &Server, tokens: TokenCache, shows: Shows) -> OAuth2<TlsClient> {
+fn api(server: &Server, tokens: Tokens, shows: Shows) -> OAuth2<TlsClient> {
     let origins = Origins::only([server.told("/tls/api")]).unwrap();
     ServiceBuilder::new().layer(OAuth2Layer::new(tokens, origins)).service(tls::http(shows))
 }
@@ -40,8 +40,8 @@ const AUTHORIZED: Method = |id, certificate| ClientAuth::tls_client_auth(id, cer
 const SELF_SIGNED: Method =
     |id, certificate| ClientAuth::self_signed_tls_client_auth(id, certificate);
 
-/// RFC 8705 sections 2 and 3: the certificate is the proof, and the token is bound to it.
-async fn is_let_in_by_its_certificate_alone(
+/// RFC 8705 sections 2 and 3: the certificate authenticates the client and binds the token.
+async fn assert_certificate_authenticates(
     name: &str,
     method: Method,
     shows: Shows,
@@ -67,22 +67,22 @@ async fn is_let_in_by_its_certificate_alone(
 #[tokio::test]
 async fn a_certificate_with_the_registered_subject() {
     let (own, another) = (Shows::Authorized, Shows::SelfSigned);
-    is_let_in_by_its_certificate_alone("tls-subject", AUTHORIZED, own, another).await;
+    assert_certificate_authenticates("tls-subject", AUTHORIZED, own, another).await;
 }
 
 #[tokio::test]
 async fn a_certificate_with_the_registered_name() {
     let (own, another) = (Shows::Authorized, Shows::SelfSigned);
-    is_let_in_by_its_certificate_alone("tls-dns", AUTHORIZED, own, another).await;
+    assert_certificate_authenticates("tls-dns", AUTHORIZED, own, another).await;
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_registered_itself() {
     let (own, another) = (Shows::SelfSigned, Shows::Authorized);
-    is_let_in_by_its_certificate_alone("tls-self-signed", SELF_SIGNED, own, another).await;
+    assert_certificate_authenticates("tls-self-signed", SELF_SIGNED, own, another).await;
 }
 
-/// RFC 8707 and RFC 9068: the API reads in the token itself whose certificate it goes with.
+/// RFC 8707 and RFC 9068: the API decodes from the token which certificate it is bound to.
 #[tokio::test]
 async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
     let server = Server::oidc_provider();
@@ -90,7 +90,7 @@ async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
     let auth = ClientAuth::tls_client_auth(&client.id, shows.certificate());
     let credentials = Credentials::new(server.told("/tls/token_endpoint"), auth).unwrap();
     let credentials = credentials.resource(server.told("/resources/jwt"));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(tls::http(shows)));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(tls::http(shows)));
     let answer = get(server, api(server, tokens.clone(), shows), "/jwt/tls").await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["aud"], server.told("/resources/jwt"));
@@ -111,7 +111,7 @@ async fn a_token_for_a_secret_can_be_bound_to_a_certificate_too() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_anothers_or_nobodys_is_an_invalid_client() {
+async fn an_unregistered_certificate_is_an_invalid_client() {
     let server = Server::oidc_provider();
     for (name, shows) in [
         ("tls-stranger", Shows::Authorized),
@@ -119,7 +119,7 @@ async fn a_certificate_that_is_anothers_or_nobodys_is_an_invalid_client() {
         ("tls-stranger", Shows::Nothing),
     ] {
         let client = server.client(name);
-        // Whatever the client believes that it shows.
+        // The connection decides, not the certificate in the credentials.
         let auth = ClientAuth::tls_client_auth(&client.id, Shows::Authorized.certificate());
         let tokens = tokens(server, auth, shows);
         let request = Request::get(format!("{}/plain/{name}", server.told("/tls/api")));

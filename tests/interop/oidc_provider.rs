@@ -1,14 +1,16 @@
-//! Asking `oidc-provider` for tokens, and an API that looks into them.
+//! Tokens of `oidc-provider`, and an API that checks them.
 
 use serde_json::{Value, json};
 use tower::BoxError;
-use tower_oauth2::{ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
+use tower_oauth2::{
+    ClientAuth, RequestExt, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, Tokens,
+};
 
 use crate::client::{http, send, try_send};
 use crate::server::{Registered, Server};
 
-/// The API lets a client in that says who it is like this.
-async fn is_let_in(server: &Server, client: &Registered, auth: ClientAuth, path: &str) {
+/// Asserts that the API accepts a client with this authentication.
+async fn assert_accepted(server: &Server, client: &Registered, auth: ClientAuth, path: &str) {
     let api = server.api(server.credentials(auth));
     let answer = send(api, server.get(path)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -30,7 +32,7 @@ async fn basic_with_every_printable_character() {
     let server = Server::oidc_provider();
     let client = server.client("odd-basic");
     assert!([':', '+', '%', ' ', '"', '\\'].iter().all(|&odd| client.id.contains(odd)));
-    is_let_in(server, &client, client.basic(), "/plain/odd-basic").await;
+    assert_accepted(server, &client, client.basic(), "/plain/odd-basic").await;
 }
 
 #[tokio::test]
@@ -38,21 +40,21 @@ async fn post_with_every_printable_character() {
     let server = Server::oidc_provider();
     let client = server.client("odd-post");
     assert!(['&', '=', '+', '%', ' '].iter().all(|&odd| client.secret.contains(odd)));
-    is_let_in(server, &client, client.post(), "/plain/odd-post").await;
+    assert_accepted(server, &client, client.post(), "/plain/odd-post").await;
 }
 
 #[tokio::test]
 async fn basic_with_an_ordinary_secret_encoded_or_raw() {
     let server = Server::oidc_provider();
     let client = server.client("basic");
-    is_let_in(server, &client, client.basic(), "/plain/basic").await;
+    assert_accepted(server, &client, client.basic(), "/plain/basic").await;
     let raw = ClientAuth::client_secret_basic_raw(&client.id, &client.secret);
     let answer = send(server.api(server.credentials(raw)), server.get("/plain/raw")).await;
     assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]
-async fn a_thundering_herd_costs_one_token_request() {
+async fn many_requests_at_once_cost_one_token_request() {
     let server = Server::oidc_provider();
     let client = server.client("concurrent");
     let api = server.api(server.credentials(client.basic()));
@@ -64,7 +66,7 @@ async fn a_thundering_herd_costs_one_token_request() {
     assert_eq!(server.api_statuses("/plain/concurrent").await, [200; 64]);
 }
 
-/// RFC 8707: the API takes only tokens that were meant for it.
+/// RFC 8707: the API accepts only tokens for its resource.
 async fn is_for_the_resource(kind: &str) {
     let server = Server::oidc_provider();
     let client = server.client(kind);
@@ -80,7 +82,7 @@ async fn is_for_the_resource(kind: &str) {
     assert_eq!(answer.body["scope"], "read");
     assert_eq!(server.api_statuses(&path).await, [200]);
 
-    // A token for no resource, and a fresh one after that.
+    // A token without a resource, and a fresh one after that.
     let answer = send(server.api(credentials), server.get(&path)).await;
     assert_eq!(answer.status, 401, "{}", answer.body);
     assert_eq!(server.api_statuses(&path).await, [200, 401, 401]);
@@ -104,18 +106,20 @@ async fn two_resources_through_one_cache_and_two_at_once() {
     let credentials = server.credentials(client.basic());
     let for_jwt = credentials.clone().resource(jwt);
     let for_both = for_jwt.clone().resource(opaque);
-    let api = server.api(credentials.resource(opaque));
+    let cache = TokenCache::new(TokenEndpoint::new(http()));
+    let api = server.api_with(cache.tokens(&credentials.resource(opaque)), |layer| layer);
     for _ in 0..2 {
         let answer = send(api.clone(), server.get("/opaque/two")).await;
         assert_eq!((answer.status.as_u16(), &answer.body["aud"]), (200, &json!(opaque)));
-        let request = server.get("/jwt/two").extension(for_jwt.clone());
+        let request = server.get("/jwt/two").tokens(&cache.tokens(&for_jwt));
         let answer = send(api.clone(), request).await;
         assert_eq!((answer.status.as_u16(), &answer.body["aud"]), (200, &json!(jwt)));
     }
     assert_eq!(server.token_statuses(&client.id).await, [200, 200]);
 
-    // Both arrive there, and are more than this server has a token for.
-    let request = server.get("/opaque/both").extension(for_both).body(Default::default());
+    // Both resources are sent, but the server issues tokens for one resource only.
+    let request = server.get("/opaque/both").tokens(&cache.tokens(&for_both));
+    let request = request.body(Default::default());
     let error = refused(try_send(api, request.unwrap()).await.err().unwrap());
     assert_eq!(error.error_code(), Some("invalid_target"));
     assert!(error.error_description().unwrap().contains("single resource"));
@@ -147,7 +151,7 @@ async fn a_wrong_secret_is_a_typed_error_that_holds_no_secret() {
 }
 
 #[tokio::test]
-async fn an_unknown_resource_and_a_scope_beyond_the_clients_are_typed_errors() {
+async fn an_unknown_resource_or_scope_is_a_typed_error() {
     let server = Server::oidc_provider();
     let (client, other) = (server.client("unknown-resource"), server.client("bad-scope"));
     let opaque = server.told("/resources/opaque");
@@ -164,9 +168,9 @@ async fn an_unknown_resource_and_a_scope_beyond_the_clients_are_typed_errors() {
     }
 }
 
-/// Nothing but the scope of the response says so.
+/// Only the scope in the response shows this.
 #[tokio::test]
-async fn a_scope_that_the_server_does_not_know_is_left_out_of_the_token() {
+async fn an_unknown_scope_is_left_out_of_the_token() {
     let server = Server::oidc_provider();
     let client = server.client("unknown-scope");
     for (scope, resource, granted) in [
@@ -179,14 +183,14 @@ async fn a_scope_that_the_server_does_not_know_is_left_out_of_the_token() {
         if let Some(resource) = resource {
             credentials = credentials.resource(server.told(resource));
         }
-        let token = TokenCache::new(credentials, TokenEndpoint::new(http())).get().await.unwrap();
+        let token = Tokens::new(credentials, TokenEndpoint::new(http())).get().await.unwrap();
         assert_eq!(token.scope(), granted, "{scope} for {resource:?}");
     }
     assert_eq!(server.token_statuses(&client.id).await, [200; 4]);
 }
 
 #[tokio::test]
-async fn a_scope_that_is_missing_is_no_reason_for_another_token() {
+async fn a_missing_scope_causes_no_token_request() {
     let server = Server::oidc_provider();
     let client = server.client("scoped");
     let credentials = server.credentials(client.basic()).resource(server.told("/resources/jwt"));

@@ -1,18 +1,16 @@
-//! A user's refresh token at servers that rotate them: each is good for one use. At `oidc-provider` a second use takes
-//! the grant back.
+//! Refresh tokens at servers that rotate them. At `oidc-provider`, a second use of a refresh token
+//! revokes the grant.
 
 use std::sync::{Arc, Mutex};
 
-use tower::ServiceBuilder;
 use tower_oauth2::grant::RefreshToken;
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::source::RefreshTokenLayer;
-use tower_oauth2::{TokenCache, TokenEndpoint, TokenError};
+use tower_oauth2::{TokenEndpoint, TokenError, Tokens};
 
 use crate::client::{Answer, http, post_form, send, try_send};
 use crate::server::{Registered, Server};
 
-/// The user lets this client act for them, at `django-oauth-toolkit`, by the shortest of all ways.
+/// Returns a refresh token for this client at `django-oauth-toolkit`, by the password grant.
 async fn authorize(server: &Server, client: &Registered) -> String {
     let form = [
         ("grant_type", "password"),
@@ -25,7 +23,7 @@ async fn authorize(server: &Server, client: &Registered) -> String {
     answer.body["refresh_token"].as_str().unwrap().to_owned()
 }
 
-/// The same at `oidc-provider`, where nobody is there to sign in.
+/// Returns a refresh token for this client at `oidc-provider`, without a user who signs in.
 async fn grant(server: &Server, client: &Registered) -> String {
     let granted = server.control(&format!("grant?to={}", client.id)).await;
     granted.as_str().unwrap().to_owned()
@@ -36,7 +34,7 @@ async fn ask_with(server: &Server, client: &Registered, refresh_token: &str) -> 
     post_form(server.told("/token_endpoint"), client, &form).await
 }
 
-/// What was persisted, in order.
+/// The persisted refresh tokens, in order.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<Vec<String>>>);
 
@@ -54,22 +52,21 @@ impl Disk {
     }
 }
 
-fn cache(server: &Server, client: &Registered, refresh_token: &RefreshToken) -> TokenCache {
-    let source =
-        ServiceBuilder::new().layer(RefreshTokenLayer::new()).service(TokenEndpoint::new(http()));
+/// Returns the tokens of the grant, in a cache of their own.
+fn tokens_of(server: &Server, client: &Registered, refresh_token: &RefreshToken) -> Tokens {
     let credentials = server.credentials(client.basic()).scope("read");
-    TokenCache::new(credentials.refresh_token(refresh_token.clone()), source)
+    Tokens::new(credentials.grant(refresh_token.clone()), TokenEndpoint::new(http()))
 }
 
 // G3, G5
 #[tokio::test]
-async fn each_is_used_once_and_the_next_one_when_its_turn_comes() {
+async fn each_refresh_token_is_used_once() {
     let server = Server::django_oauth_toolkit();
     let client = server.client("refreshed");
     let granted = authorize(server, &client).await;
     let disk = Disk::default();
     let refresh_token = disk.refresh_token(granted.clone());
-    let tokens = cache(server, &client, &refresh_token);
+    let tokens = tokens_of(server, &client, &refresh_token);
     let api = server.api_with(tokens.clone(), |layer| layer);
     let path = "/api/bearer/refreshed";
 
@@ -82,12 +79,12 @@ async fn each_is_used_once_and_the_next_one_when_its_turn_comes() {
     );
     assert_eq!(ask_with(server, &client, &granted).await.body["error"], "invalid_grant");
 
-    // The next access token is for the next refresh token.
-    tokens.reject(&token);
+    // The next access token needs the rotated refresh token.
+    token.reject();
     assert_eq!(send(api.clone(), server.get(path)).await.status, 200);
     assert_eq!(disk.saved().len(), 2);
 
-    // The user takes it all back.
+    // The user revokes the grant.
     server.revoke(&client, tokens.get().await.unwrap().secret()).await;
     let request = server.get(path).body(Default::default()).unwrap();
     let error = try_send(api.clone(), request).await.map(|_| ()).unwrap_err();
@@ -95,10 +92,10 @@ async fn each_is_used_once_and_the_next_one_when_its_turn_comes() {
     assert_eq!(error.error_code(), Some("invalid_grant"));
     assert!(error.to_string().contains("the user has to authorize again"), "{error}");
 
-    // And gives another.
+    // The user authorizes the client again.
     refresh_token.set(authorize(server, &client).await);
     assert_eq!(send(api, server.get(path)).await.status, 200);
-    // With what the test itself asked for.
+    // Includes the test's own requests.
     let password = [200];
     let statuses = [&password[..], &[200, 400], &[200], &[400], &password, &[200]].concat();
     assert_eq!(server.token_statuses(&client.id).await, statuses);
@@ -107,13 +104,13 @@ async fn each_is_used_once_and_the_next_one_when_its_turn_comes() {
 
 // G3, G5, R1
 #[tokio::test]
-async fn a_revoked_access_token_is_healed_and_a_refresh_token_that_somebody_else_has_used_is_not() {
+async fn a_refresh_token_that_another_client_used_is_an_error() {
     let server = Server::oidc_provider();
     let client = server.client("refreshed");
     let granted = grant(server, &client).await;
     let disk = Disk::default();
     let refresh_token = disk.refresh_token(granted.clone());
-    let tokens = cache(server, &client, &refresh_token);
+    let tokens = tokens_of(server, &client, &refresh_token);
     let api = server.api_with(tokens.clone(), |layer| layer);
     let path = "/plain/refreshed";
 
@@ -132,7 +129,7 @@ async fn a_revoked_access_token_is_healed_and_a_refresh_token_that_somebody_else
 
     refresh_token.set(grant(server, &client).await);
     assert_eq!(send(api, server.get(path)).await.status, 200);
-    // The first 400 is that of the test itself.
+    // The first 400 answers the test itself.
     assert_eq!(server.token_statuses(&client.id).await, [200, 200, 400, 400, 200]);
     assert_eq!(server.api_statuses(path).await, [200, 401, 200, 401, 200]);
 }
@@ -144,11 +141,11 @@ async fn many_caches_take_turns() {
     let client = server.client("refreshed-by-many");
     let granted = authorize(server, &client).await;
     take_turns(server, &client, granted).await;
-    // The first is the test's own, and so is the last.
+    // The first and the last request are sent by the test itself.
     assert_eq!(server.token_statuses(&client.id).await, [200; 14]);
 }
 
-// G3: with two at once, the grant would be gone.
+// G3: two requests at once would revoke the grant.
 #[tokio::test]
 async fn many_caches_take_turns_where_reuse_is_punished() {
     let server = Server::oidc_provider();
@@ -158,13 +155,13 @@ async fn many_caches_take_turns_where_reuse_is_punished() {
     assert_eq!(server.token_statuses(&client.id).await, [200; 13]);
 }
 
-/// Twelve caches that share a refresh token ask at once; the last one that was persisted is good.
+/// Gets tokens with twelve caches that share a refresh token. Checks that the last one is valid.
 async fn take_turns(server: &'static Server, client: &Registered, granted: String) {
     let disk = Disk::default();
     let refresh_token = disk.refresh_token(granted);
     let all: Vec<_> = (0..12)
         .map(|_| {
-            let tokens = cache(server, client, &refresh_token);
+            let tokens = tokens_of(server, client, &refresh_token);
             tokio::spawn(async move { tokens.get().await })
         })
         .collect();

@@ -1,19 +1,19 @@
-//! Tokens that end before their time, at `oidc-provider` (RFC 7009, RFC 7662).
+//! Revoked tokens, at `oidc-provider` (RFC 7009, RFC 7662).
 
 use http::Method;
 use serde_json::Value;
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{TokenCache, TokenEndpoint};
+use tower_oauth2::{TokenEndpoint, Tokens};
 
 use crate::client::{http, send, try_send};
 use crate::server::Server;
 
 #[tokio::test]
-async fn a_revoked_token_is_replaced_and_the_upload_sent_once_more_as_it_was() {
+async fn an_upload_with_a_revoked_token_is_replayed() {
     const BODY: &[u8] = &[b'x'; 100_000];
     let server = Server::oidc_provider();
     let client = server.client("revoked");
-    let tokens = TokenCache::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
+    let tokens = Tokens::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
     let api = server.api_with(tokens.clone(), |layer| layer);
     let upload = async || {
         let request = server.get("/plain/revoked").method(Method::PUT).body(BODY.into()).unwrap();
@@ -45,7 +45,7 @@ async fn a_revoked_token_is_replaced_and_the_upload_sent_once_more_as_it_was() {
 async fn many_requests_with_a_revoked_token_cost_one_token_request() {
     let server = Server::oidc_provider();
     let client = server.client("revoked-at-once");
-    let tokens = TokenCache::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
+    let tokens = Tokens::new(server.credentials(client.basic()), TokenEndpoint::new(http()));
     let api = server.api_with(tokens.clone(), |layer| layer);
     server.revoke(&client, tokens.get().await.unwrap().secret()).await;
     let requests = (0..32).map(|_| send(api.clone(), server.get("/plain/revoked-at-once")));
@@ -60,7 +60,7 @@ async fn many_requests_with_a_revoked_token_cost_one_token_request() {
 }
 
 #[tokio::test]
-async fn an_api_that_refuses_every_token_does_not_flood_the_token_endpoint() {
+async fn an_api_that_rejects_all_tokens_causes_no_flood() {
     let server = Server::oidc_provider();
     let client = server.client("refused");
     let api = server.api(server.credentials(client.basic()));
@@ -68,7 +68,7 @@ async fn an_api_that_refuses_every_token_does_not_flood_the_token_endpoint() {
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
     assert_eq!(server.token_statuses(&client.id).await, [200, 200]);
     assert_eq!(server.api_statuses("/plain/refused").await, [401, 401]);
-    // One at a time may find out whether the API has come to its senses.
+    // One request at a time tries whether the API accepts tokens again.
     let requests = (0..32).map(|_| send(api.clone(), server.get("/plain/refused?refuse")));
     for answer in futures_util::future::join_all(requests).await {
         assert_eq!(answer.status, 401);

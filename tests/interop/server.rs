@@ -1,4 +1,4 @@
-//! The servers as child processes, and what they say about themselves and about what they have seen.
+//! The servers as child processes, and the requests that they have received.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -15,36 +15,36 @@ use crate::tls::Certificates;
 
 const MISSING: &str = "`bash tests/run.sh` installs what is missing and runs the tests";
 
-/// Longer than any start on a machine that is busy.
+/// The limit for the start of a server on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// An authorization server with an API beside it, both of one process, which ends when this is
-/// dropped, and at the latest with the process of the tests: its standard input ends with it.
+/// An authorization server and an API in one process. The process ends when this is dropped, or
+/// with the process of the tests, because its standard input is closed then.
 pub struct Server {
     told: Value,
     child: Child,
     stdin: Option<ChildStdin>,
 }
 
-/// A client that the server knows.
+/// A registered client.
 pub struct Registered {
     pub id: String,
     pub secret: String,
 }
 
 impl Server {
-    /// `oidc-provider` for Node, one for all tests.
+    /// Returns `oidc-provider` for Node, which all tests share.
     pub fn oidc_provider() -> &'static Self {
         static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
         shared(&SERVER, Self::start_oidc_provider)
     }
 
-    /// One for a test that changes more than what its own clients see.
+    /// Starts a server for a test that changes the state of the whole server.
     pub fn oidc_provider_alone() -> Self {
         Self::start_oidc_provider().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// `django-oauth-toolkit`, one for all tests.
+    /// Returns `django-oauth-toolkit`, which all tests share.
     pub fn django_oauth_toolkit() -> &'static Self {
         static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
         shared(&SERVER, || {
@@ -88,7 +88,7 @@ impl Server {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let mut server = Self { told: Value::Null, child, stdin };
         let stdin = server.stdin.as_mut().expect("it was just asked for");
-        // One that has ended already tells why below.
+        // The reason why a process has ended is read below.
         let _ = writeln!(stdin, "{first}");
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -102,7 +102,7 @@ impl Server {
         Ok(server)
     }
 
-    /// What the server told at its start, by a JSON pointer.
+    /// Returns a value that the server printed at its start, by JSON pointer.
     pub fn told(&self, pointer: &str) -> &str {
         let told = self.told.pointer(pointer).and_then(Value::as_str);
         told.unwrap_or_else(|| panic!("the server told no {pointer}"))
@@ -119,7 +119,7 @@ impl Server {
         }
     }
 
-    /// The private key of a client that signs, with its `kid`.
+    /// Returns the private key of a client, with its `kid`.
     #[cfg(feature = "jwt")]
     pub fn key(&self, name: &str) -> tower_oauth2::jwt::SigningKey {
         let key = self.told(&format!("/clients/{name}/private_key"));
@@ -127,17 +127,17 @@ impl Server {
         tower_oauth2::jwt::SigningKey::from_pem(key).unwrap().with_kid(kid)
     }
 
-    /// What the token endpoint answered to this client, in order.
+    /// Returns the statuses of the token endpoint for this client, in order.
     pub async fn token_statuses(&self, client_id: &str) -> Vec<u64> {
         self.token_log(client_id).await.iter().map(status).collect()
     }
 
-    /// What the token endpoint has seen of this client, in order.
+    /// Returns the token requests of this client, in order.
     pub async fn token_log(&self, client_id: &str) -> Vec<Value> {
         self.log(|entry: &Value| entry["at"] == "token" && entry["client_id"] == client_id).await
     }
 
-    /// What was asked for in places that are well known, and with what status it was answered, in order.
+    /// Returns the requests for well-known URLs and their statuses, in order.
     pub async fn discovered(&self) -> Vec<(String, u64)> {
         let seen = self.log(|entry: &Value| entry["at"] == "discovery").await;
         seen.iter()
@@ -145,12 +145,12 @@ impl Server {
             .collect()
     }
 
-    /// What the API answered at this path, in order.
+    /// Returns the statuses of the API at this path, in order.
     pub async fn api_statuses(&self, path: &str) -> Vec<u64> {
         self.api_log(path).await.iter().map(status).collect()
     }
 
-    /// What the API has seen at this path, in order.
+    /// Returns the requests to the API at this path, in order.
     pub async fn api_log(&self, path: &str) -> Vec<Value> {
         self.log(|entry: &Value| entry["at"] == "api" && entry["path"] == path).await
     }
@@ -160,21 +160,21 @@ impl Server {
         log.as_array().unwrap().iter().filter(|entry| is_meant(entry)).cloned().collect()
     }
 
-    /// Has the process do something, or tell something, that is no part of OAuth.
+    /// Sends a control request to the process, which is not part of OAuth.
     pub async fn control(&self, what: &str) -> Value {
         let uri = format!("{}/control/{what}", self.told("/api"));
         let http: Client = client::http();
         client::send(http, http::Request::get(uri)).await.body
     }
 
-    /// Revokes a token in the name of the client whose it is (RFC 7009).
+    /// Revokes a token as its client (RFC 7009).
     pub async fn revoke(&self, client: &Registered, token: &str) {
         let uri = self.told("/revocation_endpoint");
         let answer = client::post_form(uri, client, &[("token", token)]).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// What the server says about a token, asked by the API (RFC 7662).
+    /// Returns the introspection response for a token, requested by the API (RFC 7662).
     pub async fn introspect(&self, token: &str) -> Value {
         let uri = self.told("/introspection_endpoint");
         let answer = client::post_form(uri, &self.client("api"), &[("token", token)]).await;
@@ -206,14 +206,14 @@ fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(path)
 }
 
-/// Where `setup.sh` installs: cargo's target directory, as it is for this build.
+/// Returns the directory into which `setup.sh` installs: the target directory of this build.
 fn target() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent().expect("it is in the target directory").to_owned()
 }
 
 #[test]
-fn the_versions_in_the_documents_are_those_that_run() {
+fn the_documented_versions_are_tested() {
     let documents = [include_str!("README.md"), include_str!("../../src/guide/servers.md")];
     for (server, names) in [
         (Server::oidc_provider(), &["oidc-provider"] as &[&str]),

@@ -1,4 +1,4 @@
-//! Certificates for both sides, and clients that show theirs.
+//! Certificates of servers and clients, and HTTP clients that use them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub type TlsClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// As clients are registered with it.
+/// The subject that clients are registered with.
 const CLIENT: &str = "client.example";
 
 struct Certified {
@@ -25,7 +25,7 @@ struct Certified {
     key: KeyPair,
 }
 
-/// All of one authority, but for the one that vouches for itself.
+/// Certificates of one authority, and a self-signed one.
 pub struct Certificates {
     authority: Certified,
     server: Certified,
@@ -86,7 +86,7 @@ fn named(common_name: &str, alternative_names: &[&str]) -> CertificateParams {
     params
 }
 
-/// Which certificate a client shows.
+/// The certificate that a client presents.
 #[derive(Clone, Copy)]
 pub enum Shows {
     Nothing,
@@ -106,7 +106,7 @@ impl Shows {
     }
 }
 
-/// A client that trusts the servers, over TLS and without.
+/// Creates a client that trusts the servers, for HTTPS and HTTP.
 pub fn http(shows: Shows) -> TlsClient {
     let certificates = Certificates::get();
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! What users of `alf` know, on a real HTTP client with real servers.
+//! Behavior that users of `alf` expect, with a real HTTP client and real servers.
 
 use std::net::SocketAddr;
 
@@ -6,18 +6,18 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::net::TcpListener;
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 use tower_oauth2::{
-    OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
+    OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKind, Tokens,
 };
 
 use crate::support::*;
 
-/// A session, as `alf` calls it: a real client that is sent to the API at `api`.
+/// Returns a session, as `alf` calls it: an HTTP client for the API at `api`.
 fn session(endpoint: SocketAddr, api: SocketAddr) -> OAuth2<Client> {
     let http = client();
     let credentials = credentials_at(format!("http://{endpoint}/token"));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     let origins = Origins::only([format!("http://{api}")]).unwrap();
     OAuth2Layer::new(tokens, origins).layer(http)
 }
@@ -27,14 +27,14 @@ async fn endpoint() -> (SocketAddr, Seen) {
     server(move |_| std::future::ready(Response::new(Full::from(body)))).await
 }
 
-/// Answers with what it was sent.
+/// Starts an API that answers with the body of the request.
 async fn echo() -> (SocketAddr, Seen) {
     server(|request| std::future::ready(Response::new(Full::from(request.into_body())))).await
 }
 
 // alf 1, 10, 13, 14
 #[tokio::test]
-async fn get_put_and_delete_work_as_in_a_plain_session() {
+async fn get_put_and_delete_work() {
     let ((endpoint, token_requests), (api, requests)) = (endpoint().await, echo().await);
     let session = session(endpoint, api);
     for (method, body) in [
@@ -71,7 +71,7 @@ async fn fails(session: OAuth2<Client>, api: SocketAddr) -> TokenError {
 
 // alf 38
 #[tokio::test]
-async fn when_the_endpoint_can_not_be_reached_the_api_is_not_called() {
+async fn the_api_is_not_called_if_the_endpoint_is_unreachable() {
     let (api, requests) = echo().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = fails(session(nobody, api), api).await;
@@ -82,12 +82,12 @@ async fn when_the_endpoint_can_not_be_reached_the_api_is_not_called() {
 
 // alf 38
 #[tokio::test(start_paused = true)]
-async fn when_the_endpoint_does_not_answer_the_api_is_not_called() {
+async fn the_api_is_not_called_if_the_endpoint_does_not_answer() {
     let source = TokenEndpoint::new(tower::service_fn(|_: Request<Full<Bytes>>| {
         std::future::pending::<Result<Response<Full<Bytes>>, tower::BoxError>>()
     }));
     let api = Api::always(200);
-    let layer = OAuth2Layer::new(TokenCache::new(credentials(), source), Origins::any());
+    let layer = OAuth2Layer::new(Tokens::new(credentials(), source), Origins::any());
     let error = layer.layer(api.clone()).oneshot(get("/")).await.unwrap_err();
     assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::Timeout);
     assert_eq!(api.count(), 0);
@@ -95,7 +95,7 @@ async fn when_the_endpoint_does_not_answer_the_api_is_not_called() {
 
 // alf 36, 39, 40
 #[tokio::test]
-async fn a_failure_has_status_and_code_in_its_text_and_the_next_call_asks_again() {
+async fn an_error_shows_status_and_code_and_is_retried() {
     let (api, requests) = echo().await;
     let (endpoint, token_requests) = server(|_| {
         let body = format!(r#"{{"error":"invalid_client","error_description":"not {SECRET}"}}"#);
@@ -115,7 +115,7 @@ async fn a_failure_has_status_and_code_in_its_text_and_the_next_call_asks_again(
     assert_eq!(error.error_description(), Some(format!("not {SECRET}").as_str()));
     assert!(requests.lock().unwrap().is_empty());
 
-    // Within the window nobody is asked, and after it the next call is the one that asks.
+    // No token is requested during the back-off. The first call after it requests one.
     fails(session.clone(), api).await;
     assert_eq!(token_requests.lock().unwrap().len(), 1);
     tokio::time::pause();

@@ -1,4 +1,4 @@
-//! What can be seen from outside, rule by rule.
+//! Tests of the public API, rule by rule.
 #![allow(unreachable_pub, missing_docs)]
 
 mod support;
@@ -8,21 +8,24 @@ mod alf;
 mod assertion;
 mod breaker;
 mod cache;
-mod changing;
+mod changing_secrets;
 mod composition;
+mod credentials;
 mod discovery;
 mod edges;
-mod flights;
+mod error_messages;
 mod grants;
 mod hostile;
+mod labels;
+mod many_callers;
 mod mtls;
-mod named;
+mod oauth2;
 mod observing;
 #[cfg(feature = "jwt")]
 mod possession;
 mod replay;
+mod rule_names;
 mod security;
+mod single_flight;
 mod store;
-mod storms;
-mod texts;
 mod wire;

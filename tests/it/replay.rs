@@ -1,4 +1,4 @@
-//! The layer: what is sent, what is sent again, and when it is not.
+//! R1 to R8: requests that are sent, replayed, or not replayed.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,24 +13,24 @@ use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, sleep};
 use tower::limit::ConcurrencyLimit;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayPolicy, Replayed};
-use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
+use tower_oauth2::{OAuth2, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
 fn layer(source: &Source) -> OAuth2Layer {
-    OAuth2Layer::new(TokenCache::new(credentials(), source.clone()), Origins::any())
+    OAuth2Layer::new(tokens(source), Origins::any())
 }
 
-/// The same with a token in its cache.
+/// Creates a layer that has a token.
 async fn warm_layer(source: &Source) -> OAuth2Layer {
-    let cache = TokenCache::new(credentials(), source.clone());
-    cache.warm().await.unwrap();
-    OAuth2Layer::new(cache, Origins::any())
+    let tokens = tokens(source);
+    tokens.warm().await.unwrap();
+    OAuth2Layer::new(tokens, Origins::any())
 }
 
-/// An API that takes a while to answer, so that many requests are on their way at once.
+/// An API that takes a while to respond, so that many requests are in flight.
 #[derive(Clone)]
 struct Delayed(Api);
 
@@ -46,7 +46,7 @@ impl Service<Request<Full<Bytes>>> for Delayed {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let response = self.0.call(request);
         Box::pin(async {
-            sleep(Duration::from_millis(1)).await;
+            sleep(ms(1)).await;
             response.await
         })
     }
@@ -56,7 +56,7 @@ fn replayed<B>(response: &Response<B>) -> Option<Replayed> {
     response.extensions().get().copied()
 }
 
-/// A request with something in every part.
+/// Returns a request whose parts all have a value.
 fn full_request() -> Request<Full<Bytes>> {
     let mut request = Request::put("https://api.test/things/1?a=b&c=%20")
         .version(Version::HTTP_11)
@@ -84,26 +84,26 @@ fn assert_same(sent: &Request<Full<Bytes>>, token: &str) {
 
 // alf 10, 11
 #[tokio::test(start_paused = true)]
-async fn a_request_leaves_with_a_token_in_the_place_of_its_own_and_is_else_unchanged() {
+async fn a_token_replaces_the_authorization_header_and_nothing_else() {
     let (source, api) = (Source::of(hour), Api::always(200));
     let response = layer(&source).layer(api.clone()).oneshot(full_request()).await.unwrap();
     assert_same(&api.requests()[0], "token-1");
-    assert_eq!(replayed(&response), None, "nothing is said on the ordinary path");
+    assert_eq!(replayed(&response), None, "not rejected");
     assert!(response.extensions().is_empty());
 }
 
 // R1, R3, R6, alf 32, 34
 #[tokio::test(start_paused = true)]
-async fn a_rejected_request_is_sent_once_more_whole_with_another_token() {
+async fn a_rejected_request_is_resent_whole_with_another_token() {
     for second in [200, 503] {
         let source = Source::of(hour);
         let calls = AtomicUsize::new(0);
         let api = Api::new(move |_| {
             let status = if calls.fetch_add(1, Ordering::Relaxed) == 0 { 401 } else { second };
-            Response::builder().status(status).body(Full::from("whatever")).unwrap()
+            Response::builder().status(status).body(Full::from("body")).unwrap()
         });
         let response = layer(&source).layer(api.clone()).oneshot(full_request()).await.unwrap();
-        assert_eq!(response.status().as_u16(), second, "returned, whatever it is");
+        assert_eq!(response.status().as_u16(), second, "any second response is returned");
         assert_eq!(replayed(&response), Some(Replayed::Yes));
         let requests = api.requests();
         assert_eq!(requests.len(), 2);
@@ -115,7 +115,7 @@ async fn a_rejected_request_is_sent_once_more_whole_with_another_token() {
 
 // R1, alf 33
 #[tokio::test(start_paused = true)]
-async fn any_other_status_is_returned_and_the_token_kept() {
+async fn other_statuses_are_returned_and_keep_the_token() {
     for status in [200, 302, 400, 403, 404, 407, 500, 503] {
         let (source, api) = (Source::of(hour), Api::always(status));
         let mut service = layer(&source).layer(api.clone());
@@ -130,7 +130,7 @@ async fn any_other_status_is_returned_and_the_token_kept() {
 
 // R2, C4, alf 37
 #[tokio::test(start_paused = true)]
-async fn when_no_token_can_be_had_for_the_replay_the_error_has_the_first_response() {
+async fn an_error_of_a_replay_has_the_first_response() {
     let source = Source::new(|n, _| async move {
         if n == 1 { Ok(hour(1)) } else { Err(BoxError::from("down")) }
     });
@@ -147,9 +147,9 @@ async fn when_no_token_can_be_had_for_the_replay_the_error_has_the_first_respons
         let error = result.unwrap_err();
         let error = error.downcast_ref::<TokenError>().expect("a TokenError");
         assert_eq!(error.kind(), TokenErrorKind::Source);
-        let rejected = error.rejected_response().expect("what the API said");
+        let rejected = error.rejected_response().expect("the first response");
         assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(rejected.headers()["x-call"], n.to_string(), "each its own");
+        assert_eq!(rejected.headers()["x-call"], n.to_string(), "its own response");
     }
     assert_eq!((api.count(), source.count()), (2, 2));
 }
@@ -166,7 +166,7 @@ async fn a_request_that_was_never_sent_has_no_rejected_response() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn what_counts_as_a_rejection_can_be_chosen() {
+async fn a_policy_says_which_responses_are_rejections() {
     let with_header = |status: StatusCode, headers: &http::HeaderMap| {
         status == 403 && headers.contains_key("x-expired")
     };
@@ -187,7 +187,7 @@ async fn what_counts_as_a_rejection_can_be_chosen() {
             Response::builder().status(status).header(header, "").body(Full::default()).unwrap()
         });
         let mut service = layer(&source).replay_policy(policy).layer(api.clone());
-        // Once with a miss, once with a hit.
+        // The first request is a miss, the second one a hit.
         for sent in [1, 2] {
             let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
             assert_eq!(response.status().as_u16(), status);
@@ -202,7 +202,7 @@ async fn what_counts_as_a_rejection_can_be_chosen() {
 
 // R6
 #[tokio::test(start_paused = true)]
-async fn a_body_that_can_not_be_given_out_again_is_not_sent_again() {
+async fn a_body_that_cannot_be_resent_is_not_replayed() {
     /// A body that can be sent once.
     struct Once;
     impl tower_oauth2::replay::ReplayableBody for Once {
@@ -226,15 +226,14 @@ async fn a_body_that_can_not_be_given_out_again_is_not_sent_again() {
     assert_eq!(replayed(&response), Some(Replayed::No(NotReplayed::Body)));
     assert_eq!(seen.load(Ordering::Relaxed), 1);
     settle().await;
-    assert_eq!(source.count(), 2, "the next request finds another token");
+    assert_eq!(source.count(), 2, "the next request gets another token");
 }
 
 // R1
 #[tokio::test(start_paused = true)]
 async fn a_request_without_our_token_is_never_replayed() {
     let (source, api) = (Source::of(hour), Api::always(401));
-    let mut request = get("/");
-    request.extensions_mut().insert(tower_oauth2::NoToken);
+    let request = get("/").no_token();
     let response = layer(&source).layer(api.clone()).oneshot(request).await.unwrap();
     assert_eq!(replayed(&response), None);
     assert_eq!((api.count(), source.count()), (1, 0));
@@ -243,23 +242,21 @@ async fn a_request_without_our_token_is_never_replayed() {
 
 // R1
 #[tokio::test(start_paused = true)]
-async fn the_replay_carries_the_token_of_the_credentials_that_the_request_names() {
+async fn a_replay_carries_a_token_that_the_request_names() {
     let source = Source::of(hour);
     let api = Api::accepting(|token| token == "token-2");
-    let mut request = get("/");
-    request.extensions_mut().insert(credentials().audience("tenant"));
+    let named = builder(&source).build().tokens(&tenant(1));
+    let request = get("/").tokens(&named);
     let response = layer(&source).layer(api.clone()).oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(api.tokens(), ["token-1", "token-2"]);
-    let audiences = source.requests().iter().all(|request| {
-        request.credentials().parameters().iter().any(|(_, value)| value == "tenant")
-    });
-    assert!(audiences);
+    let requests = source.requests();
+    assert!(requests.iter().all(|request| *request.credentials() == tenant(1)), "{requests:?}");
 }
 
 // R1
 #[tokio::test(start_paused = true)]
-async fn a_replay_goes_to_the_inner_service_as_it_is_now() {
+async fn a_replay_uses_the_current_inner_service() {
     let (before, now) = (Api::always(401), Api::always(401));
     let mut service = layer(&Source::of(hour)).layer(before.clone());
     *service.get_mut() = now.clone();
@@ -281,12 +278,12 @@ async fn the_token_can_go_into_another_header() {
 
 // C5
 #[tokio::test(start_paused = true)]
-async fn a_token_that_aged_while_the_service_was_not_ready_is_looked_up_again() {
-    let source = Source::of(|n| lasting(n, Duration::from_secs(20)));
-    let cache = TokenCache::new(credentials(), source.clone());
+async fn a_token_is_checked_again_when_the_service_is_ready() {
+    let source = Source::of(|n| lasting(n, secs(20)));
+    let tokens = tokens(&source);
     let api = Api::always(200);
     let limit = Arc::new(Semaphore::new(1));
-    let mut service = OAuth2Layer::new(cache.clone(), Origins::any())
+    let mut service = OAuth2Layer::new(tokens.clone(), Origins::any())
         .layer(ConcurrencyLimit::with_semaphore(api.clone(), limit.clone()));
 
     let call = service.ready().await.unwrap().call(get("/"));
@@ -297,8 +294,8 @@ async fn a_token_that_aged_while_the_service_was_not_ready_is_looked_up_again() 
     assert!(call.poll().is_pending(), "has its token, and waits for readiness");
     assert_eq!(source.count(), 1);
 
-    advance(Duration::from_secs(60)).await;
-    cache.get().await.unwrap();
+    advance(secs(60)).await;
+    tokens.get().await.unwrap();
     drop(busy);
     call.await.unwrap();
     assert_eq!(api.tokens(), ["token-2"]);
@@ -306,11 +303,12 @@ async fn a_token_that_aged_while_the_service_was_not_ready_is_looked_up_again() 
 
 // C1, C6, C8
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_used_again_sees_at_once_that_its_token_is_another() {
-    let source = Source::of(|n| lasting(n, Duration::from_secs(1000)));
-    let cache = TokenCache::new(credentials(), source.clone());
+async fn a_reused_service_notices_at_once_that_its_token_changed() {
+    let source = Source::of(|n| lasting(n, secs(1000)));
+    let cache = builder(&source).build();
+    let tokens = cache.tokens(&credentials());
     let api = Api::always(200);
-    let mut service = OAuth2Layer::new(cache.clone(), Origins::any()).layer(api.clone());
+    let mut service = OAuth2Layer::new(tokens.clone(), Origins::any()).layer(api.clone());
     let mut sent = async |times: usize| {
         for _ in 0..times {
             service.ready().await.unwrap().call(get("/")).await.unwrap();
@@ -318,11 +316,11 @@ async fn a_service_that_is_used_again_sees_at_once_that_its_token_is_another() {
         api.tokens().pop().unwrap()
     };
     assert_eq!(sent(5).await, "token-1");
-    cache.reject(&cache.get().await.unwrap());
+    tokens.get().await.unwrap().reject();
     assert_eq!(sent(1).await, "token-2", "rejected elsewhere");
     assert_eq!(sent(5).await, "token-2");
-    // Due now: the first call starts the renewal, and the token that it brings is the one to use.
-    advance(Duration::from_secs(800)).await;
+    // The renewal is due: the first call starts it, and later calls use its token.
+    advance(secs(800)).await;
     assert_eq!(sent(1).await, "token-2");
     settle().await;
     assert_eq!(sent(1).await, "token-3", "renewed");
@@ -330,36 +328,36 @@ async fn a_service_that_is_used_again_sees_at_once_that_its_token_is_another() {
     cache.remove(&credentials());
     assert_eq!(sent(1).await, "token-4", "removed");
     assert_eq!(sent(5).await, "token-4");
-    advance(Duration::from_secs(991)).await;
+    advance(secs(991)).await;
     assert_eq!(sent(1).await, "token-5", "expired");
 }
 
 // ---- R8, the breaker ----
 
-/// Calls `service` every 10 ms for `time`, and says how many of the responses were not 200.
+/// Calls `service` every 10 ms for `time`. Returns how many of the responses were not 200.
 async fn load(service: OAuth2<Api>, time: Duration) -> usize {
     let end = Instant::now() + time;
     let mut failed = 0;
     while Instant::now() < end {
         let response = service.clone().oneshot(get("/")).await.unwrap();
         failed += usize::from(response.status() != 200);
-        sleep(Duration::from_millis(10)).await;
+        sleep(ms(10)).await;
     }
     failed
 }
 
 // R8, alf 35
 #[tokio::test(start_paused = true)]
-async fn an_api_that_always_refuses_is_not_turned_into_a_flood_of_token_requests() {
+async fn a_broken_api_causes_few_token_requests() {
     let source = Source::of(hour);
     let broken = Api::always(401);
     let healthy = Api::accepting(|token| token.starts_with("token-"));
     let layer = layer(&source);
-    let minute = Duration::from_secs(60);
+    let minute = secs(60);
     let broken_origin = layer.layer(broken.clone());
     let healthy_origin = layer.layer(healthy.clone());
     let other = {
-        // Another origin at the same layer, so that the breaker can tell them apart.
+        // The breaker distinguishes origins, so these requests have another one.
         let service = tower::util::MapRequest::new(healthy_origin, |mut request: Request<_>| {
             *request.uri_mut() = "https://healthy.test/".parse().unwrap();
             request
@@ -369,20 +367,20 @@ async fn an_api_that_always_refuses_is_not_turned_into_a_flood_of_token_requests
             while Instant::now() < end {
                 let response = service.clone().oneshot(get("/")).await.unwrap();
                 assert_eq!(response.status(), 200);
-                assert_eq!(replayed(&response), None, "callers of a healthy API never notice");
-                sleep(Duration::from_millis(10)).await;
+                assert_eq!(replayed(&response), None, "a healthy API is not affected");
+                sleep(ms(10)).await;
             }
         }
     };
     let (failed, ()) = tokio::join!(load(broken_origin, minute), other);
     assert_eq!(failed, broken.count() - (source.count() - 1), "each rejection is returned");
-    // The first token, then one for each window: 100 ms, 200 ms, ... 3.2 s, 5 s, and once 25 s.
+    // One for the start, and one for each window: 100 ms, 200 ms, ... 3.2 s, 5 s, and once 25 s.
     assert!((12..=16).contains(&source.count()), "{} token requests", source.count());
 }
 
 // R8
 #[tokio::test(start_paused = true)]
-async fn while_the_breaker_is_open_the_rejection_is_returned_and_the_token_stays() {
+async fn an_open_breaker_returns_rejections_and_keeps_the_token() {
     let (source, api) = (Source::of(hour), Api::always(401));
     let mut service = layer(&source).layer(api.clone());
     let mut call = async || service.ready().await.unwrap().call(get("/")).await.unwrap();
@@ -395,11 +393,11 @@ async fn while_the_breaker_is_open_the_rejection_is_returned_and_the_token_stays
     }
     assert_eq!((api.count(), source.count()), (5, 2));
     assert_eq!(api.tokens()[1..], ["token-2"; 4], "the token of the replay stays");
-    // 100 ms, then 200, 400, ... up to 5 s.
+    // The windows double from 100 ms up to 5 s.
     for window in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
-        advance(Duration::from_millis(window - 1)).await;
+        advance(ms(window - 1)).await;
         assert_eq!(replayed(&call().await), Some(Replayed::No(NotReplayed::BreakerOpen)));
-        advance(Duration::from_millis(1)).await;
+        advance(ms(1)).await;
         assert_eq!(replayed(&call().await), Some(Replayed::Yes), "after {window} ms");
     }
 }
@@ -408,16 +406,16 @@ async fn while_the_breaker_is_open_the_rejection_is_returned_and_the_token_stays
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_succeeds_closes_the_breaker() {
     let source = Source::of(hour);
-    // Refuses tokens 1 to 4, then 6, 7.
+    // Rejects tokens 1 to 4, then 6 and 7.
     let api = Api::accepting(|token| matches!(token, "token-5" | "token-8"));
     let mut service = layer(&source).layer(api.clone());
     let mut call = async || service.ready().await.unwrap().call(get("/")).await.unwrap().status();
     assert_eq!(call().await, 401); // 1, 2; open for 100 ms
-    advance(Duration::from_millis(100)).await;
+    advance(ms(100)).await;
     assert_eq!(call().await, 401); // 3; open for 200 ms
-    advance(Duration::from_millis(200)).await;
+    advance(ms(200)).await;
     assert_eq!(call().await, 401); // 4; open for 400 ms
-    advance(Duration::from_millis(400)).await;
+    advance(ms(400)).await;
     assert_eq!(call().await, 200); // 5; closed
     assert_eq!(source.count(), 5);
     assert_eq!(call().await, 200);
@@ -435,7 +433,7 @@ async fn many_replays_with_one_token_count_once() {
         assert_eq!(caller.await.unwrap().unwrap().status(), 401);
     }
     assert_eq!(source.count(), 2);
-    advance(Duration::from_millis(100)).await;
+    advance(ms(100)).await;
     let response = service.oneshot(get("/")).await.unwrap();
     assert_eq!(replayed(&response), Some(Replayed::Yes), "the window did not double");
 }

@@ -1,6 +1,7 @@
-// In the place of the HTTP client in the recipes of the guide, which include this: the vendor, as its documentation has it.
+// Replaces the HTTP client in the recipes of the guide, and acts as the vendor's documentation
+// says.
 
-/// Answers each `POST` as it is told to and everything else with an empty 200, and remembers what was sent.
+/// Responds to each `POST` as configured and to others with an empty 200, and records all requests.
 #[derive(Clone)]
 pub struct Http {
     answer: std::sync::Arc<Answer>,
@@ -12,7 +13,7 @@ type Answer = dyn Fn(&http::Request<String>) -> http::Response<&'static str> + S
 
 #[allow(dead_code, reason = "no recipe needs all of it")]
 impl Http {
-    /// With this token response.
+    /// Creates a client that gets this token response.
     pub fn answering(body: &'static str) -> Self {
         Self::asking(move |_| http::Response::new(body))
     }
@@ -28,8 +29,8 @@ impl Http {
         self.sent.lock().unwrap().iter().map(copy).collect()
     }
 
-    /// Sends a request to `uri` through the recipe's client, and looks at what it and the token request were. A `*` stands for
-    /// any value.
+    /// Sends a request to `uri` through the recipe's client, and checks it and the token request. A
+    /// `*` is any value.
     pub async fn expect<S>(
         &self,
         api: S,
@@ -103,14 +104,14 @@ fn header(request: &http::Request<String>, name: &str) -> Option<String> {
     Some(request.headers().get(name)?.to_str().unwrap().to_owned())
 }
 
-/// By name.
+/// Returns the form of a request, sorted by name.
 fn form_of(request: &http::Request<String>) -> Vec<(String, String)> {
     let mut form: Vec<_> = form_urlencoded::parse(request.body().as_bytes()).into_owned().collect();
     form.sort_unstable();
     form
 }
 
-/// Header and claims of the JWT in this parameter.
+/// Returns header and claims of the JWT in this parameter.
 #[allow(dead_code, reason = "not every recipe has one")]
 fn jwt_of(request: &http::Request<String>, parameter: &str) -> [serde_json::Value; 2] {
     let form = form_of(request);

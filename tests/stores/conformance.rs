@@ -1,5 +1,5 @@
-//! What every store does, whatever it is made of. Real time passes here and nowhere else: lives are short
-//! and waited for, and nothing has to be quick.
+//! The contract of every store. These tests wait in real time, because servers have their own
+//! clocks: times to live are short, and no test depends on speed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower_oauth2::store::{StoredValue, TokenStore};
 
-/// Longer than any test lasts.
+/// A duration longer than any test.
 const LONG: Duration = Duration::from_secs(600);
 
-/// What a store claims to be able to do besides `get` and `set`.
+/// The capabilities of a store besides `get` and `set`.
 #[derive(Clone, Copy)]
 pub struct Promises {
-    /// Whether `replace` compares and `lock` locks, for all who share the store.
+    /// Says whether `replace` and `lock` are atomic among all clients.
     pub compares: bool,
-    /// Whether `get` tells how much longer a value is kept.
+    /// Says whether `get` returns the remaining time to live.
     pub tells_time_to_live: bool,
-    /// Whether a value is gone when its time is over.
+    /// Says whether values expire.
     pub expires: bool,
-    /// What lives are counted in: they may end earlier and later by so much.
+    /// The resolution of times to live, by which a value may expire earlier or later.
     pub unit: Duration,
-    /// The largest value, in bytes.
+    /// The maximum size of a value in bytes.
     pub largest: usize,
 }
 
@@ -40,7 +40,7 @@ impl Promises {
     }
 }
 
-/// Goes through everything that `store` promises.
+/// Checks all promises of a store.
 pub async fn check(store: impl TokenStore, promises: Promises) {
     let test = Arc::new(Test { store: Arc::new(store), promises });
     let mut tests = JoinSet::new();
@@ -71,12 +71,12 @@ struct Test<T> {
     promises: Promises,
 }
 
-/// Such a key as there is in earnest, and no other test's.
+/// Returns a unique key in the format of a layer.
 fn key() -> String {
     format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..))
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds.
 async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let wait = async {
         while !is_so().await {
@@ -107,7 +107,7 @@ impl<T: TokenStore> Test<T> {
         self.store.unlock(key, owner).await.unwrap();
     }
 
-    /// A life that ends while one waits.
+    /// Returns a time to live that ends during a test.
     fn short(&self) -> Duration {
         Duration::from_millis(300).max(2 * self.promises.unit)
     }
@@ -124,7 +124,7 @@ impl<T: TokenStore> Test<T> {
             assert_eq!(stored.value(), value);
             self.check_life(&stored);
         }
-        // The later life counts, longer or shorter.
+        // The later time to live counts, whether it is longer or shorter.
         self.set(key, b"shorter", LONG / 2).await;
         let left = self.store.get(key).await.unwrap().unwrap().time_to_live();
         assert!(left.is_none_or(|left| left <= LONG / 2 + self.promises.unit), "{left:?}");
@@ -175,12 +175,12 @@ impl<T: TokenStore> Test<T> {
         self.set(key, b"value", self.short()).await;
         until("a value ends", || async { self.value(key).await.is_none() }).await;
         assert!(begin.elapsed() + self.promises.unit >= self.short(), "{:?}", begin.elapsed());
-        // What is shorter than the store can count may be over at once.
+        // A time to live below the resolution of the store may end at once.
         for life in [Duration::from_nanos(1), Duration::ZERO] {
             self.set(key, b"value", life).await;
             until("a short life ends", || async { self.value(key).await.is_none() }).await;
         }
-        // A new value is not bound to its forerunner's end.
+        // A new value does not inherit the expiry of the previous one.
         self.set(key, b"old", self.short()).await;
         self.set(key, b"new", LONG).await;
         sleep(2 * self.short()).await;
@@ -258,7 +258,7 @@ impl<T: TokenStore> Test<T> {
         self.unlock(one, "a").await;
         assert!(self.lock(one, "b", LONG).await);
         assert!(!self.lock(one, "a", LONG).await);
-        assert_eq!(self.value(one).await, None, "a lease is no value");
+        assert_eq!(self.value(one).await, None, "a lease is not a value");
         self.set(one, b"value", LONG).await;
         assert!(self.lock(one, "b", LONG).await, "a value is no lease");
     }
@@ -269,7 +269,7 @@ impl<T: TokenStore> Test<T> {
         assert!(self.lock(key, "a", LONG).await);
         sleep(3 * self.short()).await;
         assert!(!self.lock(key, "b", LONG).await);
-        // From now on, and so a lease can be made shorter too.
+        // The duration counts from now, so a lease can be shortened too.
         assert!(self.lock(key, "a", self.short()).await);
         until("b has the lease", || self.lock(key, "b", LONG)).await;
     }
@@ -310,7 +310,7 @@ impl<T: TokenStore> Test<T> {
         self.unlock(key, "a").await;
     }
 
-    /// Which of 64 at once come through.
+    /// Returns the successful ones of 64 concurrent operations.
     async fn race<F>(self: &Arc<Self>, run: impl Fn(Arc<Self>, usize) -> F) -> Vec<usize>
     where
         F: Future<Output = bool> + Send + 'static,

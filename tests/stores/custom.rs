@@ -1,4 +1,4 @@
-//! A store of one's own, with `get` and `set` and nothing else.
+//! A custom store with `get` and `set` only.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use tower_oauth2::store::{StoredValue, TokenStore};
 
 use crate::conformance::{Promises, check};
 
-/// A file for each key, gone at the end.
+/// A store with a file per key, which are removed on drop.
 struct Files(PathBuf);
 
 impl TokenStore for Files {
@@ -34,7 +34,7 @@ impl Drop for Files {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_do_what_they_promise() {
+async fn a_file_store_meets_the_contract_of_get_and_set() {
     let name = format!("files-{}", std::process::id());
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&directory).unwrap();

@@ -1,6 +1,6 @@
-//! Stores on real servers, which each test starts for itself, and on real time.
+//! Stores on real servers, which each test starts, and in real time.
 //!
-//! A store has a file here, or a folder, in which it goes through `conformance::check`; `support` starts its server.
+//! Each store has a file or a folder, which runs `conformance::check`. `support` starts its server.
 #![allow(unreachable_pub, missing_docs)]
 
 mod conformance;

@@ -3,6 +3,6 @@ use tower_oauth2::store::MemoryStore;
 use crate::conformance::{Promises, check};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_does_what_a_store_promises() {
+async fn a_memory_store_meets_the_contract() {
     check(MemoryStore::new(), Promises::all()).await;
 }

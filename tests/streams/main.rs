@@ -1,4 +1,4 @@
-//! Bodies that stream: what goes out, what is remembered of it, and what is sent again.
+//! Tests of streaming bodies: the data that is sent, remembered and replayed.
 #![allow(unreachable_pub, missing_docs)]
 
 mod corners;

@@ -1,4 +1,4 @@
-//! What the built-in policies take for a rejection, and what an API's claims challenge leads to.
+//! Tests of the built-in policies, and of claims challenges from an API.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,13 +14,13 @@ use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 use tower_oauth2::replay::{ReplayPolicy, ReplayableLayer, Replayed};
 use tower_oauth2::source::Cause;
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::support::*;
 
 type Fields = &'static [(&'static str, &'static str)];
 
-/// Whether an answer with this status and these fields leads to a replay.
+/// Returns whether a response with this status and these fields leads to a replay.
 async fn leads_to_a_replay(policy: ReplayPolicy, code: u16, fields: Fields) -> bool {
     let source = Source::of(hour);
     let api = Api::new(move |n, request| {
@@ -55,7 +55,7 @@ fn answer(code: u16, fields: Fields) -> Response<()> {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn policy_invalid_token_wants_a_bearer_challenge_that_says_so() {
+async fn policy_invalid_token_needs_a_bearer_challenge_with_that_code() {
     for (code, fields, expected) in [
         (401, &[("www-authenticate", "Bearer error=\"invalid_token\"")][..], true),
         (401, &[("www-authenticate", "bearer realm=\"a, b\", ERROR=invalid_token")], true),
@@ -95,7 +95,7 @@ async fn policy_invalid_token_wants_a_bearer_challenge_that_says_so() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn policy_grpc_unauthenticated_wants_status_16_in_the_headers() {
+async fn policy_grpc_unauthenticated_needs_status_16_in_the_headers() {
     for (code, fields, expected) in [
         (200, &[("grpc-status", "16")][..], true),
         (200, &[("grpc-status", "16"), ("grpc-message", "who%20are%20you")], true),
@@ -112,7 +112,7 @@ async fn policy_grpc_unauthenticated_wants_status_16_in_the_headers() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn the_other_policies_go_by_what_their_names_say() {
+async fn other_policies_match_their_names() {
     let unauthorized = ReplayPolicy::unauthorized;
     assert!(leads_to_a_replay(unauthorized(), 401, &[]).await);
     assert!(!leads_to_a_replay(unauthorized(), 419, &[]).await);
@@ -128,14 +128,14 @@ async fn the_other_policies_go_by_what_their_names_say() {
     assert!(!leads_to_a_replay(when(), 403, &[]).await);
 }
 
-/// A token endpoint that remembers the forms that it was sent.
+/// A token endpoint that records the forms of its requests.
 #[derive(Clone, Default)]
 struct Endpoint(Arc<Mutex<Vec<Form>>>);
 
 type Form = Vec<(String, String)>;
 
 impl Endpoint {
-    /// The `claims` of each token request.
+    /// Returns the `claims` of each token request.
     fn claims(&self) -> Vec<Option<String>> {
         let forms = self.0.lock().unwrap();
         let claims = forms.iter().map(|form| {
@@ -171,7 +171,7 @@ impl Service<Request<Full<Bytes>>> for Endpoint {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn a_claims_challenge_goes_into_the_token_requests_that_follow() {
+async fn claims_of_a_challenge_are_sent_in_later_token_requests() {
     let json = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651?>"}}}"#;
     for encoded in [BASE64_STANDARD.encode(json), BASE64_URL_SAFE_NO_PAD.encode(json)] {
         let challenge = format!(
@@ -179,7 +179,7 @@ async fn a_claims_challenge_goes_into_the_token_requests_that_follow() {
              error=\"insufficient_claims\", claims=\"{encoded}\""
         );
         let endpoint = Endpoint::default();
-        let cache = TokenCache::new(credentials(), TokenEndpoint::new(endpoint.clone()));
+        let cache = Tokens::new(credentials(), TokenEndpoint::new(endpoint.clone()));
         let api = Api::new(move |n, request| {
             assert_eq!(read(&mut request.into_body()), b"one two");
             let mut response = status(if n % 2 == 0 { 200 } else { 401 });
@@ -204,7 +204,7 @@ async fn a_claims_challenge_goes_into_the_token_requests_that_follow() {
 
 // R3, R7
 #[tokio::test(start_paused = true)]
-async fn a_claims_challenge_to_a_body_over_the_limit_is_passed_on_too() {
+async fn claims_are_kept_when_a_body_is_over_the_limit() {
     let source = Source::of(hour);
     let challenge = format!("Bearer claims=\"{}\"", BASE64_STANDARD.encode(r#"{"a":1}"#));
     let api = Api::new(move |n, request| {
@@ -225,7 +225,7 @@ async fn a_claims_challenge_to_a_body_over_the_limit_is_passed_on_too() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn claims_that_can_not_be_read_are_left_out() {
+async fn malformed_claims_are_ignored() {
     for claims in ["!!!", "YWJj", "WzFd"] {
         let source = Source::of(hour);
         let api = Api::new(move |n, _| {

@@ -1,5 +1,6 @@
-//! Whatever a body does, whatever the limit, whenever the 401 comes: what is sent again is the
-//! original, or the 401 is returned.
+//! Properties of replays for any body, any limit and any time of the 401.
+//!
+//! The replay has the original body, or the 401 is returned.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -20,21 +21,21 @@ use crate::support::*;
 struct Case {
     body: Splitting,
     limit: usize,
-    /// How often the first body is looked at before the answer comes.
+    /// The number of polls of the first body before the response.
     looks: usize,
     fate: Fate,
 }
 
-/// What becomes of the first body when the answer has come.
+/// The use of the first body after the response.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Dropped,
     Kept,
-    /// Each time when the second one is looked at, so is the first.
+    /// The first body is polled each time that the second one is.
     Polled,
 }
 
-/// All that comes out of a body.
+/// The result of reading a body to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Content {
     data: Vec<u8>,
@@ -58,7 +59,7 @@ impl Case {
         })
     }
 
-    /// What comes out in so many looks.
+    /// Returns the data of this many polls.
     fn content(&self, looks: usize) -> Content {
         let mut content = Content::default();
         for step in self.steps().take(looks) {
@@ -76,14 +77,14 @@ impl Case {
         content
     }
 
-    /// Whether it can be sent again.
+    /// Returns whether the body can be replayed.
     fn can_be_replayed(&self) -> bool {
         let sent = self.content(self.looks);
         !sent.is_broken && sent.data.len() <= self.limit
     }
 }
 
-/// Reads the first body, beside the one that is within: they never differ.
+/// Reads the first body and its inner body side by side, which must not differ.
 async fn read_in_step(body: &mut ReplayBody<Splitting>, mut within: Splitting, looks: usize) {
     for _ in 0..looks {
         assert_eq!(hint(body), hint(&within));
@@ -106,7 +107,7 @@ async fn read_in_step(body: &mut ReplayBody<Splitting>, mut within: Splitting, l
     }
 }
 
-/// Reads the second body to its end, beside the first one if that is still there.
+/// Reads the second body to its end, and polls the first one beside it if it still exists.
 async fn read_again(
     body: &mut ReplayBody<Splitting>,
     old: Option<&mut ReplayBody<Splitting>>,
@@ -120,7 +121,7 @@ async fn read_again(
             let frame = look(&mut **old);
             assert!(matches!(frame, Poll::Ready(Some(Err(_)))), "the first yields {frame:?}");
         }
-        // As the original, when as much of it had gone out.
+        // The hint is that of the original after the same amount of data.
         let said = case.body.script.hint_after(content.data.len() as u64);
         assert_eq!(hint(body), (said.lower(), said.upper()));
         let has_ended = body.is_end_stream();
@@ -145,7 +146,8 @@ async fn read_again(
     }
 }
 
-/// Sends the body to an API that answers its first request so, and that reads its second one whole.
+/// Sends the body to an API that answers the first request like this, and reads the second one
+/// completely.
 async fn send(case: &Case, status: u16) -> (Response<()>, Vec<Content>) {
     let contents = Arc::<Mutex<Vec<Content>>>::default();
     let old = Arc::new(Mutex::new(None));
@@ -185,7 +187,7 @@ fn data() -> impl Strategy<Value = Bytes> {
     let len = prop_oneof![
         Just(0),
         1..4_usize,
-        // Around the size below which data is copied.
+        // Sizes around the one below which data is copied.
         COUNTED - 2..COUNTED + 3,
         1000..1200_usize,
     ];
@@ -260,7 +262,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 // R3, R4
 #[test]
-fn what_is_sent_again_is_the_original_or_the_401_comes_back() {
+fn a_replay_has_the_original_body_or_the_401_is_returned() {
     check(|case| {
         let (response, contents) = block_on(send(&case, 401));
         if case.can_be_replayed() {
@@ -276,7 +278,7 @@ fn what_is_sent_again_is_the_original_or_the_401_comes_back() {
 
 // R3, R6
 #[test]
-fn a_first_send_that_is_fine_is_all_there_is() {
+fn an_accepted_first_send_is_not_repeated() {
     check(|case| {
         let (response, contents) = block_on(send(&case, 200));
         assert_eq!((response.status().as_u16(), contents.len()), (200, 0));
@@ -286,7 +288,7 @@ fn a_first_send_that_is_fine_is_all_there_is() {
 
 // R3
 #[test]
-fn a_body_that_nobody_keeps_passes_through_as_it_is() {
+fn a_body_that_is_not_kept_passes_through_unchanged() {
     check(|case| {
         let mut body = ReplayBody::new(case.body.clone(), case.limit);
         block_on(read_in_step(&mut body, case.body.clone(), usize::MAX));

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
-use tower_oauth2::jwt::{Algorithm, DpopKey, KeyFile, SigningKey};
+use tower_oauth2::client_auth::ClientSecretJwt;
+use tower_oauth2::jwt::{Algorithm, DpopKey, KeyFile, SignedJwt, SigningKey};
 use tower_oauth2::{ClientAuth, ConfigError, Credentials, Secret};
 
 use super::Mistake;
@@ -82,6 +82,6 @@ impl Group {
         if let Some(algorithm) = self.algorithm {
             key = key.algorithm(algorithm);
         }
-        Ok(ClientAuth::custom(PrivateKeyJwt::new(id, key).audience(self.audience)))
+        Ok(ClientAuth::private_key_jwt(id, SignedJwt::new(key).audience(self.audience)))
     }
 }

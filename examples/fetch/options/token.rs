@@ -28,7 +28,8 @@ Token:
                              token request; both jwt methods need the feature of that name
   --kid ID                   the name under which the server knows it; else the JWK's own
   --alg ALG                  what to sign with: PS256 in the place of RS256
-  --assertion-audience AUD   for both jwt methods: aud, other than the token endpoint
+  --assertion-audience AUD   for both jwt methods: aud; by default the issuer with --issuer, and
+                             otherwise the token endpoint
   --assertion-file FILE      for client_assertion: the assertion, read for every token request
   --dpop                     tokens that are bound to a key (RFC 9449): to --dpop-key, or to a new one; needs
                              the feature jwt
@@ -117,7 +118,10 @@ impl Wanted {
     /// Whether it takes TLS to get tokens, as far as that is known.
     pub(super) fn uses_tls(&self) -> bool {
         match self {
-            Self::At(credentials) => credentials.token_endpoint().scheme_str() == Some("https"),
+            Self::At(credentials) => {
+                let endpoint = credentials.token_endpoint();
+                endpoint.is_some_and(|endpoint| endpoint.scheme_str() == Some("https"))
+            }
             Self::From(discovery) => discovery.is_https,
         }
     }

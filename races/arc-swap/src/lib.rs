@@ -33,6 +33,12 @@ impl<T> ArcSwapOption<T> {
     }
 }
 
+impl<T> Default for ArcSwapOption<T> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl<T: fmt::Debug> fmt::Debug for ArcSwapOption<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -11,8 +11,8 @@ pub mod sync {
 
     pub use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    /// Real atomics with a point before each operation. Shuttle's own would not do, because the
-    /// executions of several tests share the statics.
+    /// Real atomics with a point before each operation. Shuttle's own atomics do not work here,
+    /// because the executions of several tests share the statics.
     pub mod atomic {
         pub use std::sync::atomic::*;
 

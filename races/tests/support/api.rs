@@ -9,10 +9,10 @@ use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use shuttle::future::block_on;
-use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2_races::{OAuth2, OAuth2Layer, Origins};
+use tower::{BoxError, Service, ServiceExt};
+use tower_oauth2_races::{OAuth2, OAuth2Layer, Origins, RequestExt, Tokens};
 
-use super::{BoxFuture, Journal, PollStart, World, credentials, pause, token};
+use super::{BoxFuture, Journal, PollStart, World, pause, token};
 
 /// An API that answers 401 to tokens that it does not accept.
 #[derive(Clone)]
@@ -21,12 +21,12 @@ pub struct Api {
     rules: Arc<Mutex<Rules>>,
 }
 
-/// What an API accepts, and what it was sent.
+/// The rules by which an API accepts tokens, and the tokens that it received.
 #[derive(Default)]
 pub struct Rules {
     /// Tokens of calls of the source up to this one are revoked.
     pub revoked_through: usize,
-    /// The API accepts no token, whatever was revoked.
+    /// The API accepts no token at all.
     pub accepts_none: bool,
     /// The JSON member that the claims of a token must have.
     pub required_claim: Option<&'static str>,
@@ -62,9 +62,9 @@ impl Api {
         self.rules().revoked_through = self.journal.count();
     }
 
-    /// Returns a service that sends requests to this API with tokens of the world's cache.
+    /// Returns a service that sends requests to this API with the world's own tokens.
     pub fn service(&self, world: &World) -> OAuth2<Self> {
-        OAuth2Layer::new(world.cache.clone(), Origins::any()).layer(self.clone())
+        OAuth2Layer::new(world.tokens.clone(), Origins::any()).layer(self.clone())
     }
 
     /// Makes the API not ready until [`release`](Self::release).
@@ -159,11 +159,9 @@ pub fn try_send_to(service: &OAuth2<Api>, uri: &str) -> Result<Response<()>, Box
     try_send_request(service, Request::get(uri).body(()).unwrap())
 }
 
-/// Sends a request with a token for other credentials than the cache's own.
-pub fn send_as(service: &OAuth2<Api>, id: &str) -> Response<()> {
-    let mut request = request();
-    request.extensions_mut().insert(credentials(id));
-    try_send_request(service, request).unwrap()
+/// Sends a request that names its tokens.
+pub fn send_with(service: &OAuth2<Api>, tokens: &Tokens) -> Response<()> {
+    try_send_request(service, request().tokens(tokens)).unwrap()
 }
 
 fn try_send_request(

@@ -154,7 +154,7 @@ impl Journal {
         self.entries().wall_clock_steps.push(WallClockStep { at, from, to });
     }
 
-    /// Returns whether a token that was handed out is over, or was when it arrived.
+    /// Returns whether a token that was handed out has expired, or had on arrival.
     pub fn is_over(&self, token: &AccessToken) -> bool {
         let (entries, number) = (self.entries(), call_of(token));
         let (mono, wall) = entries.calls[number - 1].end();

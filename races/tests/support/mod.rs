@@ -15,9 +15,11 @@ use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use tokio::runtime::{Handle, Runtime};
 use tower_oauth2_races::cache::TokenCacheBuilder;
-use tower_oauth2_races::{AccessToken, ClientAuth, Credentials, TokenCache, TokenError};
+use tower_oauth2_races::{
+    AccessToken, CachedToken, ClientAuth, Credentials, TokenCache, TokenError, Tokens,
+};
 
-pub use self::api::{Api, call_and_drop, request, send, send_as, try_send, try_send_to};
+pub use self::api::{Api, call_and_drop, request, send, send_with, try_send, try_send_to};
 pub use self::explore::{explore, explore_all, explore_from_here, explore_twice};
 pub use self::gauges::{BROKEN_APIS, FAILING_CREDENTIALS, gauge};
 pub use self::journal::{Journal, PollStart};
@@ -59,6 +61,8 @@ pub fn call_of(token: &AccessToken) -> usize {
 #[derive(Clone)]
 pub struct World {
     pub cache: TokenCache,
+    /// The tokens of the credentials `own`. Their slot is always held.
+    pub tokens: Tokens,
     pub journal: Journal,
     pub handle: Handle,
 }
@@ -78,8 +82,20 @@ impl World {
         runtime.handle().enter();
         let journal = Journal::default();
         let source = Source::new(journal.clone(), script);
-        let cache = set(TokenCache::builder(credentials("own"), source)).build();
-        (Self { cache, journal, handle: runtime.handle().clone() }, runtime)
+        let cache = set(TokenCache::builder(source)).build();
+        (Self::over(cache, &journal, &runtime), runtime)
+    }
+
+    /// Creates a world over a cache.
+    pub fn over(cache: TokenCache, journal: &Journal, runtime: &Runtime) -> Self {
+        let tokens = cache.tokens(&credentials("own"));
+        Self { cache, tokens, journal: journal.clone(), handle: runtime.handle().clone() }
+    }
+
+    /// Returns the number of slots besides that of the world's own credentials.
+    pub fn other_slots(&self) -> usize {
+        let len = self.cache.len();
+        len.checked_sub(1).expect("the own slot is held")
     }
 
     /// Creates a world in which each call brings a token of its own.
@@ -106,22 +122,26 @@ impl World {
     }
 
     /// Calls `get` on each of `count` new threads.
-    pub fn callers(&self, count: usize) -> Vec<JoinHandle<Result<AccessToken, TokenError>>> {
+    pub fn callers(&self, count: usize) -> Vec<JoinHandle<Result<CachedToken, TokenError>>> {
         (0..count).map(|_| self.spawn(Self::get)).collect()
     }
 
-    pub fn get(&self) -> Result<AccessToken, TokenError> {
-        block_on(self.watch(self.cache.get()))
+    pub fn get(&self) -> Result<CachedToken, TokenError> {
+        block_on(self.watch(self.tokens.get()))
     }
 
-    pub fn get_for(&self, id: &str) -> Result<AccessToken, TokenError> {
-        let credentials = credentials(id);
-        block_on(self.watch(self.cache.get_for(&credentials)))
+    pub fn get_for(&self, id: &str) -> Result<CachedToken, TokenError> {
+        self.get_with(&self.cache.tokens(&credentials(id)))
+    }
+
+    /// Gets a token from a handle.
+    pub fn get_with(&self, tokens: &Tokens) -> Result<CachedToken, TokenError> {
+        block_on(self.watch(tokens.get()))
     }
 
     /// Polls `get` a few times and drops it.
     pub fn give_up(&self, polls: usize) {
-        let mut get = pin!(self.watch(self.cache.get()));
+        let mut get = pin!(self.watch(self.tokens.get()));
         for _ in 0..polls {
             if get.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 return;
@@ -131,8 +151,8 @@ impl World {
     }
 
     /// Returns the token of a caller that must not wait.
-    pub fn get_at_once(&self) -> AccessToken {
-        let get = pin!(self.watch(self.cache.get()));
+    pub fn get_at_once(&self) -> CachedToken {
+        let get = pin!(self.watch(self.tokens.get()));
         match get.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result.unwrap(),
             Poll::Pending => panic!("a caller waits although there is a valid token"),
@@ -147,22 +167,22 @@ impl World {
         polled
     }
 
-    /// Rejects a token. The rejection of a token that is over has no effect.
-    pub fn reject(&self, token: &AccessToken) {
+    /// Rejects a token. The rejection of an expired token has no effect.
+    pub fn reject(&self, token: &CachedToken) {
         let is_over = self.journal.is_over(token);
-        self.cache.reject(token);
+        token.reject();
         if !is_over {
             self.journal.record_rejection(token);
         }
     }
 
-    /// Removes the slot of other credentials than the cache's own.
+    /// Removes the slot of other credentials than the world's own.
     pub fn remove(&self, id: &str) {
         self.journal.record_removal(id);
         self.cache.remove(&credentials(id));
     }
 
-    /// Clears the slot of the cache's own credentials.
+    /// Clears the slot of the world's own credentials.
     pub fn clear(&self) {
         self.journal.record_removal("own");
         self.cache.remove(&credentials("own"));
@@ -189,8 +209,8 @@ impl World {
     /// Asserts at each poll that it may return the token that it returns.
     async fn watch(
         &self,
-        get: impl Future<Output = Result<AccessToken, TokenError>>,
-    ) -> Result<AccessToken, TokenError> {
+        get: impl Future<Output = Result<CachedToken, TokenError>>,
+    ) -> Result<CachedToken, TokenError> {
         let mut get = pin!(get);
         poll_fn(|cx| {
             let start = self.journal.poll_start();

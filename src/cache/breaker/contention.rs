@@ -21,12 +21,15 @@ pub(super) const CONTENDED_INTERVAL: Duration = Duration::from_secs(5);
 /// leave one of them almost always without a good token.
 const CONTENDED_SPREAD: Duration = Duration::from_secs(2);
 
-/// Recognises a server that keeps one live token per client, of which several processes ask for
-/// tokens without a store. Each token revokes the one of the other process.
+/// Recognises processes that revoke each other's tokens.
+///
+/// The server keeps one live token per client, and several processes request tokens without a
+/// store. Each new token revokes the token of another process.
 ///
 /// The sign of it is a row of tokens that an API has accepted and then rejected, where each replay
-/// succeeds. A bad node behind a load balancer rejects accepted tokens too. It gives itself away
-/// when other requests are accepted with the rejected token, or when a replay is rejected.
+/// succeeds. A bad node behind a load balancer rejects accepted tokens too. Such a node is
+/// recognised when other requests are accepted with the rejected token, or when a replay is
+/// rejected.
 #[derive(Debug)]
 pub(super) struct Contention {
     /// The number of revocations in a row, less the signs against contention.
@@ -67,7 +70,7 @@ impl Contention {
         self.is_contended() && now < self.next_counts_at
     }
 
-    /// Returns whether every acceptance is of interest now, also of an origin that is known.
+    /// Returns whether every acceptance must be reported now, even for a known origin.
     pub(super) fn needs_acceptances(&self) -> bool {
         self.last_response.is_some()
     }
@@ -177,7 +180,7 @@ mod tests {
 
     // R8
     #[test]
-    fn a_rejected_token_that_is_still_accepted_is_no_sign_of_contention() {
+    fn a_rejected_token_that_is_accepted_shows_no_contention() {
         let now = Instant::now();
         let mut contention = Contention::new(now);
         for issue in 1..100 {

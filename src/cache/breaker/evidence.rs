@@ -1,4 +1,4 @@
-//! What an API's earlier responses say about a rejection.
+//! Judges a rejection by the API's earlier responses.
 
 use std::num::NonZeroU64;
 
@@ -12,9 +12,9 @@ use crate::cache::issued::IssueId;
 /// rejection: a new token can be revoked before the origin has seen it. A second such replacement
 /// in a row is no longer evidence, so that an API that breaks for good costs one token request.
 ///
-/// A path that is forbidden on a healthy origin looks like a revocation. It gives itself away when
-/// a fresh token is rejected too. The evidence for this method and path is ignored after that,
-/// until a token is accepted there.
+/// A path that is forbidden on a healthy origin looks like a revocation. A rejected fresh token
+/// shows the difference. The evidence for this method and path is ignored after that, until a token
+/// is accepted there.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     /// The origins that accepted the newest two tokens of those that were accepted at all.
@@ -145,7 +145,7 @@ impl RecentResources {
         self.entries.iter_mut().filter(|known| **known == entry).for_each(|known| *known = None);
     }
 
-    /// Returns the hash as an entry. A hash of 0 stands for an empty entry, so it is taken for 1.
+    /// Returns the hash as an entry. A hash of 0 becomes 1, because 0 marks an empty entry.
     fn entry(resource: u64) -> NonZeroU64 {
         NonZeroU64::new(resource).unwrap_or(NonZeroU64::MIN)
     }

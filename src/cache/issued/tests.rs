@@ -15,5 +15,5 @@ fn a_hit_before_an_overdue_tick_prolongs_nothing() {
     assert!(matches!(token.check(at(89_900)), TokenCheck::TickDue));
     assert!(token.is_fresh(at(89_999)));
     assert!(!token.is_fresh(at(90_000)));
-    assert!(matches!(token.check(at(90_000)), TokenCheck::Over));
+    assert!(matches!(token.check(at(90_000)), TokenCheck::Expired));
 }

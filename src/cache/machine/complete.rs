@@ -12,7 +12,7 @@ use super::{
 };
 use crate::credentials::request::Cause;
 use crate::error::{TokenError, TokenErrorKind};
-use crate::secret::Late;
+use crate::secret::SecretTimeout;
 use crate::util::clock::Now;
 
 /// Delays the renewal that follows a lost one.
@@ -66,7 +66,7 @@ pub(in crate::cache) enum Loss {
     Panicked,
 }
 
-/// Says what the waiters of an abandoned fetch learn.
+/// Tells the waiters of an abandoned fetch how to continue.
 #[derive(Debug)]
 pub(in crate::cache) enum Abandoned {
     /// The waiters ask the machine again.
@@ -95,7 +95,7 @@ impl Machine {
         fetched: FetchResult,
         at: Moment<'_>,
     ) -> (Completion, Events) {
-        self.expire_if_over(at.now);
+        self.expire_if_due(at.now);
         let FetchResult { id, result, version, timing } = fetched;
         let Some(fetch) = self.take_fetch(id) else {
             return (Completion::Superseded(result.map(Arc::new)), Events::default());
@@ -190,7 +190,7 @@ impl Machine {
                 return (Completion::Done(Err(failed.error)), events);
             }
             // C8: the failure of a renewal does not delay the first fetch after a rejection.
-            // C9: it does not fail those who came after the token's end either, and the timeout of
+            // C9: it does not fail callers that came after the token's end either, and the timeout of
             // a stalled task says nothing about the token endpoint.
             fetch.retry = Retry::Used;
             let (completion, events) = self.refetch(fetch, at.now);
@@ -200,8 +200,9 @@ impl Machine {
         (Completion::Done(Err(error)), events)
     }
 
-    /// Continues a fetch without the claims that the last token does not carry, or else without any
-    /// claims (R7).
+    /// Continues a fetch with fewer claims (R7).
+    ///
+    /// It keeps the claims of the last token. If these failed too, it drops all claims.
     fn refetch_with_fewer_claims(
         &mut self,
         mut fetch: Box<Fetch>,
@@ -251,7 +252,7 @@ impl Machine {
         lost: LostFetch,
         at: Moment<'_>,
     ) -> (Abandoned, Events) {
-        self.expire_if_over(at.now);
+        self.expire_if_due(at.now);
         let Some(fetch) = self.take_fetch(lost.id) else {
             return (Abandoned::Lost, Events::default());
         };
@@ -273,7 +274,7 @@ impl Machine {
 
     /// Removes a fetch that a waiter presumes dead (C3). Its result no longer changes the slot.
     pub(in crate::cache) fn supersede(&mut self, id: FetchId, now: Now) -> Events {
-        self.expire_if_over(now);
+        self.expire_if_due(now);
         match &self.fetch {
             Some(fetch) if fetch.handle.id() == id => self.drop_dead_fetch(),
             _ => Events::default(),
@@ -288,8 +289,8 @@ impl Machine {
         Moment { now, schedule }: Moment<'_>,
     ) -> (TokenError, Events) {
         let FetchFailure { error, version, .. } = failed;
-        let class = FailureClass::of(&error);
-        let is_same_class = |failure: &Failure| FailureClass::of(&failure.error) == class;
+        let class = FailureClass::from_error(&error);
+        let is_same_class = |failure: &Failure| FailureClass::from_error(&failure.error) == class;
         let continues_row = self.failure.as_deref().is_none_or(is_same_class);
         self.consecutive_failures =
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
@@ -336,5 +337,5 @@ fn may_be_due_to_stall(error: &TokenError) -> bool {
             | TokenErrorKind::Timeout
             | TokenErrorKind::IncompleteResponse
             | TokenErrorKind::Source
-    ) || error.source().is_some_and(|source| source.is::<Late>())
+    ) || error.source().is_some_and(|source| source.is::<SecretTimeout>())
 }

@@ -69,11 +69,11 @@ impl Events {
         Self { event: Some(event), wakes_keep_warm: true, ..Self::default() }
     }
 
-    pub(in crate::cache) fn of_breaker(breaker: Option<BreakerEvent>) -> Self {
+    pub(in crate::cache) fn from_breaker(breaker: Option<BreakerEvent>) -> Self {
         Self { breaker, ..Self::default() }
     }
 
-    /// Returns what the layer logs, because it knows the origin.
+    /// Returns the suspicions, which the layer logs because it knows the origin.
     pub(in crate::cache) fn suspicions(&self) -> Suspicions {
         let opened = self.breaker.and_then(|breaker| match breaker {
             BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),

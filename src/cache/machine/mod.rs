@@ -1,7 +1,7 @@
 //! The cache slot of one set of credentials, as a pure state machine.
 //!
-//! The machine does no I/O, holds no lock and reads no clock: the slot passes the time in, publishes
-//! the current token, runs the fetch tasks and emits the events.
+//! The machine does no I/O, holds no lock and reads no clock: the slot passes the time in,
+//! publishes the current token, runs the fetch tasks and emits the events.
 //!
 //! A machine has a token state, at most one fetch (C2) and at most one remembered failure (C9):
 //!
@@ -54,15 +54,17 @@ use super::claims::{Claims, Refusals};
 use super::fetch::{FetchHandle, FetchId};
 use super::issued::{IssueId, IssuedToken, Sequence};
 use super::schedule::Schedule;
+use super::status::SlotStatus;
 use crate::credentials::request::Cause;
 use crate::error::TokenError;
 use crate::util::clock::Now;
 use crate::util::liveness::BEAT_INTERVAL;
 
-/// Limits how soon the keep-warm task asks again, because tokens that expire on arrival must not
-/// make it spin (C11).
+/// The shortest pause of the keep-warm task.
+///
+/// Without it, tokens that expire on arrival would make the task spin (C11).
 const MIN_KEEP_WARM_PAUSE: Duration = Duration::from_secs(1);
-/// Limits how long the keep-warm task sleeps, so that it notices a suspend (C5).
+/// The longest pause of the keep-warm task, so that it notices a suspend (C5).
 const MAX_KEEP_WARM_PAUSE: Duration = Duration::from_secs(10);
 
 /// Decides when to use, fetch, renew and drop the token of one set of credentials.
@@ -156,11 +158,12 @@ enum Retry {
     Used,
 }
 
-/// A failure that callers get until its back-off is over (C9).
+/// A failure that callers get until its back-off ends (C9).
 #[derive(Debug)]
 pub(super) struct Failure {
     error: TokenError,
-    /// Reached when either clock says so, as the monotonic clock stops during a suspend (C5).
+    /// The end of the back-off by either clock, because the monotonic clock stops during a suspend
+    /// (C5).
     until: Now,
     /// The version of the credentials that failed. `None` if they were not the cause.
     version: Option<u64>,
@@ -216,7 +219,7 @@ impl Machine {
         if token.expired_on_arrival() {
             return token.issue() > self.rejected_through;
         }
-        if token.is_over(now) {
+        if token.is_expired(now) {
             return false;
         }
         match &self.token_state {
@@ -237,8 +240,8 @@ impl Machine {
         }
     }
 
-    /// Clears the slot. The result of a running fetch changes nothing any more. The fetch keeps its
-    /// refresh token's turn and its lease, because it is alive.
+    /// Clears the slot. The result of a running fetch changes nothing any more. The fetch keeps the
+    /// lock of its refresh token and its lease, because it is alive.
     ///
     /// Sequence numbers continue, so that requests that are under way can still compare theirs.
     pub(super) fn forget(&mut self) -> Events {
@@ -254,7 +257,7 @@ impl Machine {
         let soon = now.mono + MIN_KEEP_WARM_PAUSE;
         let at = match (&self.token_state, &self.failure) {
             _ if self.fetch.is_some() => soon,
-            (TokenState::Current(current), _) if !current.token.is_over(now) => current
+            (TokenState::Current(current), _) if !current.token.is_expired(now) => current
                 .renew_at
                 .min(current.token.end().mono)
                 .max(current.token.requested_at() + MIN_KEEP_WARM_PAUSE)
@@ -266,19 +269,49 @@ impl Machine {
         at.min(now.mono + MAX_KEEP_WARM_PAUSE)
     }
 
+    /// Returns whether this token, or a newer one, was rejected.
+    pub(super) fn is_rejected(&self, issue: IssueId) -> bool {
+        issue <= self.rejected_through
+    }
+
+    /// Publishes a token that no fetch brought.
+    pub(super) fn preset(&mut self, token: Arc<IssuedToken>) -> Events {
+        let renew_at = token.first_renewal_at();
+        let current = CurrentToken { token, renew_at, standing: Standing::Good };
+        self.token_state = TokenState::Current(current);
+        Events::default()
+    }
+
+    /// Returns the state that callers may see.
+    pub(super) fn status(&self, now: Now) -> SlotStatus {
+        let current = match &self.token_state {
+            TokenState::Current(current) if !current.token.is_expired(now) => Some(current),
+            _ => None,
+        };
+        SlotStatus {
+            token: current.map(|current| current.token.clone()),
+            renew_at: current
+                .filter(|current| current.token.is_renewed_ahead())
+                .map(|current| current.renew_at),
+            error: self.failure.as_ref().map(|failure| failure.error.clone()),
+            is_fetching: self.fetch.is_some(),
+        }
+    }
+
     /// Moves the current token to `Expired` if either clock has reached its end (C5).
     ///
     /// Transitions that depend on the token call this first. An expired token stays expired, even
     /// if the wall clock is set back.
-    fn expire_if_over(&mut self, now: Now) {
+    fn expire_if_due(&mut self, now: Now) {
         if let TokenState::Current(current) = &self.token_state {
-            if current.token.is_over(now) {
+            if current.token.is_expired(now) {
                 self.token_state = TokenState::Expired(current.token.clone());
             }
         }
     }
 
-    /// Removes the fetch because it shows no sign of life. Its result changes nothing any more (C3).
+    /// Removes the fetch because it shows no sign of life. Its result changes nothing any more
+    /// (C3).
     fn drop_dead_fetch(&mut self) -> Events {
         match self.fetch.take() {
             Some(fetch) => {

@@ -35,6 +35,8 @@ pub(crate) enum RejectionOutcome {
     BreakerOpen,
     /// The token endpoint has just refused the claims that the API requires (R7).
     ClaimsRefused,
+    /// The slot has a single token, which stays current.
+    FixedToken,
 }
 
 /// A rejected token and the origins that rejected it.
@@ -60,12 +62,15 @@ impl Machine {
         rejection: &Rejection,
         now: Now,
     ) -> (RejectionOutcome, Events) {
-        self.expire_if_over(now);
+        self.expire_if_due(now);
         let Rejection { issue, target, claims, .. } = rejection;
         if self.refused_claims.contains(claims, now) {
             return (RejectionOutcome::ClaimsRefused, Events::default());
         }
         match &mut self.token_state {
+            TokenState::Current(current) if current.token.is_fixed() => {
+                (RejectionOutcome::FixedToken, Events::default())
+            }
             TokenState::Current(current) => {
                 let is_current = current.token.issue() == *issue;
                 // C8: a late rejection of an older token changes nothing, unless the current token
@@ -121,7 +126,9 @@ impl Machine {
             verdict => verdict,
         };
         match verdict {
-            Verdict::Ignore => return (RejectionOutcome::BreakerOpen, Events::of_breaker(breaker)),
+            Verdict::Ignore => {
+                return (RejectionOutcome::BreakerOpen, Events::from_breaker(breaker));
+            }
             Verdict::Suspect => current.standing = Standing::Suspect,
             Verdict::Reject => {
                 let by = RejectedBy::first(rejection.target.map(|target| target.origin));
@@ -193,7 +200,7 @@ impl Machine {
 }
 
 impl RejectedBy {
-    /// Creates the set for the first rejection. `None` stands for a rejection by hand.
+    /// Creates the set for the first rejection. `None` means a rejection by hand.
     fn first(origin: Option<u64>) -> Self {
         origin.map_or(Self::Everyone, |origin| Self::Origins(vec![origin]))
     }

@@ -61,7 +61,7 @@ pub(in crate::cache) struct FetchSpec {
     pub(in crate::cache) claims: Claims,
 }
 
-/// Says what [`Machine::tick`] found out about the published token.
+/// The result of [`Machine::tick`] for the published token.
 #[derive(Debug)]
 pub(in crate::cache) enum TickOutcome {
     Usable,
@@ -81,7 +81,7 @@ impl Machine {
         new_handle: impl FnOnce() -> Option<FetchHandle>,
         now: Now,
     ) -> (Step, Events) {
-        self.expire_if_over(now);
+        self.expire_if_due(now);
         let mut events = Events::default();
         // Callers with short timeouts see no sign of life together, although none waits for long.
         if self.fetch.as_mut().is_some_and(|fetch| fetch.is_presumed_dead(now.mono)) {
@@ -144,7 +144,8 @@ impl Machine {
 
     /// Returns the rejected token for a caller at an origin that did not reject it (C12).
     ///
-    /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the next.
+    /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the
+    /// next.
     pub(in crate::cache) fn fallback(
         &self,
         required: &Requirements,
@@ -155,7 +156,7 @@ impl Machine {
         };
         let token = &rejected.token;
         let satisfies = token.satisfies(required.newer_than, &required.claims);
-        let may_be_sent = !token.is_over(now) && rejected.by.allows(required.origin);
+        let may_be_sent = !token.is_expired(now) && rejected.by.allows(required.origin);
         (satisfies && may_be_sent).then(|| token.clone())
     }
 
@@ -168,7 +169,7 @@ impl Machine {
         now: Now,
     ) -> (TickOutcome, Events) {
         let mut events = Events { breaker: self.breaker.tick(now.mono), ..Events::default() };
-        self.expire_if_over(now);
+        self.expire_if_due(now);
         let TokenState::Current(current) = &self.token_state else {
             return (TickOutcome::Expired, events);
         };
@@ -229,8 +230,8 @@ impl Machine {
 }
 
 impl Fetch {
-    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four looks
-    /// in a row.
+    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four
+    /// looks in a row.
     ///
     /// Counts looks instead of time: if one thread stalls the hits and the fetch together, the hits
     /// look no more often than the fetch beats.

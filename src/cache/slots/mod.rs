@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 
 use self::table::Table;
+use super::fetcher::Fetcher;
 use super::slot::Slot;
+use super::slot_handle::SlotHandle;
 use crate::credentials::Credentials;
 use crate::util::sync::{LockExt, RwLockExt};
 
@@ -30,19 +32,20 @@ const MAX_VISITS: usize = table::MAX_SPARSENESS * (SHARDS + SAMPLE);
 /// One is enough to keep the bound. With two, a surplus shrinks while inserts continue.
 const MAX_EVICTIONS: usize = 2;
 
-/// Holds at most `capacity` slots, and as many more as are held elsewhere too.
+/// Holds at most `capacity` slots, and as many more as are held.
 ///
-/// - A slot is *held* while anyone but this map has an [`Arc`] of it. A held slot is never evicted.
-/// - While there are more slots than `capacity`, each insert and each [`release`](Self::release)
+/// - A slot is *held* while a [`SlotHandle`] to it exists. A held slot is never evicted.
+/// - While there are more slots than `capacity`, each insert and each [`released`](Self::released)
 ///   examines the next [`SAMPLE`] slots from the hand on, and evicts at most [`MAX_EVICTIONS`] of
 ///   them: the least recently used that are not held. Among up to [`SAMPLE`] slots, this is exact
 ///   LRU. Among `n` slots, the least recently used one goes within about `n / SAMPLE` evictions.
 /// - A release examines the released slot too, so the last release of a slot evicts at least one.
 ///   Therefore the surplus is never larger than the number of held slots, and the map is back at
-///   `capacity` once all are released. This requires that each [`Arc`] that this map hands out is
-///   given back with [`release`](Self::release).
+///   `capacity` once all are released.
 pub(super) struct Slots {
-    shards: [RwLock<Table>; SHARDS],
+    fetcher: Arc<Fetcher>,
+    /// Boxed, because handles that outlive the cache keep the memory of this struct.
+    shards: Box<[RwLock<Table>; SHARDS]>,
     len: AtomicUsize,
     capacity: usize,
     epoch: Instant,
@@ -69,8 +72,9 @@ struct Candidate {
 }
 
 impl Slots {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, fetcher: Arc<Fetcher>) -> Self {
         Self {
+            fetcher,
             shards: Default::default(),
             len: AtomicUsize::new(0),
             capacity,
@@ -79,45 +83,44 @@ impl Slots {
         }
     }
 
-    /// Calls `look` with the slot of `credentials` under the read lock of one shard.
-    ///
-    /// If `look` clones the [`Arc`], the caller must give it back with [`release`](Self::release).
-    pub(super) fn with<T>(
-        &self,
-        credentials: &Credentials,
-        now: Instant,
-        look: impl FnOnce(&Arc<Slot>) -> T,
-    ) -> Option<T> {
-        let table = self.read(credentials.fingerprint());
-        let slot =
-            table.find(credentials.fingerprint(), |slot| slot.credentials() == credentials)?;
-        self.touch(slot, now);
-        Some(look(slot))
-    }
-
-    /// Returns the slot of `credentials`, which the caller must give back with
-    /// [`release`](Self::release).
-    pub(super) fn get_or_insert(&self, credentials: &Credentials) -> Arc<Slot> {
-        let now = Instant::now();
-        if let Some(slot) = self.with(credentials, now, Arc::clone) {
+    /// Returns a handle to the slot of `credentials`, and creates the slot if there is none.
+    pub(super) fn get_or_insert(&self, credentials: &Credentials) -> SlotHandle {
+        let now = self.now();
+        if let Some(slot) = self.find(credentials) {
+            slot.last_used.store(now, Ordering::Relaxed);
             return slot;
         }
-        let slot = self.insert(credentials, now);
+        let slot = self.insert(credentials);
+        slot.last_used.store(now, Ordering::Relaxed);
         self.trim(None);
         slot
     }
 
-    /// Removes and returns the slot of `credentials`, whether it is held or not.
-    pub(super) fn remove(&self, credentials: &Credentials) -> Option<Arc<Slot>> {
-        self.take(credentials.fingerprint(), |slot| slot.credentials() == credentials)
+    /// Returns a handle to the slot of `credentials` if there is one.
+    pub(super) fn find(&self, credentials: &Credentials) -> Option<SlotHandle> {
+        let fingerprint = credentials.fingerprint();
+        let table = self.read(fingerprint);
+        table.find(fingerprint, |slot| slot.credentials() == credentials).map(SlotHandle::new)
     }
 
-    /// Gives back a slot, and evicts slots if there are too many.
-    pub(super) fn release(&self, slot: Arc<Slot>) {
-        let fingerprint = slot.credentials().fingerprint();
-        // Dropped first, because a slot that is still held here would not be evicted.
-        drop(slot);
-        self.trim(Some(fingerprint));
+    /// Removes and returns the slot of `credentials`, unless it is held.
+    pub(super) fn remove(&self, credentials: &Credentials) -> Option<Arc<Slot>> {
+        let matches = |slot: &Arc<Slot>| slot.credentials() == credentials && is_idle(slot);
+        self.take(credentials.fingerprint(), matches)
+    }
+
+    /// Returns handles to all slots.
+    pub(super) fn all(&self) -> Vec<SlotHandle> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &*self.shards {
+            all.extend(read(shard).iter().map(SlotHandle::new));
+        }
+        all
+    }
+
+    /// Evicts slots if there are too many, because the last handle to `slot` was dropped.
+    pub(super) fn released(&self, slot: &Slot) {
+        self.trim(Some(slot.credentials().fingerprint()));
     }
 
     /// Returns the number of slots.
@@ -125,30 +128,18 @@ impl Slots {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Retires all slots.
-    pub(super) fn retire(&self) {
-        for shard in &self.shards {
-            // Retired after unlocking, because that wakes tasks.
-            let slots: Vec<_> = read(shard).iter().cloned().collect();
-            slots.iter().for_each(|slot| slot.retire());
-        }
-    }
-
     /// Inserts a new slot, unless another caller has inserted one since the lookup.
-    fn insert(&self, credentials: &Credentials, now: Instant) -> Arc<Slot> {
+    fn insert(&self, credentials: &Credentials) -> SlotHandle {
         let fingerprint = credentials.fingerprint();
         let mut table = self.write(fingerprint);
-        let slot = match table.find(fingerprint, |slot| slot.credentials() == credentials) {
-            Some(slot) => slot.clone(),
-            None => {
-                let slot = Arc::new(Slot::new(credentials.clone()));
-                table.insert(fingerprint, slot.clone());
-                self.len.fetch_add(1, Ordering::Relaxed);
-                slot
-            }
-        };
-        self.touch(&slot, now);
-        slot
+        if let Some(slot) = table.find(fingerprint, |slot| slot.credentials() == credentials) {
+            return SlotHandle::new(slot);
+        }
+        let slot = Arc::new(Slot::new(credentials.clone(), self.fetcher.clone()));
+        let handle = SlotHandle::new(&slot);
+        table.insert(fingerprint, slot);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        handle
     }
 
     /// Evicts at most [`MAX_EVICTIONS`] slots while there are more than `capacity`.
@@ -159,15 +150,15 @@ impl Slots {
         // Declared before the guard, so that slots are dropped after unlocking: dropping a slot
         // runs code of callers.
         let mut evicted = Vec::with_capacity(MAX_EVICTIONS);
-        // One eviction at a time, because two at once could choose the same slots, or evict more than
-        // the surplus.
+        // One eviction at a time, because two at once could choose the same slots, or evict more
+        // than the surplus.
         let mut hand = self.hand.lock_unpoisoned();
         let surplus = self.len().saturating_sub(self.capacity).min(MAX_EVICTIONS);
         if surplus == 0 {
             return;
         }
         for candidate in self.sample(&mut hand, released) {
-            // A candidate that is held by now is left to the release that will follow.
+            // A candidate that is held by now is evicted when it is released.
             evicted.extend(self.take(candidate.fingerprint, is_idle));
             if evicted.len() == surplus {
                 break;
@@ -175,8 +166,9 @@ impl Slots {
         }
     }
 
-    /// Returns the idle ones of the next [`SAMPLE`] slots and the released one, the least recently
-    /// used first.
+    /// Returns the idle slots among the next [`SAMPLE`] slots and the released one.
+    ///
+    /// The least recently used slot comes first.
     fn sample(&self, hand: &mut Hand, released: Option<u64>) -> Vec<Candidate> {
         let mut sample = Vec::with_capacity(SAMPLE + 1);
         if let Some(fingerprint) = released {
@@ -208,9 +200,9 @@ impl Slots {
         sample
     }
 
-    /// Takes the slot with this fingerprint that `is_it` accepts out of its table.
-    fn take(&self, fingerprint: u64, is_it: impl Fn(&Arc<Slot>) -> bool) -> Option<Arc<Slot>> {
-        let slot = self.write(fingerprint).take(fingerprint, is_it)?;
+    /// Takes the slot with this fingerprint that `matches` accepts out of its table.
+    fn take(&self, fingerprint: u64, matches: impl Fn(&Arc<Slot>) -> bool) -> Option<Arc<Slot>> {
+        let slot = self.write(fingerprint).take(fingerprint, matches)?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         Some(slot)
     }
@@ -223,12 +215,9 @@ impl Slots {
         self.shards[shard(fingerprint)].write_unpoisoned()
     }
 
-    fn touch(&self, slot: &Slot, now: Instant) {
-        let now = now.saturating_duration_since(self.epoch).as_millis() as u64;
-        // Written only if it changes, so that a cache line that many cores read stays shared.
-        if slot.last_used.load(Ordering::Relaxed) != now {
-            slot.last_used.store(now, Ordering::Relaxed);
-        }
+    /// Returns the time in milliseconds since the map was created.
+    fn now(&self) -> u64 {
+        Instant::now().saturating_duration_since(self.epoch).as_millis() as u64
     }
 }
 
@@ -241,12 +230,12 @@ fn read(shard: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
     shard.read_unpoisoned()
 }
 
-/// Returns whether only the map holds the slot.
+/// Returns whether no handle to the slot exists.
 ///
-/// Under the shard's write lock this stays true, because an `Arc` is cloned under its read lock or
-/// by one who holds another.
+/// Under the shard's write lock this stays true, because a first handle is created under its read
+/// lock.
 fn is_idle(slot: &Arc<Slot>) -> bool {
-    Arc::strong_count(slot) == 1
+    !slot.is_held()
 }
 
 fn candidate(slot: &Arc<Slot>) -> Candidate {

@@ -34,9 +34,9 @@ impl Table {
     pub(super) fn find(
         &self,
         fingerprint: u64,
-        is_it: impl Fn(&Arc<Slot>) -> bool,
+        matches: impl Fn(&Arc<Slot>) -> bool,
     ) -> Option<&Arc<Slot>> {
-        self.probe(tag(fingerprint), is_it).map(|(_, slot)| slot)
+        self.probe(tag(fingerprint), matches).map(|(_, slot)| slot)
     }
 
     /// Inserts a slot that is not in the table.
@@ -49,13 +49,13 @@ impl Table {
         self.len += 1;
     }
 
-    /// Removes and returns the slot with this fingerprint that `is_it` accepts.
+    /// Removes and returns the slot with this fingerprint that `matches` accepts.
     pub(super) fn take(
         &mut self,
         fingerprint: u64,
-        is_it: impl Fn(&Arc<Slot>) -> bool,
+        matches: impl Fn(&Arc<Slot>) -> bool,
     ) -> Option<Arc<Slot>> {
-        let (position, _) = self.probe(tag(fingerprint), is_it)?;
+        let (position, _) = self.probe(tag(fingerprint), matches)?;
         let slot = self.slots[position].take();
         self.close_gap(position);
         self.len -= 1;
@@ -78,8 +78,8 @@ impl Table {
         self.slots.iter().skip(first).map(Option::as_ref)
     }
 
-    /// Returns the slot that has this tag and that `is_it` accepts, and its position.
-    fn probe(&self, tag: u32, is_it: impl Fn(&Arc<Slot>) -> bool) -> Option<(usize, &Arc<Slot>)> {
+    /// Returns the slot that has this tag and that `matches` accepts, and its position.
+    fn probe(&self, tag: u32, matches: impl Fn(&Arc<Slot>) -> bool) -> Option<(usize, &Arc<Slot>)> {
         // A slice without indices, because bounds checks would cost a hit as much as probing does.
         let home = self.home(tag);
         let after = self.tags.get(home..)?;
@@ -87,7 +87,7 @@ impl Table {
             if *found == tag || *found == EMPTY {
                 let position = if n < after.len() { home + n } else { n - after.len() };
                 let slot = self.slots.get(position)?.as_ref()?;
-                if is_it(slot) {
+                if matches(slot) {
                     return Some((position, slot));
                 }
             }

@@ -1,12 +1,25 @@
 use std::collections::HashMap;
 use std::thread;
 
+use tower::service_fn;
+use tower::util::BoxCloneService;
+
 use super::*;
+use crate::cache::schedule::Schedule;
 use crate::client_auth::ClientAuth;
+use crate::token::AccessToken;
 
 fn credentials(n: usize) -> Credentials {
     let auth = ClientAuth::none(format!("client-{n}"));
     Credentials::new("https://auth.test/token", auth).unwrap()
+}
+
+fn slots(capacity: usize) -> Arc<Slots> {
+    Arc::new_cyclic(|slots| {
+        let source = BoxCloneService::new(service_fn(|_| async { Ok(AccessToken::new("t")?) }));
+        let fetcher = Fetcher::new(source, Schedule::default(), slots.clone());
+        Slots::new(capacity, Arc::new(fetcher))
+    })
 }
 
 impl Slots {
@@ -15,12 +28,13 @@ impl Slots {
         for n in range {
             *clock += 1;
             let slot = self.get_or_insert(&credentials(n));
-            slot.last_used.store(*clock, Ordering::Relaxed);
-            self.release(slot);
+            let memory = Arc::clone(&slot);
+            drop(slot);
+            memory.last_used.store(*clock, Ordering::Relaxed);
         }
     }
 
-    fn hold(&self, range: impl IntoIterator<Item = usize>) -> Vec<Arc<Slot>> {
+    fn hold(&self, range: impl IntoIterator<Item = usize>) -> Vec<SlotHandle> {
         range.into_iter().map(|n| self.get_or_insert(&credentials(n))).collect()
     }
 
@@ -46,7 +60,7 @@ impl Slots {
 fn up_to_sixteen_slots_are_evicted_in_exact_order() {
     let clock = &mut 0;
     for capacity in 1..SAMPLE {
-        let slots = Slots::new(capacity);
+        let slots = slots(capacity);
         // Leaves tables behind that once were large.
         drop(slots.hold(0..500));
         slots.use_in_order(clock, 0..500);
@@ -67,7 +81,7 @@ fn up_to_sixteen_slots_are_evicted_in_exact_order() {
 #[test]
 fn the_least_recently_used_of_many_goes_within_two_rounds() {
     let clock = &mut 0;
-    let slots = Slots::new(1000);
+    let slots = slots(1000);
     slots.use_in_order(clock, 0..1000);
     slots.use_in_order(clock, (1..1000).chain(1000..1000 + 2 * 1000 / SAMPLE));
     assert!(!slots.has(0));
@@ -77,7 +91,7 @@ fn the_least_recently_used_of_many_goes_within_two_rounds() {
 #[test]
 fn recently_used_slots_stay() {
     let clock = &mut 0;
-    let slots = Slots::new(1000);
+    let slots = slots(1000);
     slots.use_in_order(clock, 0..1000);
     slots.use_in_order(clock, 1000..1100);
     assert_eq!(slots.len(), 1000);
@@ -89,9 +103,9 @@ fn recently_used_slots_stay() {
 #[test]
 fn the_capacity_is_filled_before_any_slot_goes() {
     for capacity in [0, 1, 7, 8, 100, 1000] {
-        let slots = Slots::new(capacity);
+        let slots = slots(capacity);
         for n in 0..2 * capacity + 20 {
-            slots.release(slots.get_or_insert(&credentials(n)));
+            drop(slots.get_or_insert(&credentials(n)));
             assert_eq!(slots.len(), capacity.min(n + 1));
             assert!(capacity <= n || slots.has(0));
         }
@@ -103,16 +117,16 @@ fn the_capacity_is_filled_before_any_slot_goes() {
 #[test]
 fn held_slots_stay_and_the_map_comes_back_to_its_capacity() {
     for capacity in [0, 1, 100] {
-        let slots = Slots::new(capacity);
+        let slots = slots(capacity);
         let mut held = slots.hold(0..300);
         assert_eq!(slots.len(), 300);
         fastrand::Rng::with_seed(1).shuffle(&mut held);
         while let Some(slot) = held.pop() {
             let before = slots.len();
-            slots.release(slot);
+            drop(slot);
             assert!(slots.len() <= capacity.max(held.len()));
             assert!(slots.len() + MAX_EVICTIONS >= before, "no burst");
-            let is_kept = |slot: &Arc<Slot>| Arc::strong_count(slot) == 2;
+            let is_kept = |slot: &SlotHandle| Arc::strong_count(slot) == 2;
             assert!(held.iter().all(is_kept), "held slots are still in the map");
         }
         assert_eq!((slots.len(), slots.count()), (capacity, capacity));
@@ -122,38 +136,33 @@ fn held_slots_stay_and_the_map_comes_back_to_its_capacity() {
 // C10
 #[test]
 fn a_slot_that_several_hold_stays_until_the_last_release() {
-    let slots = Slots::new(0);
+    let slots = slots(0);
     let [first, second] = [0, 0].map(|n| slots.get_or_insert(&credentials(n)));
-    slots.release(first);
+    drop(first);
     assert!(slots.has(0));
-    slots.release(second);
+    drop(second);
     assert_eq!((slots.has(0), slots.len()), (false, 0));
 }
 
 // C10
 #[test]
-fn a_held_slot_can_be_removed() {
-    let slots = Slots::new(1);
-    let old = slots.get_or_insert(&credentials(0));
-    let removed = slots.remove(&credentials(0)).unwrap();
-    assert!(Arc::ptr_eq(&old, &removed));
+fn a_slot_is_removed_unless_it_is_held() {
+    let slots = slots(1);
+    let held = slots.get_or_insert(&credentials(0));
+    assert!(slots.remove(&credentials(0)).is_none());
+    assert!(Arc::ptr_eq(&held, &slots.get_or_insert(&credentials(0))), "there is one slot only");
+
+    drop(held);
+    assert!(slots.remove(&credentials(0)).is_some());
     assert_eq!((slots.len(), slots.count()), (0, 0));
     assert!(slots.remove(&credentials(0)).is_none());
-
-    let new = slots.get_or_insert(&credentials(0));
-    assert!(!Arc::ptr_eq(&old, &new));
-    slots.release(old);
-    slots.release(removed);
-    assert!(slots.has(0), "the removed slot does not count");
-    slots.release(new);
-    assert!(slots.has(0), "there is room for it");
 }
 
 // C10
 #[test]
 fn an_insert_over_capacity_takes_constant_work() {
     let means = [1_000, 10_000, 100_000].map(|size| {
-        let slots = Slots::new(size / 10);
+        let slots = slots(size / 10);
         let mut held = Vec::new();
         let mut visits = 0;
         let mut count = |slots: &Slots| {
@@ -165,7 +174,7 @@ fn an_insert_over_capacity_takes_constant_work() {
             count(&slots);
         }
         for slot in held {
-            slots.release(slot);
+            drop(slot);
             count(&slots);
         }
         assert_eq!(slots.len(), size / 10);
@@ -177,7 +186,7 @@ fn an_insert_over_capacity_takes_constant_work() {
 }
 
 /// Four threads hold and release slots. In `removals` percent of the rounds they remove one too.
-fn play_on_threads(slots: &Slots, removals: u8, lengths: impl Fn(usize) -> bool + Sync) {
+fn play_on_threads(slots: &Arc<Slots>, removals: u8, lengths: impl Fn(usize) -> bool + Sync) {
     thread::scope(|scope| {
         for seed in 0..4 {
             let lengths = &lengths;
@@ -189,7 +198,7 @@ fn play_on_threads(slots: &Slots, removals: u8, lengths: impl Fn(usize) -> bool 
                         slots.remove(&credentials(random.usize(0..60)));
                     }
                     assert!(lengths(slots.len()));
-                    held.into_iter().for_each(|slot| slots.release(slot));
+                    drop(held);
                     assert!(lengths(slots.len()));
                 }
             });
@@ -200,8 +209,8 @@ fn play_on_threads(slots: &Slots, removals: u8, lengths: impl Fn(usize) -> bool 
 // C10
 #[test]
 fn concurrent_evictions_evict_the_surplus_and_no_more() {
-    let slots = Slots::new(20);
-    (0..20).for_each(|n| slots.release(slots.get_or_insert(&credentials(n))));
+    let slots = slots(20);
+    (0..20).for_each(|n| drop(slots.get_or_insert(&credentials(n))));
     // Each of the threads holds two slots at most.
     play_on_threads(&slots, 0, |len| (20..=20 + 4 * 2).contains(&len));
     assert_eq!((slots.len(), slots.count()), (20, 20));
@@ -210,7 +219,7 @@ fn concurrent_evictions_evict_the_surplus_and_no_more() {
 // C10
 #[test]
 fn the_count_is_right_while_slots_come_and_go_on_threads() {
-    let slots = Slots::new(20);
+    let slots = slots(20);
     play_on_threads(&slots, 10, |len| len <= 20 + 4 * 2);
     assert_eq!(slots.len(), slots.count());
     assert!(slots.len() <= 20);
@@ -219,6 +228,7 @@ fn the_count_is_right_while_slots_come_and_go_on_threads() {
 // C10
 #[test]
 fn a_table_finds_what_a_map_finds() {
+    let map = slots(1);
     // The home of all, of many, or of few slots is the same position.
     for homes in [1, 8, u64::from(u32::MAX)] {
         let mut random = fastrand::Rng::with_seed(homes);
@@ -229,16 +239,16 @@ fn a_table_finds_what_a_map_finds() {
             let fingerprint = (home << 32) / homes + random.u64(0..3);
             let growth = if step % 1000 < 500 { 3 } else { 1 };
             let known = model.get(&fingerprint).cloned();
-            let is_it = |slot: &Arc<Slot>| known.as_ref().is_some_and(|it| Arc::ptr_eq(it, slot));
-            assert_eq!(table.find(fingerprint, is_it).is_some(), known.is_some());
+            let matches = |slot: &Arc<Slot>| known.as_ref().is_some_and(|it| Arc::ptr_eq(it, slot));
+            assert_eq!(table.find(fingerprint, matches).is_some(), known.is_some());
             if random.u8(0..4) < growth {
                 if known.is_none() {
-                    let slot = Arc::new(Slot::new(credentials(0)));
+                    let slot = Arc::new(Slot::new(credentials(0), map.fetcher.clone()));
                     table.insert(fingerprint, slot.clone());
                     model.insert(fingerprint, slot);
                 }
             } else {
-                let taken = table.take(fingerprint, is_it);
+                let taken = table.take(fingerprint, matches);
                 assert_eq!(taken.is_some(), model.remove(&fingerprint).is_some());
             }
             let positions = table.positions_from(0).count();

@@ -46,9 +46,9 @@ const INVALID_PROOF: &str = "invalid_dpop_proof";
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct DpopKey(Arc<Inner>);
+pub struct DpopKey(Arc<DpopKeyInner>);
 
-struct Inner {
+struct DpopKeyInner {
     key: SigningKey,
     /// The newest nonce of each server.
     nonces: Nonces,
@@ -59,7 +59,7 @@ impl DpopKey {
     ///
     /// Processes that share tokens through a store need the same key.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(Inner { key, nonces: Nonces::default() }))
+        Self(Arc::new(DpopKeyInner { key, nonces: Nonces::default() }))
     }
 
     /// Generates a key for `ES256`, which only this process knows.
@@ -138,7 +138,7 @@ impl Prove for TokenProver {
         uri: &Uri,
         origin: Origin,
     ) -> Result<(HeaderValue, SentProof), BoxError> {
-        let Inner { key, nonces } = &*self.key.0;
+        let DpopKeyInner { key, nonces } = &*self.key.0;
         let nonce = nonces.get(&origin);
         let clock = self.clocks.get(&origin);
         let claims = proof::Claims {
@@ -175,7 +175,7 @@ struct DpopProof {
 }
 
 impl DpopProof {
-    /// Records what a response from an API shows of the API's clock.
+    /// Records the offset of the API's clock that a response shows.
     fn learn_time(
         &self,
         clocks: &ServerClocks,
@@ -187,7 +187,7 @@ impl DpopProof {
             (Some(INVALID_PROOF), Some(estimate)) => clocks.try_out(&self.origin, estimate),
             // The offset in use did not help, so it is dropped.
             (Some(INVALID_PROOF), None) => clocks.refuse(&self.origin, self.clock, None),
-            // The server wants a nonce whatever the time is.
+            // The server requires a nonce, so it did not refuse the time.
             (Some(USE_NONCE), None) => {}
             _ => clocks.refuse(&self.origin, self.clock, estimate),
         }

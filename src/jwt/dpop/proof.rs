@@ -77,7 +77,7 @@ mod tests {
             ("https://api.example.com//?", "https://api.example.com//"),
         ] {
             let uri: Uri = uri.parse().unwrap();
-            assert_eq!(htu(&uri, &Origin::of(&uri).unwrap()), expected);
+            assert_eq!(htu(&uri, &Origin::from_uri(&uri).unwrap()), expected);
         }
     }
 

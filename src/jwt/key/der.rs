@@ -1,9 +1,9 @@
-//! Keys in DER: which kind they are, and their parts as far as `ring` wants them taken apart.
+//! Keys in DER, which are decoded as far as `ring` requires it.
 
 use ring::signature::{Ed25519KeyPair, RsaKeyPair};
 use zeroize::Zeroizing;
 
-use super::{KEY, Pair};
+use super::{KEY, Pair, invalid};
 use crate::error::ConfigError;
 
 const INTEGER: u8 = 0x02;
@@ -11,7 +11,7 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;
-/// `[0]` and `[1]`, constructed.
+/// The constructed context tags `[0]` and `[1]`.
 const PARAMETERS: u8 = 0xa0;
 const PUBLIC_KEY: u8 = 0xa1;
 
@@ -26,14 +26,14 @@ const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 /// RFC 8410 section 3
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in a form that is not supported");
+const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in an unsupported format");
 
-/// Any of the three below: what follows the version tells which.
+/// Reads a key in any of the three formats below. The field after the version tells which.
 pub(super) fn read(der: &[u8]) -> Result<Pair, ConfigError> {
     if der.is_empty() {
-        return Err(ConfigError::new(KEY, "is empty"));
+        return invalid("is empty");
     }
-    let mut fields = Reader::of(der, SEQUENCE)?;
+    let mut fields = Reader::within(der, SEQUENCE)?;
     match (fields.take(INTEGER), fields.tag()) {
         (Ok(_), Some(INTEGER)) => from_pkcs1(der),
         (Ok(_), Some(OCTET_STRING)) => from_sec1(der, None),
@@ -41,48 +41,46 @@ pub(super) fn read(der: &[u8]) -> Result<Pair, ConfigError> {
     }
 }
 
-/// PKCS#8 (RFC 5958 section 2).
+/// Reads a key in PKCS#8 (RFC 5958 section 2).
 pub(super) fn from_pkcs8(der: &[u8]) -> Result<Pair, ConfigError> {
-    let no = |why| Err(ConfigError::new(KEY, why));
-    let mut fields = Reader::of(der, SEQUENCE)?;
+    let mut fields = Reader::within(der, SEQUENCE)?;
     match fields.tag() {
         Some(INTEGER) => fields.take(INTEGER)?,
         Some(SEQUENCE) => {
             fields.take(SEQUENCE)?;
-            return no(match fields.tag() {
+            return invalid(match fields.tag() {
                 Some(OCTET_STRING) => "is encrypted: decrypt it first",
                 Some(BIT_STRING) => "is a public key",
-                _ => "is no private key",
+                _ => "is not a private key",
             });
         }
         _ => return Err(BROKEN),
     };
     let mut kind = Reader(fields.take(SEQUENCE)?);
     let Ok(private) = fields.take(OCTET_STRING) else {
-        return no("is not in PKCS#8");
+        return invalid("is not in PKCS#8");
     };
     match kind.take(OBJECT_IDENTIFIER)? {
         RSA_ENCRYPTION => from_pkcs1(private),
-        RSASSA_PSS => no("is of RSASSA-PSS only: convert it to a plain RSA key"),
+        RSASSA_PSS => invalid("is an RSASSA-PSS key: convert it to a plain RSA key"),
         EC_PUBLIC_KEY => from_sec1(private, kind.take(OBJECT_IDENTIFIER).ok()),
         ED25519 => Pair::ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)),
-        _ => no("is neither EC, RSA nor Ed25519"),
+        _ => invalid("is neither EC, RSA nor Ed25519"),
     }
 }
 
-/// `RSAPrivateKey` (RFC 8017 appendix A.1.2).
+/// Reads an `RSAPrivateKey` (RFC 8017 appendix A.1.2).
 pub(super) fn from_pkcs1(der: &[u8]) -> Result<Pair, ConfigError> {
     Pair::rsa(RsaKeyPair::from_der(der))
 }
 
-/// `ECPrivateKey` (RFC 5915 section 3) on `curve`, or on the one that it names itself.
+/// Reads an `ECPrivateKey` (RFC 5915 section 3) on `curve`, or on the curve that the key names.
 pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, ConfigError> {
-    let no = |why| Err(ConfigError::new(KEY, why));
-    let mut fields = Reader::of(der, SEQUENCE)?;
+    let mut fields = Reader::within(der, SEQUENCE)?;
     fields.take(INTEGER)?;
     let private = fields.take(OCTET_STRING)?;
     let own = match fields.tag() {
-        // A curve that is spelled out in full has no name.
+        // Explicit parameters of a curve have no name.
         Some(PARAMETERS) => {
             Reader(fields.take(PARAMETERS)?).take(OBJECT_IDENTIFIER).map_or(Some(&[][..]), Some)
         }
@@ -91,16 +89,16 @@ pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, Config
     let curve = match (curve, own) {
         (Some(curve), Some(own)) if curve != own => return Err(BROKEN),
         (Some(curve), _) | (None, Some(curve)) => curve,
-        (None, None) => return no("does not say which curve it is on"),
+        (None, None) => return invalid("does not say which curve it is on"),
     };
     if curve == P521 {
-        return no("is on P-521, which is not supported: use P-256 or P-384");
+        return invalid("is on P-521, which is not supported: use P-256 or P-384");
     }
     if curve != P256 && curve != P384 {
-        return no("is on a curve that is not supported: use P-256 or P-384");
+        return invalid("is on a curve that is not supported: use P-256 or P-384");
     }
     if fields.tag() != Some(PUBLIC_KEY) {
-        return no("has no public key in it, which is needed: write it out with its public part");
+        return invalid("has no public part: export it with its public part");
     }
     let public = Reader(fields.take(PUBLIC_KEY)?).take(BIT_STRING)?;
     let public = public.strip_prefix(&[0]).ok_or(BROKEN)?;
@@ -111,7 +109,7 @@ pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, Config
     }
 }
 
-/// With the zeros at its beginning that some tools leave out.
+/// Adds the leading zeros that some tools leave out.
 fn padded(number: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let zeros = len.checked_sub(number.len()).ok_or(BROKEN)?;
     let mut padded = Zeroizing::new(vec![0; len]);
@@ -119,12 +117,12 @@ fn padded(number: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> 
     Ok(padded)
 }
 
-/// Reads one value of DER after the other.
+/// Reads the values of a DER text in order.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// What is in the one value that `der` is.
-    fn of(der: &'a [u8], tag: u8) -> Result<Self, ConfigError> {
+    /// Reads the content of the one value in `der`.
+    fn within(der: &'a [u8], tag: u8) -> Result<Self, ConfigError> {
         let mut all = Self(der);
         let content = all.take(tag)?;
         if all.0.is_empty() { Ok(Self(content)) } else { Err(BROKEN) }

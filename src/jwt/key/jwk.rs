@@ -9,7 +9,7 @@ use ring::signature::{Ed25519KeyPair, RsaKeyPair};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{KEY, Pair};
+use super::{KEY, Pair, invalid};
 use crate::error::ConfigError;
 use crate::jwt::{Algorithm, encode};
 
@@ -20,16 +20,15 @@ pub(super) struct Jwk {
 }
 
 pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
-    let no = |why| Err(ConfigError::new(KEY, why));
     if json.trim_ascii().is_empty() {
-        return no("is empty");
+        return invalid("is empty");
     }
-    // The parser's own errors go no further: they may quote what they are about.
+    // The parser's own errors may quote the text, so they are dropped.
     let Ok(members) = serde_json::from_str::<Map<String, Value>>(json) else {
-        return no("is not a JSON object");
+        return invalid("is not a JSON object");
     };
     if members.contains_key("keys") {
-        return no("is a set of keys: name one of them");
+        return invalid("is a set of keys: name one of them");
     }
     let signs = members.get("key_ops").is_none_or(|operations| {
         operations.as_array().is_some_and(|all| all.iter().any(|operation| operation == "sign"))
@@ -37,18 +36,18 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
     let has_more_primes = members.contains_key("oth");
     let members = Members::new(members);
     if members.text("use").is_some_and(|usage| usage != "sig") || !signs {
-        return no("is not for signing: its `use` or `key_ops` says so");
+        return invalid("is not for signing: its `use` or `key_ops` says so");
     }
     let algorithm = match members.text("alg") {
         None => None,
         Some(name) => match name.parse() {
             Ok(algorithm) => Some(algorithm),
-            Err(_) => return no("has an `alg` that is not supported"),
+            Err(_) => return invalid("has an `alg` that is not supported"),
         },
     };
     let kind = members.text("kty");
     if kind != Some("oct") && members.text("d").is_none() {
-        return no(match kind {
+        return invalid(match kind {
             Some("EC" | "RSA" | "OKP") => "is a public key: the private part is missing",
             _ => "has a `kty` that is not supported",
         });
@@ -57,24 +56,28 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
         (Some("EC"), Some("P-256")) => Pair::p256(&members.bytes("d", 32)?, &members.point(32)?)?,
         (Some("EC"), Some("P-384")) => Pair::p384(&members.bytes("d", 48)?, &members.point(48)?)?,
         (Some("EC"), Some("P-521")) => {
-            return no("is on P-521, which is not supported: use P-256 or P-384");
+            return invalid("is on P-521, which is not supported: use P-256 or P-384");
         }
-        (Some("EC"), _) => return no("is on a curve that is not supported: use P-256 or P-384"),
+        (Some("EC"), _) => {
+            return invalid("is on a curve that is not supported: use P-256 or P-384");
+        }
         (Some("OKP"), Some("Ed25519")) => {
             let (private, public) = (members.bytes("d", 32)?, members.bytes("x", 32)?);
             Pair::ed25519(Ed25519KeyPair::from_seed_and_public_key(&private, &public))?
         }
-        (Some("OKP"), _) => return no("is on a curve that is not supported: use Ed25519"),
-        (Some("RSA"), _) if has_more_primes => return no("of RSA has more than two primes"),
+        (Some("OKP"), _) => return invalid("is on a curve that is not supported: use Ed25519"),
+        (Some("RSA"), _) if has_more_primes => {
+            return invalid("is an RSA key with more than two primes");
+        }
         (Some("RSA"), _) => members.rsa()?,
-        (Some("oct"), _) => return no("is a shared secret: use client_secret_jwt"),
-        _ => return no("has a `kty` that is not supported"),
+        (Some("oct"), _) => return invalid("is a shared secret: use client_secret_jwt"),
+        _ => return invalid("has a `kty` that is not supported"),
     };
     let kid = members.text("kid").filter(|kid| !kid.is_empty()).map(str::to_owned);
     Ok(Jwk { pair, kid, algorithm })
 }
 
-/// The members that are texts.
+/// The members of a JWK that are strings.
 struct Members(BTreeMap<String, Zeroizing<String>>);
 
 impl Members {
@@ -101,20 +104,16 @@ impl Members {
 
     fn bytes(&self, name: &str, len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let bytes = self.decoded(name)?;
-        if bytes.len() == len {
-            Ok(bytes)
-        } else {
-            Err(ConfigError::new(KEY, "has a part of the wrong length"))
-        }
+        if bytes.len() == len { Ok(bytes) } else { invalid("has a part of the wrong length") }
     }
 
-    /// The public key of an elliptic curve, uncompressed (SEC 1 section 2.3.3).
+    /// Returns the uncompressed public key of an elliptic curve (SEC 1 section 2.3.3).
     fn point(&self, len: usize) -> Result<Vec<u8>, ConfigError> {
         Ok([&[4][..], &self.bytes("x", len)?, &self.bytes("y", len)?].concat())
     }
 
     fn rsa(&self) -> Result<Pair, ConfigError> {
-        // No zeros at the beginning, as `ring` wants it.
+        // `ring` accepts no leading zeros.
         let integer = |name| {
             let mut bytes = self.decoded(name)?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -124,7 +123,10 @@ impl Members {
         let part = |name| {
             integer(name).map_err(|error| match self.text(name) {
                 Some(_) => error,
-                None => ConfigError::new(KEY, "of RSA needs n, e, d, p, q, dp, dq and qi"),
+                None => ConfigError::new(
+                    KEY,
+                    "is an RSA key that lacks one of n, e, d, p, q, dp, dq and qi",
+                ),
             })
         };
         let components = KeyPairComponents {
@@ -153,11 +155,11 @@ impl Members {
 }
 
 impl Pair {
-    /// The members in the order of RFC 7638 section 3.3, whether or not maps keep theirs.
+    /// Returns the members in the order of RFC 7638 section 3.3, even if maps keep their order.
     pub(super) fn public_jwk(&self) -> Value {
         let public = self.public();
         let on_curve = |curve| {
-            // After the byte that says that nothing is compressed.
+            // The first byte says that the point is uncompressed.
             let (x, y) = public[1..].split_at(public.len() / 2);
             json!({ "crv": curve, "kty": "EC", "x": encode(x), "y": encode(y) })
         };

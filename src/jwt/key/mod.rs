@@ -19,13 +19,19 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Signer, encode};
 use crate::error::ConfigError;
+use crate::secret::Identity;
 
 const KEY: &str = "signing key";
 
+/// Returns the error of a key that cannot be used.
+fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
+    Err(ConfigError::new(KEY, reason))
+}
+
 /// A private key that signs JWTs: EC (P-256, P-384), RSA (2048 to 4096 bits) or Ed25519.
 ///
-/// Cheap to clone. `Debug` shows its algorithm and its `kid`. Copies that this crate makes while it reads a key
-/// are wiped from memory; the key itself is in the hands of `ring`, which does not wipe it.
+/// A clone is cheap. `Debug` shows the algorithm and the `kid`. Copies that this crate makes while
+/// it reads a key are wiped from memory. The key itself is kept by `ring`, which does not wipe it.
 ///
 /// # Example
 ///
@@ -47,7 +53,7 @@ pub struct SigningKey {
     pair: Arc<Pair>,
 }
 
-/// A key that may be used, and its public part.
+/// A key pair that has been checked.
 enum Pair {
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
@@ -56,36 +62,42 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// The one private key in a PEM text (RFC 7468): `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY`
-    /// (PKCS#1) or `EC PRIVATE KEY` (SEC 1). Certificates beside it play no part.
+    /// Reads the private key in a PEM text (RFC 7468).
     ///
-    /// An RSA key signs with `RS256`, unless told otherwise with [`with_algorithm`](Self::with_algorithm).
+    /// Its label is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
+    /// Certificates in the text are ignored.
+    ///
+    /// An RSA key signs with `RS256` unless [`with_algorithm`](Self::with_algorithm) is called.
     ///
     /// # Errors
     ///
-    /// A text with no private key or several, one that is encrypted or broken off, a key of a kind or
-    /// size that is not supported, an EC key without its public part. No error quotes anything of the text.
+    /// Returns an error if the text has no private key or several ones, is encrypted or truncated,
+    /// or if the key has an unsupported type or size, or is an EC key without its public part. No
+    /// error quotes the text.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         pem::read(pem.as_ref()).map(Self::new)
     }
 
-    /// A private key in DER, which is what PEM has within: PKCS#8 (RFC 5958), PKCS#1 or SEC 1.
+    /// Reads a private key in DER: PKCS#8 (RFC 5958), PKCS#1 or SEC 1.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem).
+    /// Returns an error if the key is encrypted or truncated, has an unsupported type or size, or
+    /// is an EC key without its public part.
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         der::read(der.as_ref()).map(Self::new)
     }
 
-    /// A private key as a JSON Web Key (RFC 7517): `EC` with `P-256` or `P-384`, `RSA` with all of
-    /// its parameters (RFC 7518 section 6.3.2), or `OKP` with `Ed25519` (RFC 8037). Its `kid` and
-    /// `alg` are used.
+    /// Reads a private key from a JSON Web Key (RFC 7517).
+    ///
+    /// The key is `EC` with `P-256` or `P-384`, `RSA` with all of its parameters (RFC 7518 section
+    /// 6.3.2), or `OKP` with `Ed25519` (RFC 8037). Its `kid` and `alg` are used.
     ///
     /// # Errors
     ///
-    /// A text that is no such JWK, a public key or a symmetric one, one whose `use` or `key_ops` is not
-    /// signing, an `alg` that the key can not do. No error quotes anything of the text.
+    /// Returns an error if the text is not such a JWK, if the key is public or symmetric, if its
+    /// `use` or `key_ops` is not signing, or if its `alg` does not match the key. No error quotes
+    /// the text.
     pub fn from_jwk(json: &str) -> Result<Self, ConfigError> {
         let jwk = jwk::read(json)?;
         let mut key = Self::new(jwk.pair);
@@ -96,27 +108,28 @@ impl SigningKey {
         }
     }
 
-    /// What [`from_der`](Self::from_der), [`from_jwk`](Self::from_jwk) or [`from_pem`](Self::from_pem) reads.
+    /// Reads a key in the format that the content has: DER, JWK or PEM.
     pub(super) fn from_any(content: &[u8]) -> Result<Self, ConfigError> {
         match content.trim_ascii_start().first() {
             // Neither PEM nor JSON begins with this byte, which is a zero in text.
             Some(&der::SEQUENCE) => Self::from_der(content),
             Some(b'{') => match std::str::from_utf8(content) {
                 Ok(json) => Self::from_jwk(json),
-                Err(_) => Err(ConfigError::new(KEY, "is not UTF-8")),
+                Err(_) => invalid("is not UTF-8"),
             },
             _ => Self::from_pem(content),
         }
     }
 
-    /// A new key for `ES256`, `ES384` or `EdDSA`.
+    /// Generates a new key for `ES256`, `ES384` or `EdDSA`.
     ///
     /// # Errors
     ///
-    /// An algorithm that takes RSA keys, which can not be made here; a system without randomness.
+    /// Returns an error for an algorithm with RSA keys, which this crate does not generate, and if
+    /// the system has no source of randomness.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
-        let made = match algorithm {
+        let pkcs8 = match algorithm {
             Algorithm::ES256 => {
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
             }
@@ -125,35 +138,34 @@ impl SigningKey {
             }
             Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8(&random),
             Algorithm::RS256 | Algorithm::PS256 => {
-                return Err(ConfigError::new(KEY, "of RSA can not be generated, only read"));
+                return invalid("cannot be generated for RSA, only read");
             }
         };
-        let made =
-            made.map_err(|_| ConfigError::new(KEY, "needs randomness, and there is none"))?;
-        Self::from_der(made)
+        let no_randomness = "needs a source of randomness, and the system has none";
+        Self::from_der(pkcs8.map_err(|_| ConfigError::new(KEY, no_randomness))?)
     }
 
-    /// Signs with `algorithm`: `PS256` in the place of `RS256`.
+    /// Sets the algorithm: an RSA key can sign with `PS256` instead of `RS256`.
     ///
     /// # Errors
     ///
-    /// An algorithm that is not for keys of this kind.
+    /// Returns an error if the algorithm is not for keys of this type.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let is_for_it = match &*self.pair {
+        let is_supported = match &*self.pair {
             Pair::P256(_) => algorithm == Algorithm::ES256,
             Pair::P384(_) => algorithm == Algorithm::ES384,
             Pair::Rsa(_) => matches!(algorithm, Algorithm::RS256 | Algorithm::PS256),
             Pair::Ed25519(_) => algorithm == Algorithm::EdDSA,
         };
-        if !is_for_it {
-            return Err(ConfigError::new(KEY, "is not of the kind that the algorithm needs"));
+        if !is_supported {
+            return invalid("does not match the algorithm");
         }
         self.algorithm = algorithm;
         Ok(self)
     }
 
-    /// The name under which the server knows the key (`kid`, RFC 7515 section 4.1.4), in the place
-    /// of the JWK's own. An empty one is left out.
+    /// Sets the name under which the server knows the key (`kid`, RFC 7515 section 4.1.4). It
+    /// replaces the `kid` of a JWK. An empty one is left out.
     #[must_use]
     pub fn with_kid(mut self, kid: impl AsRef<str>) -> Self {
         let kid = kid.as_ref();
@@ -161,13 +173,14 @@ impl SigningKey {
         self
     }
 
-    /// The public part as a JWK: the members that a thumbprint is made of, in the order of RFC 7638
-    /// section 3.3, and no others.
+    /// Returns the public part as a JWK.
+    ///
+    /// It has the members that a thumbprint is computed from, in the order of RFC 7638 section 3.3.
     pub fn public_jwk(&self) -> Value {
         self.pair.public_jwk()
     }
 
-    /// The SHA-256 thumbprint of the public part (RFC 7638), in base64url.
+    /// Returns the SHA-256 thumbprint of the public part in base64url (RFC 7638).
     pub fn thumbprint(&self) -> String {
         encode(digest(&SHA256, self.public_jwk().to_string().as_bytes()))
     }
@@ -221,10 +234,10 @@ impl Pair {
 
     fn rsa(pair: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<Self, ConfigError> {
         let pair = pair.map_err(rejected)?;
-        // Not all that makes up the key has been compared yet. A signature does.
+        // `ring` compares all parts of the key only when it signs.
         let mut signature = Zeroizing::new(vec![0; pair.public().modulus_len()]);
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"", &mut signature)
-            .map_err(|_| ConfigError::new(KEY, "has parts that do not belong together"))?;
+            .map_err(|_| ConfigError::new(KEY, "has parts that do not match"))?;
         Ok(Self::Rsa(pair))
     }
 
@@ -243,17 +256,17 @@ impl Pair {
     }
 }
 
-/// In words for those who have to do with keys now and then.
+/// Explains why `ring` rejects a key.
 fn rejected(error: ring::error::KeyRejected) -> ConfigError {
     ConfigError::new(
         KEY,
         match error.to_string().as_str() {
-            "TooSmall" => "of RSA has less than 2048 bits",
-            "TooLarge" => "of RSA has more than 4096 bits",
-            "PrivateModulusLenNotMultipleOf512Bits" => "of RSA has an odd number of bits",
-            "InconsistentComponents" => "has parts that do not belong together",
+            "TooSmall" => "is an RSA key of less than 2048 bits",
+            "TooLarge" => "is an RSA key of more than 4096 bits",
+            "PrivateModulusLenNotMultipleOf512Bits" => "is an RSA key of an unsupported size",
+            "InconsistentComponents" => "has parts that do not match",
             "VersionNotSupported" => "is of a version that is not supported",
-            _ => "is damaged, or of a kind that is not supported",
+            _ => "is damaged, or of an unsupported type",
         },
     )
 }
@@ -267,12 +280,12 @@ impl Signer for SigningKey {
         self.kid.as_deref()
     }
 
-    fn identity(&self) -> Vec<u8> {
-        self.pair.public().to_vec()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part(self.pair.public());
     }
 
     async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, BoxError> {
-        self.signature(message).map_err(|_| "the key could not sign".into())
+        self.signature(message).map_err(|_| "the key cannot sign".into())
     }
 }
 

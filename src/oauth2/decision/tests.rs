@@ -23,8 +23,10 @@ const OPEN: RejectionReport = RejectionReport::Answered(RejectionOutcome::Breake
 
 const CLAIMS_REFUSED: RejectionReport = RejectionReport::Answered(RejectionOutcome::ClaimsRefused);
 
-const REJECTION_REPORTS: [RejectionReport; 4] =
-    [RejectionReport::NotSent, REPLACED, OPEN, CLAIMS_REFUSED];
+const FIXED: RejectionReport = RejectionReport::Answered(RejectionOutcome::FixedToken);
+
+const REJECTION_REPORTS: [RejectionReport; 5] =
+    [RejectionReport::NotSent, REPLACED, OPEN, CLAIMS_REFUSED, FIXED];
 
 fn every_response() -> impl Iterator<Item = ResponseFacts> {
     FACTS_TOKEN.into_iter().flat_map(|token| {
@@ -65,7 +67,7 @@ fn each_input_leads_to_the_action_of_its_row_in_the_table() {
         Second(_) | Third(_) => Outcome::Replayed,
     };
     let mut inputs = 0;
-    let mut rows = [0; 12];
+    let mut rows = [0; 13];
     for (facts, progress, rejection) in every_input() {
         let unless_replayed = |reason| resent_or(progress, reason);
         let (row, expected) = match (facts.proof, progress.proof_retry, facts.body) {
@@ -88,10 +90,11 @@ fn each_input_leads_to_the_action_of_its_row_in_the_table() {
                     (.., CLAIMS_REFUSED, _) => {
                         (8, Action::Return(unless_replayed(NotReplayed::ClaimsRefused)))
                     }
-                    (_, Third(MayBeOld), ..) => (9, Action::Prefetch(Outcome::Replayed)),
-                    (.., BodyState::Replayable) => (10, Action::ResendWithNewToken { since: 5 }),
+                    (.., FIXED, _) => (9, Action::Return(unless_replayed(NotReplayed::FixedToken))),
+                    (_, Third(MayBeOld), ..) => (10, Action::Prefetch(Outcome::Replayed)),
+                    (.., BodyState::Replayable) => (11, Action::ResendWithNewToken { since: 5 }),
                     (.., BodyState::Consumed) => {
-                        (11, Action::Prefetch(unless_replayed(NotReplayed::Body)))
+                        (12, Action::Prefetch(unless_replayed(NotReplayed::Body)))
                     }
                 }
             }
@@ -101,7 +104,7 @@ fn each_input_leads_to_the_action_of_its_row_in_the_table() {
         let action = decide(facts, progress, rejection);
         assert_eq!(action, expected, "{facts:?} {progress:?} {rejection:?}");
     }
-    assert_eq!(inputs, 2 * 3 * 2 * 5 * 2 * 4);
+    assert_eq!(inputs, 2 * 3 * 2 * 5 * 2 * 5);
     assert!(rows.iter().all(|inputs| *inputs > 0), "each row is reached: {rows:?}");
 }
 
@@ -140,6 +143,7 @@ fn typical_responses_lead_to_these_actions() {
         (rejected, first, REPLACED, new_token),
         (rejected, first, OPEN, not_replayed(NotReplayed::BreakerOpen)),
         (rejected, first, CLAIMS_REFUSED, not_replayed(NotReplayed::ClaimsRefused)),
+        (rejected, first, FIXED, not_replayed(NotReplayed::FixedToken)),
         (consumed, first, not_sent, Action::Reject),
         (consumed, first, REPLACED, prefetch_body),
         (consumed, first, OPEN, not_replayed(NotReplayed::BreakerOpen)),

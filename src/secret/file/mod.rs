@@ -1,7 +1,7 @@
 //! A file whose content may change, read whenever it is needed.
 
-mod look;
 mod queue;
+mod read;
 mod worker;
 
 use std::collections::HashMap;
@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use self::look::{Looked, Stamp, Wants};
 use self::queue::Queue;
+use self::read::{LookResult, Stamp, Wanted};
 use super::version;
 use crate::util::runtime;
 use crate::util::sync::LockExt;
@@ -41,8 +41,31 @@ pub(crate) struct WatchedFile(Arc<FileState>);
 
 struct FileState {
     path: Arc<Path>,
+    looks: Arc<dyn SharedLooks>,
+}
+
+/// The mutable part of a file's state. A trait object, because credentials may be the keys of a
+/// map, and clippy would take a `Mutex` in them for a part of the key. It plays no part in their
+/// equality.
+trait SharedLooks: Send + Sync {
+    fn last_stamp(&self) -> &AtomicU64;
+    fn queue(&self) -> &Arc<Queue<LookResult>>;
+}
+
+#[derive(Default)]
+struct Looks {
     last_stamp: AtomicU64,
-    looks: Arc<Queue<Looked>>,
+    queue: Arc<Queue<LookResult>>,
+}
+
+impl SharedLooks for Looks {
+    fn last_stamp(&self) -> &AtomicU64 {
+        &self.last_stamp
+    }
+
+    fn queue(&self) -> &Arc<Queue<LookResult>> {
+        &self.queue
+    }
 }
 
 /// The watched files of the process by their paths.
@@ -55,9 +78,8 @@ impl WatchedFile {
         if let Some(state) = files.get(&path).and_then(Weak::upgrade) {
             return Self(state);
         }
-        let looks = Arc::default();
-        let state = FileState { path: path.clone(), last_stamp: AtomicU64::new(0), looks };
-        let state = Arc::new(state);
+        let looks = Arc::<Looks>::default();
+        let state = Arc::new(FileState { path: path.clone(), looks });
         files.insert(path, Arc::downgrade(&state));
         Self(state)
     }
@@ -76,32 +98,32 @@ impl WatchedFile {
     /// Within [`version::current`] this is the number at the last look, which took place on another
     /// thread. A user who calls a `version` directly gets a look on the calling thread.
     pub(crate) fn version(&self) -> Stamp {
-        if version::is_dependency(self) {
-            return self.0.last_stamp.load(Ordering::Acquire);
+        if version::record_dependency(self) {
+            return self.0.looks.last_stamp().load(Ordering::Acquire);
         }
-        self.path().metadata().map_or(0, |metadata| look::stamp(&metadata))
+        self.path().metadata().map_or(0, |metadata| read::stamp(&metadata))
     }
 
     /// Looks at the file on another thread, so that [`version`](Self::version) is up to date.
     pub(super) async fn update_version(&self) {
-        // A file that cannot be looked at keeps its version. Reading it reports the problem.
-        let _ = self.look(Wants::Stamp).await;
+        // A file that cannot be looked at keeps its version. Reading it reports the error.
+        let _ = self.look(Wanted::Stamp).await;
     }
 
     /// Reads the text without the line breaks at the end.
-    pub(crate) async fn read(&self) -> Result<Zeroizing<String>, Unusable> {
+    pub(crate) async fn read(&self) -> Result<Zeroizing<String>, FileError> {
         let content = self.read_bytes().await?;
         let text = std::str::from_utf8(content.as_slice())
-            .map_err(|_| Unusable::new(self, Problem::Text("is not UTF-8")))?;
+            .map_err(|_| FileError::new(self, FileErrorKind::Text("is not UTF-8")))?;
         Ok(Zeroizing::new(text.trim_end_matches(LINE_BREAKS).to_owned()))
     }
 
     /// Reads the content without a byte order mark. It contains more than line breaks.
-    pub(crate) async fn read_bytes(&self) -> Result<FileContent, Unusable> {
-        let content = self.read_settled().await.map_err(|problem| Unusable::new(self, problem))?;
+    pub(crate) async fn read_bytes(&self) -> Result<FileContent, FileError> {
+        let content = self.read_settled().await.map_err(|kind| FileError::new(self, kind))?;
         let is_line_break = |byte: &u8| LINE_BREAKS.contains(&char::from(*byte));
         if content.as_slice().iter().all(is_line_break) {
-            return Err(Unusable::new(self, Problem::Text("is empty")));
+            return Err(FileError::new(self, FileErrorKind::Text("is empty")));
         }
         Ok(content)
     }
@@ -110,15 +132,15 @@ impl WatchedFile {
     ///
     /// A program that writes a file in place truncates it first. A read in between finds an empty
     /// or half written file, so a file that has just changed must look the same 20 ms later.
-    async fn read_settled(&self) -> Result<FileContent, Problem> {
+    async fn read_settled(&self) -> Result<FileContent, FileErrorKind> {
         let mut previous = None;
         let mut rereads = 0;
         loop {
-            let looked = self.look(Wants::Content).await?;
+            let looked = self.look(Wanted::Content).await?;
             let content = match &looked.content {
                 Some(Ok(content)) => content,
-                Some(Err(problem)) => return Err(problem.clone()),
-                None => return Err(Problem::Text("was not read")),
+                Some(Err(kind)) => return Err(kind.clone()),
+                None => return Err(FileErrorKind::Text("was not read")),
             };
             let [before, after] = content.stamps;
             let is_whole = before == after;
@@ -127,7 +149,7 @@ impl WatchedFile {
                 return Ok(FileContent(looked));
             }
             if rereads == MAX_REREADS {
-                return Err(Problem::Text("changes while it is being read"));
+                return Err(FileErrorKind::Text("changes while it is being read"));
             }
             previous = Some(after);
             rereads += 1;
@@ -136,17 +158,17 @@ impl WatchedFile {
     }
 
     /// Looks at the file on another thread.
-    async fn look(&self, wants: Wants) -> Result<Arc<Looked>, Problem> {
+    async fn look(&self, wanted: Wanted) -> Result<Arc<LookResult>, FileErrorKind> {
         if runtime::current().is_none() {
-            return Err(Problem::Text("there is no tokio runtime to read it on"));
+            return Err(FileErrorKind::Text("there is no tokio runtime to read it on"));
         }
         let state = self.0.clone();
-        let look = move |wants| {
-            let looked = look::look(&state.path, wants);
-            state.last_stamp.store(looked.stamp, Ordering::Release);
-            looked
+        let look = move |wanted| {
+            let result = read::look_at(&state.path, wanted);
+            state.looks.last_stamp().store(result.stamp, Ordering::Release);
+            result
         };
-        self.0.looks.run(wants, look).await
+        self.0.looks.queue().run(wanted, look).await
     }
 }
 
@@ -165,7 +187,7 @@ fn lock_files() -> MutexGuard<'static, HashMap<Arc<Path>, Weak<FileState>>> {
 }
 
 /// The content of a file, less its byte order mark. It is wiped when the last clone is dropped.
-pub(crate) struct FileContent(Arc<Looked>);
+pub(crate) struct FileContent(Arc<LookResult>);
 
 impl FileContent {
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -178,15 +200,16 @@ impl FileContent {
     }
 }
 
-/// A file that cannot be used as it is, but may be later. Its text has the path and no content.
-pub(crate) struct Unusable {
+/// The error of a file that cannot be used now, but may be later. Its text has the path and no
+/// content.
+pub(crate) struct FileError {
     path: Arc<Path>,
-    problem: Problem,
+    kind: FileErrorKind,
 }
 
 /// The reason why a file cannot be used. Callers that share a look share it.
 #[derive(Clone)]
-pub(crate) enum Problem {
+pub(crate) enum FileErrorKind {
     Text(&'static str),
     Io(Arc<io::Error>),
     /// The content does not have the right form.
@@ -194,45 +217,45 @@ pub(crate) enum Problem {
     Content(crate::error::ConfigError),
 }
 
-impl Unusable {
-    fn new(file: &WatchedFile, problem: Problem) -> Self {
-        Self { path: file.0.path.clone(), problem }
+impl FileError {
+    fn new(file: &WatchedFile, kind: FileErrorKind) -> Self {
+        Self { path: file.0.path.clone(), kind }
     }
 
     #[cfg(feature = "jwt")]
-    pub(crate) fn for_its_content(file: &WatchedFile, error: crate::error::ConfigError) -> Self {
-        Self::new(file, Problem::Content(error))
+    pub(crate) fn invalid_content(file: &WatchedFile, error: crate::error::ConfigError) -> Self {
+        Self::new(file, FileErrorKind::Content(error))
     }
 }
 
-impl From<io::Error> for Problem {
+impl From<io::Error> for FileErrorKind {
     fn from(error: io::Error) -> Self {
         Self::Io(Arc::new(error))
     }
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: ", self.path)?;
-        match &self.problem {
-            Problem::Text(text) => f.write_str(text),
-            Problem::Io(_) => f.write_str("can not be read"),
+        match &self.kind {
+            FileErrorKind::Text(text) => f.write_str(text),
+            FileErrorKind::Io(_) => f.write_str("cannot be read"),
             #[cfg(feature = "jwt")]
-            Problem::Content(error) => error.fmt(f),
+            FileErrorKind::Content(error) => error.fmt(f),
         }
     }
 }
 
-impl fmt::Debug for Unusable {
+impl fmt::Debug for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Unusable({self})")
+        write!(f, "FileError({self})")
     }
 }
 
-impl StdError for Unusable {
+impl StdError for FileError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.problem {
-            Problem::Io(error) => Some(&**error),
+        match &self.kind {
+            FileErrorKind::Io(error) => Some(&**error),
             _ => None,
         }
     }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
-use super::Problem;
-use super::look::Wants;
+use super::FileErrorKind;
+use super::read::Wanted;
 use super::worker;
 use crate::util::sync::LockExt;
 
@@ -21,9 +21,9 @@ struct QueueState<T> {
     next: Option<Batch<T>>,
 }
 
-/// One look, and those who wait for it.
+/// One look and its waiters.
 struct Batch<T> {
-    wants: Wants,
+    wanted: Wanted,
     result: watch::Sender<Option<Arc<T>>>,
 }
 
@@ -37,26 +37,26 @@ impl<T: Send + Sync + 'static> Queue<T> {
     /// Returns the result of a look that begins after this call.
     pub(super) async fn run(
         self: &Arc<Self>,
-        wants: Wants,
-        look: impl Fn(Wants) -> T + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        let (mut result, runner) = self.join(wants);
+        wanted: Wanted,
+        look: impl Fn(Wanted) -> T + Send + 'static,
+    ) -> Result<Arc<T>, FileErrorKind> {
+        let (mut result, runner) = self.join(wanted);
         if let Some(runner) = runner {
             worker::start(move || runner.run(look))?;
         }
         let result = result.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-        result.ok_or(Problem::Text("the thread that read it ended early"))
+        result.ok_or(FileErrorKind::Text("the thread that read it ended early"))
     }
 
     /// Joins the next look. Returns a runner if no thread is looking.
     fn join(
         self: &Arc<Self>,
-        wants: Wants,
+        wanted: Wanted,
     ) -> (watch::Receiver<Option<Arc<T>>>, Option<Runner<T>>) {
         let mut state = self.lock();
-        let new = || Batch { wants, result: watch::Sender::new(None) };
+        let new = || Batch { wanted, result: watch::Sender::new(None) };
         let batch = state.next.get_or_insert_with(new);
-        batch.wants = batch.wants.max(wants);
+        batch.wanted = batch.wanted.max(wanted);
         let result = batch.result.subscribe();
         let runner =
             (!state.is_running).then(|| Runner { queue: Some(self.clone()), current: None });
@@ -88,7 +88,7 @@ struct Runner<T> {
 }
 
 impl<T: Send + Sync + 'static> Runner<T> {
-    fn run(mut self, look: impl Fn(Wants) -> T) {
+    fn run(mut self, look: impl Fn(Wanted) -> T) {
         loop {
             self.current = self.queue.as_ref().and_then(|queue| queue.take_next());
             let Some(batch) = &self.current else {
@@ -96,7 +96,7 @@ impl<T: Send + Sync + 'static> Runner<T> {
             };
             // The callers may have given up while an earlier look was running.
             if batch.result.receiver_count() > 0 {
-                batch.result.send_replace(Some(Arc::new(look(batch.wants))));
+                batch.result.send_replace(Some(Arc::new(look(batch.wanted))));
             }
         }
         self.queue = None;
@@ -104,7 +104,7 @@ impl<T: Send + Sync + 'static> Runner<T> {
 }
 
 impl<T> Drop for Runner<T> {
-    /// Fails those who wait, if the thread could not be started or has panicked.
+    /// Fails the waiters if the thread could not be started or has panicked.
     fn drop(&mut self) {
         let Some(queue) = self.queue.take() else {
             return;
@@ -125,11 +125,11 @@ mod tests {
     use super::*;
 
     /// A look that lasts until the sender of its channel is dropped.
-    fn hanging() -> (mpsc::Sender<()>, impl Fn(Wants) -> Wants + Send + 'static) {
+    fn hanging() -> (mpsc::Sender<()>, impl Fn(Wanted) -> Wanted + Send + 'static) {
         let (sender, receiver) = mpsc::channel();
-        let look = move |wants| {
+        let look = move |wanted| {
             let _ = receiver.recv();
-            wants
+            wanted
         };
         (sender, look)
     }
@@ -146,26 +146,26 @@ mod tests {
         let looks = Arc::new(AtomicUsize::new(0));
         let (release, receiver) = mpsc::channel::<()>();
         let counted = looks.clone();
-        let look = move |wants| {
+        let look = move |wanted| {
             let _ = receiver.recv();
-            (counted.fetch_add(1, Ordering::Relaxed), wants)
+            (counted.fetch_add(1, Ordering::Relaxed), wanted)
         };
-        let mut first = std::pin::pin!(queue.run(Wants::Stamp, look));
+        let mut first = std::pin::pin!(queue.run(Wanted::Stamp, look));
         assert!(is_pending(first.as_mut()));
         // The first look has begun once it is no longer the next one.
         while queue.lock().next.is_some() {
             tokio::task::yield_now().await;
         }
-        let not_started = |_: Wants| -> (usize, Wants) { unreachable!("the first thread looks") };
-        let mut others = [Wants::Stamp, Wants::Content, Wants::Stamp]
-            .map(|wants| Box::pin(queue.run(wants, not_started)));
+        let not_started = |_: Wanted| -> (usize, Wanted) { unreachable!("the first thread looks") };
+        let mut others = [Wanted::Stamp, Wanted::Content, Wanted::Stamp]
+            .map(|wanted| Box::pin(queue.run(wanted, not_started)));
         for other in &mut others {
             assert!(is_pending(other.as_mut()));
         }
         drop(release);
-        assert_eq!(*first.await.ok().unwrap(), (0, Wants::Stamp));
+        assert_eq!(*first.await.ok().unwrap(), (0, Wanted::Stamp));
         for other in others {
-            assert_eq!(*other.await.ok().unwrap(), (1, Wants::Content));
+            assert_eq!(*other.await.ok().unwrap(), (1, Wanted::Content));
         }
         assert_eq!(looks.load(Ordering::Relaxed), 2);
     }
@@ -177,7 +177,7 @@ mod tests {
             .map(|_| {
                 let (release, look) = hanging();
                 let queue = Arc::new(Queue::default());
-                let mut waiting = Box::pin(async move { queue.run(Wants::Content, look).await });
+                let mut waiting = Box::pin(async move { queue.run(Wanted::Content, look).await });
                 assert!(is_pending(waiting.as_mut()));
                 (release, waiting)
             })
@@ -185,7 +185,7 @@ mod tests {
         let (release, look) = hanging();
         drop(release);
         let healthy = Arc::new(Queue::default());
-        assert!(healthy.run(Wants::Content, look).await.is_ok());
+        assert!(healthy.run(Wanted::Content, look).await.is_ok());
         for (release, waiting) in hung {
             drop(release);
             assert!(waiting.await.is_ok());
@@ -196,8 +196,8 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_panics_fails_its_callers_and_not_the_next() {
         let queue = Arc::new(Queue::default());
-        let panics = |_| -> Wants { panic!("expected by the test") };
-        assert!(queue.run(Wants::Stamp, panics).await.is_err());
-        assert!(queue.run(Wants::Stamp, |wants| wants).await.is_ok());
+        let panics = |_| -> Wanted { panic!("expected by the test") };
+        assert!(queue.run(Wanted::Stamp, panics).await.is_err());
+        assert!(queue.run(Wanted::Stamp, |wanted| wanted).await.is_ok());
     }
 }

@@ -6,22 +6,22 @@ use std::thread;
 
 use tokio::runtime::Handle;
 
-use super::Problem;
+use super::FileErrorKind;
 use crate::util::clock;
 
 /// The number of threads in the process. More files than that are not read at the same time.
 const MAX_THREADS: usize = 1024;
 
-/// Enough for a look at a file, whose content is on the heap.
+/// The stack size of a thread. It can be small, because the content of a file is on the heap.
 const STACK_SIZE: usize = 128 * 1024;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// Starts `work` on a thread of its own.
+/// Starts `work` on a new thread.
 ///
 /// A file on a network may hang for any time. In tokio's pool of blocking threads it would occupy
 /// one of a few hundred that the whole program shares, and hold up the end of the runtime.
-pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
+pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<(), FileErrorKind> {
     // A paused clock advances while the runtime only waits for other threads, unless they are
     // tokio's. So the tests of users see no time pass while a file is read.
     if let Some(runtime) = Handle::try_current().ok().filter(|_| clock::is_paused()) {
@@ -29,7 +29,7 @@ pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<(), Problem>
         return Ok(());
     }
     let Some(running) = Running::begin() else {
-        return Err(Problem::Text("is not read while 1,024 other files are being read"));
+        return Err(FileErrorKind::Text("is not read while 1,024 other files are being read"));
     };
     let work = move || {
         let _running = running;

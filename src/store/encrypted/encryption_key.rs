@@ -1,4 +1,4 @@
-//! The secret under which records are sealed.
+//! The key that encrypts stored values, and its text format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,26 +12,27 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 
-const WHAT: &str = "seal key";
+const NAME: &str = "encryption key";
 
-/// How long a key is, in bytes.
+/// The length of a key in bytes.
 const LENGTH: usize = 32;
 
-/// No spelling of a key is longer: 64 hexadecimal digits.
-const LONGEST_TEXT: usize = 2 * LENGTH;
+/// The maximum length of the text of a key, which is 64 hexadecimal digits.
+const MAX_TEXT: usize = 2 * LENGTH;
 
-/// With or without its padding.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A secret of 32 random bytes under which a [`EncryptedStore`](super::EncryptedStore) store keeps its records, and an id
-/// that tells it from others: a date, say. The id stands in clear in each record.
+/// A key of 32 random bytes for an [`EncryptedStore`](super::EncryptedStore), with an id.
 ///
-/// As text it is `id:key`, the key in base64 or as 64 hexadecimal digits, such as
-/// `openssl rand -base64 32` makes it. Its bytes are wiped from memory when it is dropped, and `Debug` never
-/// shows them.
+/// The id distinguishes keys, for example by their date. Each stored value contains it unencrypted.
+///
+/// The text form is `id:key`, with the key in base64 or as 64 hexadecimal digits. For example,
+/// `openssl rand -base64 32` makes such a key. Parse it with [`FromStr`] or
+/// [`all_in`](Self::all_in). The key is wiped from memory on drop, and `Debug` redacts it.
 ///
 /// # Example
 ///
@@ -39,7 +40,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// use tower_oauth2::store::EncryptionKey;
 ///
 /// let file = "
-///     ## The newest first.
+///     ## The current key, and then the previous one.
 ///     2026-07:bm90IGEgc2VjcmV0OiBpdCBpcyBpbiB0aGUgZG9jcy4=
 ///     2026-01:6e6f74206120736563726574206569746865723a20616c736f20696e20646f63
 /// ";
@@ -55,40 +56,32 @@ pub struct EncryptionKey {
 }
 
 impl EncryptionKey {
-    /// The key of these 32 bytes, which have to be random and secret: a passphrase is no key.
+    /// Generates a key with the random number generator of the operating system.
+    ///
+    /// All processes that share a store need the same key: distribute its [text](Self::to_text).
     ///
     /// # Errors
     ///
-    /// An id that is not 1 to 64 letters, digits, `-`, `_` or `.` of ASCII, and a key that is not 32
-    /// bytes long.
-    pub fn new(id: impl AsRef<str>, key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        let id = checked(id.as_ref())?;
-        let bytes = <[u8; LENGTH]>::try_from(key.as_ref())
-            .map_err(|_| ConfigError::new(WHAT, "is not 32 bytes long"))?;
-        Ok(Self { id, bytes: Zeroizing::new(bytes) })
-    }
-
-    /// A new key, out of the operating system's randomness. Every process of a fleet needs the same:
-    /// keep its [text](Self::to_text).
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new), and an operating system that has no randomness to give.
+    /// Returns an error if the id does not consist of 1 to 64 ASCII letters, digits, `-`, `_` or
+    /// `.`, and if the operating system provides no random numbers.
     pub fn generate(id: impl AsRef<str>) -> Result<Self, ConfigError> {
-        let id = checked(id.as_ref())?;
+        let id = parse_id(id.as_ref())?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         SystemRandom::new()
             .fill(&mut *bytes)
-            .map_err(|_| ConfigError::new(WHAT, "can not be drawn: no randomness"))?;
+            .map_err(|_| ConfigError::new(NAME, "cannot be generated: no random numbers"))?;
         Ok(Self { id, bytes })
     }
 
-    /// The keys in the text of a key file, one a line, the newest first. Empty lines, and those that begin
-    /// with `#`, are left out.
+    /// Parses the text of a key file with one key per line.
+    ///
+    /// Returns the keys in the order of the file. Empty lines and lines that begin with `#` are
+    /// ignored.
     ///
     /// # Errors
     ///
-    /// A line that is no key, two keys of one id, and a text without any.
+    /// Returns an error if a line is not a key, if two keys have the same id, or if there is no
+    /// key.
     pub fn all_in(text: impl AsRef<str>) -> Result<Vec<Self>, ConfigError> {
         let text = text.as_ref();
         let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().map(str::trim);
@@ -96,19 +89,29 @@ impl EncryptionKey {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(Self::from_str)
             .collect::<Result<Vec<_>, _>>()?;
-        check_all(&keys)?;
+        if keys.is_empty() {
+            return Err(ConfigError::new("encryption keys", "must not be empty"));
+        }
+        let has_duplicate =
+            |(n, key): (usize, &Self)| keys[..n].iter().any(|other| other.id == key.id);
+        if keys.iter().enumerate().any(has_duplicate) {
+            return Err(ConfigError::new("encryption keys", "must have different ids"));
+        }
         Ok(keys)
     }
 
-    /// What tells it from other keys.
+    /// Returns the id of the key.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// `id:key` in base64, for a key file. Do not log it.
+    /// Returns `id:key` with the key in base64, for a key file.
+    ///
+    /// The text is secret: do not log it.
     pub fn to_text(&self) -> String {
-        // With room for all of it: memory that is outgrown is not wiped.
-        let mut text = String::with_capacity(self.id.len() + 1 + LONGEST_TEXT);
+        // Allocated with its final capacity, because growing would leave a copy of the key in
+        // memory.
+        let mut text = String::with_capacity(self.id.len() + 1 + MAX_TEXT);
         text.push_str(&self.id);
         text.push(':');
         BASE64_STANDARD.encode_string(*self.bytes, &mut text);
@@ -120,56 +123,46 @@ impl EncryptionKey {
     }
 }
 
-/// At least one, and none that can be taken for another.
-pub(super) fn check_all(keys: &[EncryptionKey]) -> Result<(), ConfigError> {
-    if keys.is_empty() {
-        return Err(ConfigError::new("seal keys", "there are none"));
-    }
-    let is_known =
-        |(n, key): (usize, &EncryptionKey)| keys[..n].iter().any(|known| known.id == key.id);
-    if keys.iter().enumerate().any(is_known) {
-        return Err(ConfigError::new("seal keys", "two have the same id"));
-    }
-    Ok(())
-}
-
-/// An id that fits into a record's header and into a line of text.
-fn checked(id: &str) -> Result<Box<str>, ConfigError> {
+/// Returns the id if it fits into the header of a value and into a line of text.
+fn parse_id(id: &str) -> Result<Box<str>, ConfigError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=64).contains(&id.len()) && id.bytes().all(is_plain) {
         Ok(id.into())
     } else {
-        // It may be the key itself, in the wrong place.
-        Err(ConfigError::new(WHAT, "needs an id of 1 to 64 letters, digits, '-', '_' or '.'"))
+        // The error does not quote the id, because it may be a key at the wrong place.
+        Err(ConfigError::new(NAME, "must have an id of 1 to 64 letters, digits, '-', '_' or '.'"))
     }
 }
 
 impl FromStr for EncryptionKey {
     type Err = ConfigError;
 
-    /// The key that is written as `id:key`, in base64 or hexadecimal digits.
+    /// Parses `id:key`, with the key in base64 or as 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let Some((id, key)) = text.trim().split_once(':') else {
-            return Err(ConfigError::new(WHAT, "is to be written as id:key"));
+            return Err(ConfigError::new(NAME, "must have the form id:key"));
         };
         let key = key.trim();
-        if key.len() > LONGEST_TEXT {
-            return Err(ConfigError::new(WHAT, "is not 32 bytes long"));
+        if key.len() > MAX_TEXT {
+            return Err(ConfigError::new(NAME, "must be 32 bytes long"));
         }
-        let mut bytes = Zeroizing::new([0; LONGEST_TEXT]);
-        let length = if key.len() == LONGEST_TEXT {
+        let mut bytes = Zeroizing::new([0; MAX_TEXT]);
+        let length = if key.len() == MAX_TEXT {
             decode_hex(key, &mut *bytes)
         } else {
             BASE64.decode_slice(key, &mut *bytes).ok()
         };
-        match length {
-            Some(length) => Self::new(id.trim_end(), &bytes[..length]),
-            None => Err(ConfigError::new(WHAT, "is neither base64 nor 64 hexadecimal digits")),
-        }
+        let Some(length) = length else {
+            return Err(ConfigError::new(NAME, "must be base64 or 64 hexadecimal digits"));
+        };
+        let id = parse_id(id.trim_end())?;
+        let bytes = <[u8; LENGTH]>::try_from(&bytes[..length])
+            .map_err(|_| ConfigError::new(NAME, "must be 32 bytes long"))?;
+        Ok(Self { id, bytes: Zeroizing::new(bytes) })
     }
 }
 
-/// How many bytes it came to; none for anything that is not hexadecimal.
+/// Decodes hexadecimal digits and returns the number of bytes, or `None` for other characters.
 fn decode_hex(digits: &str, bytes: &mut [u8]) -> Option<usize> {
     let digit =
         |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -1,11 +1,11 @@
-//! Leaves a store alone for a while after a failure (S6).
+//! Stops using a store during a back-off after a failure (S6).
 //!
-//! Health is kept per key, because a store may consist of several servers, and one that is down must
-//! not take the others from their keys. When many keys fail and none succeeds, the store as a whole
-//! is left alone, so that a store that is down does not cost a deadline for each key.
+//! Health is tracked per key, because a store may consist of several servers, and a server that is
+//! down must not affect keys on other servers. When many keys fail and none succeeds, the back-off
+//! applies to the whole store, so that a store that is down does not cost one deadline per key.
 
+mod backoff;
 mod failures;
-mod trouble;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,7 +19,8 @@ use tower::BoxError;
 
 use self::failures::{Failures, Recovery, Scope};
 use super::ValueNotAccepted;
-use super::erased::Answer;
+use super::dyn_store::StoreFuture;
+use crate::error::chain;
 use crate::metrics;
 use crate::util::backoff::Backoff;
 use crate::util::clock::Now;
@@ -36,15 +37,16 @@ pub(super) enum Operation {
     Unlock,
 }
 
-/// Says why an operation of the store brought no result. The trace has the details.
+/// The reason why a store operation has no result. Its details are in a tracing event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoreError {
-    /// The store has failed, and its caller continues without it.
+    /// The store has failed. The caller continues without it.
     Unavailable,
-    /// The store works, but does not accept this value.
+    /// The store works, but does not accept the value.
     ValueNotAccepted,
 }
 
+/// The health of a store, and the settings of its operations.
 #[derive(Debug)]
 pub(super) struct Health {
     failures: Mutex<Failures>,
@@ -57,22 +59,22 @@ impl Health {
         Self { failures: Mutex::default(), deadline, backoff }
     }
 
-    /// Returns whether the caller may ask the store for `key`.
+    /// Returns whether the caller may use the store for `key`.
     ///
-    /// After a back-off one caller tries the store, and the others follow once it has succeeded.
-    pub(super) fn may_ask(&self, key: &str) -> bool {
-        self.lock().may_ask(key, Now::read(), self.deadline)
+    /// After a back-off one caller tries the store. The others may use it once that one succeeded.
+    pub(super) fn may_use(&self, key: &str) -> bool {
+        self.lock().may_use(key, Now::read(), self.deadline)
     }
 
-    /// Waits for an answer of the store until its deadline.
-    pub(super) async fn ask<T>(
+    /// Runs a store operation until its deadline, and records its outcome.
+    pub(super) async fn run<T>(
         &self,
         key: &str,
         operation: Operation,
-        answer: Answer<'_, T>,
+        answer: StoreFuture<'_, T>,
     ) -> Result<T, StoreError> {
         let timer = metrics::StoreTimer::start();
-        let began = self.lock().next_event();
+        let start_event = self.lock().next_event();
         match timeout(self.deadline, catch_panic(answer)).await {
             Ok(Ok(answer)) => {
                 timer.finish(operation.name(), None);
@@ -91,12 +93,12 @@ impl Health {
             }
             Ok(Err(error)) => {
                 timer.finish(operation.name(), Some("store"));
-                self.failed(key, (operation, began), ErrorChain(error));
+                self.failed(key, (operation, start_event), ErrorChain(error));
                 Err(StoreError::Unavailable)
             }
             Err(_) => {
                 timer.finish(operation.name(), Some("timeout"));
-                self.failed(key, (operation, began), "it took too long");
+                self.failed(key, (operation, start_event), "no answer within the deadline");
                 Err(StoreError::Unavailable)
             }
         }
@@ -104,7 +106,7 @@ impl Health {
 
     fn succeeded(&self, key: &str, operation: Operation) {
         let recovery = self.lock().succeeded(key, operation);
-        // Emitted after unlocking: a subscriber may call back into the store.
+        // Emitted after unlocking, because a subscriber may call back into the store.
         match recovery {
             None => {}
             Some(Recovery::Key) => {
@@ -125,7 +127,7 @@ impl Health {
                     operation,
                     error = %Printable(error),
                     ?window,
-                    "the token store failed; these credentials do without it for a while"
+                    "the token store failed; these credentials do not use it during the back-off"
                 );
             }
             Scope::Store => {
@@ -133,7 +135,7 @@ impl Health {
                     operation,
                     error = %Printable(error),
                     ?window,
-                    "the token store failed for many credentials; all do without it for a while"
+                    "the token store failed for many credentials; none uses it during the back-off"
                 );
             }
         }
@@ -157,18 +159,19 @@ impl Operation {
         }
     }
 
-    /// Returns whether the operation stores a value, which the store may not accept.
+    /// Returns whether the operation stores a value, which the store may refuse.
     fn stores(self) -> bool {
         matches!(self, Self::Set | Self::Replace)
     }
 }
 
 /// Turns a panic of the store into an error.
-async fn catch_panic<T>(mut answer: Answer<'_, T>) -> Result<T, BoxError> {
+async fn catch_panic<T>(mut answer: StoreFuture<'_, T>) -> Result<T, BoxError> {
     poll_fn(|cx| {
-        // The future is not polled again after a panic, so it need not be unwind safe.
+        // The future is not polled again after a panic, so its state after unwinding does not
+        // matter.
         let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err("it panicked".into())))
+        polled.unwrap_or_else(|_| Poll::Ready(Err("the store panicked".into())))
     })
     .await
 }
@@ -179,8 +182,6 @@ struct ErrorChain(BoxError);
 impl fmt::Display for ErrorChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        // Limit the chain, because a faulty error may be its own cause.
-        let sources = std::iter::successors(self.0.source(), |&error| error.source()).take(16);
-        sources.into_iter().try_for_each(|error| write!(f, ": {error}"))
+        chain(&*self.0).skip(1).try_for_each(|source| write!(f, ": {source}"))
     }
 }

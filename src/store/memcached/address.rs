@@ -1,4 +1,4 @@
-//! Where the server listens.
+//! The address of a server.
 
 use std::fmt;
 use std::io;
@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::error::ConfigError;
 
+const DEFAULT_PORT: &str = "11211";
+
+/// A connection to a TCP port or a Unix socket.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -19,30 +22,30 @@ pub(super) enum Address {
 }
 
 impl Address {
-    pub(super) fn parse(address: &str) -> Result<Self, ConfigError> {
-        const WHAT: &str = "memcached address";
-        if let Some(path) = address.strip_prefix("unix:") {
-            #[cfg(unix)]
-            if !path.is_empty() {
-                return Ok(Self::Unix(std::path::Path::new(path).into()));
-            }
-            let _ = path;
-            return Err(ConfigError::new(WHAT, "needs the path of a Unix socket, on Unix"));
+    /// Parses `memcached://host[:port]` or `unix:///path`.
+    pub(super) fn parse(url: &str) -> Result<Self, ConfigError> {
+        let error = |reason| Err(ConfigError::new("memcached URL", reason));
+        if let Some(path) = url.strip_prefix("unix://") {
+            return parse_unix(path);
         }
-        let Some((host, port)) = address.rsplit_once(':') else {
-            return Err(ConfigError::new(WHAT, "needs a host and a port"));
+        let Some(authority) = url.strip_prefix("memcached://") else {
+            return error("must be memcached://host:port or unix:///path");
+        };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (authority, DEFAULT_PORT),
         };
         let is_v6 = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || (host.contains(':') && !is_v6) {
-            return Err(ConfigError::new(WHAT, "needs a host, without a scheme, and a port"));
+        let is_valid = |byte: u8| byte.is_ascii_graphic() && !b"/@?#".contains(&byte);
+        if host.is_empty() || (host.contains(':') && !is_v6) || !host.bytes().all(is_valid) {
+            return error("must contain only a host and a port");
         }
-        if !host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/@?#".contains(&byte)) {
-            return Err(ConfigError::new(WHAT, "has a host that is none"));
+        let is_digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_digits || port.parse::<u16>().map_or(true, |port| port == 0) {
+            return error("must have a port from 1 to 65535");
         }
-        if port.parse::<u16>().map_or(true, |port| port == 0) {
-            return Err(ConfigError::new(WHAT, "has a port that is none"));
-        }
-        Ok(Self::Tcp(address.into()))
+        Ok(Self::Tcp(format!("{host}:{port}").into()))
     }
 
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
@@ -58,12 +61,25 @@ impl Address {
     }
 }
 
+#[cfg(unix)]
+fn parse_unix(path: &str) -> Result<Address, ConfigError> {
+    if !path.starts_with('/') {
+        return Err(ConfigError::new("memcached URL", "must have an absolute path: unix:///path"));
+    }
+    Ok(Address::Unix(std::path::Path::new(path).into()))
+}
+
+#[cfg(not(unix))]
+fn parse_unix(_path: &str) -> Result<Address, ConfigError> {
+    Err(ConfigError::new("memcached URL", "must not be a Unix socket on this platform"))
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Tcp(address) => write!(f, "memcached://{address}"),
             #[cfg(unix)]
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
 }

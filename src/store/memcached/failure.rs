@@ -1,44 +1,53 @@
-//! Why there is no answer.
+//! The errors of a store in memcached.
 
 use std::fmt;
 use std::io;
 
-/// Holds nothing that was sent or received: what a server says may repeat a token.
+/// The reason why an operation has no result.
+///
+/// It contains no text from the server, because an answer may repeat a token.
 #[derive(Debug)]
 pub(super) enum Failure {
     Connect(io::Error),
     /// The connection failed, or ended before the answer began.
     Lost(io::Error),
-    BrokenOff,
+    /// The connection ended within an answer.
+    Truncated,
+    /// The answer does not follow the protocol.
     Malformed,
-    /// An answer, but to another command.
-    OutOfStep,
-    /// The server announces a value that is larger than any that was stored.
+    /// The answer belongs to another command.
+    WrongAnswer,
+    /// The server announces a larger value than this crate stores.
     Oversized,
-    /// The server does not take a value that large.
+    /// The server does not accept a value of this size.
     TooLarge,
     UnknownCommand,
+    /// The server returned an error.
     Refused,
-    NoCompare,
-    Key,
+    /// The server does not support compare-and-swap.
+    NoCompareAndSwap,
+    /// The key is too long or contains whitespace.
+    InvalidKey,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect(_) => "memcached can not be reached",
+            Self::Connect(_) => "cannot connect to memcached",
             Self::Lost(_) => "the connection to memcached was lost",
-            Self::BrokenOff => "memcached's answer broke off",
-            Self::Malformed => "memcached's answer can not be understood",
-            Self::OutOfStep => "memcached's answer is to another command",
-            Self::Oversized => "memcached's answer is larger than 2 MiB",
-            Self::TooLarge => "memcached does not take a value that large",
+            Self::Truncated => "the answer of memcached is truncated",
+            Self::Malformed => "the answer of memcached is malformed",
+            Self::WrongAnswer => "memcached answered another command",
+            Self::Oversized => "the answer of memcached is larger than 2 MiB",
+            Self::TooLarge => "the value is too large for memcached",
             Self::UnknownCommand => {
-                "memcached does not know the command: its meta commands are needed"
+                "memcached does not support meta commands: use version 1.6.18 or later"
             }
-            Self::Refused => "memcached answered with an error",
-            Self::NoCompare => "memcached runs without compare-and-swap",
-            Self::Key => "the key is not one for memcached",
+            Self::Refused => "memcached returned an error",
+            Self::NoCompareAndSwap => {
+                "memcached runs without compare-and-swap: start it without -C"
+            }
+            Self::InvalidKey => "the key is not valid in memcached",
         })
     }
 }

@@ -1,15 +1,16 @@
 //! A store in memcached.
 //!
-//! The client for the few commands is this crate's own. The published ones were looked at: `async-memcached`
-//! reads for as long as a server sends, connects over IPv4 only and brings some sixty crates, one of which (`fxhash`) nobody
-//! maintains; `memcache` allocates what a server announces, and its asynchronous half is declared unstable;
-//! `memcache-async`, and `bb8-memcached` over it, have no remaining life. A token must not cost a process's memory.
+//! This module has its own client for a few commands, because a published client could exhaust the
+//! memory of the process or is not maintained. `async-memcached` reads answers without a limit,
+//! supports only IPv4, and brings about sixty crates. `memcache` allocates the length that a server
+//! announces, and its asynchronous part is unstable. `memcache-async` and `bb8-memcached` do not
+//! report the remaining life of a value.
 
 mod address;
+mod command;
 mod connection;
 mod failure;
 mod pool;
-mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,52 +19,56 @@ use std::time::Duration;
 use tower::BoxError;
 
 use self::address::Address;
+use self::command::{Answer, Command, Condition, Item};
 use self::failure::Failure;
 use self::pool::Pool;
-use self::wire::{Answer, Command, Item, Mode};
-use super::{StoredValue, TokenStore, ValueNotAccepted};
+use super::{StoredValue, TokenStore, ValueNotAccepted, prefix};
 use crate::error::ConfigError;
 
-/// What a server takes as a key (memcached's `doc/protocol.txt`, "Keys").
-const LONGEST_KEY: usize = 250;
-
-/// A key of a [`TokenStoreLayer`](super::TokenStoreLayer).
-const LAYERS_KEY: usize = 64;
+/// The maximum length of a key ("Keys" in `doc/protocol.txt` of memcached).
+const MAX_KEY: usize = 250;
 
 const LEASE: &str = "lease:";
 
-/// What is longer is taken to be a date (memcached's `doc/protocol.txt`, "Expiration times").
-const LONGEST_LIFE: u64 = 30 * 24 * 60 * 60;
+/// The longest time to live in seconds. The server takes a larger number as a date ("Expiration
+/// times" in `doc/protocol.txt` of memcached).
+const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// A [`TokenStore`] in memcached, with its meta commands: version 1.6 in a form that knows `ms <key> <length>`,
-/// as 1.6.18 does. Clones share their connections.
+/// A [`TokenStore`] in memcached 1.6.18 or later, which supports meta commands.
 ///
-/// It connects when it is first asked and keeps up to 4 idle connections, of 32 at most. One on which an operation
-/// failed or was dropped half-way is closed: no operation reads another's answer. A [`TokenStoreLayer`](super::TokenStoreLayer)
-/// bounds how long an operation takes; the runtime needs its I/O driver (`enable_io`).
+/// The store connects for its first operation, opens up to 32 connections and keeps up to 4 of them
+/// idle. It closes a connection on which an operation has failed or was dropped, so that no
+/// operation reads the answer of another one. Clones share their connections. The store needs the
+/// I/O driver of the tokio runtime (`enable_io`), and has no timeouts: a
+/// [`TokenStoreLayer`](super::TokenStoreLayer) limits the time of an operation.
 ///
-/// # What memcached can not give
+/// # Limitations of memcached
 ///
-/// - It drops what it likes when its memory is full. A token that is dropped costs a token request, a lease that is
-///   dropped lets two processes ask. So does a restart, and it has no replicas: use one server.
-/// - It counts in whole seconds, and its second may be nearly over. A token's remaining life is reported as up
-///   to three seconds shorter than it is, never longer: tokens that live for two seconds or less are not shared.
-///   A lease lasts at least as long as it says, and up to two seconds longer.
-/// - It keeps nothing for more than 30 days. A token that lives longer is known for 30 days to those who find it.
-/// - It knows neither TLS nor who asks: whoever reaches its port reads and writes every token. Keep it on a network of
-///   its own or on a Unix socket, and encrypt what it holds.
-/// - It takes values up to 1 MiB unless started with `-I`. A larger token is not shared
-///   ([`ValueNotAccepted`]), and the others are.
-/// - Without compare-and-swap (started with `-C`) it is not used.
+/// - The server evicts values when its memory is full, and loses all on a restart. A lost token
+///   requires another token request, and a lost lease allows a second token request. Use a single
+///   server, because there are no replicas.
+/// - The server counts in whole seconds. The remaining life of a token is up to three seconds
+///   shorter than requested, and never longer, so tokens that live for two seconds or less are not
+///   shared. A lease lasts up to two seconds longer than requested.
+/// - The server keeps a value for at most 30 days, and so does the store for tokens that live
+///   longer.
+/// - There is no TLS and no authentication: everyone who can reach the port can read and write all
+///   tokens. Use a private network or a Unix socket, and `EncryptedStore` (feature `encryption`).
+/// - The server accepts values up to 1 MiB by default (option `-I`). A larger token is not shared
+///   ([`ValueNotAccepted`]).
+/// - A server without compare-and-swap (option `-C`) is not supported: operations return an error.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_oauth2::store::{MemcachedStore, TokenStoreLayer};
+/// use tower_oauth2::store::{MemcachedStore, StoredTokens};
+/// # use tower::service_fn;
+/// # use tower_oauth2::{AccessToken, TokenRequest};
+/// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 ///
-/// let store = MemcachedStore::new("memcached.internal:11211")?.prefix("orders:")?;
-/// let layer = TokenStoreLayer::new(store);
-/// # let _ = layer;
+/// let store = MemcachedStore::open("memcached://memcached.internal:11211")?.prefix("orders:")?;
+/// let source = StoredTokens::new(endpoint, store);
+/// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -73,43 +78,43 @@ pub struct MemcachedStore {
 }
 
 impl MemcachedStore {
-    /// The server at `address`: a `host:port`, or `unix:` and the path of a socket.
+    /// Creates a store on the server at `url`, which connects for its first operation.
+    ///
+    /// The URL is `memcached://host[:port]` with the default port 11211, or `unix:///path` for a
+    /// Unix socket.
     ///
     /// # Errors
     ///
-    /// If it is neither. That nothing listens there is an error of each operation.
-    pub fn new(address: &str) -> Result<Self, ConfigError> {
-        let pool = Pool::new(Address::parse(address)?);
-        Ok(Self { pool: Arc::new(pool), prefix: "tower-oauth2:".into() })
+    /// Returns an error if the URL is malformed. If the server cannot be reached, each operation
+    /// returns an error.
+    pub fn open(url: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let pool = Pool::new(Address::parse(url.as_ref())?);
+        Ok(Self { pool: Arc::new(pool), prefix: prefix::default() })
     }
 
-    /// What all keys begin with: `tower-oauth2:` unless set. It keeps apart those who share a server; it does not
-    /// protect them from each other.
+    /// Sets the prefix of all keys. The default is `tower-oauth2:`.
+    ///
+    /// Stores with the same prefix share their tokens. The prefix is no protection, because every
+    /// client can read all keys.
     ///
     /// # Errors
     ///
-    /// If it is longer than 180 bytes, or has something else than visible ASCII characters.
-    pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
-        const WHAT: &str = "memcached prefix";
-        if prefix.len() > LONGEST_KEY - LEASE.len() - LAYERS_KEY {
-            return Err(ConfigError::new(WHAT, "is longer than 180 bytes"));
-        }
-        if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(ConfigError::new(WHAT, "has something else than visible ASCII characters"));
-        }
-        Ok(Self { prefix: prefix.into(), ..self })
+    /// Returns an error if the prefix is longer than 180 bytes or contains other characters than
+    /// visible ASCII characters.
+    pub fn prefix(self, prefix: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Ok(Self { prefix: prefix::parse(prefix.as_ref())?, ..self })
     }
 
-    /// Where the value is kept, or with [`LEASE`] the lease.
+    /// Returns the key of a value, or of a lease if `kind` is [`LEASE`].
     fn key(&self, kind: &str, key: &str) -> Result<String, Failure> {
         let key = format!("{}{kind}{key}", self.prefix);
-        // Whitespace would end it, and what follows would be the server's next command.
-        let is_fine = key.len() <= LONGEST_KEY && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_fine { Ok(key) } else { Err(Failure::Key) }
+        // Whitespace would end the key, and the server would read the rest as another command.
+        let is_valid = key.len() <= MAX_KEY && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_valid { Ok(key) } else { Err(Failure::InvalidKey) }
     }
 
     async fn item(&self, key: &str) -> Result<Option<Item>, Failure> {
-        match self.pool.exchange(&Command::Get { key }).await? {
+        match self.pool.send(&Command::Get { key }).await? {
             Answer::Item(item) => Ok(Some(item)),
             _ => Ok(None),
         }
@@ -120,9 +125,9 @@ impl MemcachedStore {
         key: &str,
         value: &[u8],
         seconds: u64,
-        mode: Mode,
+        condition: Condition,
     ) -> Result<Answer, Failure> {
-        self.pool.exchange(&Command::Set { key, value, seconds, mode }).await
+        self.pool.send(&Command::Set { key, value, seconds, condition }).await
     }
 }
 
@@ -132,9 +137,9 @@ impl TokenStore for MemcachedStore {
         Ok(item.map(|Item { value, seconds_left, .. }| {
             let stored = StoredValue::new(value);
             match seconds_left {
-                // The server's second may be nearly over.
+                // Rounded down, because the current second of the server may be almost over.
                 Some(left) => stored.with_time_to_live(Duration::from_secs(left.saturating_sub(1))),
-                // Somebody else's doing; the record's own clock tells.
+                // Another client stored the value without an expiry. The record has its own expiry.
                 None => stored,
             }
         }))
@@ -142,7 +147,11 @@ impl TokenStore for MemcachedStore {
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
         let key = self.key("", key)?;
-        match self.put(&key, value, life(time_to_live), Mode::Whatever).await.map_err(to_store)? {
+        match self
+            .put(&key, value, seconds(time_to_live), Condition::Always)
+            .await
+            .map_err(into_store_error)?
+        {
             Answer::Done => Ok(()),
             _ => Err(Failure::Malformed.into()),
         }
@@ -156,40 +165,45 @@ impl TokenStore for MemcachedStore {
         time_to_live: Duration,
     ) -> Result<bool, BoxError> {
         let key = self.key("", key)?;
-        let mode = match expected {
-            None => Mode::Absent,
+        let condition = match expected {
+            None => Condition::IfAbsent,
             Some(expected) => match self.item(&key).await? {
-                Some(item) if item.value == expected => Mode::Unchanged(item.cas()?),
+                Some(item) if item.value == expected => Condition::IfUnchanged(item.cas()?),
                 _ => return Ok(false),
             },
         };
-        let answer = self.put(&key, value, life(time_to_live), mode).await.map_err(to_store)?;
+        let answer = self
+            .put(&key, value, seconds(time_to_live), condition)
+            .await
+            .map_err(into_store_error)?;
         Ok(matches!(answer, Answer::Done))
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
-        let (key, owner, seconds) = (self.key(LEASE, key)?, owner.as_bytes(), lease_life(lease));
-        // Looked at first: those who wait for another's lease do so most often, and write nothing.
+        let (key, owner, seconds) = (self.key(LEASE, key)?, owner.as_bytes(), lease_seconds(lease));
+        // Read first, because most calls are from processes that wait for the lease of another one.
+        // They need no write.
         if let Some(held) = self.item(&key).await? {
             if held.value != owner {
                 return Ok(false);
             }
-            match self.put(&key, owner, seconds, Mode::Unchanged(held.cas()?)).await? {
+            match self.put(&key, owner, seconds, Condition::IfUnchanged(held.cas()?)).await? {
                 Answer::Done => return Ok(true),
-                // It ended just now, and may be taken.
+                // The lease has just ended, so it is free.
                 Answer::Absent => {}
                 _ => return Ok(false),
             }
         }
-        Ok(matches!(self.put(&key, owner, seconds, Mode::Absent).await?, Answer::Done))
+        Ok(matches!(self.put(&key, owner, seconds, Condition::IfAbsent).await?, Answer::Done))
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
         let key = self.key(LEASE, key)?;
         if let Some(held) = self.item(&key).await? {
             if held.value == owner.as_bytes() {
-                // Unless it ended and is another's by now.
-                self.pool.exchange(&Command::Delete { key: &key, cas: held.cas()? }).await?;
+                // The number keeps the lease of another owner, if this one has ended in the
+                // meantime.
+                self.pool.send(&Command::Delete { key: &key, cas: held.cas()? }).await?;
             }
         }
         Ok(())
@@ -205,22 +219,26 @@ impl fmt::Debug for MemcachedStore {
     }
 }
 
-/// Tells a value that is too large from a failure of the server.
-fn to_store(failure: Failure) -> BoxError {
+/// Converts a failure to an error of the store.
+///
+/// A value that is too large is not a failure of the store.
+fn into_store_error(failure: Failure) -> BoxError {
     match failure {
         Failure::TooLarge => ValueNotAccepted::new(failure).into(),
         failure => failure.into(),
     }
 }
 
-/// In seconds, never longer than it is. What is shorter than a second takes the place of what was there for one,
-/// and reads as ended: with 0 it would never end.
-fn life(time_to_live: Duration) -> u64 {
-    time_to_live.as_secs().clamp(1, LONGEST_LIFE)
+/// Rounds a time to live down to seconds.
+///
+/// The result is at least 1, because 0 means that the value never expires. The reader of such a
+/// value subtracts a second and finds that it has expired.
+fn seconds(time_to_live: Duration) -> u64 {
+    time_to_live.as_secs().clamp(1, MAX_SECONDS)
 }
 
-/// In seconds, never shorter than it is: the first one may be nearly over.
-fn lease_life(lease: Duration) -> u64 {
+/// Rounds a lease up to seconds and adds one, because the current second may be almost over.
+fn lease_seconds(lease: Duration) -> u64 {
     let rounded_up = u64::from(lease.subsec_nanos() > 0);
-    lease.as_secs().saturating_add(rounded_up + 1).min(LONGEST_LIFE)
+    lease.as_secs().saturating_add(rounded_up + 1).min(MAX_SECONDS)
 }

@@ -1,4 +1,4 @@
-//! Connections that are in step.
+//! A pool of connections whose last answer was read to its end.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -7,65 +7,72 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::Address;
+use super::command::{Answer, Command};
 use super::connection::Connection;
 use super::failure::Failure;
-use super::wire::{Answer, Command};
 use crate::util::sync::LockExt;
 
-/// How many connections there may be; who comes then waits.
-const MOST: usize = 32;
-const MOST_IDLE: usize = 4;
+/// The maximum number of connections. Further commands wait.
+const MAX_CONNECTIONS: usize = 32;
+const MAX_IDLE_CONNECTIONS: usize = 4;
 
-/// Firewalls forget connections on which nothing moves, and say nothing.
-const LONGEST_IDLE: Duration = Duration::from_secs(30);
+/// The longest time without a command after which a connection is still used. Firewalls drop idle
+/// connections without telling either side.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 
 pub(super) struct Pool {
     address: Address,
-    places: Semaphore,
-    /// Those whose last answer was read to its end, the last used at the end.
+    permits: Semaphore,
+    /// Idle connections and the time of their last use, the most recently used one last.
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
 
 impl Pool {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, places: Semaphore::new(MOST), idle: Mutex::default() }
+        Self { address, permits: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The answer to a command. Dropped half-way, the connection is dropped with it.
-    pub(super) async fn exchange(&self, command: &Command<'_>) -> Result<Answer, Failure> {
-        let _place = self.places.acquire().await.expect("the semaphore is never closed");
+    /// Sends a command and returns its answer.
+    ///
+    /// If this future is dropped early, its connection is closed.
+    pub(super) async fn send(&self, command: &Command<'_>) -> Result<Answer, Failure> {
+        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         if let Some(connection) = self.take() {
-            match self.exchange_on(connection, command).await {
-                // It went away while it was idle, and so did the others: the server was restarted. Every command
-                // can be given twice; a `replace` that was done the first time then says that it was not.
+            match self.send_on(connection, command).await {
+                // The server has closed the idle connection, probably during a restart, so the
+                // other idle connections are lost too. Every command can be repeated. If a
+                // `replace` was executed before the connection was lost, its repetition returns
+                // `false`.
                 Err(Failure::Lost(_)) => self.idle().clear(),
                 answer => return answer,
             }
         }
         let connection = Connection::open(&self.address).await?;
-        self.exchange_on(connection, command).await
+        self.send_on(connection, command).await
     }
 
-    async fn exchange_on(
+    /// Sends a command on a connection, and returns the connection to the pool.
+    async fn send_on(
         &self,
         mut connection: Connection,
         command: &Command<'_>,
     ) -> Result<Answer, Failure> {
-        let answer = connection.exchange(command).await?;
+        let answer = connection.send(command).await?;
         let mut idle = self.idle();
-        if idle.len() < MOST_IDLE {
+        if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push((connection, Instant::now()));
         }
         Ok(answer)
     }
 
+    /// Takes an idle connection.
     fn take(&self) -> Option<Connection> {
         let mut idle = self.idle();
-        idle.retain(|(_, since)| since.elapsed() <= LONGEST_IDLE);
+        idle.retain(|(_, since)| since.elapsed() <= MAX_IDLE_TIME);
         idle.pop().map(|(connection, _)| connection)
     }
 

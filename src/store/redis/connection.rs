@@ -1,48 +1,102 @@
-//! The connection over which a store sends its commands.
+//! The connections over which a store sends its commands.
 
 use std::sync::Arc;
 
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisFuture, Value};
 
-use super::reconnect::Reconnecting;
+use super::reconnect::ReconnectingClient;
 
-/// Where a store sends its commands.
+/// A connection to Redis that a [`RedisStore`](super::RedisStore) can use.
 ///
-/// Either kind may send a command twice, so each command must have the same effect and the same
-/// answer when it is repeated.
+/// Implemented for all connections of the crate [`redis`] that can be cloned, such as
+/// `ConnectionManager`, `ClusterConnection` and `MultiplexedConnection`, and for [`redis::Client`].
+/// You cannot implement it for other types.
+///
+/// The type parameter `V` identifies the kind of connection. The compiler infers it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection to Redis that can be shared",
+    label = "not a shared connection to Redis",
+    note = "use a `redis::Client`, or a `ConnectionManager`, `ClusterConnection` or \
+            `MultiplexedConnection` of `redis::aio` in version 1 of the crate `redis`"
+)]
+pub trait RedisConnection<V>: Sized {
+    #[doc(hidden)]
+    fn erase(self, _: sealed::Token) -> Connection;
+}
+
+mod sealed {
+    /// An argument that other crates cannot name, so that they cannot implement the trait.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Token;
+}
+
+pub(super) const SEAL: sealed::Token = sealed::Token;
+
+/// Marks an implementation for connections of version 1 of the crate `redis`.
+#[derive(Clone, Copy, Debug)]
+pub struct Redis1Connection;
+
+/// Marks the implementation for the client of version 1 of the crate `redis`.
+#[derive(Clone, Copy, Debug)]
+pub struct Redis1Client;
+
+#[diagnostic::do_not_recommend]
+impl<C> RedisConnection<Redis1Connection> for C
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    fn erase(self, _: sealed::Token) -> Connection {
+        Connection(Arc::new(SuppliedConnection(self)))
+    }
+}
+
+impl RedisConnection<Redis1Client> for Client {
+    fn erase(self, _: sealed::Token) -> Connection {
+        Connection(Arc::new(ReconnectingClient::new(self)))
+    }
+}
+
+/// A connection of any kind.
 #[derive(Clone)]
-pub(super) enum Connection<C> {
-    /// A connection that the user gave.
-    Given(C),
-    /// Connections that the store opens itself.
-    Own(Arc<Reconnecting>),
+#[allow(missing_debug_implementations, reason = "a connection has nothing to show")]
+pub struct Connection(Arc<dyn SendCommand>);
+
+/// Sends commands to a server.
+///
+/// A command may be sent twice, so each command must have the same effect and the same answer when
+/// it is repeated.
+pub(super) trait SendCommand: Send + Sync {
+    fn send<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value>;
 }
 
-impl<C: ConnectionLike + Clone> Connection<C> {
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let answer = match self {
-            Self::Given(connection) => ask_given(connection, command).await?,
-            Self::Own(connections) => connections.ask(command).await?,
-        };
-        Ok(redis::from_redis_value(answer)?)
+impl Connection {
+    pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        Ok(redis::from_redis_value(self.0.send(command).await?)?)
     }
 }
 
-/// Repeats the command once if the connection was lost: a connection manager has replaced it by
-/// then, and a connection that does not reconnect fails again at once.
-async fn ask_given<C: ConnectionLike + Clone>(
-    connection: &C,
-    command: &Cmd,
-) -> Result<Value, RedisError> {
-    let mut connection = connection.clone();
-    match command.query_async(&mut connection).await {
-        Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
-        answer => answer,
+/// A connection that the user has opened.
+struct SuppliedConnection<C>(C);
+
+impl<C> SendCommand for SuppliedConnection<C>
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    fn send<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let mut connection = self.0.clone();
+            match command.query_async(&mut connection).await {
+                // Repeated once, because a connection manager has replaced a lost connection by
+                // now. A connection that does not reconnect fails again at once.
+                Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
+                answer => answer,
+            }
+        })
     }
 }
 
-/// Returns whether an open connection has ended. A refused one was never open.
+/// Returns whether an open connection has ended. A refused connection was never open.
 fn is_lost(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Io && error.is_connection_dropped() && !error.is_connection_refusal()
 }

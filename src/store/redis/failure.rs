@@ -1,4 +1,4 @@
-//! Errors of a store in Redis, and what they say about a connection.
+//! Errors of a store in Redis, and how the store recovers from them.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use crate::error::ConfigError;
 
 /// A kind of failure.
 ///
-/// A server may quote a command's arguments, and a token is one of them. Of the server's text this
-/// holds one word at most, which is known in advance.
+/// An error reply may quote the arguments of a command, which include tokens. Of that text, a
+/// failure contains only the error code, and only if it is one of [`CODES`].
 #[derive(Debug)]
 pub(super) struct Failure(&'static str);
 
 impl Failure {
     /// Creates the failure of an answer that does not fit its command.
-    pub(super) fn nonsense() -> Self {
-        Self(NONSENSE)
+    pub(super) fn unexpected_answer() -> Self {
+        Self(UNEXPECTED_ANSWER)
     }
 }
 
-const NONSENSE: &str = "the answer made no sense";
+const UNEXPECTED_ANSWER: &str = "the server returned an unexpected answer";
 
-/// The first words of error replies.
+/// The known error codes, which are the first words of error replies.
 const CODES: [&str; 23] = [
     "ASK",
     "BUSY",
@@ -49,31 +49,32 @@ const CODES: [&str; 23] = [
     "WRONGTYPE",
 ];
 
-/// The codes with which a node says that it cannot serve now, or that it no longer knows the user.
-/// After a failover, the same address may lead to a node that can.
-const CODES_OF_A_NODE: [&str; 6] =
+/// The error codes of a node that cannot serve now or no longer knows the user.
+///
+/// After a failover, the same address may lead to another node.
+const NODE_CODES: [&str; 6] =
     ["LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "READONLY"];
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         Self(match error.kind() {
-            ErrorKind::Io if error.is_timeout() => "no answer in time",
+            ErrorKind::Io if error.is_timeout() => "the server did not answer in time",
             ErrorKind::Io if error.is_connection_refusal() => "the connection was refused",
             ErrorKind::Io if error.is_connection_dropped() => "the connection was lost",
             ErrorKind::Io => "the connection failed",
             ErrorKind::AuthenticationFailed => "authentication failed",
             ErrorKind::ClusterConnectionNotFound => "no node of the cluster could be reached",
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => NONSENSE,
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => UNEXPECTED_ANSWER,
             ErrorKind::Server(_) | ErrorKind::Extension => known_code(&error),
-            _ => "the client failed",
+            _ => "the client library failed",
         })
     }
 }
 
-/// Returns the code of an error reply.
+/// Returns the code of an error reply if it is known.
 fn known_code(error: &RedisError) -> &'static str {
     let code = error.code().unwrap_or_default();
-    CODES.into_iter().find(|&known| known == code).unwrap_or("an error reply")
+    CODES.into_iter().find(|&known| known == code).unwrap_or("the server returned an error")
 }
 
 impl fmt::Display for Failure {
@@ -84,45 +85,60 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Explains why a server's URL is of no use, without quoting it.
-pub(super) fn of_config(error: &RedisError) -> ConfigError {
+/// Explains why a URL is not valid. The URL may contain a password, so the error does not quote it.
+pub(super) fn config_error(error: &RedisError) -> ConfigError {
     let error = error.to_string();
     let reasons = [
-        ("TLS", "needs TLS: enable a feature of the crate redis, such as tokio-rustls-comp"),
-        ("wildcard", "needs the address of a host, not a wildcard"),
-        ("database", "needs a number as the database"),
-        ("protocol", "needs resp2 or resp3 as the protocol"),
+        ("TLS", "requires TLS: enable a TLS feature of the crate redis, such as tokio-rustls-comp"),
+        ("wildcard", "must contain the address of a host, not a wildcard"),
+        ("database", "must have a number as its database"),
+        ("protocol", "must have resp2 or resp3 as its protocol"),
     ];
     let known = reasons.into_iter().find(|(word, _)| error.contains(word));
     ConfigError::new("Redis URL", known.map_or("is not valid", |(_, reason)| reason))
 }
 
-/// What to do with a connection after a failure on it.
+/// Says how to recover a connection after a failure on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recovery {
-    /// Keep it: the command failed, and the connection works.
+    /// Keep the connection: only the command failed.
     Keep,
-    /// Replace it before the next operation.
+    /// Replace the connection before the next operation.
     Replace,
-    /// Replace it and repeat the command, because another connection may answer at once.
+    /// Replace the connection and repeat the command, because a new connection may answer.
     Repeat,
 }
 
 impl Recovery {
     pub(super) fn from(error: &RedisError) -> Self {
         match error.kind() {
-            // Waiting once more would double what the caller waits.
+            // Repeating the command would double the wait of the caller.
             ErrorKind::Io if error.is_timeout() => Self::Replace,
             ErrorKind::Io if error.is_connection_refusal() => Self::Replace,
             ErrorKind::Io => Self::Repeat,
-            // After these the connection is out of step, or was never set up.
+            // The connection may return the answer of another command, or was never set up.
             ErrorKind::Parse | ErrorKind::AuthenticationFailed => Self::Replace,
             ErrorKind::Server(_) | ErrorKind::Extension
-                if CODES_OF_A_NODE.contains(&error.code().unwrap_or_default()) =>
+                if NODE_CODES.contains(&error.code().unwrap_or_default()) =>
             {
                 Self::Repeat
             }
             _ => Self::Keep,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_for_tls_is_named() {
+        // The error of the crate `redis` for `rediss://` without a TLS feature.
+        let text = "can't connect with TLS, the feature is not enabled";
+        let error = config_error(&(ErrorKind::InvalidClientConfig, text).into()).to_string();
+        assert!(
+            error.ends_with("enable a TLS feature of the crate redis, such as tokio-rustls-comp")
+        );
     }
 }

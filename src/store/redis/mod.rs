@@ -9,71 +9,73 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Client, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, ServerErrorKind};
+use redis::{Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use tower::BoxError;
 
-use self::connection::Connection;
+pub use self::connection::RedisConnection;
+use self::connection::{Connection, SEAL};
 use self::failure::Failure;
-use self::reconnect::Reconnecting;
 use self::script::{GET, LOCK, REPLACE, Script, UNLOCK};
-use super::{StoredValue, TokenStore};
+use super::{StoredValue, TokenStore, prefix};
 use crate::error::ConfigError;
 use crate::util::limits::MAX_LIFETIME;
 
-/// A [`TokenStore`] in Redis or Valkey, over the crate [`redis`].
+/// A [`TokenStore`] in Redis or Valkey, based on the crate [`redis`].
 ///
-/// It locks and compares on the server, so under a [`TokenStoreLayer`](crate::store::TokenStoreLayer) all processes
-/// that share it make one token request together. Clones share their connection.
+/// Leases and comparisons run on the server, so all processes that share the store make one token
+/// request together. Clones share their connection.
 ///
-/// # Which connection
+/// # Connections
 ///
 /// Use [`open`](Self::open) for one server, for a primary behind one address, and for a proxy in
-/// front of several nodes. The store then connects by itself:
+/// front of several nodes. The store then manages its connection:
 ///
-/// - It connects with the first operation, so a process starts while the server is down.
-/// - An operation on a connection that was lost is repeated once on another one, for example after
-///   the server closed an idle connection. All operations can be repeated.
-/// - After an operation that was not answered until its deadline, the next operation opens another
+/// - It connects for the first operation, so a process can start while the server is down.
+/// - If the connection was lost, for example because the server closed an idle connection, the
+///   store connects again and repeats the operation once. All operations can be repeated.
+/// - If an operation is not answered within its deadline, the next operation opens another
 ///   connection. So does an operation after 30 s without an answer, because a firewall may have
-///   forgotten the connection.
+///   dropped the idle connection.
 /// - After an answer such as `READONLY` or `LOADING`, the store resolves the address again and
 ///   repeats the operation once: after a failover, the address may lead to another node.
-/// - One attempt to connect is made at a time. It ends after 2 s and goes on when the operation that
-///   began it has reached its deadline.
+/// - One attempt to connect runs at a time. It ends after 2 s, and continues if the operation that
+///   started it reaches its deadline.
 ///
-/// Use [`new`](Self::new) for all else, such as a cluster. The connection then reconnects
-/// as far as it does so by itself. The store repeats an operation once if the connection was lost.
+/// Use [`new`](Self::new) for a cluster, for your own TLS certificates, and for any other
+/// connection:
 ///
-/// - A `ConnectionManager` reconnects after a loss. It does not replace a connection on which
-///   nothing arrives any more until the operating system gives it up, which can take a quarter of an
-///   hour, nor a connection to a node that became a replica.
-/// - A `MultiplexedConnection` does not reconnect.
+/// - A `redis::Client` is used as with `open`.
 /// - A `ClusterConnection` finds the new primary of a slot.
+/// - A `ConnectionManager` reconnects after a loss. It does not replace a half-open connection
+///   until the operating system closes it, which can take 15 minutes, nor a connection to a node
+///   that has become a replica.
+/// - A `MultiplexedConnection` does not reconnect.
 ///
-/// A [`TokenStoreLayer`](crate::store::TokenStoreLayer) waits for an operation until its
-/// [`deadline`](crate::store::TokenStoreLayer::deadline), which must allow for connecting. Without a deadline, an
-/// operation on a connection of [`open`](Self::open) waits 5 s for an answer. An operation that is
-/// given up may still be carried out.
+/// The store repeats an operation once on a connection that was lost. The
+/// [`deadline`](crate::store::TokenStoreLayer::deadline) of a
+/// [`TokenStoreLayer`](crate::store::TokenStoreLayer) applies to each operation and must leave time
+/// for connecting. Without a deadline, an operation on a connection of [`open`](Self::open) waits 5
+/// s for an answer. The server may still execute an operation after its deadline.
 ///
-/// # What is stored
+/// # Data
 ///
-/// `<prefix>{<key>}:token` is a string that expires with the token, and `<prefix>{<key>}:lease` one
-/// that expires with the lease. The braces keep both on one node of a cluster. Everyone who can read
-/// the strings can use the tokens. A value of another type, without an expiry, or of 4 MiB and more
-/// was not stored by this crate: it counts as absent and is overwritten.
+/// The string `<prefix>{<key>}:token` contains a token and expires with it. The string
+/// `<prefix>{<key>}:lease` expires with the lease. The braces put both on one node of a cluster.
+/// Everyone who can read the strings can use the tokens. A value of another type, without an
+/// expiry, or of 4 MiB and more was not stored by this crate: it is treated as absent and
+/// overwritten.
 ///
-/// The server measures the remaining life (`PTTL`), in one step with reading the value. Writes that
-/// a replica had not received before it became the primary are lost: a lost lease lets two processes
-/// make a token request, and a lost token costs one.
+/// The server measures the remaining life (`PTTL`) and reads the value in one step. If a primary
+/// fails before a replica has received its last writes, these are lost. A lost lease allows a
+/// second token request, and a lost token requires another one.
 ///
-/// A node that refuses writes hands out no token, because a token that was rejected could not be
-/// replaced there.
+/// A node that refuses writes returns no tokens, because a rejected token could not be replaced
+/// there.
 ///
 /// # Permissions
 ///
-/// The Redis user needs `GET`, `SET`, `PTTL`, `DEL`, `EVALSHA` and `EVAL` on the keys with the prefix,
-/// and what the connection itself needs. None of these commands is newer than Redis 2.6.12.
+/// The Redis user needs `GET`, `SET`, `PTTL`, `DEL`, `EVALSHA` and `EVAL` on the keys with the
+/// prefix, and the commands that the connection needs. Redis 2.6.12 and later have these commands.
 ///
 /// ```text
 /// ACL SETUSER tokens on >password ~tower-oauth2:* +get +set +pttl +del +evalsha +eval
@@ -81,41 +83,38 @@ use crate::util::limits::MAX_LIFETIME;
 ///
 /// # Errors
 ///
-/// An error names the kind of failure, such as `READONLY`, `OOM` or a connection that was refused. It
-/// quotes neither the server nor the URL, because either may hold a secret.
+/// An error names the kind of failure, such as `READONLY`, `OOM` or a refused connection. It
+/// contains neither the answer of the server nor the URL, because both may contain a secret.
 ///
 /// # Example
 ///
 /// ```
-/// use tower::ServiceBuilder;
-/// use tower_oauth2::store::{RedisStore, TokenStoreLayer};
+/// use tower_oauth2::store::{RedisStore, StoredTokens};
 /// # use tower::service_fn;
 /// # use tower_oauth2::{AccessToken, TokenRequest};
 /// # let endpoint = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
 ///
-/// let store = RedisStore::open("redis://tokens:password@redis.example.com")?.prefix("orders:");
-/// let source = ServiceBuilder::new().layer(TokenStoreLayer::new(store)).service(endpoint);
+/// let store = RedisStore::open("redis://tokens:password@redis.example.com")?.prefix("orders:")?;
+/// let source = StoredTokens::new(endpoint, store);
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct RedisStore<C = MultiplexedConnection> {
-    connection: Connection<C>,
-    prefix: String,
+pub struct RedisStore {
+    connection: Connection,
+    prefix: Arc<str>,
 }
 
 impl RedisStore {
-    /// Creates a store on the server at a URL, and connects with the first operation.
+    /// Creates a store on the server at `url`, which connects for its first operation.
     ///
     /// The URL is `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS, or
-    /// `unix:///path`. TLS takes a feature of the crate `redis`, such as `tokio-rustls-comp`. For
-    /// certificates that the platform does not trust, pass the settings of a
-    /// [`Client`]: `client.get_connection_info().clone()`.
+    /// `unix:///path`. TLS needs a feature of the crate `redis`, such as `tokio-rustls-comp`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is malformed, or if it asks for TLS and that is not compiled in. A
-    /// server that cannot be reached is an error of each operation.
+    /// Returns an error if the URL is malformed, or if it requires TLS and no TLS feature is
+    /// enabled. If the server cannot be reached, each operation returns an error.
     ///
     /// # Example
     ///
@@ -126,22 +125,16 @@ impl RedisStore {
     /// assert_eq!(format!("{store:?}"), r#"RedisStore { prefix: "tower-oauth2:", .. }"#);
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
-    pub fn open(server: impl IntoConnectionInfo) -> Result<Self, ConfigError> {
-        let client = Client::open(server).map_err(|error| failure::of_config(&error))?;
-        let connection = Connection::Own(Arc::new(Reconnecting::new(client)));
-        Ok(Self::with_connection(connection))
+    pub fn open(url: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let client = Client::open(url.as_ref()).map_err(|error| failure::config_error(&error))?;
+        Ok(Self::new(client))
     }
-}
 
-impl<C> RedisStore<C>
-where
-    C: ConnectionLike + Clone + Send + Sync + 'static,
-{
-    /// Creates a store over a connection, which it clones for each operation.
+    /// Creates a store over your own connection or client.
     ///
-    /// The store cannot replace the connection, see
-    /// [which connection](RedisStore#which-connection). Set its timeouts of connecting and of
-    /// responses to a second or so, and few retries.
+    /// [Connections](RedisStore#connections) lists the kinds and how they recover. The store clones
+    /// a connection for each operation and cannot replace it. Set its timeouts for connecting and
+    /// for responses to about a second, and its number of retries to a small value.
     ///
     /// # Example
     ///
@@ -156,22 +149,23 @@ where
     /// # Ok(store)
     /// # }
     /// ```
-    pub fn new(connection: C) -> Self {
-        Self::with_connection(Connection::Given(connection))
+    pub fn new<V>(connection: impl RedisConnection<V>) -> Self {
+        Self { connection: connection.erase(SEAL), prefix: prefix::default() }
     }
 
-    fn with_connection(connection: Connection<C>) -> Self {
-        Self { connection, prefix: "tower-oauth2:".to_owned() }
-    }
-
-    /// Sets what all keys begin with, `tower-oauth2:` by default.
+    /// Sets the prefix of all keys. The default is `tower-oauth2:`.
     ///
-    /// Stores with the same prefix share their tokens. If the prefix has braces in it, a cluster
-    /// chooses the node by what is between them (`{tokens}:` keeps all keys on one node), or by the
-    /// whole key if that is nothing. A token and its lease need not be on one node.
-    #[must_use]
-    pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), ..self }
+    /// Stores with the same prefix share their tokens. If the prefix contains braces, a cluster
+    /// selects the node by the text between them, so `{tokens}:` keeps all keys on one node. With
+    /// empty braces, it selects the node by the whole key, and a token and its lease may be on
+    /// different nodes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the prefix is longer than 180 bytes or contains other characters than
+    /// visible ASCII characters.
+    pub fn prefix(self, prefix: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Ok(Self { prefix: prefix::parse(prefix.as_ref())?, ..self })
     }
 
     fn token_key(&self, key: &str) -> String {
@@ -182,7 +176,9 @@ where
         format!("{}{{{key}}}:lease", self.prefix)
     }
 
-    /// Runs a script, and sends its code to a server that does not know it yet.
+    /// Runs a script by its hash.
+    ///
+    /// Sends the code of the script to a server that does not know the hash.
     async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -190,10 +186,10 @@ where
         arguments: &[&[u8]],
     ) -> Result<T, BoxError> {
         let by_hash = script.command("EVALSHA", &script.hash, key, arguments);
-        let answer = match self.connection.ask(&by_hash).await {
+        let answer = match self.connection.send(&by_hash).await {
             Err(error) if is_unknown_script(&error) => {
                 let by_code = script.command("EVAL", &script.code, key, arguments);
-                self.connection.ask(&by_code).await
+                self.connection.send(&by_code).await
             }
             answer => answer,
         };
@@ -205,25 +201,22 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-impl<C> TokenStore for RedisStore<C>
-where
-    C: ConnectionLike + Clone + Send + Sync + 'static,
-{
+impl TokenStore for RedisStore {
     async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
         let found: Option<(Vec<u8>, i64)> = self.run(&GET, &self.token_key(key), &[]).await?;
         let Some((value, left)) = found else {
             return Ok(None);
         };
-        let left = u64::try_from(left).map_err(|_| Failure::nonsense())?;
+        let left = u64::try_from(left).map_err(|_| Failure::unexpected_answer())?;
         let left = Duration::from_millis(left).min(MAX_LIFETIME);
         Ok(Some(StoredValue::new(value).with_time_to_live(left)))
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
-        // It can be repeated: the second time stores the same value again.
+        // The command can be repeated, because it stores the same value again.
         let mut command = redis::cmd("SET");
         command.arg(self.token_key(key)).arg(value).arg("PX").arg(millis(time_to_live));
-        Ok(self.connection.ask(&command).await.map_err(Failure::from)?)
+        Ok(self.connection.send(&command).await.map_err(Failure::from)?)
     }
 
     async fn replace(
@@ -240,10 +233,10 @@ where
             0 => Ok(false),
             1 => Ok(true),
             2 => {
-                tracing::warn!("a value that is no token was at a token's key in Redis; replaced");
+                tracing::warn!("replaced a value in Redis that is not a token");
                 Ok(true)
             }
-            _ => Err(Failure::nonsense().into()),
+            _ => Err(Failure::unexpected_answer().into()),
         }
     }
 
@@ -257,13 +250,16 @@ where
     }
 }
 
-impl<C> fmt::Debug for RedisStore<C> {
+impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
-/// Returns a time for `PX`: at least 1, and no more than a server can add to its clock.
+/// Returns a duration for `PX` in milliseconds.
+///
+/// It is at least 1, because the server refuses 0, and at most a year, because the server adds it
+/// to its clock.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.min(MAX_LIFETIME).as_millis()).unwrap_or(u64::MAX).max(1)
 }

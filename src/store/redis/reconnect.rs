@@ -1,17 +1,19 @@
-//! Connections that a store opens itself, one at a time.
+//! A client that opens and replaces its connection.
 //!
-//! A store does not know the deadline of its operations: the caller drops an operation that takes too
-//! long. A dropped operation is therefore a sign of a half-open connection, see [`Unanswered`].
+//! A store does not know the deadline of its operations, because the caller drops an operation that
+//! takes too long. A dropped operation therefore indicates a half-open connection, see
+//! [`Unanswered`].
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisFuture, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::connection::SendCommand;
 use super::failure::Recovery;
 use crate::util::clock::Now;
 use crate::util::sync::LockExt;
@@ -23,35 +25,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time without an answer after which a connection is still used. Firewalls and load
-/// balancers forget idle connections without a sign to either side.
+/// balancers drop idle connections without telling either side.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// The longest wait for an answer that puts no connection in doubt.
-const MAX_PATIENCE: Duration = Duration::from_millis(100);
+/// The longest wait for an answer that does not make a connection suspect.
+const MAX_NORMAL_WAIT: Duration = Duration::from_millis(100);
 
-/// One server, and the connection to it.
-pub(super) struct Reconnecting {
+/// A server and the current connection to it.
+pub(super) struct ReconnectingClient {
     client: Client,
     current: Mutex<Option<Arc<Link>>>,
 }
 
-impl Reconnecting {
+impl ReconnectingClient {
     pub(super) fn new(client: Client) -> Self {
         Self { client, current: Mutex::default() }
     }
 
-    /// Sends a command, twice if the connection has been lost since it was last used.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let (link, is_new) = self.link();
-        match self.ask_on(&link, command).await {
-            Err(error) if !is_new && Recovery::from(&error) == Recovery::Repeat => {
-                self.ask_on(&self.link().0, command).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn ask_on(&self, link: &Arc<Link>, command: &Cmd) -> Result<Value, RedisError> {
+    async fn send_on(&self, link: &Arc<Link>, command: &Cmd) -> Result<Value, RedisError> {
         let answer = match link.established().await {
             Ok(mut connection) => {
                 let mut unanswered = Unanswered::new(self, link);
@@ -63,12 +54,12 @@ impl Reconnecting {
         };
         match &answer {
             Err(error) if Recovery::from(error) != Recovery::Keep => self.discard(link),
-            _ => link.has_answered(),
+            _ => link.record_answer(),
         }
         answer
     }
 
-    /// Returns the current link, and whether it was started here.
+    /// Returns the current link and whether this call has started it.
     fn link(&self) -> (Arc<Link>, bool) {
         let mut current = self.lock();
         if let Some(link) = current.as_ref().filter(|link| link.is_usable(Now::read())) {
@@ -92,24 +83,42 @@ impl Reconnecting {
     }
 }
 
-/// A connection, or the attempt to open it.
+impl SendCommand for ReconnectingClient {
+    /// Sends a command, and repeats it if the connection has been lost since its last use.
+    fn send<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let (link, is_new) = self.link();
+            match self.send_on(&link, command).await {
+                Err(error) if !is_new && Recovery::from(&error) == Recovery::Repeat => {
+                    self.send_on(&self.link().0, command).await
+                }
+                answer => answer,
+            }
+        })
+    }
+}
+
+/// A connection or the attempt to open it.
 struct Link {
-    /// `None` until the attempt has ended. Closed without a value if its runtime has ended.
+    /// `None` until the attempt has ended. The channel is closed if the runtime of the attempt
+    /// ends.
     outcome: watch::Receiver<Option<Outcome>>,
     started_at: Now,
-    /// When the server answered last. `None` before its first answer on an open connection.
+    /// The time of the last answer. `None` before the first answer on an open connection.
     answered_at: Mutex<Option<Now>>,
 }
 
-/// The end of an attempt to connect, and when that was.
+/// The result of an attempt to connect and the time when the attempt ended.
 struct Outcome {
     connection: Result<MultiplexedConnection, RedisError>,
     at: Now,
 }
 
 impl Link {
-    /// Connects in a task, which goes on if the operation that needs the connection is dropped:
-    /// where connecting takes longer than an operation may, a later operation finds the connection.
+    /// Connects in a task, which continues if the operation that started it is dropped.
+    ///
+    /// If connecting takes longer than the deadline of an operation, a later one uses the
+    /// connection.
     fn start(client: Client) -> Self {
         let (sender, outcome) = watch::channel(None);
         tokio::spawn(async move {
@@ -117,7 +126,7 @@ impl Link {
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
                 .set_response_timeout(Some(ANSWER_TIMEOUT));
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-            // The receiver is gone if the connection was replaced or the store dropped.
+            // The receiver is dropped if the connection was replaced or the store was dropped.
             let _ = sender.send(Some(Outcome { connection, at: Now::read() }));
         });
         Self { outcome, started_at: Now::read(), answered_at: Mutex::default() }
@@ -126,14 +135,14 @@ impl Link {
     /// Waits until the connection is open.
     async fn established(&self) -> Result<MultiplexedConnection, RedisError> {
         let mut outcome = self.outcome.clone();
-        // The task has a timeout too, but may be on a runtime that is not polled.
+        // The task has its own timeout, but its runtime may no longer poll it.
         let ended = timeout(CONNECT_TIMEOUT, outcome.wait_for(Option::is_some)).await;
         let ended = ended.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         let outcome = ended.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
-        outcome.as_ref().expect("waited for an outcome").connection.clone()
+        outcome.as_ref().expect("`wait_for` returns once the outcome is set").connection.clone()
     }
 
-    /// Returns whether an operation may still wait for this connection, or send on it.
+    /// Returns whether an operation may wait for this connection or send on it.
     fn is_usable(&self, now: Now) -> bool {
         let has_passed = |time, since: Now| now.has_reached(since.shifted_to(since.mono + time));
         match &*self.outcome.borrow() {
@@ -146,16 +155,16 @@ impl Link {
         }
     }
 
-    /// Returns how long an operation can go without an answer before the connection is in doubt.
+    /// Returns how long an operation may wait for an answer before the connection is suspect.
     ///
-    /// An answer takes one round trip, and connecting took two or more.
-    fn patience(&self) -> Duration {
+    /// An answer takes one round trip, and connecting took at least two.
+    fn normal_wait(&self) -> Duration {
         let outcome = self.outcome.borrow();
         let connected_in = outcome.as_ref().map(|outcome| outcome.at.since(self.started_at));
-        connected_in.unwrap_or(MAX_PATIENCE).min(MAX_PATIENCE)
+        connected_in.unwrap_or(MAX_NORMAL_WAIT).min(MAX_NORMAL_WAIT)
     }
 
-    fn has_answered(&self) {
+    fn record_answer(&self) {
         *self.answered_at.lock_unpoisoned() = Some(Now::read());
     }
 
@@ -164,21 +173,21 @@ impl Link {
     }
 }
 
-/// An operation that waits for its answer, and discards the connection if it is dropped.
+/// A guard that discards the connection if an operation is dropped before its answer.
 ///
-/// On a half-open connection an operation is dropped at its deadline, and there is no other sign. An
-/// operation that was dropped early does not count, nor one on a connection over which the server
-/// has answered since.
+/// The only sign of a half-open connection is an operation that is dropped at its deadline. An
+/// operation that was dropped early does not count, and neither does one on a connection over which
+/// the server has answered another operation since.
 struct Unanswered<'a> {
-    connections: &'a Reconnecting,
+    client: &'a ReconnectingClient,
     link: &'a Arc<Link>,
     since: Instant,
     is_answered: bool,
 }
 
 impl<'a> Unanswered<'a> {
-    fn new(connections: &'a Reconnecting, link: &'a Arc<Link>) -> Self {
-        Self { connections, link, since: Instant::now(), is_answered: false }
+    fn new(client: &'a ReconnectingClient, link: &'a Arc<Link>) -> Self {
+        Self { client, link, since: Instant::now(), is_answered: false }
     }
 }
 
@@ -186,8 +195,8 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let has_answered =
             || self.link.answered_at().is_some_and(|answered_at| answered_at.mono > self.since);
-        if !self.is_answered && self.since.elapsed() >= self.link.patience() && !has_answered() {
-            self.connections.discard(self.link);
+        if !self.is_answered && self.since.elapsed() >= self.link.normal_wait() && !has_answered() {
+            self.client.discard(self.link);
         }
     }
 }

@@ -1,25 +1,25 @@
-//! Scripts: what has to happen on the server in one step.
+//! Scripts that the server runs atomically.
 //!
-//! Each script may run twice for one operation, because its answer may be lost with the connection.
+//! A script may run twice for one operation, because the answer may be lost with the connection.
 
 use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// A script with one key, so that it runs on one node of a cluster.
+/// A script with a single key, so that it runs on one node of a cluster.
 pub(super) struct Script {
     pub(super) code: String,
     /// The SHA-1 hash under which the server knows the script.
     pub(super) hash: String,
 }
 
-/// Returns the value and its remaining life, if the node takes writes.
+/// Returns the value and its remaining life if the node accepts writes.
 ///
-/// A node that refuses writes may hold a token that was rejected and could not be replaced there:
-/// a replica, a primary without enough replicas, a node that is full or cannot save. `SET` with
-/// `NX` changes nothing here, but such a node refuses it.
+/// A node that refuses writes may hold a rejected token that could not be replaced there. Such
+/// nodes are replicas, primaries without enough replicas, and nodes that are full or cannot save.
+/// `SET` with `NX` does not change an existing value, but such a node refuses the command.
 ///
-/// It can be repeated, because it changes nothing.
+/// The script can be repeated, because it changes nothing.
 pub(super) static GET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value, left = read(KEYS[1])
@@ -28,9 +28,9 @@ pub(super) static GET: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value where the expected one is.
+/// Stores a value if the current value is the expected one.
 ///
-/// It can be repeated: the second run finds the value that the first one stored, and stores it again.
+/// The script can be repeated: the second run finds the value of the first run and stores it again.
 pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local value, left = read(KEYS[1])
@@ -40,9 +40,9 @@ pub(super) static REPLACE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Takes a lease, or extends it.
+/// Acquires or extends a lease.
 ///
-/// It can be repeated: the second run finds the lease with its owner, and extends it.
+/// The script can be repeated: the second run finds the lease with the same owner and extends it.
 pub(super) static LOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local owner = read(KEYS[1])
@@ -53,7 +53,8 @@ pub(super) static LOCK: LazyLock<Script> = LazyLock::new(|| {
 
 /// Releases a lease.
 ///
-/// It can be repeated: the second run finds no lease, or one of another owner, which stays.
+/// The script can be repeated: the second run finds no lease, or one of another owner, which it
+/// keeps.
 pub(super) static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if read(KEYS[1]) ~= ARGV[1] then return 0 end
@@ -63,11 +64,12 @@ pub(super) static UNLOCK: LazyLock<Script> = LazyLock::new(|| {
 
 /// Functions that the scripts share.
 ///
-/// `read` returns the value at a key and its remaining life in milliseconds; `false` if there is
-/// nothing, and `false` and -1 for a value that this store did not put there.
+/// `read` returns the value of a key and its remaining life in milliseconds. It returns `false` if
+/// there is no value, and `false` and -1 for a value that this store has not written.
 ///
-/// `failed` returns the error that a command was answered with. Before Redis 7 an error that a
-/// script raises loses its code, but not one that it returns; its text begins with a hyphen there.
+/// `failed` returns the error reply of a command, or `false`. Before Redis 7, an error that a
+/// script raises loses its code, so the scripts return errors instead. The error text begins with a
+/// hyphen.
 const FUNCTIONS: &str = "
     local function read(key)
         local value = redis.pcall('GET', key)

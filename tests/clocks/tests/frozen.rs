@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, ServiceExt};
-use tower_oauth2_clocks::{OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
+use tower::ServiceExt;
+use tower_oauth2_clocks::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Tokens};
 
 use crate::support::*;
 
@@ -23,24 +23,24 @@ fn server<const N: usize>(answers: [Answer; N]) -> AuthServer {
     AuthServer::new(move |n| answers[n.min(N) - 1])
 }
 
-/// Returns a cache that has `token-1`, of an hour, and whose renewal is under way.
-async fn renewing_cache(server: &AuthServer) -> TokenCache {
-    let cache = cache(server);
-    get(&cache).await;
+/// Returns tokens with `token-1`, which lives for an hour, while its renewal runs.
+async fn renewing_tokens(server: &AuthServer) -> Tokens {
+    let tokens = tokens(server);
+    get(&tokens).await;
     // An hour's token is due after 49 to 55 minutes.
     pass(56 * MINUTE).await;
-    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(get(&tokens).await, "token-1");
     settle().await;
     assert_eq!(server.count(), 2, "the renewal has begun");
-    cache
+    tokens
 }
 
 /// Starts a caller of `get` that asks after `delay`.
-fn caller(cache: &TokenCache, delay: Duration) -> JoinHandle<Result<String, TokenError>> {
-    let cache = cache.clone();
+fn caller(tokens: &Tokens, delay: Duration) -> JoinHandle<Result<String, TokenError>> {
+    let tokens = tokens.clone();
     tokio::spawn(async move {
         sleep(delay).await;
-        cache.get().await.map(|token| token.secret().to_owned())
+        tokens.get().await.map(|token| token.secret().to_owned())
     })
 }
 
@@ -51,14 +51,14 @@ async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
     // the renewal times out.
     for delay in [Duration::from_millis(1), 9 * MINUTE] {
         let server = server([TOKEN, NO_ANSWER, TOKEN]);
-        let cache = renewing_cache(&server).await;
-        let caller = caller(&cache, delay);
+        let tokens = renewing_tokens(&server).await;
+        let caller = caller(&tokens, delay);
         settle().await;
         freeze(10 * MINUTE).await;
         let thawed = Instant::now();
         assert_eq!(caller.await.unwrap().unwrap(), "token-3");
         assert!(thawed.elapsed() < SECOND, "the caller waits for no old connection");
-        assert_eq!(get(&cache).await, "token-3");
+        assert_eq!(get(&tokens).await, "token-3");
         assert_eq!(server.count(), 3);
     }
 }
@@ -67,8 +67,8 @@ async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
 #[tokio::test(start_paused = true)]
 async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
     let (server, api) = (server([TOKEN, NO_ANSWER, TOKEN]), Api::default());
-    let cache = renewing_cache(&server).await;
-    let service = OAuth2Layer::new(cache, Origins::any()).layer(api.service());
+    let tokens = renewing_tokens(&server).await;
+    let service = OAuth2Layer::new(tokens, Origins::any()).layer(api.service());
     freeze(10 * MINUTE).await;
     service.oneshot(request()).await.unwrap();
     assert_eq!(api.tokens(), ["token-3"]);
@@ -79,13 +79,13 @@ async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_frozen_while_it_waits_for_a_renewal_gets_a_token() {
     let server = server([TOKEN, NO_ANSWER, TOKEN]);
-    let cache = cache(&server);
-    get(&cache).await;
+    let tokens = tokens(&server);
+    get(&tokens).await;
     // The renewal begins, and the token ends before the renewal times out.
     pass(USABLE - SECOND).await;
-    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(get(&tokens).await, "token-1");
     pass(2 * SECOND).await;
-    let caller = caller(&cache, Duration::ZERO);
+    let caller = caller(&tokens, Duration::ZERO);
     settle().await;
     assert_eq!(server.count(), 2, "the caller waits for the renewal");
     freeze(10 * MINUTE).await;
@@ -99,8 +99,8 @@ async fn callers_frozen_during_the_first_fetch_get_a_token() {
     // The endpoint's timeout and the cache's.
     for fetch_timeout in [10 * MINUTE, TIMEOUT / 2] {
         let server = server([NO_ANSWER, TOKEN]);
-        let cache = builder(&server).fetch_timeout(fetch_timeout).build();
-        let callers = [(); 3].map(|()| caller(&cache, Duration::ZERO));
+        let tokens = builder(&server).fetch_timeout(fetch_timeout).build().tokens(&credentials());
+        let callers = [(); 3].map(|()| caller(&tokens, Duration::ZERO));
         settle().await;
         freeze(HOUR).await;
         for caller in callers {
@@ -112,15 +112,15 @@ async fn callers_frozen_during_the_first_fetch_get_a_token() {
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_first_fetch_that_nobody_waits_for_is_not_remembered_as_failed() {
+async fn a_frozen_fetch_without_waiters_is_not_remembered_as_failed() {
     let server = server([NO_ANSWER, TOKEN]);
-    let cache = cache(&server);
-    let caller = caller(&cache, Duration::ZERO);
+    let tokens = tokens(&server);
+    let caller = caller(&tokens, Duration::ZERO);
     settle().await;
     caller.abort();
     settle().await;
     freeze(HOUR).await;
-    assert!(get(&cache).await.starts_with("token-"));
+    assert!(get(&tokens).await.starts_with("token-"));
     assert_eq!(server.count(), 2);
 }
 
@@ -131,14 +131,14 @@ async fn an_endpoint_that_is_down_fails_after_one_fresh_attempt() {
         [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
     {
         let server = server([TOKEN, NO_ANSWER, down]);
-        let cache = renewing_cache(&server).await;
+        let tokens = renewing_tokens(&server).await;
         freeze(10 * MINUTE).await;
         let thawed = Instant::now();
-        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        assert_eq!(tokens.get().await.unwrap_err().kind(), kind);
         assert!(thawed.elapsed() <= TIMEOUT + SECOND);
         assert_eq!(server.count(), 3);
         // The failure is remembered.
-        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        assert_eq!(tokens.get().await.unwrap_err().kind(), kind);
         settle().await;
         assert_eq!(server.count(), 3);
     }
@@ -146,18 +146,18 @@ async fn an_endpoint_that_is_down_fails_after_one_fresh_attempt() {
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_first_fetch_from_an_endpoint_that_is_down_fails_after_one_more() {
+async fn a_first_fetch_fails_after_one_more_if_the_endpoint_is_down() {
     for (down, kind) in
         [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
     {
         let server = server([NO_ANSWER, down]);
-        let cache = cache(&server);
-        let caller = caller(&cache, Duration::ZERO);
+        let tokens = tokens(&server);
+        let caller = caller(&tokens, Duration::ZERO);
         settle().await;
         freeze(10 * MINUTE).await;
         assert_eq!(caller.await.unwrap().unwrap_err().kind(), kind);
         assert_eq!(server.count(), 2);
-        assert_eq!(cache.get().await.unwrap_err().kind(), kind);
+        assert_eq!(tokens.get().await.unwrap_err().kind(), kind);
         settle().await;
         assert_eq!(server.count(), 2);
     }
@@ -167,24 +167,24 @@ async fn a_first_fetch_from_an_endpoint_that_is_down_fails_after_one_more() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_without_a_freeze_is_an_error_at_once() {
     let server = server([NO_ANSWER]);
-    let cache = cache(&server);
+    let tokens = tokens(&server);
     let start = Instant::now();
-    let error = caller(&cache, Duration::ZERO).await.unwrap().unwrap_err();
+    let error = caller(&tokens, Duration::ZERO).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::Timeout);
     assert_eq!((start.elapsed().as_secs(), server.count()), (TIMEOUT.as_secs(), 1));
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_times_out_after_its_token_ended_is_followed_by_one() {
+async fn a_renewal_that_times_out_after_the_end_is_repeated_once() {
     for (last, outcome) in [(TOKEN, Ok("token-3")), (Answer::Refused, Err(()))] {
         let server = server([TOKEN, NO_ANSWER, last]);
-        let cache = cache(&server);
-        get(&cache).await;
+        let tokens = tokens(&server);
+        get(&tokens).await;
         pass(USABLE - SECOND).await;
-        assert_eq!(get(&cache).await, "token-1");
+        assert_eq!(get(&tokens).await, "token-1");
         pass(2 * SECOND).await;
-        let token = cache.get().await;
+        let token = tokens.get().await;
         let token = token.as_ref().map(|token| token.secret()).map_err(drop);
         assert_eq!(token, outcome);
         assert_eq!(server.count(), 3);

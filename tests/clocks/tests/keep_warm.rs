@@ -10,38 +10,38 @@ async fn keep_warm_notices_a_suspend_within_ten_seconds() {
     // How long before the suspend the task has last looked at the clocks differs.
     for awake in [1, 3, 10, 17, 600] {
         let server = AuthServer::hourly();
-        let cache = cache(&server);
-        cache.keep_warm().unwrap();
+        let tokens = tokens(&server);
+        tokens.keep_warm().unwrap();
         pass(awake * SECOND).await;
         assert_eq!(server.count(), 1);
         suspend(61 * MINUTE);
         pass(10 * SECOND).await;
         settle().await;
         assert_eq!(server.count(), 2, "awake for {awake} s before the suspend");
-        assert_eq!(get(&cache).await, "token-2");
+        assert_eq!(get(&tokens).await, "token-2");
     }
 }
 
 // C5, C11
 #[tokio::test(start_paused = true)]
-async fn keep_warm_for_notices_a_suspend_within_ten_seconds() {
+async fn each_handle_that_is_kept_warm_notices_a_suspend() {
     let server = AuthServer::hourly();
-    let cache = cache(&server);
-    let other = credentials().scope("other");
-    cache.keep_warm_for(&other).unwrap();
+    let cache = builder(&server).build();
+    let tokens = ["one", "other"].map(|scope| cache.tokens(&credentials().scope(scope)));
+    tokens.iter().for_each(|tokens| tokens.keep_warm().unwrap());
     pass(MINUTE).await;
     suspend(61 * MINUTE);
     pass(10 * SECOND).await;
     settle().await;
-    assert_eq!(server.count(), 2);
+    assert_eq!(server.count(), 4);
 }
 
 // C5, C11
 #[tokio::test(start_paused = true)]
 async fn keep_warm_renews_as_usual_when_the_clock_is_set_back() {
     let server = AuthServer::hourly();
-    let cache = cache(&server);
-    cache.keep_warm().unwrap();
+    let tokens = tokens(&server);
+    tokens.keep_warm().unwrap();
     pass(SECOND).await;
     manual_wall_clock::set_back(DAY);
     pass(10 * HOUR).await;
@@ -54,8 +54,8 @@ async fn keep_warm_renews_as_usual_when_the_clock_is_set_back() {
 async fn keep_warm_requests_at_most_one_token_a_second() {
     for lifetime in [1, 10, 100, 900] {
         let server = AuthServer::new(move |_| Answer::Token(Duration::from_millis(lifetime)));
-        let cache = cache(&server);
-        cache.keep_warm().unwrap();
+        let tokens = tokens(&server);
+        tokens.keep_warm().unwrap();
         pass(60 * SECOND).await;
         let count = server.count();
         assert!((2..=61).contains(&count), "{count} token requests for {lifetime} ms");
@@ -66,10 +66,10 @@ async fn keep_warm_requests_at_most_one_token_a_second() {
 #[tokio::test(start_paused = true)]
 async fn callers_get_a_token_although_it_lives_for_a_millisecond() {
     let server = AuthServer::new(|_| Answer::Token(Duration::from_millis(1)));
-    let cache = cache(&server);
-    cache.keep_warm().unwrap();
+    let tokens = tokens(&server);
+    tokens.keep_warm().unwrap();
     for _ in 0..100 {
-        cache.get().await.unwrap();
+        tokens.get().await.unwrap();
         pass(Duration::from_millis(100)).await;
     }
     // Ten callers a second, and the keep-warm task.

@@ -1,15 +1,20 @@
 //! Records in stores end by either clock too.
 
 use tower::Layer;
+use tower_oauth2_clocks::source::TokenRetry;
 use tower_oauth2_clocks::store::{MemoryStore, TokenStoreLayer};
-use tower_oauth2_clocks::{TokenCache, TokenEndpoint};
+use tower_oauth2_clocks::{TokenCache, TokenEndpoint, Tokens};
 
 use crate::support::*;
 
-/// Creates the cache of one process, over a store that several processes share.
-fn process(store: &MemoryStore, server: &AuthServer) -> TokenCache {
-    let source = TokenStoreLayer::new(store.clone()).layer(TokenEndpoint::new(server.clone()));
-    TokenCache::builder(credentials(), source).renew_ahead(std::time::Duration::ZERO).build()
+/// Creates the tokens of one process, over a store that several processes share.
+fn process(store: &MemoryStore, server: &AuthServer) -> Tokens {
+    let endpoint = TokenEndpoint::new(server.clone()).retry(TokenRetry::none());
+    let source = TokenStoreLayer::new(store.clone()).layer(endpoint);
+    TokenCache::builder(source)
+        .renew_ahead(std::time::Duration::ZERO)
+        .build()
+        .tokens(&credentials())
 }
 
 fn store() -> MemoryStore {

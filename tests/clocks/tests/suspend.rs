@@ -1,12 +1,12 @@
-//! A token is over once the wall clock has reached its end, although the monotonic clock stopped.
+//! A token expires once the wall clock has reached its end, although the monotonic clock stopped.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_oauth2_clocks::replay::{ReplayPolicy, ReplayableLayer};
-use tower_oauth2_clocks::{OAuth2Layer, Origins};
+use tower_oauth2_clocks::{OAuth2Layer, Origins, RequestExt};
 
 use crate::support::*;
 
@@ -15,7 +15,7 @@ fn policies() -> [ReplayPolicy; 3] {
 }
 
 fn layer(server: &AuthServer) -> OAuth2Layer {
-    OAuth2Layer::new(cache(server), Origins::any())
+    OAuth2Layer::new(tokens(server), Origins::any())
 }
 
 /// Sends requests before and after a suspend that ends the token, and checks their tokens.
@@ -38,30 +38,45 @@ async fn check_requests(server: &AuthServer, api: &Api, mut send: impl AsyncFnMu
 #[tokio::test(start_paused = true)]
 async fn get_fetches_a_new_token_after_a_suspend() {
     let server = AuthServer::hourly();
-    let cache = cache(&server);
+    let tokens = tokens(&server);
     for _ in 0..2 {
-        assert_eq!(get(&cache).await, "token-1");
+        assert_eq!(get(&tokens).await, "token-1");
     }
     suspend(61 * MINUTE);
     pass(WALL_CLOCK_INTERVAL).await;
     for _ in 0..2 {
-        assert_eq!(get(&cache).await, "token-2");
+        assert_eq!(get(&tokens).await, "token-2");
     }
     assert_eq!(server.count(), 2);
 }
 
 // C5
 #[tokio::test(start_paused = true)]
-async fn get_for_fetches_a_new_token_after_a_suspend() {
+async fn status_shows_no_token_after_a_suspend() {
     let server = AuthServer::hourly();
-    let cache = cache(&server);
-    let other = credentials().scope("other");
-    for _ in 0..2 {
-        assert_eq!(get_for(&cache, &other).await, "token-1");
-    }
+    let tokens = tokens(&server);
+    get(&tokens).await;
+    suspend(30 * MINUTE);
+    let status = tokens.status();
+    assert_eq!((status.is_usable(), status.time_left()), (true, Some(USABLE - 30 * MINUTE)));
+    suspend(30 * MINUTE);
+    assert!(!tokens.status().is_usable());
+    assert_eq!(server.count(), 1);
+}
+
+// C5, C11
+#[tokio::test(start_paused = true)]
+async fn changes_notice_a_suspend_within_ten_seconds() {
+    let server = AuthServer::hourly();
+    let mut changes = tokens(&server).changes();
+    assert_eq!(changes.next().await.unwrap().secret(), "token-1");
+    let next = tokio::spawn(async move { changes.next().await.unwrap().secret().to_owned() });
+    settle().await;
     suspend(61 * MINUTE);
-    pass(WALL_CLOCK_INTERVAL).await;
-    assert_eq!(get_for(&cache, &other).await, "token-2");
+    pass(10 * SECOND).await;
+    settle().await;
+    assert!(next.is_finished(), "the token has ended");
+    assert_eq!(next.await.unwrap(), "token-2");
     assert_eq!(server.count(), 2);
 }
 
@@ -69,19 +84,19 @@ async fn get_for_fetches_a_new_token_after_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn hits_in_quick_succession_notice_a_suspend() {
     let server = AuthServer::hourly();
-    let cache = cache(&server);
+    let tokens = tokens(&server);
     let step = WALL_CLOCK_INTERVAL / 5;
     for _ in 0..20 {
-        get(&cache).await;
+        get(&tokens).await;
         pass(step).await;
     }
     suspend(61 * MINUTE);
     // No hit may prolong the interval without a look at the wall clock.
     for _ in 0..5 {
-        get(&cache).await;
+        get(&tokens).await;
         pass(step).await;
     }
-    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(get(&tokens).await, "token-2");
     assert_eq!(server.count(), 2);
 }
 
@@ -113,24 +128,23 @@ async fn a_reused_service_sends_a_new_token_after_a_suspend() {
 
 // C5
 #[tokio::test(start_paused = true)]
-async fn credentials_of_a_request_get_a_new_token_after_a_suspend() {
-    for named in [credentials(), credentials().scope("other")] {
-        for policy in policies() {
-            let (server, api) = (AuthServer::hourly(), Api::default());
-            let mut service = layer(&server).replay_policy(policy).layer(api.service());
-            check_requests(&server, &api, async || {
-                let mut request = request();
-                request.extensions_mut().insert(named.clone());
-                service.ready().await.unwrap().call(request).await.unwrap();
-            })
-            .await;
-        }
+async fn requests_that_name_tokens_send_a_new_one_after_a_suspend() {
+    for policy in policies() {
+        let (server, api) = (AuthServer::hourly(), Api::default());
+        let named = tokens(&server);
+        let layer = OAuth2Layer::per_request(Origins::any()).replay_policy(policy);
+        let mut service = layer.layer(api.service());
+        check_requests(&server, &api, async || {
+            let request = request().tokens(&named);
+            service.ready().await.unwrap().call(request).await.unwrap();
+        })
+        .await;
     }
 }
 
 // C5
 #[tokio::test(start_paused = true)]
-async fn bodies_that_cannot_be_replayed_get_a_new_token_after_a_suspend() {
+async fn bodies_that_cannot_be_resent_get_a_new_token_too() {
     let (server, api) = (AuthServer::hourly(), Api::default());
     let mut service = ServiceBuilder::new()
         .layer(ReplayableLayer::new().limit(1))
@@ -169,15 +183,15 @@ async fn a_request_that_waits_for_its_api_sends_no_ended_token() {
 #[tokio::test(start_paused = true)]
 async fn a_short_suspend_brings_the_end_forward() {
     let server = AuthServer::hourly();
-    let cache = cache_without_renewal(&server);
-    get(&cache).await;
+    let tokens = tokens_without_renewal(&server);
+    get(&tokens).await;
     pass(10 * MINUTE).await;
-    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(get(&tokens).await, "token-1");
     suspend(30 * MINUTE);
     pass(USABLE - 40 * MINUTE - SECOND).await;
-    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(get(&tokens).await, "token-1");
     pass(SECOND).await;
-    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(get(&tokens).await, "token-2");
     assert_eq!(server.count(), 2);
 }
 
@@ -185,13 +199,13 @@ async fn a_short_suspend_brings_the_end_forward() {
 #[tokio::test(start_paused = true)]
 async fn many_short_suspends_add_up() {
     let server = AuthServer::hourly();
-    let cache = cache_without_renewal(&server);
+    let tokens = tokens_without_renewal(&server);
     for _ in 0..12 {
-        assert_eq!(get(&cache).await, "token-1");
+        assert_eq!(get(&tokens).await, "token-1");
         suspend(5 * MINUTE);
         pass(SECOND).await;
     }
-    assert_eq!(get(&cache).await, "token-2");
+    assert_eq!(get(&tokens).await, "token-2");
     assert_eq!(server.count(), 2);
 }
 
@@ -199,11 +213,11 @@ async fn many_short_suspends_add_up() {
 #[tokio::test(start_paused = true)]
 async fn a_token_without_a_lifetime_outlives_a_suspend() {
     let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
-    let cache = cache(&server);
-    get(&cache).await;
+    let tokens = tokens(&server);
+    get(&tokens).await;
     suspend(3650 * DAY);
     pass(WALL_CLOCK_INTERVAL).await;
-    assert_eq!(get(&cache).await, "token-1");
+    assert_eq!(get(&tokens).await, "token-1");
     assert_eq!(server.count(), 1);
 }
 
@@ -211,11 +225,11 @@ async fn a_token_without_a_lifetime_outlives_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn a_default_lifetime_ends_during_a_suspend() {
     let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
-    let cache = cache(&server);
-    let lasting = credentials().scope("other").default_expires_in(HOUR);
-    get_for(&cache, &lasting).await;
+    let credentials = credentials().default_expires_in(HOUR);
+    let tokens = builder(&server).build().tokens(&credentials);
+    get(&tokens).await;
     suspend(61 * MINUTE);
     pass(WALL_CLOCK_INTERVAL).await;
-    assert_eq!(get_for(&cache, &lasting).await, "token-2");
+    assert_eq!(get(&tokens).await, "token-2");
     assert_eq!(server.count(), 2);
 }

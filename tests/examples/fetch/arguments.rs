@@ -1,4 +1,4 @@
-//! What is wrong with an argument, or missing.
+//! Invalid and missing arguments.
 
 use crate::process::{File, SECRET, fetch, fetch_from, run};
 use crate::server::{Ca, Server};
@@ -7,7 +7,7 @@ const KEY_IS_MISSING: &str =
     if cfg!(feature = "jwt") { "--key is missing" } else { "--auth: this method needs" };
 
 #[tokio::test]
-async fn bad_arguments_are_told_in_one_line() {
+async fn bad_arguments_are_a_one_line_error() {
     let needed = ["--token-endpoint", "https://auth.test", "--client-id", "client-id"];
     let url = "https://api.test";
     let empty = File::new("empty.pem", "");
@@ -88,7 +88,7 @@ async fn bad_arguments_are_told_in_one_line() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_left_out_is_asked_for() {
+async fn a_missing_argument_is_an_error() {
     for (arguments, expected) in [
         (
             &["--client-id", "client-id", "https://api.test"],
@@ -117,7 +117,7 @@ async fn what_can_not_be_left_out_is_asked_for() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn arguments_that_are_no_text_are_refused() {
+async fn arguments_that_are_not_text_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -137,7 +137,7 @@ async fn arguments_that_are_no_text_are_refused() {
 }
 
 #[tokio::test]
-async fn help_is_no_mistake() {
+async fn help_exits_with_success() {
     let ended = run(fetch(["--help"])).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     for option in [

@@ -1,4 +1,4 @@
-//! How a client proves who it is.
+//! Client authentication.
 
 #[cfg(feature = "jwt")]
 use base64::Engine;
@@ -12,7 +12,7 @@ use crate::server::{Ca, Server};
 
 #[cfg(feature = "jwt")]
 #[tokio::test]
-async fn tokens_are_bound_to_a_key_when_asked_for() {
+async fn an_option_binds_tokens_to_a_key() {
     let key = File::new("dpop.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
     let given = ["--dpop", "--dpop-key", key.path()];
     let mut thumbprints = Vec::new();
@@ -32,7 +32,7 @@ async fn tokens_are_bound_to_a_key_when_asked_for() {
 }
 
 #[tokio::test]
-async fn clients_authenticate_as_the_options_say() {
+async fn options_set_the_client_authentication() {
     let secret_file = File::new("secret", "from a+file\n");
     let secret_file = ["--client-secret-file", secret_file.path()];
     for (method, header, body) in [
@@ -52,7 +52,7 @@ async fn clients_authenticate_as_the_options_say() {
     }
 }
 
-/// The header of the assertion in the one token request, its claims, and the client id beside it.
+/// Returns the header and claims of the assertion in the token request, and the client id.
 #[cfg(feature = "jwt")]
 fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<String>) {
     let sent = server.token_requests().remove(0);
@@ -70,7 +70,7 @@ fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<S
 
 #[cfg(feature = "jwt")]
 #[tokio::test]
-async fn clients_sign_as_the_options_say() {
+async fn options_set_the_signing_key() {
     let key = File::new("key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
     let server = Server::start().await;
     let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--kid", "k1"];
@@ -88,23 +88,23 @@ async fn clients_sign_as_the_options_say() {
     let (header, claims, _) = assertion(&server);
     assert_eq!((&header["alg"], &claims["aud"]), (&"HS256".into(), &"https://a.test".into()));
 
-    // A key that can not be used is an error of the token request, in one line.
+    // An unusable key is an error of the token request, in one line.
     let broken = File::new("broken.pem", "-----BEGIN PRIVATE KEY-----\nAAAA");
     let arguments = ["--auth", "private_key_jwt", "--key", broken.path()];
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("signing key: breaks off before its end"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("signing key: is truncated"), "{}", ended.stderr);
 
-    // So is an algorithm that the key can not do.
+    // So is an algorithm that does not fit the key.
     let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--alg", "EdDSA"];
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!(ended.code, Some(1));
-    let why = "signing key: is not of the kind that the algorithm needs";
+    let why = "signing key: does not match the algorithm";
     assert!(ended.stderr.contains(why), "{}", ended.stderr);
 }
 
 #[tokio::test]
-async fn an_assertion_of_somebody_else_comes_from_a_file() {
+async fn an_assertion_is_read_from_a_file() {
     let file = File::new("assertion", "a.b.c\n");
     let server = Server::start().await;
     let arguments = ["--auth", "client_assertion", "--assertion-file", file.path()];
@@ -114,7 +114,7 @@ async fn an_assertion_of_somebody_else_comes_from_a_file() {
 }
 
 #[tokio::test]
-async fn an_issuer_is_asked_where_tokens_come_from() {
+async fn the_token_endpoint_comes_from_the_issuer() {
     let server = Server::start().await;
     let issuer = server.at("/realm");
     let mut command = fetch(["--issuer", &issuer, "--client-id", "client-id", "--scope", "read"]);
@@ -149,7 +149,7 @@ async fn an_issuer_is_asked_where_tokens_come_from() {
 }
 
 #[tokio::test]
-async fn a_certificate_takes_the_place_of_a_secret() {
+async fn a_certificate_replaces_a_secret() {
     let ca = Ca::new();
     let server = Server::start_mtls(&ca).await;
     let cacert = File::new("mtls-ca.pem", &ca.pem);
@@ -176,7 +176,7 @@ async fn a_certificate_takes_the_place_of_a_secret() {
     assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
     assert_eq!(server.seen().len(), before);
 
-    // A key that is not the certificate's.
+    // The key does not belong to the certificate.
     let other = File::new("mtls-other.pem", &ca.certify().1);
     let arguments = ["--cacert", cacert.path(), "--key", other.path()];
     let ended = run(fetch_from(&server, "/echo", arguments.into_iter().chain(cert))).await;

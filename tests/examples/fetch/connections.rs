@@ -1,4 +1,4 @@
-//! HTTP/2, TLS, and what fails.
+//! HTTP/2, TLS, and failures of connections.
 
 use http::Version;
 
@@ -6,7 +6,7 @@ use crate::process::{File, fetch, fetch_from, run};
 use crate::server::{self, Ca, Server};
 
 #[tokio::test]
-async fn http2_is_spoken_when_asked_for() {
+async fn an_option_selects_http2() {
     let ca = Ca::new();
     let cacert = File::new("http2-ca.pem", &ca.pem);
     let over_tls = ["--cacert", cacert.path()];
@@ -40,7 +40,7 @@ async fn a_server_that_does_not_speak_http2_is_an_error() {
 }
 
 #[tokio::test]
-async fn tls_works_with_a_ca_that_is_given() {
+async fn tls_works_with_a_given_ca() {
     let ca = Ca::new();
     let server = Server::start_tls(&ca).await;
     let cacert = File::new("ca.pem", &ca.pem);
@@ -65,7 +65,7 @@ async fn a_wrong_ca_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_kind_of_error_is_one_line() {
+async fn each_kind_of_error_is_one_line() {
     let server = Server::start().await;
     let endpoint = server.at("/invalid-client");
     let arguments = ["--token-endpoint", &endpoint, "--repeat", "3", "--concurrency", "3"];
@@ -80,7 +80,7 @@ async fn a_kind_of_error_is_one_line() {
 }
 
 #[tokio::test]
-async fn an_api_that_hangs_up_is_an_error() {
+async fn a_closed_api_connection_is_an_error() {
     let server = Server::start().await;
     let ended = run(fetch_from(&server, "/hang-up", [])).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
@@ -90,7 +90,7 @@ async fn an_api_that_hangs_up_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_is_an_error() {
+async fn an_incomplete_api_response_is_an_error() {
     let server = Server::start().await;
     let api = server::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nthe beginning");
     let mut command = fetch(["--token-endpoint", &server.at("/token"), "--client-id", "client-id"]);
@@ -103,7 +103,7 @@ async fn a_response_that_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_token_never_goes_over_a_network_in_clear_text() {
+async fn a_token_is_never_sent_in_clear_text() {
     let server = Server::start().await;
     let mut command = fetch(["--token-endpoint", &server.at("/token"), "--client-id", "client-id"]);
     command.arg("http://api.test/");

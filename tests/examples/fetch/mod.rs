@@ -1,4 +1,4 @@
-//! `fetch`, over servers of the tests.
+//! `fetch`, against servers of the tests.
 
 mod arguments;
 mod authentication;

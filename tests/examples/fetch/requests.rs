@@ -1,4 +1,4 @@
-//! What goes over the wire.
+//! Requests that `fetch` sends.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
@@ -8,7 +8,7 @@ use crate::process::{File, SECRET, fetch, fetch_from, run};
 use crate::server::{self, Server};
 
 #[tokio::test]
-async fn a_request_goes_out_as_the_options_say() {
+async fn options_set_the_request() {
     let server = Server::start().await;
     let arguments = [
         "--scope",
@@ -60,7 +60,7 @@ async fn many_requests_share_one_token() {
 }
 
 #[tokio::test]
-async fn requests_may_be_spread_out() {
+async fn requests_can_be_spread_over_time() {
     let server = Server::start().await;
     let arguments = ["--repeat", "3", "--every", "1", "--data", "x"];
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
@@ -70,7 +70,7 @@ async fn requests_may_be_spread_out() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_replaced_and_the_body_sent_again() {
+async fn a_rejected_token_is_replaced_and_the_request_replayed() {
     let server = Server::start().await;
     let body = File::new("body", "line 1\nline 2\n");
     let data = format!("@{}", body.path());
@@ -100,12 +100,12 @@ async fn data_may_come_from_stdin() {
 }
 
 #[tokio::test]
-async fn a_stream_is_sent_again_up_to_its_limit() {
+async fn a_stream_is_replayed_up_to_its_limit() {
     let body = "0123456789".repeat(20_000);
     let file = File::new("stream", &body);
     let from_file = format!("@{}", file.path());
     let whole = "2 x 200, 0 x 401; 2 token requests, 1 replay, 0 errors\n";
-    // The second request finds the token that the first could not be sent again with.
+    // The second request uses the token that the first could not be resent with.
     let over = "1 x 200, 1 x 401; 2 token requests, 0 replays, 0 errors\n";
     for (data, body, limit, summary) in [
         ("0123456789", "0123456789", &[][..], whole),
@@ -133,7 +133,7 @@ async fn a_stream_is_sent_again_up_to_its_limit() {
 }
 
 #[tokio::test]
-async fn tokens_go_to_the_origins_that_are_allowed() {
+async fn tokens_are_sent_to_allowed_origins_only() {
     let (server, other) = (Server::start().await, "https://other.test");
     for (origins, summary) in [
         (&[other][..], "1 x 200, 0 x 401; 0 token requests, 0 replays, 0 errors\n"),
@@ -151,7 +151,7 @@ async fn tokens_go_to_the_origins_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_status_is_no_error() {
+async fn an_error_status_is_not_a_failure() {
     for (path, body, summary) in [
         ("/busy", "busy", "0 x 401, 1 x 503; 1 token request, 0 replays, 0 errors\n"),
         ("/refused", "refused", "1 x 401; 2 token requests, 1 replay, 0 errors\n"),

@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::support::{Redis, TlsRedis};
 
 #[tokio::test]
-async fn what_is_stored_can_be_sealed() {
+async fn stored_tokens_can_be_encrypted() {
     let redis = Redis::start().await;
     let text = |id| tower_oauth2::store::EncryptionKey::generate(id).unwrap().to_text();
     let (new, old) = (text("2026-11"), text("2026-10"));
@@ -20,7 +20,7 @@ async fn what_is_stored_can_be_sealed() {
         let summary = format!("1 x 200, 0 x 401; {token_requests}, 0 replays, 0 errors\n");
         assert_eq!((ended.code, ended.stderr), (Some(0), summary));
     }
-    // Whoever has no key finds nothing.
+    // Without a key, no token is found.
     let ended = run(fetch_from(&server, "/echo", ["--store", &url])).await;
     assert_eq!(ended.stderr, "1 x 200, 0 x 401; 1 token request, 0 replays, 0 errors\n");
 }
@@ -38,7 +38,7 @@ async fn processes_share_a_token_through_memcached() {
 }
 
 #[tokio::test]
-async fn processes_that_come_one_after_the_other_share_a_token() {
+async fn consecutive_processes_share_a_token() {
     let (redis, with_tls) = (Redis::start().await, TlsRedis::start().await);
     let user = "ACL SETUSER tokens on >s3cr3t-of-the-client ~* +@all";
     with_tls.redis.run::<()>(user).await;
@@ -58,7 +58,7 @@ async fn processes_that_come_one_after_the_other_share_a_token() {
             assert_eq!((ended.code, ended.stderr), (Some(0), summary));
         }
     }
-    // Nobody is there, or nobody who is trusted: each asks for itself.
+    // The store is unreachable or not trusted, so each process requests a token.
     let server = Server::start().await;
     for url in ["redis://127.0.0.1:1", &with_tls.url_as(&user)] {
         let ended = run(fetch_from(&server, "/echo", ["--store", url])).await;

@@ -1,4 +1,4 @@
-//! `WWW-Authenticate`: read by the RFC, next to a parser that somebody else wrote.
+//! Fuzzes `WWW-Authenticate`: compares the layer's behaviour with another parser.
 //!
 //! Each line is one field of a 401.
 
@@ -10,13 +10,13 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, ServiceExt, service_fn};
 use tower_oauth2::replay::{ReplayPolicy, Replayed};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use super::support::*;
 
-/// What the client asks for of itself.
+/// The claims that the client requests without a challenge.
 const CLAIMS: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}},"own":1}"#;
 
 pub fn run(data: &[u8]) {
@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
             // R7
             assert_eq!(replayed, challenges.says_invalid_token, "{fields:?}");
         }
-        // R1: any 401 will do, and its claims go along.
+        // R1: any 401 leads to a replay, and its claims are requested.
         for own in [None, Some(CLAIMS)] {
             let (replayed, claims) = call(&fields, ReplayPolicy::unauthorized(), own).await;
             assert!(replayed);
@@ -50,8 +50,9 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Sends one request to an API that has this to say of its first token. Whether it was sent again, and with which claims
-/// the second token was asked for.
+/// Sends one request to an API that rejects its first token with these fields.
+///
+/// Returns whether it was resent, and the claims that were requested with the second token.
 async fn call(
     fields: &[HeaderValue],
     policy: ReplayPolicy,
@@ -71,7 +72,7 @@ async fn call(
         Some(own) => credentials().parameter("claims", own),
         None => credentials(),
     };
-    let layer = OAuth2Layer::new(TokenCache::new(credentials, endpoint), Origins::any());
+    let layer = OAuth2Layer::new(Tokens::new(credentials, endpoint), Origins::any());
     let sent = Arc::new(AtomicUsize::new(0));
     let api = service_fn({
         let (fields, sent) = (fields.to_vec(), sent.clone());
@@ -96,7 +97,7 @@ async fn call(
     (replayed, claims)
 }
 
-/// `claims` of a token request's form; at most one.
+/// Returns the `claims` in the form of a token request. Fails if there are several.
 fn form_claims(request: Request<Full<Bytes>>) -> Option<String> {
     let body = request.into_body().collect();
     let body = futures_util::FutureExt::now_or_never(body).unwrap().unwrap().to_bytes();
@@ -106,14 +107,14 @@ fn form_claims(request: Request<Full<Bytes>>) -> Option<String> {
     found
 }
 
-/// What a strict parser finds.
+/// The result of a strict parser.
 struct Strict {
     says_invalid_token: bool,
-    /// Of the first that has any, if they are in order to the letter.
+    /// The claims of the first challenge that has any, if they are valid.
     claims: Option<Value>,
 }
 
-/// None when it does not take all of the fields: a lenient one may still make something of them.
+/// Returns `None` for fields that the strict parser refuses, because a lenient one may accept them.
 fn strict(fields: &[HeaderValue]) -> Option<Strict> {
     let mut all = Strict { says_invalid_token: false, claims: None };
     let mut has_claims = false;
@@ -123,7 +124,7 @@ fn strict(fields: &[HeaderValue]) -> Option<Strict> {
             if !is("Bearer") && !is("DPoP") {
                 continue;
             }
-            // The first of a name counts.
+            // The first parameter of a name counts.
             let parameter = |name: &str| {
                 let found =
                     challenge.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));

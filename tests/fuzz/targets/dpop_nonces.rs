@@ -1,10 +1,13 @@
-//! Nonces of several servers, and responses that come whenever they do: each proof has the newest nonce of its server, and
-//! no request is sent for ever.
+//! Fuzzes the nonces of several servers with responses in any order.
 //!
-//! One deed a line: `A`, `B` or `C` sends a request, to two servers, of which `C` is the first in another spelling. A number answers
-//! that one of the requests at the APIs, in the order in which they came, with the words that follow: the status, the nonce (`-` is none, `*` one that is
-//! too long), the error of the challenge, and by how many seconds the server's clock is ahead. `x` and a number: whoever
-//! sent that one gives up. `T` and such words: what the token endpoint answers with the next time.
+//! Each proof must have the newest nonce of its server, and no request may be resent without end.
+//!
+//! Each line of a case is one action. `A`, `B` or `C` sends a request. There are two servers, and
+//! `C` is another spelling of the first one. A number answers the request with this number at the
+//! APIs. The words after it are the status, the nonce (`-` for none, `*` for one that is too long),
+//! the error of the challenge, and the seconds by which the server's clock is ahead. `x` and a
+//! number drop the call of that request. `T` and such words set the next response of the token
+//! endpoint.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -19,15 +22,15 @@ use http_body_util::Full;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, ServiceExt, service_fn};
 use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError};
+use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens};
 
 use super::support::*;
 
 const AUTH: &str = "https://auth.test/token";
 
-/// What a server answers.
+/// The response of a server.
 struct Words {
     status: StatusCode,
     nonce: Option<String>,
@@ -59,7 +62,7 @@ impl Words {
             let challenge = format!("DPoP algs=\"ES256\", error=\"{error}\"");
             headers.extend(HeaderValue::try_from(challenge).ok().map(|c| (WWW_AUTHENTICATE, c)));
         }
-        // The year 9999 is as far as a date goes.
+        // HTTP dates end with the year 9999.
         let ahead = self.ahead.map(|ahead| ahead.clamp(-1_000_000_000, 100_000_000_000));
         if let Some(date) = ahead.and_then(|ahead| date(format!("@{ahead:+}").as_bytes())) {
             headers.insert(DATE, date.try_into().unwrap());
@@ -67,7 +70,7 @@ impl Words {
         headers
     }
 
-    /// The nonce, if it is one (RFC 9449 section 8.1).
+    /// Returns the nonce if it is valid (RFC 9449 section 8.1).
     fn news(&self) -> Option<&str> {
         let is_one = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
         let nonce = self.nonce.as_deref()?;
@@ -79,10 +82,10 @@ type Call = JoinHandle<Result<Response<()>, BoxError>>;
 
 #[derive(Default)]
 struct World {
-    /// What the newest nonce of each server is.
+    /// The newest nonce of each server.
     known: HashMap<String, String>,
     arrivals: Vec<Arrival>,
-    /// What the token endpoint is to answer.
+    /// The next responses of the token endpoint.
     answers: VecDeque<Words>,
     token_requests: usize,
     tokens: usize,
@@ -107,13 +110,13 @@ async fn play(text: String) {
         LazyLock::new(|| SigningKey::generate(Algorithm::EdDSA).unwrap());
 
     let world = Arc::new(Mutex::new(World::default()));
-    // A new one each time, or nonces would be left of the case before.
+    // A new key for each case, because a key keeps the nonces of earlier cases.
     let credentials = credentials().dpop(DpopKey::new(KEY.clone()));
     let endpoint = TokenEndpoint::new(http({
         let world = world.clone();
         move |request| issue(&mut world.lock().unwrap(), &request)
     }));
-    let layer = OAuth2Layer::new(TokenCache::new(credentials, endpoint), Origins::any());
+    let layer = OAuth2Layer::new(Tokens::new(credentials, endpoint), Origins::any());
     let service = layer.layer(service_fn({
         let world = world.clone();
         move |request: Request<Full<Bytes>>| {
@@ -154,7 +157,7 @@ async fn play(text: String) {
         calls.push(Some(tokio::spawn(service.clone().oneshot(request.unwrap()))));
         settle().await;
     }
-    // Everything that is still there is answered, and comes to its end.
+    // All remaining requests are answered, and all calls end.
     for _ in 0..4 {
         let count = world.lock().unwrap().arrivals.len();
         for number in 0..count {
@@ -163,7 +166,7 @@ async fn play(text: String) {
         tokio::time::sleep(Duration::from_secs(120)).await;
     }
     {
-        // Each is asked once more at the most, with another clock or another nonce.
+        // Each is resent at most once with another clock, and once with another nonce.
         let world = world.lock().unwrap();
         assert!(world.token_requests <= 2 * (calls.len() + world.arrivals.len()));
     }
@@ -175,7 +178,7 @@ async fn play(text: String) {
     }
 }
 
-/// Looks into the one proof of a request; returns its nonce.
+/// Checks the only proof of a request, and returns its nonce.
 fn prove(
     world: &mut World,
     request: &Request<Full<Bytes>>,
@@ -194,14 +197,14 @@ fn prove(
     assert_eq!(claims["htu"], format!("{origin}{path}"));
     assert!(world.ids.insert(claims["jti"].as_str().unwrap().to_owned()), "used twice");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    // No clock is believed that is off by more than a day.
+    // An offset of more than a day is ignored.
     assert!(claims["iat"].as_u64().unwrap().abs_diff(now) <= 24 * 60 * 60 + 60);
     let nonce = claims.get("nonce").map(|nonce| nonce.as_str().unwrap().to_owned());
     assert_eq!(nonce.as_ref(), world.known.get(origin), "not the newest nonce of {origin}");
     nonce
 }
 
-/// What a response teaches: a nonce that its request had already is no news.
+/// Remembers the nonce of a response, unless its request had the same one.
 fn learn(world: &mut World, origin: &str, sent: Option<&str>, words: &Words) {
     if let Some(nonce) = words.news() {
         let is_news = sent != Some(nonce);
@@ -224,7 +227,7 @@ fn arrive(
     let token = request.headers()[AUTHORIZATION].to_str().unwrap();
     assert!(token.starts_with("DPoP token-"), "{token}");
     let call = request.headers()["x-call"].to_str().unwrap().parse().unwrap();
-    // Once more with another proof, and once more with another token.
+    // One resend with another proof, and one with another token.
     let before = world.arrivals.iter().filter(|arrival| arrival.call == call).count();
     assert!(before < 3, "sent {} times", before + 1);
     world.arrivals.push(Arrival { call, origin: origin.to_owned(), nonce, answer: Some(answer) });
@@ -237,13 +240,13 @@ fn answer(world: &mut World, number: usize, words: &Words) {
     *response.status_mut() = words.status;
     *response.headers_mut() = words.headers();
     let (origin, nonce) = (arrival.origin.clone(), arrival.nonce.clone());
-    // Whoever gave up learns nothing.
+    // A dropped call gets no result.
     if answer.send(response).is_ok() {
         learn(world, &origin, nonce.as_deref(), words);
     }
 }
 
-/// What the token endpoint answers.
+/// Returns the response of the token endpoint.
 fn issue(world: &mut World, request: &Request<Full<Bytes>>) -> Response<Frames> {
     assert_eq!(request.uri(), AUTH);
     let nonce = prove(world, request, "https://auth.test", "/token");

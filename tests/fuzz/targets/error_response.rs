@@ -1,5 +1,7 @@
-//! A token endpoint that answers with this each time, through the whole stack: what callers see, what the layer
-//! `TokenErrorResponseLayer` makes of it, and when it is asked again.
+//! Fuzzes the responses of a token endpoint through the whole stack.
+//!
+//! Checks the errors that callers get, the responses of `TokenErrorResponseLayer`, and the time of
+//! the next token request.
 //!
 //! The case is one response (`support/reply.rs`).
 
@@ -13,7 +15,7 @@ use http_body_util::{BodyExt, Either, Full};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_oauth2::service::TokenErrorResponseLayer;
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
+use tower_oauth2::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Tokens};
 
 use super::support::*;
 
@@ -22,15 +24,15 @@ type Body = Full<Bytes>;
 pub fn run(data: &[u8]) {
     let reply = Reply::read(data);
     block_on(async {
-        let asked = Arc::new(AtomicUsize::new(0));
+        let calls = Arc::new(AtomicUsize::new(0));
         let http = {
-            let (reply, asked) = (reply.clone(), asked.clone());
+            let (reply, calls) = (reply.clone(), calls.clone());
             http(move |_| {
-                asked.fetch_add(1, Ordering::Relaxed);
+                calls.fetch_add(1, Ordering::Relaxed);
                 reply.response()
             })
         };
-        let tokens = TokenCache::new(credentials(), TokenEndpoint::new(http));
+        let tokens = Tokens::new(credentials(), single_try(http));
         let api = service_fn(|request: Request<Body>| async move {
             assert!(request.headers().contains_key("authorization"), "no token, no request");
             Ok::<_, BoxError>(Response::new(Body::from("of the API")))
@@ -61,8 +63,8 @@ pub fn run(data: &[u8]) {
                 assert!(found == sent || is_cut && sent.starts_with(found), "{name}");
             }
         }
-        // C9: as long as it says, nobody asks; then the next one does.
-        let count = asked.load(Ordering::Relaxed);
+        // C9: no token request is sent during the back-off, and one after it.
+        let count = calls.load(Ordering::Relaxed);
         let Some(retry_in) = error.retry_in().filter(|retry_in| !retry_in.is_zero()) else {
             return;
         };
@@ -70,10 +72,10 @@ pub fn run(data: &[u8]) {
         let end = Instant::now() + retry_in;
         until(end - Duration::from_millis(2).min(retry_in)).await;
         assert!(tokens.get().await.is_err());
-        assert_eq!(asked.load(Ordering::Relaxed), count, "asked within {retry_in:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), count, "called within {retry_in:?}");
         until(end + Duration::from_millis(2)).await;
         assert!(tokens.get().await.is_err());
-        assert_eq!(asked.load(Ordering::Relaxed), count + 1, "not asked after {retry_in:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), count + 1, "not called after {retry_in:?}");
     });
 }
 

@@ -1,7 +1,9 @@
-//! An issuer's metadata: believed as RFC 8414 has it, and never a reason to send a secret in clear text.
+//! Fuzzes an issuer's metadata: it is checked by RFC 8414, and never leads to a secret in clear
+//! text.
 //!
-//! Two responses (`support/reply.rs`) with a line `=====` between them: of `oauth-authorization-server` and of
-//! `openid-configuration`. `i<n>` after the status of the first says which issuer is asked.
+//! A case is two responses (`support/reply.rs`) with a line `=====` between them: those of
+//! `oauth-authorization-server` and of `openid-configuration`. `i<n>` after the first status
+//! selects the issuer.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tower_oauth2::{ClientAuth, TokenErrorKind};
 
 use super::support::*;
 
-/// With whether plain HTTP is allowed.
+/// The issuers, each with the permission for plain HTTP.
 const ISSUERS: [(&str, bool); 4] = [
     ("https://issuer.test", false),
     ("https://issuer.test/tenant/", false),
@@ -58,7 +60,7 @@ pub fn run(data: &[u8]) {
 
 fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &[Reply]) {
     let is_loopback = issuer.starts_with("http://127.");
-    // To the letter, and out of one of the two documents.
+    // The value is exactly that of one of the two documents.
     assert_eq!(metadata.issuer(), issuer);
     assert!(metadata.get("issuer").is_some_and(|found| found == issuer));
     let is_source = |reply: &&Reply| {
@@ -84,7 +86,7 @@ fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &
     ];
     assert!(lists[0] > 0 && lists[2] > 0, "these have defaults");
 
-    // Nothing that is believed is refused later, but for the method.
+    // Accepted metadata is not refused later, except for the authentication method.
     for auth in [
         ClientAuth::client_secret_basic("client-id", SECRET),
         ClientAuth::client_secret_post("client-id", SECRET),
@@ -95,7 +97,7 @@ fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &
         match metadata.credentials(auth) {
             Ok(credentials) => {
                 let endpoint = mtls.filter(|_| is_mtls).unwrap_or(metadata.token_endpoint());
-                assert_eq!(credentials.token_endpoint(), endpoint);
+                assert_eq!(credentials.token_endpoint(), Some(endpoint));
             }
             Err(error) => {
                 let listed = metadata.get("token_endpoint_auth_methods_supported");
@@ -106,7 +108,7 @@ fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &
     }
 }
 
-/// Where a secret may be sent.
+/// Returns whether a secret may be sent to this URI.
 fn is_safe(uri: &Uri, is_clear: bool, is_loopback: bool) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let address = host.parse::<std::net::IpAddr>();

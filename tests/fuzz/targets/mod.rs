@@ -1,7 +1,8 @@
-//! What each fuzz target does with its data: an ordinary function over the public API, which panics when a promise
-//! is broken. The tests here and the programs in `fuzz/` call the same ones.
+//! The fuzz targets: functions over the public API that panic when a promise is broken.
 //!
-//! A case is text that people can read and write. How each target reads it is said in its file.
+//! The tests here and the programs in `fuzz/` call the same functions.
+//!
+//! A case is readable text. Each target's file describes its format.
 
 pub mod challenge;
 #[cfg(feature = "jwt")]
@@ -15,7 +16,7 @@ pub mod stored_record;
 mod support;
 pub mod token_response;
 
-/// One target: its name, which its folder in `corpus/` has too, and what it does.
+/// One target: its name, which is also the name of its folder in `corpus/`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const ALL: &[Target] = &[

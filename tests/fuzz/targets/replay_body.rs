@@ -1,8 +1,8 @@
-//! `ReplayBody` by hand, in whatever order: what goes out is what there was, or an error, and never less.
+//! Fuzzes the methods of `ReplayBody` in any order: a body yields all of its data or an error.
 //!
-//! The first line is the limit, the second the script (`support/script.rs`), the rest what is done, in letters, each with
-//! a digit after it that says with which of them: `p` polls a body, `k` keeps one, `r` makes one of what was kept, `x` drops
-//! a body, `y` what was kept.
+//! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
+//! actions: a letter and the digit of a body or of kept data. `p` polls a body, `k` keeps it, `r`
+//! replays kept data, `x` drops a body, and `y` drops kept data.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ struct One {
     body: ReplayBody<Script>,
     emitted: Emitted,
     has_begun: bool,
-    /// It waits for the stream, and is to be told.
+    /// The body waits for the stream, and must be woken.
     waits: Option<usize>,
 }
 
 struct Kept {
     kept: KeptBody<Script>,
-    /// Of which body, as long as that is the newest: what is known for certain of what may come of it.
+    /// The body that was kept, while it is the newest one, and the data that a replay must yield.
     of: Option<u32>,
 }
 
-/// Counts how often whoever waits is told.
+/// Counts the wake-ups of the waiting body.
 #[derive(Default)]
-struct Told(AtomicUsize);
+struct WakeUps(AtomicUsize);
 
-impl Wake for Told {
+impl Wake for WakeUps {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -45,12 +45,12 @@ pub fn run(data: &[u8]) {
     let script = Script::read(lines.next().unwrap_or_default());
     let deeds = lines.next().unwrap_or_default().as_bytes();
 
-    let told = Arc::new(Told::default());
-    let waker = Waker::from(told.clone());
+    let wake_ups = Arc::new(WakeUps::default());
+    let waker = Waker::from(wake_ups.clone());
     let new = |body| One { body, emitted: Emitted::default(), has_begun: false, waits: None };
     let mut bodies = vec![Some(new(ReplayBody::new(script.clone(), limit)))];
     let mut all_kept: Vec<Option<Kept>> = Vec::new();
-    // The body whose turn it is, by its place.
+    // The index of the body that owns the stream.
     let mut newest = 0;
     let mut deeds = deeds.iter().take(256).copied().filter(|byte| !byte.is_ascii_whitespace());
     while let Some(deed) = deeds.next() {
@@ -60,7 +60,7 @@ pub fn run(data: &[u8]) {
             b'p' => {
                 let at = index(bodies.len());
                 let Some(one) = &mut bodies[at] else { continue };
-                look(one, at == newest, &script, &waker, &told);
+                look(one, at == newest, &script, &waker, &wake_ups);
             }
             b'k' => {
                 let at = index(bodies.len());
@@ -87,11 +87,15 @@ pub fn run(data: &[u8]) {
                     emitted.len <= limit && !emitted.has_failed
                 });
                 let again = ReplayBody::replay(kept);
-                // R3: what was kept from the start and is within the limit can be sent again, anything else not.
+                // R3: only data that was kept from the start and is within the limit can be sent
+                // again.
                 assert!(certain.is_none_or(|certain| certain == again.is_some()), "{certain:?}");
                 let Some(again) = again else { continue };
                 if let Some(before) = waiting {
-                    assert!(told.0.load(Ordering::Relaxed) > before, "it waits for ever");
+                    assert!(
+                        wake_ups.0.load(Ordering::Relaxed) > before,
+                        "the waiting body is not woken"
+                    );
                 }
                 newest = bodies.len();
                 bodies.push(Some(new(again)));
@@ -112,10 +116,10 @@ pub fn run(data: &[u8]) {
             break;
         }
     }
-    // Whoever has the stream comes to its end.
+    // The owner of the stream reaches its end.
     if let Some(one) = &mut bodies[newest] {
         for _ in 0..200 {
-            look(one, true, &script, &waker, &told);
+            look(one, true, &script, &waker, &wake_ups);
         }
         assert!(one.emitted.has_ended || one.emitted.has_failed, "no end");
         assert!(one.emitted.has_failed || one.emitted.is_whole(&script));
@@ -123,14 +127,14 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One look at a body, which is what it said before.
-fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, told: &Told) {
+/// Polls a body once, and compares the result with its size hint.
+fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, wake_ups: &WakeUps) {
     let hint = one.body.size_hint();
     let says_it_has_ended = one.body.is_end_stream();
     let had_failed = one.emitted.has_failed;
     let frame = Pin::new(&mut one.body).poll_frame(&mut Context::from_waker(waker));
     one.has_begun = true;
-    one.waits = frame.is_pending().then(|| told.0.load(Ordering::Relaxed));
+    one.waits = frame.is_pending().then(|| wake_ups.0.load(Ordering::Relaxed));
     if says_it_has_ended {
         assert!(matches!(frame, std::task::Poll::Ready(None)), "it was not the end: {frame:?}");
     }

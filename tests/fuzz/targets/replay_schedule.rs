@@ -1,10 +1,11 @@
-//! A stream through the whole stack, whenever who does what: what arrives at the API the second time is the original, or
-//! the 401 comes back.
+//! Fuzzes the schedule of a streamed request: the second send has the original body, or the 401 is
+//! returned.
 //!
-//! The first line is the limit, the second the script (`support/script.rs`), the rest what happens, in letters: `1` and `2`
-//! poll the body of the first and the second request at the API, `x` and `z` drop these; `a` and `b` answer the first and the second with
-//! 401, `o` and `q` with 200, `f` and `h` fail them; `s` looks at the response, `t` lets the next token come, `n` an error in its place, `d`
-//! drops the response.
+//! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
+//! actions as letters. `1` and `2` poll the body of the first and the second request at the API,
+//! and `x` and `z` drop it. `a` and `b` answer the first and the second request with 401, `o` and
+//! `q` with 200, and `f` and `h` fail them. `s` polls the response future, and `d` drops it. `t`
+//! lets the next token arrive, and `n` an error instead.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use http_body::Body;
 use tokio::sync::oneshot;
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
-use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenCache, TokenError, TokenRequest};
+use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenError, TokenRequest, Tokens};
 
 use super::support::*;
 
@@ -34,7 +35,7 @@ struct Arrival {
 #[derive(Default)]
 struct World {
     arrivals: Vec<Arrival>,
-    /// Tokens that are waited for, after the first.
+    /// The token requests that are waiting, after the first one.
     fetches: Vec<oneshot::Sender<bool>>,
     has_failed: bool,
 }
@@ -50,7 +51,7 @@ pub fn run(data: &[u8]) {
 
 async fn play(limit: usize, script: Script, deeds: String) {
     let world = Arc::new(Mutex::new(World::default()));
-    let tokens = TokenCache::new(credentials(), source(world.clone()));
+    let tokens = Tokens::new(credentials(), source(world.clone()));
     tokens.warm().await.unwrap();
     let layer = OAuth2Layer::new(tokens, Origins::any());
     let mut service = ReplayableLayer::new().limit(limit).layer(layer.layer(api(world.clone())));
@@ -78,7 +79,7 @@ async fn play(limit: usize, script: Script, deeds: String) {
         settle().await;
         assert_sent(&world, &script, limit);
     }
-    // What is still open is let through.
+    // All open requests are completed.
     for _ in 0..4 {
         let fetches = std::mem::take(&mut world.lock().unwrap().fetches);
         for fetch in fetches {
@@ -101,7 +102,7 @@ async fn play(limit: usize, script: Script, deeds: String) {
     }
 }
 
-/// A token at once, and each further one when its time comes.
+/// Returns the first token at once, and each further one when the schedule says so.
 fn source(
     world: Arc<Mutex<World>>,
 ) -> impl Service<TokenRequest, Response = AccessToken, Error = BoxError, Future: Send + 'static>
@@ -158,7 +159,7 @@ fn look(world: &Mutex<World>, at: usize, script: &Script) {
     let Some(arrival) = world.arrivals.get_mut(at) else { return };
     let Some(body) = &mut arrival.body else { return };
     let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
-    // R4: taken over, it ends with an error and not as if it were whole.
+    // R4: a body that was taken over ends with an error, so that it does not look complete.
     let is_taken_over =
         matches!(&frame, Poll::Ready(Some(Err(error))) if error.to_string() != BROKEN);
     assert!(is_taken_over || !was_followed, "{frame:?}");
@@ -191,7 +192,7 @@ fn poll<F: Future<Output = Answer>>(
     }
 }
 
-/// Nothing is sent twice but what was rejected and could be sent whole.
+/// Only a rejected request whose body is complete is sent twice.
 fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
     let world = world.lock().unwrap();
     assert!(world.arrivals.len() <= 2, "R1: sent once more, and no more");
@@ -199,7 +200,7 @@ fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
         assert_eq!(first.status, Some(401), "sent again, and it was not rejected");
         assert_ne!(first.token, second.token, "with the same token");
         assert!(first.emitted.len <= limit && !first.emitted.has_failed);
-        // R3: an end is the end of the original (`Emitted::take`), and so is a size that is told.
+        // R3: the end and the size hint are those of the original (`Emitted::take`).
         if let Some(body) = &second.body {
             let left = (script.left() - second.emitted.len) as u64;
             let hint = body.size_hint();

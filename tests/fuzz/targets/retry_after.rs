@@ -1,7 +1,7 @@
-//! `Retry-After` beside a `Date`: read, bounded and obeyed.
+//! Fuzzes `Retry-After` beside a `Date`: it is read, bounded and obeyed.
 //!
-//! The first line is the value of `Retry-After`, the second that of `Date`, if there are two. A line `@<n>` is the date
-//! of that second (`support/reply.rs`).
+//! The first line is the value of `Retry-After`, the second that of `Date`, if there are two. A
+//! line `@<n>` is the date of that second (`support/reply.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
-use tower_oauth2::{TokenCache, TokenEndpoint};
+use tower_oauth2::Tokens;
 
 use super::support::*;
 
@@ -30,38 +30,38 @@ pub fn run(data: &[u8]) {
     }
     let reply = Arc::new(reply);
     block_on(async {
-        let asked = Arc::new(AtomicUsize::new(0));
+        let calls = Arc::new(AtomicUsize::new(0));
         let http = {
-            let (reply, asked) = (reply.clone(), asked.clone());
+            let (reply, calls) = (reply.clone(), calls.clone());
             http(move |_| {
-                asked.fetch_add(1, Ordering::Relaxed);
+                calls.fetch_add(1, Ordering::Relaxed);
                 reply.response()
             })
         };
-        let tokens = TokenCache::new(credentials(), TokenEndpoint::new(http));
+        let tokens = Tokens::new(credentials(), single_try(http));
         let error = tokens.get().await.unwrap_err();
         let arrived = Instant::now();
         assert_error(&error, &reply);
-        let told = error.retry_after();
+        let parsed = error.retry_after();
         // W5
         if let Some(expected) = expected(after, now) {
-            assert_eq!(told, Some(expected.min(YEAR)));
+            assert_eq!(parsed, Some(expected.min(YEAR)));
         } else if date(after).is_none() && !is_date(after) {
-            assert_eq!(told, None, "it is nothing of the kind");
+            assert_eq!(parsed, None, "the value is no Retry-After");
         }
         // C9
         let retry_in = error.retry_in().unwrap();
-        let obeyed = told.unwrap_or_default().min(Duration::from_secs(60));
+        let obeyed = parsed.unwrap_or_default().min(Duration::from_secs(60));
         assert!(retry_in >= obeyed, "{retry_in:?} of {obeyed:?}");
         assert!(retry_in <= obeyed.max(Duration::from_secs(10)));
         until(arrived + retry_in.saturating_sub(Duration::from_millis(2))).await;
         if retry_in > Duration::from_millis(2) {
             assert!(tokens.get().await.is_err());
-            assert_eq!(asked.load(Ordering::Relaxed), 1, "asked within {retry_in:?}");
+            assert_eq!(calls.load(Ordering::Relaxed), 1, "called within {retry_in:?}");
         }
         until(arrived + retry_in + Duration::from_millis(2)).await;
         assert!(tokens.get().await.is_err());
-        assert_eq!(asked.load(Ordering::Relaxed), 2, "not asked after {retry_in:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "not called after {retry_in:?}");
     });
 }
 
@@ -69,7 +69,7 @@ fn is_date(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| httpdate::parse_http_date(text).is_ok())
 }
 
-/// What the two say, where there is no doubt about it.
+/// Returns the expected pause, if both values are unambiguous.
 fn expected(after: &[u8], now: Option<&[u8]>) -> Option<Duration> {
     let number = |text: &[u8]| -> Option<u64> {
         let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);

@@ -1,9 +1,11 @@
-//! Whatever is in a store: a token that answers the request, or a miss that puts it right. Never an error, never the
-//! token that was rejected.
+//! Fuzzes the value in a store: it is a token that answers the request, or a miss that replaces it.
 //!
-//! The first line has words: a number is what the store says of its time to live, in milliseconds; `renewal` and `rejected`
-//! is why another token than `shown-token` is wanted, with `claims` if that word is there; `locked`: somebody else has the
-//! lease. The rest is the value. `<n>` in it, with a sign if it is to be one, is so many milliseconds from now, since the
+//! It never leads to an error or to the rejected token.
+//!
+//! The first line consists of words. A number is the time to live that the store reports, in
+//! milliseconds. `renewal` and `rejected` are causes to replace `shown-token`, and `claims`
+//! requests claims. With `locked`, another process holds the lease. The rest is the value. `<n>` in
+//! it, with an optional sign, is the time `n` milliseconds from now, in milliseconds since the
 //! epoch.
 
 use std::collections::HashMap;
@@ -68,7 +70,7 @@ impl Case {
     }
 }
 
-/// With `<n>` as milliseconds since the epoch.
+/// Replaces `<n>` with milliseconds since the epoch.
 fn with_times(text: &[u8]) -> Vec<u8> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let mut out = Vec::with_capacity(text.len());
@@ -95,7 +97,7 @@ fn with_times(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Has the value of the case under every key, until another is put there.
+/// A store with the value of the case under every key, until another value is stored.
 #[derive(Clone)]
 struct Found {
     case: Arc<Case>,
@@ -137,53 +139,53 @@ pub fn run(data: &[u8]) {
     let found = || Found { case: case.clone(), written: Arc::default() };
     block_on(async {
         let began = Instant::now();
-        let (store, asked) = (found(), Arc::new(AtomicUsize::new(0)));
-        let token = ask(store.clone(), &asked, case.request()).await;
-        // S5: a lease and a half.
+        let (store, fetches) = (found(), Arc::new(AtomicUsize::new(0)));
+        let token = ask(store.clone(), &fetches, case.request()).await;
+        // S5: callers wait for one and a half leases.
         assert!(began.elapsed() <= Duration::from_secs(16), "it takes its time");
         assert_token(&token);
-        if asked.load(Ordering::Relaxed) == 0 {
+        if fetches.load(Ordering::Relaxed) == 0 {
             assert_answers(&case, &token);
         } else {
-            // S6: what is no record is replaced, and what is put there is one.
+            // S6: a value that is not a record is replaced by a record.
             assert_eq!(token.secret(), "fresh-token");
             if !is_record(&case) {
-                let again = ask(store, &asked, TokenRequest::new(credentials())).await;
-                assert_eq!((again.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
+                let again = ask(store, &fetches, TokenRequest::new(credentials())).await;
+                assert_eq!((again.secret(), fetches.load(Ordering::Relaxed)), ("fresh-token", 1));
                 let (life, again) = (token.lifetime().unwrap(), again.lifetime().unwrap());
                 assert!(again <= life + Duration::from_secs(1));
             }
         }
-        // S7: nothing that was not sealed is taken.
+        // S7: an unencrypted value is ignored.
         #[cfg(feature = "encryption")]
         {
-            let key = EncryptionKey::new("1", [7; 32]).unwrap();
-            let asked = Arc::new(AtomicUsize::new(0));
-            let store = Arc::new(EncryptedStore::new(found(), [key]).unwrap());
-            let token = ask(store.clone(), &asked, case.request()).await;
-            assert_eq!((token.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
-            let again = ask(store, &asked, TokenRequest::new(credentials())).await;
-            assert_eq!((again.secret(), asked.load(Ordering::Relaxed)), ("fresh-token", 1));
+            let key: EncryptionKey = format!("1:{}", "07".repeat(32)).parse().unwrap();
+            let fetches = Arc::new(AtomicUsize::new(0));
+            let store = Arc::new(EncryptedStore::new(found(), key));
+            let token = ask(store.clone(), &fetches, case.request()).await;
+            assert_eq!((token.secret(), fetches.load(Ordering::Relaxed)), ("fresh-token", 1));
+            let again = ask(store, &fetches, TokenRequest::new(credentials())).await;
+            assert_eq!((again.secret(), fetches.load(Ordering::Relaxed)), ("fresh-token", 1));
         }
     });
 }
 
-/// A token by way of a store. `asked` counts how often the source is.
+/// Returns a token through a store, and counts the calls of the source.
 async fn ask(
     store: impl TokenStore,
-    asked: &Arc<AtomicUsize>,
+    fetches: &Arc<AtomicUsize>,
     request: TokenRequest,
 ) -> AccessToken {
-    let asked = asked.clone();
+    let fetches = fetches.clone();
     let source = service_fn(move |_: TokenRequest| {
-        asked.fetch_add(1, Ordering::Relaxed);
+        fetches.fetch_add(1, Ordering::Relaxed);
         async { Ok::<_, BoxError>(hour("fresh-token")) }
     });
     let layer = TokenStoreLayer::new(store).layer(source);
     layer.oneshot(request).await.expect("a store is never the reason for an error")
 }
 
-/// Whether it is as a record has to be, as far as its token goes.
+/// Returns whether the value is a valid record of a token.
 fn is_record(case: &Case) -> bool {
     let Ok(json) = serde_json::from_slice::<Value>(&case.value) else { return false };
     json["v"] == 1 && json["access_token"].is_string()
@@ -198,14 +200,14 @@ fn assert_answers(case: &Case, token: &AccessToken) {
     assert!(token.time_left().is_none_or(|left| !left.is_zero()), "it has ended");
     assert!(token.time_left() <= token.lifetime());
     match case.time_to_live {
-        // S3: what the store says of its life counts, and the record's own end where it says nothing.
+        // S3: the store's time to live counts, or else the expiry in the record.
         Some(left) if token.lifetime().is_some() => {
             assert!(token.time_left().unwrap() <= left);
         }
         None if token.lifetime().is_some() => {
             let ends = Duration::from_millis(json["ends"].as_u64().unwrap_or_default());
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            // The wall clock goes on where the other is paused.
+            // The wall clock is not paused, so it has advanced a little.
             let left = ends.saturating_sub(now) + Duration::from_secs(60);
             assert!(token.time_left().unwrap() <= left);
         }
@@ -215,6 +217,6 @@ fn assert_answers(case: &Case, token: &AccessToken) {
         assert_ne!(token.secret(), "shown-token", "it was shown");
     }
     if case.has_claims {
-        assert!(json["claims"].is_string(), "it was asked for with other claims");
+        assert!(json["claims"].is_string(), "it was requested with other claims");
     }
 }

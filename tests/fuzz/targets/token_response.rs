@@ -1,4 +1,5 @@
-//! A response of the token endpoint, whatever it is: a token that can be sent, or an error that tells nothing.
+//! Fuzzes the response of a token endpoint: it is a token that can be sent, or an error without
+//! secrets.
 //!
 //! The case is one response (`support/reply.rs`).
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use tower_oauth2::{AccessToken, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest};
+use tower_oauth2::{AccessToken, TokenError, TokenErrorKind, TokenRequest};
 
 use super::support::*;
 
@@ -15,7 +16,7 @@ pub fn run(data: &[u8]) {
     let reply = Reply::read(data);
     block_on(async {
         let response = reply.clone();
-        let endpoint = TokenEndpoint::new(http(move |_| response.response()));
+        let endpoint = single_try(http(move |_| response.response()));
         let began = Instant::now();
         let result = endpoint.oneshot(TokenRequest::new(credentials())).await;
         // W7
@@ -27,7 +28,7 @@ pub fn run(data: &[u8]) {
             }
             Err(error) => assert_fits(error, &reply),
         }
-        // W3, where serde reads the whole of it.
+        // W3, if serde can read the whole response.
         if let Some(json) = reply.json() {
             let is_token = reply.status.is_success() && reply.arrives() && is_token(&json);
             assert_eq!(result.is_ok(), is_token, "{result:?} for {json}");
@@ -35,7 +36,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Whether a response says, to the letter, what is a token (RFC 6749 section 5.1).
+/// Returns whether a response is a valid token response (RFC 6749 section 5.1).
 fn is_token(json: &Value) -> bool {
     let is_sendable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     json.is_object()

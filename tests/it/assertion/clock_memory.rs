@@ -1,4 +1,4 @@
-//! Which clock offsets are remembered, and for how long.
+//! The memory of clock offsets.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tower_oauth2::jwt::{DpopKey, SigningKey};
 use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::{HttpRequest, Jwt, answer, credentials, vectors};
-use crate::support::Api;
+use crate::support::{Api, single_try};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -17,7 +17,7 @@ const HOUR: i64 = 60 * MINUTE;
 const TOKEN: &str = r#"{"access_token":"t"}"#;
 const INVALID_CLIENT: &str = r#"{"error":"invalid_client"}"#;
 
-/// Returns this machine's time, so many seconds from now.
+/// Returns this machine's time in so many seconds.
 fn moved(by: i64) -> SystemTime {
     let distance = Duration::from_secs(by.unsigned_abs());
     if by < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
@@ -40,7 +40,7 @@ fn auth() -> ClientAuth {
     ClientAuth::private_key_jwt("client-id", SigningKey::from_jwk(vectors::P256).unwrap())
 }
 
-/// Responses in their order: status, by how many seconds `Date` is ahead, body.
+/// The responses in order: status, seconds by which `Date` is ahead, body.
 type Script = Vec<(u16, Option<i64>, &'static str)>;
 
 /// A token endpoint whose responses are first those of a script.
@@ -60,15 +60,15 @@ fn forged(script: Script, refusal: u16) -> Api {
     })
 }
 
-/// Asks for a token, again and again with the same endpoint and credentials.
+/// Requests tokens with the same endpoint and credentials.
 struct Client {
-    endpoint: TokenEndpoint<Api>,
+    endpoint: TokenEndpoint,
     credentials: Credentials,
 }
 
 impl Client {
     fn new(server: &Api) -> Self {
-        Self { endpoint: TokenEndpoint::new(server.clone()), credentials: credentials(auth()) }
+        Self { endpoint: single_try(server.clone()), credentials: credentials(auth()) }
     }
 
     async fn ask(&self) -> Result<(), TokenError> {

@@ -2,24 +2,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tower::{Service, ServiceExt, service_fn};
+use tower::{ServiceExt, service_fn};
 use tower_oauth2::jwt::SigningKey;
+use tower_oauth2::source::HttpClient;
 use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::{ENDPOINT, HttpRequest, HttpResponse, Jwt, answer, vectors};
-use crate::support::{Api, SECRET};
+use crate::support::{Api, SECRET, single_try};
 
-/// How much a server's check of times allows for.
+/// The tolerance of a server that checks times.
 const LEEWAY: Duration = Duration::from_secs(10);
 
-/// This machine's time, so many seconds from now.
+/// Returns this machine's time in so many seconds.
 fn moved(by: i64) -> SystemTime {
     let distance = Duration::from_secs(by.unsigned_abs());
     if by < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
 }
 
-/// A token endpoint that lives in another time, by so many seconds, and takes assertions that are good
-/// in its own.
+/// A token endpoint whose clock is ahead by so many seconds. It accepts assertions by its own
+/// clock.
 #[derive(Clone)]
 struct Elsewhen {
     offset: Arc<AtomicI64>,
@@ -31,7 +32,7 @@ impl Elsewhen {
         Self { offset: Arc::new(AtomicI64::new(offset)), tells: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// And tells nobody.
+    /// Creates an endpoint that sends no `Date`.
     fn silent(offset: i64) -> Self {
         Self { tells: Arc::default(), ..Self::new(offset) }
     }
@@ -56,24 +57,20 @@ fn auth() -> ClientAuth {
     ClientAuth::private_key_jwt("client-id", SigningKey::from_jwk(vectors::P256).unwrap())
 }
 
-/// Asks again and again with the same credentials.
-struct Client<S> {
-    endpoint: TokenEndpoint<S>,
+/// Requests tokens with the same credentials.
+struct Client {
+    endpoint: TokenEndpoint,
     credentials: Credentials,
 }
 
-impl<S> Client<S>
-where
-    TokenEndpoint<S>:
-        Service<TokenRequest, Response = tower_oauth2::AccessToken, Error = TokenError> + Clone,
-{
-    fn new(http: S) -> Self {
+impl Client {
+    fn new<M>(http: impl HttpClient<M>) -> Self {
         Self::with_auth(http, auth())
     }
 
-    fn with_auth(http: S, auth: ClientAuth) -> Self {
+    fn with_auth<M>(http: impl HttpClient<M>, auth: ClientAuth) -> Self {
         let credentials = Credentials::new(ENDPOINT, auth).unwrap();
-        Self { endpoint: TokenEndpoint::new(http), credentials }
+        Self { endpoint: single_try(http), credentials }
     }
 
     async fn ask(&self) -> Result<String, TokenError> {
@@ -85,7 +82,7 @@ where
 
 // W8
 #[tokio::test(start_paused = true)]
-async fn an_assertion_by_a_clock_that_is_off_is_made_anew_at_once_by_the_servers() {
+async fn a_refused_assertion_is_sent_again_by_the_servers_clock() {
     for offset in [300, -300, 40_000, -40_000] {
         let server = Elsewhen::new(offset).serve();
         let client = Client::new(server.clone());
@@ -94,7 +91,7 @@ async fn an_assertion_by_a_clock_that_is_off_is_made_anew_at_once_by_the_servers
         let (one, other) = (&server.requests()[0], &server.requests()[1]);
         assert_ne!(Jwt::of(one).await.claims["jti"], Jwt::of(other).await.claims["jti"]);
 
-        // From then on the first one is right.
+        // From then on, the first assertion is accepted.
         assert_eq!(client.ask().await.unwrap(), "t");
         assert_eq!(client.ask().await.unwrap(), "t");
         assert_eq!(server.count(), 4);
@@ -102,7 +99,7 @@ async fn an_assertion_by_a_clock_that_is_off_is_made_anew_at_once_by_the_servers
 }
 
 #[tokio::test(start_paused = true)]
-async fn secrets_in_assertions_go_by_the_servers_clock_too() {
+async fn client_secret_jwt_uses_the_servers_clock_too() {
     let server = Elsewhen::new(-300).serve();
     let auth = ClientAuth::client_secret_jwt("client-id", SECRET);
     Client::with_auth(server.clone(), auth).ask().await.unwrap();
@@ -111,7 +108,7 @@ async fn secrets_in_assertions_go_by_the_servers_clock_too() {
 
 // W8
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_put_right_is_noticed() {
+async fn a_corrected_clock_is_noticed() {
     let elsewhen = Elsewhen::new(-300);
     let server = elsewhen.serve();
     let client = Client::new(server.clone());
@@ -124,7 +121,7 @@ async fn a_clock_that_is_put_right_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_put_right_is_noticed_without_a_date_too() {
+async fn a_corrected_clock_is_noticed_without_a_date_too() {
     let elsewhen = Elsewhen::new(-300);
     let server = elsewhen.serve();
     let client = Client::new(server.clone());
@@ -144,10 +141,10 @@ async fn without_a_date_there_is_one_attempt() {
     assert_eq!(server.count(), 1);
 }
 
-// W8: a date is believed only if a token comes of it.
+// W8: a date is believed only if it leads to a token.
 #[tokio::test(start_paused = true)]
-async fn a_server_with_a_wrong_date_and_a_right_clock_is_not_led_astray() {
-    // Behind a proxy that dates its responses itself, and refuses for a while for another reason.
+async fn a_date_that_leads_to_no_token_is_ignored() {
+    // A proxy dates the responses. The server refuses twice for another reason.
     let refuses = Arc::new(AtomicI64::new(2));
     let its = refuses.clone();
     let server = Api::new(move |request| {
@@ -178,7 +175,7 @@ fn dated(status: u16, date: &str) -> HttpResponse {
 
 // W8
 #[tokio::test(start_paused = true)]
-async fn rubbish_in_a_date_is_not_believed() {
+async fn a_malformed_date_is_ignored() {
     for date in [
         "",
         "now",
@@ -200,7 +197,7 @@ async fn rubbish_in_a_date_is_not_believed() {
 
 // W8
 #[tokio::test(start_paused = true)]
-async fn a_server_whose_date_wanders_is_asked_twice_and_no_more() {
+async fn a_server_whose_date_changes_gets_two_attempts() {
     let count = AtomicI64::new(1);
     let server = Api::new(move |_| {
         let hours = count.fetch_add(1, Ordering::Relaxed);
@@ -213,9 +210,9 @@ async fn a_server_whose_date_wanders_is_asked_twice_and_no_more() {
     }
 }
 
-// What is not about the time, or is no refusal, is not sent again.
+// W8
 #[tokio::test(start_paused = true)]
-async fn only_a_refused_assertion_is_made_anew() {
+async fn only_a_refused_assertion_is_sent_again() {
     let server = Api::new(|_| answer(401, Some(moved(-7200)), ""));
     for auth in [
         ClientAuth::client_secret_basic("client-id", SECRET),
@@ -239,7 +236,7 @@ async fn only_a_refused_assertion_is_made_anew() {
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn both_attempts_share_the_time_that_one_may_take() {
+async fn both_attempts_share_one_timeout() {
     let http = service_fn(|_: HttpRequest| async {
         tokio::time::sleep(Duration::from_secs(20)).await;
         Ok::<_, tower::BoxError>(answer(401, Some(moved(-7200)), ""))

@@ -3,7 +3,7 @@ use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
 
 use super::vectors::*;
 
-/// A JWK with other members.
+/// Returns a JWK with these members replaced.
 fn with(jwk: &str, members: Value) -> String {
     let mut jwk: Value = serde_json::from_str(jwk).unwrap();
     for (name, value) in members.as_object().unwrap() {
@@ -25,7 +25,7 @@ fn refused(jwk: &str, why: &str) {
 }
 
 #[test]
-fn the_name_and_the_algorithm_of_a_jwk_are_used() {
+fn kid_and_alg_of_a_jwk_are_used() {
     let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
     assert_eq!((key.kid(), key.algorithm()), (Some("2011-04-29"), Algorithm::RS256));
     let jwk = with(RSA_WITH_KID, json!({ "alg": "PS256", "use": "sig", "key_ops": ["sign"] }));
@@ -45,7 +45,7 @@ fn a_jwk_that_is_not_for_signing_is_refused() {
 }
 
 #[test]
-fn a_jwk_of_another_kind_is_refused() {
+fn a_jwk_of_another_type_is_refused() {
     refused("", "is empty");
     refused("  \n", "is empty");
     refused("secret", "is not a JSON object");
@@ -72,8 +72,8 @@ fn a_jwk_of_another_kind_is_refused() {
 }
 
 #[test]
-fn an_algorithm_that_does_not_fit_is_refused() {
-    let kind = "is not of the kind that the algorithm needs";
+fn an_alg_that_does_not_match_is_refused() {
+    let kind = "does not match the algorithm";
     refused(&with(P256, json!({ "alg": "RS256" })), kind);
     refused(&with(P256, json!({ "alg": "ES384" })), kind);
     refused(&with(RSA, json!({ "alg": "EdDSA" })), kind);
@@ -84,7 +84,7 @@ fn an_algorithm_that_does_not_fit_is_refused() {
 
 #[test]
 fn a_damaged_jwk_is_refused() {
-    let apart = "has parts that do not belong together";
+    let apart = "has parts that do not match";
     let other = SigningKey::generate(Algorithm::ES256).unwrap().public_jwk();
     refused(&with(P256, json!({ "x": other["x"], "y": other["y"] })), apart);
     let other = SigningKey::generate(Algorithm::EdDSA).unwrap().public_jwk();
@@ -94,20 +94,23 @@ fn a_damaged_jwk_is_refused() {
     refused(&with(P256, json!({ "d": "s3cr3t!" })), "has a part that is not base64url");
     refused(&without(P256, "y"), "lacks one of its parts");
     for part in ["n", "e", "p", "q", "dp", "dq", "qi"] {
-        refused(&without(RSA, part), "of RSA needs n, e, d, p, q, dp, dq and qi");
+        refused(
+            &without(RSA, part),
+            "is an RSA key that lacks one of n, e, d, p, q, dp, dq and qi",
+        );
     }
-    refused(&with(RSA, json!({ "oth": [] })), "of RSA has more than two primes");
-    // Each by itself is a number like any other.
+    refused(&with(RSA, json!({ "oth": [] })), "is an RSA key with more than two primes");
+    // Each number is valid by itself.
     let rsa: Value = serde_json::from_str(RSA).unwrap();
     refused(&with(RSA, json!({ "dp": rsa["dq"] })), apart);
     let other: Value = serde_json::from_str(RSA_WITH_KID).unwrap();
     refused(&with(RSA, json!({ "n": other["n"] })), apart);
-    refused(&with(RSA, json!({ "n": rsa["p"] })), "of RSA has less than 2048 bits");
+    refused(&with(RSA, json!({ "n": rsa["p"] })), "is an RSA key of less than 2048 bits");
 }
 
-// RFC 7518 section 2 has none, but some write them.
+// RFC 7518 section 2 forbids them, but some tools write them.
 #[test]
-fn zeros_before_a_number_make_no_difference() {
+fn leading_zeros_of_a_number_are_ignored() {
     let rsa: Value = serde_json::from_str(RSA).unwrap();
     let padded = |name: &str| {
         use base64::Engine;

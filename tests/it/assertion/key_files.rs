@@ -4,20 +4,18 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use tower::ServiceExt;
 use tower_oauth2::jwt::{Algorithm, KeyFile, SigningKey};
-use tower_oauth2::{
-    ClientAuth, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
-};
+use tower_oauth2::{ClientAuth, TokenError, TokenErrorKind, TokenRequest, Tokens};
 
 use super::{Jwt, answer, credentials, vectors};
-use crate::support::{Api, Folder};
+use crate::support::{Api, Folder, single_try};
 
 const TOKEN: &str = r#"{"access_token":"t","expires_in":3600}"#;
 
-/// Asks for a token, and returns the assertion.
+/// Requests a token, and returns the assertion.
 async fn ask(key: KeyFile) -> Result<Jwt, TokenError> {
     let endpoint = Api::new(|_| answer(200, None, TOKEN));
     let request = TokenRequest::new(credentials(ClientAuth::private_key_jwt("client-id", key)));
-    TokenEndpoint::new(endpoint.clone()).oneshot(request).await?;
+    single_try(endpoint.clone()).oneshot(request).await?;
     Ok(Jwt::of(&endpoint.requests()[0]).await)
 }
 
@@ -41,7 +39,7 @@ async fn a_key_that_is_replaced_signs_the_next_assertion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jwk_in_a_file_has_its_own_name() {
+async fn a_jwk_in_a_file_keeps_its_kid() {
     let folder = Folder::new();
     let path = folder.path("key.json");
     std::fs::write(&path, format!("\n{}\n", vectors::RSA_WITH_KID)).unwrap();
@@ -51,7 +49,7 @@ async fn a_jwk_in_a_file_has_its_own_name() {
     assert_eq!((&jwt.header["kid"], &jwt.header["alg"]), (&"other".into(), &"PS256".into()));
 }
 
-// What ends in a byte that is a line break in text is read to its end.
+// The last byte of a key in DER may be a line break.
 #[tokio::test(start_paused = true)]
 async fn a_key_in_der_is_read_to_its_last_byte() {
     let folder = Folder::new();
@@ -67,9 +65,9 @@ async fn a_key_in_der_is_read_to_its_last_byte() {
     }
 }
 
-// As some editors and shells write it.
+// Some editors and shells write a byte order mark.
 #[tokio::test(start_paused = true)]
-async fn a_byte_order_mark_is_no_part_of_a_key() {
+async fn a_byte_order_mark_is_not_part_of_a_key() {
     let folder = Folder::new();
     let path = folder.path("key");
     for content in [KeyPair::generate().unwrap().serialize_pem(), vectors::RSA.to_owned()] {
@@ -79,7 +77,7 @@ async fn a_byte_order_mark_is_no_part_of_a_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
+async fn an_unusable_file_is_a_transient_error() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
     let pair = KeyPair::generate().unwrap();
@@ -87,21 +85,21 @@ async fn a_file_that_is_of_no_use_is_an_error_that_may_pass() {
     let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
     let half = &whole.as_bytes()[..whole.len() / 2];
     let der = pair.serialize_der();
-    let damaged = "signing key: is damaged, or in a form that is not supported";
+    let damaged = "signing key: is damaged, or in an unsupported format";
     let of_a_certificate = CertificateParams::default().self_signed(&pair).unwrap();
     for (content, why) in [
-        (None, "can not be read"),
+        (None, "cannot be read"),
         (Some(&b""[..]), "is empty"),
         (Some(b"\n\n"), "is empty"),
         (Some(b"\xef\xbb\xbf"), "is empty"),
         (Some(b"   \n"), "signing key: is empty"),
-        (Some(half), "signing key: breaks off before its end"),
+        (Some(half), "signing key: is truncated"),
         (Some(certificate.as_bytes()), "signing key: is a certificate"),
         (Some(br#"{"kty":"#), "signing key: is not a JSON object"),
         (Some(b"{\xff}"), "signing key: is not UTF-8"),
         (Some(b"\xff\xfe-\0-\0"), "signing key: is not PEM"),
         (Some(&der[..der.len() / 2]), damaged),
-        (Some(of_a_certificate.der()), "signing key: is no private key"),
+        (Some(of_a_certificate.der()), "signing key: is not a private key"),
         (Some(&*pair.subject_public_key_info()), "signing key: is a public key"),
         (Some(&[b'\n'; 1024 * 1024 + 1]), "is larger than 1 MiB"),
     ] {
@@ -142,7 +140,7 @@ async fn a_key_file_that_is_half_written_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_can_not_do_the_algorithm_is_an_error_that_may_pass() {
+async fn a_key_file_for_another_algorithm_is_a_transient_error() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
     std::fs::write(&path, KeyPair::generate().unwrap().serialize_pem()).unwrap();
@@ -152,21 +150,20 @@ async fn a_key_that_can_not_do_the_algorithm_is_an_error_that_may_pass() {
 
 // C9, W9
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_there_at_last_is_used_at_once() {
+async fn a_key_file_that_appears_is_used_at_once() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
     let endpoint = Api::new(|_| answer(200, None, TOKEN));
     let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
-    let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
+    let tokens = Tokens::new(credentials(auth), single_try(endpoint.clone()));
     let whole = KeyPair::generate().unwrap().serialize_pem();
-    for (content, why) in [
-        (None, "can not be read"),
-        (Some(&whole[..whole.len() / 2]), "signing key: breaks off before its end"),
-    ] {
+    for (content, why) in
+        [(None, "cannot be read"), (Some(&whole[..whole.len() / 2]), "signing key: is truncated")]
+    {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        // The second time it is remembered.
+        // The second call gets the remembered error.
         for _ in 0..2 {
             let error = tokens.get().await.unwrap_err();
             assert_eq!(error.source().unwrap().to_string(), format!("{path:?}: {why}"));
@@ -179,7 +176,7 @@ async fn a_key_that_is_there_at_last_is_used_at_once() {
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_refused_key_that_is_replaced_is_used_at_once_and_a_token_at_hand_stays() {
+async fn a_replaced_key_is_used_at_once_and_a_current_token_stays() {
     let folder = Folder::new();
     let path = folder.path("key.pem");
     let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
@@ -193,7 +190,7 @@ async fn a_refused_key_that_is_replaced_is_used_at_once_and_a_token_at_hand_stay
     });
     std::fs::write(&path, old.serialize_pem()).unwrap();
     let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
-    let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint.clone()));
+    let tokens = Tokens::new(credentials(auth), single_try(endpoint.clone()));
     for _ in 0..3 {
         assert_eq!(tokens.get().await.unwrap_err().error_code(), Some("invalid_client"));
     }

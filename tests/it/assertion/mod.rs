@@ -1,10 +1,12 @@
-//! Client authentication with JWTs: keys, signatures, what is sent, and by which clock.
+//! JWTs that are signed here: keys, signatures, claims and clocks.
 
+mod audience;
 mod clock_memory;
 mod clocks;
 mod jwk;
 mod key_files;
 mod pem;
+mod self_signed;
 mod sent;
 mod signatures;
 pub mod vectors;
@@ -46,12 +48,12 @@ fn answer(status: u16, date: Option<SystemTime>, body: &'static str) -> HttpResp
     response
 }
 
-/// As in a `Date` (RFC 9110 section 5.6.7).
+/// Formats a `Date` (RFC 9110 section 5.6.7).
 fn httpdate(date: SystemTime) -> String {
     httpdate::fmt_http_date(date)
 }
 
-/// The form of a token request.
+/// Returns the form of a token request.
 async fn form(request: &HttpRequest) -> Vec<(String, String)> {
     let body = request.clone().into_body().collect().await.unwrap().to_bytes();
     form_urlencoded::parse(&body).into_owned().collect()
@@ -64,7 +66,7 @@ fn member<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
     value
 }
 
-/// A JWT, taken apart.
+/// The parts of a JWT.
 pub struct Jwt {
     pub header: Value,
     pub claims: Value,
@@ -84,7 +86,7 @@ impl Jwt {
         }
     }
 
-    /// The assertion in a token request.
+    /// Returns the assertion in a token request.
     async fn of(request: &HttpRequest) -> Self {
         let form = form(request).await;
         assert_eq!(
@@ -104,7 +106,7 @@ impl Jwt {
     }
 }
 
-/// Whether `signature` is that of the holder of a key: as anybody would look at it.
+/// Verifies `signature` with the public part of a key.
 fn verifies(public_jwk: &Value, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
     let part = |name: &str| decode(public_jwk[name].as_str().unwrap());
     let curve = public_jwk["crv"].as_str();

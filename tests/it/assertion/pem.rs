@@ -13,7 +13,7 @@ const P256_OID: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P521_OID: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const K256_OID: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x0a];
 
-/// One value in DER.
+/// Encodes one value in DER.
 fn der(tag: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     let len = match content.len() {
@@ -67,7 +67,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// The key in `pem` is that of `jwk`.
+/// Asserts that the keys in `pem` and in `jwk` are the same.
 #[track_caller]
 fn same(pem: &str, jwk: &str) {
     let key = SigningKey::from_pem(pem).unwrap();
@@ -81,7 +81,7 @@ fn refused(pem: &str, why: &str) {
 }
 
 #[test]
-fn every_kind_of_private_key_is_read() {
+fn every_type_of_private_key_is_read_from_pem() {
     let rsa = pkcs8(&[der(0x06, RSA_OID), der(0x05, [])], &pkcs1());
     same(&pem("PRIVATE KEY", &rsa), vectors::RSA);
     same(&pem("RSA PRIVATE KEY", &pkcs1()), vectors::RSA);
@@ -102,7 +102,7 @@ fn ed25519_seed() -> Vec<u8> {
 }
 
 #[test]
-fn every_kind_of_private_key_is_read_without_pem_around_it() {
+fn every_type_of_private_key_is_read_from_der() {
     let sec1 = sec1(Some(P256_OID), Some(&public_point()));
     for (der, jwk) in [
         (pkcs1(), vectors::RSA),
@@ -116,7 +116,7 @@ fn every_kind_of_private_key_is_read_without_pem_around_it() {
     }
     for (der, why) in [
         (vec![], "is empty"),
-        (b"-----BEGIN PRIVATE KEY-----".to_vec(), "is damaged, or in a form that is not supported"),
+        (b"-----BEGIN PRIVATE KEY-----".to_vec(), "is damaged, or in an unsupported format"),
         (self::sec1(None, Some(&public_point())), "does not say which curve it is on"),
         (KeyPair::generate().unwrap().subject_public_key_info(), "is a public key"),
     ] {
@@ -126,7 +126,7 @@ fn every_kind_of_private_key_is_read_without_pem_around_it() {
 }
 
 #[test]
-fn what_other_tools_write_is_read() {
+fn the_output_of_other_tools_is_read() {
     for (kind, algorithm) in [
         (&rcgen::PKCS_ECDSA_P256_SHA256, Algorithm::ES256),
         (&rcgen::PKCS_ECDSA_P384_SHA384, Algorithm::ES384),
@@ -142,7 +142,7 @@ fn what_other_tools_write_is_read() {
 }
 
 #[test]
-fn certificates_and_parameters_beside_a_key_play_no_part() {
+fn certificates_and_parameters_in_a_pem_text_are_ignored() {
     let pair = KeyPair::generate().unwrap();
     let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
     let parameters = pem("EC PARAMETERS", &der(0x06, P256_OID));
@@ -152,7 +152,7 @@ fn certificates_and_parameters_beside_a_key_play_no_part() {
 }
 
 #[test]
-fn what_is_no_private_key_is_named() {
+fn the_error_describes_a_text_without_a_private_key() {
     let pair = KeyPair::generate().unwrap();
     let certificate = CertificateParams::default().self_signed(&pair).unwrap();
     refused("", "is empty");
@@ -161,25 +161,25 @@ fn what_is_no_private_key_is_named() {
     refused(&certificate.pem(), "is a certificate");
     refused(&pair.public_key_pem(), "is a public key");
     refused(&pem("RSA PUBLIC KEY", &[1]), "is a public key");
-    refused(&pem("OPENSSH PRIVATE KEY", &[1]), "is in OpenSSH's own form: convert it to PKCS#8");
-    refused(&pem("DSA PRIVATE KEY", &[1]), "is of DSA, which is not supported");
-    refused(&pem("SOMETHING ELSE", &[1]), "is no private key");
+    refused(&pem("OPENSSH PRIVATE KEY", &[1]), "is in the OpenSSH format: convert it to PKCS#8");
+    refused(&pem("DSA PRIVATE KEY", &[1]), "is a DSA key, which is not supported");
+    refused(&pem("SOMETHING ELSE", &[1]), "is not a private key");
     refused(
         &format!("{}{}", pair.serialize_pem(), KeyPair::generate().unwrap().serialize_pem()),
-        "is not the only one in its PEM",
+        "is one of several in the PEM text",
     );
     let whole = pair.serialize_pem();
-    refused(&whole.replace('\n', r"\n"), r"has \n in the place of its line breaks");
+    refused(&whole.replace('\n', r"\n"), r"contains \n instead of line breaks");
     let indented: String = whole.lines().map(|line| format!("  {line}\n")).collect();
     refused(&indented, "is not valid PEM: its lines are indented");
 
-    // With a label that is not true.
-    refused(&pem("PRIVATE KEY", certificate.der()), "is no private key");
-    refused(&pem("PRIVATE KEY", &pkcs1()), "is damaged, or in a form that is not supported");
+    // The label is wrong.
+    refused(&pem("PRIVATE KEY", certificate.der()), "is not a private key");
+    refused(&pem("PRIVATE KEY", &pkcs1()), "is damaged, or in an unsupported format");
 }
 
 #[test]
-fn an_encrypted_key_is_named() {
+fn the_error_names_an_encrypted_key() {
     let encrypted = "is encrypted: decrypt it first";
     let pkcs8 = sequence(&[sequence(&[der(0x06, RSA_OID)]), der(0x04, [1, 2, 3])]);
     refused(&pem("ENCRYPTED PRIVATE KEY", &pkcs8), encrypted);
@@ -192,7 +192,7 @@ fn an_encrypted_key_is_named() {
 }
 
 #[test]
-fn keys_that_are_not_supported_are_named() {
+fn the_error_names_an_unsupported_key() {
     let ec = |curve: &[u8]| {
         pem("PRIVATE KEY", &pkcs8(&[der(0x06, EC_OID), der(0x06, curve)], &sec1(None, None)))
     };
@@ -203,40 +203,37 @@ fn keys_that_are_not_supported_are_named() {
     refused(&ec(K256_OID), curve);
     refused(&pem("EC PRIVATE KEY", &sec1(Some(K256_OID), Some(&public_point()))), curve);
     refused(&pem("EC PRIVATE KEY", &sec1(None, None)), "does not say which curve it is on");
-    refused(
-        &ec(P256_OID),
-        "has no public key in it, which is needed: write it out with its public part",
-    );
+    refused(&ec(P256_OID), "has no public part: export it with its public part");
     let other = pkcs8(&[der(0x06, [0x2b, 0x65, 0x71])], &[1]);
     refused(&pem("PRIVATE KEY", &other), "is neither EC, RSA nor Ed25519");
     refused(
         &pem("PRIVATE KEY", &pkcs8(&[der(0x06, PSS_OID)], &pkcs1())),
-        "is of RSASSA-PSS only: convert it to a plain RSA key",
+        "is an RSASSA-PSS key: convert it to a plain RSA key",
     );
 }
 
 #[test]
 fn small_rsa_keys_are_refused() {
-    // What the numbers are worth is looked at after their size.
+    // The size is checked before the numbers.
     let number = |len: usize| der(0x02, [&[0][..], &vec![0xff; len]].concat());
     let small = [number(128), der(0x02, [1, 0, 1]), number(128)];
     let rest = [number(64), number(64), number(64), number(64), number(64)];
     let key = sequence(&[&[der(0x02, [0])][..], &small, &rest].concat());
-    refused(&pem("RSA PRIVATE KEY", &key), "of RSA has less than 2048 bits");
+    refused(&pem("RSA PRIVATE KEY", &key), "is an RSA key of less than 2048 bits");
 }
 
-// Written by somebody else at this moment.
+// Another program may be writing the file.
 #[test]
-fn a_key_that_breaks_off_is_an_error_wherever_it_does() {
+fn a_truncated_key_is_an_error() {
     let whole = KeyPair::generate().unwrap().serialize_pem();
     let whole = whole.trim_end();
     assert!(SigningKey::from_pem(whole).is_ok());
     for end in 0..whole.len() - 5 {
         assert!(SigningKey::from_pem(&whole[..end]).is_err(), "{end}");
     }
-    refused(&whole[..whole.len() - 20], "breaks off before its end");
+    refused(&whole[..whole.len() - 20], "is truncated");
 
-    // And of every byte in it.
+    // Truncated within the DER content.
     let der = pkcs8(&[der(0x06, EC_OID), der(0x06, P256_OID)], &sec1(None, Some(&public_point())));
     assert!(SigningKey::from_der(&der).is_ok());
     for end in 0..der.len() {

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ring::hmac;
-use tower::retry::RetryLayer;
-use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::client_auth::{ClientSecretJwt, PrivateKeyJwt};
-use tower_oauth2::jwt::{Algorithm, KeyFile, Signer, SigningKey};
+use tower::{BoxError, ServiceExt};
+use tower_oauth2::client_auth::{ClientSecretJwt, Identity};
+use tower_oauth2::jwt::{Algorithm, Audience, KeyFile, SignedJwt, Signer, SigningKey};
 use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{
-    ClientAuth, ConfigError, Credentials, Secret, TokenCache, TokenEndpoint, TokenErrorKind,
-    TokenRequest,
+    ClientAuth, ConfigError, Credentials, Secret, TokenEndpoint, TokenErrorKind, TokenRequest,
+    Tokens,
 };
 
 use super::{ENDPOINT, Jwt, answer, credentials, form, member, vectors};
-use crate::support::{Api, SECRET, Trace};
+use crate::support::{Api, SECRET, Trace, single_try};
 
 const TOKEN: &str = r#"{"access_token":"t"}"#;
 
@@ -23,12 +22,12 @@ fn endpoint() -> Api {
     Api::new(|_| answer(200, None, TOKEN))
 }
 
-/// The one token request that is made with `auth` at `uri`.
+/// Returns the token request that is sent to `uri` with `auth`.
 async fn sent_to(uri: &str, auth: ClientAuth) -> super::HttpRequest {
     let endpoint = endpoint();
     let credentials = Credentials::new(uri, auth).unwrap();
     let request = TokenRequest::new(credentials);
-    TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap();
+    single_try(endpoint.clone()).oneshot(request).await.unwrap();
     assert_eq!(endpoint.count(), 1);
     endpoint.requests().remove(0)
 }
@@ -41,25 +40,33 @@ fn key() -> SigningKey {
     SigningKey::from_jwk(vectors::P256).unwrap()
 }
 
+fn jwt() -> SignedJwt {
+    SignedJwt::new(key())
+}
+
+fn signed(jwt: SignedJwt) -> ClientAuth {
+    ClientAuth::private_key_jwt("client-id", jwt)
+}
+
 // RFC 7515 section 4.1.8
 #[tokio::test]
-async fn a_certificate_is_named_by_its_thumbprint() {
-    let auth = PrivateKeyJwt::new("client-id", key()).certificate(b"certificate");
-    let jwt = Jwt::of(&sent(ClientAuth::custom(auth.clone())).await).await;
+async fn a_certificate_adds_its_thumbprint_to_the_header() {
+    let with_certificate = jwt().certificate(b"certificate");
+    let jwt = Jwt::of(&sent(signed(with_certificate.clone())).await).await;
     assert!(jwt.is_signed_by(&key().public_jwk()));
     // printf certificate | sha256sum, in base64url.
     let thumbprint = "A9Zt0Ig1wco_EozOrNHzGslBYwlrIPRFroQoW8CDLXI";
     let header = serde_json::json!({ "alg": "ES256", "typ": "JWT", "x5t#S256": thumbprint });
     assert_eq!(jwt.header, header);
-    let other = auth.clone().certificate(b"another");
+    let other = with_certificate.clone().certificate(b"another");
     let [one, same, other] =
-        [auth.clone(), auth, other].map(|auth| credentials(ClientAuth::custom(auth)));
+        [with_certificate.clone(), with_certificate, other].map(|jwt| credentials(signed(jwt)));
     assert!(one == same && one != other);
 }
 
 // W2, RFC 7523 sections 2.2 and 3
 #[tokio::test]
-async fn a_signed_assertion_says_who_for_whom_and_for_how_long() {
+async fn an_assertion_has_issuer_subject_audience_and_times() {
     let before = SystemTime::now() - Duration::from_secs(1);
     let request = sent(ClientAuth::private_key_jwt("client-id", key().with_kid("k1"))).await;
     assert!(!request.headers().contains_key("authorization"));
@@ -102,7 +109,7 @@ async fn every_algorithm_is_verified_by_the_server() {
 
 // W2
 #[tokio::test]
-async fn an_hmac_has_the_secret_as_its_key_and_does_not_tell_it() {
+async fn client_secret_jwt_sends_an_hmac_and_not_the_secret() {
     let request = sent(ClientAuth::client_secret_jwt("client-id", SECRET)).await;
     let form = form(&request).await;
     assert_eq!(member(&form, "client_id"), Some("client-id"));
@@ -114,36 +121,34 @@ async fn an_hmac_has_the_secret_as_its_key_and_does_not_tell_it() {
     assert!(hmac::verify(&key, jwt.input.as_bytes(), &jwt.signature).is_ok());
 }
 
-// RFC 7523 section 3: servers compare text with text.
+// W8, RFC 7523 section 3: servers compare the text.
 #[tokio::test]
-async fn the_audience_is_the_endpoint_letter_for_letter_unless_set() {
+async fn the_audience_is_the_endpoint_as_it_is_spelled() {
     for uri in ["https://auth.test", "https://Auth.test:443/a%2fb?tenant=1", "HTTPS://auth.test/"] {
         let auth = ClientAuth::private_key_jwt("client-id", key());
         assert_eq!(Jwt::of(&sent_to(uri, auth).await).await.claims["aud"], uri);
     }
     let issuer = "https://auth.test/realm";
     for auth in [
-        ClientAuth::custom(PrivateKeyJwt::new("client-id", key()).audience(issuer)),
+        signed(jwt().audience(issuer)),
         ClientAuth::custom(ClientSecretJwt::new("client-id", SECRET).audience(issuer)),
     ] {
         assert_eq!(Jwt::of(&sent(auth).await).await.claims["aud"], issuer);
     }
-    let default_again = PrivateKeyJwt::new("client-id", key()).audience(issuer).audience("");
-    let request = sent(ClientAuth::custom(default_again)).await;
+    let request = sent(signed(jwt().audience(issuer).audience(""))).await;
     assert_eq!(Jwt::of(&request).await.claims["aud"], ENDPOINT);
 }
 
 #[tokio::test]
-async fn an_assertion_lives_as_long_as_it_is_told() {
+async fn the_lifetime_of_an_assertion_can_be_set() {
     for (lifetime, seconds) in [
         (Duration::from_secs(5), 5),
         (Duration::ZERO, 1),
         (Duration::from_millis(1500), 1),
         (Duration::MAX, 365 * 24 * 60 * 60),
     ] {
-        let auth = PrivateKeyJwt::new("client-id", key()).lifetime(lifetime);
-        let jwt = Jwt::of(&sent(ClientAuth::custom(auth)).await).await;
-        assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(seconds));
+        let assertion = Jwt::of(&sent(signed(jwt().lifetime(lifetime))).await).await;
+        assert_eq!(assertion.time("exp"), assertion.time("iat") + Duration::from_secs(seconds));
         let auth = ClientSecretJwt::new("client-id", SECRET).lifetime(lifetime);
         let jwt = Jwt::of(&sent(ClientAuth::custom(auth)).await).await;
         assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(seconds));
@@ -152,9 +157,9 @@ async fn an_assertion_lives_as_long_as_it_is_told() {
 
 // W8, RFC 7519 section 4.1.7
 #[tokio::test(start_paused = true)]
-async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
+async fn each_attempt_has_its_own_assertion() {
     let endpoint = Api::new(|_| answer(503, None, ""));
-    let source = RetryLayer::new(TokenRetry::new(4)).layer(TokenEndpoint::new(endpoint.clone()));
+    let source = TokenEndpoint::new(endpoint.clone()).retry(TokenRetry::new(4));
     for auth in [
         ClientAuth::private_key_jwt("client-id", key()),
         ClientAuth::client_secret_jwt("client-id", SECRET),
@@ -172,7 +177,7 @@ async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
 
 // S2
 #[test]
-fn what_makes_a_client_another_one_is_told_apart() {
+fn different_keys_and_secrets_are_different_clients() {
     let auths = || {
         let with = |key: SigningKey| ClientAuth::private_key_jwt("client-id", key);
         let rsa = SigningKey::from_jwk(vectors::RSA).unwrap();
@@ -182,7 +187,12 @@ fn what_makes_a_client_another_one_is_told_apart() {
             with(SigningKey::from_jwk(vectors::ED25519).unwrap()),
             with(rsa.clone()),
             with(rsa.with_algorithm(Algorithm::PS256).unwrap()),
-            ClientAuth::custom(PrivateKeyJwt::new("client-id", key()).audience("a")),
+            signed(jwt().audience("a")),
+            signed(jwt().audience(Audience::Issuer)),
+            signed(jwt().audience(Audience::TokenEndpoint)),
+            signed(jwt().typ("client-authentication+jwt")),
+            signed(jwt().subject("a")),
+            signed(jwt().claim("a", "b")),
             ClientAuth::private_key_jwt("client-id", KeyFile::new("/k")),
             ClientAuth::private_key_jwt("client-id", KeyFile::new("/k").kid("k1")),
             ClientAuth::private_key_jwt(
@@ -205,15 +215,15 @@ fn what_makes_a_client_another_one_is_told_apart() {
             assert_eq!(credentials(one.clone()) == credentials(other.clone()), n == m, "{n} {m}");
         }
     }
-    // How long assertions live plays no part.
-    let brief = PrivateKeyJwt::new("client-id", key()).lifetime(Duration::from_secs(5));
+    // The lifetime is not compared.
+    let brief = jwt().lifetime(Duration::from_secs(5));
     assert_eq!(
-        credentials(ClientAuth::custom(brief)),
+        credentials(signed(brief)),
         credentials(ClientAuth::private_key_jwt("client-id", key()))
     );
 }
 
-/// A key that is somewhere else, with a mind of its own.
+/// A key in a remote service, with a result that a test chooses.
 struct Remote(fn() -> Result<Vec<u8>, BoxError>);
 
 impl Signer for Remote {
@@ -221,8 +231,8 @@ impl Signer for Remote {
         Algorithm::ES256
     }
 
-    fn identity(&self) -> Vec<u8> {
-        b"remote".to_vec()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part("remote");
     }
 
     async fn sign(&self, _: &[u8]) -> Result<Vec<u8>, BoxError> {
@@ -232,7 +242,7 @@ impl Signer for Remote {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signer_of_ones_own_may_take_its_time() {
+async fn a_custom_signer_may_be_slow() {
     let request = sent(ClientAuth::private_key_jwt("client-id", Remote(|| Ok(vec![7; 64])))).await;
     assert_eq!(Jwt::of(&request).await.signature, [7; 64]);
     let shared = Arc::new(Remote(|| Ok(vec![8; 64])));
@@ -241,19 +251,19 @@ async fn a_signer_of_ones_own_may_take_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signer_that_fails_is_an_error_and_nothing_is_sent() {
+async fn nothing_is_sent_if_a_signer_fails() {
     let endpoint = endpoint();
     let ask = async |signer| {
         let auth = ClientAuth::private_key_jwt("client-id", signer);
         let request = TokenRequest::new(credentials(auth));
-        TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err()
+        single_try(endpoint.clone()).oneshot(request).await.unwrap_err()
     };
     let error = ask(Remote(|| Err("the HSM is asleep".into()))).await;
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert!(error.is_transient());
     assert_eq!(error.source().unwrap().to_string(), "the HSM is asleep");
 
-    // In DER, as some services have it; and none at all.
+    // A signature in DER, as some services return it, and an empty one.
     for wrong in [|| Ok(vec![0x30; 70]), || Ok(Vec::new())] {
         let error = ask(Remote(wrong)).await;
         assert!(error.source().unwrap().is::<ConfigError>());
@@ -263,18 +273,18 @@ async fn a_signer_that_fails_is_an_error_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn an_empty_secret_signs_nothing() {
+async fn an_empty_secret_is_an_error() {
     let endpoint = endpoint();
     let auth = ClientAuth::client_secret_jwt("client-id", "");
     let request = TokenRequest::new(credentials(auth));
-    let error = TokenEndpoint::new(endpoint.clone()).oneshot(request).await.unwrap_err();
+    let error = single_try(endpoint.clone()).oneshot(request).await.unwrap_err();
     assert_eq!(error.source().unwrap().to_string(), "client secret: is empty");
     assert_eq!(endpoint.count(), 0);
 }
 
 // X3, O
 #[tokio::test(start_paused = true)]
-async fn no_assertion_and_no_key_is_ever_shown() {
+async fn assertions_and_keys_are_not_shown() {
     let (trace, _guard) = Trace::start();
     let rsa = SigningKey::from_jwk(vectors::RSA).unwrap();
     let mut shown = Vec::new();
@@ -282,7 +292,7 @@ async fn no_assertion_and_no_key_is_ever_shown() {
         ClientAuth::private_key_jwt("1d-of-the-client", rsa.clone()),
         ClientAuth::client_secret_jwt("1d-of-the-client", SECRET),
     ] {
-        // A server that repeats what it was sent.
+        // The server repeats the request in its response.
         let endpoint = Api::new(|request| {
             let mut response = super::HttpResponse::new(request.body().clone());
             *response.status_mut() = http::StatusCode::UNAUTHORIZED;
@@ -290,13 +300,13 @@ async fn no_assertion_and_no_key_is_ever_shown() {
             response
         });
         shown.push(format!("{auth:?} {:#?}", credentials(auth.clone())));
-        let tokens = TokenCache::new(credentials(auth), TokenEndpoint::new(endpoint));
+        let tokens = Tokens::new(credentials(auth), single_try(endpoint));
         let error = tokens.get().await.unwrap_err();
         shown.push(format!("{error} {error:?} {:?}", error.source()));
     }
     shown.push(format!(
         "{:?} {:?} {:?}",
-        PrivateKeyJwt::new("1d-of-the-client", rsa),
+        SignedJwt::new(rsa),
         ClientSecretJwt::new("1d-of-the-client", SECRET),
         Secret::from(SECRET),
     ));

@@ -12,7 +12,7 @@ async fn signed(key: &SigningKey, message: &str) -> String {
 
 // RFC 7515 appendix A.2
 #[tokio::test]
-async fn rs256_is_that_of_the_rfc() {
+async fn rs256_matches_the_example_of_the_rfc() {
     let key = SigningKey::from_jwk(RSA).unwrap();
     assert_eq!(key.algorithm(), Algorithm::RS256);
     assert_eq!(signed(&key, RS256_INPUT).await, RS256_SIGNATURE);
@@ -20,7 +20,7 @@ async fn rs256_is_that_of_the_rfc() {
 
 // RFC 8037 appendix A
 #[tokio::test]
-async fn eddsa_is_that_of_the_rfc() {
+async fn eddsa_matches_the_example_of_the_rfc() {
     let key = SigningKey::from_jwk(ED25519).unwrap();
     assert_eq!(signed(&key, EDDSA_INPUT).await, EDDSA_SIGNATURE);
     assert_eq!(key.thumbprint(), ED25519_THUMBPRINT);
@@ -32,7 +32,7 @@ async fn eddsa_is_that_of_the_rfc() {
 
 // RFC 7515 appendix A.3
 #[tokio::test]
-async fn es256_with_the_key_of_the_rfc_is_two_integers_and_verifies() {
+async fn an_es256_signature_is_two_integers() {
     let key = SigningKey::from_jwk(P256).unwrap();
     assert_eq!(
         key.public_jwk().to_string(),
@@ -50,16 +50,16 @@ async fn es256_with_the_key_of_the_rfc_is_two_integers_and_verifies() {
 
 // RFC 7638 section 3.1
 #[test]
-fn the_thumbprint_is_that_of_the_rfc() {
+fn the_thumbprint_matches_the_example_of_the_rfc() {
     let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
     assert_eq!(key.thumbprint(), RSA_THUMBPRINT);
-    // Neither `kid` nor algorithm is part of it.
+    // `kid` and algorithm are not part of the thumbprint.
     let other = key.with_kid("other").with_algorithm(Algorithm::PS256).unwrap();
     assert_eq!(other.thumbprint(), RSA_THUMBPRINT);
 }
 
 #[tokio::test]
-async fn every_algorithm_signs_what_the_public_part_verifies() {
+async fn signatures_of_every_algorithm_are_verified() {
     let rsa = SigningKey::from_jwk(RSA).unwrap();
     let keys = [
         SigningKey::generate(Algorithm::ES256).unwrap(),
@@ -74,21 +74,21 @@ async fn every_algorithm_signs_what_the_public_part_verifies() {
         assert!(verifies(&key.public_jwk(), &algorithm, b"message", &signature), "{algorithm}");
         assert!(!verifies(&key.public_jwk(), &algorithm, b"massage", &signature), "{algorithm}");
     }
-    // The two of RSA are not each other's.
+    // The two RSA algorithms do not verify each other.
     let signature = keys[3].sign(b"message").await.unwrap();
     assert!(!verifies(&keys[3].public_jwk(), "RS256", b"message", &signature));
 }
 
 #[test]
-fn a_key_signs_with_what_it_is_for() {
+fn a_key_signs_only_with_its_algorithms() {
     let ec = SigningKey::generate(Algorithm::ES256).unwrap();
     for algorithm in [Algorithm::ES384, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
         let error = ec.clone().with_algorithm(algorithm).unwrap_err();
-        assert_eq!(error.to_string(), "signing key: is not of the kind that the algorithm needs");
+        assert_eq!(error.to_string(), "signing key: does not match the algorithm");
     }
     for algorithm in [Algorithm::RS256, Algorithm::PS256] {
         let error = SigningKey::generate(algorithm).unwrap_err();
-        assert_eq!(error.to_string(), "signing key: of RSA can not be generated, only read");
+        assert_eq!(error.to_string(), "signing key: cannot be generated for RSA, only read");
     }
 }
 
@@ -108,12 +108,14 @@ fn generated_keys_differ() {
     let new = || SigningKey::generate(Algorithm::EdDSA).unwrap();
     let (one, other) = (new(), new());
     assert_ne!(one.thumbprint(), other.thumbprint());
-    assert_ne!(Signer::identity(&one), Signer::identity(&other));
+    let credentials =
+        |key| super::credentials(tower_oauth2::ClientAuth::private_key_jwt("client-id", key));
+    assert_ne!(credentials(one.clone()), credentials(other));
     assert_eq!(one.public_jwk()["kty"], json!("OKP"));
 }
 
 #[test]
-fn a_key_shows_its_algorithm_and_name_only() {
+fn debug_of_a_key_shows_its_algorithm_and_kid() {
     let key = SigningKey::from_jwk(RSA_WITH_KID).unwrap();
     assert_eq!(
         format!("{key:?}"),

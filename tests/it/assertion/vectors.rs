@@ -1,4 +1,4 @@
-//! Keys and signatures that RFCs print, for anybody to use.
+//! Example keys and signatures from RFCs.
 
 /// RFC 7515 appendix A.2.1
 pub(super) const RSA: &str = concat!(

@@ -1,6 +1,6 @@
-//! R8: what APIs that reject tokens cost, and what they do to requests to others.
+//! R8: the cost of APIs that reject tokens, and their effect on requests to other APIs.
 //!
-//! The unit tests of the breaker play more situations, with longer times.
+//! The unit tests of the breaker simulate more situations, over longer times.
 
 mod contention;
 mod figures;
@@ -22,8 +22,8 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceExt};
-use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, TokenCache, TokenRequest};
+use tower::{Service, ServiceExt};
+use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, TokenRequest, Tokens};
 
 use crate::support::*;
 
@@ -46,7 +46,7 @@ impl Seen<'_> {
 
 type Answer = dyn Fn(Seen<'_>) -> u16 + Send + Sync;
 
-/// An API that answers at once and remembers nothing, so that it is quick enough for long tests.
+/// An API that responds at once and records nothing, so that long tests are quick.
 #[derive(Clone)]
 struct QuickApi(Arc<Answer>);
 
@@ -80,7 +80,7 @@ impl Service<Request<Full<Bytes>>> for QuickApi {
     }
 }
 
-/// A token endpoint that remembers when it was asked, and revokes tokens.
+/// A token endpoint that records the times of its requests, and revokes tokens.
 #[derive(Clone, Default)]
 struct TokenServer {
     times: Arc<Mutex<Vec<Instant>>>,
@@ -129,16 +129,8 @@ fn most_in_a_minute(times: &[Duration]) -> usize {
     (0..times.len()).map(from).max().unwrap_or_default()
 }
 
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
 fn layer(source: Source) -> OAuth2Layer {
-    OAuth2Layer::new(TokenCache::new(credentials(), source), Origins::any())
+    OAuth2Layer::new(Tokens::new(credentials(), source), Origins::any())
 }
 
 fn request(uri: &str) -> Request<Full<Bytes>> {

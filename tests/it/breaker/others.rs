@@ -1,13 +1,14 @@
-//! A broken API does no harm to requests to other APIs.
+//! A broken API does not affect requests to other APIs.
 
 use tokio::task::JoinSet;
+use tower::Layer;
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 
 use super::*;
 
 // R8
 #[tokio::test(start_paused = true)]
-async fn one_forbidden_path_costs_20_token_requests_a_minute_and_no_other_path_fails() {
+async fn one_forbidden_path_does_not_affect_other_paths() {
     for pause in [ms(5), ms(50), secs(1)] {
         let (server, start) = (TokenServer::default(), Instant::now());
         let revoking = server.clone();
@@ -34,7 +35,7 @@ async fn one_forbidden_path_costs_20_token_requests_a_minute_and_no_other_path_f
 
 // R8
 #[tokio::test(start_paused = true)]
-async fn a_healthy_origin_beside_a_broken_one_notices_nothing() {
+async fn a_broken_origin_does_not_affect_a_healthy_one() {
     let (server, start) = (TokenServer::default(), Instant::now());
     let revoking = server.clone();
     let api = QuickApi::accepting(move |seen| {
@@ -57,7 +58,7 @@ async fn a_healthy_origin_beside_a_broken_one_notices_nothing() {
     assert!(most <= 20 + 4, "{most}");
 }
 
-/// The layer cannot tell origins apart by relative URIs, so it goes by the service.
+/// Relative URIs have no origin, so the layer takes each service for one.
 // R8
 #[tokio::test(start_paused = true)]
 async fn relative_uris_of_two_services_have_two_origins() {
@@ -71,7 +72,7 @@ async fn relative_uris_of_two_services_have_two_origins() {
         load(&healthy, ms(50), secs(65), "/things"),
     );
     assert_eq!(failed, 0);
-    // What the healthy service accepts is no evidence for the broken one.
+    // An acceptance by the healthy service says nothing about the broken one.
     let most = most_in_a_minute(&server.times_since(start));
     assert!(most <= 20, "{most}");
     // A revocation is healed by the healthy service, and not by the broken one.
@@ -107,7 +108,7 @@ async fn processes_with_one_store_cost_no_more_than_others() {
     let source = server.source(ms(50));
     let processes = (0..PROCESSES as u64).map(|n| {
         let source = TokenStoreLayer::new(store.clone()).layer(source.clone());
-        let tokens = TokenCache::new(credentials(), source);
+        let tokens = Tokens::new(credentials(), source);
         let service = OAuth2Layer::new(tokens, Origins::any()).layer(QuickApi::new(|_| 401));
         async move {
             sleep(ms(7 * n)).await;

@@ -1,3 +1,5 @@
+//! C9: failures that are remembered.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,11 +9,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::advance;
 use tower::{BoxError, Service, service_fn};
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
-use tower_oauth2::source::Backoff;
-use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenErrorKind};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
+use tower_oauth2::source::{Backoff, TokenRetry};
+use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenErrorKind, Tokens};
 
-use super::{builder, secret, secs};
 use crate::support::*;
 
 fn down() -> Source {
@@ -20,54 +21,59 @@ fn down() -> Source {
 
 // C9, alf 39
 #[tokio::test(start_paused = true)]
-async fn a_transient_failure_is_remembered_for_a_window_that_grows() {
+async fn a_transient_failure_is_remembered_for_a_growing_time() {
     let source = down();
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     for failures in 1..=12 {
-        let error = cache.get().await.unwrap_err();
+        let error = tokens.get().await.unwrap_err();
         assert_eq!(source.count(), failures);
         assert_eq!(error.kind(), TokenErrorKind::Source);
         let window = error.retry_in().unwrap();
-        let longest = Duration::from_millis(100 << failures).min(secs(10));
-        assert!((Duration::from_millis(100)..=longest).contains(&window), "{failures}: {window:?}");
+        let longest = ms(100 << failures).min(secs(10));
+        assert!((ms(100)..=longest).contains(&window), "{failures}: {window:?}");
 
         advance(window / 2).await;
-        let remembered = cache.get().await.unwrap_err();
-        assert_eq!(source.count(), failures, "nobody was asked");
-        assert_eq!(remembered.retry_in().unwrap(), window - window / 2, "what remains");
+        let remembered = tokens.get().await.unwrap_err();
+        assert_eq!(source.count(), failures, "the source was not called");
+        assert_eq!(remembered.retry_in().unwrap(), window - window / 2, "the rest of the back-off");
         advance(window - window / 2).await;
     }
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_success_starts_over() {
+async fn a_success_resets_the_back_off() {
     let source = Source::new(|n, _| async move {
         if n == 6 { Ok(lasting(n, Duration::ZERO)) } else { Err(BoxError::from("down")) }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     for _ in 1..=5 {
-        advance(cache.get().await.unwrap_err().retry_in().unwrap()).await;
+        advance(tokens.get().await.unwrap_err().retry_in().unwrap()).await;
     }
-    secret(&cache).await;
-    let window = cache.get().await.unwrap_err().retry_in().unwrap();
-    assert!(window <= Duration::from_millis(200), "{window:?}");
+    secret(&tokens).await;
+    let window = tokens.get().await.unwrap_err().retry_in().unwrap();
+    assert!(window <= ms(200), "{window:?}");
 }
 
 // C9
 #[tokio::test(start_paused = true)]
 async fn back_off_can_be_switched_off() {
     let source = down();
-    let cache = builder(&source).transient_backoff(Backoff::none()).build();
+    let tokens = builder(&source).transient_backoff(Backoff::none()).build().tokens(&credentials());
     for failures in 1..=3 {
-        assert_eq!(cache.get().await.unwrap_err().retry_in(), None);
+        assert_eq!(tokens.get().await.unwrap_err().retry_in(), None);
         assert_eq!(source.count(), failures);
     }
 }
 
+/// Creates an endpoint that does not retry.
+fn endpoint(http: Http) -> TokenEndpoint {
+    TokenEndpoint::new(http).retry(TokenRetry::none())
+}
+
 type Http = tower::util::BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, BoxError>;
 
-/// Always this answer, and how often it was given.
+/// Creates a client that always returns this response, and counts its calls.
 fn http(status: u16, retry_after: Option<&'static str>, body: &'static str) -> (Http, Count) {
     let count = Count::default();
     let counted = count.clone();
@@ -105,9 +111,9 @@ async fn a_permanent_failure_is_remembered_longer() {
     ] {
         let body: &str = Box::leak(format!(r#"{{"error":"{error}"}}"#).into_boxed_str());
         let (http, count) = http(status, None, body);
-        let cache = TokenCache::new(credentials(), TokenEndpoint::new(http));
+        let tokens = Tokens::new(credentials(), endpoint(http));
         for failures in 1..=8 {
-            let failure = cache.get().await.unwrap_err();
+            let failure = tokens.get().await.unwrap_err();
             assert!(!failure.is_transient(), "{error}");
             assert_eq!(count.get(), failures);
             let window = failure.retry_in().unwrap();
@@ -120,36 +126,36 @@ async fn a_permanent_failure_is_remembered_longer() {
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn statuses_that_pass_are_transient() {
+async fn statuses_of_passing_conditions_are_transient() {
     for status in [408, 429, 500, 502, 503, 504] {
         let (http, _) = http(status, None, "");
-        let cache = TokenCache::new(credentials(), TokenEndpoint::new(http));
-        let failure = cache.get().await.unwrap_err();
+        let tokens = Tokens::new(credentials(), endpoint(http));
+        let failure = tokens.get().await.unwrap_err();
         assert!(failure.is_transient(), "{status}");
-        assert!(failure.retry_in().unwrap() <= Duration::from_millis(200), "{status}");
+        assert!(failure.retry_in().unwrap() <= ms(200), "{status}");
     }
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_server_that_asks_for_patience_gets_it_up_to_a_minute() {
+async fn retry_after_is_respected_up_to_a_minute() {
     let in_30_s = httpdate::fmt_http_date(std::time::SystemTime::now() + secs(30));
     let in_30_s: &str = Box::leak(in_30_s.into_boxed_str());
     for (retry_after, longest) in [("30", 30), (in_30_s, 30), ("3600", 60)] {
         let (http, count) = http(503, Some(retry_after), "");
-        let cache = TokenCache::new(credentials(), TokenEndpoint::new(http));
-        let window = cache.get().await.unwrap_err().retry_in().unwrap();
+        let tokens = Tokens::new(credentials(), endpoint(http));
+        let window = tokens.get().await.unwrap_err().retry_in().unwrap();
         assert!((secs(longest - 2)..=secs(longest)).contains(&window), "{retry_after}: {window:?}");
-        advance(window - Duration::from_millis(1)).await;
-        cache.get().await.unwrap_err();
+        advance(window - ms(1)).await;
+        tokens.get().await.unwrap_err();
         assert_eq!(count.get(), 1);
-        advance(Duration::from_millis(1)).await;
-        cache.get().await.unwrap_err();
+        advance(ms(1)).await;
+        tokens.get().await.unwrap_err();
         assert_eq!(count.get(), 2);
     }
 }
 
-/// A secret that somebody rotates.
+/// A secret that is rotated.
 struct Rotating(Arc<AtomicU64>);
 
 impl ClientAuthentication for Rotating {
@@ -157,8 +163,8 @@ impl ClientAuthentication for Rotating {
         "client_secret_post"
     }
 
-    fn identity(&self) -> Vec<u8> {
-        b"/run/secrets/api".to_vec()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part("/run/secrets/api");
     }
 
     fn version(&self) -> u64 {
@@ -187,16 +193,16 @@ async fn a_permanent_failure_is_forgotten_when_the_secret_changes() {
         };
         Ok::<_, BoxError>(Response::builder().status(status).body(Full::<Bytes>::from(answer))?)
     });
-    let cache = TokenCache::new(credentials.unwrap(), TokenEndpoint::new(http));
+    let tokens = Tokens::new(credentials.unwrap(), TokenEndpoint::new(http));
     for _ in 0..2 {
-        assert_eq!(cache.get().await.unwrap_err().error_code(), Some("invalid_client"));
+        assert_eq!(tokens.get().await.unwrap_err().error_code(), Some("invalid_client"));
     }
     version.store(2, Ordering::Relaxed);
-    assert_eq!(cache.get().await.unwrap().secret(), "t");
+    assert_eq!(tokens.get().await.unwrap().secret(), "t");
 }
 
-/// Fails for the one renewal; what follows succeeds.
-async fn after_a_failed_renewal(retry_after: Option<&'static str>) -> (TokenCache, Count) {
+/// Returns tokens whose only renewal has failed, and whose current token was rejected.
+async fn after_a_failed_renewal(retry_after: Option<&'static str>) -> (Tokens, Count) {
     let (fine, _) = http(200, None, r#"{"access_token":"t","expires_in":1000}"#);
     let (busy, _) = http(503, retry_after, "");
     let count = Count::default();
@@ -209,40 +215,40 @@ async fn after_a_failed_renewal(retry_after: Option<&'static str>) -> (TokenCach
         http.call(request)
     });
     let patient = Backoff::new(secs(50), secs(50));
-    let cache = TokenCache::builder(credentials(), TokenEndpoint::new(http))
-        .transient_backoff(patient)
-        .build();
-    let token = cache.get().await.unwrap();
+    let endpoint = TokenEndpoint::new(http).retry(TokenRetry::none());
+    let tokens =
+        TokenCache::builder(endpoint).transient_backoff(patient).build().tokens(&credentials());
+    let token = tokens.get().await.unwrap();
     advance(secs(800)).await;
-    cache.get().await.unwrap();
+    tokens.get().await.unwrap();
     settle().await;
     assert_eq!(count.get(), 2);
-    cache.reject(&token);
-    (cache, count)
+    token.reject();
+    (tokens, count)
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn the_window_of_a_failed_renewal_does_not_hold_back_the_fetch_after_a_rejection() {
-    let (cache, count) = after_a_failed_renewal(None).await;
-    cache.get().await.unwrap();
+async fn a_rejection_clears_the_back_off_of_a_failed_renewal() {
+    let (tokens, count) = after_a_failed_renewal(None).await;
+    tokens.get().await.unwrap();
     assert_eq!(count.get(), 3);
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn unless_the_server_asked_for_it() {
-    let (cache, count) = after_a_failed_renewal(Some("40")).await;
-    assert_eq!(cache.get().await.unwrap_err().status().unwrap(), 503);
+async fn a_rejection_does_not_clear_a_retry_after() {
+    let (tokens, count) = after_a_failed_renewal(Some("40")).await;
+    assert_eq!(tokens.get().await.unwrap_err().status().unwrap(), 503);
     assert_eq!(count.get(), 2);
 }
 
 // C3, W7
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_is_not_waited_for_for_ever() {
+async fn a_source_that_never_answers_times_out() {
     let source = Source::new(|_, _| std::future::pending());
-    let cache = builder(&source).fetch_timeout(secs(7)).build();
+    let tokens = builder(&source).fetch_timeout(secs(7)).build().tokens(&credentials());
     let start = tokio::time::Instant::now();
-    assert_eq!(cache.get().await.unwrap_err().kind(), TokenErrorKind::Timeout);
+    assert_eq!(tokens.get().await.unwrap_err().kind(), TokenErrorKind::Timeout);
     assert_eq!(start.elapsed(), secs(7));
 }

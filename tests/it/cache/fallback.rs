@@ -8,37 +8,36 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, advance, sleep};
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, ServiceExt};
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
+use tower_oauth2::{OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
 
-use super::{builder, secs};
 use crate::support::*;
 
-/// Answers every token with 200.
+/// Accepts every token.
 const HEALTHY: &str = "healthy.test";
 /// Rejects `token-1`.
 const STRICT: &str = "strict.test";
-/// Rejects `token-1` too, if the test says so.
+/// Rejects `token-1` from the moment that the test chooses.
 const LATER: &str = "later.test";
 
 /// One cache and one layer for three origins. The source issues `token-1` and is then down.
 struct Outage {
     source: Source,
-    cache: TokenCache,
+    tokens: Tokens,
     layer: OAuth2Layer,
     api: Api,
     /// Is set when the source works again.
     is_over: Arc<AtomicBool>,
     /// Is set when [`LATER`] rejects `token-1`.
     is_rejected_later: Arc<AtomicBool>,
-    /// The credentials that requests name, if any.
-    named: Option<Credentials>,
+    /// Says whether requests name the tokens, and the layer has none of its own.
+    is_per_request: bool,
 }
 
 impl Outage {
     /// Starts with `token-1` in the cache. Each failure of the source takes `delay`.
-    async fn new(lifetime: Duration, delay: Duration, named: Option<Credentials>) -> Self {
+    async fn new(lifetime: Duration, delay: Duration) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let is_up = is_over.clone();
         let source = Source::new(move |n, _| {
@@ -54,11 +53,8 @@ impl Outage {
                 }
             }
         });
-        let cache = builder(&source).build();
-        match &named {
-            Some(named) => cache.get_for(named).await.unwrap(),
-            None => cache.get().await.unwrap(),
-        };
+        let tokens = tokens(&source);
+        tokens.get().await.unwrap();
         let is_rejected_later = Arc::new(AtomicBool::new(false));
         let rejects = is_rejected_later.clone();
         let api = Api::new(move |request| {
@@ -72,18 +68,26 @@ impl Outage {
             Response::builder().status(status).body(Full::default()).unwrap()
         });
         let origins = [HEALTHY, STRICT, LATER].map(|host| format!("https://{host}"));
-        let layer = OAuth2Layer::new(cache.clone(), Origins::only(origins).unwrap());
-        Self { source, cache, layer, api, is_over, is_rejected_later, named }
+        let layer = OAuth2Layer::new(tokens.clone(), Origins::only(origins).unwrap());
+        Self { source, tokens, layer, api, is_over, is_rejected_later, is_per_request: false }
+    }
+
+    /// Creates the outage with a layer whose requests name their tokens.
+    async fn per_request() -> Self {
+        let outage = Self::lasting_an_hour().await;
+        let origins = [HEALTHY, STRICT, LATER].map(|host| format!("https://{host}"));
+        let layer = OAuth2Layer::per_request(Origins::only(origins).unwrap());
+        Self { layer, is_per_request: true, ..outage }
     }
 
     async fn lasting_an_hour() -> Self {
-        Self::new(secs(3600), Duration::ZERO, None).await
+        Self::new(secs(3600), Duration::ZERO).await
     }
 
     async fn send(&self, host: &str) -> Result<Response<Full<Bytes>>, BoxError> {
         let mut request = Request::get(format!("https://{host}/")).body(Full::default()).unwrap();
-        if let Some(named) = &self.named {
-            request.extensions_mut().insert(named.clone());
+        if self.is_per_request {
+            request = request.tokens(&self.tokens);
         }
         self.layer.layer(self.api.clone()).oneshot(request).await
     }
@@ -97,11 +101,7 @@ impl Outage {
     }
 
     async fn get(&self) -> Result<String, TokenError> {
-        let got = match &self.named {
-            Some(named) => self.cache.get_for(named).await,
-            None => self.cache.get().await,
-        };
-        got.map(|token| token.secret().to_owned())
+        self.tokens.get().await.map(|token| token.secret().to_owned())
     }
 
     /// Returns the tokens that a host was sent.
@@ -120,9 +120,8 @@ fn token_error(result: Result<Response<Full<Bytes>>, BoxError>) -> TokenError {
 
 // C12
 #[tokio::test(start_paused = true)]
-async fn one_rejection_takes_the_token_from_no_other_origin() {
-    for named in [None, Some(credentials().audience("tenant"))] {
-        let outage = Outage::new(secs(3600), Duration::ZERO, named).await;
+async fn one_rejection_leaves_the_token_to_other_origins() {
+    for outage in [Outage::lasting_an_hour().await, Outage::per_request().await] {
         for n in 0..600 {
             if n == 300 {
                 let error = token_error(outage.send(STRICT).await);
@@ -132,7 +131,7 @@ async fn one_rejection_takes_the_token_from_no_other_origin() {
             let start = Instant::now();
             outage.assert_sent(outage.send(HEALTHY).await);
             assert_eq!(start.elapsed(), Duration::ZERO, "request {n} waits");
-            sleep(Duration::from_millis(100)).await;
+            sleep(ms(100)).await;
         }
         assert_eq!(outage.tokens_of(HEALTHY), vec!["token-1"; 600]);
         assert_eq!(outage.tokens_of(STRICT), ["token-1"]);
@@ -157,20 +156,19 @@ async fn the_origin_that_rejected_the_token_does_not_get_it_again() {
 // C12
 #[tokio::test(start_paused = true)]
 async fn get_does_not_return_a_rejected_token() {
-    for named in [None, Some(credentials().audience("tenant"))] {
-        let outage = Outage::new(secs(3600), Duration::ZERO, named).await;
+    for outage in [Outage::lasting_an_hour().await, Outage::per_request().await] {
         token_error(outage.send(STRICT).await);
         for _ in 0..100 {
             outage.assert_sent(outage.send(HEALTHY).await);
             assert_eq!(outage.get().await.unwrap_err().kind(), TokenErrorKind::Source);
-            sleep(Duration::from_millis(300)).await;
+            sleep(ms(300)).await;
         }
     }
 }
 
 // C12
 #[tokio::test(start_paused = true)]
-async fn all_use_the_new_token_when_the_endpoint_is_back() {
+async fn all_origins_use_the_new_token_after_the_outage() {
     let outage = Outage::lasting_an_hour().await;
     token_error(outage.send(STRICT).await);
     for _ in 0..60 {
@@ -192,17 +190,17 @@ async fn all_use_the_new_token_when_the_endpoint_is_back() {
 
 // C12
 #[tokio::test(start_paused = true)]
-async fn a_rejection_by_hand_takes_the_token_from_everyone() {
+async fn a_rejection_by_hand_applies_to_all_origins() {
     for is_first in [true, false] {
         let outage = Outage::lasting_an_hour().await;
-        let token = outage.cache.get().await.unwrap();
+        let token = outage.tokens.get().await.unwrap();
         if is_first {
-            outage.cache.reject(&token);
+            token.reject();
             token_error(outage.send(STRICT).await);
         } else {
             token_error(outage.send(STRICT).await);
             outage.assert_sent(outage.send(HEALTHY).await);
-            outage.cache.reject(&token);
+            token.reject();
         }
         let sent = outage.api.count();
         for host in [HEALTHY, LATER, STRICT] {
@@ -214,9 +212,9 @@ async fn a_rejection_by_hand_takes_the_token_from_everyone() {
 
 // C12, C5
 #[tokio::test(start_paused = true)]
-async fn after_its_end_the_rejected_token_is_sent_to_nobody() {
+async fn a_rejected_token_is_not_sent_after_its_end() {
     // A token of 100 s ends after 90 s.
-    let outage = Outage::new(secs(100), Duration::ZERO, None).await;
+    let outage = Outage::new(secs(100), Duration::ZERO).await;
     advance(secs(10)).await;
     token_error(outage.send(STRICT).await);
     for _ in 0..79 {
@@ -250,8 +248,8 @@ async fn an_origin_that_rejects_the_token_later_loses_it_too() {
 
 // C12, C2
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_a_fetch_that_fails_use_the_rejected_token() {
-    let outage = Arc::new(Outage::new(secs(3600), secs(5), None).await);
+async fn waiters_of_a_failed_fetch_use_the_rejected_token() {
+    let outage = Arc::new(Outage::new(secs(3600), secs(5)).await);
     let rejected = tokio::spawn({
         let outage = outage.clone();
         async move { outage.send(STRICT).await }
@@ -262,12 +260,12 @@ async fn those_who_wait_for_a_fetch_that_fails_use_the_rejected_token() {
     outage.assert_sent(outage.send(HEALTHY).await);
     assert_eq!(start.elapsed(), secs(5), "waits for the first fetch");
     token_error(rejected.await.unwrap());
-    // From now on nobody at this origin waits, although further fetches are out.
+    // From now on no request to this origin waits, although further fetches run.
     for _ in 0..200 {
         let start = Instant::now();
         outage.assert_sent(outage.send(HEALTHY).await);
         assert_eq!(start.elapsed(), Duration::ZERO);
-        sleep(Duration::from_millis(100)).await;
+        sleep(ms(100)).await;
     }
     assert!(outage.source.count() > 3, "fetches go on in the background");
 }

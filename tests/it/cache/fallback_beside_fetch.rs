@@ -1,29 +1,26 @@
 //! C12: a rejected token while a fetch runs that may replace it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceExt};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache};
+use tower::{Service, ServiceExt};
+use tower_oauth2::{OAuth2Layer, Origins, Tokens};
 use tower_test::mock;
 
-use super::{builder, secs};
 use crate::support::*;
 
 type Body = Full<Bytes>;
 
-/// Answers every token with 200.
+/// Accepts every token.
 const HEALTHY: &str = "healthy.test";
 /// Rejects `token-1`.
 const STRICT: &str = "strict.test";
 
-fn layer(cache: &TokenCache) -> OAuth2Layer {
+fn layer(tokens: &Tokens) -> OAuth2Layer {
     let origins = [HEALTHY, STRICT].map(|host| format!("https://{host}"));
-    OAuth2Layer::new(cache.clone(), Origins::only(origins).unwrap())
+    OAuth2Layer::new(tokens.clone(), Origins::only(origins).unwrap())
 }
 
 fn request(host: &str) -> Request<Body> {
@@ -49,9 +46,9 @@ async fn a_token_that_was_rejected_before_the_send_is_not_sent() {
         }
         Ok(hour(n))
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let (healthy, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
-    let mut service = layer(&cache).layer(healthy);
+    let mut service = layer(&tokens).layer(healthy);
     calls.allow(1);
     let service = service.ready().await.unwrap();
     calls.allow(0);
@@ -60,7 +57,7 @@ async fn a_token_that_was_rejected_before_the_send_is_not_sent() {
     settle().await;
     assert_eq!(source.count(), 1);
 
-    let rejected = tokio::spawn(layer(&cache).layer(apis()).oneshot(request(STRICT)));
+    let rejected = tokio::spawn(layer(&tokens).layer(apis()).oneshot(request(STRICT)));
     settle().await;
     assert_eq!(source.count(), 2, "a fetch runs");
     calls.allow(1);
@@ -83,12 +80,12 @@ fn the_first_waiter_replaces_a_silent_fetch() {
         }
         Ok(hour(n))
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let api = apis();
-    let send = |host| layer(&cache).layer(api.clone()).oneshot(request(host));
+    let send = |host| layer(&tokens).layer(api.clone()).oneshot(request(host));
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     stopped.block_on(async {
-        cache.get().await.unwrap();
+        tokens.get().await.unwrap();
         tokio::spawn(send(STRICT));
         settle().await;
     });
@@ -98,7 +95,7 @@ fn the_first_waiter_replaces_a_silent_fetch() {
         let start = Instant::now();
         assert_eq!(send(HEALTHY).await.unwrap().status(), 200);
         let waited = start.elapsed();
-        assert!(waited >= secs(1) && waited < Duration::from_millis(1500), "{waited:?}");
+        assert!(waited >= secs(1) && waited < ms(1500), "{waited:?}");
         assert_eq!(source.count(), 3, "the waiter has started another fetch");
         assert_eq!(send(HEALTHY).await.unwrap().status(), 200);
         assert_eq!(start.elapsed(), waited, "the next request does not wait");

@@ -2,22 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep};
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, ServiceExt};
 use tower_oauth2::replay::Replayed;
 use tower_oauth2::source::Cause;
-use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenCache, TokenError};
+use tower_oauth2::{OAuth2, OAuth2Layer, Origins, TokenError, Tokens};
 
-use super::{builder, secs};
 use crate::support::*;
 
-/// A cache with `token-1`, whose renewal is out and waits for a permit of the gate.
+/// Tokens with `token-1`, whose renewal runs and waits for a permit of the gate.
 struct Renewing {
-    cache: TokenCache,
+    tokens: Tokens,
     source: Source,
     gate: Arc<Semaphore>,
 }
@@ -34,13 +32,13 @@ async fn renewing() -> Renewing {
             Ok(lasting(n, secs(1000)))
         }
     });
-    let cache = builder(&source).build();
-    cache.get().await.unwrap();
+    let tokens = tokens(&source);
+    tokens.get().await.unwrap();
     advance(secs(801)).await;
-    assert_eq!(cache.get().await.unwrap().secret(), "token-1");
+    assert_eq!(tokens.get().await.unwrap().secret(), "token-1");
     settle().await;
     assert_eq!(source.requests()[1].cause(), Cause::Renewal);
-    Renewing { cache, source, gate }
+    Renewing { tokens, source, gate }
 }
 
 /// An API that rejects the tokens with these numbers.
@@ -49,8 +47,8 @@ fn rejecting(numbers: impl IntoIterator<Item = usize>) -> Api {
     Api::accepting(move |token| !rejected.contains(token))
 }
 
-fn service(cache: &TokenCache, api: &Api) -> OAuth2<Api> {
-    OAuth2Layer::new(cache.clone(), Origins::any()).layer(api.clone())
+fn service(tokens: &Tokens, api: &Api) -> OAuth2<Api> {
+    OAuth2Layer::new(tokens.clone(), Origins::any()).layer(api.clone())
 }
 
 fn is_replayed<B>(response: &Response<B>) -> bool {
@@ -60,17 +58,17 @@ fn is_replayed<B>(response: &Response<B>) -> bool {
 // C8, R1
 #[tokio::test(start_paused = true)]
 async fn a_third_token_follows_when_a_renewal_brings_a_revoked_one() {
-    let Renewing { cache, source, gate } = renewing().await;
+    let Renewing { tokens, source, gate } = renewing().await;
     // Everything that was issued so far is revoked, which includes the token of the renewal.
     let api = rejecting([1, 2]);
-    let request = tokio::spawn(service(&cache, &api).oneshot(get("/")));
+    let request = tokio::spawn(service(&tokens, &api).oneshot(get("/")));
     settle().await;
     gate.add_permits(1);
     let response = request.await.unwrap().unwrap();
     assert_eq!((response.status().as_u16(), is_replayed(&response)), (200, true));
     assert_eq!(api.tokens(), ["token-1", "token-2", "token-3"]);
     assert_eq!(source.requests()[2].cause(), Cause::Rejected);
-    let response = service(&cache, &api).oneshot(get("/")).await.unwrap();
+    let response = service(&tokens, &api).oneshot(get("/")).await.unwrap();
     assert_eq!((response.status().as_u16(), is_replayed(&response)), (200, false));
     assert_eq!(source.count(), 3);
 }
@@ -78,19 +76,19 @@ async fn a_third_token_follows_when_a_renewal_brings_a_revoked_one() {
 // C8, C2
 #[tokio::test(start_paused = true)]
 async fn many_requests_with_a_revoked_renewal_cost_one_more_fetch() {
-    let Renewing { cache, source, gate } = renewing().await;
+    let Renewing { tokens, source, gate } = renewing().await;
     let api = rejecting([1, 2]);
-    // The API takes a moment to answer, so that all requests are out with the same token.
+    // The API takes a moment to answer, so that all requests have the same token.
     let answering = api.clone();
     let slow = tower::service_fn(move |request: Request<_>| {
         let api = answering.clone();
         async move {
             let response = api.oneshot(request).await;
-            sleep(Duration::from_millis(1)).await;
+            sleep(ms(1)).await;
             response
         }
     });
-    let layer = OAuth2Layer::new(cache, Origins::any());
+    let layer = OAuth2Layer::new(tokens, Origins::any());
     let requests: Vec<_> =
         (0..100).map(|_| tokio::spawn(layer.layer(slow.clone()).oneshot(get("/")))).collect();
     sleep(secs(1)).await;
@@ -106,9 +104,9 @@ async fn many_requests_with_a_revoked_renewal_cost_one_more_fetch() {
 // C8, R8
 #[tokio::test(start_paused = true)]
 async fn the_third_send_is_the_last() {
-    let Renewing { cache, source, gate } = renewing().await;
+    let Renewing { tokens, source, gate } = renewing().await;
     let api = Api::always(401);
-    let request = tokio::spawn(service(&cache, &api).oneshot(get("/")));
+    let request = tokio::spawn(service(&tokens, &api).oneshot(get("/")));
     settle().await;
     gate.add_permits(1);
     let response = request.await.unwrap().unwrap();
@@ -122,11 +120,11 @@ async fn the_third_send_is_the_last() {
 #[tokio::test(start_paused = true)]
 async fn a_fresh_second_token_that_is_rejected_is_the_last() {
     let source = Source::of(hour);
-    let cache = builder(&source).build();
-    cache.get().await.unwrap();
+    let tokens = tokens(&source);
+    tokens.get().await.unwrap();
     advance(secs(100)).await;
     let api = Api::always(401);
-    let response = service(&cache, &api).oneshot(get("/")).await.unwrap();
+    let response = service(&tokens, &api).oneshot(get("/")).await.unwrap();
     assert_eq!((response.status().as_u16(), is_replayed(&response)), (401, true));
     assert_eq!(api.tokens(), ["token-1", "token-2"]);
     settle().await;
@@ -136,9 +134,9 @@ async fn a_fresh_second_token_that_is_rejected_is_the_last() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_good_token_of_an_older_fetch_needs_no_further_one() {
-    let Renewing { cache, source, gate } = renewing().await;
+    let Renewing { tokens, source, gate } = renewing().await;
     let api = rejecting([1]);
-    let request = tokio::spawn(service(&cache, &api).oneshot(get("/")));
+    let request = tokio::spawn(service(&tokens, &api).oneshot(get("/")));
     settle().await;
     gate.add_permits(1);
     let response = request.await.unwrap().unwrap();
@@ -159,13 +157,13 @@ async fn a_failure_after_a_revoked_second_token_reaches_the_caller() {
             _ => Err(BoxError::from("down")),
         }
     });
-    let cache = builder(&source).build();
-    cache.get().await.unwrap();
+    let tokens = tokens(&source);
+    tokens.get().await.unwrap();
     advance(secs(801)).await;
-    cache.get().await.unwrap();
+    tokens.get().await.unwrap();
     settle().await;
     let api = rejecting([1, 2]);
-    let error = service(&cache, &api).oneshot(get("/")).await.unwrap_err();
+    let error = service(&tokens, &api).oneshot(get("/")).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.rejected_response().unwrap().status(), 401);
     assert_eq!(api.tokens(), ["token-1", "token-2"]);
@@ -174,7 +172,7 @@ async fn a_failure_after_a_revoked_second_token_reaches_the_caller() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn the_successor_of_a_token_rejected_late_may_be_revoked_too() {
-    let Renewing { cache, source, gate } = renewing().await;
+    let Renewing { tokens, source, gate } = renewing().await;
     let revoked = Arc::new(Mutex::new(BTreeSet::new()));
     let known = revoked.clone();
     let api = Api::accepting(move |token| !known.lock().unwrap().contains(token));
@@ -194,13 +192,13 @@ async fn the_successor_of_a_token_rejected_late_may_be_revoked_too() {
         })
     };
     revoked.lock().unwrap().extend(["token-1".to_owned(), "token-2".to_owned()]);
-    let layer = OAuth2Layer::new(cache.clone(), Origins::any());
+    let layer = OAuth2Layer::new(tokens.clone(), Origins::any());
     let request = tokio::spawn(layer.layer(slow).oneshot(get("/")));
     settle().await;
-    // Meanwhile the renewal succeeds, and no API has rejected any token yet.
+    // The renewal succeeds before any API has rejected a token.
     gate.add_permits(1);
     settle().await;
-    assert_eq!(cache.get().await.unwrap().secret(), "token-2");
+    assert_eq!(tokens.get().await.unwrap().secret(), "token-2");
     let response = request.await.unwrap().unwrap();
     assert_eq!((response.status().as_u16(), is_replayed(&response)), (200, true));
     assert_eq!(api.tokens(), ["token-1", "token-2", "token-3"]);

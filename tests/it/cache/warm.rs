@@ -1,10 +1,12 @@
+//! C11: tokens that are fetched ahead and kept warm.
+
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tower::BoxError;
-use tower_oauth2::{AccessToken, TokenErrorKind};
+use tower_oauth2::TokenErrorKind;
 
-use super::{builder, secret, secs};
 use crate::support::*;
 
 // C11
@@ -13,12 +15,12 @@ async fn a_token_can_be_fetched_ahead_of_the_first_request() {
     let source = Source::new(|n, _| async move {
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
-    let cache = builder(&source).build();
-    cache.warm().await.unwrap_err();
+    let tokens = tokens(&source);
+    tokens.warm().await.unwrap_err();
     sleep(secs(1)).await;
-    cache.warm().await.unwrap();
-    cache.warm().await.unwrap();
-    assert_eq!(secret(&cache).await, "token-2");
+    tokens.warm().await.unwrap();
+    tokens.warm().await.unwrap();
+    assert_eq!(secret(&tokens).await, "token-2");
     assert_eq!(source.count(), 2);
 }
 
@@ -26,14 +28,14 @@ async fn a_token_can_be_fetched_ahead_of_the_first_request() {
 #[tokio::test(start_paused = true)]
 async fn a_token_is_kept_warm_without_traffic() {
     let source = Source::of(|n| lasting(n, secs(1000)));
-    let cache = builder(&source).build();
-    cache.keep_warm().unwrap();
-    cache.keep_warm().unwrap();
+    let tokens = tokens(&source);
+    tokens.keep_warm().unwrap();
+    tokens.keep_warm().unwrap();
     // Renewed every 700 to 800 s.
     sleep(secs(8_050)).await;
     assert!((11..=12).contains(&source.count()), "{}", source.count());
     let before = tokio::time::Instant::now();
-    secret(&cache).await;
+    secret(&tokens).await;
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
@@ -41,63 +43,100 @@ async fn a_token_is_kept_warm_without_traffic() {
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_ends_with_the_last_handle() {
     let source = Source::of(|n| lasting(n, secs(1000)));
-    let cache = builder(&source).build();
-    let clone = cache.clone();
-    cache.keep_warm().unwrap();
-    drop(cache);
+    let tokens = tokens(&source);
+    let clone = tokens.clone();
+    tokens.keep_warm().unwrap();
+    drop(tokens);
     sleep(secs(2000)).await;
     let count = source.count();
     assert!(count > 1, "a clone is a handle too");
     drop(clone);
     sleep(secs(10_000)).await;
     assert_eq!(source.count(), count);
-    let metrics = tokio::runtime::Handle::current().metrics();
-    assert_eq!(metrics.num_alive_tasks(), 0, "no task is left behind");
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 // C11
 #[tokio::test(start_paused = true)]
-async fn keeping_warm_survives_failures_and_replaces_what_was_rejected() {
+async fn keeping_warm_survives_failures_and_rejections() {
     let source = Source::new(|n, _| async move {
         if n <= 3 { Err(BoxError::from("down")) } else { Ok(lasting(n, secs(1000))) }
     });
-    let cache = builder(&source).build();
-    cache.keep_warm().unwrap();
+    let tokens = tokens(&source);
+    tokens.keep_warm().unwrap();
     sleep(secs(60)).await;
     assert_eq!(source.count(), 4);
-    cache.reject(&cache.get().await.unwrap());
+    tokens.get().await.unwrap().reject();
     settle().await;
-    assert_eq!(source.count(), 5, "no caller asked for it");
+    assert_eq!(source.count(), 5, "without a caller");
 }
 
 // C11
 #[tokio::test(start_paused = true)]
-async fn keeping_warm_does_not_spin_on_tokens_that_are_gone_at_once() {
+async fn keeping_warm_does_not_spin_on_tokens_without_lifetime() {
     let source = Source::of(|n| lasting(n, Duration::ZERO));
-    let cache = builder(&source).build();
-    cache.keep_warm().unwrap();
+    let tokens = tokens(&source);
+    tokens.keep_warm().unwrap();
     sleep(secs(60)).await;
     assert!(source.count() <= 61, "{}", source.count());
 }
 
 // C11
 #[tokio::test(start_paused = true)]
-async fn other_credentials_are_kept_warm_until_they_are_removed() {
+async fn keeping_warm_can_be_started_again() {
     let source = Source::of(|n| lasting(n, secs(1000)));
     let cache = builder(&source).build();
-    let other = credentials().scope("other");
-    cache.keep_warm_for(&other).unwrap();
+    for round in 1..=3 {
+        let tokens = cache.tokens(&tenant(1));
+        let before = source.count();
+        tokens.keep_warm().unwrap();
+        sleep(secs(2000)).await;
+        let count = source.count();
+        assert!(count > before, "round {round}");
+        drop(tokens);
+        sleep(secs(10_000)).await;
+        assert_eq!(source.count(), count, "round {round}");
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "round {round}");
+    }
+}
+
+// C11
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_taken_before_the_task_ends_is_kept_warm() {
+    let source = Source::of(|n| lasting(n, secs(1000)));
+    let cache = builder(&source).build();
+    let tokens = cache.tokens(&tenant(1));
+    tokens.keep_warm().unwrap();
+    sleep(secs(1)).await;
+    drop(tokens);
+    // The task has not run since.
+    let tokens = cache.tokens(&tenant(1));
+    tokens.keep_warm().unwrap();
+    sleep(secs(10_000)).await;
+    assert!(source.count() > 10, "{}", source.count());
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+    drop(tokens);
+}
+
+// C10, C11
+#[tokio::test(start_paused = true)]
+async fn keeping_warm_outlasts_its_cache_and_ends_with_the_handle() {
+    let source = Source::of(|n| lasting(n, secs(1000)));
+    let cache = builder(&source).build();
+    let tokens = cache.tokens(&tenant(1));
+    tokens.keep_warm().unwrap();
+    drop(cache);
     sleep(secs(2000)).await;
     let count = source.count();
     assert!(count > 1);
-    cache.remove(&other);
-    sleep(secs(10_000)).await;
-    assert_eq!(source.count(), count);
+    drop(tokens);
+    settle().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 // C11
 #[test]
 fn keeping_warm_needs_a_runtime() {
-    let cache = builder(&Source::of(|_| AccessToken::new("t").unwrap())).build();
-    assert_eq!(cache.keep_warm().unwrap_err().kind(), TokenErrorKind::NoRuntime);
+    let tokens = tokens(&Source::of(hour));
+    assert_eq!(tokens.keep_warm().unwrap_err().kind(), TokenErrorKind::NoRuntime);
 }

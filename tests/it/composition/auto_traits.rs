@@ -10,8 +10,8 @@ use http::StatusCode;
 use http_body_util::Full;
 use tokio::task::LocalSet;
 use tower::util::BoxCloneService;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_oauth2::cache::TokenCacheBuilder;
+use tower::{BoxError, Service, ServiceExt, service_fn};
+use tower_oauth2::cache::{TokenCacheBuilder, TokenChanges, TokenStatus};
 use tower_oauth2::client_auth::{ClientAssertion, TokenRequestParts};
 use tower_oauth2::metadata::{Metadata, MetadataBuilder, WellKnown};
 use tower_oauth2::replay::{
@@ -23,8 +23,8 @@ use tower_oauth2::service::{
 use tower_oauth2::source::{Backoff, Cause, TokenRetry};
 use tower_oauth2::store::{MemoryStore, StoredTokens, StoredValue, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, ClientAuth, ConfigError, Credentials, NoToken, OAuth2, OAuth2Layer, Origins,
-    Secret, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, CachedToken, ClientAuth, ConfigError, Credentials, NoToken, OAuth2, OAuth2Layer,
+    Origins, Secret, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, Tokens,
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
@@ -38,17 +38,18 @@ fn future<T: Future + Send + 'static>() {}
 
 #[cfg(feature = "jwt")]
 #[test]
-fn keys_go_wherever_they_are_needed() {
+fn keys_are_send_sync_and_clone() {
     send_sync_clone::<tower_oauth2::jwt::Algorithm>();
-    send_sync_clone::<tower_oauth2::client_auth::AssertionKey>();
     send_sync_clone::<tower_oauth2::client_auth::ClientSecretJwt>();
     send_sync_clone::<tower_oauth2::jwt::KeyFile>();
-    send_sync_clone::<tower_oauth2::client_auth::PrivateKeyJwt>();
+    send_sync_clone::<tower_oauth2::jwt::Audience>();
+    send_sync_clone::<tower_oauth2::source::SelfSigned>();
+    send_sync_clone::<tower_oauth2::jwt::SignedJwt>();
     send_sync_clone::<tower_oauth2::jwt::SigningKey>();
 }
 
 #[test]
-fn public_types_go_wherever_they_are_needed() {
+fn public_types_have_their_auto_traits() {
     send_sync_clone::<AccessToken>();
     send_sync_clone::<Backoff>();
     send_sync_clone::<Cause>();
@@ -73,7 +74,9 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<TokenStoreLayer>();
     send_sync_clone::<StoredValue>();
     send_sync_clone::<TokenCache>();
-    send_sync_clone::<TokenEndpoint<HttpMock>>();
+    send_sync_clone::<Tokens>();
+    send_sync_clone::<CachedToken>();
+    send_sync_clone::<TokenStatus>();
     send_sync_clone::<TokenError>();
     send_sync_clone::<TokenErrorKind>();
     send_sync_clone::<TokenErrorResponse<HttpMock>>();
@@ -82,38 +85,50 @@ fn public_types_go_wherever_they_are_needed() {
     send_sync_clone::<TokenRetry>();
     send_sync_clone::<WellKnown>();
     send_sync::<TokenRequestParts>();
+    send_sync::<TokenChanges>();
     send_only::<KeptBody<Full<Bytes>>>();
     send_only::<ReplayBody<Full<Bytes>>>();
     send_only::<TokenCacheBuilder>();
+    // The boxed HTTP client need not be `Sync`.
+    send_only::<TokenEndpoint>();
     error::<ConfigError>();
     error::<TokenError>();
     future::<ResponseFuture<HttpMock, Full<Bytes>>>();
     future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
     future::<<StoredTokens<Source> as Service<TokenRequest>>::Future>();
-    future::<<TokenEndpoint<HttpMock> as Service<TokenRequest>>::Future>();
+    future::<<TokenEndpoint as Service<TokenRequest>>::Future>();
+}
+
+// A handle is cloned into requests, and a service keeps a token.
+#[test]
+fn handles_and_cached_tokens_are_small() {
+    let word = size_of::<usize>();
+    assert!(size_of::<Tokens>() <= 4 * word);
+    assert_eq!(size_of::<CachedToken>(), word);
+    assert_eq!(size_of::<Option<CachedToken>>(), word);
 }
 
 #[cfg(feature = "encryption")]
 #[test]
-fn sealed_stores_go_wherever_others_do() {
+fn encrypted_stores_are_send_sync_and_clone() {
     use tower_oauth2::store::{EncryptedStore, EncryptionKey};
     send_sync_clone::<EncryptionKey>();
     send_sync_clone::<EncryptedStore<MemoryStore>>();
 }
 
 #[test]
-fn the_service_can_be_boxed_and_a_tokens_future_spawned() {
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+fn the_service_can_be_boxed_and_futures_of_tokens_spawned() {
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
     let _boxed: BoxCloneService<HttpRequest, HttpResponse, BoxError> =
         BoxCloneService::new(layer_over(tokens.clone()).layer(api));
     fn is_send<T: Send + 'static>(_: T) {}
     is_send(async move {
-        let _ = (tokens.get().await, tokens.get_for(&credentials()).await, tokens.warm().await);
+        let _ = (tokens.get().await, tokens.warm().await, tokens.changes().next().await);
     });
 }
 
-/// A source that may go to another thread, but not be looked at by two.
+/// A source that is `Send` but not `Sync`.
 #[derive(Clone)]
 struct NotSync {
     inner: Source,
@@ -138,7 +153,7 @@ impl Service<TokenRequest> for NotSync {
 async fn a_source_that_is_not_sync_serves_many_threads() {
     let source = Source::of(hour);
     let not_sync = NotSync { inner: source.clone(), _cell: PhantomData };
-    let tokens = TokenCache::new(credentials(), not_sync);
+    let tokens = Tokens::new(credentials(), not_sync);
     let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
     let stack = layer_over(tokens).layer(api);
     let all: Vec<_> = (0..50).map(|_| tokio::spawn(stack.clone().oneshot(put()))).collect();
@@ -148,8 +163,8 @@ async fn a_source_that_is_not_sync_serves_many_threads() {
     assert_eq!(source.count(), 1);
 }
 
-/// Answers the first request with a 401 and others with a 200, in futures that must not move and
-/// must not leave their thread.
+/// Returns a 401 to the first request and a 200 to others, with futures that are neither `Send` nor
+/// `Unpin`.
 #[derive(Clone)]
 struct Immobile {
     seen: Rc<Cell<usize>>,
@@ -199,11 +214,11 @@ impl Future for ImmobileFuture {
 }
 
 #[tokio::test]
-async fn a_service_whose_futures_stay_on_their_thread_and_in_their_place_is_replayed() {
+async fn futures_that_are_neither_send_nor_unpin_can_be_replayed() {
     let seen = Rc::new(Cell::new(0));
     let api = Immobile { seen: seen.clone() };
     let source = Source::of(hour);
-    let tokens = TokenCache::new(credentials(), source.clone());
+    let tokens = Tokens::new(credentials(), source.clone());
     let stack = layer_over(tokens).layer(api);
     LocalSet::new()
         .run_until(async move {

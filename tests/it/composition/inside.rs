@@ -11,7 +11,7 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_oauth2::{TokenCache, TokenError};
+use tower_oauth2::{RequestExt, TokenCache, TokenError, Tokens};
 use tower_test::mock;
 
 use super::{
@@ -33,7 +33,7 @@ async fn a_retry_inside_sends_again_with_the_same_token() {
     assert_eq!(send_well(&mut stack).await, None);
     assert_eq!(world.seen()[5..], tokens([2, 2]));
 
-    // It is the replay that is tried again.
+    // The retry resends the replay.
     world.revoke();
     world.fail_next(1);
     assert!(send_well(&mut stack).await.is_some());
@@ -49,7 +49,7 @@ async fn a_timeout_inside_does_not_count_the_wait_for_a_token() {
         Ok(hour(n))
     });
     let mut stack = ServiceBuilder::new()
-        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(layer_over(Tokens::new(credentials(), source)))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .service(world.api.clone());
     let started = Instant::now();
@@ -71,11 +71,11 @@ async fn a_timeout_inside_passes_on_miss_hit_and_replay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_inside_that_fires_is_the_callers_error_and_costs_no_token() {
+async fn an_error_of_a_timeout_inside_is_returned_and_costs_no_token() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
     let source = Source::of(hour);
     let mut stack = ServiceBuilder::new()
-        .layer(layer_over(TokenCache::new(credentials(), source.clone())))
+        .layer(layer_over(Tokens::new(credentials(), source.clone())))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .service(api);
 
@@ -92,7 +92,7 @@ async fn a_timeout_inside_that_fires_is_the_callers_error_and_costs_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limit_inside_counts_what_goes_to_the_api_and_no_wait_for_a_token() {
+async fn a_rate_limit_inside_counts_api_requests_only() {
     const PERIOD: Duration = Duration::from_secs(10);
     let world = World::new();
     let mut stack = ServiceBuilder::new()
@@ -102,12 +102,12 @@ async fn a_rate_limit_inside_counts_what_goes_to_the_api_and_no_wait_for_a_token
         .service(world.api.clone());
     let started = Instant::now();
     miss_hit_and_replay(&world, &mut stack).await;
-    // Five requests to the API. The miss was ready once more than it called.
+    // Five requests to the API. The service was made ready once more, for the miss.
     assert_eq!(started.elapsed().as_secs(), 4 * PERIOD.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_concurrency_limit_inside_is_free_while_a_token_is_awaited() {
+async fn a_concurrency_limit_inside_is_free_while_a_token_is_fetched() {
     let world = World::new();
     let mut stack = ServiceBuilder::new()
         .layer(world.layer())
@@ -130,7 +130,7 @@ async fn a_concurrency_limit_inside_is_free_while_a_token_is_awaited() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_for_a_token_does_not_keep_others_from_the_api() {
+async fn a_request_that_waits_for_a_token_does_not_block_others() {
     let world = World::new();
     let source = Source::new(|n, request| async move {
         // The second tenant's token server is slow.
@@ -139,14 +139,14 @@ async fn one_that_waits_for_a_token_does_not_keep_others_from_the_api() {
         }
         Ok(hour(n))
     });
+    let cache = TokenCache::new(source);
     let mut stack = ServiceBuilder::new()
-        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(layer_over(cache.tokens(&credentials())))
         .layer(ConcurrencyLimitLayer::new(1))
         .service(world.api.clone());
 
     let started = Instant::now();
-    let mut slow = put();
-    slow.extensions_mut().insert(credentials().audience("slow"));
+    let slow = put().tokens(&cache.tokens(&credentials().audience("slow")));
     let slow = tokio::spawn(stack.ready().await.unwrap().call(slow));
     crate::support::settle().await;
     send_well(&mut stack).await;
@@ -167,7 +167,7 @@ async fn a_buffer_inside_serves_miss_hit_and_replay() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_place_in_a_buffer_inside_is_given_back_while_a_token_is_awaited() {
+async fn a_place_in_a_buffer_inside_is_free_while_a_token_is_fetched() {
     let world = World::new();
     let stack = ServiceBuilder::new()
         .layer(world.layer())

@@ -1,5 +1,5 @@
-//! Other layers outside, inside and on the way to the token: nobody is called unready, and nobody
-//! holds what another one waits for.
+//! Tests other layers outside, inside and on the token path: no service is called before it is
+//! ready, and no request holds what another one waits for.
 
 mod auto_traits;
 mod inside;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tower::retry::Policy;
 use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenCache, TokenRequest};
+use tower_oauth2::{AccessToken, OAuth2Layer, Origins, TokenRequest, Tokens};
 use tower_test::mock::{self, Mock};
 
 use crate::support::{credentials, hour, text};
@@ -32,7 +32,8 @@ type HttpMock = Mock<HttpRequest, HttpResponse>;
 
 const BODY: &str = "sent whole, each time";
 
-/// An API and a source of tokens. Both are mocks, which panic when they are called unready.
+/// An API and a source of tokens. Both are mocks, which panic if they are called before they are
+/// ready.
 struct World {
     api: HttpMock,
     source: Mock<TokenRequest, AccessToken>,
@@ -42,9 +43,9 @@ struct World {
 #[derive(Default)]
 struct State {
     issued: usize,
-    /// `token-<n>` up to this one is answered with a 401.
+    /// Tokens `token-<n>` up to this number get a 401.
     revoked: usize,
-    /// So many requests to the API are answered with a 503 first.
+    /// The number of further API requests that get a 503.
     failures: usize,
     seen: Vec<String>,
 }
@@ -74,10 +75,10 @@ impl World {
     }
 
     fn layer(&self) -> OAuth2Layer {
-        layer_over(TokenCache::new(credentials(), self.source.clone()))
+        layer_over(Tokens::new(credentials(), self.source.clone()))
     }
 
-    /// Every token that was issued so far is no longer good.
+    /// Revokes each token that was issued until now.
     fn revoke(&self) {
         let mut state = self.state.lock().unwrap();
         state.revoked = state.issued;
@@ -87,7 +88,7 @@ impl World {
         self.state.lock().unwrap().failures = failures;
     }
 
-    /// The token of each request at the API.
+    /// Returns the token of each API request.
     fn seen(&self) -> Vec<String> {
         self.state.lock().unwrap().seen.clone()
     }
@@ -119,7 +120,7 @@ impl State {
     }
 }
 
-fn layer_over(tokens: TokenCache) -> OAuth2Layer {
+fn layer_over(tokens: Tokens) -> OAuth2Layer {
     OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap())
 }
 
@@ -127,8 +128,7 @@ fn put() -> HttpRequest {
     Request::put("https://api.test/thing").body(Full::from(BODY)).unwrap()
 }
 
-/// Sends a request as a caller should: ready first. What waits for ever fails, as the clock is
-/// paused.
+/// Makes the stack ready and sends a request. A deadlock fails, because the clock is paused.
 async fn send<S>(stack: &mut S) -> Result<HttpResponse, BoxError>
 where
     S: Service<HttpRequest, Response = HttpResponse>,
@@ -136,16 +136,16 @@ where
 {
     let sent =
         async { stack.ready().await.map_err(Into::into)?.call(put()).await.map_err(Into::into) };
-    timeout(Duration::from_secs(3600), sent).await.expect("dead-locked")
+    timeout(Duration::from_secs(3600), sent).await.expect("deadlock")
 }
 
-/// The next call of a mock. One that never comes fails, as the clock is paused.
+/// Returns the next call of a mock. Fails if none comes, because the clock is paused.
 async fn next<T, U>(calls: &mut mock::Handle<T, U>) -> (T, mock::SendResponse<U>) {
     let call = timeout(Duration::from_secs(3600), calls.next_request()).await;
-    call.expect("nobody called").expect("everybody is gone")
+    call.expect("no call").expect("all callers are gone")
 }
 
-/// A request that comes back with a 200 and its own body.
+/// Sends a request, and checks that the response is a 200 with the body of the request.
 async fn send_well<S>(stack: &mut S) -> Option<Replayed>
 where
     S: Service<HttpRequest, Response = HttpResponse>,
@@ -158,8 +158,7 @@ where
     replayed
 }
 
-/// A miss, a hit, and a 401 that one replay heals, with what happens at the API and at the source
-/// each time.
+/// Sends a miss, a hit and a replayed request, and checks the requests at API and source each time.
 async fn miss_hit_and_replay<S>(world: &World, stack: &mut S)
 where
     S: Service<HttpRequest, Response = HttpResponse>,
@@ -183,7 +182,7 @@ fn tokens<const N: usize>(numbers: [usize; N]) -> Vec<String> {
     numbers.iter().map(|n| format!("token-{n}")).collect()
 }
 
-/// Sends a request once more after a 503.
+/// Sends a request a second time after a 503.
 #[derive(Clone, Default)]
 struct OnceMore {
     tried: bool,

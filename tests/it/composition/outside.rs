@@ -10,13 +10,13 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_oauth2::{TokenCache, TokenError};
+use tower_oauth2::{TokenError, Tokens};
 
 use super::{OnceMore, World, layer_over, miss_hit_and_replay, put, send, send_well, tokens};
 use crate::support::{Source, credentials, hour, settle};
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_outside_sends_again_what_was_not_a_rejection() {
+async fn a_retry_outside_resends_after_failures_but_not_rejections() {
     let world = World::new();
     let mut stack = ServiceBuilder::new()
         .layer(RetryLayer::new(OnceMore::default()))
@@ -28,7 +28,7 @@ async fn a_retry_outside_sends_again_what_was_not_a_rejection() {
     assert_eq!(send_well(&mut stack).await, None);
     assert_eq!(world.seen()[5..], tokens([2, 2]));
 
-    // The replay fails with a 503: the second try starts over, with the new token.
+    // The replay fails with a 503. The second try is another request with the new token.
     world.revoke();
     world.fail_next(1);
     assert_eq!(send_well(&mut stack).await, None);
@@ -37,7 +37,7 @@ async fn a_retry_outside_sends_again_what_was_not_a_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_outside_passes_on_what_comes_in_time() {
+async fn a_timeout_outside_passes_on_miss_hit_and_replay() {
     let world = World::new();
     let mut stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
@@ -48,7 +48,7 @@ async fn a_timeout_outside_passes_on_what_comes_in_time() {
 
 // C3
 #[tokio::test(start_paused = true)]
-async fn a_timeout_outside_leaves_the_fetch_running_for_the_next_request() {
+async fn a_timeout_outside_does_not_cancel_the_fetch() {
     let world = World::new();
     let source = Source::new(|n, _| async move {
         sleep(Duration::from_secs(5)).await;
@@ -56,7 +56,7 @@ async fn a_timeout_outside_leaves_the_fetch_running_for_the_next_request() {
     });
     let mut stack = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
-        .layer(layer_over(TokenCache::new(credentials(), source.clone())))
+        .layer(layer_over(Tokens::new(credentials(), source.clone())))
         .service(world.api.clone());
 
     let started = Instant::now();
@@ -65,14 +65,14 @@ async fn a_timeout_outside_leaves_the_fetch_running_for_the_next_request() {
     assert_eq!(started.elapsed().as_secs(), 1);
     assert_eq!((source.count(), world.seen()), (1, tokens([])));
 
-    // The second waits for what the first began, and the fetch ends in its time.
+    // The second request waits for the same token request, which still takes five seconds in total.
     sleep(Duration::from_millis(3500)).await;
     send_well(&mut stack).await;
     assert_eq!(started.elapsed().as_secs(), 5);
     send_well(&mut stack).await;
     assert_eq!((source.count(), world.seen()), (1, tokens([1, 1])));
 
-    // The same after a rejection: the fetch for the replay goes on without the replay.
+    // After a rejection, the fetch for the replay continues although the replay was dropped.
     world.state.lock().unwrap().revoked = 1;
     assert!(send(&mut stack).await.unwrap_err().is::<Elapsed>());
     sleep(Duration::from_secs(5)).await;
@@ -91,7 +91,7 @@ async fn a_rate_limit_outside_counts_a_replayed_request_once() {
         .service(world.api.clone());
     let started = Instant::now();
     miss_hit_and_replay(&world, &mut stack).await;
-    // Four requests, the third of which went out twice.
+    // Four requests, of which the third was replayed.
     assert_eq!(started.elapsed().as_secs(), 3 * PERIOD.as_secs());
 }
 
@@ -113,7 +113,7 @@ async fn a_concurrency_limit_outside_is_held_by_one_request_at_a_time() {
     for one in all {
         one.await.unwrap();
     }
-    // One after the other: only the first finds its token rejected.
+    // The requests are sent one after the other, so only the first has its token rejected.
     assert_eq!(world.seen().len(), 5 + 20 + 1);
     assert_eq!(world.token_requests(), 3);
 }
@@ -129,12 +129,12 @@ async fn a_buffer_outside_serves_many_callers_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_buffer_outside_keeps_a_token_error_to_be_found() {
+async fn a_token_error_is_found_through_a_buffer_outside() {
     let world = World::new();
     let source = Source::new(|_, _| async { Err("no more tokens".into()) });
     let mut stack = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
-        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(layer_over(Tokens::new(credentials(), source)))
         .service(world.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
@@ -146,7 +146,7 @@ async fn a_buffer_outside_keeps_a_token_error_to_be_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn load_shed_outside_sheds_what_the_api_has_no_room_for_and_nothing_else() {
+async fn load_shed_outside_ignores_requests_that_wait_for_a_token() {
     let world = World::new();
     let source = Source::new(|n, _| async move {
         sleep(Duration::from_secs(5)).await;
@@ -154,18 +154,18 @@ async fn load_shed_outside_sheds_what_the_api_has_no_room_for_and_nothing_else()
     });
     let mut stack = ServiceBuilder::new()
         .layer(LoadShedLayer::new())
-        .layer(layer_over(TokenCache::new(credentials(), source)))
+        .layer(layer_over(Tokens::new(credentials(), source)))
         .layer(ConcurrencyLimitLayer::new(1))
         .service(world.api.clone());
 
-    // Whoever waits for a token takes up no room at the API: nobody is shed.
+    // A request that waits for a token holds no permit, so no request is shed.
     let waiting = stack.ready().await.unwrap().call(put());
     let waiting = tokio::spawn(waiting);
     settle().await;
     send_well(&mut stack).await;
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
 
-    // A request that is with the API does.
+    // A request that is in flight holds the permit.
     let busy = stack.ready().await.unwrap().call(put());
     let error = send(&mut stack).await.unwrap_err();
     assert!(error.is::<Overloaded>(), "{error:?}");

@@ -7,31 +7,31 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
-use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::TokenCache;
+use tower::{BoxError, Service, ServiceExt};
+use tower_oauth2::Tokens;
 use tower_oauth2::replay::Replayed;
 
 use super::{HttpRequest, layer_over, put};
 use crate::support::{Source, credentials, hour, settle};
 
-/// An API that says what it goes through, and how much of it is alive.
+/// An API that logs what is done with it, and counts its live parts.
 #[derive(Default)]
 struct Tracked {
     ready: Option<Alive>,
-    shared: Arc<Shared>,
+    journal: Arc<Journal>,
 }
 
 #[derive(Default)]
-struct Shared {
-    log: Mutex<Vec<String>>,
-    /// So many requests are answered with a 401 first.
+struct Journal {
+    lines: Mutex<Vec<String>>,
+    /// The number of further requests that get a 401.
     rejections: AtomicUsize,
     ready: Arc<AtomicUsize>,
     futures: Arc<AtomicUsize>,
     bodies: Arc<AtomicUsize>,
 }
 
-/// Counts for as long as it is there.
+/// Counts itself while it exists.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
@@ -47,22 +47,22 @@ impl Drop for Alive {
     }
 }
 
-impl Shared {
-    fn say(&self, what: &str) {
+impl Journal {
+    fn log(&self, event: &str) {
         let [ready, futures, bodies] =
             [&self.ready, &self.futures, &self.bodies].map(|count| count.load(Ordering::SeqCst));
-        let line = format!("{what}: {ready} ready, {futures} futures, {bodies} bodies");
-        self.log.lock().unwrap().push(line);
+        let line = format!("{event}: {ready} ready, {futures} futures, {bodies} bodies");
+        self.lines.lock().unwrap().push(line);
     }
 
     fn take_log(&self) -> Vec<String> {
-        std::mem::take(&mut self.log.lock().unwrap())
+        std::mem::take(&mut self.lines.lock().unwrap())
     }
 }
 
 impl Clone for Tracked {
     fn clone(&self) -> Self {
-        Self { ready: None, shared: self.shared.clone() }
+        Self { ready: None, journal: self.journal.clone() }
     }
 }
 
@@ -73,27 +73,27 @@ impl Service<HttpRequest> for Tracked {
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         if self.ready.is_none() {
-            self.ready = Some(Alive::new(&self.shared.ready));
-            self.shared.say("made ready");
+            self.ready = Some(Alive::new(&self.journal.ready));
+            self.journal.log("made ready");
         }
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: HttpRequest) -> TrackedFuture {
-        self.ready.take().expect("called unready");
+        self.ready.take().expect("service was made ready before the call");
         let future = TrackedFuture {
             yielded: false,
-            shared: self.shared.clone(),
-            _alive: Alive::new(&self.shared.futures),
+            journal: self.journal.clone(),
+            _alive: Alive::new(&self.journal.futures),
         };
-        self.shared.say("called");
+        self.journal.log("called");
         future
     }
 }
 
 struct TrackedFuture {
     yielded: bool,
-    shared: Arc<Shared>,
+    journal: Arc<Journal>,
     _alive: Alive,
 }
 
@@ -106,8 +106,8 @@ impl Future for TrackedFuture {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut response = Response::new(TrackedBody { _alive: Alive::new(&self.shared.bodies) });
-        let left = &self.shared.rejections;
+        let mut response = Response::new(TrackedBody { _alive: Alive::new(&self.journal.bodies) });
+        let left = &self.journal.rejections;
         if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
             *response.status_mut() = StatusCode::UNAUTHORIZED;
         }
@@ -133,26 +133,26 @@ impl Body for TrackedBody {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response() {
+async fn a_waiting_request_holds_no_service_and_no_response() {
     let api = Tracked::default();
-    let shared = api.shared.clone();
-    let asked = api.shared.clone();
+    let journal = api.journal.clone();
+    let source_journal = api.journal.clone();
     let source = Source::new(move |n, _| {
-        asked.say("token is requested");
-        let asked = asked.clone();
+        source_journal.log("token is requested");
+        let source_journal = source_journal.clone();
         async move {
             settle().await;
-            asked.say("token is here");
+            source_journal.log("token is here");
             Ok(hour(n))
         }
     });
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(api);
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(api);
 
-    // Miss: the service is kept by its owner, as a client is.
+    // Miss. The test keeps the service, as an application does.
     let response = stack.ready().await.unwrap().call(put()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(
-        shared.take_log(),
+        journal.take_log(),
         [
             "made ready: 1 ready, 0 futures, 0 bodies",
             "token is requested: 0 ready, 0 futures, 0 bodies",
@@ -163,21 +163,21 @@ async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response(
     );
     drop(response);
 
-    // Hit: the service that was made ready is the one that is called.
+    // Hit: the service that was made ready is called.
     let response = stack.ready().await.unwrap().call(put()).await.unwrap();
     assert_eq!(
-        shared.take_log(),
+        journal.take_log(),
         ["made ready: 1 ready, 0 futures, 0 bodies", "called: 0 ready, 1 futures, 0 bodies"]
     );
     drop(response);
 
-    // 401
-    shared.rejections.store(1, Ordering::SeqCst);
+    // Replay.
+    journal.rejections.store(1, Ordering::SeqCst);
     let response = stack.ready().await.unwrap().call(put()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
     assert_eq!(
-        shared.take_log(),
+        journal.take_log(),
         [
             "made ready: 1 ready, 0 futures, 0 bodies",
             "called: 0 ready, 1 futures, 0 bodies",
@@ -188,6 +188,6 @@ async fn whoever_waits_for_a_token_holds_neither_a_ready_service_nor_a_response(
         ]
     );
     drop(response);
-    shared.say("at the end");
-    assert_eq!(shared.take_log(), ["at the end: 0 ready, 0 futures, 0 bodies"]);
+    journal.log("at the end");
+    assert_eq!(journal.take_log(), ["at the end: 0 ready, 0 futures, 0 bodies"]);
 }

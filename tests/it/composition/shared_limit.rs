@@ -7,15 +7,16 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceExt};
+use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{
-    OAuth2, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
+    OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKind, Tokens,
 };
 use tower_test::mock;
 
 use super::{HttpMock, HttpRequest, HttpResponse, put, send, send_well};
 use crate::support::credentials;
 
-/// One HTTP client with room for one request, which serves API and token endpoint.
+/// An HTTP client that sends one request at a time, to API and token endpoint.
 #[derive(Clone)]
 struct OneAtATime {
     http: ConcurrencyLimit<HttpMock>,
@@ -48,7 +49,8 @@ impl OneAtATime {
     }
 
     fn stack(&self) -> OAuth2<ConcurrencyLimit<HttpMock>> {
-        let tokens = TokenCache::new(credentials(), TokenEndpoint::new(self.http.clone()));
+        let endpoint = TokenEndpoint::new(self.http.clone()).retry(TokenRetry::none());
+        let tokens = Tokens::new(credentials(), endpoint);
         let origins = Origins::only(["https://api.test", "http://insecure.test"]).unwrap();
         OAuth2Layer::new(tokens, origins).layer(self.http.clone())
     }
@@ -58,7 +60,7 @@ impl OneAtATime {
         state.revoked = state.issued;
     }
 
-    /// Requests at the token endpoint, and at the API.
+    /// Returns the numbers of requests at the token endpoint and at the API.
     fn counts(&self) -> (usize, usize) {
         let state = self.state.lock().unwrap();
         (state.issued, state.api_requests)
@@ -88,7 +90,7 @@ impl State {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_miss_and_a_401_share_one_connection_with_the_token_endpoint() {
+async fn api_and_token_endpoint_can_share_one_connection() {
     let world = OneAtATime::new();
     let mut stack = world.stack();
     assert_eq!(send_well(&mut stack).await, None);
@@ -102,7 +104,7 @@ async fn a_miss_and_a_401_share_one_connection_with_the_token_endpoint() {
 
 // R5, C2
 #[tokio::test(start_paused = true)]
-async fn many_requests_at_once_share_one_connection_with_the_token_endpoint() {
+async fn many_requests_share_one_connection_with_the_token_endpoint() {
     let world = OneAtATime::new();
     let stack = world.stack();
     for round in 1..=3 {
@@ -115,7 +117,7 @@ async fn many_requests_at_once_share_one_connection_with_the_token_endpoint() {
         for one in all {
             one.await.unwrap();
         }
-        // Each revocation is found out by one request.
+        // One request discovers each revocation.
         assert_eq!(world.counts(), (round, 100 * round + round - 1));
         world.revoke();
     }
@@ -123,10 +125,10 @@ async fn many_requests_at_once_share_one_connection_with_the_token_endpoint() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn requests_that_go_away_give_the_connection_back() {
+async fn dropped_requests_release_the_connection() {
     let world = OneAtATime::new();
     let stack = world.stack();
-    // Polled once, twice, ... and dropped: at every await of a miss and of a replay.
+    // Drops a miss or a replay at each of its awaits.
     for polls in 0..20 {
         let mut dropped = Box::pin(stack.clone().oneshot(put()));
         for _ in 0..polls {
@@ -143,15 +145,14 @@ async fn requests_that_go_away_give_the_connection_back() {
         drop(dropped);
         send_well(&mut stack.clone()).await;
         world.revoke();
-        // The breaker heals that many revocations only if there is time between them: it takes them
-        // for those of another process (R8).
+        // The breaker tolerates that many revocations only if time passes between them (R8).
         tokio::time::advance(std::time::Duration::from_secs(7)).await;
     }
 }
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_token_endpoint_that_fails_leaves_the_connection_free() {
+async fn a_failed_token_request_releases_the_connection() {
     let world = OneAtATime::new();
     let mut stack = world.stack();
     world.state.lock().unwrap().is_down = true;
@@ -161,18 +162,18 @@ async fn a_token_endpoint_that_fails_leaves_the_connection_free() {
     assert_eq!(world.counts(), (1, 0));
 }
 
-// R5: nobody waits here, but nothing is sent either.
+// R5: nothing waits here, but nothing is sent either.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_refused_leaves_the_connection_free() {
+async fn a_refused_request_releases_the_connection() {
     let world = OneAtATime::new();
     let mut refusing = world.stack();
     let insecure = Request::get("http://insecure.test/").body(Full::default()).unwrap();
     let error = refusing.ready().await.unwrap().call(insecure).await.unwrap_err();
     assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::InsecureUri);
 
-    // The service is kept, as a client is.
+    // The test keeps the service, as an application does.
     let mut other = refusing.clone();
     let sent = timeout(Duration::from_secs(60), send_well(&mut other));
-    assert!(sent.await.is_ok(), "the one that refused holds the only permit");
+    assert!(sent.await.is_ok(), "the service that refused holds the only permit");
     send_well(&mut refusing).await;
 }

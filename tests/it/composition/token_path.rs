@@ -15,9 +15,7 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_oauth2::source::{Cause, TokenRetry};
-use tower_oauth2::{
-    AccessToken, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
-};
+use tower_oauth2::{AccessToken, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, Tokens};
 use tower_test::mock;
 
 use super::{
@@ -26,8 +24,8 @@ use super::{
 };
 use crate::support::credentials;
 
-/// A token endpoint that answers its requests with these statuses, in order, and with 200 from then
-/// on. None: never.
+/// Creates a token endpoint that returns these statuses in order, and then 200. `None` is no
+/// response.
 fn endpoint(answers: &'static [Option<u16>]) -> (HttpMock, Arc<AtomicUsize>) {
     let (http, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
     let count = Arc::new(AtomicUsize::new(0));
@@ -49,6 +47,11 @@ fn endpoint(answers: &'static [Option<u16>]) -> (HttpMock, Arc<AtomicUsize>) {
     (http, count)
 }
 
+/// Creates a source that sends one HTTP request for each token request.
+fn single(http: HttpMock) -> TokenEndpoint {
+    TokenEndpoint::new(http).retry(TokenRetry::none())
+}
+
 // alf 5, 6
 #[tokio::test(start_paused = true)]
 async fn a_retry_on_the_token_path_retries_the_token_request_only() {
@@ -56,26 +59,26 @@ async fn a_retry_on_the_token_path_retries_the_token_request_only() {
     let (http, count) = endpoint(&[Some(500), Some(500)]);
     let source = ServiceBuilder::new()
         .layer(RetryLayer::new(TokenRetry::new(5).statuses([500])))
-        .service(TokenEndpoint::new(http));
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+        .service(single(http));
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     send_well(&mut stack).await;
     assert_eq!(count.load(Ordering::SeqCst), 3);
     assert_eq!(world.seen(), tokens([1]));
 
-    // The API's own 503 is nothing to it.
+    // A 503 from the API is not retried.
     world.fail_next(1);
     assert_eq!(send(&mut stack).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_on_the_token_path_is_a_token_error_of_its_own_kind() {
+async fn a_timeout_on_the_token_path_has_a_kind_of_token_error() {
     let world = World::new();
     let (http, count) = endpoint(&[None, None]);
     let source = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(3)))
-        .service(TokenEndpoint::new(http));
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+        .service(single(http));
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     let started = Instant::now();
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
@@ -85,32 +88,32 @@ async fn a_timeout_on_the_token_path_is_a_token_error_of_its_own_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_timeout_and_buffer_stack_up_on_the_token_path() {
+async fn retry_timeout_and_buffer_compose_on_the_token_path() {
     let world = World::new();
     let (http, count) = endpoint(&[Some(503), None, Some(500)]);
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(RetryLayer::new(TokenRetry::new(3).backoff(Duration::ZERO)))
         .layer(TimeoutLayer::new(Duration::from_secs(3)))
-        .service(TokenEndpoint::new(http));
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+        .service(single(http));
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     let started = Instant::now();
     send_well(&mut stack).await;
     assert_eq!(count.load(Ordering::SeqCst), 4);
-    // Each try has a timeout of its own.
+    // The timeout applies to each try.
     assert_eq!(started.elapsed().as_secs(), 3);
 }
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn what_the_last_try_met_comes_through_retry_and_buffer() {
+async fn the_last_error_is_found_through_retry_and_buffer() {
     let world = World::new();
     let (http, count) = endpoint(&[Some(503), Some(502)]);
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(RetryLayer::new(TokenRetry::new(1)))
-        .service(TokenEndpoint::new(http));
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+        .service(single(http));
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
@@ -118,7 +121,7 @@ async fn what_the_last_try_met_comes_through_retry_and_buffer() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
-/// A source that is never ready, for a reason that is a `TokenError`.
+/// A source that fails with a `TokenError` when it is made ready.
 struct Broken(TokenError);
 
 impl Service<TokenRequest> for Broken {
@@ -136,10 +139,10 @@ impl Service<TokenRequest> for Broken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_error_is_found_in_what_a_buffer_wraps_it_in() {
+async fn a_token_error_is_found_in_the_error_of_a_buffer() {
     let (http, _) = endpoint(&[Some(500)]);
     let request = TokenRequest::new(credentials());
-    let cause = TokenEndpoint::new(http).oneshot(request.clone()).await.unwrap_err();
+    let cause = single(http).oneshot(request.clone()).await.unwrap_err();
     let source = BufferLayer::new(1).layer(Broken(cause));
 
     let wrapped = source.clone().oneshot(request).await.unwrap_err();
@@ -147,7 +150,7 @@ async fn a_token_error_is_found_in_what_a_buffer_wraps_it_in() {
     assert_eq!(TokenError::find_in(&*wrapped).unwrap().status().unwrap(), 500);
 
     let world = World::new();
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
@@ -155,7 +158,7 @@ async fn a_token_error_is_found_in_what_a_buffer_wraps_it_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_layer_fits_on_the_token_path() {
+async fn all_layers_compose_on_the_token_path() {
     let world = World::new();
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
@@ -165,18 +168,18 @@ async fn every_layer_fits_on_the_token_path() {
         .layer(RetryLayer::new(TokenRetry::new(1)))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
         .service(world.source.clone());
-    let tokens = TokenCache::new(credentials(), source);
+    let tokens = Tokens::new(credentials(), source);
     let mut stack = layer_over(tokens).layer(world.api.clone());
     miss_hit_and_replay(&world, &mut stack).await;
 }
 
-// The source is made ready for each request, and asked why it is asked.
+// The source is made ready for each token request, which has its cause.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_not_ready_is_waited_for() {
     let world = World::new();
     let (source, mut requests) = mock::pair::<TokenRequest, AccessToken>();
     requests.allow(0);
-    let mut stack = layer_over(TokenCache::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
     let sent = tokio::spawn(async move { send_well(&mut stack).await });
     crate::support::settle().await;
     assert!(requests.poll_request().is_pending());

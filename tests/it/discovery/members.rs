@@ -5,7 +5,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn what_the_server_says_can_be_read() {
+async fn members_of_the_metadata_can_be_read() {
     let metadata = metadata(json!({
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "tls_client_auth"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "none"],
@@ -71,7 +71,7 @@ const OPTIONAL: [&str; 8] = [
 
 // RFC 8414 section 2
 #[tokio::test]
-async fn what_the_server_does_not_say_is_as_the_rfc_has_it() {
+async fn absent_members_have_the_defaults_of_the_rfc() {
     assert_absent(&metadata(json!({})).await, "nothing");
     let odd_values = [
         "null".to_owned(),
@@ -101,7 +101,7 @@ async fn what_the_server_does_not_say_is_as_the_rfc_has_it() {
 }
 
 #[tokio::test]
-async fn other_endpoints_that_nothing_may_be_sent_to_are_absent() {
+async fn other_endpoints_that_are_not_allowed_are_absent() {
     for endpoint in ["http://auth.test", "/revoke", "https://u@auth.test", "http://localhost"] {
         let metadata = metadata(json!({
             "introspection_endpoint": endpoint,

@@ -1,7 +1,8 @@
-//! What an issuer says of itself, and what is made of it.
+//! Tests the discovery of an issuer's metadata.
 
 mod credentials;
 mod documents;
+mod from_issuer;
 mod members;
 mod places;
 mod properties;
@@ -19,14 +20,14 @@ use crate::support::*;
 const ISSUER: &str = "https://auth.test";
 const ENDPOINT: &str = "https://auth.test/token";
 
-/// What may not be told of a document.
+/// Texts of a document that no error may contain.
 const TEXT: &str = "t3xt-of-the-server";
 
 fn document() -> Value {
     json!({ "issuer": ISSUER, "token_endpoint": ENDPOINT })
 }
 
-/// The document with more in it, or other things.
+/// Returns a document with these members added or replaced.
 fn with(members: Value) -> String {
     let mut all = document();
     all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -37,7 +38,7 @@ fn answer(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder().status(status).body(Full::new(body.into())).unwrap()
 }
 
-/// An HTTP client that gets this answer to everything.
+/// Creates an HTTP client that gets this response to each request.
 fn always(status: u16, body: impl Into<Bytes>) -> Api {
     let body = body.into();
     Api::new(move |_| answer(status, body.clone()))
@@ -51,8 +52,8 @@ async fn metadata(members: Value) -> Metadata {
     Metadata::fetch(ISSUER, always(200, with(members))).await.unwrap()
 }
 
-/// Short, printable, without anything of the document's.
-fn assert_tells_nothing(error: &TokenError, name: &str) {
+/// Checks that an error is short and printable, and contains no text of the document.
+fn assert_shows_no_secret(error: &TokenError, name: &str) {
     for text in [error.to_string(), format!("{error:?}")] {
         assert!(text.len() < 300, "{name}: {text}");
         assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{name}: {text:?}");

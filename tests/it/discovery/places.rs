@@ -6,7 +6,7 @@ use tower_oauth2::metadata::WellKnown;
 
 use super::*;
 
-/// The issuer, and where its two documents are.
+/// An issuer, and the places of its two documents.
 const PLACES: [(&str, &str, &str); 7] = [
     (
         "https://auth.test",
@@ -45,7 +45,7 @@ const PLACES: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// Has the document at this place and 404 at all others.
+/// Creates a server with the document at this place, and 404 at all others.
 fn only_at(place: &'static str, issuer: &'static str) -> Api {
     let body = json!({ "issuer": issuer, "token_endpoint": ENDPOINT }).to_string();
     Api::new(
@@ -57,7 +57,7 @@ fn only_at(place: &'static str, issuer: &'static str) -> Api {
 
 // RFC 8414 sections 3.1 and 5, OpenID Connect Discovery 1.0 section 4
 #[tokio::test]
-async fn both_documents_are_found_where_they_belong() {
+async fn both_documents_are_found_at_their_places() {
     for (issuer, first, second) in PLACES {
         let http = only_at(first, issuer);
         let metadata = Metadata::fetch(issuer, http.clone()).await.unwrap();
@@ -70,7 +70,7 @@ async fn both_documents_are_found_where_they_belong() {
 }
 
 #[tokio::test]
-async fn one_document_is_asked_for_when_told_so() {
+async fn only_the_chosen_document_is_requested() {
     for (issuer, first, second) in PLACES {
         for (well_known, place, other) in [
             (WellKnown::OauthAuthorizationServer, first, second),
@@ -92,7 +92,7 @@ async fn one_document_is_asked_for_when_told_so() {
 }
 
 #[tokio::test]
-async fn a_request_for_metadata_holds_nothing_but_what_is_asked_for() {
+async fn a_metadata_request_contains_only_the_uri() {
     let http = only_at(PLACES[0].2, ISSUER);
     Metadata::fetch(ISSUER, http.clone()).await.unwrap();
     for request in http.requests() {
@@ -103,9 +103,9 @@ async fn a_request_for_metadata_holds_nothing_but_what_is_asked_for() {
     }
 }
 
-/// What a server without the first document may answer there.
+/// The responses of servers without the first document.
 #[tokio::test]
-async fn whatever_stands_in_for_a_404_leads_to_the_other_document() {
+async fn a_response_that_means_not_found_leads_to_the_other_document() {
     for (status, body) in [
         (200, "<!doctype html>"),
         (200, "{}"),
@@ -127,7 +127,7 @@ async fn whatever_stands_in_for_a_404_leads_to_the_other_document() {
 }
 
 #[tokio::test]
-async fn when_there_is_no_document_the_error_is_that_of_more_than_a_404() {
+async fn without_a_document_the_error_is_the_one_that_is_not_a_404() {
     let page = |request: &http::Request<Full<Bytes>>, has_page: &str| {
         let is_there = request.uri().path().contains(has_page);
         if is_there { answer(200, "<html>") } else { answer(404, "") }
@@ -140,14 +140,14 @@ async fn when_there_is_no_document_the_error_is_that_of_more_than_a_404() {
     let error = Metadata::fetch(ISSUER, always(404, "")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no metadata from https://auth.test: the endpoint answered with an error (status 404): it \
-         has neither oauth-authorization-server nor openid-configuration; check the issuer's URL"
+        "no metadata from https://auth.test: the endpoint answered with an error (status 404): \
+         the issuer has neither oauth-authorization-server nor openid-configuration; check the issuer's URL"
     );
 }
 
 #[tokio::test]
-async fn a_real_server_is_asked() {
-    // Its own address is part of the document.
+async fn metadata_is_fetched_from_a_real_server() {
+    // The document contains the address of the server.
     let (address, seen) = server(|request| async move {
         let issuer = format!("http://{}/realm", request.headers()["host"].to_str().unwrap());
         let body = json!({ "issuer": issuer, "token_endpoint": format!("{issuer}/token") });
@@ -164,7 +164,7 @@ async fn a_real_server_is_asked() {
 }
 
 #[tokio::test]
-async fn a_real_server_that_answers_rubbish_is_a_typed_error() {
+async fn malformed_data_of_a_real_server_is_a_typed_error() {
     use tower_oauth2::TokenErrorKind::{IncompleteResponse, Transport};
 
     let body = document().to_string();
@@ -178,6 +178,6 @@ async fn a_real_server_that_answers_rubbish_is_a_typed_error() {
         let endpoint = RawEndpoint::closing_after(sent).await;
         let error = Metadata::fetch(endpoint.url(""), client()).await.unwrap_err();
         assert_eq!(error.kind(), kind);
-        assert_tells_nothing(&error, "rubbish");
+        assert_shows_no_secret(&error, "malformed");
     }
 }

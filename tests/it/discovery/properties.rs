@@ -9,7 +9,7 @@ fn fetch(issuer: &str, body: Vec<u8>) -> Result<Metadata, TokenError> {
     runtime.block_on(Metadata::fetch(issuer, always(200, body)))
 }
 
-/// A string in JSON that says something that is looked for, or anything.
+/// Generates a JSON string with a meaningful text, or with any text.
 fn odd_value() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(format!("\"{ISSUER}\"")),
@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn a_document_with_damage_is_an_error_or_still_the_issuers(
+    fn a_damaged_document_is_an_error_or_has_the_same_issuer(
         at in 0_usize..80,
         damage in vec(any::<u8>(), 0..6),
         cut in 0_usize..6,
@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn odd_members_are_an_error_or_do_no_harm(
+    fn odd_members_are_an_error_or_ignored(
         issuer in odd_value(),
         endpoint in odd_value(),
         aliases in odd_value(),

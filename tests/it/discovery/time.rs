@@ -18,7 +18,7 @@ use super::*;
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
 
 async fn times_out_after(set: Option<Duration>, expected: Duration) {
-    // Either document may be slow, in its head or in its body.
+    // Each document may be slow, in its head or in its body.
     let silent = service_fn(|_| pending::<Answer>());
     let slow_both = service_fn(|_| async {
         sleep(Duration::from_secs(20)).await;
@@ -50,7 +50,7 @@ async fn times_out_after(set: Option<Duration>, expected: Duration) {
     }
 }
 
-/// Gives a space every second.
+/// A body that yields a space every second.
 struct Endless(Pin<Box<Sleep>>);
 
 impl Body for Endless {
@@ -69,13 +69,13 @@ impl Body for Endless {
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn metadata_take_30_seconds_at_most_in_all_unless_told() {
+async fn metadata_take_at_most_30_seconds_by_default() {
     times_out_after(None, Duration::from_secs(30)).await;
 }
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn metadata_take_as_long_as_it_is_told_at_most() {
+async fn metadata_take_at_most_the_timeout() {
     times_out_after(Some(Duration::from_millis(250)), Duration::from_millis(250)).await;
     times_out_after(Some(Duration::ZERO), Duration::ZERO).await;
     let forever = Metadata::builder(ISSUER).unwrap().timeout(Duration::MAX);
@@ -83,7 +83,7 @@ async fn metadata_take_as_long_as_it_is_told_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn documents_within_the_time_are_taken() {
+async fn documents_within_the_timeout_are_read() {
     let slow = service_fn(|request: Request<Full<Bytes>>| async move {
         sleep(Duration::from_secs(14)).await;
         let is_second = request.uri().path().contains("openid");
@@ -93,7 +93,7 @@ async fn documents_within_the_time_are_taken() {
     assert_eq!(task.await.unwrap().unwrap().issuer(), ISSUER);
 }
 
-/// Answers at the first place with an endless body, and at the second with `second`.
+/// Creates a server with an endless body at the first place, and `second` at the other.
 async fn endless_then(
     status: u16,
     second: (u16, String),
@@ -117,14 +117,14 @@ async fn endless_then(
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn an_endless_body_at_the_first_place_leaves_time_for_the_second() {
+async fn an_endless_first_document_leaves_time_for_the_second() {
     for status in [200, 302, 400, 404] {
         let builder = Metadata::builder(ISSUER).unwrap();
         let (found, waited) = endless_then(status, (200, document().to_string()), builder).await;
         assert_eq!(found.unwrap().issuer(), ISSUER, "{status}");
         assert!(waited <= Duration::from_secs(16), "{status}: {waited:?}");
     }
-    // Where there is no other document either, the error says what the first place answered.
+    // If the other document does not exist either, the error is that of the first place.
     let builder = Metadata::builder(ISSUER).unwrap();
     let (found, _) = endless_then(200, (404, String::new()), builder).await;
     assert_eq!(found.unwrap_err().kind(), Timeout);
@@ -135,7 +135,7 @@ async fn an_endless_body_at_the_first_place_leaves_time_for_the_second() {
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn a_success_at_the_only_place_has_all_of_the_time() {
+async fn a_single_document_has_the_whole_timeout() {
     let builder = Metadata::builder(ISSUER).unwrap();
     let only = builder.well_known(WellKnown::OauthAuthorizationServer);
     let (found, waited) = endless_then(200, (404, String::new()), only.clone()).await;
@@ -148,14 +148,14 @@ async fn a_success_at_the_only_place_has_all_of_the_time() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_one_thing_at_a_time_can_be_asked_for_both_documents() {
+async fn a_client_without_concurrency_fetches_both_documents() {
     let http = ConcurrencyLimit::new(always(404, ""), 1);
     let error = Metadata::fetch(ISSUER, http).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 404);
 }
 
 #[test]
-fn without_a_runtime_it_is_a_typed_error() {
+fn a_fetch_without_a_runtime_is_a_typed_error() {
     let http = always(200, document().to_string());
     let only = Metadata::builder(ISSUER).unwrap().well_known(WellKnown::OpenidConfiguration);
     let Poll::Ready(result) = tokio_test::task::spawn(only.fetch(http.clone())).poll() else {

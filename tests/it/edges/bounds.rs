@@ -1,8 +1,9 @@
+//! Tests of memory bounds.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -11,12 +12,11 @@ use tokio::time::{sleep, timeout};
 use tower::BoxError;
 use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
-use super::{builder, secs};
 use crate::support::*;
 
 // C10
 #[tokio::test(start_paused = true)]
-async fn callers_that_give_up_leave_no_credentials_too_many_behind() {
+async fn callers_that_give_up_leave_no_surplus_slots() {
     let source = Source::new(|n, _| async move {
         sleep(secs(1)).await;
         Ok(hour(n))
@@ -26,7 +26,7 @@ async fn callers_that_give_up_leave_no_credentials_too_many_behind() {
         let cache = cache.clone();
         tokio::spawn(async move {
             let tenant = credentials().scope(format!("tenant-{n}"));
-            let got = timeout(Duration::from_millis(10), cache.get_for(&tenant)).await;
+            let got = timeout(ms(10), cache.tokens(&tenant).get()).await;
             assert!(got.is_err(), "gave up");
         });
     }
@@ -35,10 +35,10 @@ async fn callers_that_give_up_leave_no_credentials_too_many_behind() {
     assert!(cache.len() <= 2, "{}", cache.len());
 }
 
-/// Much larger than any piece of it that is sent.
+/// The size of a buffer, much larger than any part of it that is sent.
 const BUFFER: usize = 64 * 1024;
 
-/// The memory behind a frame, counted for as long as it is there.
+/// The memory behind a frame, counted while it exists.
 struct Buffer {
     bytes: Box<[u8]>,
     alive: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ impl Drop for Buffer {
     }
 }
 
-/// So many frames of this size, each a small part of a large buffer of its own.
+/// Frames of one size, each a small part of its own large buffer.
 struct Slices {
     left: usize,
     size: usize,
@@ -82,8 +82,8 @@ impl Body for Slices {
     }
 }
 
-/// Sends as many frames of this size as the limit lets through, and again: how many buffers were
-/// held on to in between.
+/// Sends as many frames of this size as the limit allows, and resends them. Returns how many
+/// buffers were kept in between.
 async fn buffers_held(size: usize) -> usize {
     const LIMIT: usize = 64 * 1024;
     let frames = (LIMIT / size).min(250);
@@ -107,7 +107,7 @@ async fn buffers_held(size: usize) -> usize {
 
 // R3
 #[tokio::test]
-async fn small_parts_of_large_buffers_are_remembered_without_their_buffers() {
+async fn small_parts_of_large_buffers_are_copied() {
     for size in [1, 255, 256, 257, 1000, 4096, 8191] {
         assert_eq!(buffers_held(size).await, 0, "frames of {size} bytes");
     }
@@ -115,7 +115,7 @@ async fn small_parts_of_large_buffers_are_remembered_without_their_buffers() {
 
 // R3
 #[tokio::test]
-async fn large_parts_are_not_copied_and_hold_few_buffers() {
+async fn large_parts_are_not_copied() {
     for (size, frames) in [(8192, 8), (10_000, 6), (BUFFER, 1)] {
         assert_eq!(buffers_held(size).await, frames, "frames of {size} bytes");
     }

@@ -1,18 +1,20 @@
+//! R7: claims of a challenge beside those of the credentials.
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use tower::{Layer, ServiceExt};
-use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower::ServiceExt;
+use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
 use crate::support::*;
 
-/// The `claims` of each of two token requests, with a challenge that wants `wanted` in between.
-async fn asked_for(credentials: Credentials, wanted: &Value) -> Vec<Vec<String>> {
+/// Returns the `claims` of two token requests, between which an API required `wanted`.
+async fn requested_claims(credentials: Credentials, wanted: &Value) -> Vec<Vec<String>> {
     let endpoint = Api::new(|_| Response::new(Full::from(r#"{"access_token":"t"}"#)));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(endpoint.clone()));
+    let tokens = Tokens::new(credentials, TokenEndpoint::new(endpoint.clone()));
     let encoded = BASE64_STANDARD.encode(wanted.to_string());
     let challenge = format!("Bearer error=\"insufficient_claims\", claims=\"{encoded}\"");
     let api = Api::new(move |_| {
@@ -36,11 +38,11 @@ async fn asked_for(credentials: Credentials, wanted: &Value) -> Vec<Vec<String>>
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn claims_of_a_challenge_join_those_of_the_credentials() {
+async fn claims_of_a_challenge_are_added_to_those_of_the_credentials() {
     let own = json!({"access_token": {"xms_cc": {"values": ["cp1"]}}, "userinfo": {"a": null}});
     let wanted = json!({"access_token": {"nbf": {"essential": true, "value": "1"}}});
     let credentials = credentials().parameter("claims", own.to_string());
-    let claims = asked_for(credentials, &wanted).await;
+    let claims = requested_claims(credentials, &wanted).await;
     assert_eq!(claims[0], [own.to_string()]);
     let [joined] = &claims[1][..] else { panic!("{claims:?}") };
     assert_eq!(
@@ -57,11 +59,12 @@ async fn claims_of_a_challenge_join_those_of_the_credentials() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn claims_of_a_challenge_win_over_those_of_the_credentials() {
+async fn claims_of_a_challenge_override_those_of_the_credentials() {
     let own = json!({"access_token": {"nbf": {"value": "1"}}});
     let wanted = json!({"access_token": {"nbf": {"value": "2"}}});
-    for own in [own.to_string(), "rubbish".to_owned(), "[1]".to_owned()] {
-        let claims = asked_for(credentials().parameter("claims", own.as_str()), &wanted).await;
+    for own in [own.to_string(), "malformed".to_owned(), "[1]".to_owned()] {
+        let claims =
+            requested_claims(credentials().parameter("claims", own.as_str()), &wanted).await;
         assert_eq!(claims, [[own], [wanted.to_string()]]);
     }
 }

@@ -1,3 +1,5 @@
+//! Settings and lifetimes of any length.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +11,9 @@ use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::cache::TokenCacheBuilder;
 use tower_oauth2::source::{Backoff, TokenRetry};
-use tower_oauth2::{AccessToken, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest};
+use tower_oauth2::{AccessToken, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest, Tokens};
 
-use super::{YEAR, builder, secret, secs};
+use super::YEAR;
 use crate::support::*;
 
 const EXTREMES: [Duration; 2] = [Duration::ZERO, Duration::MAX];
@@ -37,7 +39,7 @@ fn all(mut builder: TokenCacheBuilder, duration: Duration) -> TokenCacheBuilder 
     builder
 }
 
-/// Four token requests out of five fail, if `fails`: more than one flight and whoever takes it over.
+/// Creates a source. If `fails`, four requests out of five fail, so that a repeated fetch fails too.
 fn source(token: &AccessToken, fails: bool) -> Source {
     let token = token.clone();
     Source::new(move |n, _| {
@@ -53,16 +55,16 @@ fn http(script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) -
     })
 }
 
-/// Uses a cache in each way in which it counts with time. A task that panicked is missing, or is
-/// seen as an interrupted flight.
-async fn use_up(cache: &TokenCache, expected: TokenErrorKind, what: &str) {
-    cache.keep_warm().unwrap();
+/// Uses tokens in each way that calculates with time. A task that panicked is missing, or shows as
+/// an interrupted fetch.
+async fn use_for_a_while(tokens: &Tokens, expected: TokenErrorKind, what: &str) {
+    tokens.keep_warm().unwrap();
     for round in 0..8 {
-        match cache.get().await {
+        match tokens.get().await {
             Ok(token) => {
                 assert!(token.time_left() <= token.lifetime());
                 if round % 2 == 1 {
-                    cache.reject(&token);
+                    token.reject();
                 }
             }
             Err(error) => {
@@ -75,9 +77,9 @@ async fn use_up(cache: &TokenCache, expected: TokenErrorKind, what: &str) {
     }
 }
 
-/// Until the task that kept a cache warm has gone.
-async fn ended(cache: TokenCache) {
-    drop(cache);
+/// Drops the last handle, and waits for the end of the keep-warm task.
+async fn drop_last(tokens: Tokens) {
+    drop(tokens);
     settle().await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }
@@ -91,10 +93,10 @@ async fn a_cache_takes_every_duration() {
             for fails in [false, true] {
                 for (name, set) in SETTINGS.into_iter().chain([("all", all as Set)]) {
                     let source = source(&token, fails);
-                    let cache = set(builder(&source), duration).build();
+                    let tokens = set(builder(&source), duration).build().tokens(&credentials());
                     let what = format!("{name}: {duration:?}, {token:?}, fails: {fails}");
-                    use_up(&cache, TokenErrorKind::Source, &what).await;
-                    ended(cache).await;
+                    use_for_a_while(&tokens, TokenErrorKind::Source, &what).await;
+                    drop_last(tokens).await;
                 }
             }
         }
@@ -107,11 +109,12 @@ async fn permanent_failures_take_every_duration() {
     for duration in EXTREMES {
         for (name, set) in SETTINGS.into_iter().chain([("all", all as Set)]) {
             let http = http(|_| (401, r#"{"error":"invalid_client"}"#));
-            let builder = TokenCache::builder(credentials(), TokenEndpoint::new(http));
-            let cache = set(builder, duration).build();
+            let endpoint = TokenEndpoint::new(http).retry(TokenRetry::none());
+            let builder = TokenCache::builder(endpoint);
+            let tokens = set(builder, duration).build().tokens(&credentials());
             let what = format!("{name}: {duration:?}");
-            use_up(&cache, TokenErrorKind::ErrorResponse, &what).await;
-            ended(cache).await;
+            use_for_a_while(&tokens, TokenErrorKind::ErrorResponse, &what).await;
+            drop_last(tokens).await;
         }
     }
 }
@@ -122,7 +125,7 @@ async fn a_token_takes_every_duration() {
     let [shortest, longest] = EXTREMES.map(Some);
     for expires_in in [None, shortest, longest] {
         for refresh_in in [None, shortest, longest] {
-            for unless_told in [None, shortest, longest] {
+            for default in [None, shortest, longest] {
                 let mut token = AccessToken::new("t").unwrap();
                 if let Some(expires_in) = expires_in {
                     token = token.with_expires_in(expires_in);
@@ -131,19 +134,19 @@ async fn a_token_takes_every_duration() {
                     token = token.with_refresh_in(refresh_in);
                 }
                 let mut credentials = credentials();
-                if let Some(unless_told) = unless_told {
-                    credentials = credentials.default_expires_in(unless_told);
+                if let Some(default) = default {
+                    credentials = credentials.default_expires_in(default);
                 }
-                let what = format!("{expires_in:?}, {refresh_in:?}, {unless_told:?}");
+                let what = format!("{expires_in:?}, {refresh_in:?}, {default:?}");
                 for duration in EXTREMES {
                     let source = source(&token, false);
-                    let plain = TokenCache::builder(credentials.clone(), source.clone()).build();
+                    let plain = TokenCache::builder(source.clone()).build().tokens(&credentials);
                     plain.get().await.expect(&what);
                     drop(plain);
-                    let cache =
-                        all(TokenCache::builder(credentials.clone(), source), duration).build();
-                    use_up(&cache, TokenErrorKind::Source, &what).await;
-                    ended(cache).await;
+                    let cache = all(TokenCache::builder(source), duration).build();
+                    let tokens = cache.tokens(&credentials);
+                    use_for_a_while(&tokens, TokenErrorKind::Source, &what).await;
+                    drop_last(tokens).await;
                 }
             }
         }
@@ -155,9 +158,9 @@ async fn a_token_takes_every_duration() {
 async fn back_off_lasts_a_year_at_most() {
     let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
     let for_ever = Backoff::new(Duration::MAX, Duration::MAX);
-    let cache = builder(&source).transient_backoff(for_ever).build();
+    let tokens = builder(&source).transient_backoff(for_ever).build().tokens(&credentials());
     for quarters in [4, 3, 2, 1, 4] {
-        let error = cache.get().await.unwrap_err();
+        let error = tokens.get().await.unwrap_err();
         assert_eq!(error.kind(), TokenErrorKind::Source);
         assert_eq!(error.retry_in(), Some(quarters * YEAR / 4));
         advance(YEAR / 4).await;
@@ -167,34 +170,34 @@ async fn back_off_lasts_a_year_at_most() {
 
 // C9, C11
 #[tokio::test(start_paused = true)]
-async fn keeping_warm_without_back_off_does_not_spin_while_there_is_a_token() {
+async fn keeping_warm_without_back_off_does_not_spin() {
     let source = Source::new(|n, _| async move {
         if n == 1 {
             return Ok(lasting(n, secs(100)));
         }
-        sleep(Duration::from_millis(1)).await;
+        sleep(ms(1)).await;
         Err(BoxError::from("down"))
     });
-    let cache = builder(&source).transient_backoff(Backoff::none()).build();
-    cache.keep_warm().unwrap();
-    // Renewed after 70 to 80 s, and handed out for 90.
+    let tokens = builder(&source).transient_backoff(Backoff::none()).build().tokens(&credentials());
+    tokens.keep_warm().unwrap();
+    // The token is renewed after 70 to 80 s, and handed out for 90 s.
     sleep(secs(89)).await;
     assert!((2..100).contains(&source.count()), "{}", source.count());
-    assert_eq!(secret(&cache).await, "token-1");
+    assert_eq!(secret(&tokens).await, "token-1");
 }
 
 // C7
 #[tokio::test(start_paused = true)]
-async fn a_default_lifetime_of_any_length_is_what_the_token_says_of_itself() {
-    for unless_told in [secs(10), YEAR, 10 * YEAR, Duration::MAX] {
+async fn a_token_shows_its_default_lifetime_of_any_length() {
+    for default in [secs(10), YEAR, 10 * YEAR, Duration::MAX] {
         let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
-        let credentials = credentials().default_expires_in(unless_told);
-        let cache = TokenCache::new(credentials, source.clone());
-        let token = cache.get().await.unwrap();
-        assert_eq!(token.lifetime(), Some(unless_told.min(YEAR)));
+        let credentials = credentials().default_expires_in(default);
+        let tokens = Tokens::new(credentials, source.clone());
+        let token = tokens.get().await.unwrap();
+        assert_eq!(token.lifetime(), Some(default.min(YEAR)));
         for _ in 0..4 {
             advance(YEAR / 2).await;
-            let token = cache.get().await.unwrap();
+            let token = tokens.get().await.unwrap();
             assert!(!token.time_left().unwrap().is_zero(), "handed out after its end");
         }
     }
@@ -222,7 +225,7 @@ async fn retries_take_every_back_off() {
         let http = http(|n| if n <= 40 { (503, "") } else { (200, r#"{"access_token":"t"}"#) });
         let source = ServiceBuilder::new()
             .layer(RetryLayer::new(TokenRetry::new(u32::MAX).backoff(backoff)))
-            .service(TokenEndpoint::new(http));
+            .service(TokenEndpoint::new(http).retry(TokenRetry::none()));
         let start = Instant::now();
         let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
         assert_eq!(token.secret(), "t");

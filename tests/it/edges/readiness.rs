@@ -1,3 +1,5 @@
+//! R5: requests that wait for their API longer than their token lives.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,22 +8,21 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::{OAuth2Layer, Origins};
 use tower_test::mock;
 
-use super::{builder, secs};
 use crate::support::*;
 
 type Body = Full<Bytes>;
 type Calls = mock::Handle<Request<Body>, Response<Body>>;
 type Sent = JoinHandle<Result<Response<Body>, BoxError>>;
 
-/// A request that has its token, and waits for an API that is not ready.
-async fn held_up(source: &Source) -> (Calls, Sent) {
+/// Starts a request that gets its token and then waits for an API that is not ready.
+async fn waiting_for_api(source: &Source) -> (Calls, Sent) {
     let (mock, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
     let origins = Origins::only(["https://api.test"]).unwrap();
-    let mut api = OAuth2Layer::new(builder(source).build(), origins).layer(mock);
+    let mut api = OAuth2Layer::new(tokens(source), origins).layer(mock);
     calls.allow(1);
     let service = api.ready().await.unwrap();
     calls.allow(0);
@@ -31,8 +32,8 @@ async fn held_up(source: &Source) -> (Calls, Sent) {
     (calls, sent)
 }
 
-/// The token with which it is sent once the API is ready.
-async fn let_through((mut calls, sent): (Calls, Sent)) -> String {
+/// Makes the API ready, and returns the token that it receives.
+async fn sent_token((mut calls, sent): (Calls, Sent)) -> String {
     calls.allow(1);
     let call = timeout(secs(3600), calls.next_request()).await.expect("nothing was sent");
     let (request, reply) = call.unwrap();
@@ -44,24 +45,24 @@ async fn let_through((mut calls, sent): (Calls, Sent)) -> String {
 // R5, C5
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ended_while_the_api_was_not_ready_is_not_sent() {
-    // It is not handed out from 90 s on.
+    // A token of 100 s is handed out for 90 s.
     for (wait, token) in [(1, 1), (69, 1), (91, 2), (1000, 2)] {
         let source = Source::of(|n| lasting(n, secs(100)));
-        let request = held_up(&source).await;
+        let request = waiting_for_api(&source).await;
         sleep(secs(wait)).await;
-        assert_eq!(let_through(request).await, format!("Bearer token-{token}"), "{wait} s");
+        assert_eq!(sent_token(request).await, format!("Bearer token-{token}"), "{wait} s");
         assert_eq!(source.count(), token);
     }
 }
 
 // R5, C5
 #[tokio::test(start_paused = true)]
-async fn tokens_that_are_over_at_once_do_not_keep_a_request_waiting_for_ever() {
+async fn tokens_without_lifetime_do_not_block_a_request() {
     for wait in [0, 1, 1000] {
         let source = Source::of(|n| lasting(n, Duration::ZERO));
-        let request = held_up(&source).await;
+        let request = waiting_for_api(&source).await;
         sleep(secs(wait)).await;
-        let sent_with = let_through(request).await;
+        let sent_with = sent_token(request).await;
         assert!(source.count() <= 3, "{wait} s: {}", source.count());
         assert_eq!(sent_with, format!("Bearer token-{}", source.count()), "{wait} s");
     }

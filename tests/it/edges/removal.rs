@@ -1,41 +1,46 @@
+//! C11: credentials that are removed while they are kept warm.
+
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::{builder, secret, secs};
 use crate::support::*;
 
 // C10, C11
 #[tokio::test(start_paused = true)]
-async fn other_credentials_that_were_removed_are_kept_warm_once_more_when_asked_for() {
+async fn a_removed_held_slot_is_kept_warm() {
     let source = Source::of(|n| lasting(n, secs(100)));
     let cache = builder(&source).build();
-    let other = credentials().scope("other");
-    cache.keep_warm_for(&other).unwrap();
+    let tokens = cache.tokens(&tenant(1));
+    tokens.keep_warm().unwrap();
     sleep(secs(1)).await;
-    cache.remove(&other);
-    sleep(secs(1000)).await;
-    assert_eq!(source.count(), 1);
-    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "no task is left behind");
-
-    cache.get_for(&other).await.unwrap();
-    sleep(secs(1000)).await;
-    assert_eq!(source.count(), 2, "a caller is no reason to keep it warm");
-    cache.keep_warm_for(&other).unwrap();
+    cache.remove(&tenant(1));
+    settle().await;
+    assert_eq!(source.count(), 2, "without a caller");
+    assert_eq!(secret(&tokens).await, "token-2");
     sleep(secs(1000)).await;
     assert!(source.count() > 10, "{}", source.count());
 }
 
 // C10, C11
 #[tokio::test(start_paused = true)]
-async fn the_caches_own_credentials_are_kept_warm_although_they_are_removed() {
+async fn a_slot_removed_after_its_last_handle_is_not_kept_warm() {
     let source = Source::of(|n| lasting(n, secs(100)));
     let cache = builder(&source).build();
-    cache.keep_warm_for(&credentials()).unwrap();
+    let tokens = cache.tokens(&tenant(1));
+    tokens.keep_warm().unwrap();
     sleep(secs(1)).await;
-    cache.remove(&credentials());
-    settle().await;
-    assert_eq!(source.count(), 2, "no caller asked for it");
-    assert_eq!(secret(&cache).await, "token-2");
+    drop(tokens);
+    cache.remove(&tenant(1));
+    assert!(cache.is_empty());
+    sleep(secs(1000)).await;
+    assert_eq!(source.count(), 1);
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "no task is left behind");
+
+    let tokens = cache.tokens(&tenant(1));
+    tokens.get().await.unwrap();
+    sleep(secs(1000)).await;
+    assert_eq!(source.count(), 2, "a caller alone keeps nothing warm");
+    tokens.keep_warm().unwrap();
     sleep(secs(1000)).await;
     assert!(source.count() > 10, "{}", source.count());
 }

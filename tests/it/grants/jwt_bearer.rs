@@ -4,17 +4,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tower::retry::RetryLayer;
-use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::client_auth::ClientAuthentication;
-use tower_oauth2::grant::{JwtBearer, RefreshToken, TokenExchange};
-use tower_oauth2::jwt::{Algorithm, Signer, SigningKey};
-use tower_oauth2::source::{RefreshTokenLayer, TokenRetry};
-use tower_oauth2::{ClientAuth, Credentials, Secret, TokenEndpoint, TokenErrorKind, TokenRequest};
+use tower::{BoxError, ServiceExt};
+use tower_oauth2::client_auth::Identity;
+use tower_oauth2::grant::JwtBearer;
+use tower_oauth2::jwt::{Algorithm, SignedJwt, Signer, SigningKey};
+use tower_oauth2::source::TokenRetry;
+use tower_oauth2::{
+    ClientAuth, Credentials, Secret, TokenEndpoint, TokenErrorKind, TokenRequest, Tokens,
+};
 
 use super::{ENDPOINT, HttpRequest, answer, form, member};
 use crate::assertion::{Jwt, vectors};
-use crate::support::{Api, SECRET};
+use crate::support::{Api, SECRET, single_try};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ROBOT: &str = "robot@project.test";
@@ -23,17 +24,29 @@ fn key() -> SigningKey {
     SigningKey::from_jwk(vectors::P256).unwrap()
 }
 
+fn jwt() -> SignedJwt {
+    SignedJwt::new(key())
+}
+
 fn robot() -> JwtBearer {
-    JwtBearer::new(ROBOT, key())
+    signed(jwt())
+}
+
+fn signed(jwt: SignedJwt) -> JwtBearer {
+    JwtBearer::signed(ROBOT, jwt)
 }
 
 fn credentials(grant: JwtBearer) -> Credentials {
-    Credentials::new(ENDPOINT, ClientAuth::custom(grant)).unwrap()
+    with_client(ClientAuth::anonymous(), grant)
+}
+
+fn with_client(auth: ClientAuth, grant: JwtBearer) -> Credentials {
+    Credentials::new(ENDPOINT, auth).unwrap().grant(grant)
 }
 
 async fn sent(credentials: Credentials) -> HttpRequest {
     let endpoint = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
-    let source = TokenEndpoint::new(endpoint.clone());
+    let source = single_try(endpoint.clone());
     source.oneshot(TokenRequest::new(credentials)).await.unwrap();
     endpoint.requests().remove(0)
 }
@@ -48,7 +61,7 @@ fn names(form: &[(String, String)]) -> Vec<&str> {
 
 // RFC 7523 section 2.1
 #[tokio::test]
-async fn the_form_has_the_assertion_and_nothing_of_a_client() {
+async fn the_form_has_the_assertion_and_no_client() {
     let request = sent(credentials(robot()).scope("read")).await;
     let form = form(&request).await;
     assert_eq!(names(&form), ["assertion", "grant_type", "scope"]);
@@ -65,15 +78,15 @@ async fn the_form_has_the_assertion_and_nothing_of_a_client() {
 }
 
 #[tokio::test]
-async fn claims_are_as_they_are_set() {
-    let grant = robot()
+async fn claims_can_be_set() {
+    let jwt = jwt()
         .subject("alf@project.test")
         .audience("https://issuer.test")
         .lifetime(Duration::from_secs(3600))
         .claim("scope", "a b")
         .claim("groups", json!(["x", { "y": 1 }]))
         .claim("jti", Value::Null);
-    let jwt = assertion(&sent(credentials(grant)).await).await;
+    let jwt = assertion(&sent(credentials(signed(jwt))).await).await;
     assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(3600));
     let issued_at = jwt.claims["iat"].clone();
     let ends = jwt.claims["exp"].clone();
@@ -84,23 +97,22 @@ async fn claims_are_as_they_are_set() {
             "exp": ends, "scope": "a b", "groups": ["x", { "y": 1 }],
         })
     );
-    // As Google has it.
-    let jwt = assertion(&sent(credentials(robot().subject(""))).await).await;
+    // As Google requires it.
+    let jwt = assertion(&sent(credentials(signed(SignedJwt::new(key()).subject("")))).await).await;
     assert_eq!(jwt.claims.get("sub"), None);
 }
 
 // RFC 7521 section 4.1
 #[tokio::test]
-async fn a_client_that_authenticates_besides_does_so_in_its_own_way() {
+async fn the_client_may_authenticate_too() {
     let basic = ClientAuth::client_secret_basic("client-id", SECRET);
-    let request = sent(credentials(robot().client_auth(basic))).await;
+    let request = sent(with_client(basic, robot())).await;
     assert!(request.headers().contains_key("authorization"));
     assert_eq!(names(&form(&request).await), ["assertion", "grant_type"]);
 
-    let signed = ClientAuth::private_key_jwt("client-id", key());
-    let grant = robot().client_auth(signed);
-    assert_eq!(ClientAuthentication::client_id(&grant), Some("client-id"));
-    let request = sent(credentials(grant)).await;
+    let credentials = with_client(ClientAuth::private_key_jwt("client-id", key()), robot());
+    assert_eq!(credentials.client_id(), Some("client-id"));
+    let request = sent(credentials).await;
     let form = form(&request).await;
     assert_eq!(member(&form, "grant_type"), Some(GRANT_TYPE));
     let client = Jwt::parse(member(&form, "client_assertion").unwrap());
@@ -111,9 +123,9 @@ async fn a_client_that_authenticates_besides_does_so_in_its_own_way() {
 
 // G1, W8
 #[tokio::test(start_paused = true)]
-async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
+async fn each_attempt_has_its_own_assertion() {
     let endpoint = Api::new(|_| answer(503, ""));
-    let source = RetryLayer::new(TokenRetry::new(4)).layer(TokenEndpoint::new(endpoint.clone()));
+    let source = TokenEndpoint::new(endpoint.clone()).retry(TokenRetry::new(4));
     let failed = source.oneshot(TokenRequest::new(credentials(robot()))).await.unwrap_err();
     assert_eq!(failed.status().unwrap(), 503);
     let mut seen = HashSet::new();
@@ -125,7 +137,7 @@ async fn no_assertion_is_sent_twice_whatever_is_tried_again() {
 
 // G1, W8
 #[tokio::test]
-async fn an_assertion_goes_by_the_servers_clock_once_it_is_known_to_differ() {
+async fn a_refused_grant_is_sent_again_by_the_servers_clock() {
     let ahead = SystemTime::now() + Duration::from_secs(600);
     let count = AtomicU64::new(0);
     let endpoint = Api::new(move |_| {
@@ -138,7 +150,7 @@ async fn an_assertion_goes_by_the_servers_clock_once_it_is_known_to_differ() {
         response.headers_mut().insert("date", date.parse().unwrap());
         response
     });
-    let source = TokenEndpoint::new(endpoint.clone());
+    let source = single_try(endpoint.clone());
     source.oneshot(TokenRequest::new(credentials(robot()))).await.unwrap();
     let requests = endpoint.requests();
     assert_eq!(requests.len(), 2);
@@ -147,123 +159,125 @@ async fn an_assertion_goes_by_the_servers_clock_once_it_is_known_to_differ() {
     assert!(second.time("iat") + Duration::from_secs(30) > ahead);
 }
 
-// S2: whoever may not share a token differs.
+// S2
 #[test]
-fn whatever_makes_the_token_what_it_is_tells_credentials_apart() {
+fn every_setting_of_the_grant_is_compared() {
     let other_key = SigningKey::generate(Algorithm::ES256).unwrap();
     let secret = |secret: &str| ClientAuth::client_secret_basic("client-id", secret);
-    let all = [
+    let mut all: Vec<_> = [
         robot(),
-        JwtBearer::new("other@project.test", key()),
-        JwtBearer::new(ROBOT, other_key),
-        JwtBearer::new(ROBOT, key().with_kid("k")),
-        robot().subject("alf"),
-        robot().subject("alfred"),
-        robot().subject(""),
-        robot().audience("https://issuer.test"),
-        robot().claim("scope", "a"),
-        robot().claim("scope", "b"),
-        robot().claim("scope", json!(["a"])),
-        robot().claim("scopea", ""),
-        robot().client_auth(secret("1")),
-        robot().client_auth(secret("2")),
-        robot().client_auth(ClientAuth::client_secret_post("client-id", "1")),
-        robot().client_auth(ClientAuth::none("client-id")),
+        JwtBearer::signed("other@project.test", key()),
+        JwtBearer::signed(ROBOT, other_key),
+        JwtBearer::signed(ROBOT, key().with_kid("k")),
+        signed(jwt().subject("alf")),
+        signed(jwt().subject("alfred")),
+        signed(jwt().subject("")),
+        signed(jwt().audience("https://issuer.test")),
+        signed(jwt().claim("scope", "a")),
+        signed(jwt().claim("scope", "b")),
+        signed(jwt().claim("scope", json!(["a"]))),
+        signed(jwt().claim("scopea", "")),
+        JwtBearer::assertion(ROBOT),
+        JwtBearer::assertion(Secret::file(ROBOT)),
     ]
-    .map(credentials);
+    .map(credentials)
+    .into();
+    let clients = [
+        secret("1"),
+        secret("2"),
+        ClientAuth::client_secret_post("client-id", "1"),
+        ClientAuth::none("client-id"),
+    ];
+    all.extend(clients.map(|auth| with_client(auth, robot())));
     for (n, one) in all.iter().enumerate() {
         for (m, other) in all.iter().enumerate() {
             assert_eq!(one == other, n == m, "{n} and {m}");
         }
     }
-    let one = robot().claim("a", 1).claim("b", 2).lifetime(Duration::from_secs(5));
-    assert_eq!(credentials(one), credentials(robot().claim("b", 2).claim("a", 1)));
+    let one = jwt().claim("a", 1).claim("b", 2).lifetime(Duration::from_secs(5));
+    let other = jwt().claim("b", 2).claim("a", 1);
+    assert_eq!(credentials(signed(one)), credentials(signed(other)));
 }
 
-struct Broken(Arc<AtomicU64>);
+struct Broken;
 
 impl Signer for Broken {
     fn algorithm(&self) -> Algorithm {
         Algorithm::ES256
     }
 
-    fn identity(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn version(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+    fn identify(&self, _: &mut Identity) {}
 
     async fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, BoxError> {
         Err("the KMS is away".into())
     }
 }
 
+/// A key with a version that a test sets.
+struct Versioned(Arc<AtomicU64>);
+
+impl Signer for Versioned {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::ES256
+    }
+
+    fn identify(&self, _: &mut Identity) {}
+
+    fn version(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    async fn sign(&self, _message: &[u8]) -> Result<Vec<u8>, BoxError> {
+        Ok(vec![0; 64])
+    }
+}
+
 #[tokio::test]
-async fn a_key_that_can_not_sign_sends_nothing() {
+async fn nothing_is_sent_if_the_key_cannot_sign() {
     let endpoint = Api::always(200);
-    let grant = JwtBearer::new(ROBOT, Broken(Arc::default()));
-    let source = TokenEndpoint::new(endpoint.clone());
+    let grant = JwtBearer::signed(ROBOT, Broken);
+    let source = single_try(endpoint.clone());
     let error = source.oneshot(TokenRequest::new(credentials(grant))).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert!(error.is_transient());
     assert_eq!(endpoint.count(), 0);
 }
 
-// The token of the JWT's subject would take the place of the user's, or the other way round.
-// G6
-#[tokio::test]
-async fn an_assertion_and_another_grant_are_not_sent_together() {
-    let endpoint = Api::always(200);
-    let source = RefreshTokenLayer::new().layer(TokenEndpoint::new(endpoint.clone()));
-    let exchange = TokenExchange::new("alf's own", TokenExchange::ACCESS_TOKEN).unwrap();
-    for both in [
-        credentials(robot()).token_exchange(exchange),
-        credentials(robot()).refresh_token(RefreshToken::in_memory("alf", "granted")),
-        credentials(robot()).parameter("grant_type", "password"),
-    ] {
-        let error = source.clone().oneshot(TokenRequest::new(both)).await.unwrap_err();
-        assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
-        let why = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(why, "JWT bearer grant: can not go with another grant");
-    }
-    assert_eq!(endpoint.count(), 0);
-
-    let api = Api::new(|_| answer(200, r#"{"access_token":"t"}"#));
-    let said_twice = credentials(robot()).parameter("grant_type", GRANT_TYPE);
-    TokenEndpoint::new(api).oneshot(TokenRequest::new(said_twice)).await.unwrap();
-}
-
 // C9
-#[test]
-fn the_version_changes_with_the_key_and_with_the_clients_secret() {
+#[tokio::test(start_paused = true)]
+async fn a_new_key_or_client_secret_ends_the_back_off() {
     let (key, secret) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(1)));
     let in_secret = secret.clone();
     let text = Secret::from_fn("s", || async { Ok::<_, BoxError>("s") })
         .version(move || in_secret.load(Ordering::Relaxed));
-    let grant = JwtBearer::new(ROBOT, Broken(key.clone()))
-        .client_auth(ClientAuth::client_secret_basic("client-id", text));
-    let first = grant.version();
-    assert_eq!(grant.version(), first);
+    let auth = ClientAuth::client_secret_basic("client-id", text);
+    let grant = JwtBearer::signed(ROBOT, Versioned(key.clone()));
+    let endpoint = Api::new(|_| answer(401, r#"{"error":"invalid_client"}"#));
+    let tokens = Tokens::new(with_client(auth, grant), single_try(endpoint.clone()));
+    let is_sent_again = async |requests| {
+        for _ in 0..2 {
+            tokens.get().await.unwrap_err();
+        }
+        assert_eq!(endpoint.count(), requests);
+    };
+    is_sent_again(1).await;
     key.store(2, Ordering::Relaxed);
-    let second = grant.version();
-    assert_ne!(second, first);
+    is_sent_again(2).await;
     secret.store(2, Ordering::Relaxed);
-    assert_ne!(grant.version(), second);
-    // Not as they would be with one in the place of the other.
+    is_sent_again(3).await;
     key.store(1, Ordering::Relaxed);
-    assert_ne!(grant.version(), second);
+    is_sent_again(4).await;
 }
 
 // X3
 #[test]
-fn nothing_of_it_is_shown() {
+fn debug_shows_no_secret() {
     let client = ClientAuth::client_secret_basic("client-id", SECRET);
-    let grant = robot().subject("alf").claim("hint", SECRET).client_auth(client);
-    let shown = format!("{grant:?} {:?}", credentials(grant.clone()));
+    let grant = signed(jwt().subject("alf").claim("hint", SECRET));
+    let shown = format!("{grant:?} {:?}", with_client(client, grant.clone()));
     for hidden in [SECRET, ROBOT, "alf"] {
         assert!(!shown.contains(hidden), "{shown}");
     }
-    assert!(shown.contains("ClientAuth(jwt_bearer)"), "{shown}");
+    let given = format!("{:?}", JwtBearer::assertion(SECRET));
+    assert_eq!(given, "JwtBearer { assertion: Secret(**redacted**), .. }");
 }

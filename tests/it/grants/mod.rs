@@ -1,13 +1,15 @@
-//! Other ways to a token than the client's own name.
+//! Grants other than client credentials.
 
 mod exchange;
 #[cfg(feature = "jwt")]
 mod jwt_bearer;
 mod refresh;
 mod rotation;
+mod secrets;
 mod server;
 mod several_apis;
 mod takeover;
+mod tokens_as_secret;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -24,7 +26,7 @@ fn answer(status: u16, body: impl Into<Bytes>) -> HttpResponse {
     response
 }
 
-/// The form of a token request, in the order of its names.
+/// Returns the form of a token request, sorted by name.
 async fn form(request: &HttpRequest) -> Vec<(String, String)> {
     let body = request.clone().into_body().collect().await.unwrap().to_bytes();
     let mut form: Vec<_> = form_urlencoded::parse(&body).into_owned().collect();
@@ -44,7 +46,7 @@ fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn all_of_it_can_be_shared_between_threads() {
+fn grants_can_be_shared_between_threads() {
     fn is_shared<T: Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
     fn is_cloned<T: Clone>() {}
     #[cfg(feature = "jwt")]
@@ -52,9 +54,6 @@ fn all_of_it_can_be_shared_between_threads() {
     is_shared::<tower_oauth2::grant::TokenExchange>();
     is_shared::<tower_oauth2::grant::RefreshToken>();
     is_shared::<tower_oauth2::grant::RotatedToken>();
-    is_shared::<tower_oauth2::source::RefreshTokenLayer>();
-    is_shared::<tower_oauth2::source::Refresh<()>>();
     is_cloned::<tower_oauth2::grant::TokenExchange>();
     is_cloned::<tower_oauth2::grant::RefreshToken>();
-    is_cloned::<tower_oauth2::source::Refresh<()>>();
 }

@@ -1,21 +1,22 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, advance, sleep, timeout};
-use tower::retry::RetryLayer;
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower::{ServiceExt, service_fn};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
-use tower_oauth2::source::{Backoff, Refresh, RefreshTokenLayer, TokenRetry};
+use tower_oauth2::source::{Backoff, TokenRetry};
 use tower_oauth2::{
-    AccessToken, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, Tokens,
 };
 
 use super::server::Rotating;
-use crate::support::{Source, credentials, hour, settle};
+use super::{HttpRequest, answer};
+use crate::support::{credentials, secs, settle, single_try};
 
-/// Where refresh tokens are persisted.
+/// The place where refresh tokens are persisted.
 #[derive(Clone, Default)]
 struct Disk {
     written: Arc<Mutex<Vec<String>>>,
@@ -48,18 +49,18 @@ impl Disk {
     }
 }
 
-fn source(server: &Rotating) -> Refresh<TokenEndpoint<Rotating>> {
-    RefreshTokenLayer::new().layer(TokenEndpoint::new(server.clone()))
+fn source(server: &Rotating) -> TokenEndpoint {
+    single_try(server.clone())
 }
 
 async fn ask(server: &Rotating, user: &RefreshToken) -> Result<AccessToken, TokenError> {
-    let credentials = credentials().refresh_token(user.clone());
+    let credentials = credentials().grant(user.clone());
     source(server).oneshot(TokenRequest::new(credentials)).await
 }
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn the_rotated_token_is_used_and_has_been_persisted_before() {
+async fn a_rotated_token_is_persisted_and_then_used() {
     let (server, disk) = (Rotating::new(), Disk::default());
     let user = disk.holding("r-1");
     for n in 1..=3 {
@@ -82,13 +83,13 @@ async fn the_access_token_waits_until_the_refresh_token_is_persisted() {
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn it_is_used_once_at_a_time_by_however_many_caches() {
+async fn many_caches_use_a_refresh_token_one_at_a_time() {
     let server = Rotating::slow(Duration::from_millis(100));
     let user = Disk::default().holding("r-1");
     let mut caches = JoinSet::new();
     for _ in 0..20 {
-        let of_user = credentials().refresh_token(user.clone());
-        let tokens = TokenCache::new(of_user, source(&server));
+        let of_user = credentials().grant(user.clone());
+        let tokens = Tokens::new(of_user, source(&server));
         caches.spawn(async move { tokens.get().await.unwrap() });
     }
     assert_eq!(caches.join_all().await.len(), 20);
@@ -99,15 +100,15 @@ async fn it_is_used_once_at_a_time_by_however_many_caches() {
 
 // C2, C6
 #[tokio::test(start_paused = true)]
-async fn a_cache_renews_with_what_came_last() {
+async fn a_cache_renews_with_the_latest_refresh_token() {
     let (server, disk) = (Rotating::new(), Disk::default());
-    let of_user = credentials().refresh_token(disk.holding("r-1"));
-    let tokens = TokenCache::new(credentials(), source(&server));
+    let of_user = credentials().grant(disk.holding("r-1"));
+    let tokens = Tokens::new(of_user, source(&server));
     for n in 1..=3 {
         let mut callers = JoinSet::new();
         for _ in 0..100 {
-            let (tokens, of_user) = (tokens.clone(), of_user.clone());
-            callers.spawn(async move { tokens.get_for(&of_user).await.unwrap() });
+            let tokens = tokens.clone();
+            callers.spawn(async move { tokens.get().await.unwrap() });
         }
         assert_eq!(callers.join_all().await.len(), 100);
         assert_eq!(server.used().len(), n);
@@ -121,7 +122,7 @@ async fn a_dropped_caller_does_not_lose_the_rotated_token() {
     let server = Rotating::slow(Duration::from_secs(1));
     let disk = Disk { pause: Duration::from_secs(1), ..Disk::default() };
     let user = disk.holding("r-1");
-    // While the server has it, and while it is being persisted.
+    // The caller is dropped during the token request, and during the save.
     for (n, patience) in [(1, 500), (2, 1500)] {
         timeout(Duration::from_millis(patience), ask(&server, &user)).await.unwrap_err();
         sleep(Duration::from_secs(3)).await;
@@ -133,7 +134,7 @@ async fn a_dropped_caller_does_not_lose_the_rotated_token() {
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_is_dropped_before_its_turn_asks_for_nothing() {
+async fn a_caller_dropped_while_it_waits_sends_nothing() {
     let server = Rotating::slow(Duration::from_secs(1));
     let user = Disk::default().holding("r-1");
     let mut all = JoinSet::new();
@@ -151,15 +152,19 @@ async fn a_caller_that_is_dropped_before_its_turn_asks_for_nothing() {
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_answers_holds_up_others_for_a_minute_at_most() {
-    let stuck = Source::new(|n, _| async move {
-        if n == 1 {
-            std::future::pending::<()>().await;
+async fn a_server_that_never_answers_delays_others_for_a_minute() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = service_fn(move |_: HttpRequest| {
+        let n = requests.fetch_add(1, Ordering::Relaxed) + 1;
+        async move {
+            if n == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(answer(200, format!(r#"{{"access_token":"token-{n}"}}"#)))
         }
-        Ok(hour(n))
     });
-    let source = RefreshTokenLayer::new().layer(stuck.clone());
-    let of_user = credentials().refresh_token(RefreshToken::in_memory("alf", "r-1"));
+    let source = single_try(server).timeout(secs(3600));
+    let of_user = credentials().grant(RefreshToken::in_memory("alf", "r-1"));
     let request = TokenRequest::new(of_user);
     timeout(Duration::from_secs(1), source.clone().oneshot(request.clone())).await.unwrap_err();
     let before = Instant::now();
@@ -169,7 +174,7 @@ async fn a_server_that_never_answers_holds_up_others_for_a_minute_at_most() {
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
+async fn a_token_that_could_not_be_persisted_is_not_lost() {
     let (server, disk) = (Rotating::new(), Disk::default());
     let user = disk.holding("r-1");
     disk.fill(true);
@@ -180,7 +185,7 @@ async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
         let why = "the new refresh token could not be persisted; check source()";
         assert!(error.to_string().ends_with(why), "{error}");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "disk full");
-        // Nothing more is spent before it is safe.
+        // No refresh token is used before the last one is persisted.
         assert_eq!(server.used(), ["r-1"]);
     }
     disk.fill(false);
@@ -191,7 +196,7 @@ async fn one_that_can_not_be_persisted_is_offered_again_and_not_lost() {
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_hangs_or_panics_is_an_error() {
+async fn a_save_that_hangs_or_panics_is_an_error() {
     let server = Rotating::new();
     let disk = Disk { pause: Duration::from_secs(3600), ..Disk::default() };
     let user = disk.holding("r-1");
@@ -213,9 +218,9 @@ async fn a_disk_that_hangs_or_panics_is_an_error() {
 
 // C9
 #[tokio::test(start_paused = true)]
-async fn a_cache_goes_on_with_a_valid_token_while_nothing_can_be_persisted() {
+async fn a_valid_access_token_is_used_while_saves_fail() {
     let (server, disk) = (Rotating::new(), Disk::default());
-    let tokens = TokenCache::new(credentials().refresh_token(disk.holding("r-1")), source(&server));
+    let tokens = Tokens::new(credentials().grant(disk.holding("r-1")), source(&server));
     assert_eq!(tokens.get().await.unwrap().secret(), "token-1");
     disk.fill(true);
     advance(Duration::from_secs(3400)).await;
@@ -233,13 +238,14 @@ async fn a_cache_goes_on_with_a_valid_token_while_nothing_can_be_persisted() {
 
 // G5, C9
 #[tokio::test(start_paused = true)]
-async fn invalid_grant_says_what_to_do_and_is_over_when_that_is_done() {
+async fn invalid_grant_advises_authorization_and_ends_with_set() {
     let server = Rotating::new();
     let user = RefreshToken::in_memory("alf", "r-1");
-    let of_user = credentials().refresh_token(user.clone());
-    let tokens = TokenCache::builder(of_user, source(&server))
+    let of_user = credentials().grant(user.clone());
+    let tokens = TokenCache::builder(source(&server))
         .permanent_backoff(Backoff::new(Duration::from_secs(60), Duration::from_secs(60)))
-        .build();
+        .build()
+        .tokens(&of_user);
     server.revoke();
     for _ in 0..10 {
         let error = tokens.get().await.unwrap_err();
@@ -249,20 +255,20 @@ async fn invalid_grant_says_what_to_do_and_is_over_when_that_is_done() {
     }
     assert_eq!(server.used(), ["r-1"]);
 
-    server.grant("anew");
-    user.set("anew");
+    server.grant("r-new");
+    user.set("r-new");
     assert_eq!(tokens.get().await.unwrap().secret(), "token-1");
-    assert_eq!(server.used(), ["r-1", "anew"]);
+    assert_eq!(server.used(), ["r-1", "r-new"]);
 }
 
 // G5
 #[tokio::test(start_paused = true)]
-async fn one_that_is_set_under_way_is_used_at_once_and_not_displaced() {
+async fn a_token_that_is_set_during_a_refresh_is_used_at_once() {
     let server = Rotating::slow(Duration::from_secs(1));
     let disk = Disk::default();
     let user = disk.holding("r-1");
     for (n, set) in ["first", "second"].into_iter().enumerate() {
-        let asked = tokio::spawn({
+        let call = tokio::spawn({
             let (server, user) = (server.clone(), user.clone());
             async move { ask(&server, &user).await }
         });
@@ -273,8 +279,8 @@ async fn one_that_is_set_under_way_is_used_at_once_and_not_displaced() {
         user.set(set);
         sleep(Duration::from_millis(600)).await;
         server.grant(set);
-        let token = asked.await.unwrap().unwrap();
-        // Whatever the old one still brought, a token or `invalid_grant`.
+        let token = call.await.unwrap().unwrap();
+        // The old one brings a token or `invalid_grant`.
         assert_eq!(token.secret(), if n == 0 { "token-2" } else { "token-3" });
     }
     assert_eq!(server.used(), ["r-1", "first", "r-3", "second"]);
@@ -282,32 +288,29 @@ async fn one_that_is_set_under_way_is_used_at_once_and_not_displaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_set_while_another_is_persisted_is_persisted_last() {
+async fn a_token_that_is_set_during_a_save_is_persisted_last() {
     let disk = Disk { pause: Duration::from_secs(2), ..Disk::default() };
     let user = disk.holding("r-1");
-    let asked = tokio::spawn({
+    let call = tokio::spawn({
         let user = user.clone();
         async move { ask(&Rotating::new(), &user).await }
     });
     sleep(Duration::from_secs(1)).await;
     user.set("by-hand");
-    asked.await.unwrap().unwrap();
+    call.await.unwrap().unwrap();
     assert_eq!(disk.written(), ["r-2", "by-hand"]);
 }
 
 // G3
 #[tokio::test(start_paused = true)]
-async fn a_retry_begins_with_the_refresh_token_of_then() {
+async fn a_retry_uses_the_current_refresh_token() {
     let (server, disk) = (Rotating::new(), Disk::default());
     let user = disk.holding("r-1");
     disk.fill(true);
-    let source = ServiceBuilder::new()
-        .layer(RetryLayer::new(TokenRetry::new(5)))
-        .layer(RefreshTokenLayer::new())
-        .service(TokenEndpoint::new(server.clone()));
-    let asked = tokio::spawn(source.oneshot(TokenRequest::new(credentials().refresh_token(user))));
+    let source = TokenEndpoint::new(server.clone()).retry(TokenRetry::new(5));
+    let call = tokio::spawn(source.oneshot(TokenRequest::new(credentials().grant(user))));
     settle().await;
     disk.fill(false);
-    assert_eq!(asked.await.unwrap().unwrap().secret(), "token-2");
+    assert_eq!(call.await.unwrap().unwrap().secret(), "token-2");
     assert_eq!(server.used(), ["r-1", "r-2"]);
 }

@@ -1,4 +1,4 @@
-//! A token endpoint where each refresh token is good once.
+//! A token endpoint that accepts each refresh token once.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,24 +12,24 @@ use tower::Service;
 
 use super::{HttpRequest, HttpResponse, answer, form, member};
 
-/// Clones are the same one.
+/// Clones share their state.
 #[derive(Clone, Default)]
 pub struct Rotating(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The one that is good.
+    /// The refresh token that is accepted.
     present: String,
     used: Vec<String>,
     issued: usize,
-    /// At this moment, and the most that there were.
+    /// The number of requests in progress, and its maximum.
     under_way: (usize, usize),
     pause: Duration,
     rotates: bool,
 }
 
 impl Rotating {
-    /// `r-1` is good, and then `r-2`, and so on.
+    /// Creates a server that accepts `r-1`, then `r-2`, and so on.
     pub fn new() -> Self {
         let server = Self::default();
         server.grant("r-1");
@@ -37,29 +37,29 @@ impl Rotating {
         server
     }
 
-    /// The same, but takes its time.
+    /// Creates a server that answers after a pause.
     pub fn slow(pause: Duration) -> Self {
         let server = Self::new();
         server.0.lock().unwrap().pause = pause;
         server
     }
 
-    /// The user authorizes again.
+    /// Replaces the grant, as when the user authorizes again.
     pub fn grant(&self, refresh_token: &str) {
         self.0.lock().unwrap().present = refresh_token.to_owned();
     }
 
-    /// The user takes the grant back.
+    /// Revokes the grant.
     pub fn revoke(&self) {
         self.grant("");
     }
 
-    /// The refresh tokens that were sent, in order.
+    /// Returns the refresh tokens that were sent, in order.
     pub fn used(&self) -> Vec<String> {
         self.0.lock().unwrap().used.clone()
     }
 
-    /// The most requests that were under way at once.
+    /// Returns the maximum number of requests in progress at once.
     pub fn most_at_once(&self) -> usize {
         self.0.lock().unwrap().under_way.1
     }
@@ -91,7 +91,8 @@ impl Service<HttpRequest> for Rotating {
             state.under_way.0 -= 1;
             state.used.push(sent.clone());
             if state.present != sent {
-                // Somebody else may have it: as RFC 9700 section 4.14.2 wants it, all is over.
+                // A token that is used twice was stolen, so all are revoked (RFC 9700 section
+                // 4.14.2).
                 state.present.clear();
                 return Ok(answer(400, r#"{"error":"invalid_grant"}"#));
             }

@@ -1,18 +1,19 @@
 //! Refresh tokens that are in use on a runtime that does not poll its tasks, or by a request whose
-//! result the cache has no use for.
+//! result the cache does not use.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, ServiceExt, service_fn};
 use tower_oauth2::grant::RefreshToken;
-use tower_oauth2::source::RefreshTokenLayer;
-use tower_oauth2::{AccessToken, Credentials, TokenCache, TokenErrorKind, TokenRequest};
+use tower_oauth2::{Credentials, TokenCache, TokenEndpoint, TokenErrorKind, TokenRequest, Tokens};
 
-use crate::support::{Source, credentials, paused_runtime, settle};
+use super::{HttpRequest, answer, form, member};
+use crate::support::{credentials, get_for, paused_runtime, settle, single_try};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,7 +36,8 @@ enum Answer {
 /// A grant with its token endpoint and the place where its refresh tokens are persisted.
 struct Grant {
     user: RefreshToken,
-    endpoint: Source,
+    endpoint: TokenEndpoint,
+    used: Arc<Mutex<Vec<String>>>,
     saved: Arc<Mutex<Vec<String>>>,
 }
 
@@ -52,24 +54,40 @@ impl Grant {
                 Ok::<_, BoxError>(())
             }
         });
-        let endpoint = Source::new(move |n, _| async move {
-            match answers.get(n - 1) {
-                Some(Answer::RotateLate) => sleep(Duration::from_secs(600)).await,
-                Some(_) => sleep(PAUSE).await,
-                None => {}
+        let used = Arc::new(Mutex::new(Vec::new()));
+        let received = used.clone();
+        let server = service_fn(move |request: HttpRequest| {
+            let received = received.clone();
+            async move {
+                let sent = member(&form(&request).await, "refresh_token").unwrap().to_owned();
+                let n = {
+                    let mut received = received.lock().unwrap();
+                    received.push(sent);
+                    received.len()
+                };
+                match answers.get(n - 1) {
+                    Some(Answer::RotateLate) => sleep(Duration::from_secs(600)).await,
+                    Some(_) => sleep(PAUSE).await,
+                    None => {}
+                }
+                if answers.get(n - 1) == Some(&Answer::Fail) {
+                    return Err(BoxError::from("down"));
+                }
+                let body = json!({
+                    "access_token": format!("token-{n}"),
+                    "refresh_token": format!("r-{n}"),
+                    "expires_in": 3,
+                });
+                Ok(answer(200, body.to_string()))
             }
-            if answers.get(n - 1) == Some(&Answer::Fail) {
-                return Err("down".into());
-            }
-            let token = AccessToken::new(format!("token-{n}")).unwrap();
-            Ok(token.with_refresh_token(format!("r-{n}")).with_expires_in(60 * PAUSE))
         });
-        Self { user, endpoint, saved }
+        let endpoint = single_try(server).timeout(Duration::from_secs(3600));
+        Self { user, endpoint, used, saved }
     }
 
     fn ask(&self) -> impl Future<Output = Result<String, TokenErrorKind>> + Send + 'static {
-        let source = RefreshTokenLayer::new().layer(self.endpoint.clone());
-        let request = TokenRequest::new(credentials().refresh_token(self.user.clone()));
+        let source = self.endpoint.clone();
+        let request = TokenRequest::new(credentials().grant(self.user.clone()));
         async move {
             let result = source.oneshot(request).await;
             result.map(|token| token.secret().to_owned()).map_err(|error| error.kind())
@@ -98,13 +116,7 @@ impl Grant {
 
     /// The refresh tokens that were sent, in order.
     fn used(&self) -> Vec<String> {
-        let requests = self.endpoint.requests();
-        let refresh_token = |request: &TokenRequest| {
-            let parameters = request.credentials().parameters();
-            let mut values = parameters.iter().filter(|(name, _)| name == "refresh_token");
-            values.next().unwrap().1.clone().into_owned()
-        };
-        requests.iter().map(refresh_token).collect()
+        self.used.lock().unwrap().clone()
     }
 
     fn saved(&self) -> Vec<String> {
@@ -133,7 +145,7 @@ fn a_late_rotation_is_kept_if_the_successor_has_failed() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Fail]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);
-    assert_eq!(grant.take_over_on(&driven).unwrap_err(), TokenErrorKind::Source);
+    assert_eq!(grant.take_over_on(&driven).unwrap_err(), TokenErrorKind::Transport);
 
     assert_eq!(stopped.block_on(late).unwrap().unwrap(), "token-1");
     assert_eq!(driven.block_on(grant.ask()).unwrap(), "token-3");
@@ -151,7 +163,7 @@ fn a_successor_that_fails_goes_on_with_a_late_rotation() {
     run(&driven, Duration::from_secs(1) + PAUSE / 2);
     assert_eq!(grant.used(), ["r-0", "r-0"], "the successor waits for its response");
 
-    // The rotated token arrives, but the successor has the turn to persist one.
+    // The rotated token arrives, but the successor holds the lock, so only it persists a token.
     run(&stopped, 2 * PAUSE);
     assert!(!late.is_finished());
     assert_eq!(driven.block_on(successor).unwrap().unwrap(), "token-3");
@@ -162,7 +174,7 @@ fn a_successor_that_fails_goes_on_with_a_late_rotation() {
 
 // C3, G3
 #[test]
-fn a_late_rotation_does_not_displace_that_of_the_turn() {
+fn a_late_rotation_does_not_displace_the_holders_token() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);
@@ -195,7 +207,7 @@ fn a_save_on_a_stopped_runtime_is_repeated_and_never_completes() {
 
 // C3, G3
 #[test]
-fn a_displaced_request_that_fails_late_waits_for_its_turn() {
+fn a_displaced_request_that_fails_late_waits_for_the_lock() {
     let grant = Grant::new(&[Answer::Fail, Answer::Rotate]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);
@@ -209,13 +221,13 @@ fn a_displaced_request_that_fails_late_waits_for_its_turn() {
 
 // C3, G3
 #[test]
-fn a_late_return_does_not_end_the_turn_of_the_successor() {
+fn a_late_return_does_not_release_the_successors_lock() {
     let grant = Grant::new(&[Answer::Fail, Answer::RotateLate]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);
     let successor = driven.spawn(grant.ask());
     run(&driven, Duration::from_secs(2));
-    assert_eq!(stopped.block_on(late).unwrap().unwrap_err(), TokenErrorKind::Source);
+    assert_eq!(stopped.block_on(late).unwrap().unwrap_err(), TokenErrorKind::Transport);
 
     let third = driven.spawn(grant.ask());
     run(&driven, Duration::from_secs(590));
@@ -227,7 +239,7 @@ fn a_late_return_does_not_end_the_turn_of_the_successor() {
 
 // C3, G3
 #[test]
-fn a_slow_endpoint_is_no_reason_to_take_over() {
+fn a_slow_endpoint_does_not_cause_a_takeover() {
     let grant = Grant::new(&[Answer::RotateLate, Answer::Rotate]);
     let (one, other) = (paused_runtime(), paused_runtime());
     let first = grant.start_on(&one);
@@ -243,13 +255,13 @@ fn a_slow_endpoint_is_no_reason_to_take_over() {
     assert_eq!(grant.used(), ["r-0", "r-1"]);
 }
 
-fn cache(grant: &Grant) -> TokenCache {
-    let source = RefreshTokenLayer::new().layer(grant.endpoint.clone());
-    TokenCache::new(credentials().refresh_token(grant.user.clone()), source)
+/// Returns the tokens of the grant, in a cache of their own.
+fn tokens(grant: &Grant) -> Tokens {
+    Tokens::new(credentials().grant(grant.user.clone()), grant.endpoint.clone())
 }
 
 /// Lets `first` start a fetch on a runtime that stops, and `second` get a token on another one.
-fn get_beside_a_stopped_fetch(grant: &Grant, first: &TokenCache, second: &TokenCache) {
+fn get_beside_a_stopped_fetch(grant: &Grant, first: &Tokens, second: &Tokens) {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let first = first.clone();
     let late = stopped.spawn(async move { first.get().await });
@@ -269,31 +281,32 @@ fn get_beside_a_stopped_fetch(grant: &Grant, first: &TokenCache, second: &TokenC
 
 // C3, G3
 #[test]
-fn a_cache_takes_over_from_another_cache_on_a_stopped_runtime() {
+fn a_cache_takes_over_from_one_on_a_stopped_runtime() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
-    get_beside_a_stopped_fetch(&grant, &cache(&grant), &cache(&grant));
+    get_beside_a_stopped_fetch(&grant, &tokens(&grant), &tokens(&grant));
 }
 
 // C3, G3
 #[test]
-fn a_fetch_takes_over_from_a_fetch_of_its_cache_on_a_stopped_runtime() {
+fn a_fetch_takes_over_from_one_on_a_stopped_runtime() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Rotate]);
-    let cache = cache(&grant);
-    get_beside_a_stopped_fetch(&grant, &cache, &cache);
+    let tokens = tokens(&grant);
+    get_beside_a_stopped_fetch(&grant, &tokens, &tokens);
 }
 
 // C10, G3
 #[test]
 fn removal_during_a_refresh_sends_no_refresh_token_twice() {
     let runtime = paused_runtime();
-    for is_own in [true, false] {
+    for is_held in [true, false] {
         let grant = Grant::new(&[Answer::RotateLate, Answer::Rotate]);
-        let user = credentials().refresh_token(grant.user.clone());
-        let own = if is_own { user.clone() } else { credentials() };
-        let source = RefreshTokenLayer::new().layer(grant.endpoint.clone());
-        let cache =
-            TokenCache::builder(own, source).fetch_timeout(Duration::from_secs(3600)).build();
+        let user = credentials().grant(grant.user.clone());
+        let cache = TokenCache::builder(grant.endpoint.clone())
+            .fetch_timeout(Duration::from_secs(3600))
+            .build();
+        let held = is_held.then(|| cache.tokens(&user));
         runtime.block_on(assert_removal_is_harmless(&grant, &cache, &user));
+        drop(held);
     }
 }
 
@@ -301,7 +314,7 @@ fn removal_during_a_refresh_sends_no_refresh_token_twice() {
 async fn assert_removal_is_harmless(grant: &Grant, cache: &TokenCache, credentials: &Credentials) {
     let get = || {
         let (cache, credentials) = (cache.clone(), credentials.clone());
-        tokio::spawn(async move { cache.get_for(&credentials).await })
+        tokio::spawn(async move { get_for(&cache, &credentials).await })
     };
     let before = get();
     sleep(Duration::from_secs(5)).await;

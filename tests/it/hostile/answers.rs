@@ -4,7 +4,7 @@ use tokio::time::advance;
 
 use super::*;
 
-/// Deeper than any parser's stack.
+/// The depth of nested JSON that overflows a recursive parser.
 const DEPTH: usize = 10_000;
 
 async fn assert_refused(answer: Vec<u8>, kind: TokenErrorKind, name: &str) -> TokenError {
@@ -56,7 +56,7 @@ async fn a_success_without_a_json_object_is_malformed() {
 
 // W3, alf 19
 #[tokio::test]
-async fn an_access_token_that_can_not_be_sent_is_invalid() {
+async fn an_access_token_that_cannot_be_sent_is_invalid() {
     let deep = nested("[", "]");
     for access_token in [
         r#""""#,
@@ -102,7 +102,7 @@ async fn a_token_of_another_type_is_not_used() {
 
 // W4, W5
 #[tokio::test]
-async fn a_body_over_the_limit_is_not_read_on() {
+async fn a_body_is_read_up_to_the_limit() {
     let page = format!(r#"{{"access_token":"{TOKEN}","more":"{}"}}"#, TEXT.repeat(70_000));
     assert!(page.len() > 1 << 20);
     assert_refused(echoing(200, &page), ResponseTooLarge, "1 MiB").await;
@@ -123,7 +123,7 @@ async fn a_redirect_is_not_followed() {
 
 // W5, alf 40, alf 41
 #[tokio::test]
-async fn an_error_response_is_told_by_its_status_and_a_registered_code_only() {
+async fn an_error_response_shows_only_its_status_and_registered_code() {
     let all = format!(
         r#"{{"error":"{SECRET}","error_description":"{TOKEN} {SECRET}","error_uri":"{TEXT}"}}"#
     );
@@ -132,26 +132,26 @@ async fn an_error_response_is_told_by_its_status_and_a_registered_code_only() {
     for status in [200, 400, 401, 403, 404, 429, 500, 503, 599] {
         let error = assert_refused(echoing(status, &all), ErrorResponse, "all").await;
         assert_eq!(error.status().unwrap(), status);
-        // It is there for those who ask for it.
+        // The body is available by a method.
         assert_eq!(error.error_code(), Some(SECRET));
         assert_eq!(error.error_description().unwrap(), format!("{TOKEN} {SECRET}"));
         assert_eq!(error.error_uri(), Some(TEXT));
         assert_eq!(error.body().unwrap(), &all);
 
         let error = assert_refused(echoing(status, &registered), ErrorResponse, "code").await;
-        let told = format!("(status {status}, invalid_client); check ");
-        assert!(error.to_string().contains(&told), "{error}");
+        let text = format!("(status {status}, invalid_client); check ");
+        assert!(error.to_string().contains(&text), "{error}");
         if status != 200 {
             let error = assert_refused(echoing(status, &page), ErrorResponse, "page").await;
-            let told = format!("(status {status}); check ");
-            assert!(error.to_string().contains(&told), "{error}");
+            let text = format!("(status {status}); check ");
+            assert!(error.to_string().contains(&text), "{error}");
         }
     }
 }
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// `Retry-After` beside that date, what it says in seconds, and what is obeyed of it.
+/// `Retry-After` beside that date, its value in seconds, and the wait that follows.
 const RETRY_AFTER: [(&str, u64, u64); 4] = [
     ("17", 17, 17),
     ("Sun, 06 Nov 1994 08:50:07 GMT", 30, 30),
@@ -161,8 +161,8 @@ const RETRY_AFTER: [(&str, u64, u64); 4] = [
 
 // W5, C9
 #[tokio::test]
-async fn retry_after_is_told_in_both_forms_and_meanwhile_nobody_asks() {
-    for (status, (retry_after, told, obeyed)) in
+async fn no_request_is_sent_before_retry_after_in_both_forms() {
+    for (status, (retry_after, reported, obeyed)) in
         RETRY_AFTER.iter().flat_map(|case| [(429, case), (503, case)])
     {
         let headers = [format!("Retry-After: {retry_after}"), format!("Date: {DATE}")];
@@ -172,11 +172,11 @@ async fn retry_after_is_told_in_both_forms_and_meanwhile_nobody_asks() {
         let stack = Stack::new(&endpoint.url("/token"), LONG);
         for _ in 0..3 {
             let error = stack.call().await.unwrap_err();
-            assert_tells_nothing(&texts(&*error).join("\n"), retry_after);
+            assert_hides_secrets(&texts(&*error).join("\n"), retry_after);
             let error = error.downcast_ref::<TokenError>().unwrap();
             assert_eq!(error.kind(), ErrorResponse);
             assert_eq!(error.status().unwrap(), status);
-            assert_eq!(error.retry_after(), Some(Duration::from_secs(*told)));
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(*reported)));
             assert!(error.retry_in().unwrap() <= Duration::from_secs(*obeyed));
         }
         assert_eq!((endpoint.count(), stack.api.count()), (1, 0), "{retry_after}");
@@ -193,7 +193,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
             let response = Response::builder().status(status).header("date", DATE);
             Ok(response.header("retry-after", *retry_after).body(Full::default()).unwrap())
         });
-        let tokens = TokenCache::new(credentials(), TokenEndpoint::new(http.clone()));
+        let tokens = Tokens::new(credentials(), single_try(http.clone()));
         let obeyed = Duration::from_secs(*obeyed);
         assert_eq!(tokens.get().await.unwrap_err().retry_in(), Some(obeyed));
 
@@ -209,7 +209,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
 
 // W3, alf 16
 #[tokio::test]
-async fn what_is_odd_and_usable_works() {
+async fn odd_but_usable_responses_work() {
     let arrays = nested("[", "]");
     let objects = format!("{}0{}", r#"{"a":"#.repeat(DEPTH), "}".repeat(DEPTH));
     for more in [
@@ -238,11 +238,11 @@ async fn what_is_odd_and_usable_works() {
     }
 }
 
-// X3: what a server says of the scope can be anything.
+// X3: the scope in a response may be any text.
 #[tokio::test]
-async fn a_token_does_not_show_what_the_server_put_into_its_scope() {
+async fn debug_of_a_token_does_not_show_its_scope() {
     let body = format!(r#"{{"access_token":"t","scope":"{SECRET} {TOKEN}"}}"#);
     let endpoint = RawEndpoint::answering(response(200, &[], body)).await;
     let token = ask(credentials_at(endpoint.url("/token"))).await.unwrap();
-    assert_tells_nothing(&format!("{token:?}"), "scope");
+    assert_hides_secrets(&format!("{token:?}"), "scope");
 }

@@ -1,14 +1,14 @@
 use super::*;
 
-/// Long enough to come to the point where nothing follows, on most machines; the outcome is the
-/// same where it is not.
+/// Long enough to read all data that arrives, on most machines. The outcome is the
+/// same if it is not.
 const SHORT: Duration = Duration::from_millis(50);
 
 fn body() -> String {
     format!(r#"{{"access_token":"{TOKEN}","more":"{TEXT} {SECRET}"}}"#)
 }
 
-/// `body` in chunks, without the last one.
+/// Returns `body` in chunks, without the last chunk.
 fn chunked(status: u16, body: &str) -> Vec<u8> {
     let mut answer = head(status, &["Transfer-Encoding: chunked", &format!("X-Echo: {SECRET}")]);
     answer.extend_from_slice(format!("{:x}\r\n{body}\r\n", body.len()).as_bytes());
@@ -22,7 +22,7 @@ fn cut(mut answer: Vec<u8>, less: usize) -> Vec<u8> {
 
 // W5, alf 38
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_response_is_complete_is_told_by_where() {
+async fn a_connection_that_breaks_early_has_an_error_for_its_place() {
     let whole = echoing(200, body());
     let close_delimited = [head(200, &[]), body().into_bytes()].concat();
     for (name, sent, kind) in [
@@ -46,7 +46,7 @@ async fn a_connection_that_breaks_before_the_response_is_complete_is_told_by_whe
         assert_eq!(endpoint.count(), 1, "closed {name}");
     }
 
-    // Only its end tells how long it is.
+    // The end of the connection ends the body.
     let endpoint = RawEndpoint::resetting_after(close_delimited).await;
     let error = refused(&endpoint.url("/token"), LONG, "no length").await;
     assert_eq!(error.kind(), IncompleteResponse);
@@ -54,7 +54,7 @@ async fn a_connection_that_breaks_before_the_response_is_complete_is_told_by_whe
 
 // W5
 #[tokio::test]
-async fn a_connection_that_breaks_after_the_response_is_complete_does_no_harm() {
+async fn a_connection_that_breaks_after_a_response_does_no_harm() {
     let whole = [chunked(200, &body()), b"0\r\n\r\n".to_vec()].concat();
     for (name, sent) in [("length", echoing(200, body())), ("chunked", whole)] {
         assert_used(&RawEndpoint::resetting_after(sent).await, name).await;
@@ -63,7 +63,7 @@ async fn a_connection_that_breaks_after_the_response_is_complete_does_no_harm() 
 
 // W5
 #[tokio::test]
-async fn an_error_response_that_breaks_off_tells_what_it_has() {
+async fn an_incomplete_error_response_has_what_arrived() {
     let page = format!("{TEXT} {SECRET} {TOKEN}");
     for (status, kind) in [(302, Redirect), (400, ErrorResponse), (503, ErrorResponse)] {
         for sent in [cut(echoing(status, &page), 1), chunked(status, &page)] {
@@ -78,7 +78,7 @@ async fn an_error_response_that_breaks_off_tells_what_it_has() {
 
 // W5
 #[tokio::test]
-async fn what_is_no_http_is_a_transport_error() {
+async fn data_that_is_not_http_is_a_transport_error() {
     let many: String = (0..1000).map(|n| format!("X-{n}: {TEXT}\r\n")).collect();
     for (name, answer) in [
         ("another protocol", format!("SSH-2.0-{TEXT} {SECRET}\r\n")),
@@ -97,7 +97,7 @@ async fn what_is_no_http_is_a_transport_error() {
 
 // W7, alf 38
 #[tokio::test]
-async fn an_answer_that_stops_is_waited_for_so_long_and_no_longer() {
+async fn a_response_that_stops_takes_at_most_the_timeout() {
     let whole = echoing(200, body());
     for (name, sent) in [
         ("nothing", Vec::new()),
@@ -106,7 +106,7 @@ async fn an_answer_that_stops_is_waited_for_so_long_and_no_longer() {
         ("no last chunk", chunked(200, &body())),
         ("a body that does not begin", cut(whole, body().len())),
     ] {
-        // It waits for another request.
+        // The server waits for another request.
         let endpoint = RawEndpoint::answering(sent).await;
         let error = refused(&endpoint.url("/token"), SHORT, name).await;
         assert_eq!(error.kind(), Timeout, "{name}");
@@ -126,7 +126,7 @@ async fn a_body_that_never_ends_is_read_up_to_the_limit() {
                     _ => line,
                 };
                 send(&stream, &head(status, &[framing])).await.unwrap();
-                // Until the client has gone.
+                // Sends data until the client closes the connection.
                 while send(&stream, piece.repeat(1000).as_bytes()).await.is_ok() {}
             })
             .await;

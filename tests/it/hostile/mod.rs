@@ -1,4 +1,4 @@
-//! Token endpoints that answer anything but what they should, each through a whole stack.
+//! Tests malformed responses of token endpoints, each through a whole stack.
 
 mod answers;
 mod connections;
@@ -8,32 +8,32 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, ServiceExt};
 use tower_oauth2::TokenErrorKind::{self, *};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError};
+use tower_oauth2::{OAuth2Layer, Origins, TokenError, Tokens};
 
 use crate::support::*;
 
-/// A token, and a text in bodies and headers: neither may ever be told.
+/// A token, and a text in bodies and headers. No error and no event may contain them.
 const TOKEN: &str = "t0k3n-of-the-server";
 const TEXT: &str = "t3xt-of-the-server";
 
-/// Longer than any test takes that is not about time.
+/// Longer than any test takes that does not test timeouts.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A token cache over the endpoint at `url`, with an API above it.
+/// Tokens of the endpoint at `url`, and a layer and an API that use them.
 struct Stack {
-    tokens: TokenCache,
+    tokens: Tokens,
     layer: OAuth2Layer,
     api: Api,
 }
 
 impl Stack {
     fn new(url: &str, timeout: Duration) -> Self {
-        let endpoint = TokenEndpoint::new(client()).timeout(timeout);
-        // The secret goes out in a header and in the form.
+        let endpoint = single_try(client()).timeout(timeout);
+        // The secret is sent in a header and in the form.
         let credentials = credentials_at(url).parameter("password", SECRET);
-        let tokens = TokenCache::new(credentials, endpoint);
+        let tokens = Tokens::new(credentials, endpoint);
         let origins = Origins::only(["https://api.test"]).unwrap();
         Self { layer: OAuth2Layer::new(tokens.clone(), origins), tokens, api: Api::always(200) }
     }
@@ -45,7 +45,8 @@ impl Stack {
     }
 }
 
-/// The error that one request ends with; the API is not called, and nothing is told.
+/// Sends a request, and returns its error. Checks that the API is not called and no secret is
+/// shown.
 async fn refused(url: &str, timeout: Duration, name: &str) -> TokenError {
     let (trace, _listening) = Trace::start();
     let stack = Stack::new(url, timeout);
@@ -54,13 +55,13 @@ async fn refused(url: &str, timeout: Duration, name: &str) -> TokenError {
 
     let lines = trace.lines();
     assert!(lines.iter().any(|line| line.contains("token request failed")), "{name}: {lines:?}");
-    let told = format!("{} {:?} {:?}", lines.join("\n"), stack.tokens, stack.layer);
-    assert_tells_nothing(&told, name);
-    assert_tells_nothing(&texts(&*error).join("\n"), name);
+    let shown = format!("{} {:?} {:?}", lines.join("\n"), stack.tokens, stack.layer);
+    assert_hides_secrets(&shown, name);
+    assert_hides_secrets(&texts(&*error).join("\n"), name);
     error.downcast_ref::<TokenError>().expect(name).clone()
 }
 
-/// One request works, with the token of the endpoint, and nothing is told.
+/// Sends a request, and checks that it has the endpoint's token and that no secret is shown.
 async fn assert_used(endpoint: &RawEndpoint, name: &str) {
     let (trace, _listening) = Trace::start();
     let stack = Stack::new(&endpoint.url("/token"), LONG);
@@ -71,11 +72,11 @@ async fn assert_used(endpoint: &RawEndpoint, name: &str) {
     let lines = trace.lines();
     assert!(lines.iter().any(|line| line.contains("token arrived")), "{name}: {lines:?}");
     let token = stack.tokens.get().await.expect(name);
-    let told = format!("{} {:?} {:?} {token:?}", lines.join("\n"), stack.tokens, stack.layer);
-    assert_tells_nothing(&told, name);
+    let shown = format!("{} {:?} {:?} {token:?}", lines.join("\n"), stack.tokens, stack.layer);
+    assert_hides_secrets(&shown, name);
 }
 
-/// Every text that an error and its sources have; each is printable.
+/// Returns the texts of an error and of its sources, which must be printable.
 fn texts(error: &(dyn StdError + 'static)) -> Vec<String> {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     let texts: Vec<_> =
@@ -86,18 +87,18 @@ fn texts(error: &(dyn StdError + 'static)) -> Vec<String> {
     texts
 }
 
-fn assert_tells_nothing(told: &str, name: &str) {
+fn assert_hides_secrets(shown: &str, name: &str) {
     for secret in [SECRET, TOKEN, TEXT, &echoed_credentials()] {
-        assert!(!told.contains(secret), "{name}: {told}");
+        assert!(!shown.contains(secret), "{name}: {shown}");
     }
 }
 
-/// What a server may echo of the request's own `Authorization` header.
+/// Returns the value that a server may echo from the `Authorization` header of the request.
 fn echoed_credentials() -> String {
     BASE64_STANDARD.encode(format!("client-id:{SECRET}"))
 }
 
-/// A response that repeats all that may not be told in its headers.
+/// Returns a response whose headers repeat all secrets.
 fn echoing(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let echo = format!("{SECRET} {TOKEN} {TEXT} {}", echoed_credentials());
     let headers = [

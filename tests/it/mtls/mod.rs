@@ -1,15 +1,15 @@
-//! Client authentication by certificate (RFC 8705), over real TLS.
+//! Tests client authentication by certificate (RFC 8705), over real TLS.
 
 mod server;
 
 use std::error::Error as _;
 
 use http::header::AUTHORIZATION;
-use tower::{Layer, ServiceExt};
+use tower::ServiceExt;
 use tower_oauth2::client_auth::ClientAuthentication;
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenRequest,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind,
+    TokenRequest, Tokens,
 };
 
 use self::server::{Ca, Endpoint};
@@ -29,15 +29,15 @@ fn credentials_with(auth: ClientAuth) -> Credentials {
 
 // X1
 #[tokio::test]
-async fn without_a_certificate_it_is_a_typed_error_and_the_api_is_not_called() {
+async fn without_a_certificate_the_api_is_not_called() {
     let (ca, other_ca) = (Ca::new(), Ca::new());
     let endpoint = Endpoint::start(&ca).await;
     let ours = ca.certify();
-    for (name, shown) in [("none", None), ("one that nobody knows", Some(other_ca.certify()))] {
+    for (name, shown) in [("none", None), ("of an unknown authority", Some(other_ca.certify()))] {
         for auth in methods(&ours.certificate) {
             let credentials = Credentials::new(endpoint.url(), auth).unwrap();
-            let source = TokenEndpoint::new(ca.client(shown.as_ref()));
-            let tokens = TokenCache::new(credentials, source);
+            let source = single_try(ca.client(shown.as_ref()));
+            let tokens = Tokens::new(credentials, source);
             let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
             let api = Api::always(200);
             let error = layer.layer(api.clone()).oneshot(get("/")).await.expect_err(name);
@@ -51,13 +51,13 @@ async fn without_a_certificate_it_is_a_typed_error_and_the_api_is_not_called() {
 
 // RFC 8705 section 2
 #[tokio::test]
-async fn the_server_sees_the_certificate_and_the_client_id_and_no_secret() {
+async fn the_server_gets_certificate_and_client_id_and_no_secret() {
     let ca = Ca::new();
     let endpoint = Endpoint::start(&ca).await;
     let ours = ca.certify();
     for auth in methods(&ours.certificate) {
         let credentials = Credentials::new(endpoint.url(), auth).unwrap().scope("read");
-        let source = TokenEndpoint::new(ca.client(Some(&ours)));
+        let source = single_try(ca.client(Some(&ours)));
         let token = source.oneshot(TokenRequest::new(credentials)).await.unwrap();
         assert_eq!(token.secret(), "token-1");
     }
@@ -69,7 +69,7 @@ async fn the_server_sees_the_certificate_and_the_client_id_and_no_secret() {
     assert_eq!(endpoint.seen().len(), 2);
 }
 
-// S2: what a token may be bound to is part of what it is kept for.
+// S2: the certificate is part of the identity, because tokens may be bound to it.
 #[tokio::test]
 async fn two_certificates_are_two_credentials_with_a_token_each() {
     for n in 0..2 {
@@ -82,19 +82,19 @@ async fn two_certificates_are_two_credentials_with_a_token_each() {
     assert_ne!(pki, self_signed);
 
     let source = Source::of(hour);
-    let tokens = TokenCache::new(pki.clone(), source.clone());
+    let cache = TokenCache::new(source.clone());
     let [next, _] = methods("other").map(credentials_with);
-    let token = tokens.get().await.unwrap();
-    assert_ne!(token.secret(), tokens.get_for(&next).await.unwrap().secret());
-    assert_eq!(token.secret(), tokens.get_for(&pki).await.unwrap().secret());
+    let token = cache.tokens(&pki).get().await.unwrap();
+    assert_ne!(token.secret(), cache.tokens(&next).get().await.unwrap().secret());
+    assert_eq!(token.secret(), cache.tokens(&pki).get().await.unwrap().secret());
     assert_eq!(source.count(), 2);
 }
 
 #[tokio::test]
-async fn without_being_told_which_certificate_nothing_is_sent() {
+async fn an_empty_certificate_name_fails_before_anything_is_sent() {
     for auth in methods("") {
         let api = Api::always(200);
-        let endpoint = TokenEndpoint::new(api.clone());
+        let endpoint = single_try(api.clone());
         let request = TokenRequest::new(credentials_with(auth));
         let error = endpoint.oneshot(request).await.unwrap_err();
         assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);

@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority of nobody's.
+/// A certificate authority for tests.
 pub(super) struct Ca {
     roots: Arc<RootCertStore>,
     issuer: Issuer<'static, KeyPair>,
@@ -38,7 +38,7 @@ impl Ca {
         Self { roots: Arc::new(roots), issuer: Issuer::new(params, key) }
     }
 
-    /// For this machine, as a server or as a client.
+    /// Issues a certificate for this machine, as a server or as a client.
     pub(super) fn certify(&self) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
@@ -46,7 +46,7 @@ impl Ca {
         Identity { certificate, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
     }
 
-    /// A client that trusts this authority and shows this certificate.
+    /// Creates a client that trusts this authority and presents this certificate.
     pub(super) fn client(
         &self,
         identity: Option<&Identity>,
@@ -69,7 +69,7 @@ impl Ca {
 
 type Seen = Arc<Mutex<Vec<(Request<Bytes>, CertificateDer<'static>)>>>;
 
-/// A token endpoint that no client reaches without a certificate of the authority's.
+/// A token endpoint that requires a certificate of the authority.
 pub(super) struct Endpoint {
     origin: String,
     seen: Seen,
@@ -103,14 +103,14 @@ impl Endpoint {
         format!("{}/token", self.origin)
     }
 
-    /// The requests, each with the certificate that was shown.
+    /// Returns the requests, each with the certificate of its client.
     pub(super) fn seen(&self) -> Vec<(Request<Bytes>, CertificateDer<'static>)> {
         self.seen.lock().unwrap().clone()
     }
 }
 
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, log: Seen) {
-    // A client without a certificate is turned away here.
+    // The handshake fails for a client without a certificate.
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
     let service = service_fn(move |request: Request<Incoming>| {

@@ -13,38 +13,38 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep};
 use tower::BoxError;
-use tower_oauth2::{AccessToken, TokenCache};
+use tower_oauth2::{CachedToken, TokenCache, Tokens};
 
 use super::reentrant::ends;
 use crate::support::{Source, credentials, lasting, settle};
 
-/// What the errors of one test share.
+/// State that the errors of one test share.
 #[derive(Default)]
-struct Shared {
-    cache: OnceLock<TokenCache>,
-    token: OnceLock<AccessToken>,
+struct CallBack {
+    tokens: OnceLock<Tokens>,
+    token: OnceLock<CachedToken>,
     is_dropping: AtomicBool,
     dropped: AtomicUsize,
 }
 
 /// Uses the cache when it is dropped.
-struct Reentrant(Arc<Shared>);
+struct Reentrant(Arc<CallBack>);
 
 impl Drop for Reentrant {
     fn drop(&mut self) {
-        let shared = &*self.0;
+        let call_back = &*self.0;
         // Errors that are dropped by these calls do not call back again.
-        if shared.is_dropping.swap(true, Ordering::SeqCst) {
+        if call_back.is_dropping.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Some(cache) = shared.cache.get() {
-            drop(pin!(cache.get()).poll(&mut Context::from_waker(Waker::noop())));
-            if let Some(token) = shared.token.get() {
-                cache.reject(token);
+        if let Some(tokens) = call_back.tokens.get() {
+            drop(pin!(tokens.get()).poll(&mut Context::from_waker(Waker::noop())));
+            if let Some(token) = call_back.token.get() {
+                token.reject();
             }
         }
-        shared.is_dropping.store(false, Ordering::SeqCst);
-        shared.dropped.fetch_add(1, Ordering::SeqCst);
+        call_back.is_dropping.store(false, Ordering::SeqCst);
+        call_back.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -62,20 +62,21 @@ impl fmt::Display for Reentrant {
 
 impl Error for Reentrant {}
 
-/// A cache whose source fails with a [`Reentrant`] error in these requests.
+/// A cache whose source fails with a [`Reentrant`] error.
 struct Setup {
     cache: TokenCache,
+    tokens: Tokens,
     source: Source,
-    shared: Arc<Shared>,
+    call_back: Arc<CallBack>,
     /// The second request waits for a permit.
     gate: Arc<Semaphore>,
 }
 
 impl Setup {
     fn new(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
+        let call_back = Arc::new(CallBack::default());
         let gate = Arc::new(Semaphore::new(0));
-        let (errors, permits) = (shared.clone(), gate.clone());
+        let (errors, permits) = (call_back.clone(), gate.clone());
         let source = Source::new(move |n, _| {
             let (error, permits) = (fails(n).then(|| Reentrant(errors.clone())), permits.clone());
             async move {
@@ -88,31 +89,32 @@ impl Setup {
                 }
             }
         });
-        let cache = TokenCache::new(credentials(), source.clone());
-        shared.cache.set(cache.clone()).unwrap();
-        Self { cache, source, shared, gate }
+        let cache = TokenCache::new(source.clone());
+        let tokens = cache.tokens(&credentials());
+        call_back.tokens.set(tokens.clone()).unwrap();
+        Self { cache, tokens, source, call_back, gate }
     }
 
     /// Fetches the first token, which the errors reject, and starts its renewal.
     async fn renewing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> Self {
         let setup = Self::new(fails);
-        let token = setup.cache.get().await.unwrap();
-        setup.shared.token.set(token).unwrap();
+        let token = setup.tokens.get().await.unwrap();
+        setup.call_back.token.set(token).unwrap();
         advance(Duration::from_secs(801)).await;
-        setup.cache.get().await.unwrap();
+        setup.tokens.get().await.unwrap();
         settle().await;
         assert_eq!(setup.source.count(), 2);
         setup
     }
 
     fn dropped(&self) -> usize {
-        self.shared.dropped.load(Ordering::SeqCst)
+        self.call_back.dropped.load(Ordering::SeqCst)
     }
 
-    /// Breaks the cycle of cache and errors, and checks that the cache still works.
+    /// Checks that the cache still works.
     async fn assert_usable(self) {
         sleep(Duration::from_secs(60)).await;
-        self.cache.get().await.unwrap();
+        self.tokens.get().await.unwrap();
     }
 }
 
@@ -123,7 +125,7 @@ fn an_error_may_use_the_cache_when_the_next_one_displaces_it() {
         let setup = Setup::new(|n| n <= 4);
         setup.gate.add_permits(1);
         for n in 1..=4 {
-            assert!(setup.cache.get().await.is_err());
+            assert!(setup.tokens.get().await.is_err());
             assert_eq!(setup.dropped(), n - 1);
             advance(Duration::from_secs(10)).await;
         }
@@ -137,9 +139,9 @@ fn an_error_may_use_the_cache_when_a_token_displaces_it() {
     ends(|_| async {
         let setup = Setup::new(|n| n == 1);
         setup.gate.add_permits(1);
-        assert!(setup.cache.get().await.is_err());
+        assert!(setup.tokens.get().await.is_err());
         advance(Duration::from_secs(10)).await;
-        setup.cache.get().await.unwrap();
+        setup.tokens.get().await.unwrap();
         settle().await;
         assert_eq!(setup.dropped(), 1);
         setup.assert_usable().await;
@@ -148,13 +150,13 @@ fn an_error_may_use_the_cache_when_a_token_displaces_it() {
 
 // C8, C9
 #[test]
-fn an_error_may_use_the_cache_when_its_fetch_is_tried_again() {
+fn an_error_may_use_the_cache_when_its_fetch_is_retried() {
     ends(|_| async {
         let setup = Setup::renewing(|n| n == 2).await;
         // The renewal fails after the rejection, so that another fetch follows at once.
-        setup.cache.reject(setup.shared.token.get().unwrap());
+        setup.call_back.token.get().unwrap().reject();
         setup.gate.add_permits(1);
-        assert_eq!(setup.cache.get().await.unwrap().secret(), "token-3");
+        assert_eq!(setup.tokens.get().await.unwrap().secret(), "token-3");
         assert_eq!(setup.dropped(), 1);
         setup.assert_usable().await;
     });
@@ -167,12 +169,12 @@ fn an_error_may_use_the_cache_when_its_token_ended_before() {
         let setup = Setup::renewing(|n| n == 2).await;
         advance(Duration::from_secs(200)).await;
         let waiter = tokio::spawn({
-            let cache = setup.cache.clone();
-            async move { cache.get().await }
+            let tokens = setup.tokens.clone();
+            async move { tokens.get().await }
         });
         settle().await;
         setup.gate.add_permits(1);
-        // One fresh attempt follows for those who wait.
+        // Another token request follows for the waiting caller.
         assert_eq!(waiter.await.unwrap().unwrap().secret(), "token-3");
         settle().await;
         assert_eq!(setup.dropped(), 1);
@@ -187,9 +189,9 @@ fn an_error_may_use_the_cache_when_a_rejection_displaces_it() {
         let setup = Setup::renewing(|n| n == 2).await;
         setup.gate.add_permits(1);
         settle().await;
-        // The failed renewal is remembered, until the rejection forgets it.
+        // The failure of the renewal is kept until the rejection.
         assert_eq!(setup.dropped(), 0);
-        setup.cache.reject(setup.shared.token.get().unwrap());
+        setup.call_back.token.get().unwrap().reject();
         assert_eq!(setup.dropped(), 1);
         setup.assert_usable().await;
     });
@@ -200,7 +202,7 @@ fn an_error_may_use_the_cache_when_a_rejection_displaces_it() {
 fn an_error_may_use_the_cache_when_its_credentials_are_removed() {
     ends(|_| async {
         let setup = Setup::renewing(|n| n == 2).await;
-        // Once with the failure remembered, and once with the fetch on its way.
+        // Once while the failure is kept, and once while the fetch is running.
         setup.gate.add_permits(1);
         settle().await;
         setup.cache.remove(&credentials());
@@ -211,7 +213,7 @@ fn an_error_may_use_the_cache_when_its_credentials_are_removed() {
         setup.cache.remove(&credentials());
         setup.gate.add_permits(1);
         settle().await;
-        assert_eq!(setup.dropped(), 1, "nobody waits for it");
+        assert_eq!(setup.dropped(), 1, "no caller waits for it");
         setup.assert_usable().await;
     });
 }
@@ -220,8 +222,8 @@ fn an_error_may_use_the_cache_when_its_credentials_are_removed() {
 #[test]
 fn an_error_may_use_the_cache_when_its_credentials_are_evicted() {
     ends(|_| async {
-        let shared = Arc::new(Shared::default());
-        let errors = shared.clone();
+        let call_back = Arc::new(CallBack::default());
+        let errors = call_back.clone();
         let source = Source::new(move |n, _| {
             let error = (n <= 10).then(|| Reentrant(errors.clone()));
             async move {
@@ -231,14 +233,17 @@ fn an_error_may_use_the_cache_when_its_credentials_are_evicted() {
                 }
             }
         });
-        let cache = TokenCache::builder(credentials(), source).capacity(1).build();
-        shared.cache.set(cache.clone()).unwrap();
+        let cache = TokenCache::builder(source).capacity(1).build();
+        let tokens = cache.tokens(&credentials());
+        call_back.tokens.set(tokens.clone()).unwrap();
         for n in 0..20 {
             let tenant = credentials().audience(n.to_string());
-            drop(cache.get_for(&tenant).await);
+            drop(cache.tokens(&tenant).get().await);
             advance(Duration::from_millis(10)).await;
         }
-        assert!(shared.dropped.load(Ordering::SeqCst) >= 8, "most of them were evicted");
-        cache.get().await.unwrap();
+        assert!(call_back.dropped.load(Ordering::SeqCst) >= 8, "most of them were evicted");
+        // The errors have used these tokens, so a failure of theirs may be remembered.
+        advance(Duration::from_secs(10)).await;
+        tokens.get().await.unwrap();
     });
 }

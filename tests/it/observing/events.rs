@@ -5,19 +5,19 @@ use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::TokenRetry;
-use tower_oauth2::{Credentials, NoToken, TokenCache, TokenEndpoint};
+use tower_oauth2::{RequestExt, TokenCache, Tokens};
 
 use super::{layer, said, send};
-use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle};
+use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle, single_try};
 
 const FETCH: [&str; 3] =
     ["DEBUG <token_request>", "DEBUG token is requested", "DEBUG token arrived"];
 
 // O
 #[tokio::test(start_paused = true)]
-async fn a_fetch_says_where_and_why() {
+async fn a_fetch_logs_its_endpoint_and_cause() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     assert_eq!(send(&layer(&tokens), &Api::always(200)).await, 200);
     assert_eq!(said(&trace, 0), FETCH);
     let span = &trace.lines()[0];
@@ -36,32 +36,29 @@ async fn the_source_runs_within_the_span_of_the_fetch() {
         assert_eq!(span.metadata().unwrap().name(), "token_request");
         Ok(hour(n))
     });
-    assert!(TokenCache::new(credentials(), source).get().await.is_ok());
+    assert!(Tokens::new(credentials(), source).get().await.is_ok());
 }
 
 // O, C1
 #[tokio::test(start_paused = true)]
-async fn a_hit_says_nothing_at_all() {
+async fn a_hit_logs_nothing() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
-    let other = credentials().audience("other");
+    let cache = TokenCache::new(Source::of(hour));
+    let tokens = cache.tokens(&credentials());
+    let other = cache.tokens(&credentials().audience("other"));
     let (layer, api) = (layer(&tokens), Api::always(200));
     tokens.warm().await.unwrap();
-    tokens.get_for(&other).await.unwrap();
+    other.warm().await.unwrap();
     let before = trace.lines().len();
     assert_eq!(before, 2 * FETCH.len());
 
     for _ in 0..100 {
         assert_eq!(send(&layer, &api).await, 200);
-        let mut named = get("/");
-        named.extensions_mut().insert::<Credentials>(other.clone());
-        let mut without = get("/");
-        without.extensions_mut().insert(NoToken);
-        for request in [named, without] {
+        for request in [get("/").tokens(&other), get("/").no_token()] {
             layer.layer(api.clone()).oneshot(request).await.unwrap();
         }
         tokens.get().await.unwrap();
-        tokens.get_for(&other).await.unwrap();
+        other.get().await.unwrap();
     }
     settle().await;
     assert_eq!(trace.lines().len(), before);
@@ -69,10 +66,10 @@ async fn a_hit_says_nothing_at_all() {
 
 // O, X2
 #[tokio::test(start_paused = true)]
-async fn a_request_to_an_origin_that_is_not_listed_says_why_it_has_no_token() {
+async fn a_request_to_an_unlisted_origin_is_logged() {
     let (trace, _guard) = Trace::start();
     let source = Source::of(hour);
-    let (layer, api) = (layer(&TokenCache::new(credentials(), source)), Api::always(401));
+    let (layer, api) = (layer(&Tokens::new(credentials(), source)), Api::always(401));
     let foreign = http::Request::get("https://foreign.test/path").body(Full::default()).unwrap();
     layer.layer(api).oneshot(foreign).await.unwrap();
     let lines = trace.lines();
@@ -83,10 +80,10 @@ async fn a_request_to_an_origin_that_is_not_listed_says_why_it_has_no_token() {
 
 // O, C9
 #[tokio::test(start_paused = true)]
-async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
+async fn a_failure_is_logged_once_with_its_back_off() {
     let (trace, _guard) = Trace::start();
     let auth_server = Api::always(503);
-    let tokens = TokenCache::new(credentials(), TokenEndpoint::new(auth_server.clone()));
+    let tokens = Tokens::new(credentials(), single_try(auth_server.clone()));
     let (layer, api) = (layer(&tokens), Api::always(200));
     for _ in 0..10 {
         assert_eq!(send(&layer, &api).await, 0);
@@ -108,7 +105,7 @@ async fn a_failure_says_for_how_long_it_is_remembered_and_says_it_once() {
 
 // O, C6
 #[tokio::test(start_paused = true)]
-async fn a_renewal_says_how_it_went() {
+async fn a_renewal_logs_its_outcome() {
     let (trace, _guard) = Trace::start();
     let source = Source::new(|n, _| async move {
         match n {
@@ -117,10 +114,10 @@ async fn a_renewal_says_how_it_went() {
             _ => Ok(hour(n)),
         }
     });
-    let tokens = TokenCache::new(credentials(), source.clone());
+    let tokens = Tokens::new(credentials(), source.clone());
     let (layer, api) = (layer(&tokens), Api::always(200));
     assert_eq!(send(&layer, &api).await, 200);
-    // Within the last fifth of its life it is due, and stays so.
+    // The renewal is due in the last fifth of the lifetime.
     tokio::time::advance(Duration::from_secs(3400)).await;
     for outcome in [
         "WARN token renewal failed",
@@ -143,9 +140,9 @@ async fn a_renewal_says_how_it_went() {
 
 // O, R1
 #[tokio::test(start_paused = true)]
-async fn a_rejection_and_its_replay_are_told() {
+async fn a_rejection_and_its_replay_are_logged() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     let api = Api::accepting(|token| token != "token-1");
     assert_eq!(send(&layer(&tokens), &api).await, 200);
     assert_eq!(
@@ -163,23 +160,23 @@ async fn a_rejection_and_its_replay_are_told() {
     assert!(lines[7].ends_with("status=200 is_rejection=false"), "{}", lines[7]);
 }
 
-// O, C8: however many report the same token.
+// O, C8
 #[tokio::test(start_paused = true)]
-async fn a_rejection_is_told_once() {
+async fn a_rejection_is_logged_once_however_often_it_is_reported() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     let token = tokens.get().await.unwrap();
     for _ in 0..10 {
-        tokens.reject(&token);
+        token.reject();
     }
     assert_eq!(said(&trace, 3), ["INFO token was rejected"]);
 }
 
 // O, R8
 #[tokio::test(start_paused = true)]
-async fn the_breaker_says_for_whom_and_for_how_long() {
+async fn an_open_breaker_is_logged_with_origin_and_window() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     let (layer, api) = (layer(&tokens), Api::always(401));
     tokens.warm().await.unwrap();
     let before = trace.lines().len();
@@ -194,7 +191,7 @@ async fn the_breaker_says_for_whom_and_for_how_long() {
     let line = trace.lines().pop().unwrap();
     assert!(line.ends_with("origin=https://api.test window=100ms"), "{line}");
 
-    // While it is open there is nothing new to say.
+    // While the breaker is open, nothing more is logged.
     let before = trace.lines().len();
     for _ in 0..10 {
         assert_eq!(send(&layer, &api).await, 401);
@@ -204,19 +201,19 @@ async fn the_breaker_says_for_whom_and_for_how_long() {
 
 // O
 #[tokio::test(start_paused = true)]
-async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
+async fn a_retry_is_logged_with_its_number_and_wait() {
     let (trace, _guard) = Trace::start();
     let auth_server = Api::always(500);
     let retry = RetryLayer::new(TokenRetry::new(2).backoff(Duration::ZERO));
-    let source = retry.layer(TokenEndpoint::new(auth_server.clone()));
-    let tokens = TokenCache::new(credentials(), source);
+    let source = retry.layer(single_try(auth_server.clone()));
+    let tokens = Tokens::new(credentials(), source);
     assert!(tokens.get().await.is_err());
     assert_eq!(auth_server.count(), 3);
     assert_eq!(
         said(&trace, 2),
         [
-            "DEBUG token request will be tried again",
-            "DEBUG token request will be tried again",
+            "DEBUG token request will be retried",
+            "DEBUG token request will be retried",
             "WARN token request failed",
         ]
     );
@@ -227,10 +224,10 @@ async fn a_further_try_says_which_one_it_is_and_how_long_it_waits() {
 
 // O, C3
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_panics_is_told_of() {
+async fn a_fetch_that_panics_is_logged() {
     let (trace, _guard) = Trace::start();
     let source = Source::new(|_, _| async { panic!("on purpose") });
-    let tokens = TokenCache::new(credentials(), source);
+    let tokens = Tokens::new(credentials(), source);
     assert!(tokens.get().await.is_err());
     assert_eq!(said(&trace, 0).last().unwrap(), "WARN token request failed");
     let line = trace.lines().pop().unwrap();
@@ -238,11 +235,11 @@ async fn a_fetch_that_panics_is_told_of() {
     assert!(line.contains(error), "{line}");
 }
 
-// O: whoever adds an event finds that it is to be told of.
+// O: fails for an event that is not documented.
 #[test]
 fn the_guide_has_every_event_and_its_level() {
     let guide = include_str!("../../../src/guide/observing.md");
-    let mut told = 0;
+    let mut events = 0;
     for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         for event in source.split("tracing::").skip(1) {
             let Some((level, rest)) = event.split_once("!(") else { continue };
@@ -253,17 +250,17 @@ fn the_guide_has_every_event_and_its_level() {
             let text = fields.rsplit('"').nth(1).unwrap();
             let row = format!("| `{}` | `{text}` |", level.to_uppercase());
             assert!(guide.contains(&row), "{row} is not in the guide");
-            told += 1;
+            events += 1;
         }
     }
     assert_eq!(
         guide.lines().filter(|line| is_event(line)).count(),
-        told,
-        "and none that is not told"
+        events,
+        "each row of the guide is an event"
     );
 }
 
-// O: texts of others are cut and escaped in every event and span.
+// O: foreign texts are cut and escaped in every event and span.
 #[test]
 fn every_text_in_an_event_is_made_printable() {
     let mut texts = 0;
@@ -293,7 +290,7 @@ fn is_event(line: &str) -> bool {
         .any(|level| line.starts_with(&format!("| `{level}` | ")))
 }
 
-/// The text of every file of Rust in a folder, and in those in it.
+/// Returns the text of each Rust file in a folder and its subfolders.
 fn sources(folder: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -8,9 +8,9 @@ use http_body_util::Full;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::metadata::Metadata;
 use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{OAuth2Layer, Origins, Tokens};
 
-use crate::support::{Api, Source, Trace, credentials, credentials_at, hour};
+use crate::support::{Api, Source, Trace, credentials, credentials_at, hour, single_try};
 
 /// Asserts that all lines are short and printable.
 #[track_caller]
@@ -32,7 +32,7 @@ fn long_url(path: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn long_hosts_of_requests_are_cut_in_events() {
     let (trace, _guard) = Trace::start();
-    let tokens = TokenCache::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
     let request = http::Request::get(long_url("/")).body(Full::default()).unwrap();
     layer.layer(Api::always(200)).oneshot(request).await.unwrap();
@@ -44,7 +44,7 @@ async fn long_hosts_of_requests_are_cut_in_events() {
 async fn long_hosts_of_token_endpoints_are_cut_in_events() {
     let (trace, _guard) = Trace::start();
     let credentials = credentials_at(long_url("/token"));
-    let tokens = TokenCache::new(credentials, TokenEndpoint::new(Api::always(503)));
+    let tokens = Tokens::new(credentials, single_try(Api::always(503)));
     tokens.get().await.unwrap_err();
     assert_harmless(&trace, 3);
 }
@@ -107,7 +107,7 @@ impl TokenStore for Rude {
 async fn error_texts_of_stores_are_cut_and_escaped_in_events() {
     let (trace, _guard) = Trace::start();
     let source = TokenStoreLayer::new(Rude).layer(Source::of(hour));
-    TokenCache::new(credentials(), source).get().await.unwrap();
+    Tokens::new(credentials(), source).get().await.unwrap();
     assert_harmless(&trace, 4);
     let lines = trace.lines();
     let failed = lines.iter().find(|line| line.contains("the token store failed")).unwrap();

@@ -1,4 +1,4 @@
-//! What is traced, when, and what never is.
+//! Tests events, spans and metrics, and that they contain no secrets.
 
 #[cfg(feature = "metrics")]
 mod counting;
@@ -11,12 +11,12 @@ mod reentrant;
 mod reentrant_core;
 mod secrets;
 
-use tower::{Layer, ServiceExt};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache};
+use tower::ServiceExt;
+use tower_oauth2::{OAuth2Layer, Origins, Tokens};
 
 use crate::support::{Api, Trace, get};
 
-fn layer(tokens: &TokenCache) -> OAuth2Layer {
+fn layer(tokens: &Tokens) -> OAuth2Layer {
     OAuth2Layer::new(tokens.clone(), Origins::only(["https://api.test"]).unwrap())
 }
 
@@ -29,7 +29,7 @@ async fn send(layer: &OAuth2Layer, api: &Api) -> u16 {
         .map_or(0, |response| response.status().as_u16())
 }
 
-/// What was said since `from`: each event's level and message, or each span's name.
+/// Returns the level and message of each event, and the name of each span, since line `from`.
 fn said(trace: &Trace, from: usize) -> Vec<String> {
     trace.lines()[from..].iter().map(|line| gist(line)).collect()
 }

@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tower_oauth2::TokenCache;
+use tower_oauth2::{TokenCache, Tokens};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{layer, send};
 use crate::support::{Api, Source, credentials, hour, settle};
 
-/// A listener that has something of its own to do at each event, and whenever something is counted, such
-/// as to send it to a collector that wants a token too.
+/// A subscriber and recorder that runs an action at each event and measurement, such as a request
+/// to a collector that needs a token too.
 #[derive(Clone, Default)]
 pub struct Busy {
     action: Arc<Mutex<Option<Action>>>,
-    is_at_it: Arc<AtomicBool>,
-    /// Nothing else is of interest to it.
+    is_running: Arc<AtomicBool>,
+    /// Runs the action at gauges only.
     pub wants_gauges: Arc<AtomicBool>,
 }
 
@@ -38,10 +38,10 @@ impl Busy {
 
     pub fn act(&self) {
         let action = self.action.lock().unwrap().clone();
-        // What it does itself is no news to it.
-        if let Some(action) = action.filter(|_| !self.is_at_it.swap(true, Ordering::SeqCst)) {
+        // Events of the action itself do not run it again.
+        if let Some(action) = action.filter(|_| !self.is_running.swap(true, Ordering::SeqCst)) {
             action();
-            self.is_at_it.store(false, Ordering::SeqCst);
+            self.is_running.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -52,7 +52,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Busy {
     }
 }
 
-/// Runs `scenario` to its end, with somebody listening who is busy.
+/// Runs `scenario` with a busy subscriber and recorder, and fails if it does not end.
 #[track_caller]
 pub fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 'static) {
     let (ended, has_ended) = mpsc::channel();
@@ -72,44 +72,42 @@ pub fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 's
         runtime.block_on(scenario(busy));
         ended.send(()).unwrap();
     });
-    // Only a dead-lock takes as long as this.
-    has_ended.recv_timeout(Duration::from_secs(10)).expect("the listener is locked out");
+    // Only a deadlock takes that long.
+    has_ended.recv_timeout(Duration::from_secs(10)).expect("deadlock in the subscriber");
 }
 
-// O: what a fetch brought is not told under a lock.
+// O: events are emitted without a lock.
 #[test]
-fn a_listener_may_use_the_cache_when_a_token_arrives() {
+fn a_subscriber_may_use_the_cache_when_a_token_arrives() {
     ends(|busy| async move {
-        let tokens = TokenCache::new(credentials(), Source::of(hour));
+        let tokens = Tokens::new(credentials(), Source::of(hour));
         let token = tokens.get().await.unwrap();
-        tokens.reject(&token);
-        let heard = tokens.clone();
-        busy.does(move || heard.reject(&token));
+        token.reject();
+        busy.does(move || token.reject());
         assert_eq!(tokens.get().await.unwrap().secret(), "token-2");
     });
 }
 
-// O: nor that it failed.
+// O
 #[test]
-fn a_listener_may_use_the_cache_when_a_fetch_fails() {
+fn a_subscriber_may_use_the_cache_when_a_fetch_fails() {
     ends(|busy| async move {
         let source = Source::new(|n, _| async move {
             if n == 1 { Ok(hour(n)) } else { Err("the source is down".into()) }
         });
-        let tokens = TokenCache::new(credentials(), source);
+        let tokens = Tokens::new(credentials(), source);
         let token = tokens.get().await.unwrap();
-        tokens.reject(&token);
-        let heard = tokens.clone();
-        busy.does(move || heard.reject(&token));
+        token.reject();
+        busy.does(move || token.reject());
         assert!(tokens.get().await.is_err());
     });
 }
 
-// O: nor that a breaker opened.
+// O
 #[test]
-fn a_listener_may_use_the_layer_when_its_breaker_opens() {
+fn a_subscriber_may_use_the_layer_when_its_breaker_opens() {
     ends(|busy| async move {
-        let tokens = TokenCache::new(credentials(), Source::of(hour));
+        let tokens = Tokens::new(credentials(), Source::of(hour));
         let (layer, api) = (layer(&tokens), Api::always(401));
         let (heard, its_api) = (layer.clone(), api.clone());
         busy.does(move || {
@@ -134,9 +132,9 @@ impl Error for TakesToken {}
 
 impl Drop for TakesToken {
     fn drop(&mut self) {
-        if let Some(tokens) = self.0.get() {
-            let other = credentials().audience("taken-on-drop");
-            let get = pin!(tokens.get_for(&other));
+        if let Some(cache) = self.0.get() {
+            let tokens = cache.tokens(&credentials().audience("taken-on-drop"));
+            let get = pin!(tokens.get());
             let _ = get.poll(&mut Context::from_waker(Waker::noop()));
         }
     }
@@ -152,13 +150,13 @@ fn an_evicted_error_may_use_the_cache_when_it_is_dropped() {
             let error = error.lock().unwrap().take();
             async move { error.map_or_else(|| Ok(hour(n)), |error| Err(error.into())) }
         });
-        let tokens = TokenCache::builder(credentials(), source.clone()).capacity(1).build();
+        let cache = TokenCache::builder(source.clone()).capacity(1).build();
         let tenants = ["a", "b"].map(|audience| credentials().audience(audience));
-        assert!(tokens.get_for(&tenants[0]).await.is_err());
-        cell.set(tokens.clone()).unwrap();
-        tokens.get_for(&tenants[1]).await.unwrap();
+        assert!(cache.tokens(&tenants[0]).get().await.is_err());
+        cell.set(cache.clone()).unwrap();
+        cache.tokens(&tenants[1]).get().await.unwrap();
         settle().await;
         assert_eq!(source.count(), 3, "the error took a token");
-        assert_eq!(tokens.len(), 1);
+        assert_eq!(cache.len(), 1);
     });
 }

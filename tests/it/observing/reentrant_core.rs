@@ -14,27 +14,27 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::BoxError;
-use tower_oauth2::{AccessToken, TokenCache, TokenEndpoint};
+use tower_oauth2::{CachedToken, Tokens};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::reentrant::{Busy, ends};
 use super::{layer, send};
-use crate::support::{Api, Source, credentials, hour, settle};
+use crate::support::{Api, Source, credentials, hour, settle, single_try};
 
 /// Makes a listener reject a token and ask for one at each event.
-fn use_cache(busy: &Busy, cache: &TokenCache, token: Option<AccessToken>) {
-    let cache = cache.clone();
+fn use_cache(busy: &Busy, tokens: &Tokens, token: Option<CachedToken>) {
+    let tokens = tokens.clone();
     busy.does(move || {
         if let Some(token) = &token {
-            cache.reject(token);
+            token.reject();
         }
-        drop(pin!(cache.get()).poll(&mut Context::from_waker(Waker::noop())));
+        drop(pin!(tokens.get()).poll(&mut Context::from_waker(Waker::noop())));
     });
 }
 
 // O, R7
 #[test]
-fn a_listener_may_use_the_cache_when_claims_are_refused() {
+fn a_subscriber_may_use_the_cache_when_claims_are_refused() {
     ends(|busy| async move {
         let issued = Arc::new(AtomicUsize::new(0));
         let endpoint = tower::service_fn(move |request: Request<Full<Bytes>>| {
@@ -52,27 +52,27 @@ fn a_listener_may_use_the_cache_when_claims_are_refused() {
                 )
             }
         });
-        let cache = TokenCache::new(credentials(), TokenEndpoint::new(endpoint));
-        let token = cache.get().await.unwrap();
+        let tokens = Tokens::new(credentials(), single_try(endpoint));
+        let token = tokens.get().await.unwrap();
         let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"access_token":{"nbf":null}}"#);
         let challenge = format!("Bearer claims=\"{claims}\"");
         let api = Api::new(move |_| {
             let response = Response::builder().status(401).header(WWW_AUTHENTICATE, &challenge);
             response.body(Full::default()).unwrap()
         });
-        use_cache(&busy, &cache, Some(token));
-        assert_eq!(send(&layer(&cache), &api).await, 401, "and no error");
+        use_cache(&busy, &tokens, Some(token));
+        assert_eq!(send(&layer(&tokens), &api).await, 401, "the request must not fail");
     });
 }
 
-/// Starts the first fetch on a runtime of its own, which is not polled after that.
-fn start_elsewhere(cache: &TokenCache) -> Runtime {
-    let cache = cache.clone();
+/// Starts the first fetch on another runtime, which is not polled after that.
+fn start_elsewhere(tokens: &Tokens) -> Runtime {
+    let tokens = tokens.clone();
     let thread = std::thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.unwrap();
         runtime.block_on(async {
-            assert!(tokio_test::task::spawn(cache.get()).poll().is_pending());
+            assert!(tokio_test::task::spawn(tokens.get()).poll().is_pending());
             settle().await;
         });
         runtime
@@ -80,7 +80,7 @@ fn start_elsewhere(cache: &TokenCache) -> Runtime {
     thread.join().unwrap()
 }
 
-/// Answers all requests but the first.
+/// Returns a token for each request except the first.
 fn first_hangs() -> Source {
     Source::new(|n, _| async move {
         if n == 1 {
@@ -90,7 +90,7 @@ fn first_hangs() -> Source {
     })
 }
 
-/// Drops a runtime on a thread of its own, whose events this listener hears.
+/// Drops a runtime on another thread, with this subscriber.
 fn drop_elsewhere(runtime: Runtime, busy: &Busy) {
     let subscriber = tracing_subscriber::registry().with(busy.clone());
     let thread = std::thread::spawn(move || {
@@ -101,26 +101,26 @@ fn drop_elsewhere(runtime: Runtime, busy: &Busy) {
 
 // O, C3
 #[test]
-fn a_listener_may_use_the_cache_when_a_fetch_is_lost() {
+fn a_subscriber_may_use_the_cache_when_a_fetch_is_lost() {
     ends(|busy| async move {
-        let cache = TokenCache::new(credentials(), first_hangs());
-        let runtime = start_elsewhere(&cache);
-        use_cache(&busy, &cache, None);
+        let tokens = Tokens::new(credentials(), first_hangs());
+        let runtime = start_elsewhere(&tokens);
+        use_cache(&busy, &tokens, None);
         drop_elsewhere(runtime, &busy);
-        assert_eq!(cache.get().await.unwrap().secret(), "token-2");
+        assert_eq!(tokens.get().await.unwrap().secret(), "token-2");
     });
 }
 
 // O, C3
 #[test]
-fn a_listener_may_use_the_cache_when_a_fetch_is_presumed_dead() {
+fn a_subscriber_may_use_the_cache_when_a_fetch_is_replaced() {
     ends(|busy| async move {
         let source = first_hangs();
-        let cache = TokenCache::new(credentials(), source.clone());
-        let runtime = start_elsewhere(&cache);
-        use_cache(&busy, &cache, None);
-        let waited = tokio::time::timeout(Duration::from_secs(60), cache.get()).await;
-        assert_eq!(waited.expect("waits without end").unwrap().secret(), "token-2");
+        let tokens = Tokens::new(credentials(), source.clone());
+        let runtime = start_elsewhere(&tokens);
+        use_cache(&busy, &tokens, None);
+        let waited = tokio::time::timeout(Duration::from_secs(60), tokens.get()).await;
+        assert_eq!(waited.expect("the caller waits for a token").unwrap().secret(), "token-2");
         assert_eq!(source.count(), 2);
         drop_elsewhere(runtime, &Busy::default());
     });
@@ -128,20 +128,20 @@ fn a_listener_may_use_the_cache_when_a_fetch_is_presumed_dead() {
 
 // O, C8
 #[test]
-fn a_listener_that_rejects_every_token_does_not_make_a_caller_spin() {
+fn a_subscriber_that_rejects_every_token_causes_no_endless_loop() {
     ends(|busy| async move {
         let source = Source::of(hour);
-        let cache = TokenCache::new(credentials(), source.clone());
-        let heard = cache.clone();
+        let tokens = Tokens::new(credentials(), source.clone());
+        let heard = tokens.clone();
         busy.does(move || {
             // Rejects each token by hand before the caller that waits for it can run.
             let got = pin!(heard.get()).poll(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(token)) = got {
-                heard.reject(&token);
+                token.reject();
             }
         });
-        // Whether this ends with a token or with an error is not the point.
-        drop(cache.get().await);
+        // The result may be a token or an error.
+        drop(tokens.get().await);
         assert!(source.count() <= 10, "{} token requests", source.count());
     });
 }

@@ -10,16 +10,16 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::service::TokenErrorResponseLayer;
 use tower_oauth2::source::{Backoff, TokenRetry};
 use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-    TokenRequest,
+    AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, TokenCache,
+    TokenRequest, Tokens,
 };
 
 use super::said;
-use crate::support::{Api, SECRET, Source, Trace, lasting, settle};
+use crate::support::{Api, SECRET, Source, Trace, lasting, settle, single_try};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -30,7 +30,7 @@ const TOKEN: &str = "t0k3n";
 const EXTRA: &str = "3xtr4";
 const BODY: &str = "b0dy";
 
-/// As they are, and as Basic sends them.
+/// Secrets in clear text, and as Basic authentication sends them.
 const HIDDEN: &[&str] = &[
     SECRET,
     CLIENT_ID,
@@ -53,7 +53,7 @@ fn secretive(id: &str) -> Credentials {
         .parameter("assertion", EXTRA)
 }
 
-/// A token endpoint that repeats what it was sent wherever it can, in success and in failure.
+/// Returns a token response that repeats parts of the request, in success and in failure.
 fn echo(n: usize, request: &HttpRequest) -> HttpResponse {
     let (status, error) = match n % 5 {
         0 => (500, format!(r#""{SECRET}""#)),
@@ -74,7 +74,8 @@ fn echo(n: usize, request: &HttpRequest) -> HttpResponse {
     response
 }
 
-/// An API that repeats what it was sent, wants claims, and rejects two of three requests.
+/// Returns an API response that repeats the request, requires claims, and rejects two of three
+/// requests.
 fn rejecting(n: usize, request: &HttpRequest) -> HttpResponse {
     let mut response = Response::new(request.body().clone());
     if n % 3 != 0 {
@@ -97,19 +98,21 @@ fn counted(answer: fn(usize, &HttpRequest) -> HttpResponse) -> Api {
 
 // O, X3, alf 41
 #[tokio::test(start_paused = true)]
-async fn no_token_secret_client_id_or_parameter_is_ever_told() {
+async fn telemetry_has_no_token_secret_client_id_or_parameter() {
     let (trace, _guard) = Trace::start();
     #[cfg(feature = "metrics")]
     let (meter, _recording) = crate::support::Meter::start();
-    // Back-off and renewal are drawn by lot.
+    // Back-off and renewal are random.
     fastrand::seed(1);
 
-    // A long life over the wire: misses, hits, expiry, rejections, replays, breakers, failures,
-    // tries and tenants.
-    let source = RetryLayer::new(TokenRetry::new(1)).layer(TokenEndpoint::new(counted(echo)));
-    let tokens = TokenCache::builder(secretive(CLIENT_ID), source)
+    // Many requests: misses, hits, expiry, rejections, replays, breakers, failures, retries and
+    // tenants.
+    let source = RetryLayer::new(TokenRetry::new(1)).layer(single_try(counted(echo)));
+    let cache = TokenCache::builder(source)
         .transient_backoff(Backoff::new(Duration::from_millis(100), Duration::from_secs(1)))
         .build();
+    let tokens = cache.tokens(&secretive(CLIENT_ID));
+    let tenant = cache.tokens(&secretive(TENANT));
     tokens.keep_warm().unwrap();
     let origins = Origins::only(["https://api.test", "http://insecure.test"]).unwrap();
     let api = TokenErrorResponseLayer::new()
@@ -124,36 +127,36 @@ async fn no_token_secret_client_id_or_parameter_is_ever_told() {
             .body(Full::from(BODY))
             .unwrap();
         if n % 4 == 3 {
-            request.extensions_mut().insert(secretive(TENANT));
+            request = request.tokens(&tenant);
         }
         let _ = api.clone().oneshot(request).await;
         settle().await;
         tokio::time::advance(Duration::from_millis(1700)).await;
     }
 
-    // Sources that fail with secrets in their texts, or do not live to say so.
+    // Sources that fail or panic with secrets in their texts.
     let source = service_fn(|request: TokenRequest| async move {
         if request.credentials().scope_names().next() == Some("panic") {
             panic!("{SECRET}");
         }
         Err::<AccessToken, BoxError>(format!("{SECRET} {TOKEN} {EXTRA} {BODY}").into())
     });
-    let tokens = TokenCache::new(secretive(CLIENT_ID), source);
-    assert!(tokens.get().await.is_err());
-    assert!(tokens.get_for(&secretive(CLIENT_ID).scope("panic")).await.is_err());
+    for credentials in [secretive(CLIENT_ID), secretive(CLIENT_ID).scope("panic")] {
+        assert!(Tokens::new(credentials, source).get().await.is_err());
+    }
     let renewal_fails = Source::new(|n, _| async move {
         if n == 1 {
             return Ok(lasting(n, Duration::from_secs(60)).with_extra("id_token", EXTRA));
         }
         Err(format!("{SECRET} {TOKEN}").into())
     });
-    let tokens = TokenCache::new(secretive(CLIENT_ID), renewal_fails);
+    let tokens = Tokens::new(secretive(CLIENT_ID), renewal_fails);
     tokens.warm().await.unwrap();
     tokio::time::advance(Duration::from_secs(50)).await;
     tokens.warm().await.unwrap();
     settle().await;
     let careless = Credentials::new("https://auth.test", ClientAuth::custom(Careless)).unwrap();
-    let tokens = TokenCache::new(careless, TokenEndpoint::new(counted(echo)));
+    let tokens = Tokens::new(careless, single_try(counted(echo)));
     assert!(tokens.get().await.is_err());
 
     let lines = trace.lines();
@@ -162,31 +165,31 @@ async fn no_token_secret_client_id_or_parameter_is_ever_told() {
             assert!(!line.contains(hidden), "{line}");
         }
     }
-    // Nor is a host in a metric: there may be as many as there are tenants.
+    // A metric has no host either, because each tenant may have its own.
     #[cfg(feature = "metrics")]
     for line in meter.take() {
         for hidden in HIDDEN.iter().chain(&[".test"]) {
             assert!(!line.contains(hidden), "{line}");
         }
     }
-    // All that can be traced has been.
+    // Each event occurred.
     let said = said(&trace, 0);
-    for told in [
+    for event in [
         "DEBUG <token_request>",
         "DEBUG token is requested",
         "DEBUG token arrived",
-        "DEBUG token request will be tried again",
+        "DEBUG token request will be retried",
         "DEBUG replayed",
         "INFO token was rejected",
         "WARN an API rejects fresh tokens; its rejections are ignored for a while",
         "WARN token request failed",
         "WARN token renewal failed",
     ] {
-        assert!(said.iter().any(|said| said == told), "never told: {told}");
+        assert!(said.iter().any(|said| said == event), "did not occur: {event}");
     }
 }
 
-/// A method of authentication that tells its secret in its error.
+/// A method of client authentication whose error contains its secret.
 struct Careless;
 
 impl ClientAuthentication for Careless {
@@ -198,8 +201,8 @@ impl ClientAuthentication for Careless {
         Some(CLIENT_ID)
     }
 
-    fn identity(&self) -> Vec<u8> {
-        SECRET.into()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part(SECRET);
     }
 
     async fn authenticate(&self, _: &mut TokenRequestParts) -> Result<(), BoxError> {

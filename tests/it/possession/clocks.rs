@@ -1,4 +1,4 @@
-//! Which clock proofs go by.
+//! Tests the clock that proofs use.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ const HOUR: i64 = 3600;
 const INVALID_PROOF: &str = r#"DPoP error="invalid_dpop_proof""#;
 const INVALID_TOKEN: &str = r#"DPoP error="invalid_token""#;
 
-/// Returns this machine's time, so many seconds from now.
+/// Returns the time of this machine's clock, moved by `by` seconds.
 fn moved(by: i64) -> SystemTime {
     let distance = Duration::from_secs(by.unsigned_abs());
     if by < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
@@ -19,7 +19,8 @@ fn date(by: i64) -> String {
     httpdate::fmt_http_date(moved(by))
 }
 
-/// Returns whether the proof of a request goes by a clock that is so many seconds ahead of ours.
+/// Returns whether the time in the proof of a request is `ahead` seconds ahead of this machine's
+/// clock.
 fn is_by_clock(request: &Request<Full<Bytes>>, ahead: i64) -> bool {
     let iat = Proof::of(request).claims["iat"].as_u64().unwrap();
     let iat = std::time::UNIX_EPOCH + Duration::from_secs(iat);
@@ -36,7 +37,7 @@ fn refusal(status: u16, challenge: &str, ahead: Option<i64>) -> Response<Full<By
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn a_forged_date_locks_no_proof_out() {
+async fn a_forged_date_does_not_make_later_proofs_fail() {
     for ahead in [Some(0), None, Some(20 * HOUR)] {
         for (status, challenge) in
             [(401, INVALID_TOKEN), (403, ""), (422, ""), (500, ""), (401, INVALID_PROOF)]
@@ -65,7 +66,7 @@ async fn a_forged_date_locks_no_proof_out() {
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn a_date_that_stays_wrong_locks_no_proof_out() {
+async fn a_date_that_stays_wrong_does_not_make_later_proofs_fail() {
     // A proxy dates the responses. The API checks no times at first, and does so later.
     for (status, challenge) in [(401, INVALID_TOKEN), (403, ""), (500, "")] {
         let count = AtomicUsize::new(0);
@@ -94,7 +95,8 @@ async fn a_date_that_stays_wrong_locks_no_proof_out() {
 // W10
 #[tokio::test(start_paused = true)]
 async fn an_offset_survives_a_nonce_and_a_revoked_token() {
-    // The API's clock is an hour ahead. It wants a nonce, and accepts the second token only later.
+    // The API's clock is an hour ahead. It requires a nonce, and accepts the second token only
+    // later.
     let count = AtomicUsize::new(0);
     let api = Api::new(move |request| {
         if !is_by_clock(request, HOUR) {
@@ -127,19 +129,19 @@ async fn credentials_with_one_key_share_no_offset() {
         _ => reply(200, &[("date", &date(0))]),
     });
     let source = Source::of(bound);
+    let cache = TokenCache::new(source);
     let first = with_key(DpopKey::generate().unwrap());
-    let second = first.clone().scope("second");
-    let tokens = TokenCache::new(first.clone(), source.clone());
-    let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
+    let second = cache.tokens(&first.clone().scope("second"));
+    let first = cache.tokens(&first);
+    let layer = OAuth2Layer::per_request(Origins::only(["https://api.test"]).unwrap());
     let service = layer.layer(api.clone());
-    for (tenant, credentials) in [("first", &first), ("second", &second)] {
-        let mut request = get("/");
+    for (tenant, tokens) in [("first", &first), ("second", &second)] {
+        let mut request = get("/").tokens(tokens);
         request.headers_mut().insert("x-tenant", tenant.parse().unwrap());
-        request.extensions_mut().insert(credentials.clone());
         assert_eq!(call(&service, request).await.status(), 200);
     }
     let requests = api.requests();
     assert_eq!(requests.len(), 3);
     assert!(is_by_clock(&requests[1], HOUR));
-    assert!(is_by_clock(&requests[2], 0), "an offset of other credentials");
+    assert!(is_by_clock(&requests[2], 0), "used the offset of other credentials");
 }

@@ -1,4 +1,4 @@
-//! Proofs of possession (DPoP), against an API that looks into each. Servers that others wrote look into them in
+//! Tests proofs of possession (DPoP) with an API that verifies each. Other servers verify them in
 //! `tests/interop`.
 
 mod clocks;
@@ -24,13 +24,13 @@ use tower_oauth2::jwt::{Algorithm, DpopKey, SigningKey};
 use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayPolicy, ReplayableLayer, Replayed};
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, NoToken, OAuth2, OAuth2Layer, Origins, TokenCache,
-    TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAuth, Credentials, NoToken, OAuth2, OAuth2Layer, Origins, RequestExt,
+    TokenCache, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest, Tokens,
 };
 
 use crate::support::*;
 
-/// A proof that was looked into.
+/// A verified proof.
 #[derive(Clone, Debug)]
 struct Proof {
     header: Value,
@@ -38,7 +38,7 @@ struct Proof {
 }
 
 impl Proof {
-    /// The one proof of a request: signed with the key that it names, of the right type, with nothing private in it.
+    /// Verifies the only proof of a request: signature, type, and no private part of the key.
     fn of<B>(request: &Request<B>) -> Self {
         let fields: Vec<_> = request.headers().get_all("dpop").iter().collect();
         let [field] = fields[..] else { panic!("{} proofs", fields.len()) };
@@ -74,7 +74,7 @@ impl Proof {
         Self { header, claims }
     }
 
-    /// RFC 7638 section 3, for an EC key.
+    /// Returns the thumbprint of an EC key (RFC 7638 section 3).
     fn thumbprint(&self) -> String {
         let Value::Object(jwk) = &self.header["jwk"] else { panic!("{}", self.header) };
         let required = ["crv", "kty", "x", "y"].map(|name| format!(r#""{name}":{}"#, jwk[name]));
@@ -83,7 +83,7 @@ impl Proof {
         BASE64_URL_SAFE_NO_PAD.encode(hash)
     }
 
-    /// What it says, in any order.
+    /// Returns the names of the members of header, key and claims.
     fn names(&self) -> [BTreeSet<String>; 3] {
         [&self.header, &self.header["jwk"], &self.claims]
             .map(|object| object.as_object().unwrap().keys().cloned().collect())
@@ -102,7 +102,7 @@ fn token<B>(request: &Request<B>) -> &str {
 fn proofs(api: &Api) -> Vec<Proof> {
     let proofs: Vec<_> = api.requests().iter().map(Proof::of).collect();
     let ids: HashSet<_> = proofs.iter().map(|proof| proof.claims["jti"].to_string()).collect();
-    assert_eq!(ids.len(), proofs.len(), "none is used twice");
+    assert_eq!(ids.len(), proofs.len(), "no proof is used twice");
     proofs
 }
 
@@ -116,7 +116,7 @@ fn with_key(key: DpopKey) -> Credentials {
 
 fn layer(source: &Source) -> OAuth2Layer {
     let credentials = with_key(DpopKey::generate().unwrap());
-    let tokens = TokenCache::new(credentials, source.clone());
+    let tokens = Tokens::new(credentials, source.clone());
     OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap())
 }
 
@@ -136,7 +136,7 @@ fn reply(status: u16, fields: &[(&str, &str)]) -> Response<Full<Bytes>> {
 
 const NONCE_WANTED: &str = r#"DPoP algs="ES256", error="use_dpop_nonce""#;
 
-/// Wants `nonce`, and then a token that it accepts.
+/// Creates an API that requires `nonce`, and a token that it accepts.
 fn with_nonce(
     nonce: impl Fn() -> String + Send + Sync + 'static,
     accepts: impl Fn(&str) -> bool + Send + Sync + 'static,

@@ -2,7 +2,7 @@ use super::*;
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn a_token_request_has_a_proof_without_a_token_and_answers_a_nonce_once() {
+async fn a_token_request_has_a_proof_and_is_resent_once_with_a_nonce() {
     for (asks_for_ever, requests) in [(false, 2), (true, 2)] {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
@@ -22,13 +22,13 @@ async fn a_token_request_has_a_proof_without_a_token_and_answers_a_nonce_once() 
             std::future::ready(Ok::<_, BoxError>(response))
         });
         let credentials = with_key(DpopKey::generate().unwrap());
-        let asked = TokenEndpoint::new(http).oneshot(TokenRequest::new(credentials)).await;
+        let result = single_try(http).oneshot(TokenRequest::new(credentials)).await;
         let seen = seen.lock().unwrap();
         assert_eq!(seen.len(), requests);
         assert!(seen.iter().all(|proof| proof.claims.get("ath").is_none()));
         assert_eq!(seen[0].claims["htu"], "https://auth.test/token");
         assert_ne!(seen[0].claims["jti"], seen[1].claims["jti"]);
-        match asked {
+        match result {
             Ok(token) => assert_eq!((token.secret(), token.token_type()), ("t", "DPoP")),
             Err(error) => {
                 assert_eq!((asks_for_ever, error.error_code()), (true, Some("use_dpop_nonce")))
@@ -39,7 +39,7 @@ async fn a_token_request_has_a_proof_without_a_token_and_answers_a_nonce_once() 
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn a_nonce_is_answered_with_the_same_token_and_kept_for_the_next_request() {
+async fn a_nonce_is_used_with_the_same_token_and_in_the_next_request() {
     for policy in
         [ReplayPolicy::unauthorized(), ReplayPolicy::invalid_token(), ReplayPolicy::never()]
     {
@@ -62,7 +62,7 @@ async fn a_nonce_is_answered_with_the_same_token_and_kept_for_the_next_request()
 
 // W10, R8
 #[tokio::test(start_paused = true)]
-async fn a_server_that_wants_a_new_nonce_for_ever_gets_two_requests_and_no_token_request() {
+async fn a_server_that_always_requires_a_new_nonce_gets_two_requests() {
     let n = AtomicUsize::new(0);
     let nonce = move || format!("nonce-{}", n.fetch_add(1, Ordering::SeqCst));
     let (source, api) = (Source::of(bound), with_nonce(nonce, |_| true));
@@ -77,8 +77,8 @@ async fn a_server_that_wants_a_new_nonce_for_ever_gets_two_requests_and_no_token
 
 // W10, R1
 #[tokio::test(start_paused = true)]
-async fn a_nonce_and_a_rejection_in_one_request_take_three_sends_in_either_order() {
-    // The nonce is looked at first.
+async fn a_nonce_and_a_rejection_in_one_request_take_three_sends() {
+    // The API checks the nonce first.
     let (source, api) =
         (Source::of(bound), with_nonce(|| "n".to_owned(), |token| token == "token-2"));
     let response = call(&client(&source, &api), get("/")).await;
@@ -86,7 +86,7 @@ async fn a_nonce_and_a_rejection_in_one_request_take_three_sends_in_either_order
     assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
     proofs(&api);
 
-    // The token is.
+    // The API checks the token first.
     let source = Source::of(bound);
     let api = Api::new(|request| {
         if token(request) != "token-2" {
@@ -105,7 +105,7 @@ async fn a_nonce_and_a_rejection_in_one_request_take_three_sends_in_either_order
 
 // W10, R3
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_sent_whole_each_time() {
+async fn a_streamed_body_is_resent_whole() {
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let log = bodies.clone();
     let api = tower::service_fn(move |request: Request<ReplayBody<_>>| {
@@ -143,7 +143,7 @@ async fn a_stream_is_sent_whole_each_time() {
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn many_with_an_old_nonce_are_all_answered() {
+async fn many_requests_with_an_old_nonce_all_succeed() {
     let (source, api) = (Source::of(bound), with_nonce(|| "n".to_owned(), |_| true));
     let service = client(&source, &api);
     let all: Vec<_> = (0..64)
@@ -162,9 +162,9 @@ async fn many_with_an_old_nonce_are_all_answered() {
 
 // W10, X3, O
 #[tokio::test(start_paused = true)]
-async fn no_proof_key_or_nonce_shows() {
+async fn debug_shows_no_proof_key_or_nonce() {
     let (trace, _guard) = Trace::start();
-    let secret = "nonce-that-nobody-sees";
+    let secret = "secret-nonce";
     let (source, api) = (Source::of(bound), with_nonce(move || secret.to_owned(), |_| true));
     let key = DpopKey::generate().unwrap();
     let shown = [format!("{key:?}"), format!("{:?}", with_key(key))].concat();

@@ -2,11 +2,11 @@ use super::*;
 
 // W10
 #[tokio::test(start_paused = true)]
-async fn every_request_has_a_proof_of_its_own() {
+async fn each_request_has_another_proof() {
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
         let key = SigningKey::generate(algorithm).unwrap();
         let (source, api) = (Source::of(bound), Api::new(|_| reply(200, &[])));
-        let tokens = TokenCache::new(with_key(DpopKey::new(key.clone())), source.clone());
+        let tokens = Tokens::new(with_key(DpopKey::new(key.clone())), source.clone());
         let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
         let service = layer.layer(api.clone());
         for uri in [
@@ -63,11 +63,10 @@ const OF_AN_API_REQUEST: &str = concat!(
 );
 const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
 
-// The same requests with a proof of ours, which another run would have signed otherwise: whoever takes the one of the
-// RFC takes ours.
+// Compares the requests of the RFC with a proof from here, whose signature differs in each run.
 // W10: RFC 9449 sections 4.1, 6.1 and 7.1
 #[tokio::test(start_paused = true)]
-async fn proofs_are_those_of_the_rfc() {
+async fn proofs_have_the_members_of_the_rfc() {
     let of_the_rfc = |rest| Proof::parse(&format!("{HEADER}.{rest}"));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
@@ -80,7 +79,7 @@ async fn proofs_are_those_of_the_rfc() {
     let key = DpopKey::generate().unwrap();
     let thumbprint = key.thumbprint();
     let credentials = Credentials::new("https://server.example.com/token", auth).unwrap();
-    let tokens = TokenCache::new(credentials.dpop(key), TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials.dpop(key), TokenEndpoint::new(http.clone()));
     let origins = Origins::only(["https://resource.example.org"]).unwrap();
     let request = Request::get("https://resource.example.org/protectedresource");
     let request = request.body(Full::default()).unwrap();
@@ -101,7 +100,7 @@ async fn proofs_are_those_of_the_rfc() {
 
 // W10, X2
 #[tokio::test(start_paused = true)]
-async fn there_is_no_proof_where_there_is_no_token_and_no_token_without_a_proof() {
+async fn proofs_and_bound_tokens_are_sent_only_together() {
     let (source, api) = (Source::of(bound), Api::always(200));
     let service = client(&source, &api);
     let mut free = get("/");
@@ -116,8 +115,8 @@ async fn there_is_no_proof_where_there_is_no_token_and_no_token_without_a_proof(
         );
     }
 
-    // Which origin a relative URI is of can not be known here.
-    let tokens = TokenCache::new(with_key(DpopKey::generate().unwrap()), source.clone());
+    // The layer cannot know the origin of a relative URI.
+    let tokens = Tokens::new(with_key(DpopKey::generate().unwrap()), source.clone());
     let origins = Origins::only(["https://api.test", "https://other.test"]).unwrap();
     let mut service = OAuth2Layer::new(tokens, origins).layer(api.clone());
     for _ in 0..2 {
@@ -130,7 +129,7 @@ async fn there_is_no_proof_where_there_is_no_token_and_no_token_without_a_proof(
 
 // W8, W10: five minutes fast, and a server that says what time it is
 #[tokio::test(start_paused = true)]
-async fn a_proof_is_made_by_the_servers_clock_after_a_refusal() {
+async fn after_a_refusal_proofs_use_the_clock_of_the_server() {
     for (ahead, honest, status, sends) in
         [(300, true, 200, 2), (-300, true, 200, 2), (300, false, 401, 3)]
     {
@@ -144,8 +143,8 @@ async fn a_proof_is_made_by_the_servers_clock_after_a_refusal() {
             let theirs = shift(ahead);
             let iat = Proof::of(request).claims["iat"].as_u64().unwrap();
             let since = theirs.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-            let told = if honest { theirs } else { shift(-ahead) };
-            let date = httpdate::fmt_http_date(told);
+            let shown = if honest { theirs } else { shift(-ahead) };
+            let date = httpdate::fmt_http_date(shown);
             if iat.abs_diff(since) > 60 {
                 let challenge = r#"DPoP error="invalid_dpop_proof""#;
                 return reply(401, &[("www-authenticate", challenge), ("date", &date)]);
@@ -156,7 +155,7 @@ async fn a_proof_is_made_by_the_servers_clock_after_a_refusal() {
         let response = call(&service, get("/")).await;
         assert_eq!((response.status().as_u16(), api.count()), (status, sends), "{ahead} {honest}");
         if honest {
-            // From now on at the first attempt.
+            // Later requests succeed at the first send.
             assert_eq!(call(&service, get("/")).await.status(), status);
             assert_eq!((api.count(), source.count()), (sends + 1, 1));
         } else {

@@ -1,16 +1,16 @@
 use super::*;
 
-// W10: whatever the source is
+// W10: for every source
 #[tokio::test(start_paused = true)]
-async fn nothing_is_downgraded() {
+async fn a_bound_token_is_never_sent_as_a_bearer_token() {
     let api = Api::always(200);
     let bearer = Source::of(hour);
     let error = client(&bearer, &api).oneshot(get("/")).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType);
 
-    // Nor is one that is bound to a key sent by those who have none.
-    let tokens = TokenCache::new(credentials(), Source::of(bound));
+    // A bound token is not sent by a client without a key.
+    let tokens = Tokens::new(credentials(), Source::of(bound));
     let error = tokens.get().await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType);
 
@@ -23,19 +23,19 @@ async fn nothing_is_downgraded() {
             std::future::ready(Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body))))
         });
         let credentials = key.map_or_else(credentials, with_key);
-        let asked = TokenEndpoint::new(http).oneshot(TokenRequest::new(credentials)).await;
-        assert_eq!(asked.unwrap_err().kind(), TokenErrorKind::UnsupportedTokenType, "{body}");
+        let result = single_try(http).oneshot(TokenRequest::new(credentials)).await;
+        assert_eq!(result.unwrap_err().kind(), TokenErrorKind::UnsupportedTokenType, "{body}");
     }
     assert_eq!(api.count(), 0);
 }
 
 // W10, S2
 #[tokio::test(start_paused = true)]
-async fn a_store_shares_tokens_between_those_who_have_the_key() {
+async fn a_store_shares_tokens_between_clients_with_the_same_key() {
     let store = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(bound);
     let key = SigningKey::generate(Algorithm::ES256).unwrap();
-    let process = |key: DpopKey| TokenCache::new(with_key(key), store.layer(source.clone()));
+    let process = |key: DpopKey| Tokens::new(with_key(key), store.layer(source.clone()));
     for _ in 0..2 {
         let token = process(DpopKey::new(key.clone())).get().await.unwrap();
         assert_eq!((token.secret(), token.token_type()), ("token-1", "DPoP"));

@@ -1,4 +1,4 @@
-//! Who may be sent a token, who may not, and what is never shown.
+//! Tests which origins get a token, and which texts never contain secrets.
 
 mod origins;
 mod redaction;
@@ -9,18 +9,18 @@ mod transport;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use tower::{BoxError, Layer, ServiceExt};
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenError, TokenErrorKind};
+use tower::{BoxError, ServiceExt};
+use tower_oauth2::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Tokens};
 
 use crate::support::{Api, Source, credentials, hour};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
 
-/// A layer for these origins, over a source of `token-<n>`.
+/// Returns a layer for these origins, over a source of `token-<n>`.
 fn layer_for(origins: Origins) -> (OAuth2Layer, Source) {
     let source = Source::of(hour);
-    let tokens = TokenCache::new(credentials(), source.clone());
+    let tokens = Tokens::new(credentials(), source.clone());
     (OAuth2Layer::new(tokens, origins), source)
 }
 
@@ -48,7 +48,7 @@ fn status(result: Result<HttpResponse, BoxError>) -> StatusCode {
     result.unwrap().status()
 }
 
-/// A token endpoint's answer.
+/// Returns the response of a token endpoint.
 fn token_response(token: &str) -> HttpResponse {
     Response::new(Full::from(format!(r#"{{"access_token":"{token}","expires_in":3600}}"#)))
 }

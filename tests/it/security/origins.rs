@@ -1,10 +1,10 @@
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{Credentials, NoToken, Origins};
+use tower_oauth2::{OAuth2Layer, Origins, RequestExt, Tokens};
 
 use super::{layer_for, only, request, send, status};
-use crate::support::{Api, Trace, credentials};
+use crate::support::{Api, Source, Trace, credentials, hour};
 
 const OWN: HeaderValue = HeaderValue::from_static("Basic the-callers-own");
 
@@ -20,7 +20,7 @@ async fn only_listed_origins_are_sent_a_token() {
         ("https://user:pw@api.test/", true),
         ("https://[2001:DB8::1]:8443/", true),
         ("http://localhost/", true),
-        // Relative: its origin is the inner service's own.
+        // A relative URI has the origin of the inner service.
         ("/path", true),
         ("https://api.test:8443/", false),
         ("http://api.test/", false),
@@ -48,7 +48,7 @@ async fn only_listed_origins_are_sent_a_token() {
 
 // X2
 #[tokio::test]
-async fn any_origin_is_sent_a_token_when_that_is_said_in_so_many_words() {
+async fn origins_any_sends_a_token_to_every_origin() {
     let (layer, _) = layer_for(Origins::any());
     let api = Api::always(200);
     for uri in ["https://a.test/", "https://b.test:8443/", "http://localhost/", "/relative"] {
@@ -59,7 +59,7 @@ async fn any_origin_is_sent_a_token_when_that_is_said_in_so_many_words() {
 
 // X2
 #[tokio::test]
-async fn no_origin_at_all_is_sent_a_token_by_an_empty_list() {
+async fn an_empty_list_of_origins_sends_no_token() {
     let (layer, source) = layer_for(only(&[]));
     let api = Api::always(200);
     assert_eq!(status(send(&layer, &api, request("https://a.test/")).await), StatusCode::OK);
@@ -68,7 +68,7 @@ async fn no_origin_at_all_is_sent_a_token_by_an_empty_list() {
 
 // X2
 #[tokio::test]
-async fn a_foreign_origin_gets_the_request_as_it_is_and_is_not_replayed() {
+async fn an_unlisted_origin_gets_the_request_unchanged() {
     for uri in ["https://foreign.test/", "http://foreign.test/"] {
         let (layer, source) = layer_for(only(&["https://api.test"]));
         let api = Api::always(401);
@@ -87,7 +87,7 @@ async fn a_foreign_origin_gets_the_request_as_it_is_and_is_not_replayed() {
 
 // X2
 #[tokio::test]
-async fn a_401_of_a_foreign_origin_does_not_cost_the_token_that_is_there() {
+async fn a_401_of_an_unlisted_origin_does_not_reject_the_token() {
     let (layer, source) = layer_for(only(&["https://api.test"]));
     let api = Api::new(|request| {
         let mut response = super::HttpResponse::default();
@@ -119,7 +119,7 @@ async fn the_callers_own_authorization_is_replaced_at_a_listed_origin() {
 
 // X2
 #[tokio::test]
-async fn credentials_narrow_the_layers_origins_and_never_widen_them() {
+async fn a_handle_narrows_the_layers_origins_and_never_widens_them() {
     let both = ["https://a.test", "https://b.test"];
     for (layers, narrower, expected) in [
         (only(&both), Some(only(&["https://b.test"])), ["", "token-1", "", "token-1"]),
@@ -128,68 +128,100 @@ async fn credentials_narrow_the_layers_origins_and_never_widen_them() {
         (only(&both), None, ["token-1", "token-1", "", "token-1"]),
         (Origins::any(), Some(only(&["https://c.test"])), ["", "", "token-1", "token-1"]),
     ] {
-        let narrow = |credentials: Credentials| match &narrower {
-            Some(narrower) => credentials.origins(narrower.clone()),
-            None => credentials,
+        let narrow = |tokens: Tokens| match &narrower {
+            Some(narrower) => tokens.only_for(narrower.clone()),
+            None => tokens,
         };
         let uris = ["https://a.test/", "https://b.test/", "https://c.test/", "/relative"];
 
-        // As the cache's own, and as those of one request.
-        let source = crate::support::Source::of(|_| crate::support::hour(1));
-        let tokens = tower_oauth2::TokenCache::new(narrow(credentials()), source);
-        let layer = tower_oauth2::OAuth2Layer::new(tokens, layers.clone());
+        // As the layer's own tokens, and as those of a request.
+        let tokens = narrow(Tokens::new(credentials(), Source::of(hour)));
+        let layer = OAuth2Layer::new(tokens.clone(), layers.clone());
         let api = Api::always(200);
         for uri in uris {
             send(&layer, &api, request(uri)).await.unwrap();
         }
         assert_eq!(api.tokens(), expected);
 
-        let (layer, _) = layer_for(layers);
+        let layer = OAuth2Layer::per_request(layers);
         let api = Api::always(200);
         for uri in uris {
-            let mut request = request(uri);
-            request.extensions_mut().insert(narrow(credentials().audience("a tenant")));
-            send(&layer, &api, request).await.unwrap();
+            send(&layer, &api, request(uri).tokens(&tokens)).await.unwrap();
         }
         assert_eq!(api.tokens(), expected);
     }
 }
 
-// X2: the cache's own credentials say nothing of the origins of others.
+// X2
 #[tokio::test]
-async fn the_origins_of_one_tenant_are_not_those_of_another() {
-    let (layer, _) = layer_for(Origins::any());
+async fn a_handle_narrowed_twice_allows_the_common_origins() {
+    let hosts = |hosts: &[&str]| {
+        let origins: Vec<_> = hosts.iter().map(|host| format!("https://{host}.test")).collect();
+        Origins::only(origins).unwrap()
+    };
+    for (first, second, expected) in [
+        (hosts(&["a", "b"]), hosts(&["b", "c"]), ["", "token-1", ""]),
+        (hosts(&["a", "b"]), Origins::any(), ["token-1", "token-1", ""]),
+        (Origins::any(), hosts(&["c"]), ["", "", "token-1"]),
+        (Origins::any(), Origins::any(), ["token-1"; 3]),
+        (hosts(&["a"]), hosts(&["b"]), [""; 3]),
+        (hosts(&[]), Origins::any(), [""; 3]),
+        (hosts(&["a"]), hosts(&["a", "c"]), ["token-1", "", ""]),
+    ] {
+        for (first, second) in [(&first, &second), (&second, &first)] {
+            let tokens = Tokens::new(credentials(), Source::of(hour));
+            let narrowed = tokens.clone().only_for(first.clone()).only_for(second.clone());
+            let layer = OAuth2Layer::per_request(Origins::any());
+            let api = Api::always(200);
+            for host in ["a", "b", "c"] {
+                let request = request(&format!("https://{host}.test/"));
+                send(&layer, &api, request.tokens(&narrowed.clone())).await.unwrap();
+            }
+            assert_eq!(api.tokens(), expected, "{first:?} {second:?}");
+
+            // The handle that was narrowed stays as it is.
+            let request = request("https://d.test/");
+            send(&layer, &api, request.tokens(&tokens)).await.unwrap();
+            assert_eq!(api.tokens()[3..], ["token-1"]);
+        }
+    }
+}
+
+// X2: handles of equal credentials share tokens, but not their origins.
+#[tokio::test]
+async fn origins_belong_to_a_handle_and_not_to_its_slot() {
+    let layer = OAuth2Layer::per_request(Origins::any());
     let api = Api::always(200);
-    let tenants = credentials().audience("same");
+    let tokens = Tokens::new(credentials(), Source::of(hour));
     for (narrower, uri) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
-        let mut request = request(&format!("https://{uri}.test/"));
         let origins = only(&[&format!("https://{narrower}.test")]);
-        request.extensions_mut().insert(tenants.clone().origins(origins));
-        send(&layer, &api, request).await.unwrap();
+        let narrowed = tokens.clone().only_for(origins);
+        let request = request(&format!("https://{uri}.test/"));
+        send(&layer, &api, request.tokens(&narrowed)).await.unwrap();
     }
     assert_eq!(api.tokens(), ["token-1", "", "", "token-1"]);
 }
 
 // X2
 #[tokio::test]
-async fn a_request_that_asks_for_no_token_goes_through_as_it_is() {
+async fn a_request_with_no_token_is_sent_unchanged() {
     for uri in ["https://api.test/health", "http://api.test/health", "/health"] {
         let (layer, source) = layer_for(only(&["https://api.test", "http://api.test"]));
         let api = Api::always(401);
         let without = || {
             let mut without = request(uri);
             without.headers_mut().insert(AUTHORIZATION, OWN);
-            without.extensions_mut().insert(NoToken);
-            without
+            without.no_token()
         };
+        // Both in the extensions: no token is sent.
         let mut named = without();
-        named.extensions_mut().insert(credentials());
+        named.extensions_mut().insert(Tokens::new(credentials(), source.clone()));
         let response = send(&layer, &api, named).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.extensions().get::<Replayed>(), None);
         assert_eq!((api.count(), source.count()), (1, 0), "{uri}");
 
-        // With a token at hand it is no other.
+        // A cached token makes no difference.
         send(&layer, &Api::always(200), request("https://api.test/")).await.unwrap();
         let response = send(&layer, &api, without()).await.unwrap();
         assert_eq!(response.extensions().get::<Replayed>(), None);
@@ -199,7 +231,7 @@ async fn a_request_that_asks_for_no_token_goes_through_as_it_is() {
 }
 
 #[tokio::test]
-async fn another_header_carries_the_token_and_is_replayed_with_the_next_one() {
+async fn a_replay_has_the_new_token_in_the_configured_header() {
     for name in [PROXY_AUTHORIZATION, HeaderName::from_static("x-token")] {
         let (layer, _) = layer_for(only(&["https://api.test"]));
         let layer = layer.header_name(name.clone());
@@ -234,7 +266,7 @@ async fn a_request_whose_response_would_show_the_token_gets_none() {
             let mut traced = request("https://api.test/");
             *traced.method_mut() = method.parse().unwrap();
             if with_extension {
-                traced.extensions_mut().insert::<Credentials>(credentials());
+                traced = traced.tokens(&Tokens::new(credentials(), source.clone()));
             }
             let response = send(&layer, &api, traced).await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

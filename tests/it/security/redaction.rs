@@ -5,24 +5,24 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::replay::ReplayPolicy;
 use tower_oauth2::service::TokenErrorResponseLayer;
 use tower_oauth2::source::Cause;
 use tower_oauth2::{
     AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint,
-    TokenError, TokenRequest,
+    TokenError, TokenRequest, Tokens,
 };
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request, send, token_response};
-use crate::support::{Api, SECRET};
+use crate::support::{Api, SECRET, single_try};
 
 const TOKEN: &str = "t0k3n-of-the-client";
 const EXTRA: &str = "3xtr4-of-the-client";
 const CLIENT_ID: &str = "1d-of-the-client";
 const HIDDEN: &[&str] = &[SECRET, TOKEN, EXTRA, CLIENT_ID, "czNjcjN0", "MWQtb2Yt", "body-of-a-"];
 
-/// Stands for an HTTP client in the `Debug` of those that hold one.
+/// An HTTP client that returns a token.
 #[derive(Clone, Debug)]
 struct Http;
 
@@ -61,7 +61,7 @@ fn token() -> AccessToken {
         .with_extra("id_token", EXTRA)
 }
 
-/// The exact `Debug` text, in which nothing is that has to stay hidden, nor in the long form.
+/// Asserts the exact `Debug` text, and that neither it nor the long form contains a secret.
 #[track_caller]
 fn debugs(value: &impl Debug, expected: &str) {
     assert_eq!(format!("{value:?}"), expected);
@@ -83,9 +83,10 @@ async fn debug_redacts_credentials_and_tokens() {
     const CREDENTIALS: &str = "Credentials { token_endpoint: https://auth.test, \
         auth: ClientAuth(client_secret_basic), .. }";
     const ACCESS_TOKEN: &str = "AccessToken { secret: \"**redacted**\", lifetime: Some(60s), .. }";
-    const CACHE: &str = "TokenCache { credentials: Credentials { \
-        token_endpoint: https://auth.test, auth: ClientAuth(client_secret_basic), .. }, \
-        len: 0, .. }";
+    const TOKENS: &str = "Tokens { credentials: Credentials { \
+        token_endpoint: https://auth.test, auth: ClientAuth(client_secret_basic), .. }, .. }";
+    const CACHED_TOKEN: &str =
+        "AccessToken { secret: \"**redacted**\", lifetime: Some(3600s), .. }";
 
     debugs(&ClientAuth::client_secret_basic(CLIENT_ID, SECRET), "ClientAuth(client_secret_basic)");
     debugs(
@@ -98,15 +99,15 @@ async fn debug_redacts_credentials_and_tokens() {
     debugs(&token(), ACCESS_TOKEN);
     debugs(&token().header_value(), "Sensitive");
 
-    let asked = TokenRequest::new(secretive());
+    let token_request = TokenRequest::new(secretive());
     debugs(
-        &asked,
+        &token_request,
         &format!(
             "TokenRequest {{ credentials: {CREDENTIALS}, token: None, cause: Cold, claims: None }}"
         ),
     );
     debugs(
-        &asked.in_place_of(token(), Cause::Rejected),
+        &token_request.in_place_of(token(), Cause::Rejected),
         &format!(
             "TokenRequest {{ credentials: {CREDENTIALS}, token: Some({ACCESS_TOKEN}), \
              cause: Rejected, claims: None }}"
@@ -114,19 +115,21 @@ async fn debug_redacts_credentials_and_tokens() {
     );
 
     let endpoint = TokenEndpoint::new(Http).timeout(Duration::from_secs(3));
-    debugs(&endpoint, "TokenEndpoint { http: Http, timeout: 3s, .. }");
-    let tokens = TokenCache::new(secretive(), endpoint.clone());
-    debugs(&tokens, CACHE);
-    tokens.get().await.unwrap();
-    tokens.get_for(&secretive().audience("other")).await.unwrap();
-    let cache = CACHE.replace("len: 0", "len: 1");
-    debugs(&tokens, &cache);
-    hides(&TokenCache::builder(secretive(), endpoint));
+    hides(&endpoint);
+    let cache = TokenCache::new(endpoint.clone());
+    let tokens = cache.tokens(&secretive());
+    debugs(&cache, "TokenCache { len: 1, .. }");
+    debugs(&tokens, TOKENS);
+    debugs(&tokens.get().await.unwrap(), CACHED_TOKEN);
+    hides(&tokens.status());
+    hides(&tokens.changes());
+    debugs(&tokens, TOKENS);
+    hides(&TokenCache::builder(endpoint));
 
     let layer = OAuth2Layer::new(tokens, only(&["https://api.test", "http://localhost:80"]))
         .replay_policy(ReplayPolicy::statuses([401, 419]));
     let config = format!(
-        "LayerConfig {{ tokens: {cache}, origins: [https://api.test, http://localhost], \
+        "LayerConfig {{ tokens: Some({TOKENS}), origins: [https://api.test, http://localhost], \
          policy: ReplayPolicy::statuses([401, 419]), header: \"authorization\", .. }}"
     );
     debugs(&layer, &format!("OAuth2Layer {{ config: {config} }}"));
@@ -141,14 +144,14 @@ async fn debug_redacts_credentials_and_tokens() {
     debugs(&Origins::any(), "Origins::any()");
 }
 
-// X3: what an API wants to be in a token is a parameter of the token request like any other.
+// X3: the claims that an API requires are a parameter of the token request.
 #[test]
-fn debug_redacts_the_claims_that_are_asked_for() {
-    let asked =
+fn debug_redacts_requested_claims() {
+    let request =
         TokenRequest::new(secretive()).with_claims(format!(r#"{{"access_token":"{EXTRA}"}}"#));
-    assert!(asked.claims().unwrap().contains(EXTRA));
+    assert!(request.claims().unwrap().contains(EXTRA));
     debugs(
-        &asked,
+        &request,
         "TokenRequest { credentials: Credentials { token_endpoint: https://auth.test, \
          auth: ClientAuth(client_secret_basic), .. }, token: None, cause: Cold, \
          claims: Some(\"**redacted**\") }",
@@ -157,8 +160,8 @@ fn debug_redacts_the_claims_that_are_asked_for() {
 
 // X3
 #[tokio::test]
-async fn what_client_authentication_is_shown_can_be_debugged() {
-    /// Puts what it sees into an error, as a careless method might.
+async fn debug_redacts_the_parts_of_a_token_request() {
+    /// Prints its request, as a careless method may do.
     struct Careless;
 
     impl ClientAuthentication for Careless {
@@ -166,8 +169,8 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
             "careless"
         }
 
-        fn identity(&self) -> Vec<u8> {
-            SECRET.into()
+        fn identify(&self, identity: &mut Identity) {
+            identity.part(SECRET);
         }
 
         async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
@@ -181,8 +184,8 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
     let auth = ClientAuth::custom(Careless);
     debugs(&auth, "ClientAuth(careless)");
     let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
-    let asked = TokenRequest::new(credentials.parameter("assertion", EXTRA));
-    let error = TokenEndpoint::new(Http).oneshot(asked).await.unwrap_err();
+    let request = TokenRequest::new(credentials.parameter("assertion", EXTRA));
+    let error = single_try(Http).oneshot(request).await.unwrap_err();
     let text = "no token from https://auth.test: the client could not authenticate; check the secret \
                 or key, and source()";
     assert_eq!(error.to_string(), text);
@@ -191,7 +194,7 @@ async fn what_client_authentication_is_shown_can_be_debugged() {
 
 // X3, W5, alf 40
 #[tokio::test(start_paused = true)]
-async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_sent() {
+async fn a_token_error_shows_status_and_registered_code_only() {
     let unknown = ("an unregistered code", "error_description() and body()");
     for (error, (shown, look_at)) in [
         (r#""invalid_client""#, ("invalid_client", "client id, secret and authentication method")),
@@ -208,7 +211,7 @@ async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_
             response.headers_mut().insert("retry-after", HeaderValue::from_static("7"));
             response
         });
-        let tokens = TokenCache::new(secretive(), TokenEndpoint::new(auth_server));
+        let tokens = Tokens::new(secretive(), single_try(auth_server));
         let found = tokens.get().await.unwrap_err();
         assert_eq!(
             found.to_string(),
@@ -224,7 +227,7 @@ async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_
                  retry_in: 7s, .. }}"
             ),
         );
-        // What was answered is there for those who ask for it.
+        // The contents of the response are available by methods.
         assert!(found.error_description().unwrap().contains(SECRET));
         assert!(found.body().unwrap().starts_with(b"{"));
     }
@@ -232,11 +235,11 @@ async fn a_token_error_shows_status_and_registered_code_and_nothing_that_it_was_
 
 // X3, R2
 #[tokio::test]
-async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
+async fn an_error_after_a_rejection_shows_only_its_status() {
     let source = crate::support::Source::new(|n, _| async move {
         if n == 1 { Ok(token()) } else { Err(format!("the store said {n}").into()) }
     });
-    let layer = OAuth2Layer::new(TokenCache::new(secretive(), source), Origins::any());
+    let layer = OAuth2Layer::new(Tokens::new(secretive(), source), Origins::any());
     let api = Api::new(|request| {
         let mut response = HttpResponse::default();
         *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -262,7 +265,7 @@ async fn an_error_that_tells_of_a_rejection_shows_its_status_only() {
 
 // X3
 #[test]
-fn errors_of_configuration_quote_nothing() {
+fn configuration_errors_quote_no_values() {
     let auth = || ClientAuth::client_secret_basic(CLIENT_ID, SECRET);
     let error = AccessToken::new(format!("{TOKEN} {SECRET}")).unwrap_err();
     debugs(&error, "ConfigError(access token: has characters that cannot be sent in a header)");
@@ -282,7 +285,7 @@ fn errors_of_configuration_quote_nothing() {
 
 // X3
 #[tokio::test]
-async fn what_is_sent_is_marked_as_sensitive() {
+async fn sent_header_values_are_sensitive() {
     let (layer, _) = layer_for(Origins::any());
     let api = Api::accepting(|token| token != "token-1");
     send(&layer, &api, request("https://api.test/")).await.unwrap();
@@ -299,8 +302,8 @@ async fn what_is_sent_is_marked_as_sensitive() {
     ] {
         let auth_server = Api::new(|_| token_response(TOKEN));
         let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
-        let asked = TokenRequest::new(credentials);
-        let token = TokenEndpoint::new(auth_server.clone()).oneshot(asked).await.unwrap();
+        let request = TokenRequest::new(credentials);
+        let token = single_try(auth_server.clone()).oneshot(request).await.unwrap();
         assert!(token.header_value().is_sensitive());
         hides(&token);
         assert!(auth_server.requests()[0].headers()[AUTHORIZATION].is_sensitive());
@@ -308,9 +311,9 @@ async fn what_is_sent_is_marked_as_sensitive() {
     }
 }
 
-// X3: secrets in a URI are the caller's own, and no error repeats them.
+// X3: a URI may contain secrets, so no error repeats one.
 #[tokio::test]
-async fn a_refused_request_is_named_by_its_origin_only() {
+async fn an_error_names_a_refused_request_by_its_origin_only() {
     let (layer, _) = layer_for(Origins::any());
     let uri = format!("http://{CLIENT_ID}:{SECRET}@api.test:8080/{EXTRA}?access_token={TOKEN}");
     let refused = send(&layer, &Api::always(200), request(&uri)).await.unwrap_err();

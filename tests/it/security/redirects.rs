@@ -3,12 +3,12 @@ use http::{HeaderValue, StatusCode};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_http::follow_redirect::policy::FilterCredentials;
-use tower_oauth2::{Credentials, NoToken, Origins, TokenError, TokenErrorKind};
+use tower_oauth2::{NoToken, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request};
 use crate::support::{Api, credentials};
 
-/// Redirects whoever asks for `/start` to this place, and answers others with this status.
+/// Creates an API that redirects `/start` to a location, and returns `then` to other requests.
 fn redirecting(status: u16, location: &'static str, then: u16) -> Api {
     Api::new(move |request: &HttpRequest| {
         let mut response = HttpResponse::default();
@@ -46,7 +46,7 @@ async fn a_redirect_to_another_origin_takes_no_token_along() {
                 .layer(layer)
                 .service(api.clone());
             let response = stack.oneshot(request("https://api.test/start")).await.unwrap();
-            // Its 401 is no reason for another token either.
+            // The 401 of the other origin rejects no token.
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{status} {location}");
             assert_eq!(api.tokens(), ["token-1", ""], "{status} {location}");
             assert_eq!(source.count(), 1, "{status} {location}");
@@ -80,7 +80,7 @@ async fn a_redirect_within_the_origin_takes_the_token_along() {
     }
 }
 
-// X1: whoever lets any origin have a token, lets none have it in clear text.
+// X1: `Origins::any` does not include clear text.
 #[tokio::test]
 async fn a_redirect_to_clear_text_is_an_error_with_any_origin() {
     let (layer, _) = layer_for(Origins::any());
@@ -94,44 +94,40 @@ async fn a_redirect_to_clear_text_is_an_error_with_any_origin() {
 
 // X2
 #[tokio::test]
-async fn what_a_request_says_of_its_token_holds_after_a_redirect_within_the_origin() {
+async fn a_redirect_within_the_origin_keeps_the_tokens_of_a_request() {
     let (layer, source) = layer_for(only(&["https://api.test"]));
     let api = redirecting(302, "/there", 200);
     let stack =
         ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(api.clone());
-    let mut without = request("https://api.test/start");
-    without.extensions_mut().insert(NoToken);
+    let without = request("https://api.test/start").no_token();
     stack.clone().oneshot(without).await.unwrap();
     assert_eq!((api.tokens(), source.count()), (vec![String::new(); 2], 0));
 
-    let tenants = credentials().audience("a tenant");
-    let mut named = request("https://api.test/start");
-    named.extensions_mut().insert(tenants.clone());
+    let tenants = Tokens::new(credentials().audience("a tenant"), source.clone());
+    let named = request("https://api.test/start").tokens(&tenants);
     stack.oneshot(named).await.unwrap();
     assert_eq!(api.tokens()[2..], ["token-1", "token-1"]);
-    assert_eq!(*source.requests()[0].credentials(), tenants);
+    assert_eq!(source.requests()[0].credentials(), tenants.credentials());
 }
 
-// X2: across origins `FollowRedirect` drops extensions, so that the cache's own token goes to any
-// listed origin, unless its policy keeps what a request says of its token.
+// X2: across origins `FollowRedirect` drops extensions, so the layer's own token goes to each
+// listed origin, unless its policy keeps `Tokens` and `NoToken`.
 #[tokio::test]
-async fn what_a_request_says_of_its_token_is_kept_across_listed_origins_by_the_redirect_policy() {
-    let kept =
-        FilterCredentials::new().allow_extension::<Credentials>().allow_extension::<NoToken>();
+async fn a_redirect_policy_can_keep_the_tokens_of_a_request() {
+    let kept = FilterCredentials::new().allow_extension::<Tokens>().allow_extension::<NoToken>();
     for (policy, expected) in [
         (kept, [["", ""], ["token-1", "token-1"]]),
         (FilterCredentials::new(), [["", "token-1"], ["token-2", "token-1"]]),
     ] {
-        let (layer, _) = layer_for(only(&["https://api.test", "https://other.test"]));
+        let (layer, source) = layer_for(only(&["https://api.test", "https://other.test"]));
         let api = redirecting(302, "https://other.test/there", 200);
         let stack = ServiceBuilder::new()
             .layer(FollowRedirectLayer::with_policy(policy))
             .layer(layer)
             .service(api.clone());
-        let mut without = request("https://api.test/start");
-        without.extensions_mut().insert(NoToken);
-        let mut named = request("https://api.test/start");
-        named.extensions_mut().insert(credentials().audience("a tenant"));
+        let without = request("https://api.test/start").no_token();
+        let tenants = Tokens::new(credentials().audience("a tenant"), source);
+        let named = request("https://api.test/start").tokens(&tenants);
         for (request, expected) in [without, named].into_iter().zip(expected) {
             let before = api.count();
             assert_eq!(stack.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);

@@ -8,13 +8,14 @@ use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use tower::BoxError;
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError,
+    ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, TokenCache, TokenEndpoint,
+    TokenError,
 };
 
-use super::{HttpRequest, HttpResponse, layer_for, only, request, send, token_response};
-use crate::support::Api;
+use super::{HttpRequest, HttpResponse, only, request, send, token_response};
+use crate::support::{Api, Source, hour};
 
 const ENDPOINT: &str = "https://auth.test/token";
 
@@ -22,13 +23,19 @@ fn tenant(id: &str, secret: &str) -> Credentials {
     Credentials::new(ENDPOINT, ClientAuth::client_secret_basic(id, secret)).unwrap()
 }
 
-fn with(credentials: &Credentials) -> HttpRequest {
-    let mut request = request("https://api.test/");
-    request.extensions_mut().insert(credentials.clone());
-    request
+/// Returns a request that names the tokens of these credentials.
+fn with(cache: &TokenCache, credentials: &Credentials) -> HttpRequest {
+    request("https://api.test/").tokens(&cache.tokens(credentials))
 }
 
-/// A token endpoint that knows `acme` with `right`, and nobody else.
+/// Returns a cache over a source of `token-<n>`, and a layer for requests that name their tokens.
+fn per_request(origins: Origins) -> (OAuth2Layer, TokenCache, Source) {
+    let source = Source::of(hour);
+    let cache = TokenCache::new(source.clone());
+    (OAuth2Layer::per_request(origins), cache, source)
+}
+
+/// Creates a token endpoint that accepts only the client `acme` with the secret `right`.
 fn auth_server() -> Api {
     let right = format!("Basic {}", BASE64_STANDARD.encode("acme:right"));
     Api::new(move |request: &HttpRequest| {
@@ -46,31 +53,31 @@ fn auth_server() -> Api {
 async fn a_wrong_secret_never_gets_the_token_of_the_right_one() {
     let (right, wrong) = (tenant("acme", "right"), tenant("acme", "wrong"));
     let auth_server = auth_server();
-    // Neither as the cache's own, nor as those of a request.
+    // Neither as the layer's own credentials, nor as those of a request.
     for default in [&right, &wrong, &tenant("service", "own")] {
-        let tokens = TokenCache::new(default.clone(), TokenEndpoint::new(auth_server.clone()));
-        let layer = OAuth2Layer::new(tokens.clone(), only(&["https://api.test"]));
+        let cache = TokenCache::new(TokenEndpoint::new(auth_server.clone()));
+        let layer = OAuth2Layer::new(cache.tokens(default), only(&["https://api.test"]));
         let api = Api::always(200);
         for round in 1..=3 {
-            send(&layer, &api, with(&right)).await.unwrap();
-            let error = send(&layer, &api, with(&wrong)).await.unwrap_err();
+            send(&layer, &api, with(&cache, &right)).await.unwrap();
+            let error = send(&layer, &api, with(&cache, &wrong)).await.unwrap_err();
             let error = TokenError::find_in(&*error).unwrap();
             assert_eq!(error.error_code(), Some("invalid_client"));
             assert_eq!(api.tokens(), vec!["acmes-token"; round]);
         }
-        // Nor does a failure of one become the other's.
-        assert!(tokens.get_for(&wrong).await.is_err());
-        assert_eq!(tokens.get_for(&right).await.unwrap().secret(), "acmes-token");
+        // The failure belongs to the wrong secret only.
+        assert!(cache.tokens(&wrong).get().await.is_err());
+        assert_eq!(cache.tokens(&right).get().await.unwrap().secret(), "acmes-token");
     }
 }
 
 // S2
 #[tokio::test]
-async fn a_rejection_of_one_tenants_token_costs_no_other_tenant_a_fetch() {
-    let (layer, source) = layer_for(only(&["https://api.test"]));
+async fn a_rejection_costs_other_tenants_no_fetch() {
+    let (layer, cache, source) = per_request(only(&["https://api.test"]));
     let api = Api::accepting(|token| token != "token-1");
     let (one, other) = (tenant("one", "s"), tenant("other", "s"));
-    // The other one's is token-1, which is rejected from the start.
+    // The other tenant gets token-1, which the API rejects.
     for (credentials, expected) in [
         (&other, vec!["token-1", "token-2"]),
         (&one, vec!["token-3"]),
@@ -78,14 +85,14 @@ async fn a_rejection_of_one_tenants_token_costs_no_other_tenant_a_fetch() {
         (&one, vec!["token-3"]),
     ] {
         let before = api.count();
-        send(&layer, &api, with(credentials)).await.unwrap();
+        send(&layer, &api, with(&cache, credentials)).await.unwrap();
         assert_eq!(api.tokens()[before..], expected);
     }
-    let asked: Vec<_> = source.requests().iter().map(|r| r.credentials().clone()).collect();
-    assert_eq!(asked, [other.clone(), other, one]);
+    let requested: Vec<_> = source.requests().iter().map(|r| r.credentials().clone()).collect();
+    assert_eq!(requested, [other.clone(), other, one]);
 }
 
-/// Credentials that differ from one another in one thing each.
+/// Returns credentials each of which differs from the others.
 fn all_different() -> Vec<Credentials> {
     let at = |endpoint: &str| {
         Credentials::new(endpoint, ClientAuth::client_secret_basic("id", "secret")).unwrap()
@@ -132,7 +139,7 @@ fn all_different() -> Vec<Credentials> {
     ]
 }
 
-/// A method of one's own, known by its name and its identity.
+/// A custom method with this name and identity.
 struct Custom(&'static str, &'static str);
 
 impl ClientAuthentication for Custom {
@@ -144,8 +151,8 @@ impl ClientAuthentication for Custom {
         Some("id")
     }
 
-    fn identity(&self) -> Vec<u8> {
-        self.1.as_bytes().to_vec()
+    fn identify(&self, identity: &mut Identity) {
+        identity.part(self.1);
     }
 
     async fn authenticate(&self, _: &mut TokenRequestParts) -> Result<(), BoxError> {
@@ -155,19 +162,19 @@ impl ClientAuthentication for Custom {
 
 // S2, alf 23, 24
 #[tokio::test]
-async fn credentials_that_differ_in_anything_have_a_token_each() {
+async fn different_credentials_have_different_tokens() {
     let all = all_different();
-    let (layer, source) = layer_for(Origins::any());
+    let (layer, cache, source) = per_request(Origins::any());
     let api = Api::always(200);
     for _ in 0..2 {
         for credentials in &all {
-            send(&layer, &api, with(credentials)).await.unwrap();
+            send(&layer, &api, with(&cache, credentials)).await.unwrap();
         }
     }
     let expected: Vec<_> = (1..=all.len()).map(|n| format!("token-{n}")).collect();
     assert_eq!(api.tokens(), [&expected[..], &expected[..]].concat());
-    let asked: Vec<_> = source.requests().iter().map(|r| r.credentials().clone()).collect();
-    assert_eq!(asked, all);
+    let requested: Vec<_> = source.requests().iter().map(|r| r.credentials().clone()).collect();
+    assert_eq!(requested, all);
 }
 
 // S2
@@ -182,7 +189,7 @@ fn credentials_are_keys_of_any_map() {
     let distinct: HashSet<_> = all.iter().cloned().collect();
     assert_eq!(distinct.len(), all.len());
     let numbers: HashMap<_, _> = all.iter().cloned().zip(0..).collect();
-    // Made anew, they are found again.
+    // Equal credentials find the same entry.
     for (n, again) in all_different().iter().enumerate() {
         assert_eq!(numbers[again], n);
     }
@@ -190,7 +197,7 @@ fn credentials_are_keys_of_any_map() {
 
 // S2
 #[tokio::test]
-async fn credentials_that_mean_the_same_share_a_token() {
+async fn equal_credentials_share_a_token() {
     let by = || ClientAuth::client_secret_basic("id", "secret");
     let at = |endpoint: &str| Credentials::new(endpoint, by()).unwrap();
     let base = at(ENDPOINT).scope("read write").resource("a:1").resource("b:2");
@@ -212,19 +219,18 @@ async fn credentials_that_mean_the_same_share_a_token() {
         base.clone(),
         rest(at(ENDPOINT)),
         rest(at("HTTPS://AUTH.test:443/token")),
-        // These say what is done with the token, not what it is.
+        // This setting is no part of the token request.
         base.clone().default_expires_in(Duration::from_secs(60)),
-        base.clone().origins(only(&["https://api.test"])),
     ];
-    let (layer, source) = layer_for(Origins::any());
+    let (layer, cache, source) = per_request(Origins::any());
     let api = Api::always(200);
     let hasher = RandomState::new();
     for credentials in &same {
         assert_eq!(*credentials, base);
         assert_eq!(hasher.hash_one(credentials), hasher.hash_one(&base));
-        send(&layer, &api, with(credentials)).await.unwrap();
+        send(&layer, &api, with(&cache, credentials)).await.unwrap();
     }
-    assert_eq!(api.tokens(), ["token-1"; 5]);
+    assert_eq!(api.tokens(), ["token-1"; 4]);
     assert_eq!(source.count(), 1);
 }
 
@@ -236,35 +242,35 @@ async fn two_audiences_never_send_each_others_token() {
         let audience = ["first", "second"].into_iter().find(|name| body.contains(name));
         token_response(&format!("for-{}", audience.unwrap()))
     });
-    let default = tenant("id", "secret").audience("first");
-    let tokens = TokenCache::new(default, TokenEndpoint::new(auth_server.clone()));
-    let layer = OAuth2Layer::new(tokens, only(&["https://api.test"]));
+    let [first, second] = ["first", "second"].map(|name| tenant("id", "secret").audience(name));
+    let cache = TokenCache::new(TokenEndpoint::new(auth_server.clone()));
+    let layer = OAuth2Layer::new(cache.tokens(&first), only(&["https://api.test"]));
     let api = Api::always(200);
     for _ in 0..2 {
         send(&layer, &api, request("https://api.test/")).await.unwrap();
-        send(&layer, &api, with(&tenant("id", "secret").audience("second"))).await.unwrap();
+        send(&layer, &api, with(&cache, &second)).await.unwrap();
     }
     assert_eq!(api.tokens(), ["for-first", "for-second", "for-first", "for-second"]);
     assert_eq!(auth_server.count(), 2);
 }
 
-// R8: what one tenant's token meets at an API says nothing of another's.
+// R8: each tenant has a breaker of its own.
 #[tokio::test(start_paused = true)]
-async fn a_tenant_whose_tokens_are_all_refused_trips_no_other_tenants_breaker() {
-    let (layer, source) = layer_for(only(&["https://api.test"]));
+async fn a_tenant_with_refused_tokens_opens_no_other_tenants_breaker() {
+    let (layer, cache, source) = per_request(only(&["https://api.test"]));
     let (broken, healthy) = (tenant("broken", "s"), tenant("healthy", "s"));
-    // Only token-3 is good at first, then token-4 in its place.
+    // The API accepts only token-3 at first, and then only token-4.
     let good = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(3));
     let now_good = good.clone();
     let api = Api::accepting(move |token| {
         token == format!("token-{}", now_good.load(std::sync::atomic::Ordering::SeqCst))
     });
     let code = |response: Result<HttpResponse, _>| response.map(|r| r.status().as_u16()).unwrap();
-    assert_eq!(code(send(&layer, &api, with(&broken)).await), 401);
-    assert_eq!(code(send(&layer, &api, with(&healthy)).await), 200);
+    assert_eq!(code(send(&layer, &api, with(&cache, &broken)).await), 401);
+    assert_eq!(code(send(&layer, &api, with(&cache, &healthy)).await), 200);
     good.store(4, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(code(send(&layer, &api, with(&broken)).await), 401);
-    assert_eq!(code(send(&layer, &api, with(&healthy)).await), 200);
+    assert_eq!(code(send(&layer, &api, with(&cache, &broken)).await), 401);
+    assert_eq!(code(send(&layer, &api, with(&cache, &healthy)).await), 200);
     assert_eq!(api.tokens(), ["token-1", "token-2", "token-3", "token-2", "token-3", "token-4"]);
     assert_eq!(source.count(), 4);
 }

@@ -1,10 +1,9 @@
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use tower::Layer;
 use tower::ServiceExt;
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenErrorKind,
-    TokenRequest,
+    ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, TokenEndpoint, TokenErrorKind,
+    TokenRequest, Tokens,
 };
 
 use super::{kind, layer_for, only, request, send, status, token_response};
@@ -12,7 +11,7 @@ use crate::support::{Api, SECRET, credentials_at};
 
 // X1
 #[tokio::test]
-async fn a_request_that_would_carry_its_token_in_clear_text_is_refused_before_anything_is_sent() {
+async fn a_request_in_clear_text_is_refused_before_anything_is_sent() {
     const INSECURE: &[&str] = &[
         "http://api.test/",
         "http://api.test:443/",
@@ -32,7 +31,7 @@ async fn a_request_that_would_carry_its_token_in_clear_text_is_refused_before_an
         assert_eq!(kind(refused), TokenErrorKind::InsecureUri, "{uri}");
         assert_eq!((api.count(), source.count()), (0, 0), "{uri}");
     }
-    // A host that is named, but no scheme.
+    // A URI with a host and without a scheme.
     let (layer, source) = layer_for(Origins::any());
     let api = Api::always(200);
     let connect = Request::connect("api.test:443").body(Full::default()).unwrap();
@@ -42,7 +41,7 @@ async fn a_request_that_would_carry_its_token_in_clear_text_is_refused_before_an
 
 // X1
 #[tokio::test]
-async fn a_request_to_a_listed_origin_in_clear_text_is_refused_with_a_token_at_hand_too() {
+async fn a_request_in_clear_text_is_refused_with_a_cached_token_too() {
     let (layer, source) = layer_for(only(&["http://api.test", "https://api.test"]));
     let api = Api::always(200);
     assert_eq!(status(send(&layer, &api, request("https://api.test/")).await), StatusCode::OK);
@@ -57,7 +56,7 @@ async fn a_request_to_a_listed_origin_in_clear_text_is_refused_with_a_token_at_h
 
 // X1
 #[tokio::test]
-async fn this_machine_is_spoken_to_in_clear_text() {
+async fn loopback_addresses_may_use_clear_text() {
     for uri in [
         "http://localhost/",
         "http://LOCALHOST:8080/",
@@ -74,23 +73,22 @@ async fn this_machine_is_spoken_to_in_clear_text() {
 
 // X1
 #[tokio::test]
-async fn requests_in_clear_text_are_let_through_by_an_opt_out_that_says_so() {
+async fn dangerously_allow_http_of_a_layer_allows_clear_text() {
     let (layer, _) = layer_for(only(&["http://api.mesh"]));
     let layer = layer.dangerously_allow_http();
     let api = Api::always(200);
     assert_eq!(status(send(&layer, &api, request("http://api.mesh/")).await), StatusCode::OK);
-    // It opts out of nothing else.
+    // The origins still apply.
     assert_eq!(status(send(&layer, &api, request("http://other.mesh/")).await), StatusCode::OK);
     assert_eq!(api.tokens(), ["token-1", ""]);
 }
 
 // X1
 #[tokio::test]
-async fn a_token_endpoint_in_clear_text_is_refused_before_anything_is_sent() {
+async fn a_token_endpoint_in_clear_text_gets_no_request() {
     for endpoint in ["http://auth.test/token", "http://localhost.auth.test/", "ftp://auth.test/"] {
         let auth_server = Api::new(|_| token_response("t"));
-        let tokens =
-            TokenCache::new(credentials_at(endpoint), TokenEndpoint::new(auth_server.clone()));
+        let tokens = Tokens::new(credentials_at(endpoint), TokenEndpoint::new(auth_server.clone()));
         let api = Api::always(200);
         let layer = OAuth2Layer::new(tokens, Origins::any());
         let refused = send(&layer, &api, request("https://api.test/")).await;
@@ -101,7 +99,7 @@ async fn a_token_endpoint_in_clear_text_is_refused_before_anything_is_sent() {
 
 // X1
 #[tokio::test]
-async fn a_token_endpoint_in_clear_text_is_no_trouble_on_this_machine_or_with_its_own_opt_out() {
+async fn a_token_endpoint_in_clear_text_needs_loopback_or_opt_out() {
     for (endpoint, opt_out) in [
         ("http://localhost:8080/token", false),
         ("http://[::1]/token", false),
@@ -116,9 +114,9 @@ async fn a_token_endpoint_in_clear_text_is_no_trouble_on_this_machine_or_with_it
         assert_eq!((token.secret(), auth_server.count()), ("t", 1), "{endpoint}");
     }
 
-    // The layer's opt-out is not the endpoint's.
+    // The opt-out of the layer does not apply to the endpoint.
     let auth_server = Api::new(|_| token_response("t"));
-    let tokens = TokenCache::new(
+    let tokens = Tokens::new(
         credentials_at("http://auth.mesh/token"),
         TokenEndpoint::new(auth_server.clone()),
     );
@@ -130,7 +128,7 @@ async fn a_token_endpoint_in_clear_text_is_no_trouble_on_this_machine_or_with_it
 
 // X1, W1
 #[test]
-fn an_endpoint_is_one_absolute_uri_without_user_information_or_fragment() {
+fn an_endpoint_is_an_absolute_uri_without_user_or_fragment() {
     for (endpoint, why) in [
         ("/token", "needs a scheme and a host"),
         ("auth.test/token", "needs a scheme and a host"),
@@ -148,7 +146,7 @@ fn an_endpoint_is_one_absolute_uri_without_user_information_or_fragment() {
 
 // X4
 #[tokio::test]
-async fn only_allowed_endpoints_are_asked() {
+async fn only_allowed_endpoints_get_token_requests() {
     const ALLOWED: &str = "https://auth.test/token?tenant=1";
     for (endpoint, allowed) in [
         (ALLOWED, true),
@@ -178,8 +176,7 @@ async fn only_allowed_endpoints_are_asked() {
 #[tokio::test]
 async fn an_empty_list_of_allowed_endpoints_allows_none() {
     let auth_server = Api::new(|_| token_response("t"));
-    let source =
-        TokenEndpoint::new(auth_server.clone()).allowed_endpoints(std::iter::empty::<&str>());
+    let source = TokenEndpoint::new(auth_server.clone()).allowed_endpoints(Vec::<String>::new());
     let request = TokenRequest::new(credentials_at("https://auth.test/token"));
     let error = source.unwrap().oneshot(request).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
@@ -189,16 +186,15 @@ async fn an_empty_list_of_allowed_endpoints_allows_none() {
 
 // X4
 #[tokio::test]
-async fn a_tenant_with_an_endpoint_of_its_own_choice_reaches_nobody() {
+async fn a_tenant_cannot_send_token_requests_to_other_hosts() {
     let auth_server = Api::new(|_| token_response("t"));
     let source = TokenEndpoint::new(auth_server.clone())
         .allowed_endpoints(["https://auth.test/token"])
         .unwrap();
-    let tokens = TokenCache::new(credentials_at("https://auth.test/token"), source);
-    let layer = OAuth2Layer::new(tokens, only(&["https://api.test"]));
+    let layer = OAuth2Layer::per_request(only(&["https://api.test"]));
     let api = Api::always(200);
-    let mut tenants = request("https://api.test/");
-    tenants.extensions_mut().insert(credentials_at("https://internal.test/admin"));
-    assert_eq!(kind(send(&layer, &api, tenants).await), TokenErrorKind::EndpointNotAllowed);
+    let tokens = Tokens::new(credentials_at("https://internal.test/admin"), source);
+    let request = request("https://api.test/").tokens(&tokens);
+    assert_eq!(kind(send(&layer, &api, request).await), TokenErrorKind::EndpointNotAllowed);
     assert_eq!((api.count(), auth_server.count()), (0, 0));
 }

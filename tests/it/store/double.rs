@@ -19,7 +19,7 @@ impl Op {
     pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Replace, Self::Lock, Self::Unlock];
 }
 
-/// What a store does instead of its work, or before it.
+/// The behaviour of an operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Act {
     Work,
@@ -30,9 +30,9 @@ pub enum Act {
     WorkThenWait(Duration),
     WorkAfter(Duration),
     Panic,
-    /// Says that the value is not accepted.
+    /// Returns `ValueNotAccepted`.
     NotAccept,
-    /// Says that it has worked.
+    /// Returns success without doing anything.
     Pretend,
 }
 
@@ -45,7 +45,7 @@ pub struct Entry {
 
 type Script = dyn Fn(Op) -> Act + Send + Sync;
 
-/// A store in memory that does as it is told and remembers what it was asked.
+/// A store in memory with scripted behaviour, which records its operations.
 #[derive(Clone)]
 pub struct Double {
     pub inner: MemoryStore,
@@ -69,12 +69,12 @@ impl Double {
         }
     }
 
-    /// Does `act` in the place of `op`, and works else.
+    /// Creates a store that behaves as `act` for `op`, and works otherwise.
     pub fn but(op: Op, act: Act) -> Self {
-        Self::new(move |asked| if asked == op { act } else { Act::Work })
+        Self::new(move |called| if called == op { act } else { Act::Work })
     }
 
-    /// From now on.
+    /// Changes the behaviour.
     pub fn becomes(&self, script: impl Fn(Op) -> Act + Send + Sync + 'static) {
         *self.script.lock().unwrap() = Arc::new(script);
     }
@@ -87,7 +87,7 @@ impl Double {
         self.log.lock().unwrap().len()
     }
 
-    /// Does `work` as it is told, or answers with `pretended`.
+    /// Does `work` as scripted, or returns `pretended`.
     async fn act<T>(
         &self,
         op: Op,
@@ -155,7 +155,7 @@ impl TokenStore for Double {
     }
 }
 
-/// A store with a `get` and a `set`, which never forgets by itself and can not say when it will.
+/// A store with `get` and `set` only, without expiry or time to live.
 #[derive(Clone, Default)]
 pub struct Plain(Arc<Mutex<std::collections::HashMap<String, Vec<u8>>>>);
 
@@ -176,7 +176,7 @@ impl TokenStore for Plain {
     }
 }
 
-/// A store that locks and does not say how much longer it keeps a value.
+/// A store that locks and does not report the time to live of a value.
 #[derive(Clone, Default)]
 pub struct Timeless(pub MemoryStore);
 

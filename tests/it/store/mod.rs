@@ -1,37 +1,27 @@
-//! Tokens that are shared through a store, on a paused clock.
+//! Sharing tokens through a store, on a paused clock.
 
 pub mod double;
 #[cfg(feature = "encryption")]
 mod encrypted;
+mod events;
+mod health;
 mod lease;
-mod not_accepted;
-mod records;
+mod record;
 mod rejection;
-mod shards;
 mod sharing;
-mod takeover;
-mod telling;
-mod trouble;
+mod value_not_accepted;
 
 use std::time::Duration;
 
 use tower::{BoxError, Layer, ServiceExt};
 use tower_oauth2::source::Cause;
 use tower_oauth2::store::{TokenStore, TokenStoreLayer};
-use tower_oauth2::{AccessToken, Credentials, TokenCache, TokenRequest};
+use tower_oauth2::{AccessToken, Credentials, TokenCache, TokenRequest, Tokens};
 
 use self::double::{Double, Op};
 use crate::support::*;
 
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-/// Answers with what `make` makes, after a while.
+/// Returns a source that answers with the token of `make` after `wait`.
 fn slow(wait: Duration, make: impl Fn(usize) -> AccessToken + Send + Sync + 'static) -> Source {
     let make = std::sync::Arc::new(make);
     Source::new(move |n, _| {
@@ -43,39 +33,31 @@ fn slow(wait: Duration, make: impl Fn(usize) -> AccessToken + Send + Sync + 'sta
     })
 }
 
-/// As a process of its own has it. Nothing is renewed ahead.
-fn process(store: impl TokenStore, source: &Source) -> TokenCache {
+/// Returns the tokens of a process with a cache of its own, which renews no token ahead of its expiry.
+fn process(store: impl TokenStore, source: &Source) -> Tokens {
     over(TokenStoreLayer::new(store), source)
 }
 
-fn over(layer: TokenStoreLayer, source: &Source) -> TokenCache {
-    TokenCache::builder(credentials(), layer.layer(source.clone()))
+/// Returns tokens in a cache over a layer.
+fn over(layer: TokenStoreLayer, source: &Source) -> Tokens {
+    TokenCache::builder(layer.layer(source.clone()))
         .renew_ahead(Duration::ZERO)
         .build()
+        .tokens(&credentials())
 }
 
-fn fleet<S: TokenStore + Clone>(size: usize, store: &S, source: &Source) -> Vec<TokenCache> {
+/// Returns the tokens of several processes.
+fn fleet<S: TokenStore + Clone>(size: usize, store: &S, source: &Source) -> Vec<Tokens> {
     (0..size).map(|_| process(store.clone(), source)).collect()
 }
 
-async fn secret(cache: &TokenCache) -> String {
-    cache.get().await.unwrap().secret().to_owned()
+/// Returns the secrets of all tokens after concurrent requests.
+async fn secrets(handles: &[Tokens]) -> Vec<String> {
+    let all = handles.iter().cloned();
+    at_once(all.map(|tokens| async move { secret(&tokens).await })).await
 }
 
-/// The tokens that all of them get when they ask at once.
-async fn secrets(caches: &[TokenCache]) -> Vec<String> {
-    let mut tokens = Vec::new();
-    for token in at_once(caches.iter().map(|cache| {
-        let cache = cache.clone();
-        async move { cache.get().await }
-    }))
-    .await
-    {
-        tokens.push(token.unwrap().secret().to_owned());
-    }
-    tokens
-}
-
+/// Runs all futures concurrently and returns their results.
 async fn at_once<T: Send + 'static>(
     all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -87,7 +69,7 @@ async fn at_once<T: Send + 'static>(
     results
 }
 
-/// One token request of a process that has nothing.
+/// Sends the token request of a process that has no token.
 async fn ask(layer: &TokenStoreLayer, source: &Source) -> Result<AccessToken, BoxError> {
     layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())).await
 }
@@ -96,7 +78,7 @@ fn in_place_of(token: &AccessToken, cause: Cause) -> TokenRequest {
     TokenRequest::new(credentials()).in_place_of(token.clone(), cause)
 }
 
-/// Under which key the token for `credentials` is kept.
+/// Returns the store key of the token for `credentials`.
 async fn key_of(credentials: &Credentials) -> String {
     let store = Double::default();
     let layer = TokenStoreLayer::new(store.clone());
@@ -105,7 +87,7 @@ async fn key_of(credentials: &Credentials) -> String {
     store.log()[0].key.clone()
 }
 
-/// The operations, in order.
+/// Returns the operations of a store in order.
 fn ops(store: &Double) -> Vec<Op> {
     store.log().iter().map(|entry| entry.op).collect()
 }

@@ -15,41 +15,41 @@ use super::*;
 
 // S4, alf 25, 30
 #[tokio::test(start_paused = true)]
-async fn whoever_rejects_an_older_token_takes_the_newer_one_out_of_the_store() {
+async fn rejecting_an_older_token_returns_the_newer_stored_token() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
-    let caches = fleet(3, &store, &source);
+    let handles = fleet(3, &store, &source);
     let tokens: Vec<_> = [
-        caches[0].get().await.unwrap(),
-        caches[1].get().await.unwrap(),
-        caches[2].get().await.unwrap(),
+        handles[0].get().await.unwrap(),
+        handles[1].get().await.unwrap(),
+        handles[2].get().await.unwrap(),
     ]
     .into();
     assert_eq!(source.count(), 1);
 
-    caches[0].reject(&tokens[0]);
-    assert_eq!(secret(&caches[0]).await, "token-2");
-    caches[1].reject(&tokens[1]);
-    assert_eq!((secret(&caches[1]).await.as_str(), source.count()), ("token-2", 2));
+    tokens[0].reject();
+    assert_eq!(secret(&handles[0]).await, "token-2");
+    tokens[1].reject();
+    assert_eq!((secret(&handles[1]).await.as_str(), source.count()), ("token-2", 2));
 
-    // The one out of the store is no good either.
-    let second = caches[1].get().await.unwrap();
-    caches[1].reject(&second);
-    assert_eq!((secret(&caches[1]).await.as_str(), source.count()), ("token-3", 3));
+    // The API rejects the stored token too.
+    let second = handles[1].get().await.unwrap();
+    second.reject();
+    assert_eq!((secret(&handles[1]).await.as_str(), source.count()), ("token-3", 3));
     assert_eq!(source.requests()[2].token().unwrap().secret(), "token-2");
 
-    // A late report about the first changes nothing.
-    caches[2].reject(&tokens[2]);
-    assert_eq!((secret(&caches[2]).await.as_str(), source.count()), ("token-3", 3));
+    // A late rejection of the first token has no effect.
+    tokens[2].reject();
+    assert_eq!((secret(&handles[2]).await.as_str(), source.count()), ("token-3", 3));
     let fresh = process(store, &source);
     assert_eq!((secret(&fresh).await.as_str(), source.count()), ("token-3", 3));
 }
 
 // S4
 #[tokio::test(start_paused = true)]
-async fn the_token_that_a_request_shows_is_never_the_answer() {
+async fn the_token_in_a_request_is_never_the_answer() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
-    // The endpoint hands out the same one for ever.
+    // The token endpoint always returns the same token.
     let source = Source::of(|_| hour(1));
     let service = layer.layer(source.clone());
     let first = service.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
@@ -61,7 +61,7 @@ async fn the_token_that_a_request_shows_is_never_the_answer() {
 
 // S4
 #[tokio::test(start_paused = true)]
-async fn a_renewal_takes_a_longer_life_only_and_a_rejection_any_other() {
+async fn a_renewal_needs_a_longer_life_and_a_rejection_does_not() {
     for (cause, found, count) in [(Cause::Renewal, "token-2", 2), (Cause::Rejected, "token-1", 1)] {
         let layer = TokenStoreLayer::new(MemoryStore::new());
         let source = Source::of(hour);
@@ -72,9 +72,9 @@ async fn a_renewal_takes_a_longer_life_only_and_a_rejection_any_other() {
     }
 }
 
-// S4: a store that counts in whole seconds tells a life that is a little too short or too long.
+// S4: a store may round a life to whole seconds.
 #[tokio::test(start_paused = true)]
-async fn a_few_seconds_make_no_token_older_and_none_a_longer_life() {
+async fn rounding_does_not_change_whether_a_token_answers() {
     let (hour_long, longer) = (3_600_000, 3_601_001);
     for (cause, lifetime, left, answers) in [
         (Cause::Rejected, hour_long, hour_long - 5_000, true),
@@ -95,7 +95,7 @@ async fn a_few_seconds_make_no_token_older_and_none_a_longer_life() {
 
 // S4, alf 25
 #[tokio::test(start_paused = true)]
-async fn what_another_process_stored_meanwhile_stays() {
+async fn a_token_stored_by_another_process_is_kept() {
     let store = MemoryStore::new();
     let layer = TokenStoreLayer::new(store.clone());
     let key = key_of(&credentials()).await;
@@ -113,7 +113,7 @@ async fn what_another_process_stored_meanwhile_stays() {
 
 // S4
 #[tokio::test(start_paused = true)]
-async fn a_token_with_other_claims_is_not_the_answer() {
+async fn a_token_with_other_claims_is_a_miss() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
     let source = Source::of(hour);
     let ask = |claims: Option<&str>| {
@@ -126,22 +126,22 @@ async fn a_token_with_other_claims_is_not_the_answer() {
         async move { service.oneshot(request).await.unwrap().secret().to_owned() }
     };
     assert_eq!(ask(None).await, "token-1");
-    assert_eq!(ask(Some(r#"{"a":1}"#)).await, "token-2", "the first one has none");
+    assert_eq!(ask(Some(r#"{"a":1}"#)).await, "token-2", "the first token has no claims");
     assert_eq!(ask(Some(r#"{"a":1}"#)).await, "token-2");
     assert_eq!(ask(Some(r#"{"a":2}"#)).await, "token-3");
-    assert_eq!(ask(None).await, "token-3", "whoever wants none takes any");
+    assert_eq!(ask(None).await, "token-3", "a request without claims accepts any token");
     assert_eq!(source.count(), 3);
 }
 
-// R1, R8, S4: a token out of a store is not fresh. Revoked are both here, as when all of a client's are.
+// R1, R8, S4: a stored token may be revoked too.
 #[tokio::test(start_paused = true)]
-async fn when_the_stores_token_is_rejected_too_a_fresh_one_is_sent() {
+async fn a_fresh_token_is_sent_after_a_rejected_stored_token() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
     let (here, elsewhere) = (process(store.clone(), &source), process(store.clone(), &source));
     let first = elsewhere.get().await.unwrap();
     assert_eq!(secret(&here).await, "token-1");
-    elsewhere.reject(&first);
+    first.reject();
     assert_eq!(secret(&elsewhere).await, "token-2");
 
     let api = Api::accepting(|token| token == "token-3");
@@ -154,14 +154,14 @@ async fn when_the_stores_token_is_rejected_too_a_fresh_one_is_sent() {
     assert_eq!(source.count(), 3);
     assert_eq!(secret(&process(store, &source)).await, "token-3");
 
-    // It was no sign of a broken API: the next rejection counts.
+    // The breaker has not counted this: the next rejection is handled too.
     let response = service.oneshot(get("/")).await.unwrap();
     assert_eq!(response.extensions().get::<Replayed>(), None);
 }
 
-// R1, R8: twice more at most, though the store has yet another one each time.
+// R1, R8: a request is replayed at most twice, although the store has another token each time.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_has_another_token_each_time_is_not_followed_for_ever() {
+async fn replays_with_stored_tokens_are_limited() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
     let key = key_of(&credentials()).await;
@@ -175,7 +175,7 @@ async fn a_store_that_has_another_token_each_time_is_not_followed_for_ever() {
             store
         }
     };
-    let cache = process(refill().await, &source);
+    let tokens = process(refill().await, &source);
     let sent = Arc::new(AtomicUsize::new(0));
     let api = {
         let sent = sent.clone();
@@ -190,7 +190,7 @@ async fn a_store_that_has_another_token_each_time_is_not_followed_for_ever() {
             }
         })
     };
-    let service = OAuth2Layer::new(cache, Origins::only(["https://api.test"]).unwrap()).layer(api);
+    let service = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap()).layer(api);
     let response = service.clone().oneshot(get("/")).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
@@ -200,16 +200,17 @@ async fn a_store_that_has_another_token_each_time_is_not_followed_for_ever() {
     assert_eq!((sent.load(Ordering::SeqCst), source.count()), (4, 0));
 }
 
-// R8: a broken API costs one token request more for each time that the store had one, and then the breaker holds.
+// R8: each stored token costs one more token request until the breaker opens.
 #[tokio::test(start_paused = true)]
-async fn an_api_that_rejects_everything_is_no_flood_though_a_store_has_tokens() {
+async fn an_api_that_rejects_all_tokens_causes_few_requests() {
     let store = MemoryStore::new();
     let source = Source::of(hour);
     let api = Api::always(401);
     let services: Vec<_> = fleet(4, &store, &source)
         .into_iter()
-        .map(|cache| {
-            OAuth2Layer::new(cache, Origins::only(["https://api.test"]).unwrap()).layer(api.clone())
+        .map(|tokens| {
+            OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap())
+                .layer(api.clone())
         })
         .collect();
     let mut last = None;
@@ -221,6 +222,6 @@ async fn an_api_that_rejects_everything_is_no_flood_though_a_store_has_tokens() 
     }
     let last = last.unwrap();
     assert_eq!(last.extensions().get(), Some(&Replayed::No(NotReplayed::BreakerOpen)));
-    // One cold, and two for each process at most.
+    // One token request at the start, and at most two for each process.
     assert!(source.count() <= 9, "{}", source.count());
 }

@@ -11,7 +11,7 @@ use tower::Service;
 
 type Handler = dyn Fn(&Request<Full<Bytes>>) -> Response<Full<Bytes>> + Send + Sync;
 
-/// An API that answers at once and remembers every request.
+/// An API that responds at once and records every request.
 #[derive(Clone)]
 pub struct Api {
     handler: Arc<Handler>,
@@ -25,7 +25,7 @@ impl Api {
         Self { handler: Arc::new(handler), requests: Arc::default() }
     }
 
-    /// 200 to a request whose token `accepts`, else 401.
+    /// Responds with 200 to a request whose token `accepts` returns true for, and with 401 to others.
     pub fn accepting(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(move |request| {
             let accepted = bearer(request).is_some_and(&accepts);
@@ -33,7 +33,7 @@ impl Api {
         })
     }
 
-    /// This status to every request.
+    /// Responds with this status to every request.
     pub fn always(status: u16) -> Self {
         Self::new(move |_| answer(StatusCode::from_u16(status).unwrap()))
     }
@@ -46,7 +46,7 @@ impl Api {
         self.requests.lock().unwrap().len()
     }
 
-    /// The Bearer token of each request, in order; empty where there was none.
+    /// Returns the Bearer token of each request, in order. A request without one is an empty string.
     pub fn tokens(&self) -> Vec<String> {
         let requests = self.requests();
         requests.iter().map(|request| bearer(request).unwrap_or_default().to_owned()).collect()

@@ -10,11 +10,12 @@ use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt};
+use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{AccessToken, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::server::{client, raw_server};
 
-/// A token endpoint on loopback that is spoken to byte for byte and remembers every request.
+/// A token endpoint on loopback that sends given bytes and records every request.
 #[derive(Clone)]
 pub struct RawEndpoint {
     pub address: SocketAddr,
@@ -22,7 +23,7 @@ pub struct RawEndpoint {
 }
 
 impl RawEndpoint {
-    /// Answers every request with these bytes, and lets the client keep its connection.
+    /// Responds to every request with these bytes, and leaves the connection open.
     pub async fn answering(response: impl Into<Bytes>) -> Self {
         let response = response.into();
         Self::new(move |stream, requests| {
@@ -39,7 +40,7 @@ impl RawEndpoint {
         .await
     }
 
-    /// Sends these bytes, and closes the connection.
+    /// Sends these bytes, and then closes the connection.
     pub async fn closing_after(response: impl Into<Bytes>) -> Self {
         let response = response.into();
         Self::acting(move |stream| {
@@ -49,7 +50,7 @@ impl RawEndpoint {
         .await
     }
 
-    /// Reads one request of each connection, and then does what it likes with it.
+    /// Reads one request of each connection, and then passes the connection to `act`.
     pub async fn acting<F>(act: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -67,7 +68,7 @@ impl RawEndpoint {
         .await
     }
 
-    /// Sends these bytes, and resets the connection.
+    /// Sends these bytes, and then resets the connection.
     pub async fn resetting_after(response: impl Into<Bytes>) -> Self {
         let response = response.into();
         Self::new(move |stream, requests| {
@@ -75,7 +76,7 @@ impl RawEndpoint {
             async move {
                 if let Some(head) = read_head(&stream).await {
                     requests.lock().unwrap().push(head);
-                    // Closed with something unread in it, a socket is reset.
+                    // A socket that is closed with unread data in it is reset.
                     stream.peek(&mut [0]).await.unwrap();
                     send(&stream, &response).await.unwrap();
                 }
@@ -100,7 +101,7 @@ impl RawEndpoint {
         format!("http://{}{target}", self.address)
     }
 
-    /// The requests, head and body, in order.
+    /// Returns the requests, head and body, in order.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -110,7 +111,7 @@ impl RawEndpoint {
     }
 }
 
-/// Everything up to the empty line; none when the client has gone.
+/// Reads everything up to the empty line. Returns `None` if the client closed the connection.
 async fn read_head(stream: &TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -155,7 +156,7 @@ pub async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// An HTTP/1.1 response that says how long it is. `headers` are whole lines.
+/// Returns an HTTP/1.1 response with a `Content-Length`. `headers` are whole lines.
 pub fn response(status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut all = head(status, headers);
@@ -165,9 +166,9 @@ pub fn response(status: u16, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8
     all
 }
 
-/// The head of an HTTP/1.1 response that does not say how long it is.
+/// Returns the head of an HTTP/1.1 response without a `Content-Length`.
 pub fn head(status: u16, headers: &[&str]) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {status} Whatever\r\n");
+    let mut head = format!("HTTP/1.1 {status} Reason\r\n");
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");
@@ -176,14 +177,15 @@ pub fn head(status: u16, headers: &[&str]) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// Asks for a token over a real client.
+/// Requests a token over a real client, without retries.
 pub async fn ask(credentials: Credentials) -> Result<AccessToken, TokenError> {
-    TokenEndpoint::new(client()).oneshot(TokenRequest::new(credentials)).await
+    let endpoint = TokenEndpoint::new(client()).retry(TokenRetry::none());
+    endpoint.oneshot(TokenRequest::new(credentials)).await
 }
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
 
-/// An HTTP client without a network: it follows a script and remembers when it was asked.
+/// An HTTP client without a network that follows a script and records when it was called.
 #[derive(Clone)]
 pub struct Http {
     script: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
@@ -191,7 +193,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Answers request number n, from 1, as `script` says.
+    /// Responds to request number n, from 1, with the result of `script`.
     pub fn new(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), times: Arc::default() }
     }
@@ -200,7 +202,7 @@ impl Http {
         self.times.lock().unwrap().len()
     }
 
-    /// When the requests came.
+    /// Returns the times of the requests.
     pub fn times(&self) -> Vec<Instant> {
         self.times.lock().unwrap().clone()
     }
@@ -225,7 +227,7 @@ impl Service<Request<Full<Bytes>>> for Http {
     }
 }
 
-/// An endpoint at a port that nobody listens at.
+/// Returns the URL of an endpoint at a port without a listener.
 pub async fn nobody() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/token", listener.local_addr().unwrap())

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder of one test's own, gone at its end.
+/// A folder for one test, which is deleted at its end.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -19,7 +19,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Puts a new file in the place of one, as those do who do not want it to be seen half written.
+    /// Replaces a file by renaming a new one, so that no reader sees it half written.
     pub fn replace(&self, name: &str, content: &str) {
         let new = self.path("new");
         fs::write(&new, content).unwrap();

@@ -9,7 +9,7 @@ use metrics::{
 /// A name and its unit.
 pub type Described = (String, Option<Unit>);
 
-/// Everything that is counted or measured on this thread, as text: names, labels, values.
+/// Records all metrics of this thread as text: names, labels, values.
 #[derive(Clone, Default)]
 pub struct Meter {
     calls: Arc<AtomicUsize>,
@@ -18,29 +18,29 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Listens until the guard is dropped. For a test on a current-thread runtime.
+    /// Records until the guard is dropped. Needs a current-thread runtime.
     pub fn start() -> (Self, LocalRecorderGuard<'static>) {
         let meter = Self::default();
         let guard = metrics::set_default_local_recorder(Box::leak(Box::new(meter.clone())));
         (meter, guard)
     }
 
-    /// How often it was told anything at all.
+    /// Returns the number of all calls of the recorder and of its handles.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// What has been described, and in which unit it is.
+    /// Returns the described metrics and their units.
     pub fn described(&self) -> Vec<Described> {
         self.described.lock().unwrap().clone()
     }
 
-    /// What was told since it was last asked, in order: `name{label=value,...} value`.
+    /// Returns the values since the last call, in order: `name{label=value,...} value`.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
 
-    /// The same, of one name, without the name.
+    /// Does the same for one name, and removes the name.
     pub fn take_of(&self, name: &str) -> Vec<String> {
         let lines = self.take();
         lines.iter().filter_map(|line| line.strip_prefix(name)).map(ToOwned::to_owned).collect()
@@ -65,7 +65,7 @@ struct Handle {
 }
 
 impl Handle {
-    fn tell(&self, value: f64) {
+    fn record_line(&self, value: f64) {
         self.meter.calls.fetch_add(1, Ordering::SeqCst);
         self.meter.lines.lock().unwrap().push(format!("{} {value}", self.name));
     }
@@ -73,31 +73,31 @@ impl Handle {
 
 impl CounterFn for Handle {
     fn increment(&self, value: u64) {
-        self.tell(value as f64);
+        self.record_line(value as f64);
     }
 
     fn absolute(&self, _: u64) {
-        unreachable!("counters only go up, by one");
+        unreachable!("counters are incremented only");
     }
 }
 
 impl GaugeFn for Handle {
     fn increment(&self, value: f64) {
-        self.tell(value);
+        self.record_line(value);
     }
 
     fn decrement(&self, value: f64) {
-        self.tell(-value);
+        self.record_line(-value);
     }
 
     fn set(&self, _: f64) {
-        unreachable!("there may be several caches, and no one knows of all");
+        unreachable!("several caches share a gauge, so none can set it");
     }
 }
 
 impl HistogramFn for Handle {
     fn record(&self, value: f64) {
-        self.tell(value);
+        self.record_line(value);
     }
 }
 

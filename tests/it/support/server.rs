@@ -14,15 +14,15 @@ use tower::BoxError;
 
 pub type Client = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 
-/// A real HTTP client.
+/// Creates a real HTTP client.
 pub fn client() -> Client {
     hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// The requests that a server has seen, with their whole bodies.
+/// The requests that a server received, with their whole bodies.
 pub type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
 
-/// A real HTTP/1.1 server on loopback, which ends with the runtime.
+/// Starts a real HTTP/1.1 server on loopback, which ends with the runtime.
 pub async fn server<F>(
     handler: impl Fn(Request<Bytes>) -> F + Clone + Send + Sync + 'static,
 ) -> (SocketAddr, Seen)
@@ -55,7 +55,7 @@ where
     (address, seen)
 }
 
-/// A server on loopback that does what it likes with each connection.
+/// Starts a server on loopback that passes each connection to `handler`.
 pub async fn raw_server<F>(handler: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,

@@ -9,7 +9,7 @@ use tower_oauth2::{AccessToken, TokenRequest};
 type Answer = Pin<Box<dyn Future<Output = Result<AccessToken, BoxError>> + Send>>;
 type Script = dyn Fn(usize, TokenRequest) -> Answer + Send + Sync;
 
-/// A source of tokens that follows a script and remembers what it was asked.
+/// A source of tokens that follows a script and records its requests.
 #[derive(Clone)]
 pub struct Source {
     script: Arc<Script>,
@@ -17,7 +17,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Answers request number n, from 1, as `script` says.
+    /// Responds to request number n, from 1, with the result of `script`.
     pub fn new<F>(script: impl Fn(usize, TokenRequest) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
@@ -28,12 +28,12 @@ impl Source {
         }
     }
 
-    /// `token-1`, `token-2`, ... as `make` makes them, at once.
+    /// Responds to request number n, from 1, with the token `make(n)`, at once.
     pub fn of(make: impl Fn(usize) -> AccessToken + Send + Sync + 'static) -> Self {
         Self::new(move |n, _| std::future::ready(Ok(make(n))))
     }
 
-    /// How many token requests there were.
+    /// Returns the number of token requests.
     pub fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }

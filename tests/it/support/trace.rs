@@ -8,14 +8,14 @@ use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Everything that is traced on this thread, as text: levels, names, fields, whatever the level.
+/// Records all spans and events of this thread as text: levels, names, fields.
 #[derive(Clone, Default)]
 pub struct Trace(Arc<Mutex<Vec<String>>>);
 
 impl Trace {
-    /// Listens until the guard is dropped. For a test on a current-thread runtime.
+    /// Records until the guard is dropped. Needs a current-thread runtime.
     pub fn start() -> (Self, DefaultGuard) {
-        // With one subscriber alone, a callsite that another thread meets first would be off for good.
+        // With a single subscriber, a callsite that another thread reaches first would stay disabled.
         static SECOND: LazyLock<Dispatch> =
             LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
         LazyLock::force(&SECOND);
@@ -25,7 +25,7 @@ impl Trace {
         (trace, tracing::subscriber::set_default(subscriber))
     }
 
-    /// This crate's own lines.
+    /// Returns the lines of this crate.
     pub fn lines(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|line| line.contains("tower_oauth2")).cloned().collect()

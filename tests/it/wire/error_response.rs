@@ -6,7 +6,7 @@ use http_body::Body;
 use http_body_util::{Either, Full};
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::service::TokenErrorResponseLayer;
-use tower_oauth2::{OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind};
+use tower_oauth2::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Tokens};
 
 use crate::support::*;
 
@@ -14,7 +14,7 @@ type Answered = Result<Response<Either<Full<Bytes>, Full<Bytes>>>, BoxError>;
 
 /// One request through a whole stack whose token endpoint is at `url`.
 async fn answered(url: String, api: Api) -> Answered {
-    let tokens = TokenCache::new(credentials_at(url), TokenEndpoint::new(client()));
+    let tokens = Tokens::new(credentials_at(url), single_try(client()));
     let origins = Origins::only(["https://api.test"]).unwrap();
     ServiceBuilder::new()
         .layer(TokenErrorResponseLayer::new())
@@ -47,7 +47,7 @@ async fn the_endpoints_error_response_is_the_response() {
 
 // W6
 #[tokio::test]
-async fn other_headers_stay_behind() {
+async fn other_headers_are_not_forwarded() {
     let mut answer = head(
         400,
         &[
@@ -82,7 +82,7 @@ async fn other_headers_stay_behind() {
     assert_eq!(names, ["content-type", "retry-after", "www-authenticate"]);
     let challenges: Vec<_> = fields.get_all("www-authenticate").iter().collect();
     assert_eq!(challenges, ["Basic realm=\"a\"", "Bearer"]);
-    // The error itself has all of them.
+    // The `TokenError` has all headers.
     let error = response.extensions().get::<TokenError>().unwrap();
     assert_eq!(error.headers().unwrap()["location"], "https://evil.test/");
     assert_eq!(text(response).await, "sorry");
@@ -90,7 +90,7 @@ async fn other_headers_stay_behind() {
 
 // W6
 #[tokio::test]
-async fn large_headers_leave_room_for_those_that_are_passed_on() {
+async fn large_headers_leave_room_for_forwarded_headers() {
     let large: Vec<_> = (0..6).map(|n| format!("A-Large-{n}: {}", "l".repeat(8 * 1024))).collect();
     let mut headers: Vec<_> = large.iter().map(String::as_str).collect();
     headers.extend(["Content-Type: text/plain", "WWW-Authenticate: Bearer", "Retry-After: 7"]);
@@ -101,7 +101,7 @@ async fn large_headers_leave_room_for_those_that_are_passed_on() {
 
 // W6, W5
 #[tokio::test]
-async fn a_body_that_was_cut_is_framed_anew() {
+async fn a_truncated_body_has_the_right_length() {
     let page = "x".repeat(100_000);
     let endpoint = RawEndpoint::answering(response(500, &[], &page)).await;
     let response = answered(endpoint.url("/token"), Api::always(200)).await.unwrap();
@@ -121,7 +121,7 @@ async fn the_endpoints_error_response_is_the_result_after_a_401_too() {
         Ok(Response::builder().status(status).body(Full::from(body)).unwrap())
     });
     let api = Api::always(401);
-    let tokens = TokenCache::new(credentials(), TokenEndpoint::new(http.clone()));
+    let tokens = Tokens::new(credentials(), single_try(http.clone()));
     let service = ServiceBuilder::new()
         .layer(TokenErrorResponseLayer::new())
         .layer(OAuth2Layer::new(tokens, Origins::any()))
@@ -155,7 +155,7 @@ async fn other_token_errors_pass_through() {
 
 // W6
 #[tokio::test]
-async fn what_the_inner_service_answers_passes_through() {
+async fn responses_of_the_inner_service_pass_through() {
     let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
     let api = Api::new(|_| {
         let response = Response::builder().status(404).header("set-cookie", "a=b");

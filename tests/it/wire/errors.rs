@@ -5,7 +5,7 @@ use tower_oauth2::{ClientAuth, Credentials, TokenError, TokenErrorKind};
 
 use crate::support::*;
 
-/// What the crate keeps of a body that tells of a failure.
+/// The maximum size of an error's body.
 const KEPT: usize = 64 * 1024;
 
 async fn refused(response: Vec<u8>) -> (TokenError, String) {
@@ -16,7 +16,7 @@ async fn refused(response: Vec<u8>) -> (TokenError, String) {
 
 // W5
 #[tokio::test]
-async fn an_error_has_all_of_the_endpoints_response() {
+async fn an_error_contains_the_response_of_the_endpoint() {
     let body = r#"{
         "error": "invalid_client",
         "error_description": "No such client, or another secret.",
@@ -81,7 +81,7 @@ async fn an_error_without_json_has_status_headers_and_body() {
 
 // W5
 #[tokio::test]
-async fn members_of_an_error_that_are_no_strings_are_absent() {
+async fn members_of_an_error_that_are_not_strings_are_absent() {
     let body = r#"{"error":{"code":1},"error_description":null,"error_uri":["https://a.test"]}"#;
     let (error, _) = refused(response(400, &[], body)).await;
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
@@ -93,7 +93,7 @@ async fn members_of_an_error_that_are_no_strings_are_absent() {
 
 // W5
 #[tokio::test]
-async fn not_more_than_64_kib_of_a_body_are_kept() {
+async fn at_most_64_kib_of_a_body_are_kept() {
     let page = "x".repeat(KEPT + 1);
     for status in [302, 400, 500] {
         let (error, _) = refused(response(status, &[], &page)).await;
@@ -104,7 +104,7 @@ async fn not_more_than_64_kib_of_a_body_are_kept() {
     assert_eq!(error.kind(), TokenErrorKind::MalformedResponse);
     assert_eq!(error.body().unwrap(), &page[..KEPT]);
 
-    // A success is read to its end, so what it says can be told.
+    // A success is read to its end, so the error has its members.
     let body = format!(r#"{{"padding":"{page}","error":"invalid_scope"}}"#);
     let (error, _) = refused(response(200, &[], &body)).await;
     assert_eq!(error.error_code(), Some("invalid_scope"));
@@ -116,7 +116,7 @@ async fn not_more_than_64_kib_of_a_body_are_kept() {
 
 // W5, alf 40
 #[tokio::test]
-async fn only_codes_that_are_registered_are_shown() {
+async fn only_registered_error_codes_are_shown() {
     let unknown = ("an unregistered code", "check error_description() and body()");
     for (code, (shown, look_at)) in [
         ("invalid_scope", ("invalid_scope", "check the scopes that this client may request")),
@@ -165,7 +165,7 @@ async fn texts_are_short_and_printable() {
 
 // W5: an endpoint may come from a tenant.
 #[tokio::test]
-async fn texts_are_short_whatever_the_endpoint_is_called() {
+async fn texts_are_short_even_if_the_endpoint_has_a_long_name() {
     let endpoint = format!("http://{}.test/token", "a".repeat(60_000));
     let error = ask(Credentials::new(endpoint, ClientAuth::none("id")).unwrap()).await;
     let error = error.unwrap_err();
@@ -184,7 +184,7 @@ async fn retry_after_is_read_in_both_forms() {
         (&["Retry-After: Sun, 06 Nov 1994 08:51:07 GMT", date], Some(90)),
         (&["Retry-After: Sunday, 06-Nov-94 08:51:07 GMT", date], Some(90)),
         (&["Retry-After: Sun, 06 Nov 1994 08:00:00 GMT", date], Some(0)),
-        // Long ago on this machine's clock.
+        // This date is long ago by this machine's clock.
         (&["Retry-After: Sun, 06 Nov 1994 08:51:07 GMT"], Some(0)),
         (&["Retry-After: soon"], None),
         (&["Retry-After: -1"], None),
@@ -200,7 +200,7 @@ async fn retry_after_is_read_in_both_forms() {
 
 // C9
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_will_hardly() {
+async fn transient_errors_differ_from_permanent_ones() {
     for (status, body, transient) in [
         (400, r#"{"error":"invalid_client"}"#, false),
         (401, "", false),
@@ -223,7 +223,7 @@ async fn what_may_pass_is_told_from_what_will_hardly() {
 
 // alf 38
 #[tokio::test]
-async fn an_endpoint_that_can_not_be_reached_is_a_transport_error_with_its_cause() {
+async fn an_unreachable_endpoint_is_a_transport_error_with_its_cause() {
     let error = ask(credentials_at(nobody().await)).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::Transport);
     assert!(error.is_transient());

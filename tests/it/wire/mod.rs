@@ -1,7 +1,8 @@
-//! The token endpoint, on the wire and above it.
+//! Tests the requests to a token endpoint, and the results of its responses.
 
 mod error_response;
 mod errors;
+mod http_client;
 mod request;
 mod response;
 mod retry;

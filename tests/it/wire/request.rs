@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use tower::BoxError;
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::{ClientAuth, Credentials, TokenErrorKind};
 
 use crate::support::*;
@@ -11,7 +11,7 @@ type Change = fn(Credentials) -> Credentials;
 
 const PLAIN: &str = "grant_type=client_credentials";
 
-/// What arrives, head and body, when a token is asked for at `target`.
+/// Returns the head and the body of a token request to `target`.
 async fn arrives(target: &str, auth: ClientAuth, change: Change) -> String {
     let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
     let credentials = change(Credentials::new(endpoint.url(target), auth).unwrap());
@@ -20,7 +20,7 @@ async fn arrives(target: &str, auth: ClientAuth, change: Change) -> String {
     endpoint.requests()[0].replace(&endpoint.address.to_string(), "ADDRESS")
 }
 
-/// The same, as it should be. `proof` are whole header lines.
+/// Returns the expected request. `proof` contains whole header lines.
 fn expected(target: &str, proof: &str, body: &str) -> String {
     format!(
         "POST {target} HTTP/1.1\r\n\
@@ -43,7 +43,7 @@ fn unchanged(credentials: Credentials) -> Credentials {
     credentials
 }
 
-/// Proves itself with a header and a parameter, after a while.
+/// Authenticates with a header and a parameter, after a delay.
 struct Proof;
 
 impl ClientAuthentication for Proof {
@@ -51,9 +51,7 @@ impl ClientAuthentication for Proof {
         "proof"
     }
 
-    fn identity(&self) -> Vec<u8> {
-        Vec::new()
-    }
+    fn identify(&self, _: &mut Identity) {}
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
         tokio::task::yield_now().await;
@@ -70,7 +68,7 @@ impl ClientAuthentication for Proof {
 
 // W1, alf 1
 #[tokio::test]
-async fn basic_authentication_and_the_grant_type_are_all_that_a_plain_request_has() {
+async fn a_plain_request_has_basic_authentication_and_grant_type_only() {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
     assert_eq!(
         arrives("/token", auth, unchanged).await,
@@ -87,7 +85,7 @@ async fn basic_authentication_and_the_grant_type_are_all_that_a_plain_request_ha
 
 // W1, W2
 #[tokio::test]
-async fn each_method_proves_itself_in_one_way_only() {
+async fn each_method_authenticates_in_one_way_only() {
     let body = |more: &str| format!("{PLAIN}{more}");
     for (auth, proof, body) in [
         (ClientAuth::client_secret_basic("id", "pw"), basic("id:pw"), body("")),
@@ -111,8 +109,8 @@ async fn each_method_proves_itself_in_one_way_only() {
 
 // W1, alf 2, alf 3
 #[tokio::test]
-async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
-    let cases: [(Change, &str); 10] = [
+async fn the_form_contains_the_settings_that_are_not_empty() {
+    let cases: [(Change, &str); 11] = [
         (|c| c.scope("read write"), "&scope=read+write"),
         (
             |c| c.audience("https://api.example.com/my-api/"),
@@ -127,7 +125,8 @@ async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
         ),
         (|c| c.scope("").audience("").resource("").parameter("p", ""), ""),
         (|c| c.scope(" \t\n "), ""),
-        (|c| c.scope("s").scope("").audience("a").audience(""), ""),
+        (|c| c.scope("s").scope(""), ""),
+        (|c| c.audience("b").audience("").audience("a").audience("b"), "&audience=b&audience=a"),
         (
             |c| c.scope("лес").parameter("naïve", "=&"),
             "&scope=%D0%BB%D0%B5%D1%81&na%C3%AFve=%3D%26",
@@ -138,7 +137,7 @@ async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
         let arrived = arrives("/token", auth, change).await;
         assert_eq!(arrived, expected("/token", &basic("id:pw"), &format!("{PLAIN}{more}")));
 
-        // The client's own parameters come last, and beside these.
+        // The parameters of client authentication come last.
         let arrived = arrives("/token", ClientAuth::none("id"), change).await;
         assert_eq!(arrived, expected("/token", "", &format!("{PLAIN}{more}&client_id=id")));
     }
@@ -146,7 +145,7 @@ async fn what_is_asked_for_goes_into_the_form_and_what_is_empty_does_not() {
 
 // W1, alf 3
 #[test]
-fn what_is_empty_makes_no_difference() {
+fn empty_settings_make_no_difference() {
     let plain = credentials();
     let empty = plain.clone().scope(" ").audience("").resource("").parameter("p", "");
     assert_eq!(empty, plain);
@@ -156,7 +155,7 @@ fn what_is_empty_makes_no_difference() {
 
 // W1
 #[tokio::test]
-async fn nothing_but_resource_is_sent_twice() {
+async fn only_resource_and_audience_are_repeated() {
     let cases: [(Change, &str); 7] = [
         (|c| c.parameter("p", "1").parameter("p", "2"), "&p=2"),
         (|c| c.parameter("p", "1").parameter("p", ""), ""),
@@ -218,7 +217,7 @@ async fn a_raw_id_with_a_colon_is_an_error_and_nothing_is_sent() {
 
 // W2
 #[tokio::test]
-async fn a_proof_that_can_not_be_had_is_an_error_and_nothing_is_sent() {
+async fn failed_client_authentication_is_an_error_and_nothing_is_sent() {
     struct Broken;
 
     impl ClientAuthentication for Broken {
@@ -226,9 +225,7 @@ async fn a_proof_that_can_not_be_had_is_an_error_and_nothing_is_sent() {
             "broken"
         }
 
-        fn identity(&self) -> Vec<u8> {
-            Vec::new()
-        }
+        fn identify(&self, _: &mut Identity) {}
 
         async fn authenticate(&self, _request: &mut TokenRequestParts) -> Result<(), BoxError> {
             tokio::task::yield_now().await;

@@ -16,7 +16,7 @@ async fn token(body: impl AsRef<[u8]>) -> AccessToken {
 
 // W3, alf 20
 #[tokio::test]
-async fn any_success_is_a_success() {
+async fn any_2xx_status_is_a_success() {
     for status in [200, 201, 202, 203, 206, 226, 299] {
         let token = answered(status, r#"{"access_token":"t"}"#).await.unwrap();
         assert_eq!(token.secret(), "t", "{status}");
@@ -25,7 +25,7 @@ async fn any_success_is_a_success() {
 
 // W3
 #[tokio::test]
-async fn all_that_the_response_says_can_be_read() {
+async fn all_members_of_a_response_can_be_read() {
     let token = token(
         r#" {
             "access_token": "2YotnFZFEjr1zCsicMWpAA",
@@ -48,7 +48,7 @@ async fn all_that_the_response_says_can_be_read() {
     assert_eq!(token.extra("instance_url"), Some(Value::from("https://eu1.example.com")));
     assert_eq!(token.extra("nested"), Some(json!({"list": [1, null, "ü"]})));
     assert_eq!(token.extra("absent"), None);
-    // It is of no use here, and a secret.
+    // An ID token is a secret that this crate does not use.
     assert_eq!(token.extra("refresh_token"), None);
 }
 
@@ -90,7 +90,7 @@ async fn an_extra_member_is_read_as_it_was_sent() {
 
 // W3, alf 16, alf 17, alf 18
 #[tokio::test]
-async fn odd_lifetimes_are_read_or_clamped_or_taken_as_absent() {
+async fn odd_lifetimes_are_read_clamped_or_ignored() {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
     for (expires_in, lifetime) in [
@@ -127,7 +127,7 @@ async fn odd_lifetimes_are_read_or_clamped_or_taken_as_absent() {
 
 // W3, alf 12
 #[tokio::test]
-async fn a_token_type_is_compared_without_case_and_missing_means_bearer() {
+async fn a_token_type_ignores_case_and_defaults_to_bearer() {
     for odd in
         ["", r#","token_type":"bEaReR""#, r#","token_type":"BEARER""#, r#","token_type":null"#]
     {
@@ -138,7 +138,7 @@ async fn a_token_type_is_compared_without_case_and_missing_means_bearer() {
 
 // W3, alf 12
 #[tokio::test]
-async fn a_token_type_that_is_not_understood_is_an_error() {
+async fn an_unknown_token_type_is_an_error() {
     for odd in [
         r#""mac""#,
         r#""DPoP""#,
@@ -160,7 +160,7 @@ async fn a_token_type_that_is_not_understood_is_an_error() {
 
 // W3
 #[tokio::test]
-async fn a_token_type_that_can_not_be_read_is_not_understood_either() {
+async fn a_malformed_token_type_is_an_error() {
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for odd in [r#""\ud800""#, "1e400", &deep] {
         let body = format!(r#"{{"access_token":"t","token_type":{odd}}}"#);
@@ -171,7 +171,7 @@ async fn a_token_type_that_can_not_be_read_is_not_understood_either() {
 
 // W3
 #[tokio::test]
-async fn an_error_is_one_in_a_success_too_if_it_is_a_string() {
+async fn an_error_string_in_a_success_is_an_error() {
     for (error, code) in [
         (r#""invalid_scope""#, "invalid_scope"),
         (r#""temporarily_unavailable""#, "temporarily_unavailable"),
@@ -191,14 +191,14 @@ async fn an_error_is_one_in_a_success_too_if_it_is_a_string() {
 
 // W3
 #[tokio::test]
-async fn an_error_that_can_not_be_read_is_one_all_the_same() {
+async fn an_error_with_an_invalid_escape_is_an_error() {
     let refused = answered(200, r#"{"access_token":"t","error":"\ud800"}"#).await;
     assert_eq!(refused.unwrap_err().kind(), TokenErrorKind::ErrorResponse);
 }
 
 // W4, alf 9
 #[tokio::test]
-async fn a_redirect_is_an_error_and_where_it_leads_is_not_asked() {
+async fn a_redirect_is_an_error_and_not_followed() {
     let good = r#"{"access_token":"t"}"#;
     for status in [300, 301, 302, 303, 307, 308] {
         let elsewhere = RawEndpoint::answering(response(200, &[], good)).await;
@@ -215,7 +215,7 @@ async fn a_redirect_is_an_error_and_where_it_leads_is_not_asked() {
 
 // W4
 #[tokio::test]
-async fn a_mebibyte_is_read_and_not_a_byte_more() {
+async fn a_response_is_read_up_to_one_mebibyte() {
     let of = |length: usize| {
         let mut body = String::from(r#"{"access_token":"t"}"#);
         body.push_str(&" ".repeat(length - body.len()));

@@ -11,7 +11,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::source::{Backoff, TokenRetry};
 use tower_oauth2::{
     AccessToken, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenRequest,
+    TokenRequest, Tokens,
 };
 
 use crate::support::*;
@@ -27,31 +27,31 @@ fn good() -> Response<Full<Bytes>> {
     answer(200, r#"{"access_token":"t"}"#)
 }
 
-async fn asked(retry: TokenRetry, http: &Http) -> Result<AccessToken, TokenError> {
-    let source = RetryLayer::new(retry).layer(TokenEndpoint::new(http.clone()));
+async fn request_token(retry: TokenRetry, http: &Http) -> Result<AccessToken, TokenError> {
+    let source = RetryLayer::new(retry).layer(single_try(http.clone()));
     source.oneshot(TokenRequest::new(credentials())).await
 }
 
-/// The same under a timeout of tower's, whose error is a box.
+/// Requests a token through a timeout of tower, whose error is a box.
 async fn asked_in_a_box(retry: TokenRetry, http: &Http) -> Result<AccessToken, BoxError> {
     let source = ServiceBuilder::new()
         .layer(RetryLayer::new(retry))
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
-        .service(TokenEndpoint::new(http.clone()));
+        .service(single_try(http.clone()));
     source.oneshot(TokenRequest::new(credentials())).await
 }
 
-/// How long it was from each request to the next.
+/// Returns the time from each request to the next.
 fn waits(http: &Http) -> Vec<Duration> {
     http.times().windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
 // alf 5, alf 7
 #[tokio::test(start_paused = true)]
-async fn a_500_is_tried_again_so_many_times_and_the_last_response_is_in_the_error() {
+async fn a_500_is_retried_and_the_error_has_the_last_response() {
     let http = Http::new(|n| Ok(answer(500, format!("answer {n}"))));
     let retry = TokenRetry::new(5).statuses([500]).backoff(Duration::from_millis(300));
-    let error = asked(retry.clone(), &http).await.unwrap_err();
+    let error = request_token(retry.clone(), &http).await.unwrap_err();
     assert_eq!(http.count(), 6);
     assert_eq!(error.status().unwrap(), 500);
     assert_eq!(error.body().unwrap(), "answer 6");
@@ -64,12 +64,12 @@ async fn a_500_is_tried_again_so_many_times_and_the_last_response_is_in_the_erro
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn every_wait_is_longer_than_the_one_before_and_within_its_bounds() {
+async fn each_wait_is_longer_than_the_one_before_and_within_bounds() {
     let mut drawn = std::collections::HashSet::new();
     for _ in 0..50 {
         let http = Http::new(|_| Ok(answer(500, "")));
         let first = Duration::from_millis(300);
-        asked(TokenRetry::new(5).statuses([500]).backoff(first), &http).await.unwrap_err();
+        request_token(TokenRetry::new(5).statuses([500]).backoff(first), &http).await.unwrap_err();
         let waits = waits(&http);
         assert_eq!(waits.len(), 5);
         for (n, wait) in waits.iter().enumerate() {
@@ -79,7 +79,7 @@ async fn every_wait_is_longer_than_the_one_before_and_within_its_bounds() {
         assert!(waits.is_sorted(), "{waits:?}");
         drawn.insert(waits[4]);
     }
-    // Jitter: 50 draws out of 2,400 ms can not all be the same.
+    // Jitter: 50 random waits out of 2,400 ms differ.
     assert!(drawn.len() > 1);
 }
 
@@ -88,7 +88,7 @@ async fn every_wait_is_longer_than_the_one_before_and_within_its_bounds() {
 async fn no_wait_is_longer_than_a_minute() {
     let http = Http::new(|_| Ok(answer(500, "")));
     let retry = TokenRetry::new(70).backoff(Duration::from_secs(50));
-    asked(retry, &http).await.unwrap_err();
+    request_token(retry, &http).await.unwrap_err();
     assert_eq!(http.count(), 71);
     let minute = Duration::from_secs(60);
     for wait in &waits(&http)[1..] {
@@ -98,10 +98,10 @@ async fn no_wait_is_longer_than_a_minute() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn a_success_ends_the_tries_and_the_next_request_has_all_of_its_own() {
-    // Two failures, then a token, again and again.
+async fn a_success_ends_the_retries_of_this_request_only() {
+    // Each token request gets two failures, and then a token.
     let http = Http::new(|n| Ok(if n % 3 == 0 { good() } else { answer(503, "") }));
-    let source = RetryLayer::new(TokenRetry::new(2)).layer(TokenEndpoint::new(http.clone()));
+    let source = RetryLayer::new(TokenRetry::new(2)).layer(single_try(http.clone()));
     for round in 1..=3 {
         let token = source.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
         assert_eq!(token.secret(), "t");
@@ -111,7 +111,7 @@ async fn a_success_ends_the_tries_and_the_next_request_has_all_of_its_own() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn only_the_statuses_that_are_set_are_tried_again() {
+async fn only_the_configured_statuses_are_retried() {
     for (retry, again) in [
         (TokenRetry::new(1), &[408_u16, 429, 500, 502, 503, 504] as &[u16]),
         (TokenRetry::new(1).statuses([500]), &[500]),
@@ -121,7 +121,7 @@ async fn only_the_statuses_that_are_set_are_tried_again() {
     ] {
         for status in [400, 401, 403, 404, 408, 418, 429, 500, 501, 502, 503, 504, 599] {
             let http = Http::new(move |_| Ok(answer(status, "")));
-            let error = asked(retry.clone(), &http).await.unwrap_err();
+            let error = request_token(retry.clone(), &http).await.unwrap_err();
             assert_eq!(error.status().unwrap(), status);
             let tries = if again.contains(&status) { 2 } else { 1 };
             assert_eq!(http.count(), tries, "{retry:?} {status}");
@@ -131,7 +131,7 @@ async fn only_the_statuses_that_are_set_are_tried_again() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn what_will_not_pass_is_not_tried_again() {
+async fn permanent_errors_are_not_retried() {
     for (status, body, kind) in [
         (400, r#"{"error":"invalid_client"}"#, TokenErrorKind::ErrorResponse),
         (200, r#"{"error":"invalid_scope"}"#, TokenErrorKind::ErrorResponse),
@@ -140,7 +140,7 @@ async fn what_will_not_pass_is_not_tried_again() {
         (302, "", TokenErrorKind::Redirect),
     ] {
         let http = Http::new(move |_| Ok(answer(status, body)));
-        let error = asked(TokenRetry::new(5), &http).await.unwrap_err();
+        let error = request_token(TokenRetry::new(5), &http).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert_eq!(http.count(), 1, "{status} {body}");
     }
@@ -148,9 +148,9 @@ async fn what_will_not_pass_is_not_tried_again() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn a_page_in_the_place_of_a_token_may_well_pass() {
+async fn a_page_instead_of_a_token_is_retried() {
     let http = Http::new(|n| Ok(if n == 1 { answer(200, "<html>") } else { good() }));
-    asked(TokenRetry::new(5), &http).await.unwrap();
+    request_token(TokenRetry::new(5), &http).await.unwrap();
     assert_eq!(http.count(), 2);
 }
 
@@ -175,7 +175,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
                 }
                 Ok(response)
             });
-            asked(TokenRetry::new(1), &http).await.unwrap();
+            request_token(TokenRetry::new(1), &http).await.unwrap();
             let wait = waits(&http)[0];
             let expected = Duration::from_secs(seconds);
             assert!((expected..=expected + TICK).contains(&wait), "{headers:?}: {wait:?}");
@@ -185,21 +185,21 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_that_is_less_does_not_shorten_a_wait() {
+async fn a_short_retry_after_does_not_shorten_a_wait() {
     let http = Http::new(|n| {
         let mut response = if n == 1 { answer(503, "") } else { good() };
         response.headers_mut().insert("retry-after", "0".parse().unwrap());
         Ok(response)
     });
-    asked(TokenRetry::new(1).backoff(Duration::from_secs(8)), &http).await.unwrap();
+    request_token(TokenRetry::new(1).backoff(Duration::from_secs(8)), &http).await.unwrap();
     assert!(waits(&http)[0] >= Duration::from_secs(4));
 }
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_can_not_be_reached_is_tried_again() {
+async fn an_unreachable_endpoint_is_retried() {
     let http = Http::new(|n| if n < 3 { Err("no route".into()) } else { Ok(good()) });
-    assert_eq!(asked(TokenRetry::new(2).statuses([]), &http).await.unwrap().secret(), "t");
+    assert_eq!(request_token(TokenRetry::new(2).statuses([]), &http).await.unwrap().secret(), "t");
     assert_eq!(http.count(), 3);
 
     let http = Http::new(|_| Err("no route".into()));
@@ -210,12 +210,12 @@ async fn an_endpoint_that_can_not_be_reached_is_tried_again() {
 
 // alf 5
 #[tokio::test]
-async fn a_response_that_breaks_off_is_tried_again() {
+async fn an_incomplete_response_is_retried() {
     let mut answer = response(200, &[], r#"{"access_token":"t"}"#);
     answer.truncate(answer.len() - 1);
     let endpoint = RawEndpoint::resetting_after(answer).await;
     let retry = TokenRetry::new(2).backoff(Duration::ZERO);
-    let source = RetryLayer::new(retry).layer(TokenEndpoint::new(client()));
+    let source = RetryLayer::new(retry).layer(single_try(client()));
     let request = TokenRequest::new(credentials_at(endpoint.url("/token")));
     let error = source.oneshot(request).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::IncompleteResponse);
@@ -224,10 +224,10 @@ async fn a_response_that_breaks_off_is_tried_again() {
 
 // alf 5, W7
 #[tokio::test(start_paused = true)]
-async fn a_timeout_is_tried_again_be_it_ours_or_towers() {
+async fn timeouts_of_the_endpoint_and_of_tower_are_retried() {
     async fn silent_twice(n: usize, request: TokenRequest) -> Result<AccessToken, BoxError> {
         let http = service_fn(|_| pending::<Result<Response<Full<Bytes>>, Infallible>>());
-        let endpoint = TokenEndpoint::new(http).timeout(Duration::from_secs(20));
+        let endpoint = single_try(http).timeout(Duration::from_secs(20));
         if n < 3 { Ok(endpoint.oneshot(request).await?) } else { Ok(hour(n)) }
     }
     for timeout in [Duration::from_secs(10), Duration::from_secs(25)] {
@@ -244,7 +244,7 @@ async fn a_timeout_is_tried_again_be_it_ours_or_towers() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_a_source_of_ones_own_is_tried_again() {
+async fn a_failure_of_a_custom_source_is_retried() {
     let inner = Source::new(|n, _| async move {
         if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
     });
@@ -256,18 +256,16 @@ async fn a_failure_of_a_source_of_ones_own_is_tried_again() {
 
 // alf 5
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_a_cache_below_is_tried_again() {
-    let cache = TokenCache::builder(
-        credentials(),
-        Source::new(|n, _| async move {
-            if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
-        }),
-    )
+async fn a_failure_of_an_inner_cache_is_retried() {
+    let tokens = TokenCache::builder(Source::new(|n, _| async move {
+        if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
+    }))
     .transient_backoff(Backoff::none())
-    .build();
+    .build()
+    .tokens(&credentials());
     let below = Source::new(move |_, _| {
-        let cache = cache.clone();
-        async move { Ok(cache.get().await?) }
+        let tokens = tokens.clone();
+        async move { Ok(AccessToken::clone(&*tokens.get().await?)) }
     });
     let source = RetryLayer::new(TokenRetry::new(2)).layer(below.clone());
     let token = source.oneshot(TokenRequest::new(credentials())).await.unwrap();
@@ -277,15 +275,70 @@ async fn a_failure_of_a_cache_below_is_tried_again() {
 
 // alf 6
 #[tokio::test(start_paused = true)]
-async fn api_requests_are_never_tried_again() {
+async fn api_requests_are_never_retried() {
     let http = Http::new(|n| Ok(if n < 3 { answer(500, "") } else { good() }));
-    let source = RetryLayer::new(TokenRetry::new(5)).layer(TokenEndpoint::new(http.clone()));
-    let tokens = TokenCache::new(credentials(), source);
+    let source = RetryLayer::new(TokenRetry::new(5)).layer(single_try(http.clone()));
+    let tokens = Tokens::new(credentials(), source);
     let api = Api::always(500);
     let mut service = OAuth2Layer::new(tokens, Origins::any()).layer(api.clone());
     for calls in 1..=3 {
         let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!((http.count(), api.count()), (3, calls));
+    }
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn a_token_endpoint_retries_twice_by_default() {
+    let once =
+        |http: &Http| TokenEndpoint::new(http.clone()).oneshot(TokenRequest::new(credentials()));
+    let http = Http::new(|n| Ok(if n < 3 { answer(503, "") } else { good() }));
+    assert_eq!(once(&http).await.unwrap().secret(), "t");
+    assert_eq!(http.count(), 3);
+
+    let http = Http::new(|n| Ok(answer(503, format!("answer {n}"))));
+    let error = once(&http).await.unwrap_err();
+    assert_eq!((error.status().unwrap().as_u16(), http.count()), (503, 3));
+    assert_eq!(error.body().unwrap(), "answer 3");
+
+    let http = Http::new(|_| Err("no route".into()));
+    assert_eq!(once(&http).await.unwrap_err().kind(), TokenErrorKind::Transport);
+    assert_eq!(http.count(), 3);
+
+    let http = Http::new(|_| Ok(answer(400, r#"{"error":"invalid_client"}"#)));
+    assert_eq!(once(&http).await.unwrap_err().error_code(), Some("invalid_client"));
+    assert_eq!(http.count(), 1);
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn the_retries_of_a_token_endpoint_can_be_set() {
+    for (retry, tries) in [
+        (TokenRetry::none(), 1),
+        (TokenRetry::new(0), 1),
+        (TokenRetry::new(4), 5),
+        (TokenRetry::new(4).statuses([500]), 1),
+    ] {
+        let http = Http::new(|_| Ok(answer(503, "")));
+        let endpoint = TokenEndpoint::new(http.clone()).retry(retry);
+        for round in 1..=2 {
+            // Each token request starts with all retries.
+            endpoint.clone().oneshot(TokenRequest::new(credentials())).await.unwrap_err();
+            assert_eq!(http.count(), round * tries);
+        }
+    }
+}
+
+// alf 5
+#[tokio::test(start_paused = true)]
+async fn retries_outside_do_not_multiply_with_none_inside() {
+    for inside in [TokenRetry::none(), TokenRetry::new(0)] {
+        let http = Http::new(|_| Ok(answer(503, "")));
+        let endpoint = TokenEndpoint::new(http.clone()).retry(inside);
+        let source = RetryLayer::new(TokenRetry::new(2)).layer(endpoint);
+        let tokens = Tokens::new(credentials(), source);
+        assert_eq!(tokens.get().await.unwrap_err().status().unwrap(), 503);
+        assert_eq!(http.count(), 3);
     }
 }

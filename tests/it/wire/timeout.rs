@@ -10,17 +10,17 @@ use http_body::{Body, Frame};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Service, ServiceExt, service_fn};
-use tower_oauth2::client_auth::{ClientAuthentication, TokenRequestParts};
+use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    AccessToken, ClientAuth, Credentials, TokenError, TokenErrorKind, TokenRequest,
 };
 
 use crate::support::*;
 
-type Asked = Result<AccessToken, TokenError>;
-type Attempt = Pin<Box<dyn Future<Output = Asked>>>;
+type Outcome = Result<AccessToken, TokenError>;
+type Attempt = Pin<Box<dyn Future<Output = Outcome>>>;
 
-/// Gives a little now and then, without an end.
+/// A body that yields one byte a second, without an end.
 struct Trickle(Pin<Box<tokio::time::Sleep>>);
 
 impl Trickle {
@@ -43,7 +43,7 @@ impl Body for Trickle {
     }
 }
 
-/// Is never ready to be called.
+/// A client that never becomes ready.
 #[derive(Clone)]
 struct NeverReady;
 
@@ -57,11 +57,11 @@ impl Service<Request<Full<Bytes>>> for NeverReady {
     }
 
     fn call(&mut self, _request: Request<Full<Bytes>>) -> Self::Future {
-        panic!("called unready");
+        panic!("called before it was ready");
     }
 }
 
-/// Takes for ever to prove itself.
+/// Client authentication that never completes.
 struct NeverProves;
 
 impl ClientAuthentication for NeverProves {
@@ -69,25 +69,27 @@ impl ClientAuthentication for NeverProves {
         "never"
     }
 
-    fn identity(&self) -> Vec<u8> {
-        Vec::new()
-    }
+    fn identify(&self, _: &mut Identity) {}
 
     async fn authenticate(&self, _request: &mut TokenRequestParts) -> Result<(), BoxError> {
         pending().await
     }
 }
 
-async fn asked<H, B>(http: H, timeout: Option<Duration>, credentials: Credentials) -> Asked
+async fn request_token<H, B>(
+    http: H,
+    timeout: Option<Duration>,
+    credentials: Credentials,
+) -> Outcome
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
     H::Error: Into<BoxError>,
     H::Future: Send,
-    B: Body + Send,
+    B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let endpoint = TokenEndpoint::new(http);
+    let endpoint = single_try(http);
     let endpoint = match timeout {
         Some(timeout) => endpoint.timeout(timeout),
         None => endpoint,
@@ -95,7 +97,7 @@ where
     endpoint.oneshot(TokenRequest::new(credentials)).await
 }
 
-/// Everything that can take for ever, under this timeout.
+/// Tests each part of a token request that may never complete.
 async fn time_out(set: Option<Duration>, expected: Duration) {
     let silent = service_fn(|_| pending::<Result<Response<Full<Bytes>>, BoxError>>());
     let endless = service_fn(|_| async { Ok::<_, BoxError>(Response::new(Trickle::new())) });
@@ -104,14 +106,14 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
         Credentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
     let kind = TokenErrorKind::Timeout;
     let attempts: [(&str, TokenErrorKind, Attempt); 4] = [
-        ("no response", kind, Box::pin(asked(silent, set, credentials()))),
-        ("no end", kind, Box::pin(asked(endless, set, credentials()))),
-        ("never ready", kind, Box::pin(asked(NeverReady, set, credentials()))),
-        // W9: the endpoint was not asked.
+        ("no response", kind, Box::pin(request_token(silent, set, credentials()))),
+        ("no end", kind, Box::pin(request_token(endless, set, credentials()))),
+        ("never ready", kind, Box::pin(request_token(NeverReady, set, credentials()))),
+        // W9: the endpoint got no request.
         (
             "no proof",
             TokenErrorKind::ClientAuthentication,
-            Box::pin(asked(good, set, never_proves)),
+            Box::pin(request_token(good, set, never_proves)),
         ),
     ];
     for (name, kind, attempt) in attempts {
@@ -129,42 +131,42 @@ async fn time_out(set: Option<Duration>, expected: Duration) {
 
 // W7, alf 4
 #[tokio::test(start_paused = true)]
-async fn a_token_request_takes_30_seconds_at_most_unless_told() {
+async fn a_token_request_takes_at_most_30_seconds_by_default() {
     time_out(None, Duration::from_secs(30)).await;
 }
 
 // W7, alf 4
 #[tokio::test(start_paused = true)]
-async fn a_token_request_takes_as_long_as_it_is_told_at_most() {
+async fn a_token_request_takes_at_most_the_timeout() {
     time_out(Some(Duration::from_millis(250)), Duration::from_millis(250)).await;
     time_out(Some(Duration::from_secs(90)), Duration::from_secs(90)).await;
 }
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn a_response_within_the_time_is_taken() {
+async fn a_response_within_the_timeout_is_used() {
     let slow = service_fn(|_| async {
         sleep(Duration::from_secs(29)).await;
         Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(
             r#"{"access_token":"t","expires_in":100}"#,
         )))
     });
-    let token = asked(slow, None, credentials()).await.unwrap();
+    let token = request_token(slow, None, credentials()).await.unwrap();
     assert_eq!(token.secret(), "t");
-    // C5: its life began with the request.
+    // C5: the lifetime began with the request.
     assert_eq!(token.time_left(), Some(Duration::from_secs(71)));
 }
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn the_body_of_a_refusal_takes_at_most_half_of_the_time() {
+async fn the_body_of_an_error_takes_at_most_half_of_the_timeout() {
     let endless = service_fn(|_| async {
         let mut response = Response::new(Trickle::new());
         *response.status_mut() = http::StatusCode::BAD_REQUEST;
         Ok::<_, BoxError>(response)
     });
     let start = Instant::now();
-    let error = asked(endless, None, credentials()).await.unwrap_err();
+    let error = request_token(endless, None, credentials()).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 400);
     assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
 }

@@ -10,17 +10,15 @@ use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{RedisStore, TokenStoreLayer};
-use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenCache,
-};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, Tokens};
 
 use super::{Api, Source, Trace};
 use crate::support::Redis;
 
-/// So many share the server, as if each were a process.
+/// The number of clients, each of which acts as a process.
 pub const CACHES: usize = 4;
 
-/// And has so many requests to an API at once.
+/// The number of concurrent requests of each client.
 const REQUESTS: usize = 8;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -30,32 +28,33 @@ pub struct Load {
     clients: Vec<Client>,
 }
 
-/// A cache with a connection of its own, and its own view of which tokens are good.
+/// A cache with its own connection and its own set of valid tokens.
 #[derive(Clone)]
 pub struct Client {
-    cache: TokenCache,
+    tokens: Tokens,
     api: OAuth2<Api>,
-    tokens: Arc<Mutex<Tokens>>,
+    seen: Arc<Mutex<SeenTokens>>,
 }
 
+/// The tokens that an API has received.
 #[derive(Default)]
-struct Tokens {
-    /// The number of the one that was accepted last.
+struct SeenTokens {
+    /// The number of the last accepted token.
     current: usize,
     rejected: HashSet<usize>,
-    /// How many requests came with one that is rejected.
+    /// The number of requests with a rejected token.
     refused: usize,
 }
 
 impl Load {
-    /// With no token yet.
+    /// Creates a load without a token.
     pub fn new(redis: &Redis) -> Self {
         Self::at(&redis.url())
     }
 
-    /// With no token yet, and a server at this URL.
+    /// Creates a load without a token for the server at `url`.
     pub fn at(url: &str) -> Self {
-        // A day's tokens, ten seconds between one and the next.
+        // Tokens that live for a day, requested ten seconds apart.
         let source = Source::of(|n| {
             let age = Duration::from_secs(10_000 - 10 * n as u64);
             let token = AccessToken::new(format!("token-{n}")).unwrap().with_scope("read write");
@@ -66,7 +65,7 @@ impl Load {
         load
     }
 
-    /// Another that shares the tokens.
+    /// Creates another client that shares the tokens.
     pub fn client(&self, redis: &Redis) -> Client {
         self.client_at(&redis.url())
     }
@@ -76,30 +75,30 @@ impl Load {
             .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(10)));
         let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
         let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
-        let cache = TokenCache::new(credentials, layer.layer(self.source.clone()));
-        let tokens = Arc::new(Mutex::new(Tokens::default()));
-        let (log, issued) = (tokens.clone(), self.source.clone());
+        let tokens = Tokens::new(credentials, layer.layer(self.source.clone()));
+        let seen = Arc::new(Mutex::new(SeenTokens::default()));
+        let (log, issued) = (seen.clone(), self.source.clone());
         let api = Api::accepting(move |token| {
             let number = token.strip_prefix("token-").and_then(|number| number.parse().ok());
             let number = number.filter(|&number| (1..=issued.count()).contains(&number));
             number.is_some_and(|number| log.lock().unwrap().accept(number))
         });
-        Client { api: OAuth2Layer::new(cache.clone(), Origins::any()).layer(api), cache, tokens }
+        Client { api: OAuth2Layer::new(tokens.clone(), Origins::any()).layer(api), tokens, seen }
     }
 
     pub fn token_requests(&self) -> usize {
         self.source.count()
     }
 
-    /// Rejects in each client the token that it has.
+    /// Rejects the current token of each client.
     pub async fn reject(&self) {
         for client in &self.clients {
             client.reject().await;
         }
     }
 
-    /// A round of requests through all caches at once, each of which is answered with 200. Returns how many
-    /// token requests that took.
+    /// Sends requests through all caches concurrently, which all return 200. Returns the number of
+    /// token requests.
     pub async fn round(&self) -> usize {
         let before = self.token_requests();
         let mut requests = JoinSet::new();
@@ -114,13 +113,13 @@ impl Load {
         self.token_requests() - before
     }
 
-    /// A round in which every cache needs another token.
+    /// Runs a round in which every cache needs another token.
     pub async fn renewal(&self) -> usize {
         self.reject().await;
         self.round().await
     }
 
-    /// Rounds until all share one token again, and the trace says that it works.
+    /// Runs rounds until all caches share one token again and the recovery is reported.
     pub async fn recovers(&self, trace: &Trace) {
         let rounds = async {
             while !self.share_one_token() {
@@ -152,40 +151,41 @@ impl Load {
 
 impl Client {
     fn current(&self) -> usize {
-        self.tokens.lock().unwrap().current
+        self.seen.lock().unwrap().current
     }
 
-    /// How many requests were answered with 401.
+    /// Returns the number of requests that returned 401.
     pub fn refused(&self) -> usize {
-        self.tokens.lock().unwrap().refused
+        self.seen.lock().unwrap().refused
     }
 
-    /// Rejects the token that the client has, for good.
+    /// Rejects the current token of the client permanently.
     ///
     /// Tokens are rejected by hand, because an API that rejects so many in a short time opens the
-    /// breaker (R8). The API does not accept the token either, in case it comes back from the store.
+    /// breaker (R8). The API does not accept the token either, in case it comes back from the
+    /// store.
     pub async fn reject(&self) {
         let current = {
-            let mut tokens = self.tokens.lock().unwrap();
-            let current = tokens.current;
-            tokens.rejected.insert(current);
+            let mut seen = self.seen.lock().unwrap();
+            let current = seen.current;
+            seen.rejected.insert(current);
             format!("token-{current}")
         };
-        let token = self.cache.get().await.unwrap();
+        let token = self.tokens.get().await.unwrap();
         if token.secret() == current {
-            self.cache.reject(&token);
+            token.reject();
         }
     }
 
-    /// A request that is answered with 200. How long that takes is no measure, but that of something that hangs.
+    /// Sends a request that returns 200. The limit only detects a request that hangs.
     pub async fn call(self) {
         let request = Request::get("https://api.test/").body(Full::<Bytes>::default()).unwrap();
         let response = timeout(Duration::from_secs(30), self.api.oneshot(request)).await;
-        assert_eq!(response.expect("it hangs").unwrap().status(), StatusCode::OK);
+        assert_eq!(response.expect("the request hangs").unwrap().status(), StatusCode::OK);
     }
 }
 
-impl Tokens {
+impl SeenTokens {
     fn accept(&mut self, number: usize) -> bool {
         let is_good = !self.rejected.contains(&number);
         if is_good {

@@ -1,4 +1,4 @@
-//! A server in trouble, under load: no request fails for it, and token requests stay few.
+//! Failing servers under load: no request fails, and there are few token requests.
 
 #[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../../it/support/api.rs"]

@@ -8,7 +8,7 @@ use crate::support::Redis;
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// A server with the record of a token that is not revoked, and the name of its key.
+/// Returns a server with the record of a valid token, and its key.
 async fn with_record() -> (Redis, Load, String) {
     let redis = Redis::start().await;
     let load = Load::new(&redis);
@@ -17,7 +17,7 @@ async fn with_record() -> (Redis, Load, String) {
     (redis, load, key)
 }
 
-/// What it is called is the layer's own business: it is the only one.
+/// Returns the only key in the server.
 async fn key(redis: &Redis) -> String {
     let keys = redis.keys().await;
     let tokens: Vec<_> = keys.into_iter().filter(|key| key.ends_with(":token")).collect();
@@ -35,7 +35,7 @@ async fn put(redis: &Redis, key: &str, record: &[u8], milliseconds: u64) {
     command.query_async::<()>(&mut redis.connect().await).await.unwrap();
 }
 
-/// How many token requests it takes until a process that has no token has an answer.
+/// Returns the number of token requests of a process without a token.
 async fn newcomer(redis: &Redis, load: &Load) -> usize {
     let before = load.token_requests();
     load.client(redis).call().await;
@@ -50,7 +50,7 @@ fn with(record: &[u8], name: &str, value: impl Into<Value>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_record_that_is_cut_short_is_replaced() {
+async fn a_truncated_record_is_replaced() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     assert_eq!(newcomer(&redis, &load).await, 0, "the whole record is good");
@@ -58,14 +58,14 @@ async fn a_record_that_is_cut_short_is_replaced() {
         let (trace, _guard) = Trace::start();
         put(&redis, &key, &whole[..length], DAY).await;
         assert_eq!(newcomer(&redis, &load).await, 1, "{length}");
-        let warned = "what is in the store is no token record; it is to be replaced";
+        let warned = "the stored value is not a token record; the next token replaces it";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{length}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{length}: it was replaced");
     }
 }
 
 #[tokio::test]
-async fn a_record_that_was_tampered_with_costs_one_token_request_at_most() {
+async fn a_changed_record_costs_at_most_one_token_request() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     for n in 0..whole.len() {
@@ -80,18 +80,18 @@ async fn a_record_that_was_tampered_with_costs_one_token_request_at_most() {
 }
 
 #[tokio::test]
-async fn rubbish_is_replaced() {
+async fn malformed_records_are_replaced() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let deep = "[".repeat(100_000);
-    for rubbish in [
+    for malformed in [
         &b"\xff\xfe\x00"[..],
         b"null",
         b"[]",
         b"{}",
         deep.as_bytes(),
         &vec![b'a'; 1 << 20],
-        // Of a later version of this crate, or of none.
+        // The record of a later version, and one without a version.
         &with(&whole, "v", 2),
         &with(&whole, "v", -1),
         &with(&whole, "v", "1"),
@@ -101,23 +101,23 @@ async fn rubbish_is_replaced() {
         &with(&whole, "access_token", json!({})),
     ] {
         let (trace, _guard) = Trace::start();
-        put(&redis, &key, rubbish, DAY).await;
-        let short = String::from_utf8_lossy(&rubbish[..rubbish.len().min(80)]).into_owned();
+        put(&redis, &key, malformed, DAY).await;
+        let short = String::from_utf8_lossy(&malformed[..malformed.len().min(80)]).into_owned();
         assert_eq!(newcomer(&redis, &load).await, 1, "{short}");
-        assert!(trace.lines().iter().any(|line| line.contains("is no token record")), "{short}");
+        assert!(trace.lines().iter().any(|line| line.contains("is not a token record")), "{short}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{short}: it was replaced");
     }
 }
 
 #[tokio::test]
-async fn something_of_another_type_is_replaced() {
+async fn values_of_other_types_are_replaced() {
     let (redis, load, key) = with_record().await;
     for command in ["RPUSH KEY a", "HSET KEY a b", "SET KEY a"] {
         redis.run::<()>(&format!("DEL {key}")).await;
         redis.run::<redis::Value>(&command.replace("KEY", &key)).await;
         let (trace, _guard) = Trace::start();
         assert_eq!(newcomer(&redis, &load).await, 1, "{command}");
-        let warned = "a value that is no token was at a token's key in Redis; replaced";
+        let warned = "replaced a value in Redis that is not a token";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{command}");
         assert_eq!(newcomer(&redis, &load).await, 0, "{command}: it was replaced");
         assert_eq!(load.renewal().await, 0, "{command}: all others take it too");
@@ -125,7 +125,7 @@ async fn something_of_another_type_is_replaced() {
 }
 
 #[tokio::test]
-async fn odd_members_do_no_harm() {
+async fn malformed_optional_members_are_harmless() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let years = |years: u64| years * 365 * DAY;
@@ -146,7 +146,7 @@ async fn odd_members_do_no_harm() {
             assert!(asked == 0, "{name}: {value}, {milliseconds}: {asked}");
         }
     }
-    // And what came of such a life can be rejected.
+    // A token with such a life can be rejected.
     put(&redis, &key, &with(&whole, "lifetime", years(1_000)), years(1_000)).await;
     let newcomer = load.client(&redis);
     newcomer.clone().call().await;
@@ -157,7 +157,7 @@ async fn odd_members_do_no_harm() {
 }
 
 #[tokio::test]
-async fn an_older_token_does_not_take_the_place_of_one_that_is_rejected() {
+async fn an_older_token_does_not_replace_a_rejected_one() {
     let (redis, load, key) = with_record().await;
     let first = record(&redis, &key).await;
     let left: u64 = redis.run(&format!("PTTL {key}")).await;
@@ -167,14 +167,14 @@ async fn an_older_token_does_not_take_the_place_of_one_that_is_rejected() {
         assert_eq!(load.token_requests(), n);
         assert_eq!(client.refused(), 0, "the older one was not tried");
         client.reject().await;
-        // As in a store that could not be written to meanwhile.
+        // As in a store whose writes have failed in the meantime.
         put(&redis, &key, &first, left).await;
     }
 }
 
 // S1
 #[tokio::test]
-async fn the_shorter_of_what_redis_and_the_record_say_counts() {
+async fn the_shorter_life_of_redis_and_the_record_counts() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -183,7 +183,7 @@ async fn the_shorter_of_what_redis_and_the_record_say_counts() {
         let record = with(&whole, "ends", ends);
         put(&redis, &key, &record, DAY).await;
         assert_eq!(newcomer(&redis, &load).await, 0, "both say that it lives");
-        // A day's token is of no use in its last ten seconds.
+        // A token that lives for a day is not used in its last ten seconds.
         put(&redis, &key, &record, 9_000).await;
         assert_eq!(newcomer(&redis, &load).await, 1, "the server says that it ends");
     }
@@ -196,7 +196,7 @@ async fn the_shorter_of_what_redis_and_the_record_say_counts() {
 /// A server whose clock is set back by an hour keeps each key for an hour longer.
 // S1
 #[tokio::test]
-async fn a_clock_that_is_set_back_brings_no_expired_token_back() {
+async fn an_expired_token_stays_expired_if_the_clock_is_set_back() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -8,17 +8,17 @@ use tower_oauth2::store::TokenStore;
 
 use super::support::{Fake, KEY, MINUTE, Memcached, OTHER, get_error, opaque};
 
-/// What must be in no error.
+/// A text that no error may contain.
 const TOKEN: &str = "t0k3n";
 
-const MALFORMED: &str = "memcached's answer can not be understood";
-const OUT_OF_STEP: &str = "memcached's answer is to another command";
-const OVERSIZED: &str = "memcached's answer is larger than 2 MiB";
-const BROKEN_OFF: &str = "memcached's answer broke off";
-const REFUSED: &str = "memcached answered with an error";
+const MALFORMED: &str = "the answer of memcached is malformed";
+const WRONG_ANSWER: &str = "memcached answered another command";
+const OVERSIZED: &str = "the answer of memcached is larger than 2 MiB";
+const TRUNCATED: &str = "the answer of memcached is truncated";
+const REFUSED: &str = "memcached returned an error";
 
 #[tokio::test]
-async fn an_operation_that_was_dropped_leaves_its_answer_to_nobody() {
+async fn no_operation_reads_the_answer_of_a_dropped_one() {
     let (asked, mut commands) = mpsc::unbounded_channel();
     let (late, go) = oneshot::channel::<()>();
     let go = std::sync::Mutex::new(Some(go));
@@ -26,13 +26,13 @@ async fn an_operation_that_was_dropped_leaves_its_answer_to_nobody() {
         let (asked, go) = (asked.clone(), go.lock().unwrap().take());
         async move {
             if let Some(go) = go {
-                // The first connection has answered once, is known to be good, and then is late.
+                // The first connection has answered once, and then answers late.
                 let command = peer.command().await.unwrap();
                 peer.say(format!("EN O{}\r\n", opaque(&command))).await;
                 let command = peer.command().await.unwrap();
                 asked.send(()).unwrap();
                 go.await.unwrap();
-                // Answers for the next command too, whatever number it has.
+                // Also answers the next command, for any number.
                 peer.say(format!("VA 5 t60 c1 O{}\r\nfirst\r\n", opaque(&command))).await;
                 peer.say("VA 5 t60 c1 O3\r\nfirst\r\n").await;
             }
@@ -60,7 +60,7 @@ async fn an_operation_that_was_dropped_leaves_its_answer_to_nobody() {
 }
 
 #[tokio::test]
-async fn an_operation_may_be_dropped_at_any_moment() {
+async fn an_operation_may_be_dropped_at_any_time() {
     let server = Memcached::start().await;
     let store = server.store();
     let value = vec![b'x'; 256 * 1024];
@@ -88,7 +88,7 @@ async fn an_operation_may_be_dropped_at_any_moment() {
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_a_typed_error_and_the_end_of_its_connection() {
+async fn a_malformed_answer_is_an_error_and_closes_the_connection() {
     let value = |head: &str| format!("{head}\r\n{TOKEN}\r\n").into_bytes();
     let line = |line: &str| format!("{line}\r\n").into_bytes();
     for (answer, expected) in [
@@ -104,14 +104,14 @@ async fn an_answer_that_makes_no_sense_is_a_typed_error_and_the_end_of_its_conne
         (value("VA 5 t c1 O1"), MALFORMED),
         (value("VA 5 t1 c99999999999999999999999 O1"), MALFORMED),
         (value("VA 4 t1 c1 O1"), MALFORMED),
-        (value("VA 5 t1 c1"), OUT_OF_STEP),
-        (value("VA 5 t1 c1 O"), OUT_OF_STEP),
-        (value("VA 5 t1 c1 O2"), OUT_OF_STEP),
-        (value("EN O1"), OUT_OF_STEP),
-        (line("EN O2"), OUT_OF_STEP),
-        (line("EN x"), OUT_OF_STEP),
-        (line("HD O1"), OUT_OF_STEP),
-        (line("NF O1"), OUT_OF_STEP),
+        (value("VA 5 t1 c1"), WRONG_ANSWER),
+        (value("VA 5 t1 c1 O"), WRONG_ANSWER),
+        (value("VA 5 t1 c1 O2"), WRONG_ANSWER),
+        (value("EN O1"), WRONG_ANSWER),
+        (line("EN O2"), WRONG_ANSWER),
+        (line("EN x"), WRONG_ANSWER),
+        (line("HD O1"), WRONG_ANSWER),
+        (line("NF O1"), WRONG_ANSWER),
         (line(TOKEN), MALFORMED),
         (line(""), MALFORMED),
         (line("va 5 t1 c1 O1"), MALFORMED),
@@ -119,7 +119,7 @@ async fn an_answer_that_makes_no_sense_is_a_typed_error_and_the_end_of_its_conne
         (b"\xff\xfe\r\n".to_vec(), MALFORMED),
         (line(&format!("SERVER_ERROR {TOKEN}")), REFUSED),
         (line(&format!("CLIENT_ERROR {TOKEN}")), REFUSED),
-        (line("ERROR"), "memcached does not know the command: its meta commands are needed"),
+        (line("ERROR"), "memcached does not support meta commands: use version 1.6.18 or later"),
     ] {
         let text = String::from_utf8_lossy(&answer).into_owned();
         let server = Fake::once(answer, false).await;
@@ -131,15 +131,15 @@ async fn an_answer_that_makes_no_sense_is_a_typed_error_and_the_end_of_its_conne
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_a_typed_error() {
+async fn a_truncated_answer_is_an_error() {
     for (answer, expected) in [
-        ("E", BROKEN_OFF),
-        ("EN O1\r", BROKEN_OFF),
-        ("VA 5 t1 c1 O1", BROKEN_OFF),
-        ("VA 5 t1 c1 O1\r\n", BROKEN_OFF),
-        ("VA 5 t1 c1 O1\r\nt0k", BROKEN_OFF),
-        ("VA 5 t1 c1 O1\r\nt0k3n\r", BROKEN_OFF),
-        ("VA 2097152 t1 c1 O1\r\nt0k3n\r\n", BROKEN_OFF),
+        ("E", TRUNCATED),
+        ("EN O1\r", TRUNCATED),
+        ("VA 5 t1 c1 O1", TRUNCATED),
+        ("VA 5 t1 c1 O1\r\n", TRUNCATED),
+        ("VA 5 t1 c1 O1\r\nt0k", TRUNCATED),
+        ("VA 5 t1 c1 O1\r\nt0k3n\r", TRUNCATED),
+        ("VA 2097152 t1 c1 O1\r\nt0k3n\r\n", TRUNCATED),
         ("", "the connection to memcached was lost"),
     ] {
         let server = Fake::once(answer, true).await;
@@ -150,7 +150,7 @@ async fn an_answer_that_breaks_off_is_a_typed_error() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_is_not_read_to_its_end() {
+async fn an_endless_line_is_not_read_completely() {
     let (done, mut ended) = mpsc::unbounded_channel();
     let server = Fake::new(move |_, mut peer| {
         let done = done.clone();
@@ -166,7 +166,7 @@ async fn a_line_without_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_compare_is_not_trusted_with_a_replacement() {
+async fn replace_needs_compare_and_swap() {
     let server = Fake::new(|_, mut peer| async move {
         while let Some(command) = peer.command().await {
             assert!(command.starts_with("mg "), "nothing is written without a comparison");
@@ -180,14 +180,17 @@ async fn a_server_that_does_not_compare_is_not_trusted_with_a_replacement() {
         store.lock(KEY, "value", MINUTE).await.map(drop).unwrap_err(),
         store.unlock(KEY, "value").await.unwrap_err(),
     ] {
-        assert_eq!(error.to_string(), "memcached runs without compare-and-swap");
+        assert_eq!(
+            error.to_string(),
+            "memcached runs without compare-and-swap: start it without -C"
+        );
     }
     assert_eq!(store.get(KEY).await.unwrap().unwrap().value(), b"value");
 }
 
 #[tokio::test]
-async fn what_changes_between_a_look_and_a_write_stays() {
-    // Looks find the owner's, writes come too late.
+async fn a_value_that_changes_before_a_write_is_kept() {
+    // Reads return the value of the owner, and writes conflict.
     for late in ["EX", "NF"] {
         let server = Fake::new(move |_, mut peer| async move {
             while let Some(command) = peer.command().await {
@@ -212,11 +215,11 @@ async fn what_changes_between_a_look_and_a_write_stays() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_every_connection_is_asked_twice_at_most() {
+async fn an_operation_is_sent_at_most_twice() {
     let server = Fake::new(|_, mut peer| async move {
         let command = peer.command().await.unwrap();
         peer.say(format!("EN O{}\r\n", opaque(&command))).await;
-        // Long enough for the connection to be kept.
+        // Open long enough for the store to keep the connection.
         sleep(Duration::from_millis(5)).await;
     })
     .await;
@@ -231,7 +234,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn no_answer_makes_it_panic_or_hang(
+    fn arbitrary_answers_cause_no_panic_and_no_hang(
         start in prop_oneof![
             Just(""), Just("VA "), Just("VA 3 "), Just("VA 3 t1 c1 O1\r\n"), Just("EN"), Just("HD O1")
         ],

@@ -7,17 +7,20 @@ use tower_oauth2::store::TokenStore;
 use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 
 #[tokio::test]
-async fn a_lease_is_one_owners_who_may_take_it_again() {
+async fn only_the_owner_can_acquire_a_held_lease() {
     let server = Memcached::start().await;
     let (one, other) = (server.store(), server.store());
     assert!(one.lock(KEY, "one", MINUTE).await.unwrap());
     assert!(!other.lock(KEY, "other", MINUTE).await.unwrap());
     assert!(one.lock(KEY, "one", MINUTE).await.unwrap());
-    assert!(other.lock(OTHER, "other", MINUTE).await.unwrap(), "another key's is another");
-    assert_eq!(one.get(KEY).await.unwrap(), None, "a lease is no value");
+    assert!(other.lock(OTHER, "other", MINUTE).await.unwrap(), "each key has its own lease");
+    assert_eq!(one.get(KEY).await.unwrap(), None, "a lease is not a value");
 
     other.unlock(KEY, "other").await.unwrap();
-    assert!(!other.lock(KEY, "other", MINUTE).await.unwrap(), "it was not theirs to give back");
+    assert!(
+        !other.lock(KEY, "other", MINUTE).await.unwrap(),
+        "only the owner can release the lease"
+    );
     one.unlock(KEY, "one").await.unwrap();
     assert!(other.lock(KEY, "other", MINUTE).await.unwrap());
     one.unlock(OTHER, "one").await.unwrap();
@@ -25,7 +28,7 @@ async fn a_lease_is_one_owners_who_may_take_it_again() {
 }
 
 #[tokio::test]
-async fn to_take_a_lease_again_makes_it_last_longer() {
+async fn acquiring_a_held_lease_extends_it() {
     let server = Memcached::start().await;
     let store = server.store();
     let left = async || -> u64 {
@@ -39,10 +42,10 @@ async fn to_take_a_lease_again_makes_it_last_longer() {
 }
 
 #[tokio::test]
-async fn a_lease_lasts_as_long_as_it_says_and_then_ends_by_itself() {
+async fn a_lease_lasts_for_its_duration_and_then_ends() {
     let server = Memcached::start().await;
     let store = server.store();
-    // Wherever in the server's second it begins.
+    // At different times within the current second of the server.
     let all = (0..8).map(async |n| {
         sleep(Duration::from_millis(125 * n)).await;
         let lease = Duration::from_millis(900 + 101 * (n % 2));
@@ -59,7 +62,7 @@ async fn a_lease_lasts_as_long_as_it_says_and_then_ends_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_lock_at_once_one_does() {
+async fn one_of_many_concurrent_locks_succeeds() {
     let server = Memcached::start().await;
     let stores = [server.store(), server.store(), server.store(), server.store()];
     let all = (0..64).map(|n| {

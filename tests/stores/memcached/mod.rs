@@ -1,8 +1,8 @@
-//! memcached: a real server, and servers that are none.
+//! `MemcachedStore` on a real server and on hostile servers.
 
-mod configuring;
 mod hostile;
 mod leases;
+mod open;
 mod shared;
 pub mod support;
 mod values;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use self::support::Memcached;
 use crate::conformance::{Promises, check};
 
-/// Seconds are all that it counts in, and it takes no more than a mebibyte with what it adds.
+/// Returns the contract of memcached, which counts in seconds and limits values to 1 MiB.
 pub fn promises() -> Promises {
     Promises { unit: Duration::from_secs(2), largest: 1 << 19, ..Promises::all() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memcached_does_what_a_store_promises() {
+async fn memcached_meets_the_contract_of_a_store() {
     let server = Memcached::start().await;
     check(server.store().prefix("other-than-usual:").unwrap(), promises()).await;
 }

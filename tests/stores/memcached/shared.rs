@@ -5,32 +5,37 @@ use std::time::Duration;
 use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{TokenStore, TokenStoreLayer};
-use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest, Tokens};
 
 use super::support::{KEY, MINUTE, Memcached, until};
 
-/// Returns the cache of a process. `count` counts the token requests of all processes.
-fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> TokenCache {
+/// Returns the tokens of a process with a cache of its own. `count` counts the token requests of all processes.
+fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> Tokens {
     process_with(store, count, Duration::from_secs(3600))
 }
 
-/// Returns the cache of a process whose tokens live for `lifetime`.
-fn process_with(
-    store: impl TokenStore,
-    count: &Arc<AtomicUsize>,
-    lifetime: Duration,
-) -> TokenCache {
+/// Returns the tokens of a process, which live for `lifetime`.
+fn process_with(store: impl TokenStore, count: &Arc<AtomicUsize>, lifetime: Duration) -> Tokens {
     over(&layer_over(store), count, move |token| token.with_expires_in(lifetime))
 }
 
 fn layer_over(store: impl TokenStore) -> TokenStoreLayer {
-    // The machine that tests run on may be slower than a store should be.
+    // The test machine may be slow.
     let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(50));
     TokenStoreLayer::new(store).deadline(Duration::from_secs(5)).backoff(backoff)
 }
 
-/// Returns a cache over a layer. Its tokens are `token-1`, `token-2`, … as `make` changes them.
+/// Returns tokens in a cache over a layer.
 fn over(
+    layer: &TokenStoreLayer,
+    count: &Arc<AtomicUsize>,
+    make: impl Fn(AccessToken) -> AccessToken + Clone + Send + 'static,
+) -> Tokens {
+    cache_over(layer, count, make).tokens(&credentials())
+}
+
+/// Returns a cache over a layer. Its tokens are `token-1`, `token-2`, … as `make` changes them.
+fn cache_over(
     layer: &TokenStoreLayer,
     count: &Arc<AtomicUsize>,
     make: impl Fn(AccessToken) -> AccessToken + Clone + Send + 'static,
@@ -44,7 +49,7 @@ fn over(
             Ok::<_, BoxError>(make(AccessToken::new(format!("token-{n}"))?))
         }
     });
-    TokenCache::new(credentials(), ServiceBuilder::new().layer(layer.clone()).service(source))
+    TokenCache::new(ServiceBuilder::new().layer(layer.clone()).service(source))
 }
 
 fn credentials() -> Credentials {
@@ -62,38 +67,38 @@ async fn processes_share_one_token_request() {
     assert_eq!((first.secret(), second.secret()), ("token-1", "token-1"));
     assert_eq!(second.lifetime(), Some(Duration::from_secs(3600)));
 
-    // One that starts later finds it too.
+    // A process that starts later finds the token too.
     let late = process(server.store(), &count).get().await.unwrap();
     assert_eq!(late.secret(), "token-1");
-    // One of the two asked for it, and knows best.
+    // The process that fetched the token knows its expiry exactly.
     assert!(late.time_left() <= first.time_left().max(second.time_left()));
     assert_eq!(count.load(Ordering::SeqCst), 1);
 
-    // One that is rejected is replaced for all.
-    one.reject(&first);
+    // A rejected token is replaced for all processes.
+    first.reject();
     assert_eq!(one.get().await.unwrap().secret(), "token-2");
-    other.reject(&second);
+    second.reject();
     assert_eq!(other.get().await.unwrap().secret(), "token-2");
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn a_token_that_lives_for_longer_than_anything_is_kept_is_shared_too() {
+async fn a_token_that_outlives_the_store_limit_is_shared() {
     let server = Memcached::start().await;
     let count = Arc::default();
     let process = || process_with(server.store(), &count, Duration::from_secs(60 * 24 * 60 * 60));
     let (one, other) = (process(), process());
     let (first, second) = (one.get().await.unwrap(), other.get().await.unwrap());
     assert_eq!((first.secret(), second.secret()), ("token-1", "token-1"));
-    other.reject(&second);
+    second.reject();
     assert_eq!(other.get().await.unwrap().secret(), "token-2");
-    one.reject(&first);
+    first.reject();
     assert_eq!(one.get().await.unwrap().secret(), "token-2");
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn a_server_that_stands_still_costs_no_token() {
+async fn a_stopped_server_fails_no_request() {
     let server = Memcached::start().await;
     let store = server.store();
     store.set(KEY, b"value", MINUTE).await.unwrap();
@@ -107,18 +112,19 @@ async fn a_server_that_stands_still_costs_no_token() {
         async { AccessToken::new("token") }
     });
     let layer = TokenStoreLayer::new(store.clone()).deadline(Duration::from_millis(100));
-    let tokens = TokenCache::new(credentials, ServiceBuilder::new().layer(layer).service(source));
-    let token = tokio::time::timeout(MINUTE, tokens.get()).await.expect("it goes on").unwrap();
+    let tokens = Tokens::new(credentials, ServiceBuilder::new().layer(layer).service(source));
+    let token =
+        tokio::time::timeout(MINUTE, tokens.get()).await.expect("the request completes").unwrap();
     assert_eq!((token.secret(), count.load(Ordering::SeqCst)), ("token", 1));
 
-    // Its answers come late, to nobody.
+    // No operation reads the late answers.
     server.signal("-CONT");
     let stored = store.get(KEY).await.unwrap().unwrap();
     assert_eq!(stored.value(), b"value");
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_is_shared_through_again() {
+async fn tokens_are_shared_again_after_a_restart() {
     let mut server = Memcached::start().await;
     let count = Arc::default();
     let (one, other) = (process(server.store(), &count), process(server.store(), &count));
@@ -129,7 +135,7 @@ async fn a_server_that_comes_back_is_shared_through_again() {
     server.start_again().await;
     until(async || {
         let token = one.get().await.unwrap();
-        one.reject(&token);
+        token.reject();
         let token = one.get().await.unwrap();
         let before = count.load(Ordering::SeqCst);
         let third = process(server.store(), &count).get().await.unwrap();
@@ -140,19 +146,19 @@ async fn a_server_that_comes_back_is_shared_through_again() {
 
 // S6
 #[tokio::test]
-async fn a_token_that_the_server_does_not_take_is_not_a_failure_of_the_store() {
+async fn an_oversized_token_is_not_a_failure_of_the_store() {
     let server = Memcached::start().await;
     let (large_count, small_count) = (Arc::default(), Arc::default());
     let large = |layer| over(layer, &large_count, |token| token.with_scope("x".repeat(1 << 20)));
     let layer = layer_over(server.store());
     let (one, other) = (large(&layer), large(&layer_over(server.store())));
     let (first, second) = tokio::join!(one.get(), other.get());
-    assert_ne!(first.unwrap().secret(), second.unwrap().secret(), "it is not shared");
+    assert_ne!(first.unwrap().secret(), second.unwrap().secret(), "the token is not shared");
 
-    // The layer that met the large token goes on sharing others.
+    // The layer continues to share other tokens.
     let small = credentials().audience("https://api.example.com");
-    let token = over(&layer, &small_count, |token| token).get_for(&small).await.unwrap();
-    let late = over(&layer_over(server.store()), &small_count, |token| token);
-    assert_eq!(late.get_for(&small).await.unwrap().secret(), token.secret());
+    let token = cache_over(&layer, &small_count, |token| token).tokens(&small).get().await.unwrap();
+    let late = cache_over(&layer_over(server.store()), &small_count, |token| token);
+    assert_eq!(late.tokens(&small).get().await.unwrap().secret(), token.secret());
     assert_eq!(small_count.load(Ordering::SeqCst), 1);
 }

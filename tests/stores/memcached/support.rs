@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tower_oauth2::store::{MemcachedStore, TokenStore};
 
-/// Two keys as a layer makes them.
+/// Two keys in the format of a layer.
 pub const KEY: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 pub const OTHER: &str = "00000000000000000000000000000000000000000000000000000000000000bb";
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// A memcached of its own, that ends with it.
+/// A memcached process, which is killed on drop.
 pub struct Memcached {
     child: Child,
     port: u16,
@@ -24,7 +24,7 @@ pub struct Memcached {
 
 impl Memcached {
     pub async fn start() -> Self {
-        // Between the choice and the start somebody else may take the port.
+        // Another process may take the port before memcached starts.
         for _ in 0..5 {
             let port = Ports::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if let Some(child) = spawn(port).await {
@@ -38,9 +38,9 @@ impl Memcached {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A store with connections of its own.
+    /// Returns a store that manages its connections.
     pub fn store(&self) -> MemcachedStore {
-        MemcachedStore::new(&self.address()).unwrap()
+        MemcachedStore::open(format!("memcached://{}", self.address())).unwrap()
     }
 
     pub fn stop(&mut self) {
@@ -48,7 +48,7 @@ impl Memcached {
         self.child.wait().unwrap();
     }
 
-    /// On the same port, with nothing in it.
+    /// Restarts the server on the same port, without data.
     pub async fn start_again(&mut self) {
         self.child = spawn(self.port).await.expect("its port is still free");
     }
@@ -58,7 +58,7 @@ impl Memcached {
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
-    /// What it says to `lines`, up to and without `MN`.
+    /// Returns the answer to `lines`, up to and without `MN`.
     pub async fn say(&self, lines: &str) -> String {
         let answer = say(self.port, lines).await.unwrap();
         answer.strip_suffix("MN\r\n").expect("it answers all").to_owned()
@@ -75,13 +75,13 @@ async fn say(port: u16, lines: &str) -> std::io::Result<String> {
 
 async fn spawn(port: u16) -> Option<Child> {
     let mut child = Command::new("memcached")
-        // It does not run as root; for anybody else, `-u` says nothing.
+        // memcached does not run as root without `-u`. Other users ignore the option.
         .args(["-u", "nobody", "-l", "127.0.0.1", "-p", &port.to_string()])
         .stderr(Stdio::null())
         .spawn()
         .expect("memcached is installed");
     for _ in 0..500 {
-        // Another test's may have come first.
+        // The server of another test may use the port.
         if say(port, "stats")
             .await
             .is_ok_and(|stats| stats.contains(&format!("STAT pid {}\r\n", child.id())))
@@ -105,7 +105,7 @@ impl Drop for Memcached {
     }
 }
 
-/// One that listens on a Unix socket.
+/// A server that listens on a Unix socket.
 pub struct OnSocket {
     child: Child,
     pub path: String,
@@ -115,7 +115,7 @@ impl OnSocket {
     pub fn start() -> Self {
         let name = format!("tower-oauth2-{}.sock", std::process::id());
         let path = std::env::temp_dir().join(name).to_str().unwrap().to_owned();
-        // As the user who looks for it.
+        // The server runs as the user of the test.
         let child = Command::new("memcached").args(["-u", "root", "-s", &path]).spawn();
         Self { child: child.expect("memcached is installed"), path }
     }
@@ -129,7 +129,7 @@ impl Drop for OnSocket {
     }
 }
 
-/// Until `holds`, by the server's clock, which can not be paused.
+/// Waits until `holds`, in real time, because the clock of the server cannot be paused.
 pub async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
     let wait = async {
         while !holds().await {
@@ -139,14 +139,14 @@ pub async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
     timeout(MINUTE, wait).await.expect("it comes to pass");
 }
 
-/// A server that answers as told, connection for connection.
+/// A server that follows a script for each connection.
 pub struct Fake {
     port: u16,
     connections: Arc<AtomicUsize>,
 }
 
 impl Fake {
-    /// `serve` gets each connection, and its number from 1.
+    /// Creates a server that passes each connection and its number, from 1, to `serve`.
     pub async fn new<F>(serve: impl Fn(usize, Peer) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -165,8 +165,10 @@ impl Fake {
         Self { port, connections }
     }
 
-    /// The first connection gets `answer` to its first command and then, if it `ends`, nothing more ever. All others
-    /// are told that nothing is there.
+    /// Creates a server that answers the first command of the first connection with `answer`.
+    ///
+    /// If `ends`, that connection gets no further data. All other commands are answered with a
+    /// miss.
     pub async fn once(answer: impl Into<Vec<u8>>, ends: bool) -> Self {
         let answer = answer.into();
         Self::new(move |number, mut peer| {
@@ -188,7 +190,7 @@ impl Fake {
     }
 
     pub fn store(&self) -> MemcachedStore {
-        MemcachedStore::new(&format!("127.0.0.1:{}", self.port)).unwrap()
+        MemcachedStore::open(format!("memcached://127.0.0.1:{}", self.port)).unwrap()
     }
 
     pub fn connections(&self) -> usize {
@@ -199,7 +201,7 @@ impl Fake {
 pub struct Peer(BufReader<TcpStream>);
 
 impl Peer {
-    /// The next command's line; none at the end.
+    /// Returns the line of the next command, or `None` at the end.
     pub async fn command(&mut self) -> Option<String> {
         let mut line = String::new();
         self.0.read_line(&mut line).await.ok().filter(|&length| length > 0)?;
@@ -215,12 +217,12 @@ impl Peer {
     }
 }
 
-/// The number that the answer to `command` repeats.
+/// Returns the number that the answer to `command` repeats.
 pub fn opaque(command: &str) -> &str {
     command.split(' ').find_map(|word| word.strip_prefix('O')).unwrap()
 }
 
-/// The text of the error with which `get` ends, in time.
+/// Returns the text of the error of `get`, which must end in time.
 pub async fn get_error(store: &MemcachedStore) -> String {
     let answer = timeout(MINUTE, store.get(KEY)).await.expect("it does not hang");
     answer.expect_err("it fails").to_string()

@@ -6,7 +6,7 @@ use tower_oauth2::store::{TokenStore, ValueNotAccepted};
 use super::support::{KEY, MINUTE, Memcached, OTHER, until};
 
 #[tokio::test]
-async fn what_is_set_is_got_with_its_remaining_life() {
+async fn get_returns_the_value_and_its_remaining_life() {
     let server = Memcached::start().await;
     let (one, other) = (server.store(), server.store());
     assert_eq!(one.get(KEY).await.unwrap(), None);
@@ -19,7 +19,7 @@ async fn what_is_set_is_got_with_its_remaining_life() {
 }
 
 #[tokio::test]
-async fn a_value_takes_the_place_of_the_last_one_and_of_its_life() {
+async fn set_replaces_the_value_and_its_time_to_live() {
     let server = Memcached::start().await;
     let store = server.store();
     store.set(KEY, b"first", Duration::from_secs(3600)).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_value_takes_the_place_of_the_last_one_and_of_its_life() {
 }
 
 #[tokio::test]
-async fn values_are_bytes_of_any_kind_and_up_to_large_ones() {
+async fn values_may_be_arbitrary_and_large() {
     let server = Memcached::start().await;
     let store = server.store();
     let all: Vec<u8> = (0..=255).cycle().take(512 * 1024).collect();
@@ -42,23 +42,24 @@ async fn values_are_bytes_of_any_kind_and_up_to_large_ones() {
 }
 
 #[tokio::test]
-async fn a_value_that_the_server_does_not_take_is_an_error_that_does_not_show_it() {
+async fn an_oversized_value_is_an_error_that_does_not_quote_it() {
     let server = Memcached::start().await;
     let store = server.store();
     let error = store.set(KEY, &[b'x'; 1024 * 1024], MINUTE).await.unwrap_err();
     assert!(error.is::<ValueNotAccepted>());
     let cause = error.source().unwrap();
-    assert_eq!(cause.to_string(), "memcached does not take a value that large");
+    assert_eq!(cause.to_string(), "the value is too large for memcached");
     assert!(!format!("{error:?}").contains("xxx"));
     store.set(KEY, b"small", MINUTE).await.unwrap();
     assert_eq!(store.get(KEY).await.unwrap().unwrap().value(), b"small");
 }
 
 #[tokio::test]
-async fn values_end() {
+async fn values_expire() {
     let server = Memcached::start().await;
     let store = server.store();
-    // Less than a second is none at all: it does not become a value without end, nor leave the last one.
+    // A time to live below one second replaces the value, and is not taken for a value without an
+    // expiry.
     for life in [Duration::from_secs(2), Duration::from_millis(1), Duration::ZERO] {
         store.set(KEY, b"last", MINUTE).await.unwrap();
         store.set(KEY, b"value", life).await.unwrap();
@@ -71,7 +72,7 @@ async fn values_end() {
 }
 
 #[tokio::test]
-async fn no_life_is_taken_for_a_date() {
+async fn a_long_time_to_live_is_not_taken_for_a_date() {
     let server = Memcached::start().await;
     let store = server.store();
     store.set(KEY, b"value", Duration::MAX).await.unwrap();
@@ -83,7 +84,7 @@ async fn no_life_is_taken_for_a_date() {
 }
 
 #[tokio::test]
-async fn of_a_value_without_end_no_remaining_life_is_told() {
+async fn a_value_without_an_expiry_has_no_time_to_live() {
     let server = Memcached::start().await;
     server.say(&format!("ms tower-oauth2:{KEY} 5 T0\r\nvalue")).await;
     let stored = server.store().get(KEY).await.unwrap().unwrap();
@@ -91,7 +92,7 @@ async fn of_a_value_without_end_no_remaining_life_is_told() {
 }
 
 #[tokio::test]
-async fn only_what_is_expected_is_replaced() {
+async fn only_the_expected_value_is_replaced() {
     let server = Memcached::start().await;
     let store = server.store();
     assert!(!store.replace(KEY, Some(b"value"), b"new", MINUTE).await.unwrap());
@@ -110,7 +111,7 @@ async fn only_what_is_expected_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_replace_the_same_one_does() {
+async fn one_of_many_concurrent_replacements_succeeds() {
     let server = Memcached::start().await;
     let stores = [server.store(), server.store(), server.store(), server.store()];
     for expected in [None, Some(&b"first"[..])] {
@@ -133,7 +134,7 @@ async fn of_many_who_replace_the_same_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_many_ask_at_once_the_connections_are_few() {
+async fn concurrent_operations_share_few_connections() {
     let server = Memcached::start().await;
     let store = server.store();
     store.set(KEY, b"value", MINUTE).await.unwrap();
@@ -149,24 +150,24 @@ async fn however_many_ask_at_once_the_connections_are_few() {
         rest.split_once("\r\n").unwrap().0.parse().unwrap()
     };
     let answer = server.say("stats").await;
-    // Besides the store's, those by which this test asks.
+    // Besides the connections of the store, those of this test.
     assert!(count(&answer, "total_connections") <= 32 + 8, "{answer}");
     until(async || count(&server.say("stats").await, "curr_connections") <= 4 + 3).await;
 }
 
 #[tokio::test]
-async fn a_server_that_was_restarted_is_used_again_at_once() {
+async fn a_restarted_server_is_used_at_once() {
     let mut server = Memcached::start().await;
     let store = server.store();
     store.set(KEY, b"value", MINUTE).await.unwrap();
     server.stop();
     let error = store.get(KEY).await.unwrap_err();
-    assert_eq!(error.to_string(), "memcached can not be reached");
+    assert_eq!(error.to_string(), "cannot connect to memcached");
     server.start_again().await;
     assert_eq!(store.get(KEY).await.unwrap(), None);
     store.set(KEY, b"value", MINUTE).await.unwrap();
 
-    // The idle connection is one to a server that is no more.
+    // The idle connection leads to the stopped server.
     server.stop();
     server.start_again().await;
     assert!(store.replace(KEY, None, b"new", MINUTE).await.unwrap());
@@ -174,7 +175,7 @@ async fn a_server_that_was_restarted_is_used_again_at_once() {
 }
 
 #[test]
-fn a_store_outlives_the_runtime_that_it_was_first_used_on() {
+fn a_store_works_on_a_second_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let server = first.block_on(Memcached::start());

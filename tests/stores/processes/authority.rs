@@ -28,7 +28,7 @@ struct Counts {
 }
 
 impl Authority {
-    /// Whose tokens live for `lifetime`.
+    /// Starts a server whose tokens live for `lifetime`.
     pub async fn start(lifetime: Duration) -> Self {
         let state = Arc::new(Mutex::new(Counts {
             lifetime,
@@ -52,7 +52,7 @@ impl Authority {
         self.state.lock().unwrap()
     }
 
-    /// How long those to come live.
+    /// Sets the lifetime of the next tokens.
     pub fn grant(&self, lifetime: Duration) {
         self.state().lifetime = lifetime;
     }
@@ -69,12 +69,12 @@ impl Authority {
         self.state().last_issue
     }
 
-    /// How many requests the API has answered with 200.
+    /// Returns how many requests the API has answered with 200.
     pub fn accepted(&self) -> usize {
         self.state().accepted
     }
 
-    pub fn rejected_response(&self) -> usize {
+    pub fn rejected(&self) -> usize {
         self.state().rejected
     }
 }

@@ -9,7 +9,7 @@ use super::authority::Authority;
 use super::worker::{Step, VARIABLE};
 use crate::support::Redis;
 
-/// One of the processes. Killed when it is dropped.
+/// A process, which is killed on drop.
 pub struct Worker {
     child: Child,
     stdin: ChildStdin,
@@ -17,7 +17,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts one that has no token yet. It stops for good at `parks_at`.
+    /// Starts a process without a token. It stops at `parks_at`.
     pub fn spawn(
         redis: &Redis,
         authority: &Authority,
@@ -46,11 +46,11 @@ impl Worker {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// Waits until it says so, and nothing else of its own.
+    /// Waits for the next line of the process, which must be `expected`.
     pub async fn hear(&mut self, expected: &str) {
         let hear = async {
             while let Some(line) = self.lines.recv().await {
-                // The rest is the test harness's.
+                // Other lines come from the test harness.
                 if let Some((_, said)) = line.split_once("worker: ") {
                     assert_eq!(said, expected);
                     return;
@@ -69,7 +69,7 @@ impl Drop for Worker {
     }
 }
 
-/// Several that do the same.
+/// Several processes.
 pub struct Fleet(Vec<Worker>);
 
 impl Fleet {
@@ -87,12 +87,12 @@ impl Fleet {
         fleet
     }
 
-    /// Has each send a request to the API, all at once.
+    /// Makes all processes send a request to the API.
     pub fn begin(&mut self) {
         self.0.iter_mut().for_each(|worker| worker.say("go"));
     }
 
-    /// Waits until each has been answered with 200.
+    /// Waits until the request of each process has returned 200.
     pub async fn end(&mut self) {
         for worker in &mut self.0 {
             worker.hear("200").await;

@@ -1,4 +1,4 @@
-//! Processes that share one server: real ones, which are started, stepped and killed.
+//! Real processes that share one server.
 
 mod authority;
 mod fleet;
@@ -15,39 +15,39 @@ use crate::support::Redis;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Long enough that a machine that stands still for a moment does not let it end too early.
+/// A lease that does not end early on a slow machine.
 const SHORT: Duration = Duration::from_secs(10);
 
 const LEASE: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thirty_two_processes_make_one_token_request_together() {
+async fn thirty_two_processes_share_one_token_request() {
     let redis = Redis::start().await;
     let authority = Authority::start(SHORT).await;
     let mut fleet = Fleet::start(32, &redis, &authority, LEASE).await;
 
-    // Cold.
+    // Without a token.
     fleet.go().await;
     assert_eq!(authority.token_requests(), 1);
     assert_eq!(authority.accepted(), 32);
     fleet.go().await;
     assert_eq!(authority.token_requests(), 1, "each has the token now");
 
-    // At its end.
+    // After the expiry of the token.
     authority.grant(HOUR);
     sleep_until(authority.last_issue() + SHORT).await;
     fleet.go().await;
     assert_eq!(authority.token_requests(), 2);
 
-    // Revoked.
+    // After the revocation of the token.
     authority.revoke();
-    assert_eq!(authority.rejected_response(), 0);
+    assert_eq!(authority.rejected(), 0);
     fleet.go().await;
-    assert_eq!(authority.rejected_response(), 32, "each has seen that the token was revoked");
+    assert_eq!(authority.rejected(), 32, "each has seen that the token was revoked");
     assert_eq!(authority.token_requests(), 3);
     assert_eq!(authority.accepted(), 4 * 32);
 
-    // A newcomer takes what is there.
+    // A new process finds the token.
     let mut newcomer = Fleet::start(1, &redis, &authority, LEASE).await;
     newcomer.go().await;
     assert_eq!(authority.token_requests(), 3);
@@ -55,7 +55,7 @@ async fn thirty_two_processes_make_one_token_request_together() {
 
 // S6
 #[tokio::test(flavor = "multi_thread")]
-async fn three_processes_share_tokens_though_connections_are_closed() {
+async fn processes_share_tokens_although_connections_are_closed() {
     let redis = Redis::start().await;
     let authority = Authority::start(HOUR).await;
     let mut fleet = Fleet::start(3, &redis, &authority, LEASE).await;
@@ -68,7 +68,7 @@ async fn three_processes_share_tokens_though_connections_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_holder_that_is_killed_holds_up_the_others_for_one_lease() {
+async fn a_killed_holder_delays_the_others_for_one_lease() {
     for (step, token_requests) in [
         (Step::BeforeLock, 1),
         (Step::AfterLock, 1),

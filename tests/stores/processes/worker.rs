@@ -1,4 +1,4 @@
-//! What each of the processes does: a request to the API for every line that it reads.
+//! A process that sends a request to the API for each line that it reads.
 
 use std::future::pending;
 use std::io;
@@ -12,13 +12,13 @@ use hyper_util::rt::TokioExecutor;
 use tower::util::{MapFutureLayer, ServiceExt};
 use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::store::{RedisStore, StoredValue, TokenStore, TokenStoreLayer};
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint};
+use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-/// In which a worker is told what to do: the server, the origin, the lease in milliseconds, and where to
-/// park.
+/// The environment variables of a worker: the server, the origin, the lease in milliseconds, and
+/// the place at which to stop.
 pub const VARIABLE: &str = "TOWER_OAUTH2_TEST_WORKER";
 
-/// Where a holder may be killed.
+/// The places at which a holder is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
     BeforeLock,
@@ -39,7 +39,7 @@ async fn worker() {
     let steps = [Step::BeforeLock, Step::AfterLock, Step::TokenRequest, Step::AfterReplace];
     let parks_at = steps.into_iter().find(|known| format!("{known:?}") == step);
     let store = RedisStore::open(redis).unwrap();
-    // A machine that is busy with all the others may take its time.
+    // A machine that runs many processes may be slow.
     let layer = TokenStoreLayer::new(Parking { store, parks_at })
         .lease(Duration::from_millis(lease.parse().unwrap()))
         .deadline(Duration::from_secs(30));
@@ -55,7 +55,7 @@ async fn worker() {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
     let credentials = Credentials::new(format!("{origin}/token"), auth).unwrap();
     let source = ServiceBuilder::new().layer(layer).service(TokenEndpoint::new(endpoint));
-    let tokens = TokenCache::new(credentials, source);
+    let tokens = Tokens::new(credentials, source);
     let api = ServiceBuilder::new().layer(OAuth2Layer::new(tokens, Origins::any())).service(http);
 
     say("ready");
@@ -72,13 +72,13 @@ fn say(what: &str) {
     println!("worker: {what}");
 }
 
-/// None when nobody is there any more who could say something.
+/// Reads a line, or returns `None` at the end of the input.
 async fn read_line() -> Option<String> {
     let line = tokio::task::spawn_blocking(|| io::stdin().lines().next());
     line.await.unwrap()?.ok()
 }
 
-/// Waits here to be killed, if this is the place.
+/// Waits to be killed if this is the place.
 async fn park(is_here: bool) {
     if is_here {
         say("parked");

@@ -1,4 +1,4 @@
-//! What an error says of the server's own words.
+//! Errors and `Debug` texts.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const TOKEN: &str = "EYJHBGCIOIJIUZI1NIJ9";
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_servers_own_words_stay_with_it() {
+async fn an_error_contains_only_the_code_of_an_error_reply() {
     for (reply, expected) in [
         ("-ERR unknown command 'EVALSHA', with args beginning with: 'VALUE' 'key'", "ERR"),
         ("-NOPERM this user has no permissions to run 'VALUE'", "NOPERM"),
@@ -22,32 +22,32 @@ async fn a_servers_own_words_stay_with_it() {
         ("-NOAUTH VALUE", "NOAUTH"),
         ("-MOVED 1 VALUE:1", "MOVED"),
         ("-NOSCRIPT VALUE", "NOSCRIPT"),
-        // The token in the place of the code.
-        ("-VALUE", "an error reply"),
-        ("-VALUE VALUE", "an error reply"),
-        ("$20\r\nVALUE", "the answer made no sense"),
-        ("+VALUE", "the answer made no sense"),
-        ("*2\r\n$1\r\na\r\n$20\r\nVALUE", "the answer made no sense"),
-        ("*2\r\n$20\r\nVALUE\r\n:-1", "the answer made no sense"),
-        ("?VALUE", "the answer made no sense"),
-        (":99999999999999999999999VALUE", "the answer made no sense"),
+        // A token instead of the code.
+        ("-VALUE", "the server returned an error"),
+        ("-VALUE VALUE", "the server returned an error"),
+        ("$20\r\nVALUE", "the server returned an unexpected answer"),
+        ("+VALUE", "the server returned an unexpected answer"),
+        ("*2\r\n$1\r\na\r\n$20\r\nVALUE", "the server returned an unexpected answer"),
+        ("*2\r\n$20\r\nVALUE\r\n:-1", "the server returned an unexpected answer"),
+        ("?VALUE", "the server returned an unexpected answer"),
+        (":99999999999999999999999VALUE", "the server returned an unexpected answer"),
         ("", "the connection was lost"),
     ] {
         let reply = reply.replace("VALUE", TOKEN);
         let store = RedisStore::new(connection_that_answers(reply.clone()).await);
-        assert_says(store.get("key").await.map(drop), expected, &reply);
+        assert_error(store.get("key").await.map(drop), expected, &reply);
         let store = RedisStore::new(connection_that_answers(reply.clone()).await);
         let answer = store.replace("key", None, TOKEN.as_bytes(), MINUTE).await;
-        assert_says(answer.map(drop), expected, &reply);
+        assert_error(answer.map(drop), expected, &reply);
         if reply.starts_with('-') || reply.is_empty() {
             let store = RedisStore::new(connection_that_answers(reply.clone()).await);
             let answer = store.set("key", TOKEN.as_bytes(), MINUTE).await;
-            assert_says(answer, expected, &reply);
+            assert_error(answer, expected, &reply);
         }
     }
 }
 
-fn assert_says(answer: Result<(), BoxError>, expected: &str, reply: &str) {
+fn assert_error(answer: Result<(), BoxError>, expected: &str, reply: &str) {
     let error = answer.expect_err(reply);
     assert_eq!(error.to_string(), format!("Redis: {expected}"), "{reply}");
     assert_eq!(format!("{error:?}"), format!("Failure({expected:?})"), "{reply}");
@@ -55,13 +55,13 @@ fn assert_says(answer: Result<(), BoxError>, expected: &str, reply: &str) {
 }
 
 #[tokio::test]
-async fn nobody_is_shown_a_connection_or_a_value() {
+async fn debug_shows_the_prefix_only() {
     let store = RedisStore::new(connection_that_answers(String::new()).await);
     assert_eq!(format!("{store:?}"), r#"RedisStore { prefix: "tower-oauth2:", .. }"#);
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_said_to_be() {
+async fn a_refused_connection_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -72,8 +72,8 @@ async fn a_server_that_is_away_is_said_to_be() {
     assert_eq!(error.to_string(), "Redis: the connection was refused");
 }
 
-/// A connection that is set up as it should be, and then answered with `reply` to everything. Hung up on, if that is
-/// empty.
+/// Returns a connection on which the server answers all commands with `reply`, or closes the
+/// connection if `reply` is empty.
 async fn connection_that_answers(reply: String) -> MultiplexedConnection {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -97,7 +97,7 @@ async fn answer(stream: TcpStream, reply: &str) -> Option<()> {
     }
 }
 
-/// The name of the next command; none when there is no other.
+/// Returns the name of the next command, or `None` at the end of the connection.
 async fn read_command(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut words = Vec::new();
     for _ in 0..read_count(stream).await? {

@@ -1,4 +1,4 @@
-//! What is in the server, and what else may be at a key.
+//! Keys in the server, and values of other clients.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn a_key_and_its_lease_are_in_one_slot() {
     let cluster = Cluster::start().await;
     let store = RedisStore::new(cluster.connect().await);
     for (n, prefix) in ["tower-oauth2:", "", "a}b", "{all}:", "a{b"].into_iter().enumerate() {
-        let store = store.clone().prefix(prefix);
+        let store = store.clone().prefix(prefix).unwrap();
         let key = format!("key-{n}");
         store.set(&key, b"value", MINUTE).await.unwrap();
         assert!(store.lock(&key, "owner", MINUTE).await.unwrap());
@@ -30,8 +30,8 @@ async fn a_key_and_its_lease_are_in_one_slot() {
         assert_eq!(*lease, format!("{prefix}{{{key}}}:lease"));
         assert_eq!(*token, format!("{prefix}{{{key}}}:token"));
     }
-    // In two slots, which is as good.
-    let store = store.prefix("{}");
+    // With empty braces, the keys are in two slots, which also works.
+    let store = store.prefix("{}").unwrap();
     store.set("key", b"value", MINUTE).await.unwrap();
     assert!(store.lock("key", "owner", MINUTE).await.unwrap());
     assert!(store.get("key").await.unwrap().is_some());
@@ -39,7 +39,7 @@ async fn a_key_and_its_lease_are_in_one_slot() {
 }
 
 #[tokio::test]
-async fn what_others_have_put_at_a_key_is_overwritten() {
+async fn values_of_other_clients_are_overwritten() {
     let redis = Redis::start().await;
     let store = RedisStore::new(redis.connect().await);
     let token = "tower-oauth2:{key}:token";
@@ -76,7 +76,7 @@ async fn what_others_have_put_at_a_key_is_overwritten() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_forgotten_the_scripts_is_told_them() {
+async fn scripts_are_sent_again_after_a_flush() {
     let redis = Redis::start().await;
     let store = RedisStore::new(redis.connect().await);
     for _ in 0..2 {
@@ -93,7 +93,7 @@ async fn a_server_that_has_forgotten_the_scripts_is_told_them() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_dropped_leaves_the_connection_in_order() {
+async fn a_dropped_operation_does_not_break_the_connection() {
     let redis = Redis::start().await;
     let mut connection = redis.connect().await;
     let store = RedisStore::new(connection.clone());
@@ -101,7 +101,8 @@ async fn an_operation_that_is_dropped_leaves_the_connection_in_order() {
         let key = format!("key-{n}");
         store.set(&key, key.as_bytes(), MINUTE).await.unwrap();
     }
-    // The server answers nobody meanwhile, and so all of these are on their way when they are dropped.
+    // The paused server does not answer, so all of these operations are pending when they are
+    // dropped.
     redis.pause();
     for n in 0..50 {
         let key = format!("key-{n}");

@@ -1,7 +1,7 @@
-//! `RedisStore` over all connections that it is for.
+//! `RedisStore` over each kind of connection.
 
+mod connection;
 mod errors;
-mod given;
 mod keys;
 mod open;
 mod reconnect;
@@ -14,7 +14,7 @@ use crate::conformance::{Promises, check};
 use crate::support::{Cluster, Redis, TlsRedis};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_server_does_what_a_store_promises() {
+async fn redis_meets_the_contract_of_a_store() {
     let redis = Redis::start().await;
     check(redis.open(), Promises::all()).await;
     check(RedisStore::new(redis.connect().await), Promises::all()).await;
@@ -22,14 +22,14 @@ async fn one_server_does_what_a_store_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_takes_no_more_rights_than_the_documentation_says() {
+async fn the_documented_permissions_are_needed_and_sufficient() {
     let server = TlsRedis::start().await;
     let rights = "~somewhere/else/* +get +set +pttl +del +evalsha +eval";
     server.redis.run::<()>(&format!("ACL SETUSER tokens on >s3cr3t {rights}")).await;
-    let store = server.open_as("tokens:s3cr3t").prefix("somewhere/else/");
+    let store = server.open_as("tokens:s3cr3t").prefix("somewhere/else/").unwrap();
     check(store.clone(), Promises::all()).await;
 
-    // Each of them is needed.
+    // Each permission is needed.
     for right in ["get", "set", "pttl", "del", "evalsha", "eval"] {
         server.redis.run::<()>("SCRIPT FLUSH").await;
         server.redis.run::<()>(&format!("ACL SETUSER tokens -{right}")).await;
@@ -52,11 +52,11 @@ async fn it_takes_no_more_rights_than_the_documentation_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_does_what_a_store_promises() {
+async fn a_cluster_meets_the_contract_of_a_store() {
     let cluster = Cluster::start().await;
     let store = RedisStore::new(cluster.connect().await);
     check(store, Promises::all()).await;
     for node in &cluster.nodes {
-        assert!(node.run::<u64>("DBSIZE").await > 0, "a node has nothing to do");
+        assert!(node.run::<u64>("DBSIZE").await > 0, "a node has no keys");
     }
 }

@@ -1,21 +1,20 @@
-//! What `RedisStore::open` takes, and what it tells of it.
+//! `RedisStore::open`: accepted URLs and its errors.
 
-use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisResult};
 use tower_oauth2::store::{RedisStore, TokenStore};
 
 use crate::support::{Redis, TlsRedis};
 
 #[test]
-fn a_url_that_is_of_no_use_is_an_error_without_it() {
+fn a_malformed_url_is_an_error_that_does_not_quote_it() {
     for (url, reason) in [
         ("s3cr3t", "is not valid"),
         ("http://s3cr3t", "is not valid"),
         ("redis://:s3cr3t@:x", "is not valid"),
         ("redis://:s3cr3t@", "is not valid"),
         ("rediss://:s3cr3t@host/#s3cr3t", "is not valid"),
-        ("redis://:s3cr3t@0.0.0.0", "needs the address of a host, not a wildcard"),
-        ("redis://host/s3cr3t", "needs a number as the database"),
-        ("redis://host/?protocol=s3cr3t", "needs resp2 or resp3 as the protocol"),
+        ("redis://:s3cr3t@0.0.0.0", "must contain the address of a host, not a wildcard"),
+        ("redis://host/s3cr3t", "must have a number as its database"),
+        ("redis://host/?protocol=s3cr3t", "must have resp2 or resp3 as its protocol"),
     ] {
         let error = RedisStore::open(url).expect_err(url);
         assert_eq!(error.to_string(), format!("Redis URL: {reason}"), "{url}");
@@ -23,24 +22,8 @@ fn a_url_that_is_of_no_use_is_an_error_without_it() {
     }
 }
 
-#[test]
-fn a_missing_feature_for_tls_is_named() {
-    /// A URL as the crate `redis` takes it without such a feature.
-    struct WithoutTls;
-
-    impl IntoConnectionInfo for WithoutTls {
-        fn into_connection_info(self) -> RedisResult<ConnectionInfo> {
-            let text = "can't connect with TLS, the feature is not enabled";
-            Err((ErrorKind::InvalidClientConfig, text).into())
-        }
-    }
-
-    let error = RedisStore::open(WithoutTls).unwrap_err().to_string();
-    assert!(error.ends_with("enable a feature of the crate redis, such as tokio-rustls-comp"));
-}
-
 #[tokio::test]
-async fn a_password_is_in_no_text() {
+async fn error_and_debug_texts_do_not_contain_the_password() {
     let redis = Redis::start().await;
     redis.run::<()>("CONFIG SET requirepass other").await;
     let store = RedisStore::open(redis.url().replace("//", "//user:s3cr3t@")).unwrap();
@@ -51,14 +34,14 @@ async fn a_password_is_in_no_text() {
 }
 
 #[tokio::test]
-async fn a_store_is_created_while_nothing_listens() {
+async fn a_store_can_be_created_while_the_server_is_down() {
     let store = RedisStore::open("redis://127.0.0.1:1").unwrap();
     let error = store.get("key").await.unwrap_err();
     assert_eq!(error.to_string(), "Redis: the connection was refused");
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_own_authority_is_trusted_if_given() {
+async fn a_custom_authority_is_trusted_if_configured() {
     let server = TlsRedis::start().await;
     server.redis.run::<()>("ACL SETUSER tokens on >s3cr3t ~* +@all").await;
     let untrusted = RedisStore::open(server.url_as("tokens:s3cr3t")).unwrap();

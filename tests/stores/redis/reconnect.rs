@@ -13,20 +13,20 @@ use crate::support::{Proxy, Redis, run_on};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Gives an operation up, as a `TokenStoreLayer` does by default. Nothing can answer it.
+/// Drops an operation after the default deadline of a `TokenStoreLayer`.
 async fn give_up<T>(operation: impl Future<Output = T>) {
     let answer = timeout(Duration::from_millis(250), operation).await;
     assert!(answer.is_err(), "there was an answer");
 }
 
-/// Opens a store and lets it connect.
+/// Opens a store and waits until it is connected.
 async fn opened(url: String) -> RedisStore {
     let store = RedisStore::open(url).unwrap();
     store.set("key", b"value", MINUTE).await.unwrap();
     store
 }
 
-/// Lets time pass at once.
+/// Advances the clock without waiting.
 async fn let_pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -80,7 +80,7 @@ async fn an_operation_whose_answer_was_lost_is_repeated() {
 
 // S6
 #[tokio::test]
-async fn a_half_open_connection_is_waited_for_once() {
+async fn a_half_open_connection_costs_one_deadline() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(redis.port()).await;
     let store = opened(proxy.url()).await;
@@ -108,7 +108,7 @@ async fn a_connection_that_was_idle_for_long_is_replaced() {
 
 // S6
 #[tokio::test]
-async fn one_attempt_to_connect_at_a_time() {
+async fn one_attempt_to_connect_runs_at_a_time() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(redis.port()).await;
     let store = opened(proxy.url()).await;
@@ -120,7 +120,7 @@ async fn one_attempt_to_connect_at_a_time() {
         assert!(operation.await.is_err(), "there was an answer");
     }
     assert_eq!(proxy.accepted(), 2, "the attempt goes on");
-    // The address leads to a server again, and the attempt has had its time.
+    // The address leads to a server again, and the attempt has timed out.
     proxy.lead_to(redis.port());
     let_pass(Duration::from_secs(2)).await;
     assert_eq!(value(&store).await.unwrap(), b"value");
@@ -129,7 +129,7 @@ async fn one_attempt_to_connect_at_a_time() {
 
 // S6
 #[tokio::test]
-async fn the_address_moves_to_another_server() {
+async fn a_moved_address_is_followed() {
     let (old, new) = (Redis::start().await, Redis::start().await);
     let proxy = Proxy::start(old.port()).await;
     let store = opened(proxy.url()).await;
@@ -143,7 +143,7 @@ async fn the_address_moves_to_another_server() {
 
 // S6
 #[tokio::test]
-async fn a_server_that_is_restarted_is_used_at_once() {
+async fn a_restarted_server_is_used_at_once() {
     let redis = Redis::start().await;
     let store = opened(redis.url()).await;
     let killed = redis.kill();
@@ -158,7 +158,7 @@ async fn a_server_that_is_restarted_is_used_at_once() {
 
 // S6
 #[tokio::test]
-async fn a_server_that_refuses_the_password_is_asked_again() {
+async fn a_server_that_refused_the_password_is_tried_again() {
     let redis = Redis::start().await;
     redis.run::<()>("CONFIG SET requirepass other").await;
     let store = RedisStore::open(redis.url().replace("//", "//:s3cr3t@")).unwrap();
@@ -190,12 +190,12 @@ async fn a_failover_leads_to_the_new_primary() {
 
 // S6
 #[tokio::test]
-async fn a_node_that_refuses_writes_hands_out_nothing() {
+async fn a_node_that_refuses_writes_returns_no_value() {
     let redis = Redis::start().await;
     let store = opened(redis.url()).await;
     let newcomer = redis.open();
     for (trouble, remedy, expected) in [
-        // A primary that is away, so that the replica keeps what it has.
+        // A primary that is down, so that the replica keeps its data.
         ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "Redis: READONLY"),
         (
             "CONFIG SET min-replicas-to-write 1",
@@ -224,7 +224,7 @@ async fn a_node_that_refuses_writes_hands_out_nothing() {
 
 // S6
 #[tokio::test]
-async fn an_operation_that_is_dropped_early_keeps_the_connection() {
+async fn an_operation_dropped_early_keeps_the_connection() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(redis.port()).await;
     let store = opened(proxy.url()).await;

@@ -1,4 +1,4 @@
-//! Servers of a test's own.
+//! Servers that a test starts.
 
 mod process;
 #[cfg(feature = "redis")]

@@ -3,17 +3,17 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A server as a child process, with a directory of its own. Both are gone when this is dropped, and
+/// A server in a child process with its own directory. Both are removed on drop, and
 /// when the test is killed.
 pub struct Process {
     child: Child,
-    /// Sees to that: it waits for its stdin to close.
+    /// The process that kills the server once its standard input closes.
     watchdog: Child,
     directory: PathBuf,
 }
 
 impl Process {
-    /// Starts `program` in a new directory, in which these files are.
+    /// Starts `program` in a new directory with these files.
     pub fn start(program: &str, arguments: &[String], files: &[(&str, String)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +56,7 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Sends it `STOP`, `CONT`, ...
+    /// Sends a signal such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let status =
@@ -67,7 +67,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // In this order: while it is not waited for, nobody else gets the server's id.
+        // In this order, because the id of the server is not reused before it is waited for.
         let _ = self.child.kill();
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A network between a client and servers on loopback, which can lose packets and move an address.
+/// A proxy between a client and servers, which can lose packets and move an address.
 pub struct Proxy {
     port: u16,
     network: Arc<Network>,
@@ -19,14 +19,14 @@ struct Network {
     target: AtomicU16,
     /// The number of connections that were accepted.
     accepted: AtomicUsize,
-    /// Notified when the present connections are to carry nothing any more.
+    /// Notified when the current connections become half-open.
     stall: watch::Sender<()>,
-    /// Set if the next answer is to be lost together with its connection.
+    /// Says whether the next answer and its connection are lost.
     loses_answer: AtomicBool,
 }
 
 impl Proxy {
-    /// Starts one that leads to the server on `port`.
+    /// Starts a proxy to the server on `port`.
     pub async fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let network = Arc::new(Network {
@@ -44,27 +44,27 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Moves the address: connections to come lead to the server on `port`.
+    /// Leads new connections to the server on `port`.
     pub fn lead_to(&self, port: u16) {
         self.network.target.store(port, Ordering::SeqCst);
     }
 
-    /// Lets connections to come open, but carry nothing.
+    /// Accepts new connections without forwarding data.
     pub fn lead_nowhere(&self) {
         self.lead_to(0);
     }
 
-    /// Makes the present connections half-open: they stay open, but carry nothing any more.
+    /// Makes the current connections half-open: they stay open without forwarding data.
     pub fn stall(&self) {
         self.network.stall.send_replace(());
     }
 
-    /// Closes a connection when it has the next answer of the server, which the client never gets.
+    /// Closes a connection before it forwards the next answer.
     pub fn lose_next_answer(&self) {
         self.network.loses_answer.store(true, Ordering::SeqCst);
     }
 
-    /// Returns how many connections were opened so far.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> usize {
         self.network.accepted.load(Ordering::SeqCst)
     }

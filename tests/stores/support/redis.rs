@@ -11,17 +11,17 @@ use tower_oauth2::store::RedisStore;
 
 use super::Process;
 
-/// How long whatever is waited for may take. It is no measure of anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The limit of a wait, which is not a measurement.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A `redis-server` on a port of its own.
+/// A `redis-server` on its own port.
 pub struct Redis {
     process: Process,
     port: u16,
     setup: Setup,
 }
 
-/// How a server is set up, besides what all are.
+/// The configuration of a server.
 #[derive(Clone, Default)]
 pub struct Setup {
     arguments: Vec<String>,
@@ -29,13 +29,13 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A line of its configuration.
+    /// Adds a line to the configuration.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.arguments.extend([format!("--{name}"), value.to_owned()]);
         self
     }
 
-    /// The same with a file that it finds where it runs.
+    /// Adds a line that names a file in the directory of the server.
     fn with_file(mut self, name: &str, file: &'static str, content: String) -> Self {
         self.files.push((file, content));
         self.with(name, file)
@@ -59,7 +59,7 @@ impl Redis {
         panic!("redis-server does not start");
     }
 
-    /// Whether it came up; somebody else may have been faster with its port.
+    /// Waits for the server. Returns `false` if another process uses its port.
     async fn becomes_ready(&mut self) -> bool {
         let id = self.process.id().to_string();
         let wait = async {
@@ -77,7 +77,7 @@ impl Redis {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{}", self.process.log()))
+        timeout(MAX_WAIT, wait).await.unwrap_or_else(|_| panic!("{}", self.process.log()))
     }
 
     async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
@@ -92,28 +92,28 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// One connection for all, for as long as it lasts.
+    /// Opens a connection that does not reconnect.
     pub async fn connect(&self) -> MultiplexedConnection {
         self.try_connect().await.unwrap()
     }
 
-    /// A store with connections of its own.
+    /// Returns a store that manages its connections.
     pub fn open(&self) -> RedisStore {
         RedisStore::open(self.url()).unwrap()
     }
 
-    /// One that is made anew when it breaks.
+    /// Opens a connection that reconnects.
     pub fn manage(&self) -> ConnectionManager {
         manage(Client::open(self.url()).unwrap())
     }
 
-    /// A connection that gives this password.
+    /// Opens a connection with this password.
     pub async fn connect_as(&self, password: &str) -> MultiplexedConnection {
         let url = self.url().replace("//", &format!("//:{password}@"));
         Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// Makes it a replica of `primary`, and waits until it has what `primary` has.
+    /// Makes the server a replica of `primary` and waits until both have the same data.
     pub async fn replicate(&self, primary: &Self) {
         self.run::<()>(&format!("REPLICAOF 127.0.0.1 {}", primary.port)).await;
         let wait = async {
@@ -125,10 +125,10 @@ impl Redis {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, wait).await.expect("the replica does not reach its primary");
+        timeout(MAX_WAIT, wait).await.expect("the replica does not reach its primary");
     }
 
-    /// Runs a command such as `CONFIG SET maxmemory 1`, on a connection of its own.
+    /// Runs a command such as `CONFIG SET maxmemory 1` on a new connection.
     pub async fn run<T: FromRedisValue>(&self, line: &str) -> T {
         run_on(&mut self.connect().await, line).await
     }
@@ -137,7 +137,7 @@ impl Redis {
         self.run("KEYS *").await
     }
 
-    /// Stops all of its threads, as if the network or the machine stood still.
+    /// Stops all threads of the server, like a network or machine that hangs.
     pub fn pause(&self) {
         self.process.signal("STOP");
     }
@@ -146,7 +146,7 @@ impl Redis {
         self.process.signal("CONT");
     }
 
-    /// Kills it; what it held is lost.
+    /// Kills the server, which loses its data.
     pub fn kill(self) -> Killed {
         let Self { process, port, setup } = self;
         drop(process);
@@ -154,14 +154,14 @@ impl Redis {
     }
 }
 
-/// A server that was killed.
+/// A killed server.
 pub struct Killed {
     port: u16,
     setup: Setup,
 }
 
 impl Killed {
-    /// Starts it again where it was, empty.
+    /// Starts the server again on its port, without data.
     pub async fn restart(self) -> Redis {
         let Self { port, setup } = self;
         let process = spawn(port, &setup);
@@ -171,7 +171,7 @@ impl Killed {
     }
 }
 
-/// Runs a command on a connection that is there.
+/// Runs a command on an open connection.
 pub async fn run_on<T: FromRedisValue>(connection: &mut MultiplexedConnection, line: &str) -> T {
     let mut words = line.split(' ');
     let mut command = cmd(words.next().unwrap());
@@ -189,15 +189,16 @@ fn spawn(port: u16, setup: &Setup) -> Process {
     Process::start("redis-server", &all, &setup.files)
 }
 
-/// A port that is free, as is the one 10,000 above, on which the nodes of a cluster speak. Neither is one of those that
-/// a system gives out by itself, so that it stays free while a server is away.
+/// Returns a free port. The port 10,000 above, which the nodes of a cluster use, is free too.
+/// Neither is one of those that the system assigns by itself, so that the port stays free while the
+/// server is down.
 fn free_port() -> u16 {
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..20_000)).take(1_000);
     ports.find(|&port| is_free(port) && is_free(port + 10_000)).expect("no port is free")
 }
 
-/// A connection that is told to notice soon that its server has gone.
+/// Opens a connection that soon notices the loss of its server.
 fn manage(client: Client) -> ConnectionManager {
     let second = Some(Duration::from_secs(1));
     let config = ConnectionManagerConfig::new()
@@ -207,11 +208,11 @@ fn manage(client: Client) -> ConnectionManager {
     ConnectionManager::new_lazy_with_config(client, config).unwrap()
 }
 
-/// A server that is spoken to over TLS too, under a certificate by an authority that only its clients know.
+/// A server with TLS, whose certificate has an authority that only its clients trust.
 pub struct TlsRedis {
     pub redis: Redis,
     port: u16,
-    /// Whom a client has to trust, in PEM.
+    /// The certificate authority in PEM.
     pub authority: String,
 }
 
@@ -239,20 +240,20 @@ impl TlsRedis {
         format!("rediss://{user}@127.0.0.1:{}", self.port)
     }
 
-    /// Over TLS, as `user:password`.
+    /// Returns a client with TLS for `user:password`.
     pub fn client_as(&self, user: &str) -> Client {
         let certificates =
             TlsCertificates { client_tls: None, root_cert: Some(self.authority.clone().into()) };
         Client::build_with_tls(self.url_as(user), certificates).unwrap()
     }
 
-    /// A store over TLS, as `user:password`.
+    /// Returns a store with TLS for `user:password`.
     pub fn open_as(&self, user: &str) -> RedisStore {
-        RedisStore::open(self.client_as(user).get_connection_info().clone()).unwrap()
+        RedisStore::new(self.client_as(user))
     }
 }
 
-/// Three nodes with a third of the slots each.
+/// A cluster of three nodes.
 pub struct Cluster {
     pub nodes: Vec<Redis>,
 }
@@ -273,11 +274,11 @@ impl Cluster {
             node.run::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[0].port)).await;
         }
         let cluster = Self { nodes };
-        timeout(PATIENCE, cluster.becomes_ready()).await.expect("the nodes do not find each other");
+        timeout(MAX_WAIT, cluster.becomes_ready()).await.expect("the nodes do not find each other");
         cluster
     }
 
-    /// Until every node knows who has which slots.
+    /// Waits until every node knows the owners of all slots.
     async fn becomes_ready(&self) {
         for node in &self.nodes {
             loop {

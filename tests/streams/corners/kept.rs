@@ -11,7 +11,7 @@ fn trailers(value: &'static str) -> Step {
     Step::Trailers(HeaderMap::from_iter([("x-sum".parse().unwrap(), value.parse().unwrap())]))
 }
 
-/// What is sent again after the body has been read to its end.
+/// Returns the data of a replay after the body has been read to its end.
 fn again(script: Script, limit: usize) -> Option<Vec<u8>> {
     let mut first = ReplayBody::new(script, limit);
     let kept = first.keep();
@@ -21,7 +21,7 @@ fn again(script: Script, limit: usize) -> Option<Vec<u8>> {
 
 // R3
 #[test]
-fn a_limit_of_nothing_lets_bodies_without_data_be_sent_again_and_no_others() {
+fn a_limit_of_zero_allows_replays_of_empty_bodies_only() {
     assert_eq!(again(Script::of([""]), 0), Some(vec![]));
     assert_eq!(again(Script::new([]), 0), Some(vec![]));
     assert_eq!(again(Script::new([trailers("1")]), 0), Some(vec![]));
@@ -51,7 +51,7 @@ fn order_is_kept_where_small_and_large_frames_alternate() {
 
 // R3
 #[test]
-fn a_body_that_is_kept_after_it_has_begun_is_not_sent_again() {
+fn a_body_that_is_kept_too_late_is_not_replayed() {
     let mut body = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);
     assert!(look(&mut body).is_ready());
     let kept = body.keep();
@@ -61,7 +61,7 @@ fn a_body_that_is_kept_after_it_has_begun_is_not_sent_again() {
 
 // R3
 #[test]
-fn a_body_that_has_ended_before_it_was_kept_is_not_sent_again_empty() {
+fn a_body_that_is_kept_after_its_end_is_not_replayed() {
     let mut body = ReplayBody::new(Script::of(["one"]), LIMIT);
     read(&mut body);
     assert!(ReplayBody::replay(body.keep()).is_none());
@@ -69,7 +69,7 @@ fn a_body_that_has_ended_before_it_was_kept_is_not_sent_again_empty() {
 
 // R3
 #[test]
-fn a_second_body_is_kept_only_if_that_is_asked_for_before_it_begins() {
+fn a_second_body_is_kept_only_if_keep_is_called_first() {
     let mut first = ReplayBody::new(Script::of(["one ", "two ", "three"]), LIMIT);
     let kept = first.keep();
     assert!(look(&mut first).is_ready());
@@ -84,7 +84,7 @@ fn a_second_body_is_kept_only_if_that_is_asked_for_before_it_begins() {
 
 // R3
 #[test]
-fn what_a_second_body_sends_again_counts_towards_the_limit() {
+fn replayed_data_of_a_second_body_counts_towards_the_limit() {
     let first = ReplayBody::new(Script::of(["12345", "67890"]), 8);
     drop(first.keep());
     let mut first = first;
@@ -98,7 +98,7 @@ fn what_a_second_body_sends_again_counts_towards_the_limit() {
 
 // R3
 #[test]
-fn a_body_that_was_kept_and_let_go_before_it_began_can_be_kept_again() {
+fn a_body_released_before_it_began_can_be_kept_again() {
     let mut first = ReplayBody::new(Script::of(["one"]), LIMIT);
     drop(first.keep());
     let kept = first.keep();
@@ -108,7 +108,7 @@ fn a_body_that_was_kept_and_let_go_before_it_began_can_be_kept_again() {
 
 // R3
 #[test]
-fn a_body_that_was_let_go_while_it_went_out_is_not_sent_again_in_part() {
+fn a_body_released_while_it_is_sent_is_not_replayed() {
     let mut first = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);
     let let_go = first.keep();
     assert!(look(&mut first).is_ready());
@@ -120,8 +120,8 @@ fn a_body_that_was_let_go_while_it_went_out_is_not_sent_again_in_part() {
 
 // R3
 #[test]
-fn a_body_that_two_keep_is_sent_again_by_one() {
-    // Such as two layers, one for the API and one for a proxy before it.
+fn a_body_that_is_kept_twice_is_replayed_once() {
+    // Two layers may each keep the body, one for the API and one for a proxy.
     let mut first = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);
     let outer = first.keep();
     let inner = first.keep();
@@ -141,8 +141,8 @@ fn a_body_that_two_keep_is_sent_again_by_one() {
 
 // R3
 #[test]
-fn what_comes_after_trailers_is_not_sent_again_in_another_order() {
-    // No body does so that keeps to the rules.
+fn frames_after_trailers_are_not_replayed_in_another_order() {
+    // A correct body does not do this.
     let data = || Step::Data("x".into());
     assert_eq!(again(Script::new([data(), trailers("1"), data()]), LIMIT), None);
     assert_eq!(again(Script::new([data(), trailers("1"), trailers("2")]), LIMIT), None);
@@ -150,8 +150,8 @@ fn what_comes_after_trailers_is_not_sent_again_in_another_order() {
 
 // R3
 #[test]
-fn what_is_sent_again_is_framed_as_it_was_at_first() {
-    // With a size that it did not have before, HTTP/1.1 would have no room for its trailers.
+fn a_replayed_body_has_the_same_frames() {
+    // A size hint that the first body did not have would leave no room for trailers in HTTP/1.1.
     let steps = || [Step::Data("x".into()), trailers("1")];
     for (says, expected) in
         [(Hint::Exact, (1, Some(1))), (Hint::Unknown, (0, None)), (Hint::Loose(1, 2), (0, Some(3)))]
@@ -170,7 +170,7 @@ fn what_is_sent_again_is_framed_as_it_was_at_first() {
 
 // R3
 #[test]
-fn to_keep_a_body_whose_turn_is_over_costs_the_one_that_follows_nothing() {
+fn keeping_an_outdated_body_does_not_affect_its_successor() {
     let first = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);
     let second = ReplayBody::replay(first.keep()).unwrap();
     let too_late = first.keep();

@@ -4,22 +4,23 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::replay::{ReplayBody, ReplayPolicy, ReplayableBody, ReplayableLayer};
-use tower_oauth2::{NoToken, OAuth2Layer, Origins, TokenCache};
+use tower_oauth2::{NoToken, OAuth2Layer, Origins, Tokens};
 
 use crate::support::*;
 
 const LIMIT: usize = 64 * 1024;
 
-/// A body of pieces of these sizes, which are made when it is read.
+/// Returns a body of pieces of these sizes, which are created when it is read.
 fn body(pieces: &Pieces, sizes: &[usize]) -> Script {
     Script::of(sizes.iter().map(|size| pieces.of(*size)).collect::<Vec<_>>())
 }
 
-/// The bodies that a connection holds on to after the response.
+/// The bodies that a connection holds after the response.
 type Held = Arc<Mutex<Vec<ReplayBody<Script>>>>;
 
-/// An API that looks at its bodies so often, holds on to them, and answers. Says how many pieces
-/// there were when it answered.
+/// Returns an API that polls each body this many times, holds it, and answers.
+///
+/// It records the number of pieces at the time of the answer.
 fn api(looks: usize, pieces: &Pieces, held: &Held, counts: &Arc<Mutex<Vec<usize>>>) -> Api<Script> {
     let (pieces, held, counts) = (pieces.clone(), held.clone(), counts.clone());
     Api::new(move |_, request| {
@@ -33,8 +34,9 @@ fn api(looks: usize, pieces: &Pieces, held: &Held, counts: &Arc<Mutex<Vec<usize>
     })
 }
 
-/// Sends five pieces, of which two go out before the answer: how many there are then, and how many
-/// when it has come.
+/// Sends five pieces, two of them before the answer.
+///
+/// Returns the number of pieces at the time of the answer, and after it.
 async fn pieces_before_and_after(layer: OAuth2Layer, without_token: bool) -> (usize, usize) {
     let pieces = Pieces::default();
     let (held, counts) = (Held::default(), Arc::default());
@@ -54,36 +56,36 @@ async fn pieces_before_and_after(layer: OAuth2Layer, without_token: bool) -> (us
 
 // R3
 #[tokio::test(start_paused = true)]
-async fn what_was_kept_is_freed_when_the_response_is_fine() {
+async fn kept_data_is_freed_after_an_accepted_response() {
     let layer = warm_layer(&Source::of(hour)).await;
     assert_eq!(pieces_before_and_after(layer, false).await, (5, 3));
 }
 
 // R7, X2
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_of_a_request_that_is_not_sent_again() {
+async fn nothing_is_kept_of_a_request_that_cannot_be_replayed() {
     let source = Source::of(hour);
     let never = warm_layer(&source).await.replay_policy(ReplayPolicy::never());
     assert_eq!(pieces_before_and_after(never, false).await, (3, 3), "policy never");
     let any = warm_layer(&source).await;
     assert_eq!(pieces_before_and_after(any, true).await, (3, 3), "NoToken");
-    let cache = TokenCache::new(credentials(), source);
-    cache.warm().await.unwrap();
+    let tokens = Tokens::new(credentials(), source);
+    tokens.warm().await.unwrap();
     let other = Origins::only(["https://other.test"]).unwrap();
-    let elsewhere = OAuth2Layer::new(cache, other);
+    let elsewhere = OAuth2Layer::new(tokens, other);
     assert_eq!(pieces_before_and_after(elsewhere, false).await, (3, 3), "a foreign origin");
 }
 
 // R3, R7
 #[tokio::test(start_paused = true)]
-async fn policy_never_keeps_nothing_of_a_request_that_waited_for_its_token() {
+async fn policy_never_keeps_nothing_after_a_miss() {
     let layer = cold_layer(&Source::of(hour)).replay_policy(ReplayPolicy::never());
     assert_eq!(pieces_before_and_after(layer, false).await, (3, 3));
 }
 
 // R3
 #[test]
-fn a_body_that_nobody_keeps_is_not_remembered() {
+fn a_body_that_is_not_kept_uses_no_memory() {
     let pieces = Pieces::default();
     let mut body = ReplayBody::new(body(&pieces, &[COUNTED; 5]), LIMIT);
     for left in [4, 3, 2, 1, 0] {
@@ -94,7 +96,7 @@ fn a_body_that_nobody_keeps_is_not_remembered() {
 
 // R3
 #[test]
-fn what_was_kept_is_freed_at_the_byte_after_the_limit() {
+fn kept_data_is_freed_when_the_limit_is_exceeded() {
     let pieces = Pieces::default();
     let mut first = ReplayBody::new(body(&pieces, &[COUNTED, COUNTED, 0, 1, COUNTED]), 2 * COUNTED);
     let kept = first.keep();
@@ -119,7 +121,7 @@ fn small_pieces_are_freed_beyond_the_limit_too() {
 
 // R3
 #[test]
-fn what_is_sent_again_is_freed_as_it_goes_out() {
+fn replayed_data_is_freed_as_it_is_sent() {
     let pieces = Pieces::default();
     let mut first = ReplayBody::new(body(&pieces, &[COUNTED; 5]), LIMIT);
     let kept = first.keep();
@@ -135,14 +137,15 @@ fn what_is_sent_again_is_freed_as_it_goes_out() {
 // R3
 #[test]
 fn many_small_frames_do_not_cost_many_times_their_size() {
-    // What is large is static here, so that all that counts is what it costs to remember it.
+    // Large chunks are static here, so that only the cost of the memory is counted.
     for sizes in [&[1][..], &[COUNTED - 1], &[COUNTED], &[1, COUNTED], &[1, 1, COUNTED]] {
         static DATA: [u8; COUNTED] = [b'x'; COUNTED];
         let count = LIMIT / sizes.iter().sum::<usize>() * sizes.len();
         let frames = sizes.iter().cycle().map(|size| Bytes::from_static(&DATA[..*size]));
         let mut first = ReplayBody::new(Script::of(frames.take(count)), LIMIT);
         let kept = first.keep();
-        // Not to its end, where the script is freed, which would count too.
+        // The body is not read to its end, because that frees the script, which would be counted
+        // too.
         let spent = measure(|| (0..count).for_each(|_| assert!(look(&mut first).is_ready())));
         assert!((1..=2 * LIMIT as i64).contains(&spent.bytes_current), "{sizes:?}: {spent:?}");
         let mut second = ReplayBody::replay(kept).expect("within the limit");
@@ -152,7 +155,7 @@ fn many_small_frames_do_not_cost_many_times_their_size() {
 
 // R3
 #[test]
-fn small_frames_do_not_hold_on_to_the_memory_that_they_are_a_part_of() {
+fn small_frames_do_not_keep_their_large_buffers_alive() {
     let pieces = Pieces::default();
     let large = pieces.of(1_000_000);
     let parts: Vec<_> = [1, 255, 256, COUNTED - 1].map(|len| large.slice(len..2 * len)).into();

@@ -1,5 +1,4 @@
-//! One at a time, what the properties can not see: who is woken, what is in memory, what is asked
-//! when.
+//! Tests of wake-ups, memory and calls, which the properties cannot check.
 
 mod kept;
 mod memory;

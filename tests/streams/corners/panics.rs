@@ -9,7 +9,7 @@ use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 
-/// Loses its second frame in a panic, and would go on with the third.
+/// A body that loses its second frame in a panic, and would continue with the third.
 struct Panicking(Script, usize);
 
 impl Body for Panicking {
@@ -33,7 +33,7 @@ fn panics(body: &mut ReplayBody<Panicking>) -> bool {
 
 // R3, R4
 #[test]
-fn a_body_that_has_panicked_is_not_sent_again_without_what_it_lost() {
+fn a_body_that_has_panicked_is_not_replayed_incompletely() {
     let mut first = ReplayBody::new(Panicking(Script::of(["one ", "two ", "three"]), 0), 1000);
     let kept = first.keep();
     assert!(look(&mut first).is_ready());
@@ -43,7 +43,7 @@ fn a_body_that_has_panicked_is_not_sent_again_without_what_it_lost() {
 
 // R4
 #[test]
-fn a_second_body_that_panics_does_so_with_the_body_within_and_no_lock_is_stuck() {
+fn a_panic_in_a_second_body_leaves_no_lock_held() {
     let mut first = ReplayBody::new(Panicking(Script::of(["one ", "two ", "three"]), 0), 1000);
     let kept = first.keep();
     assert!(look(&mut first).is_ready());

@@ -237,7 +237,7 @@ impl Body for Overtaken {
 
 // R4
 #[test]
-fn a_frame_that_arrives_during_a_takeover_goes_to_the_second_body() {
+fn a_frame_during_a_takeover_goes_to_the_second_body() {
     let (call, second) = (Call::new(), Arc::new(Mutex::new(None)));
     let script = Script::of(["one ", "two ", "three"]);
     let inner = Overtaken { script, call: call.clone(), second: second.clone() };

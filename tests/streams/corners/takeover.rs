@@ -16,7 +16,7 @@ fn is_error<T, E>(poll: &Poll<Option<Result<T, E>>>) -> bool {
 
 // R4
 #[test]
-fn taken_over_while_it_waits_the_first_body_is_woken_and_ends_with_an_error() {
+fn a_waiting_first_body_is_woken_by_a_takeover_and_fails() {
     let (feeder, body) = fed();
     let mut first = task::spawn(ReplayBody::new(body, LIMIT));
     let kept = first.keep();
@@ -35,7 +35,7 @@ fn taken_over_while_it_waits_the_first_body_is_woken_and_ends_with_an_error() {
 
 // R4
 #[test]
-fn the_second_body_waits_for_the_rest_and_is_woken_by_it() {
+fn the_second_body_is_woken_by_the_rest() {
     let (feeder, body) = fed();
     let mut first = task::spawn(ReplayBody::new(body, LIMIT));
     let kept = first.keep();
@@ -54,7 +54,7 @@ fn the_second_body_waits_for_the_rest_and_is_woken_by_it() {
     };
     assert_eq!(look_at_second(&mut second), (true, "one ".to_owned()));
     assert_eq!(look_at_second(&mut second), (false, "one ".to_owned()));
-    // What the first one does has no bearing on who is woken.
+    // Polls of the first body do not change which task is woken.
     assert!(is_error(&first.enter(|cx, body| body.poll_frame(cx))));
     feeder.data("two");
     assert!(second.is_woken());
@@ -67,7 +67,7 @@ fn the_second_body_waits_for_the_rest_and_is_woken_by_it() {
 
 // R4
 #[test]
-fn a_first_body_that_was_taken_over_never_yields_data_nor_an_end() {
+fn a_first_body_yields_no_data_and_no_end_after_a_takeover() {
     let mut first = ReplayBody::new(Script::of(["one ", "two ", "three"]), LIMIT);
     let kept = first.keep();
     assert!(look(&mut first).is_ready());
@@ -76,7 +76,7 @@ fn a_first_body_that_was_taken_over_never_yields_data_nor_an_end() {
         assert!(is_error(&look(&mut first)));
         assert!(look(&mut second).is_ready());
     }
-    // All is out, and still it is no end that anybody could take for one.
+    // All data was sent, but the first body must not look complete.
     assert!(matches!(look(&mut second), Poll::Ready(None)));
     assert!(is_error(&look(&mut first)));
     assert!(!first.is_end_stream());
@@ -86,7 +86,7 @@ fn a_first_body_that_was_taken_over_never_yields_data_nor_an_end() {
 
 // R3, R4
 #[test]
-fn a_first_body_that_was_taken_over_unread_does_not_look_empty() {
+fn an_unread_first_body_does_not_look_empty_after_a_takeover() {
     // A client that had it in a queue would send it as such, and never ask for the error.
     let first = ReplayBody::new(Script::of(["one"]), LIMIT);
     let mut second = ReplayBody::replay(first.keep()).unwrap();
@@ -99,7 +99,7 @@ fn a_first_body_that_was_taken_over_unread_does_not_look_empty() {
 
 // R4
 #[test]
-fn a_first_body_that_was_taken_over_can_not_be_kept_again() {
+fn a_first_body_cannot_be_kept_again_after_a_takeover() {
     let first = ReplayBody::new(Script::of(["one"]), LIMIT);
     let mut second = ReplayBody::replay(first.keep()).unwrap();
     let kept = first.keep();
@@ -109,7 +109,7 @@ fn a_first_body_that_was_taken_over_can_not_be_kept_again() {
 
 // R3, R4
 #[test]
-fn taken_over_at_any_moment_by_another_thread_nothing_is_doubled_or_cut() {
+fn a_takeover_by_another_thread_neither_doubles_nor_cuts_data() {
     let whole: Vec<_> = (0..200_u8).collect();
     for round in 0..300 {
         let script = whole.chunks(1 + round % 7).map(<[u8]>::to_vec);

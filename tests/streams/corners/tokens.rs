@@ -8,7 +8,7 @@ use crate::support::*;
 
 // R3, R6
 #[tokio::test(start_paused = true)]
-async fn a_401_over_the_limit_is_returned_and_the_next_request_has_another_token() {
+async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
     let source = Source::of(hour);
     let api = Api::new(|n, request| {
         let len = read(&mut request.into_body()).len();
@@ -25,7 +25,7 @@ async fn a_401_over_the_limit_is_returned_and_the_next_request_has_another_token
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-answer"], "1", "as it is");
     assert_eq!(replayed(&response), Some(Replayed::No(NotReplayed::Body)));
-    // Renewed ahead of the next request, which finds it.
+    // The token is fetched ahead of the next request, which uses it.
     settle().await;
     assert_eq!(source.count(), 2);
 
@@ -38,7 +38,7 @@ async fn a_401_over_the_limit_is_returned_and_the_next_request_has_another_token
 // R5
 #[tokio::test(start_paused = true)]
 async fn a_body_is_not_touched_before_the_first_token_is_there() {
-    let (source, bell) = ringing_source(0);
+    let (source, bell) = notified_source(0);
     let api = Api::new(|_, request| {
         let mut body = request.into_body();
         async move {
@@ -60,7 +60,7 @@ async fn a_body_is_not_touched_before_the_first_token_is_there() {
 
 // R3
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waited_for_its_token_is_sent_again_whole() {
+async fn a_request_that_waited_for_its_token_is_replayed_whole() {
     let source = Source::of(hour);
     let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     let api = Api::new({
@@ -78,8 +78,8 @@ async fn a_request_that_waited_for_its_token_is_sent_again_whole() {
 
 // R4, R5
 #[tokio::test(start_paused = true)]
-async fn while_the_next_token_is_awaited_the_abandoned_upload_has_ended_and_the_rest_waits() {
-    let (source, bell) = ringing_source(1);
+async fn an_upload_stops_while_a_replay_waits_for_its_token() {
+    let (source, bell) = notified_source(1);
     let held = Arc::<Mutex<Option<ReplayBody<Fed>>>>::default();
     let api = Api::new({
         let held = held.clone();
@@ -114,7 +114,7 @@ async fn while_the_next_token_is_awaited_the_abandoned_upload_has_ended_and_the_
 
 // R1
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_is_rejected_too_is_returned_and_not_sent_a_third_time() {
+async fn a_rejected_replay_is_returned_and_not_replayed() {
     let source = Source::of(hour);
     let api = Api::new(|_, request| {
         let mut body = request.into_body();

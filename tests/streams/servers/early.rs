@@ -3,7 +3,8 @@ use tower_oauth2::replay::{NotReplayed, Replayed};
 
 use super::*;
 
-/// Each body that a server has read to its end is the whole one; and what came of the request.
+/// Checks that each body that a server has read to its end is complete, and returns the result of
+/// the request.
 fn assert_whole(
     context: &str,
     body: Upload,
@@ -40,7 +41,7 @@ enum Outcome {
     Returned,
 }
 
-/// All sizes, to a server that answers 401 when it has read nothing, a frame, or a half.
+/// Sends all sizes to a server that answers 401 after nothing, one frame or half of the body.
 async fn rejected_early(protocol: Protocol, rest: Rest) {
     for is_exact in [true, false] {
         for (limit, sizes) in [(LIMIT, &SIZES[..]), (LARGE, &[LARGE])] {
@@ -62,32 +63,33 @@ async fn rejected_early(protocol: Protocol, rest: Rest) {
 
 // R4
 #[tokio::test]
-async fn over_http1_an_early_401_is_taken_over_while_the_connection_reads_on() {
+async fn an_early_401_over_http1_is_replayed_while_the_body_is_read() {
     rejected_early(Http1, Rest::Reads).await;
 }
 
 // R4
 #[tokio::test]
-async fn over_http1_an_early_401_is_taken_over_when_the_connection_closes() {
+async fn an_early_401_over_http1_is_replayed_after_a_close() {
     rejected_early(Http1, Rest::ReadsAndCloses).await;
 }
 
 // R4
 #[tokio::test]
-async fn over_http2_an_early_401_is_taken_over_while_the_stream_is_read_on() {
+async fn an_early_401_over_http2_is_replayed_while_the_body_is_read() {
     rejected_early(Http2, Rest::Reads).await;
 }
 
 // R4
 #[tokio::test]
-async fn over_http2_an_early_401_is_taken_over_when_the_stream_is_reset() {
+async fn an_early_401_over_http2_is_replayed_after_a_reset() {
     rejected_early(Http2, Rest::Drops).await;
 }
 
 // R4
 #[tokio::test]
-async fn over_http1_a_connection_that_is_cut_with_the_401_never_lets_a_wrong_body_through() {
-    // What was not read resets the connection, and may take the 401 with it: then that is the error.
+async fn a_connection_cut_with_a_401_never_causes_a_wrong_body() {
+    // Unread data resets the connection, which may lose the 401. The call then fails with that
+    // error.
     for is_exact in [true, false] {
         for size in SIZES {
             let body = Upload::new(size, is_exact);
@@ -106,7 +108,7 @@ async fn over_http1_a_connection_that_is_cut_with_the_401_never_lets_a_wrong_bod
     }
 }
 
-/// Sends a part, waits for the replay to have reached the server, and sends the other part.
+/// Sends a part, waits until the replay has reached the server, and sends the rest.
 async fn taken_over_in_the_middle(protocol: Protocol, rest: Rest) {
     let (saw, mut seen_by_server) = mpsc::unbounded_channel();
     let (report, arrived) = oneshot::channel();
@@ -159,7 +161,7 @@ async fn taken_over_in_the_middle(protocol: Protocol, rest: Rest) {
 
 // R4
 #[tokio::test]
-async fn an_upload_that_waits_in_the_middle_goes_on_in_the_replay() {
+async fn an_upload_that_waits_continues_in_the_replay() {
     taken_over_in_the_middle(Http1, Rest::Reads).await;
     taken_over_in_the_middle(Http2, Rest::Reads).await;
     taken_over_in_the_middle(Http2, Rest::Drops).await;

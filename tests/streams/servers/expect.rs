@@ -4,8 +4,9 @@ use tower_oauth2::replay::Replayed;
 
 use super::*;
 
-/// Reads a head, judges its token, and only then says whether it wants the body. Lets the client
-/// keep its connection, if that has sent the body all the same.
+/// Reads a head, checks its token, and then accepts or refuses the body.
+///
+/// Keeps the connection open if the client has sent the body without waiting.
 async fn serve_connection(stream: TcpStream, log: Server) {
     let mut stream = BufReader::new(stream);
     while let Some(headers) = read_head(&mut stream).await {
@@ -53,7 +54,7 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> Option<HeaderMap> {
 
 // R4
 #[tokio::test]
-async fn a_server_that_judges_the_head_before_it_wants_the_body_gets_the_whole_one() {
+async fn a_server_that_uses_expect_continue_gets_the_whole_body() {
     for size in [0, 1, LIMIT, LARGE] {
         let server = Server::default();
         let log = server.clone();

@@ -1,4 +1,4 @@
-//! Real servers on loopback, over HTTP/1.1 and HTTP/2: what arrives is what was sent, byte for byte.
+//! Tests with real servers on loopback: bodies over HTTP/1.1 and HTTP/2 arrive unchanged.
 
 mod early;
 mod expect;
@@ -36,7 +36,7 @@ const LIMIT: usize = 64 * 1024;
 const LARGE: usize = 10 * 1024 * 1024;
 const SIZES: [usize; 6] = [0, 1, LIMIT - 1, LIMIT, LIMIT + 1, LARGE];
 
-/// What nobody waits for: it ends a test that hangs.
+/// The time limit of a test that hangs. No test waits that long.
 const GUARD: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Protocol {
 
 use Protocol::{Http1, Http2};
 
-/// A body of this size in chunks, whose bytes differ from place to place.
+/// Returns a body of this size in chunks, whose bytes differ by position.
 #[derive(Clone, Copy, Debug)]
 struct Upload {
     at: usize,
@@ -67,7 +67,7 @@ impl Upload {
         Self { at: 0, end: size, chunk: 16 * 1024 - 1, is_exact }
     }
 
-    /// What has arrived when it has arrived whole.
+    /// Returns the complete body as a server receives it.
     fn arrived(self) -> Arrived {
         let mut arrived = Arrived::default();
         arrived.add(&DATA[self.at..self.end]);
@@ -102,7 +102,7 @@ impl Body for Upload {
     }
 }
 
-/// A body as it came: its length and its SHA-256.
+/// A received body: its length and its SHA-256.
 #[derive(Clone)]
 struct Arrived {
     len: usize,
@@ -122,7 +122,7 @@ impl Arrived {
         self.digest.update(data);
     }
 
-    /// Reads until there is so much of it, or its end. Whether it goes on.
+    /// Reads until this length or the end. Returns whether the body continues.
     async fn read(&mut self, body: &mut Incoming, until: usize) -> Result<bool, hyper::Error> {
         while self.len < until {
             let Some(frame) = body.frame().await.transpose()? else { return Ok(false) };
@@ -156,28 +156,28 @@ impl fmt::Debug for Arrived {
 struct Seen {
     token: String,
     headers: HeaderMap,
-    /// If the server has read it, and it came to an end.
+    /// The body, if the server has read it to its end.
     body: Option<Arrived>,
 }
 
-/// What a server does with requests that have the first token.
+/// The reaction of a server to a request with the first token.
 #[derive(Clone, Copy, Debug)]
 enum First {
     Accepts,
-    /// Answers 401 when it has read it all.
+    /// Answers 401 after the whole body.
     RejectsWhole,
-    /// Answers 401 when it has read so many bytes.
+    /// Answers 401 after this many bytes.
     RejectsAt(usize, Rest),
 }
 
-/// What a server does with the rest of a body.
+/// The use of the rest of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// Reads it.
+    /// Reads the rest.
     Reads,
-    /// Reads it, and says `Connection: close`.
+    /// Reads the rest, and sends `Connection: close`.
     ReadsAndCloses,
-    /// Wants none of it: hyper closes the connection, or resets the stream.
+    /// Drops the body: hyper closes the connection, or resets the stream.
     Drops,
 }
 
@@ -260,7 +260,7 @@ where
 
 type Api<B> = Replayable<OAuth2<Client<HttpConnector, ReplayBody<B>>>>;
 
-/// A real client behind both layers, with a token.
+/// Returns a real client behind both layers, with a token in the cache.
 async fn client<B>(protocol: Protocol, limit: usize, source: &Source) -> Api<B>
 where
     B: Body + Send + 'static,
@@ -274,7 +274,7 @@ fn request<B>(address: SocketAddr, body: B) -> Request<B> {
     Request::post(format!("http://{address}/things")).body(body).unwrap()
 }
 
-/// Sends a request, with an eye on the clock; a panic in any task is one here.
+/// Sends a request within the time limit. A panic in any task fails the test.
 async fn send<B>(api: &Api<B>, request: Request<B>) -> Result<Response<Incoming>, BoxError>
 where
     B: Body + Send + 'static,
@@ -284,7 +284,7 @@ where
     tokio::time::timeout(GUARD, call).await.expect("it hangs").unwrap()
 }
 
-/// An upload to a new server: the response, and what the server has seen when all is over.
+/// Uploads to a new server. Returns the response, and the requests that the server has received.
 async fn upload(
     protocol: Protocol,
     first: First,

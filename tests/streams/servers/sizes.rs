@@ -2,8 +2,8 @@ use tower_oauth2::replay::{NotReplayed, Replayed};
 
 use super::*;
 
-/// The size goes ahead of the body if it is known, and only then. Of nothing, nothing
-/// need be said.
+/// Checks that the head contains the size of the body exactly if it is known. An empty body needs
+/// no size.
 fn assert_framed(protocol: Protocol, upload: Upload, seen: &Seen) {
     let length = seen.headers.get("content-length").map(|length| length.to_str().unwrap());
     let is_chunked = seen.headers.contains_key("transfer-encoding");
@@ -23,7 +23,7 @@ fn cases() -> impl Iterator<Item = (Protocol, Upload)> {
 
 // R3, R6
 #[tokio::test]
-async fn a_body_arrives_as_it_was_sent() {
+async fn a_body_arrives_unchanged() {
     for (protocol, body) in cases() {
         let (response, seen) = upload(protocol, First::Accepts, LIMIT, body).await;
         let response = response.unwrap();

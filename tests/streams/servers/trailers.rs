@@ -7,7 +7,7 @@ async fn trailers_arrive_with_the_replay() {
     let body = || {
         let data = [vec![b'x'; 1000], vec![b'y'; 10]].map(|data| Step::Data(data.into()));
         let trailers = [Step::Pending, Step::Trailers(sent.clone())];
-        // With a size ahead of it, HTTP/1.1 has no room for trailers.
+        // With a size in the head, HTTP/1.1 has no room for trailers.
         Script::new(data.into_iter().chain(trailers)).saying(Hint::Unknown, true)
     };
     let mut expected = Arrived::default();

@@ -13,7 +13,7 @@ use tower_oauth2::replay::ReplayBody;
 pub type Answer = Pin<Box<dyn Future<Output = Response<()>> + Send>>;
 type Handler<B> = dyn Fn(usize, Request<ReplayBody<B>>) -> Answer + Send + Sync;
 
-/// An API that does what it likes with each request, which it numbers from 1, and its body.
+/// An API made of a function of each request, its body and its number, which starts at 1.
 pub struct Api<B> {
     handler: Arc<Handler<B>>,
     count: Arc<AtomicUsize>,
@@ -35,7 +35,7 @@ impl<B> Api<B> {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The Bearer token of each request, in order; empty where there was none.
+    /// Returns the Bearer token of each request in order, or an empty text.
     pub fn tokens(&self) -> Vec<String> {
         self.tokens.lock().unwrap().clone()
     }

@@ -12,22 +12,22 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tower::BoxError;
 
-/// What a body does when it is polled.
+/// The result of one poll of a body.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Nothing yet, and more at once.
+    /// Pending, with an immediate wake-up.
     Pending,
     Data(Bytes),
     Trailers(HeaderMap),
     Error,
 }
 
-/// What a body says of the data that it still has.
+/// The size hint of a body.
 #[derive(Clone, Copy, Debug)]
 pub enum Hint {
     Exact,
     Unknown,
-    /// Too little by this much, and too much by that.
+    /// A lower bound that is too low, and an upper bound that is too high.
     Loose(u64, u64),
 }
 
@@ -36,7 +36,7 @@ pub enum Hint {
 pub struct Script {
     steps: VecDeque<Step>,
     hint: Hint,
-    /// Says that it has ended before it is asked.
+    /// Returns `true` from `is_end_stream` at its end.
     knows_its_end: bool,
 }
 
@@ -45,7 +45,7 @@ impl Script {
         Self { steps: steps.into_iter().collect(), hint: Hint::Exact, knows_its_end: true }
     }
 
-    /// Nothing but data.
+    /// Creates a script of data only.
     pub fn of<D: Into<Bytes>>(data: impl IntoIterator<Item = D>) -> Self {
         Self::new(data.into_iter().map(|data| Step::Data(data.into())))
     }
@@ -56,7 +56,7 @@ impl Script {
         self
     }
 
-    /// How much data it still has.
+    /// Returns the number of bytes that are left.
     pub fn left(&self) -> u64 {
         let data = self.steps.iter().map(|step| match step {
             Step::Data(data) => data.len() as u64,
@@ -65,7 +65,7 @@ impl Script {
         data.sum()
     }
 
-    /// What it says of its size when so much more has gone out.
+    /// Returns the size hint after this much more data.
     pub fn hint_after(&self, sent: u64) -> SizeHint {
         let left = self.left() - sent;
         let mut hint = SizeHint::new();
@@ -121,11 +121,11 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A script whose data is in two pieces each time.
+/// A script whose chunks have two parts each.
 #[derive(Clone, Debug)]
 pub struct Splitting {
     pub script: Script,
-    /// Where to split, if there is as much.
+    /// The position of the split, if the chunk is long enough.
     pub at: usize,
 }
 
@@ -156,7 +156,7 @@ impl Body for Splitting {
     }
 }
 
-/// What a body says of its size, to be compared.
+/// Returns the size hint of a body in a comparable form.
 pub fn hint(body: &impl Body) -> (u64, Option<u64>) {
     let hint = body.size_hint();
     (hint.lower(), hint.upper())
@@ -168,7 +168,7 @@ pub struct Fed {
     looks: Arc<AtomicUsize>,
 }
 
-/// What feeds a body.
+/// Feeds a body.
 pub struct Feeder {
     frames: UnboundedSender<Frame<Bytes>>,
     looks: Arc<AtomicUsize>,
@@ -185,7 +185,7 @@ impl Feeder {
         self.frames.send(Frame::data(data.into())).expect("the body is there");
     }
 
-    /// How often the body was looked at.
+    /// The number of polls of the body.
     pub fn looks(&self) -> usize {
         self.looks.load(Ordering::Relaxed)
     }
@@ -204,7 +204,7 @@ impl Body for Fed {
     }
 }
 
-/// Pieces of memory that know how many of them there are.
+/// Creates pieces of memory, and counts those that exist.
 #[derive(Clone, Default)]
 pub struct Pieces(Arc<AtomicUsize>);
 
@@ -219,7 +219,7 @@ impl Pieces {
         Bytes::from_owner(Piece { data: vec![b'x'; len], all: self.0.clone() })
     }
 
-    /// How many have not been freed.
+    /// Returns the number of pieces that have not been freed.
     pub fn alive(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A source of tokens, an API that is a closure, and bodies that follow a script.
+//! A source of tokens, an API made of a closure, and bodies that follow a script.
 
 mod api;
 mod body;
@@ -16,7 +16,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use tokio::sync::Notify;
 use tower_oauth2::replay::Replayed;
-use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2Layer, Origins, Tokens};
 
 pub use self::api::Api;
 pub use self::body::{Broken, Fed, Hint, Pieces, Script, Splitting, Step, fed, hint};
@@ -30,25 +30,25 @@ pub fn credentials() -> Credentials {
     Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
-/// A token `token-<n>` that lives for an hour.
+/// Returns a token `token-<n>` that lives for an hour.
 pub fn hour(n: usize) -> AccessToken {
     AccessToken::new(format!("token-{n}")).unwrap().with_expires_in(Duration::from_secs(3600))
 }
 
-/// Tokens out of `source`, of which none has come yet.
+/// Returns a layer over `source` that has no token yet.
 pub fn cold_layer(source: &Source) -> OAuth2Layer {
-    OAuth2Layer::new(TokenCache::new(credentials(), source.clone()), Origins::any())
+    OAuth2Layer::new(Tokens::new(credentials(), source.clone()), Origins::any())
 }
 
-/// The same with a token in its cache.
+/// Returns a layer over `source` that has a token.
 pub async fn warm_layer(source: &Source) -> OAuth2Layer {
-    let cache = TokenCache::new(credentials(), source.clone());
-    cache.warm().await.unwrap();
-    OAuth2Layer::new(cache, Origins::any())
+    let tokens = Tokens::new(credentials(), source.clone());
+    tokens.warm().await.unwrap();
+    OAuth2Layer::new(tokens, Origins::any())
 }
 
-/// A source whose tokens, the first so many aside, come when the bell rings.
-pub fn ringing_source(at_once: usize) -> (Source, Arc<Notify>) {
+/// Creates a source that returns the first tokens at once, and others when it is notified.
+pub fn notified_source(at_once: usize) -> (Source, Arc<Notify>) {
     let bell = Arc::new(Notify::new());
     let ringing = bell.clone();
     let source = Source::new(move |n, _| {
@@ -63,7 +63,7 @@ pub fn ringing_source(at_once: usize) -> (Source, Arc<Notify>) {
     (source, ringing)
 }
 
-/// A response without anything else.
+/// Returns a response with this status and nothing else.
 pub fn status(status: u16) -> Response<()> {
     Response::builder().status(status).body(()).unwrap()
 }
@@ -76,15 +76,15 @@ pub fn replayed<B>(response: &Response<B>) -> Option<Replayed> {
     response.extensions().get().copied()
 }
 
-/// What comes of a look at a body.
+/// The result of polling a body.
 pub type Look<D, E> = Poll<Option<Result<Frame<D>, E>>>;
 
-/// One look at a body, by hand.
+/// Polls a body once.
 pub fn look<B: Body + Unpin>(body: &mut B) -> Look<B::Data, B::Error> {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
-/// The data that a body has at once: all of it, or until it waits, ends or fails.
+/// Reads the data of a body until it waits, ends or fails.
 pub fn read<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Vec<u8> {
     let mut all = Vec::new();
     while let Poll::Ready(Some(Ok(frame))) = look(body) {
@@ -93,7 +93,7 @@ pub fn read<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Vec<u8> {
     all
 }
 
-/// Lets every task that can run do so, without moving the clock.
+/// Runs all tasks that can make progress, without moving the clock.
 pub async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;

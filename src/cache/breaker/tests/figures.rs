@@ -1,6 +1,6 @@
 //! The figures that R8 promises, for requests at a constant rate.
 
-use super::simulation::{Answer, Finished, Revocations, World, one_in};
+use super::simulation::{ApiResponse, Finished, Revocations, World, one_in};
 use super::*;
 
 /// The pairs of latency and fetch time, in milliseconds, that most figures are checked with.
@@ -11,9 +11,9 @@ fn others(finished: &Finished) -> bool {
 }
 
 #[test]
-fn an_api_that_always_answers_401_costs_130_token_requests_in_10_min() {
+fn constant_401s_cost_130_token_requests_in_10_minutes() {
     for (latency, fetch_time) in TIMES {
-        let world = World::new(|_| Answer::Unauthorized);
+        let world = World::new(|_| ApiResponse::Unauthorized);
         let mut world = world.with_times(ms(latency), ms(fetch_time));
         world.load(0.0..600.0, 200.0, |n| (ORIGIN, n % 7));
         world.run();
@@ -24,10 +24,10 @@ fn an_api_that_always_answers_401_costs_130_token_requests_in_10_min() {
 
 /// Each tenant has a breaker of its own, so the tenants are simulated one after the other.
 #[test]
-fn each_of_3000_tenants_costs_8_token_requests_and_then_one_in_5_s() {
+fn each_of_3000_tenants_costs_8_fetches_and_then_one_in_5_s() {
     for tenant in 0..3000 {
         let per_second = [0.5, 1.0, 3.0][tenant % 3];
-        let mut world = World::new(|_| Answer::Unauthorized);
+        let mut world = World::new(|_| ApiResponse::Unauthorized);
         let start = tenant as f64 * 0.001;
         world.load(start..start + 40.0, per_second, |n| (ORIGIN, n % 3));
         world.run();
@@ -43,7 +43,7 @@ fn each_of_3000_tenants_costs_8_token_requests_and_then_one_in_5_s() {
 #[test]
 fn a_tenant_with_many_requests_costs_no_more() {
     for (latency, fetch_time) in TIMES {
-        let world = World::new(|_| Answer::Unauthorized);
+        let world = World::new(|_| ApiResponse::Unauthorized);
         let mut world = world.with_times(ms(latency), ms(fetch_time));
         world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 3));
         world.run();
@@ -56,7 +56,7 @@ fn a_tenant_with_many_requests_costs_no_more() {
 
 #[test]
 fn broken_origins_of_one_client_cost_no_more_than_one() {
-    let mut world = World::new(|_| Answer::Unauthorized);
+    let mut world = World::new(|_| ApiResponse::Unauthorized);
     world.load(0.0..60.0, 1000.0, |n| (n % 2000, 0));
     world.run();
     assert!(world.fetches.len() <= 20, "{}", world.fetches.len());
@@ -67,7 +67,7 @@ fn one_bad_node_costs_60_token_requests_a_minute() {
     for nodes in [2, 3, 10, 100] {
         for (latency, fetch_time) in TIMES {
             let mut is_bad = one_in(nodes);
-            let world = World::new(move |_| Answer::accept_if(!is_bad()));
+            let world = World::new(move |_| ApiResponse::accept_if(!is_bad()));
             let mut world = world.with_times(ms(latency), ms(fetch_time));
             world.load(0.0..130.0, 200.0, |n| (ORIGIN, n % 5));
             world.run();
@@ -78,9 +78,9 @@ fn one_bad_node_costs_60_token_requests_a_minute() {
 }
 
 #[test]
-fn at_most_15_of_100_requests_wait_because_of_one_bad_node_of_ten() {
+fn one_bad_node_of_ten_delays_at_most_15_of_100_requests() {
     let mut is_bad = one_in(10);
-    let world = World::new(move |_| Answer::accept_if(!is_bad()));
+    let world = World::new(move |_| ApiResponse::accept_if(!is_bad()));
     let mut world = world.with_times(ms(10), secs(1));
     world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
@@ -98,7 +98,7 @@ fn a_revocation_while_open_costs_no_response() {
     for after in [0.011, 0.1, 0.5, 1.0, 3.0, 4.9] {
         let revocations = Revocations::at([20.0 + after]);
         let mut world = World::new(move |sent| {
-            Answer::accept_if(sent.at >= secs(20) && !revocations.is_revoked(sent))
+            ApiResponse::accept_if(sent.at >= secs(20) && !revocations.is_revoked(sent))
         });
         world.load(0.0..40.0, 200.0, |n| (ORIGIN, n % 5));
         world.run();
@@ -113,7 +113,7 @@ fn revocations_in_quick_succession_cost_no_response() {
         for pause in [0.07, 0.1, 0.2, 0.5, 1.0, 2.0, 7.0] {
             let revocations = Revocations::at([first, first + pause, first + 2.0 * pause]);
             let mut world =
-                World::new(move |sent| Answer::accept_if(!revocations.is_revoked(sent)));
+                World::new(move |sent| ApiResponse::accept_if(!revocations.is_revoked(sent)));
             world.load(0.0..first + 60.0, 200.0, |n| (ORIGIN, n % 5));
             world.run();
             assert_eq!(world.failed(|_| true), 0, "revoked every {pause} s");
@@ -123,9 +123,9 @@ fn revocations_in_quick_succession_cost_no_response() {
 }
 
 #[test]
-fn one_forbidden_path_costs_20_token_requests_a_minute_and_no_other_path_fails() {
+fn one_forbidden_path_costs_20_fetches_a_minute_and_fails_alone() {
     for per_second in [0.02, 0.1, 1.0, 20.0, 200.0] {
-        let mut world = World::new(|sent| Answer::accept_if(sent.path() != 9));
+        let mut world = World::new(|sent| ApiResponse::accept_if(sent.path() != 9));
         world.load(0.0..240.0, per_second, |_| (ORIGIN, 9));
         world.load(0.003..240.0, 20.0, |n| (ORIGIN, n % 5));
         world.run();
@@ -143,7 +143,7 @@ fn revocations_beside_one_forbidden_path_fail_no_other_path() {
             let first = 12.0 + f64::from(n) * 0.107;
             let revocations = Revocations::at([first, first + 1.0]);
             let mut world = World::new(move |sent| {
-                Answer::accept_if(sent.path() != 9 && !revocations.is_revoked(sent))
+                ApiResponse::accept_if(sent.path() != 9 && !revocations.is_revoked(sent))
             });
             world.load(0.0..25.0, forbidden_per_second, |_| (ORIGIN, 9));
             world.load(0.003..25.0, others_per_second, |n| (ORIGIN, n % 5));
@@ -154,12 +154,12 @@ fn revocations_beside_one_forbidden_path_fail_no_other_path() {
 }
 
 #[test]
-fn revocations_beside_a_broken_origin_fail_no_request_to_a_healthy_one() {
+fn a_broken_origin_does_not_hide_revocations_from_others() {
     for n in 0..50 {
         let first = 12.0 + f64::from(n) * 0.107;
         let revocations = Revocations::at([first, first + 1.0]);
         let mut world = World::new(move |sent| {
-            Answer::accept_if(sent.target.origin == 2 && !revocations.is_revoked(sent))
+            ApiResponse::accept_if(sent.target.origin == 2 && !revocations.is_revoked(sent))
         });
         world.load(0.0..25.0, 100.0, |n| (1, n % 5));
         world.load(0.003..25.0, 20.0, |n| (2, n % 5));
@@ -171,17 +171,17 @@ fn revocations_beside_a_broken_origin_fail_no_request_to_a_healthy_one() {
 
 #[test]
 fn the_gauge_comes_down_30_s_after_the_last_rejection() {
-    let mut world = World::new(|sent| Answer::accept_if(sent.at >= secs(60)));
+    let mut world = World::new(|sent| ApiResponse::accept_if(sent.at >= secs(60)));
     world.load(0.0..200.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
-    let rejected = |finished: &&Finished| finished.answer == Answer::Unauthorized;
+    let rejected = |finished: &&Finished| finished.answer == ApiResponse::Unauthorized;
     let last_rejection = world.finished.iter().rfind(rejected).expect("a rejection").at;
     assert_eq!(world.gauge, [(ms(120), 1), (last_rejection + secs(30), 0)]);
 }
 
 #[test]
 fn the_gauge_comes_down_without_traffic_too() {
-    let mut world = World::new(|_| Answer::Unauthorized);
+    let mut world = World::new(|_| ApiResponse::Unauthorized);
     world.load(0.0..60.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
     let last_rejection = world.finished.last().expect("a rejection").at;

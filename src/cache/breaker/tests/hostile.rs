@@ -1,14 +1,14 @@
-//! APIs that are broken in unusual ways, and what they cost at most.
+//! Tests the highest cost of APIs that are broken in unusual ways.
 
-use super::simulation::{Answer, Revocations, World, one_in};
+use super::simulation::{ApiResponse, Revocations, World, one_in};
 use super::*;
 
 /// The rejections that count in a minute, and the first token request.
-const MOST_IN_A_MINUTE: usize = 46;
+const MAX_IN_A_MINUTE: usize = 46;
 
 #[test]
 fn an_api_that_rejects_every_other_token() {
-    let mut world = World::new(|sent| Answer::accept_if(sent.issue % 2 == 0));
+    let mut world = World::new(|sent| ApiResponse::accept_if(sent.issue % 2 == 0));
     world.load(0.0..60.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
     assert_eq!(world.fetches.len(), 2, "nothing is broken once it has a token that it accepts");
@@ -23,29 +23,28 @@ fn an_api_that_accepts_each_token_a_few_times() {
                 (newest_issue, accepted) = (sent.issue, 0);
             }
             accepted += 1;
-            Answer::accept_if(sent.issue == newest_issue && accepted <= times)
+            ApiResponse::accept_if(sent.issue == newest_issue && accepted <= times)
         });
         world.load(0.0..180.0, 200.0, |n| (ORIGIN, n % 5));
         world.run();
         let most = world.most_fetches_in_a_minute();
-        assert!(most <= MOST_IN_A_MINUTE, "accepts {times} times: {most}");
+        assert!(most <= MAX_IN_A_MINUTE, "accepts {times} times: {most}");
     }
 }
 
-/// A closed breaker forgets what was used of its allowance, and so does one that sees an older
-/// token.
+/// A closed breaker forgets the used units of its allowance, like one that sees an older token.
 #[test]
 fn an_api_that_is_broken_again_and_again() {
     for (broken, healthy) in [(1, 1), (5, 25), (1, 29), (15, 30), (1, 31), (20, 31), (60, 35)] {
         let mut is_bad = one_in(3);
         let mut world = World::new(move |sent| {
             let is_healthy = sent.at.as_secs() % (broken + healthy) >= broken;
-            Answer::accept_if(is_healthy || !is_bad())
+            ApiResponse::accept_if(is_healthy || !is_bad())
         });
         world.load(0.0..300.0, 100.0, |n| (ORIGIN, n % 5));
         world.run();
         let most = world.most_fetches_in_a_minute();
-        assert!(most <= MOST_IN_A_MINUTE, "{broken} s broken, {healthy} s healthy: {most}");
+        assert!(most <= MAX_IN_A_MINUTE, "{broken} s broken, {healthy} s healthy: {most}");
     }
 }
 
@@ -54,7 +53,7 @@ fn an_api_that_is_broken_again_and_again() {
 fn an_api_that_breaks_for_good_soon_after_a_revocation() {
     let revocations = Revocations::at([4.0]);
     let mut world = World::new(move |sent| {
-        Answer::accept_if(sent.at < secs(6) && !revocations.is_revoked(sent))
+        ApiResponse::accept_if(sent.at < secs(6) && !revocations.is_revoked(sent))
     });
     world.load(0.0..66.0, 200.0, |n| (ORIGIN, n % 7));
     world.run();
@@ -66,7 +65,11 @@ fn an_api_that_breaks_for_good_soon_after_a_revocation() {
 #[test]
 fn an_api_that_answers_401_and_503_in_turn() {
     let mut world = World::new(|sent| {
-        if sent.at.as_millis() % 20 < 10 { Answer::Unauthorized } else { Answer::Unavailable }
+        if sent.at.as_millis() % 20 < 10 {
+            ApiResponse::Unauthorized
+        } else {
+            ApiResponse::Unavailable
+        }
     });
     world.load(0.0..600.0, 200.0, |n| (ORIGIN, n % 7));
     world.run();
@@ -75,7 +78,7 @@ fn an_api_that_answers_401_and_503_in_turn() {
 
 #[test]
 fn an_api_with_a_public_path_that_rejects_all_others() {
-    let mut world = World::new(|sent| Answer::accept_if(sent.path() == 0));
+    let mut world = World::new(|sent| ApiResponse::accept_if(sent.path() == 0));
     world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 7));
     world.run();
     let most = world.most_fetches_in_a_minute();
@@ -87,12 +90,12 @@ fn an_api_with_a_public_path_that_rejects_all_others() {
 /// The second token of each request may be as old as the first one, so its rejection counts.
 #[test]
 fn an_api_that_always_answers_401_to_tokens_from_a_store() {
-    let mut world = World::new(|_| Answer::Unauthorized);
+    let mut world = World::new(|_| ApiResponse::Unauthorized);
     world.tokens_may_be_old = true;
     world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 7));
     world.run();
     let most = world.most_fetches_in_a_minute();
-    assert!(most <= MOST_IN_A_MINUTE, "{most}");
+    assert!(most <= MAX_IN_A_MINUTE, "{most}");
 }
 
 /// Each rejected path is another one, so there is evidence each time.
@@ -100,12 +103,12 @@ fn an_api_that_always_answers_401_to_tokens_from_a_store() {
 fn many_forbidden_paths_of_a_healthy_origin() {
     let revocations = Revocations::at([50.5, 100.5, 150.5]);
     let mut world = World::new(move |sent| {
-        Answer::accept_if(sent.path() < 500 && !revocations.is_revoked(sent))
+        ApiResponse::accept_if(sent.path() < 500 && !revocations.is_revoked(sent))
     });
     world.load(0.0..200.0, 20.0, |n| (ORIGIN, 500 + n % 499));
     world.load(0.003..200.0, 20.0, |n| (ORIGIN, n % 5));
     world.run();
-    assert!(world.most_fetches_in_a_minute() <= MOST_IN_A_MINUTE);
+    assert!(world.most_fetches_in_a_minute() <= MAX_IN_A_MINUTE);
     let failed = world.failed(|finished| finished.target.resource % 1000 < 500);
     // A revocation is healed with the next unit of the allowance.
     assert!(failed <= 3 * 2 * 20, "{failed}");
@@ -116,7 +119,8 @@ fn many_forbidden_paths_of_a_healthy_origin() {
 #[test]
 fn an_api_that_accepts_new_tokens_late() {
     for (lag, healthy_after) in [(ms(300), 2), (secs(1), 5), (secs(3), 10), (secs(10), 35)] {
-        let mut world = World::new(move |sent| Answer::accept_if(sent.at >= sent.issued_at + lag));
+        let mut world =
+            World::new(move |sent| ApiResponse::accept_if(sent.at >= sent.issued_at + lag));
         world.load(0.0..120.0, 200.0, |n| (ORIGIN, n % 5));
         world.run();
         assert_eq!(world.failed(|finished| finished.at >= secs(healthy_after)), 0, "{lag:?}");
@@ -148,7 +152,7 @@ fn two_processes_that_revoke_each_other() {
         if other_fetches_at.take_if(|at| sent.at >= *at).is_some() {
             revoked_through = newest_issue;
         }
-        Answer::accept_if(sent.issue > revoked_through)
+        ApiResponse::accept_if(sent.issue > revoked_through)
     });
     world.load(0.0..300.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
@@ -166,7 +170,7 @@ fn a_revocation_beside_a_bad_node_is_healed_within_2_s() {
     let revocations = Revocations::at([60.3]);
     let mut is_bad = one_in(10);
     let mut world =
-        World::new(move |sent| Answer::accept_if(!is_bad() && !revocations.is_revoked(sent)));
+        World::new(move |sent| ApiResponse::accept_if(!is_bad() && !revocations.is_revoked(sent)));
     world.load(0.0..90.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
     let failed = world.failed(|finished| (ms(60_300)..ms(62_400)).contains(&finished.at));

@@ -131,7 +131,7 @@ fn a_renewed_token_needs_evidence_of_its_own() {
 }
 
 #[test]
-fn evidence_that_misled_is_ignored_until_the_path_accepts_a_token() {
+fn misleading_evidence_is_ignored_until_an_acceptance() {
     let now = Instant::now();
     let mut breaker = open(now);
     breaker.token_accepted(2, OTHER_PATH, now);
@@ -218,7 +218,7 @@ fn the_allowance_fills_up_again() {
 }
 
 #[test]
-fn a_fresh_token_that_is_rejected_after_30_s_opens_a_new_breaker() {
+fn a_fresh_token_rejected_after_30_s_opens_the_breaker() {
     let start = Instant::now();
     let mut breaker = open(start);
     let mut now = start;

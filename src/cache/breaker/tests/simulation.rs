@@ -6,16 +6,16 @@ use fastrand::Rng;
 
 use super::*;
 
-/// Says what the API answers to a send.
+/// The API's response to a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ApiResponse {
     Ok,
     Unauthorized,
     /// The API is overloaded and does not look at the token.
     Unavailable,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(super) fn accept_if(is_accepted: bool) -> Self {
         if is_accepted { Self::Ok } else { Self::Unauthorized }
     }
@@ -23,7 +23,7 @@ impl Answer {
 
 /// Describes one send as the API sees it.
 #[derive(Clone, Copy)]
-pub(super) struct Sent {
+pub(super) struct ApiRequest {
     pub(super) at: Duration,
     pub(super) issue: IssueId,
     /// The time at which the token endpoint issued the token, which is the end of the fetch.
@@ -31,7 +31,7 @@ pub(super) struct Sent {
     pub(super) target: Target,
 }
 
-impl Sent {
+impl ApiRequest {
     /// Returns the path's number within its origin.
     pub(super) fn path(&self) -> u64 {
         self.target.resource % 1000
@@ -42,7 +42,7 @@ impl Sent {
 pub(super) struct Finished {
     pub(super) at: Duration,
     pub(super) target: Target,
-    pub(super) answer: Answer,
+    pub(super) answer: ApiResponse,
 }
 
 /// Simulates one set of credentials with at most one fetch at a time.
@@ -73,7 +73,7 @@ pub(super) struct World<A> {
 
 #[derive(Default)]
 struct Slot {
-    current: Option<Current>,
+    current: Option<CurrentToken>,
     is_fetching: bool,
     rejected_through: IssueId,
     last_sequence: u64,
@@ -83,7 +83,7 @@ struct Slot {
 }
 
 #[derive(Clone, Copy)]
-struct Current {
+struct CurrentToken {
     issue: IssueId,
     arrived_at: Duration,
     is_suspect: bool,
@@ -110,7 +110,7 @@ enum Attempt {
 
 enum Event {
     RequestArrives(Request),
-    Response { request: Request, issue: IssueId, answer: Answer },
+    Response { request: Request, issue: IssueId, answer: ApiResponse },
     FetchCompletes,
 }
 
@@ -120,7 +120,7 @@ enum Outcome {
     BreakerOpen,
 }
 
-impl<A: FnMut(Sent) -> Answer> World<A> {
+impl<A: FnMut(ApiRequest) -> ApiResponse> World<A> {
     /// Creates a client with a latency of 10 ms whose fetches take 50 ms.
     pub(super) fn new(api: A) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
             self.now = at;
             match event {
                 Event::RequestArrives(request) => self.send(request),
-                Event::Response { request, issue, answer: Answer::Unauthorized } => {
+                Event::Response { request, issue, answer: ApiResponse::Unauthorized } => {
                     self.rejected(request, issue);
                 }
                 Event::Response { request, issue, answer } => {
@@ -206,10 +206,10 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
 
     fn send(&mut self, request: Request) {
         match self.slot.current.filter(|current| current.issue > request.newer_than) {
-            Some(Current { issue, arrived_at, .. }) => {
+            Some(CurrentToken { issue, arrived_at, .. }) => {
                 let target = request.target;
                 let answer =
-                    (self.api)(Sent { at: self.now, issue, issued_at: arrived_at, target });
+                    (self.api)(ApiRequest { at: self.now, issue, issued_at: arrived_at, target });
                 self.schedule(self.now + self.latency, Event::Response { request, issue, answer });
             }
             None => {
@@ -234,16 +234,16 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
     fn fetch_completes(&mut self) {
         self.slot.is_fetching = false;
         let issue = self.slot.fetch_began.len() as IssueId;
-        self.slot.current = Some(Current { issue, arrived_at: self.now, is_suspect: false });
+        self.slot.current = Some(CurrentToken { issue, arrived_at: self.now, is_suspect: false });
         for request in std::mem::take(&mut self.waiting) {
             self.send(request);
         }
     }
 
-    fn accepted(&mut self, request: Request, issue: IssueId, answer: Answer) {
+    fn accepted(&mut self, request: Request, issue: IssueId, answer: ApiResponse) {
         let hint = self.breaker.acceptance_hint();
         let is_reported = hint == 0 || hint == acceptance_hash(issue, request.target.origin);
-        if answer == Answer::Ok && !is_reported {
+        if answer == ApiResponse::Ok && !is_reported {
             let now = self.start + self.now;
             let event = self.breaker.token_accepted(issue, request.target, now);
             self.record(event);
@@ -258,16 +258,16 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
             let now = self.start + self.now;
             let event = self.breaker.fresh_token_rejected(issue, request.target, now);
             self.record(event);
-            return self.finish(request, Answer::Unauthorized);
+            return self.finish(request, ApiResponse::Unauthorized);
         }
         let (attempt, since) = match (self.reject(request, issue), request.attempt) {
-            (Outcome::BreakerOpen, _) => return self.finish(request, Answer::Unauthorized),
+            (Outcome::BreakerOpen, _) => return self.finish(request, ApiResponse::Unauthorized),
             (Outcome::Replaced { .. }, Attempt::Third) => {
                 // The response is returned, and the next request finds another token.
                 if self.slot.current.is_none_or(|current| current.issue <= issue) {
                     self.fetch();
                 }
-                return self.finish(request, Answer::Unauthorized);
+                return self.finish(request, ApiResponse::Unauthorized);
             }
             (Outcome::Replaced { since }, Attempt::First) => (Attempt::Second, since),
             (Outcome::Replaced { since }, Attempt::Second) => (Attempt::Third, since),
@@ -277,7 +277,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
 
     /// Rejects a token as `Machine::reject` does.
     fn reject(&mut self, request: Request, issue: IssueId) -> Outcome {
-        let is_judged = |current: &Current| current.issue == issue && !current.is_suspect;
+        let is_judged = |current: &CurrentToken| current.issue == issue && !current.is_suspect;
         let Some(current) = self.slot.current.filter(is_judged) else {
             return self.slot.replaced(issue);
         };
@@ -295,7 +295,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
         self.record(event);
         self.slot.current = match verdict {
             Verdict::Ignore => return Outcome::BreakerOpen,
-            Verdict::Suspect => Some(Current { is_suspect: true, ..current }),
+            Verdict::Suspect => Some(CurrentToken { is_suspect: true, ..current }),
             Verdict::Reject => None,
         };
         self.slot.rejected_through = issue;
@@ -303,7 +303,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
         Outcome::Replaced { since: self.slot.last_rejection }
     }
 
-    fn finish(&mut self, request: Request, answer: Answer) {
+    fn finish(&mut self, request: Request, answer: ApiResponse) {
         self.finished.push(Finished { at: self.now, target: request.target, answer });
     }
 
@@ -331,7 +331,7 @@ impl<A: FnMut(Sent) -> Answer> World<A> {
 
     /// Counts the responses that were not 200, of those that `is_counted` selects.
     pub(super) fn failed(&self, is_counted: impl Fn(&Finished) -> bool) -> usize {
-        let failed = |one: &&Finished| one.answer != Answer::Ok && is_counted(one);
+        let failed = |one: &&Finished| one.answer != ApiResponse::Ok && is_counted(one);
         self.finished.iter().filter(failed).count()
     }
 }
@@ -358,7 +358,7 @@ impl Revocations {
         Self(seconds.into_iter().map(Duration::from_secs_f64).collect())
     }
 
-    pub(super) fn is_revoked(&self, sent: Sent) -> bool {
+    pub(super) fn is_revoked(&self, sent: ApiRequest) -> bool {
         self.0.iter().any(|at| (sent.issued_at..=sent.at).contains(at))
     }
 }

@@ -121,7 +121,7 @@ impl World {
         token
     }
 
-    /// Issues a token that is over when it arrives.
+    /// Issues a token that has expired when it arrives.
     fn expired_token(&mut self, text: &'static str) -> IssuedToken {
         self.issue_token(text, secs(0))
     }
@@ -219,6 +219,7 @@ impl World {
             RejectionOutcome::Replaced { .. } => "replaced, since earlier".into(),
             RejectionOutcome::BreakerOpen => "breaker open".into(),
             RejectionOutcome::ClaimsRefused => "claims refused".into(),
+            RejectionOutcome::FixedToken => "fixed token".into(),
         }
     }
 

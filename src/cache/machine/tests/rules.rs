@@ -367,7 +367,7 @@ fn refusals_end_when_the_credentials_change() {
 
 // C12
 #[test]
-fn a_rejected_token_is_sent_to_no_origin_while_a_fetch_may_bring_another() {
+fn no_origin_gets_a_rejected_token_during_a_fetch() {
     let mut w = World::new();
     w.acquire("a");
     let token = w.machine.current().unwrap().clone();
@@ -394,7 +394,7 @@ fn keep_warm_pauses_after_a_renewal_that_no_hit_could_start() {
 
 // R3, R8
 #[test]
-fn a_suspect_token_is_withdrawn_for_a_request_that_cannot_be_resent() {
+fn a_request_without_a_resend_withdraws_a_suspect_token() {
     let mut w = World::new();
     w.acquire("a");
     w.reject_newest();

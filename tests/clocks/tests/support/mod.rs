@@ -10,7 +10,8 @@ use http::Request;
 use http_body_util::Full;
 use tokio::time::sleep;
 use tower_oauth2_clocks::cache::TokenCacheBuilder;
-use tower_oauth2_clocks::{ClientAuth, Credentials, TokenCache, TokenEndpoint};
+use tower_oauth2_clocks::source::TokenRetry;
+use tower_oauth2_clocks::{ClientAuth, Credentials, TokenCache, TokenEndpoint, Tokens};
 
 pub use self::api::Api;
 pub use self::auth_server::{Answer, AuthServer};
@@ -42,7 +43,7 @@ pub async fn pass(duration: Duration) {
     sleep(duration).await;
 }
 
-/// Lets every task that can run do so. Both clocks stop.
+/// Runs all tasks that can make progress. Both clocks stop.
 pub async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -54,29 +55,24 @@ pub fn credentials() -> Credentials {
     Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
-/// Creates a cache over `server`, and resets the wall clock.
-pub fn cache(server: &AuthServer) -> TokenCache {
-    builder(server).build()
+/// Creates tokens in a cache over `server`, and resets the wall clock.
+pub fn tokens(server: &AuthServer) -> Tokens {
+    builder(server).build().tokens(&credentials())
 }
 
-/// Creates a cache that renews no token ahead of its end.
-pub fn cache_without_renewal(server: &AuthServer) -> TokenCache {
-    builder(server).renew_ahead(Duration::ZERO).build()
+/// Creates tokens that are not renewed ahead of their end.
+pub fn tokens_without_renewal(server: &AuthServer) -> Tokens {
+    builder(server).renew_ahead(Duration::ZERO).build().tokens(&credentials())
 }
 
 pub fn builder(server: &AuthServer) -> TokenCacheBuilder {
     manual_wall_clock::reset();
-    TokenCache::builder(credentials(), TokenEndpoint::new(server.clone()))
+    TokenCache::builder(TokenEndpoint::new(server.clone()).retry(TokenRetry::none()))
 }
 
 /// Returns the text of the token that a caller gets now.
-pub async fn get(cache: &TokenCache) -> String {
-    cache.get().await.unwrap().secret().to_owned()
-}
-
-/// Returns the text of the token that a caller gets for `credentials` now.
-pub async fn get_for(cache: &TokenCache, credentials: &Credentials) -> String {
-    cache.get_for(credentials).await.unwrap().secret().to_owned()
+pub async fn get(tokens: &Tokens) -> String {
+    tokens.get().await.unwrap().secret().to_owned()
 }
 
 pub fn request() -> Request<Full<Bytes>> {

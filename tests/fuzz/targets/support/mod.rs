@@ -1,8 +1,8 @@
-//! Responses out of cases, a paused clock, and what must never be told.
+//! Responses made from cases, a paused clock, and checks that no secret is shown.
 
+mod events;
 mod reply;
 mod script;
-mod told;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -15,24 +15,25 @@ use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, service_fn};
-use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenError};
+use tower_oauth2::source::{HttpClient, TokenRetry};
+use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenEndpoint, TokenError};
 
+pub use self::events::{listen, take_events};
 pub use self::reply::{Frames, Reply, date};
 #[cfg(feature = "jwt")]
 pub use self::script::first;
 pub use self::script::{BROKEN, Emitted, Script};
-pub use self::told::{listen, told};
 
-/// What the client proves itself with.
+/// The secret of the client.
 pub const SECRET: &str = "s3cr3t-of-the-client";
 
-/// What `$` in a case stands for: a text of the server that nobody is told.
+/// Replaces `$` in a case: a text of the server that no error may contain.
 pub const TEXT: &str = "t3xt-of-the-server";
 
-/// The longest that a lifetime may be.
+/// The longest lifetime.
 pub const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The text of a case, with what stands for other things in it.
+/// Returns the text of a case, with `$` replaced by [`TEXT`].
 pub fn planted(data: &[u8]) -> Vec<u8> {
     data.iter()
         .flat_map(|byte| match byte {
@@ -43,7 +44,7 @@ pub fn planted(data: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Runs it on a clock that moves when nothing else can: what never ends shows.
+/// Runs a future on a paused clock, and fails if it does not end.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     listen();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -53,18 +54,18 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .unwrap();
     let result = runtime.block_on(async { timeout(2 * YEAR, future).await.expect("it ends") });
     drop(runtime);
-    assert_tells_nothing(&told());
+    assert_shows_no_secret(&take_events());
     result
 }
 
-/// Lets every task that can run do so, without moving the clock.
+/// Runs all tasks that can make progress, without moving the clock.
 pub async fn settle() {
     for _ in 0..12 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Until the clock is there.
+/// Waits until this time.
 pub async fn until(at: Instant) {
     tokio::time::sleep_until(at).await;
 }
@@ -74,14 +75,19 @@ pub fn credentials() -> Credentials {
     Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
-/// A token that lives for an hour.
+/// Creates a token endpoint that does not retry.
+pub fn single_try<M>(http: impl HttpClient<M>) -> TokenEndpoint {
+    TokenEndpoint::new(http).retry(TokenRetry::none())
+}
+
+/// Returns a token that lives for an hour.
 pub fn hour(text: impl AsRef<str>) -> AccessToken {
     AccessToken::new(text).unwrap().with_expires_in(Duration::from_secs(3600))
 }
 
 pub type Http = BoxCloneService<Request<Full<Bytes>>, Response<Frames>, BoxError>;
 
-/// An HTTP client that gets the answers of `answer`.
+/// Returns an HTTP client whose responses come from `answer`.
 pub fn http(
     answer: impl Fn(Request<Full<Bytes>>) -> Response<Frames> + Clone + Send + 'static,
 ) -> Http {
@@ -91,31 +97,31 @@ pub fn http(
     }))
 }
 
-/// Neither a secret nor what the server wrote is in a text.
-pub fn assert_tells_nothing(text: &str) {
+/// Checks that a text contains neither a secret nor text from the server.
+pub fn assert_shows_no_secret(text: &str) {
     for hidden in [SECRET, TEXT] {
         assert!(!text.contains(hidden), "it tells {hidden}: {text}");
     }
 }
 
-/// The texts of an error and of its sources: short, printable, and nothing is told. So is `Debug` of what else
-/// there is.
+/// Checks that the texts of an error and its sources are short and printable and contain no secret.
+/// Checks the `Debug` texts too.
 pub fn assert_texts(error: &(dyn StdError + 'static)) {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     for error in chain {
         for text in [format!("{error}"), format!("{error:?}")] {
             assert!(text.len() < 300, "long: {text}");
             assert!(!text.contains(char::is_control), "not printable: {text:?}");
-            assert_tells_nothing(&text);
+            assert_shows_no_secret(&text);
         }
     }
 }
 
 pub fn assert_debug(value: &impl Debug) {
-    assert_tells_nothing(&format!("{value:?}"));
+    assert_shows_no_secret(&format!("{value:?}"));
 }
 
-/// What holds for each error that a response led to.
+/// Checks the properties of every error after a response.
 pub fn assert_error(error: &TokenError, reply: &Reply) {
     assert_texts(error);
     let _ = error.is_transient();
@@ -139,7 +145,7 @@ pub fn assert_error(error: &TokenError, reply: &Reply) {
     assert!(error.retry_in().is_none_or(|after| after <= Duration::from_secs(60)));
 }
 
-/// What holds for each token: it can be sent, is not shown, and ends some time.
+/// Checks the properties of every token: it can be sent, is not shown, and has a bounded lifetime.
 pub fn assert_token(token: &AccessToken) {
     let (secret, header) = (token.secret(), token.header_value());
     assert!(!secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic()));

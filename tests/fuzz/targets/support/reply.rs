@@ -1,4 +1,4 @@
-//! A response as a case has it.
+//! Parses a response from a case.
 //!
 //! ```text
 //! 200 s3
@@ -7,9 +7,10 @@
 //! {"access_token":"$"}
 //! ```
 //!
-//! The words after the status say how the body comes: `s<n>` in frames of so many bytes, `b` it breaks off, `w` it
-//! never ends, `k<n>` followed by so many KiB of spaces. `@<n>` for the value of a header is the date of that second;
-//! `@+<n>` and `@-<n>` are counted from now. What has no status is a body that comes with 200.
+//! The words after the status describe the body: `s<n>` splits it into frames of `n` bytes, `b`
+//! breaks it off, `w` never ends it, and `k<n>` appends `n` KiB of spaces. A header value `@<n>` is
+//! the date of that second, and `@+<n>` and `@-<n>` count from now. A case without a status is a
+//! body with the status 200.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -79,7 +80,7 @@ impl Reply {
         };
         let (step, more) = (number('s'), number('k'));
         if let Some(step) = step {
-            // No more than a thousand frames.
+            // At most a thousand frames.
             reply.step = step.max(reply.body.len() / 1000 + 1);
         }
         if let Some(more) = more {
@@ -93,17 +94,17 @@ impl Reply {
         reply
     }
 
-    /// Whether one of the words is this one.
+    /// Returns whether the words contain this one.
     pub fn has(&self, word: &str) -> bool {
         self.words.iter().any(|found| found == word)
     }
 
-    /// Whether all of it arrives, and is not too much.
+    /// Returns whether the body is complete and within the limit.
     pub fn arrives(&self) -> bool {
         self.end == End::Ends && self.body.len() <= 1024 * 1024
     }
 
-    /// The body, where serde reads all of it.
+    /// Returns the body as JSON, if serde can read it.
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
@@ -121,7 +122,7 @@ impl Reply {
     }
 }
 
-/// `@<n>`, `@+<n>` or `@-<n>` as an HTTP date, if that is what it is and there is such a date.
+/// Converts `@<n>`, `@+<n>` or `@-<n>` to an HTTP date, if it is valid.
 pub fn date(value: &[u8]) -> Option<String> {
     // The last second of the year 9999.
     const LAST: u64 = 253_402_300_799;

@@ -1,7 +1,8 @@
-//! A body that follows a script, and what comes out of bodies.
+//! A body that follows a script, and a check of the data that bodies yield.
 //!
-//! Words: `d<n>` a chunk of so many bytes, `p` nothing yet, `t` trailers, `e` an error; `unknown` it does not tell its
-//! size, `unaware` nor that it has ended before it is asked.
+//! The words are `d<n>` for a chunk of `n` bytes, `p` for a pending poll, `t` for trailers, and `e`
+//! for an error. With `unknown`, the size hint is empty. With `unaware`, `is_end_stream` is always
+//! false too.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
-/// Room for all data that one script may have.
+/// The maximum size of a script's data.
 const MOST: usize = 256 * 1024;
 
 /// The text of a script's error.
@@ -62,14 +63,14 @@ impl Script {
             let is_last = matches!(step, Step::Trailers | Step::Error);
             script.steps.push_back(step);
             if is_last {
-                // Nothing follows these.
+                // No frame follows trailers or an error.
                 break;
             }
         }
         script
     }
 
-    /// How much data is left.
+    /// Returns the number of bytes that are left.
     pub fn left(&self) -> usize {
         let data = self.steps.iter().map(|step| match step {
             Step::Data(data) => data.len(),
@@ -91,17 +92,17 @@ impl Script {
     }
 }
 
-/// The first character, and the rest.
+/// Splits a word after its first character.
 pub fn first(text: &str) -> (&str, &str) {
     text.split_at(text.chars().next().map_or(0, char::len_utf8))
 }
 
-/// What stands where in every script's data.
+/// Returns the byte at a position of every script's data.
 fn byte_at(at: usize) -> u8 {
     (at ^ at >> 8).wrapping_mul(31) as u8
 }
 
-/// The data of a script from here on.
+/// The remaining data of a script.
 fn expected(from: usize, len: usize) -> impl Iterator<Item = u8> {
     (from..from + len).map(byte_at)
 }
@@ -117,7 +118,7 @@ impl Body for Script {
         Poll::Ready(match self.steps.pop_front() {
             Some(Step::Pending) => return Poll::Pending,
             Some(Step::Data(mut data)) => {
-                // In two pieces, as a buffer may be.
+                // The chunk has two parts, because a buffer need not be contiguous.
                 let first = data.split_to(data.len() / 3);
                 Some(Ok(Frame::data(first.chain(data))))
             }
@@ -140,7 +141,7 @@ fn trailers() -> HeaderMap {
     HeaderMap::from_iter([("x-checksum".parse().unwrap(), "1".parse().unwrap())])
 }
 
-/// What has come out of one body.
+/// The data that a body has yielded.
 #[derive(Debug, Default)]
 pub struct Emitted {
     pub len: usize,
@@ -150,8 +151,7 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    /// Takes what one look at a body brought: it is what the script has at this place, and an end is no end before that
-    /// of the script.
+    /// Checks the result of one poll: the data is the script's, and the end is not early.
     pub fn take(&mut self, look: Poll<Option<Result<Frame<Bytes>, BoxError>>>, script: &Script) {
         match look {
             Poll::Pending => {}
@@ -174,7 +174,7 @@ impl Emitted {
             }
             Poll::Ready(Some(Err(_))) => self.has_failed = true,
             Poll::Ready(None) => {
-                // Once it has failed, nothing more may come, and that is no end.
+                // After an error, the body yields nothing more, and must not look complete.
                 self.has_ended = true;
                 assert!(self.has_failed || self.is_whole(script), "an end before the end");
             }

@@ -11,7 +11,7 @@ use super::*;
 /// Requires a claim with a different value in each challenge, and accepts no token.
 const NONCE: &str = "nonce.test";
 /// The time that an API takes for a response.
-const API_DELAY: Duration = Duration::from_millis(5);
+const API_DELAY: Duration = ms(5);
 
 /// The number of responses of one kind: host, status and mark, or the error.
 type Responses = BTreeMap<String, usize>;
@@ -43,9 +43,10 @@ fn api_with_nonces()
 
 /// Sends 180 requests a second to [`NONCE`] and 20 to [`PLAIN`] for a minute.
 async fn minute_of_nonces(endpoint: Endpoint) -> (Responses, usize) {
-    let cache = TokenCache::new(credentials(), TokenEndpoint::new(endpoint.clone()));
+    let tokens = Tokens::new(credentials(), endpoint.source());
     let origins = [PLAIN, NONCE].map(|host| format!("https://{host}"));
-    let service = OAuth2Layer::new(cache, Origins::only(origins).unwrap()).layer(api_with_nonces());
+    let service =
+        OAuth2Layer::new(tokens, Origins::only(origins).unwrap()).layer(api_with_nonces());
     let mut requests = JoinSet::new();
     for n in 0..60 * 200 {
         let host = if n % 10 == 0 { PLAIN } else { NONCE };
@@ -60,7 +61,7 @@ async fn minute_of_nonces(endpoint: Endpoint) -> (Responses, usize) {
                 Err(error) => format!("{host}: {error}"),
             }
         });
-        sleep(Duration::from_millis(5)).await;
+        sleep(ms(5)).await;
     }
     let mut responses = Responses::new();
     for response in requests.join_all().await {
@@ -83,7 +84,7 @@ async fn claims_that_differ_each_time_cost_few_token_requests() {
         for delay in [50, 1000] {
             let endpoint =
                 if is_refusing { Endpoint::refusing() } else { Endpoint::new(|_, _| 200) };
-            let endpoint = endpoint.delayed(Duration::from_millis(delay));
+            let endpoint = endpoint.delayed(ms(delay));
             let (responses, requested) = minute_of_nonces(endpoint).await;
             let case = format!("refusing: {is_refusing}, {delay} ms: {responses:?}");
             let sum = |expected: &str| -> usize {

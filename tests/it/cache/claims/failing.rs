@@ -27,7 +27,7 @@ async fn any_failure_drops_the_claims_at_once() {
             _ => Duration::ZERO,
         };
         // The API takes a few milliseconds.
-        assert!(start.elapsed() < waited + Duration::from_millis(100), "{failure:?}");
+        assert!(start.elapsed() < waited + ms(100), "{failure:?}");
         assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
         assert_eq!(setup.api.tokens(), ["token-1", "token-3"]);
         assert_eq!(setup.status(A).await, claims_refused(), "{failure:?}");
@@ -42,7 +42,7 @@ async fn one_challenge_fails_no_other_request_for_two_hours() {
         assert_eq!(setup.status(A).await, replayed(401), "{failure:?}");
         for second in 0..2 * 3600 {
             assert_eq!(setup.status(PLAIN).await, (200, None), "{failure:?}, after {second} s");
-            let got = setup.cache.get().await;
+            let got = setup.tokens.get().await;
             assert!(got.is_ok(), "{failure:?}, after {second} s: {got:?}");
             sleep(secs(1)).await;
         }
@@ -87,7 +87,7 @@ async fn claims_count_as_refused_only_if_a_token_arrives_without_them() {
     );
     is_down.store(false, Ordering::SeqCst);
     // The first back-off of a transient error and the first window of the breaker last 100 ms.
-    advance(Duration::from_millis(200)).await;
+    advance(ms(200)).await;
     assert_eq!(setup.status(PLAIN).await.0, 200);
     settle().await;
     assert_eq!(setup.status(A).await, replayed(200), "the claims are requested again");
@@ -108,6 +108,6 @@ async fn no_request_without_claims_follows_a_retry_after() {
     }
     assert_eq!(setup.endpoint.requested(), [vec![], nbf.clone()]);
     advance(secs(2)).await;
-    assert_eq!(setup.cache.get().await.unwrap().secret(), "token-3");
+    assert_eq!(setup.tokens.get().await.unwrap().secret(), "token-3");
     assert_eq!(setup.endpoint.requested(), [vec![], nbf, vec![]]);
 }

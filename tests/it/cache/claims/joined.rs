@@ -30,7 +30,7 @@ async fn claims_of_two_rejections_end_in_one_token() {
 
 // R7
 #[tokio::test(start_paused = true)]
-async fn two_apis_with_different_claims_do_not_take_turns() {
+async fn two_apis_with_different_claims_share_one_token() {
     let setup = Setup::new(Endpoint::new(|_, _| 200)).await;
     for round in 0..20 {
         advance(secs(60)).await;

@@ -20,18 +20,20 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, Replayed};
-use tower_oauth2::{Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError};
+use tower_oauth2::source::TokenRetry;
+use tower_oauth2::{
+    Credentials, OAuth2Layer, Origins, TokenCache, TokenEndpoint, TokenError, Tokens,
+};
 
-use super::secs;
 use crate::support::*;
 
 /// Each API requires one claim of its tokens, named like this, or none.
 const NBF: &str = "nbf";
 const ACRS: &str = "acrs";
 
-/// Answers every token with 200.
+/// Accepts every token.
 const PLAIN: &str = "plain.test";
 /// Requires [`NBF`].
 const A: &str = "a.test";
@@ -109,7 +111,7 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// Answers request number n, from 1, as `behavior` says for its claims.
+    /// Responds to request number n, from 1, with the result of `behavior` for its claims.
     fn new<A: Into<Answer>>(
         behavior: impl Fn(usize, &[String]) -> A + Send + Sync + 'static,
     ) -> Self {
@@ -125,6 +127,11 @@ impl Endpoint {
     /// Answers every request that has claims with `refusal`.
     fn refusing_by(refusal: Answer) -> Self {
         Self::new(move |_, claims| if claims.is_empty() { Answer::Status(200) } else { refusal })
+    }
+
+    /// Creates a source over this endpoint that sends each token request once.
+    fn source(&self) -> TokenEndpoint {
+        TokenEndpoint::new(self.clone()).retry(TokenRetry::none())
     }
 
     fn delayed(self, delay: Duration) -> Self {
@@ -185,7 +192,7 @@ fn claim_names(form: &[u8]) -> Vec<String> {
 /// A cache over an [`Endpoint`], and the APIs at the four hosts.
 struct Setup {
     endpoint: Endpoint,
-    cache: TokenCache,
+    tokens: Tokens,
     layer: OAuth2Layer,
     api: Api,
 }
@@ -197,15 +204,16 @@ impl Setup {
     }
 
     async fn with_credentials(endpoint: Endpoint, credentials: Credentials) -> Self {
-        let cache = TokenCache::builder(credentials, TokenEndpoint::new(endpoint.clone()))
+        let tokens = TokenCache::builder(endpoint.source())
             .fetch_timeout(FETCH_TIMEOUT)
-            .build();
-        cache.warm().await.unwrap();
+            .build()
+            .tokens(&credentials);
+        tokens.warm().await.unwrap();
         let origins = [PLAIN, A, B, REVOKING].map(|host| format!("https://{host}"));
-        let layer = OAuth2Layer::new(cache.clone(), Origins::only(origins).unwrap());
+        let layer = OAuth2Layer::new(tokens.clone(), Origins::only(origins).unwrap());
         let issued = endpoint.clone();
         let api = Api::new(move |request| answer(&issued, request));
-        Self { endpoint, cache, layer, api }
+        Self { endpoint, tokens, layer, api }
     }
 
     /// Sends a request to an API. The later a host stands in the list, the later it answers.
@@ -220,7 +228,7 @@ impl Setup {
             let api = api.clone();
             async move {
                 let response = api.oneshot(request).await;
-                sleep(Duration::from_millis(delay as u64)).await;
+                sleep(ms(delay as u64)).await;
                 response
             }
         });

@@ -12,10 +12,10 @@ async fn refused_claims_are_dropped_and_the_request_is_resent() {
     let setup = Setup::new(Endpoint::refusing()).await;
     let start = Instant::now();
     assert_eq!(setup.status(A).await, replayed(401), "the response to the resend");
-    assert!(start.elapsed() < Duration::from_millis(100), "without a pause");
+    assert!(start.elapsed() < ms(100), "without a pause");
     assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);
     assert_eq!(setup.api.tokens(), ["token-1", "token-3"]);
-    assert_eq!(setup.cache.get().await.unwrap().secret(), "token-3");
+    assert_eq!(setup.tokens.get().await.unwrap().secret(), "token-3");
 }
 
 // R7
@@ -26,7 +26,7 @@ async fn requests_to_other_apis_do_not_notice_refused_claims() {
     let mut others = Vec::new();
     for _ in 0..30 {
         others.push(tokio::spawn(setup.send(PLAIN)));
-        sleep(Duration::from_millis(100)).await;
+        sleep(ms(100)).await;
     }
     for other in others {
         assert_eq!(status(other.await.unwrap()), (200, None));
@@ -42,7 +42,7 @@ async fn a_challenge_with_refused_claims_is_returned_at_once() {
     assert_eq!(setup.status(A).await, replayed(401));
     for _ in 0..8 {
         // The first back-off of a permanent error is at least a second.
-        advance(Duration::from_millis(100)).await;
+        advance(ms(100)).await;
         assert_eq!(setup.status(A).await, claims_refused());
     }
     assert_eq!(setup.endpoint.requested().len(), 3, "no further token request");
@@ -89,7 +89,7 @@ async fn claims_that_are_refused_together_are_requested_one_by_one() {
     let refuses = |claims: &[String]| claims.iter().any(|claim| claim == NBF);
     let endpoint = Endpoint::new(move |_, claims| if refuses(claims) { 400 } else { 200 });
     // All of this takes less than a second, for which a refusal is remembered at least.
-    let setup = Setup::new(endpoint.delayed(Duration::from_millis(100))).await;
+    let setup = Setup::new(endpoint.delayed(ms(100))).await;
     // All three requests are out with `token-1`. The two challenges arrive while the fetch for the
     // first rejection runs, so the next fetch requests the claims of both.
     let (plain, nbf, acrs) = tokio::join!(setup.send(REVOKING), setup.send(A), setup.send(B));
@@ -98,14 +98,14 @@ async fn claims_that_are_refused_together_are_requested_one_by_one() {
     let both = vec![ACRS.to_owned(), NBF.to_owned()];
     assert_eq!(setup.endpoint.requested(), [vec![], vec![], both, vec![]]);
     // The breaker is open for 100 ms.
-    sleep(Duration::from_millis(200)).await;
+    sleep(ms(200)).await;
     let reject_and_get = async {
-        setup.cache.reject(&setup.cache.get().await.unwrap());
-        setup.cache.get().await.unwrap();
+        setup.tokens.get().await.unwrap().reject();
+        setup.tokens.get().await.unwrap();
     };
     // Again the two challenges arrive while a fetch without their claims runs. The first caller
     // gives up, so the next fetch is that of the second one, whose claims are then the newest.
-    let gives_up = timeout(Duration::from_millis(50), setup.send(A));
+    let gives_up = timeout(ms(50), setup.send(A));
     let (nbf, acrs, ()) = tokio::join!(gives_up, setup.send(B), reject_and_get);
     assert!(nbf.is_err(), "gave up");
     assert_eq!(status(acrs), replayed(200));
@@ -129,7 +129,7 @@ async fn the_clients_own_claims_outlast_a_refusal() {
 
 // R7, R2
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_refuses_everything_is_asked_once_more() {
+async fn an_endpoint_that_refuses_all_claims_gets_one_more_request() {
     let setup = Setup::new(Endpoint::new(|n, _| if n == 1 { 200 } else { 400 })).await;
     let error = setup.send(A).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
@@ -142,7 +142,7 @@ async fn an_endpoint_that_refuses_everything_is_asked_once_more() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_leaves_no_refused_claims_behind() {
     let setup = Setup::new(Endpoint::refusing().delayed(secs(1))).await;
-    let limit = Duration::from_millis(500);
+    let limit = ms(500);
     assert!(timeout(limit, setup.send(A)).await.is_err(), "gave up");
     assert_eq!(setup.status(PLAIN).await, (200, None));
     assert_eq!(setup.endpoint.requested(), [vec![], vec![NBF.to_owned()], vec![]]);

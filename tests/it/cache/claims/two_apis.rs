@@ -15,7 +15,7 @@ fn endpoint() -> Endpoint {
 // R7
 #[tokio::test(start_paused = true)]
 async fn the_second_challenge_with_refused_claims_is_returned_at_once() {
-    let setup = Setup::new(endpoint().delayed(Duration::from_millis(50))).await;
+    let setup = Setup::new(endpoint().delayed(ms(50))).await;
     assert_eq!(setup.status(B).await, replayed(200));
     // The breaker lets the first rejection of a young token count only after 100 ms.
     sleep(secs(1)).await;
@@ -23,7 +23,7 @@ async fn the_second_challenge_with_refused_claims_is_returned_at_once() {
     let requested = setup.endpoint.requested().len();
     let start = Instant::now();
     assert_eq!(setup.status(A).await, claims_refused());
-    assert!(start.elapsed() < Duration::from_millis(10), "the API takes 2 ms");
+    assert!(start.elapsed() < ms(10), "the API takes 2 ms");
     assert_eq!(setup.endpoint.requested().len(), requested);
     assert_eq!(setup.status(B).await, (200, None), "the token has kept the granted claims");
 }
@@ -36,7 +36,7 @@ async fn two_minutes_of_both(setup: &Setup) -> BTreeMap<String, usize> {
             let response = setup.send(host);
             requests.spawn(async move { format!("{host}: {:?}", status(response.await)) });
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(ms(20)).await;
     }
     let mut responses = BTreeMap::new();
     for response in requests.join_all().await {
@@ -51,7 +51,7 @@ async fn an_api_with_granted_claims_does_not_notice_refused_ones() {
     // A token that is older than 30 s is not young any more.
     for age in [1, 60] {
         for delay in [50, 1000] {
-            let setup = Setup::new(endpoint().delayed(Duration::from_millis(delay))).await;
+            let setup = Setup::new(endpoint().delayed(ms(delay))).await;
             assert_eq!(setup.status(B).await, replayed(200));
             sleep(secs(age)).await;
             let responses = two_minutes_of_both(&setup).await;

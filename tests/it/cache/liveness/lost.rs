@@ -1,6 +1,5 @@
 //! A runtime ends, and its fetches with it.
 
-use tower::Layer;
 use tower::ServiceExt;
 use tower_oauth2::{OAuth2Layer, Origins, TokenErrorKind};
 
@@ -10,12 +9,12 @@ use super::*;
 #[test]
 fn a_waiter_survives_the_end_of_many_runtimes() {
     let (source, _gate) = holding(5);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let healthy = paused();
-    let mut waiter = caller(&cache);
+    let mut waiter = caller(&tokens);
     for n in 1..=5 {
         let short_lived = paused();
-        let _owner = start_fetch(&short_lived, &cache);
+        let _owner = start_fetch(&short_lived, &tokens);
         assert_eq!(source.count(), n);
         poll_pending(&healthy, &mut waiter);
         drop(short_lived);
@@ -28,12 +27,12 @@ fn a_waiter_survives_the_end_of_many_runtimes() {
 #[test]
 fn a_lost_fetch_is_not_a_failure() {
     let (source, _gate) = holding(4);
-    let cache = builder(&source).build();
-    // Twice the same: a fetch is lost, and so is the one of a waiter that took over.
+    let tokens = tokens(&source);
+    // In each round, a fetch is lost, and then the fetch of the waiter that took over.
     for _ in 0..2 {
         let (first, second) = (paused(), paused());
-        let _owner = start_fetch(&first, &cache);
-        let mut waiter = caller(&cache);
+        let _owner = start_fetch(&first, &tokens);
+        let mut waiter = caller(&tokens);
         poll_pending(&second, &mut waiter);
         drop(first);
         poll_pending(&second, &mut waiter);
@@ -41,15 +40,15 @@ fn a_lost_fetch_is_not_a_failure() {
         drop(second);
     }
     assert_eq!(source.count(), 4);
-    assert_eq!(secret_of(paused().block_on(cache.get())), "token-5", "no back-off");
+    assert_eq!(secret_of(paused().block_on(tokens.get())), "token-5", "no back-off");
 }
 
 // C3
 #[test]
 fn a_caller_that_loses_two_fetches_of_its_own_is_interrupted() {
     let (source, _gate) = holding(2);
-    let cache = builder(&source).build();
-    let mut unlucky = caller(&cache);
+    let tokens = tokens(&source);
+    let mut unlucky = caller(&tokens);
     for n in 1..=2 {
         let runtime = paused();
         poll_pending(&runtime, &mut unlucky);
@@ -61,7 +60,7 @@ fn a_caller_that_loses_two_fetches_of_its_own_is_interrupted() {
     let error = healthy.block_on(unlucky).unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::Interrupted);
     assert_eq!(error.retry_in(), None, "others are not affected");
-    assert_eq!(secret_of(healthy.block_on(cache.get())), "token-3");
+    assert_eq!(secret_of(healthy.block_on(tokens.get())), "token-3");
 }
 
 /// A source whose tokens are due for renewal when they arrive. The first `lost` renewals hang.
@@ -79,23 +78,23 @@ fn due_source(lost: usize) -> Source {
 #[test]
 fn lost_renewals_do_not_lengthen_the_pause() {
     let source = due_source(10);
-    let cache = builder(&source).build();
-    assert_eq!(secret_of(paused().block_on(cache.get())), "token-1");
+    let tokens = tokens(&source);
+    assert_eq!(secret_of(paused().block_on(tokens.get())), "token-1");
     // One runtime a call. Each ends before its renewal does.
     for n in 1..=10 {
         let runtime = paused();
         runtime.block_on(async {
             advance(secs(2 * n)).await;
-            assert_eq!(secret_of(cache.get().await), "token-1");
+            assert_eq!(secret_of(tokens.get().await), "token-1");
             settle().await;
         });
         assert_eq!(source.count() as u64, 1 + n, "a lost renewal is tried again after a second");
     }
     paused().block_on(async {
         advance(secs(22)).await;
-        assert_eq!(secret_of(cache.get().await), "token-1");
+        assert_eq!(secret_of(tokens.get().await), "token-1");
         settle().await;
-        assert_eq!(secret_of(cache.get().await), "token-12");
+        assert_eq!(secret_of(tokens.get().await), "token-12");
     });
 }
 
@@ -109,8 +108,8 @@ fn one_runtime_for_each_call_over_a_shared_cache_works() {
         }
         Ok(lasting(n, Duration::ZERO))
     });
-    let cache = builder(&source).build();
-    let layer = OAuth2Layer::new(cache, Origins::any());
+    let tokens = tokens(&source);
+    let layer = OAuth2Layer::new(tokens, Origins::any());
     for call in 1..=20 {
         let (given_up, healthy) = (paused(), paused());
         let api = Api::always(200);
@@ -131,18 +130,18 @@ fn one_runtime_for_each_call_over_a_shared_cache_works() {
 #[test]
 fn a_runtime_dropped_in_a_panic_is_no_panic_of_the_source() {
     let (source, _gate) = holding(3);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     for n in 1..=3 {
-        let (cache, count) = (cache.clone(), source.clone());
+        let (tokens, count) = (tokens.clone(), source.clone());
         let thread = std::thread::spawn(move || {
             let runtime = paused();
-            let _owner = start_fetch(&runtime, &cache);
+            let _owner = start_fetch(&runtime, &tokens);
             assert_eq!(count.count(), n);
             // Unwinding drops the runtime, and with it the fetch.
-            panic!("the test wants it");
+            panic!("on purpose");
         });
         assert!(thread.join().is_err());
     }
     assert_eq!(source.count(), 3);
-    assert_eq!(secret_of(paused().block_on(cache.get())), "token-4", "nothing is remembered");
+    assert_eq!(secret_of(paused().block_on(tokens.get())), "token-4", "nothing is remembered");
 }

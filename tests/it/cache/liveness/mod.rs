@@ -15,23 +15,22 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, sleep};
-use tower_oauth2::{AccessToken, TokenCache, TokenError};
+use tower_oauth2::{CachedToken, TokenError, Tokens};
 
-use super::{builder, secs};
 use crate::support::*;
 
-type Got = Result<AccessToken, TokenError>;
+type Got = Result<CachedToken, TokenError>;
 type Caller = tokio_test::task::Spawn<Pin<Box<dyn Future<Output = Got> + Send>>>;
 
-/// Creates a runtime with a clock of its own, which tests move by hand.
+/// Creates a runtime with its own clock, which tests advance.
 fn paused() -> Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 /// Creates a caller that has not been polled yet.
-fn caller(cache: &TokenCache) -> Caller {
-    let cache = cache.clone();
-    tokio_test::task::spawn(Box::pin(async move { cache.get().await }))
+fn caller(tokens: &Tokens) -> Caller {
+    let tokens = tokens.clone();
+    tokio_test::task::spawn(Box::pin(async move { tokens.get().await }))
 }
 
 /// Polls a caller once on a runtime, which must leave it waiting.
@@ -41,22 +40,22 @@ fn poll_pending(runtime: &Runtime, caller: &mut Caller) {
 }
 
 /// Starts a fetch on a runtime, and polls its task until the source has been called.
-fn start_fetch(runtime: &Runtime, cache: &TokenCache) -> Caller {
-    let mut caller = caller(cache);
+fn start_fetch(runtime: &Runtime, tokens: &Tokens) -> Caller {
+    let mut caller = caller(tokens);
     poll_pending(runtime, &mut caller);
     runtime.block_on(settle());
     caller
 }
 
 /// Spawns a caller on a runtime, which does not poll it yet.
-fn spawn_on(runtime: &Runtime, cache: &TokenCache) -> JoinHandle<Got> {
+fn spawn_on(runtime: &Runtime, tokens: &Tokens) -> JoinHandle<Got> {
     let _context = runtime.enter();
-    spawn_get(cache)
+    spawn_get(tokens)
 }
 
-fn spawn_get(cache: &TokenCache) -> JoinHandle<Got> {
-    let cache = cache.clone();
-    tokio::spawn(async move { cache.get().await })
+fn spawn_get(tokens: &Tokens) -> JoinHandle<Got> {
+    let tokens = tokens.clone();
+    tokio::spawn(async move { tokens.get().await })
 }
 
 fn secret_of(got: Got) -> String {

@@ -9,10 +9,10 @@ use tower::BoxError;
 use super::*;
 
 /// Waits on a runtime that is polled, and returns the token and how long it took.
-fn wait_on(runtime: &Runtime, cache: &TokenCache) -> (String, Duration) {
+fn wait_on(runtime: &Runtime, tokens: &Tokens) -> (String, Duration) {
     runtime.block_on(async {
         let start = Instant::now();
-        let got = timeout(secs(60), cache.get()).await.expect("waits without end");
+        let got = timeout(secs(60), tokens.get()).await.expect("waits without end");
         (secret_of(got), start.elapsed())
     })
 }
@@ -34,18 +34,18 @@ fn a_thread_that_blocks_in_a_fetch_holds_up_no_other_runtime() {
             Ok(hour(n))
         }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let owner = std::thread::spawn({
-        let cache = cache.clone();
-        move || paused().block_on(cache.get())
+        let tokens = tokens.clone();
+        move || paused().block_on(tokens.get())
     });
     has_entered.recv().unwrap();
-    let (secret, waited) = wait_on(&paused(), &cache);
+    let (secret, waited) = wait_on(&paused(), &tokens);
     release.send(()).unwrap();
     assert_eq!(secret, "token-2");
-    assert!(waited <= Duration::from_millis(1500), "{waited:?}");
+    assert!(waited <= ms(1500), "{waited:?}");
     owner.join().unwrap().unwrap();
-    assert_eq!(secret_of(paused().block_on(cache.get())), "token-2", "the late token is ignored");
+    assert_eq!(secret_of(paused().block_on(tokens.get())), "token-2", "the late token is ignored");
     assert_eq!(source.count(), 2);
 }
 
@@ -53,12 +53,12 @@ fn a_thread_that_blocks_in_a_fetch_holds_up_no_other_runtime() {
 #[test]
 fn many_waiters_replace_a_silent_fetch_by_one() {
     let (source, _gate) = holding(1);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     let driven = paused();
     driven.block_on(async {
-        let waiters: Vec<_> = (0..100).map(|_| spawn_get(&cache)).collect();
+        let waiters: Vec<_> = (0..100).map(|_| spawn_get(&tokens)).collect();
         for waiter in waiters {
             let got = timeout(secs(60), waiter).await.expect("waits without end").unwrap();
             assert_eq!(secret_of(got), "token-2");
@@ -69,13 +69,14 @@ fn many_waiters_replace_a_silent_fetch_by_one() {
 
 // C3, C10
 #[test]
-fn a_waiter_of_removed_credentials_is_not_stuck_either() {
+fn a_waiter_of_removed_credentials_gets_a_token() {
     let (source, _gate) = holding(1);
     let cache = builder(&source).build();
+    let tokens = cache.tokens(&credentials());
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     let driven = paused();
-    let mut waiter = caller(&cache);
+    let mut waiter = caller(&tokens);
     poll_pending(&driven, &mut waiter);
     // The slot does not know the silent fetch any more, but this caller still waits for it.
     cache.remove(&credentials());
@@ -98,20 +99,20 @@ fn the_late_token_of_a_replaced_fetch_is_not_published() {
             Ok(hour(n))
         }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let owner = start_fetch(&stopped, &cache);
+    let owner = start_fetch(&stopped, &tokens);
     let driven = paused();
-    let waiter = spawn_on(&driven, &cache);
+    let waiter = spawn_on(&driven, &tokens);
     driven.block_on(async { sleep(secs(2)).await });
     assert_eq!(source.count(), 2, "replaced");
     gate.add_permits(1);
     stopped.block_on(settle());
-    let (secret, _) = wait_on(&driven, &cache);
-    assert_eq!(secret, "token-2", "not what the first fetch brought");
+    let (secret, _) = wait_on(&driven, &tokens);
+    assert_eq!(secret, "token-2", "not the token of the first fetch");
     assert_eq!(secret_of(driven.block_on(waiter).unwrap()), "token-2");
     assert!(stopped.block_on(owner).is_ok());
-    assert_eq!(secret_of(driven.block_on(cache.get())), "token-2");
+    assert_eq!(secret_of(driven.block_on(tokens.get())), "token-2");
     assert_eq!(source.count(), 2);
 }
 
@@ -130,19 +131,19 @@ fn the_late_error_of_a_replaced_fetch_is_not_remembered() {
             Ok(hour(n))
         }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     let driven = paused();
-    let (secret, _) = wait_on(&driven, &cache);
+    let (secret, _) = wait_on(&driven, &tokens);
     assert_eq!(secret, "token-2");
     gate.add_permits(1);
     stopped.block_on(settle());
     driven.block_on(async {
-        let token = cache.get().await.unwrap();
+        let token = tokens.get().await.unwrap();
         assert_eq!(token.secret(), "token-2");
-        cache.reject(&token);
-        assert_eq!(secret_of(cache.get().await), "token-3", "nothing holds back the next fetch");
+        token.reject();
+        assert_eq!(secret_of(tokens.get().await), "token-3", "nothing holds back the next fetch");
     });
 }
 
@@ -150,13 +151,13 @@ fn the_late_error_of_a_replaced_fetch_is_not_remembered() {
 #[test]
 fn short_timeouts_are_not_stuck_behind_a_silent_fetch() {
     let (source, _gate) = holding(1);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     paused().block_on(async {
         // None of them waits for a whole second, but together they see no sign of life for longer.
         let mut tries = 0;
-        while timeout(Duration::from_millis(600), cache.get()).await.is_err() {
+        while timeout(ms(600), tokens.get()).await.is_err() {
             tries += 1;
             assert!(tries < 10, "no caller gets a token");
         }
@@ -166,7 +167,7 @@ fn short_timeouts_are_not_stuck_behind_a_silent_fetch() {
 
 // C3
 #[test]
-fn a_caller_that_gives_up_after_it_took_over_fails_nobody() {
+fn a_caller_that_gives_up_after_a_takeover_fails_no_other() {
     let gate = Arc::new(Semaphore::new(0));
     let source = Source::new(move |n, _| {
         let gate = gate.clone();
@@ -178,12 +179,12 @@ fn a_caller_that_gives_up_after_it_took_over_fails_nobody() {
             Ok(hour(n))
         }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     paused().block_on(async {
-        let impatient = timeout(secs(2), cache.get());
-        let patient = timeout(secs(60), cache.get());
+        let impatient = timeout(secs(2), tokens.get());
+        let patient = timeout(secs(60), tokens.get());
         let (impatient, patient) = tokio::join!(impatient, patient);
         assert!(impatient.is_err(), "gave up");
         assert_eq!(secret_of(patient.expect("waits without end")), "token-2");
@@ -195,14 +196,14 @@ fn a_caller_that_gives_up_after_it_took_over_fails_nobody() {
 #[test]
 fn keeping_warm_replaces_a_silent_first_fetch() {
     let (source, _gate) = holding(1);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
-    let _owner = start_fetch(&stopped, &cache);
+    let _owner = start_fetch(&stopped, &tokens);
     paused().block_on(async {
-        cache.keep_warm().unwrap();
+        tokens.keep_warm().unwrap();
         sleep(secs(5)).await;
         assert_eq!(source.count(), 2, "no caller asked for it");
-        assert!(caller(&cache).poll().is_ready());
+        assert!(caller(&tokens).poll().is_ready());
     });
 }
 
@@ -219,21 +220,21 @@ fn keeping_warm_replaces_a_silent_renewal() {
             Ok(lasting(n, secs(1000)))
         }
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let stopped = paused();
     stopped.block_on(async {
-        cache.get().await.unwrap();
+        tokens.get().await.unwrap();
         advance(secs(801)).await;
-        cache.get().await.unwrap();
+        tokens.get().await.unwrap();
         settle().await;
     });
     assert_eq!(source.count(), 2);
     paused().block_on(async {
         advance(secs(801)).await;
-        cache.keep_warm().unwrap();
+        tokens.keep_warm().unwrap();
         // The token ends after 990 s.
         sleep(secs(60)).await;
         assert_eq!(source.count(), 3, "no caller asked for it");
-        assert_eq!(secret_of(cache.get().await), "token-3");
+        assert_eq!(secret_of(tokens.get().await), "token-3");
     });
 }

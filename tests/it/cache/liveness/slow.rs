@@ -6,14 +6,14 @@ use super::*;
 
 // C3
 #[tokio::test(start_paused = true)]
-async fn a_slow_source_is_not_asked_twice() {
+async fn a_slow_source_gets_one_request() {
     let source = Source::new(|n, _| async move {
         sleep(secs(10)).await;
         Ok(hour(n))
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let start = Instant::now();
-    let waiters: Vec<_> = (0..10).map(|_| spawn_get(&cache)).collect();
+    let waiters: Vec<_> = (0..10).map(|_| spawn_get(&tokens)).collect();
     for waiter in waiters {
         assert_eq!(secret_of(waiter.await.unwrap()), "token-1");
     }
@@ -27,14 +27,14 @@ fn a_slow_fetch_on_another_runtime_that_is_polled_is_waited_for() {
         sleep(secs(10)).await;
         Ok(hour(n))
     });
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let (owner, other) = (paused(), paused());
-    let _first = start_fetch(&owner, &cache);
-    let waiter = spawn_on(&other, &cache);
+    let _first = start_fetch(&owner, &tokens);
+    let waiter = spawn_on(&other, &tokens);
     // Both clocks move in small steps, one after the other.
     for _ in 0..105 {
-        owner.block_on(async { sleep(Duration::from_millis(100)).await });
-        other.block_on(async { sleep(Duration::from_millis(100)).await });
+        owner.block_on(async { sleep(ms(100)).await });
+        other.block_on(async { sleep(ms(100)).await });
     }
     assert!(waiter.is_finished());
     assert_eq!(secret_of(other.block_on(waiter).unwrap()), "token-1");
@@ -45,10 +45,10 @@ fn a_slow_fetch_on_another_runtime_that_is_polled_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_thread_that_stalls_both_sides_replaces_nothing() {
     let (source, gate) = holding(1);
-    let cache = builder(&source).build();
+    let tokens = tokens(&source);
     let mut waiters = Vec::new();
     for _ in 0..12 {
-        waiters.push(spawn_get(&cache));
+        waiters.push(spawn_get(&tokens));
         settle().await;
         advance(secs(40)).await;
     }
@@ -80,12 +80,12 @@ async fn a_hit_after_a_stall_does_not_replace_the_renewal() {
             Ok(lasting(n, secs(1000)))
         }
     });
-    let cache = builder(&source).build();
-    cache.get().await.unwrap();
+    let tokens = tokens(&source);
+    tokens.get().await.unwrap();
     advance(secs(801)).await;
     for _ in 0..4 {
-        // The hit runs before the fetch task, which is no less alive for that.
-        let mut hit = caller(&cache);
+        // The hit runs before the fetch task, which is still alive.
+        let mut hit = caller(&tokens);
         assert!(hit.poll().is_ready());
         settle().await;
         assert_eq!(source.count(), 2, "one renewal");
@@ -93,7 +93,7 @@ async fn a_hit_after_a_stall_does_not_replace_the_renewal() {
     }
     gate.add_permits(1);
     settle().await;
-    assert_eq!(secret_of(cache.get().await), "token-2");
+    assert_eq!(secret_of(tokens.get().await), "token-2");
     assert_eq!(source.requests()[1].cause(), Cause::Renewal);
     assert_eq!(source.count(), 2);
 }

@@ -1,6 +1,6 @@
-//! A store behind a seal.
+//! A store whose values are encrypted.
 
-mod keys;
+mod encryption_key;
 mod rotation;
 
 use std::collections::BTreeSet;
@@ -19,43 +19,48 @@ use super::*;
 const KEY: &str = "0123456789abcdef";
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn seal_key(id: &str, byte: u8) -> EncryptionKey {
-    EncryptionKey::new(id, [byte; 32]).unwrap()
+/// Returns a key whose bytes are all `byte`.
+fn key(id: &str, byte: u8) -> EncryptionKey {
+    format!("{id}:{}", format!("{byte:02x}").repeat(32)).parse().unwrap()
 }
 
 fn old() -> EncryptionKey {
-    seal_key("old", 1)
+    key("old", 1)
 }
 
 fn new() -> EncryptionKey {
-    seal_key("new", 2)
+    key("new", 2)
 }
 
-fn sealed<S>(store: &S, keys: impl IntoIterator<Item = EncryptionKey>) -> EncryptedStore<S>
+/// Returns a store that encrypts with the first key and decrypts with all.
+fn encrypted<S>(store: &S, keys: impl IntoIterator<Item = EncryptionKey>) -> EncryptedStore<S>
 where
     S: TokenStore + Clone,
 {
-    EncryptedStore::new(store.clone(), keys).unwrap()
+    let mut keys = keys.into_iter();
+    let store = EncryptedStore::new(store.clone(), keys.next().unwrap());
+    keys.fold(store, EncryptedStore::also_opens)
 }
 
 async fn value(store: &impl TokenStore, key: &str) -> Option<Vec<u8>> {
     store.get(key).await.unwrap().map(|stored| stored.value().to_vec())
 }
 
-/// The keys and values that somebody sees who reads the store inside.
+/// A store that shows its keys and values, as an attacker who can read it sees them.
 #[derive(Clone, Default)]
-struct Open {
+struct Inner {
     inner: MemoryStore,
     keys: Arc<Mutex<Vec<String>>>,
 }
 
-impl Open {
-    fn note(&self, key: &str) -> &MemoryStore {
+impl Inner {
+    /// Records a key and returns the store.
+    fn record(&self, key: &str) -> &MemoryStore {
         self.keys.lock().unwrap().push(key.to_owned());
         &self.inner
     }
 
-    /// The last key that it was asked for.
+    /// Returns the key of the last operation.
     fn name(&self) -> String {
         self.keys.lock().unwrap().last().unwrap().clone()
     }
@@ -65,13 +70,13 @@ impl Open {
     }
 }
 
-impl TokenStore for Open {
+impl TokenStore for Inner {
     async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
-        self.note(key).get(key).await
+        self.record(key).get(key).await
     }
 
     async fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), BoxError> {
-        self.note(key).set(key, value, ttl).await
+        self.record(key).set(key, value, ttl).await
     }
 
     async fn replace(
@@ -81,30 +86,30 @@ impl TokenStore for Open {
         value: &[u8],
         ttl: Duration,
     ) -> Result<bool, BoxError> {
-        self.note(key).replace(key, expected, value, ttl).await
+        self.record(key).replace(key, expected, value, ttl).await
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
-        self.note(key).lock(key, owner, lease).await
+        self.record(key).lock(key, owner, lease).await
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
-        self.note(key).unlock(key, owner).await
+        self.record(key).unlock(key, owner).await
     }
 }
 
 // S7
 #[tokio::test(start_paused = true)]
-async fn what_is_sealed_opens_and_shows_nothing() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn encrypted_values_are_decrypted_and_hide_their_content() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     for plain in [&b""[..], b"token", &[7; 1 << 20]] {
         store.set(KEY, plain, HOUR).await.unwrap();
         let found = store.get(KEY).await.unwrap().unwrap();
         assert_eq!(found.value(), plain);
         assert_eq!(found.time_to_live(), Some(HOUR));
 
-        let raw = value(&open.inner, &open.name()).await.unwrap();
+        let raw = value(&observed.inner, &observed.name()).await.unwrap();
         // Version, key id, nonce, tag.
         assert_eq!(raw.len(), plain.len() + 1 + 1 + 3 + 12 + 16);
         assert_eq!(raw[..5], *b"\x01\x03new");
@@ -114,13 +119,13 @@ async fn what_is_sealed_opens_and_shows_nothing() {
 
 // S7
 #[tokio::test(start_paused = true)]
-async fn one_value_is_never_sealed_the_same_way_twice() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn a_value_is_encrypted_differently_each_time() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     let mut seen = BTreeSet::new();
     for _ in 0..50 {
         store.set(KEY, b"token", HOUR).await.unwrap();
-        let raw = value(&open.inner, &open.name()).await.unwrap();
+        let raw = value(&observed.inner, &observed.name()).await.unwrap();
         assert!(seen.insert(raw[5..17].to_vec()), "the nonce");
         assert!(seen.insert(raw[17..].to_vec()));
     }
@@ -128,41 +133,41 @@ async fn one_value_is_never_sealed_the_same_way_twice() {
 
 // S2, S7
 #[tokio::test(start_paused = true)]
-async fn names_are_keyed_and_the_same_on_every_machine() {
+async fn inner_keys_depend_on_the_encryption_key_only() {
     let mut names = BTreeSet::new();
     for key in [old(), new()] {
-        for asked in [KEY, "other"] {
-            let open = Open::default();
-            let store = sealed(&open, [key.clone()]);
-            store.get(asked).await.unwrap();
-            store.set(asked, b"token", HOUR).await.unwrap();
-            store.replace(asked, Some(b"token"), b"other", HOUR).await.unwrap();
-            store.lock(asked, "me", HOUR).await.unwrap();
-            store.unlock(asked, "me").await.unwrap();
-            assert_eq!(open.names().len(), 1, "all of them under one name");
-            let name = open.name();
+        for store_key in [KEY, "other"] {
+            let observed = Inner::default();
+            let store = encrypted(&observed, [key.clone()]);
+            store.get(store_key).await.unwrap();
+            store.set(store_key, b"token", HOUR).await.unwrap();
+            store.replace(store_key, Some(b"token"), b"other", HOUR).await.unwrap();
+            store.lock(store_key, "me", HOUR).await.unwrap();
+            store.unlock(store_key, "me").await.unwrap();
+            assert_eq!(observed.names().len(), 1, "all operations use one name");
+            let name = observed.name();
             assert!(name.len() == 64 && name.bytes().all(|digit| digit.is_ascii_hexdigit()));
             assert!(!name.contains(KEY));
             names.insert(name);
         }
     }
     assert_eq!(names.len(), 4);
-    // If this has to change, the version of the record has to change with it.
+    // If this key changes, change the version of the format too.
     assert!(names.contains(NAME), "{names:?}");
 }
 
-// S7: so that a fleet can be updated process by process.
+// S7: processes of different builds share a store during a rolling update.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_an_earlier_build_sealed_still_opens() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn a_value_of_an_earlier_build_is_decrypted() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     store.get(KEY).await.unwrap();
     let raw: Vec<u8> = RECORD.as_bytes().chunks(2).map(hex_byte).collect();
-    open.inner.set(&open.name(), &raw, HOUR).await.unwrap();
+    observed.inner.set(&observed.name(), &raw, HOUR).await.unwrap();
     assert_eq!(value(&store, KEY).await.as_deref(), Some(&b"a record"[..]));
 }
 
-/// As another implementation of HKDF, HMAC and AES-GCM makes them.
+/// Made by another implementation of HKDF, HMAC and AES-GCM.
 const NAME: &str = "d1897870053da809428acb404bc1742562ff5a1a80988fbad2a1ee49ebb048cb";
 const RECORD: &str = "01036e6577000102030405060708090a0b7bfdf348a5d6793dab79d43f6b3c00\
     9e195d8104170d4e0b";
@@ -173,13 +178,13 @@ fn hex_byte(pair: &[u8]) -> u8 {
 
 // S7
 #[tokio::test(start_paused = true)]
-async fn what_was_tampered_with_is_a_miss_byte_by_byte() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn a_value_with_any_changed_bit_is_a_miss() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     store.set(KEY, b"token", HOUR).await.unwrap();
-    let name = open.name();
-    let raw = value(&open.inner, &name).await.unwrap();
-    let plant = async |raw: &[u8]| open.inner.set(&name, raw, HOUR).await.unwrap();
+    let name = observed.name();
+    let raw = value(&observed.inner, &name).await.unwrap();
+    let plant = async |raw: &[u8]| observed.inner.set(&name, raw, HOUR).await.unwrap();
     for at in 0..raw.len() {
         for bit in 0..8 {
             let mut changed = raw.clone();
@@ -193,40 +198,40 @@ async fn what_was_tampered_with_is_a_miss_byte_by_byte() {
     plant(&[&raw[..], &[0]].concat()).await;
     assert_eq!(value(&store, KEY).await, None);
     plant(b"token").await;
-    assert_eq!(value(&store, KEY).await, None, "what was not sealed at all");
+    assert_eq!(value(&store, KEY).await, None, "a value that is not encrypted");
     plant(&raw).await;
     assert_eq!(value(&store, KEY).await.as_deref(), Some(&b"token"[..]));
 }
 
 // S7
 #[tokio::test(start_paused = true)]
-async fn a_record_opens_in_its_own_place_and_with_its_own_key_only() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn a_value_is_bound_to_its_store_key_and_encryption_key() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     store.set(KEY, b"token", HOUR).await.unwrap();
-    let raw = value(&open.inner, &open.name()).await.unwrap();
+    let raw = value(&observed.inner, &observed.name()).await.unwrap();
     store.get("other").await.unwrap();
-    open.inner.set(&open.name(), &raw, HOUR).await.unwrap();
-    assert_eq!(value(&store, "other").await, None, "moved");
+    observed.inner.set(&observed.name(), &raw, HOUR).await.unwrap();
+    assert_eq!(value(&store, "other").await, None, "moved to another key");
 
-    // The same id and other bytes, the same bytes and another id.
-    for other in [seal_key("new", 3), seal_key("newer", 2)] {
-        let other = sealed(&open, [other]);
+    // A key with the same id and other bytes, and one with the same bytes and another id.
+    for other in [key("new", 3), key("newer", 2)] {
+        let other = encrypted(&observed, [other]);
         other.get(KEY).await.unwrap();
-        open.inner.set(&open.name(), &raw, HOUR).await.unwrap();
+        observed.inner.set(&observed.name(), &raw, HOUR).await.unwrap();
         assert_eq!(value(&other, KEY).await, None);
     }
 }
 
 // S4, S7
 #[tokio::test(start_paused = true)]
-async fn a_value_is_replaced_only_if_it_is_what_is_expected() {
-    let open = Open::default();
-    let store = sealed(&open, [new()]);
+async fn a_value_is_replaced_only_if_it_is_the_expected_one() {
+    let observed = Inner::default();
+    let store = encrypted(&observed, [new()]);
     let replace = async |expected: Option<&[u8]>, value: &[u8]| {
         store.replace(KEY, expected, value, HOUR).await.unwrap()
     };
-    assert!(!replace(Some(b"one"), b"two").await, "there is nothing");
+    assert!(!replace(Some(b"one"), b"two").await, "there is no value");
     assert!(replace(None, b"one").await);
     assert!(!replace(None, b"two").await);
     assert!(!replace(Some(b"other"), b"two").await);
@@ -234,18 +239,18 @@ async fn a_value_is_replaced_only_if_it_is_what_is_expected() {
     assert!(replace(Some(b"one"), b"two").await);
     assert_eq!(value(&store, KEY).await.as_deref(), Some(&b"two"[..]));
 
-    // Rubbish is nothing.
-    open.inner.set(&open.name(), b"rubbish", HOUR).await.unwrap();
-    assert!(!replace(Some(b"rubbish"), b"three").await);
+    // A malformed value is treated as missing.
+    observed.inner.set(&observed.name(), b"malformed", HOUR).await.unwrap();
+    assert!(!replace(Some(b"malformed"), b"three").await);
     assert!(replace(None, b"three").await);
     assert_eq!(value(&store, KEY).await.as_deref(), Some(&b"three"[..]));
 }
 
 // S4, S7
 #[tokio::test(start_paused = true)]
-async fn of_two_that_replace_one_value_at_once_one_does() {
+async fn one_of_several_concurrent_replacements_succeeds() {
     let slow = Double::new(|_| Act::WorkAfter(ms(10)));
-    let store = sealed(&slow, [new(), old()]);
+    let store = encrypted(&slow, [new(), old()]);
     for expected in [None, Some(&b"value-0"[..])] {
         let replaced = at_once((0..8).map(|n| {
             let store = store.clone();
@@ -256,14 +261,14 @@ async fn of_two_that_replace_one_value_at_once_one_does() {
         }))
         .await;
         assert_eq!(replaced.iter().filter(|replaced| **replaced).count(), 1);
-        sealed(&slow, [new()]).set(KEY, b"value-0", HOUR).await.unwrap();
+        encrypted(&slow, [new()]).set(KEY, b"value-0", HOUR).await.unwrap();
     }
 }
 
 // S5, S7
 #[tokio::test(start_paused = true)]
-async fn leases_are_those_of_the_store_inside() {
-    let store = sealed(&MemoryStore::new(), [new(), old()]);
+async fn leases_are_those_of_the_inner_store() {
+    let store = encrypted(&MemoryStore::new(), [new(), old()]);
     assert!(store.lock(KEY, "one", secs(10)).await.unwrap());
     assert!(!store.lock(KEY, "other", secs(10)).await.unwrap());
     store.unlock(KEY, "other").await.unwrap();
@@ -276,8 +281,8 @@ async fn leases_are_those_of_the_store_inside() {
 
 // S6, S7
 #[tokio::test(start_paused = true)]
-async fn the_inner_stores_failures_are_passed_on() {
-    let store = sealed(&Double::new(|_| Act::Fail), [new(), old()]);
+async fn errors_of_the_inner_store_are_returned() {
+    let store = encrypted(&Double::new(|_| Act::Fail), [new(), old()]);
     store.get(KEY).await.unwrap_err();
     store.set(KEY, b"", HOUR).await.unwrap_err();
     store.replace(KEY, None, b"", HOUR).await.unwrap_err();
@@ -287,30 +292,30 @@ async fn the_inner_stores_failures_are_passed_on() {
 
 // S6, S7, alf 27
 #[tokio::test(start_paused = true)]
-async fn rubbish_under_a_seal_is_replaced_and_that_is_told() {
-    for rubbish in [&b""[..], b"\x01", b"\x01\x03new", b"{}", &[0; 1 << 20]] {
+async fn malformed_values_are_replaced_and_reported() {
+    for malformed in [&b""[..], b"\x01", b"\x01\x03new", b"{}", &[0; 1 << 20]] {
         let (trace, _guard) = Trace::start();
-        let open = Open::default();
-        let layer = TokenStoreLayer::new(sealed(&open, [new(), old()]));
+        let observed = Inner::default();
+        let layer = TokenStoreLayer::new(encrypted(&observed, [new(), old()]));
         let source = Source::of(hour);
         ask(&layer, &source).await.unwrap();
-        let told = || {
+        let reported = || {
             let lines = trace.lines();
-            lines.iter().filter(|line| line.contains("a record in the store does not open")).count()
+            lines.iter().filter(|line| line.contains("cannot decrypt the stored value")).count()
         };
-        assert_eq!(told(), 0);
-        open.inner.set(&open.name(), rubbish, HOUR).await.unwrap();
+        assert_eq!(reported(), 0);
+        observed.inner.set(&observed.name(), malformed, HOUR).await.unwrap();
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
-        assert_eq!(told(), 1);
+        assert_eq!(reported(), 1);
     }
 }
 
 // S5, S7
 #[tokio::test(start_paused = true)]
-async fn a_sealed_store_serves_a_layer_as_any_other_does() {
+async fn a_fleet_shares_tokens_through_an_encrypted_store() {
     let store = Double::default();
-    let layer = TokenStoreLayer::new(sealed(&store, [new()]));
+    let layer = TokenStoreLayer::new(encrypted(&store, [new()]));
     let source = slow(ms(100), hour);
     let tokens = at_once(
         (0..8).map(|_| layer.layer(source.clone()).oneshot(TokenRequest::new(credentials()))),

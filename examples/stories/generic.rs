@@ -1,0 +1,61 @@
+//! Code that is generic over the HTTP client, clients with other body types, layers around a source.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tower::{Service, ServiceBuilder};
+use tower_oauth2::source::{HttpClient, TokenRetry};
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
+use tower_oauth2::{BoxError, Credentials, TokenCache, TokenEndpoint, Tokens};
+
+use crate::world::{Http, World, expect};
+
+/// Takes any tower service that is an HTTP client.
+fn over_service<H, B>(http: H, credentials: Credentials) -> Tokens
+where
+    H: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
+{
+    Tokens::new(credentials, TokenEndpoint::new(http))
+}
+
+/// The same with one bound.
+fn over_client<M>(http: impl HttpClient<M>, credentials: Credentials) -> Tokens {
+    Tokens::new(credentials, TokenEndpoint::new(http))
+}
+
+/// Puts a store, a timeout and a limit around the token endpoint.
+fn with_layers(http: Http) -> TokenCache {
+    TokenCache::new(
+        ServiceBuilder::new()
+            .layer(TokenStoreLayer::new(MemoryStore::new()).lease(Duration::from_secs(5)))
+            .timeout(Duration::from_secs(60))
+            .concurrency_limit(4)
+            .service(TokenEndpoint::new(http).retry(TokenRetry::new(1))),
+    )
+}
+
+/// Uses a client whose request bodies are axum's.
+fn with_axum_bodies() -> TokenEndpoint {
+    let http: Client<_, axum::body::Body> = Client::builder(TokioExecutor::new()).build_http();
+    TokenEndpoint::with_body(http)
+}
+
+pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+    let credentials = world.credentials("generic")?;
+    over_service(world.http(), credentials.clone()).warm().await?;
+    over_client(world.http(), credentials.clone()).warm().await?;
+    with_layers(world.http()).tokens(&credentials).warm().await?;
+    let tokens = Tokens::new(credentials, with_axum_bodies());
+    // Both futures are `Send`, so they can run in tasks.
+    let token = tokio::spawn(async move { tokens.get().await }).await??;
+    expect(token.secret(), "token-4")
+}

@@ -1,0 +1,70 @@
+//! Servers that leave the standards, and the settings for them.
+
+use std::time::Duration;
+
+use http::{HeaderName, Request};
+use http_body_util::Full;
+use tower::service_fn;
+use tower_oauth2::grant::Grant;
+use tower_oauth2::replay::ReplayPolicy;
+use tower_oauth2::{
+    AccessToken, BoxError, ClientAuth, Credentials, OAuth2Layer, Origins, Secret, TokenEndpoint,
+    Tokens,
+};
+
+use crate::world::{World, expect};
+
+/// Zoom has a grant type of its own.
+fn zoom(token_endpoint: &str, account: &str) -> Result<Credentials, BoxError> {
+    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    Ok(Credentials::new(token_endpoint, auth)?
+        .grant(Grant::custom("account_credentials"))
+        .parameter("account_id", account))
+}
+
+/// Apigee reads the grant type from the query, and may not say how long a token lives.
+fn apigee() -> Result<Credentials, BoxError> {
+    let auth = ClientAuth::client_secret_basic_raw("key", Secret::file("/run/secrets/apigee"));
+    let endpoint = "https://org.apigee.example/oauth/token?grant_type=client_credentials";
+    Ok(Credentials::new(endpoint, auth)?.default_expires_in(Duration::from_secs(1800)))
+}
+
+/// Shopify takes the bare token in a header of its own.
+fn shopify(tokens: Tokens, shop: &str) -> Result<OAuth2Layer, BoxError> {
+    Ok(OAuth2Layer::new(tokens, Origins::only(format!("https://{shop}.myshopify.com"))?)
+        .header_name(HeaderName::from_static("x-shopify-access-token"))
+        .no_scheme())
+}
+
+/// Zoho has a scheme of its own, and rejects tokens with 400.
+fn zoho(tokens: Tokens) -> Result<OAuth2Layer, BoxError> {
+    Ok(OAuth2Layer::new(tokens, Origins::only("https://www.zohoapis.eu")?)
+        .scheme("Zoho-oauthtoken")?
+        .replay_policy(
+            ReplayPolicy::unauthorized().or(ReplayPolicy::when(|status, _| status == 400)),
+        ))
+}
+
+pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+    let credentials = zoom(&world.token_endpoint(), "acme")?;
+    Tokens::new(credentials, TokenEndpoint::new(world.http())).warm().await?;
+    let form = &world.token_requests()[0];
+    expect(&*form["grant_type"], "account_credentials")?;
+    expect(&*form["account_id"], "acme")?;
+    apigee()?;
+
+    // Answers with the header that carries the token.
+    let echo = |name: &'static str| {
+        service_fn(move |request: Request<Full<bytes::Bytes>>| async move {
+            Ok::<_, BoxError>(http::Response::new(request.headers()[name].clone()))
+        })
+    };
+    let tokens = Tokens::fixed(AccessToken::new("t")?);
+    let request = |uri: &str| Request::get(uri).body(Full::default());
+    let shopify = shopify(tokens.clone(), "shop")?.layer(echo("x-shopify-access-token"));
+    let response = shopify.send(request("https://shop.myshopify.com/")?).await?;
+    expect(response.body().to_str()?, "t")?;
+    let zoho = zoho(tokens)?.layer(echo("authorization"));
+    let response = zoho.send(request("https://www.zohoapis.eu/")?).await?;
+    expect(response.body().to_str()?, "Zoho-oauthtoken t")
+}

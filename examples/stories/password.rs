@@ -1,0 +1,52 @@
+//! A connection whose password is a token, for example to a database.
+
+use tower_oauth2::{BoxError, CachedToken, TokenEndpoint, Tokens};
+
+use crate::world::{World, expect};
+
+/// A connection that accepts a new password at any time, such as one to Redis.
+#[derive(Default)]
+struct Connection {
+    passwords: Vec<String>,
+}
+
+impl Connection {
+    async fn authenticate(&mut self, password: &str) -> Result<(), BoxError> {
+        self.passwords.push(password.to_owned());
+        Ok(())
+    }
+}
+
+/// Authenticates again with each new token. In an application this runs in a task, without an end.
+async fn keep_authenticated(tokens: &Tokens, connection: &mut Connection, times: usize) {
+    let mut changes = tokens.changes();
+    for _ in 0..times {
+        match changes.next().await {
+            Ok(token) => authenticate(connection, &token).await,
+            Err(error) => eprintln!("no password yet: {error}"),
+        }
+    }
+}
+
+async fn authenticate(connection: &mut Connection, token: &CachedToken) {
+    if connection.authenticate(token.secret()).await.is_err() {
+        token.reject();
+    }
+}
+
+/// Returns the password for a pool that asks whenever it connects.
+async fn password(tokens: &Tokens) -> Result<String, BoxError> {
+    Ok(tokens.get().await?.secret().to_owned())
+}
+
+pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+    let tokens = Tokens::new(world.credentials("app")?, TokenEndpoint::new(world.http()));
+    expect(&*password(&tokens).await?, "token-1")?;
+
+    let mut connection = Connection::default();
+    keep_authenticated(&tokens, &mut connection, 1).await;
+    // The server revokes the token, and another part of the application notices first.
+    tokens.get().await?.reject();
+    keep_authenticated(&tokens, &mut connection, 1).await;
+    expect(connection.passwords, vec!["token-1".to_owned(), "token-2".to_owned()])
+}

@@ -1,0 +1,70 @@
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::breaker::SendNumber;
+use super::claims::Claims;
+use super::issued::IssuedToken;
+use super::machine::Rejection;
+use crate::token::AccessToken;
+
+/// An [`AccessToken`] from a cache, which can be rejected there.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::{CachedToken, Tokens};
+///
+/// # fn is_accepted(_: &CachedToken) -> bool { true }
+/// async fn log_in(tokens: &Tokens) -> Result<(), tower_oauth2::TokenError> {
+///     let token = tokens.get().await?;
+///     if !is_accepted(&token) {
+///         token.reject();
+///     }
+///     Ok(())
+/// }
+/// # let _ = log_in;
+/// ```
+#[derive(Clone)]
+pub struct CachedToken(Arc<IssuedToken>);
+
+impl CachedToken {
+    pub(super) fn new(token: Arc<IssuedToken>) -> Self {
+        Self(token)
+    }
+
+    pub(super) fn issued(&self) -> &Arc<IssuedToken> {
+        &self.0
+    }
+
+    /// Drops the token from its cache, so that the next caller gets another one.
+    ///
+    /// Call it when an API has rejected the token.
+    ///
+    /// Has no effect if the cache already has another token or no longer exists, or if the token is
+    /// [fixed](crate::Tokens::fixed). So a token may be rejected several times, or late.
+    pub fn reject(&self) {
+        if let Some(slot) = self.0.slot() {
+            slot.reject(&Rejection {
+                issue: self.0.issue(),
+                target: None,
+                claims: Claims::default(),
+                send: SendNumber::First,
+            });
+        }
+    }
+}
+
+impl Deref for CachedToken {
+    type Target = AccessToken;
+
+    fn deref(&self) -> &AccessToken {
+        self.0.access_token()
+    }
+}
+
+impl fmt::Debug for CachedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.access_token().fmt(f)
+    }
+}

@@ -1,0 +1,141 @@
+//! The trait of client authentication methods.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tower::BoxError;
+
+use super::TokenRequestParts;
+use crate::secret::Identity;
+
+/// A method of authenticating at the token endpoint.
+///
+/// It adds the proof of the client's identity to each token request. It runs for every attempt, so
+/// a secret that may change is read each time.
+///
+/// # Example
+///
+/// A gateway before the token endpoint that requires a key of its own, in addition to the client
+/// secret:
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower::BoxError;
+/// use tower_oauth2::{ClientAuth, Secret};
+/// use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
+///
+/// struct WithGatewayKey {
+///     client: ClientAuth,
+///     gateway_key: Secret,
+/// }
+///
+/// impl ClientAuthentication for WithGatewayKey {
+///     fn method(&self) -> &str {
+///         "gateway_key"
+///     }
+///
+///     fn client_id(&self) -> Option<&str> {
+///         self.client.client_id()
+///     }
+///
+///     fn identify(&self, identity: &mut Identity) {
+///         identity.client_auth(&self.client).secret(&self.gateway_key);
+///     }
+///
+///     fn version(&self) -> u64 {
+///         self.client.version()
+///     }
+///
+///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+///         let key = request.read(&self.gateway_key).await?;
+///         let mut key = HeaderValue::try_from(key.as_ref())?;
+///         key.set_sensitive(true);
+///         request.headers_mut().insert("x-gateway-key", key);
+///         self.client.authenticate(request).await
+///     }
+/// }
+///
+/// let auth = ClientAuth::custom(WithGatewayKey {
+///     client: ClientAuth::client_secret_basic("client-id", "s3cr3t"),
+///     gateway_key: Secret::file("/run/secrets/gateway-key"),
+/// });
+/// # let _ = auth;
+/// ```
+pub trait ClientAuthentication: Send + Sync + 'static {
+    /// Returns the name under which the method is registered (RFC 7591 section 2), or another name.
+    fn method(&self) -> &str;
+
+    /// Returns the client id, if the method knows it.
+    ///
+    /// It is part of the identity, and names the client. It is not sent unless
+    /// [`authenticate`](Self::authenticate) adds it.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Adds the data that distinguishes this client from others.
+    ///
+    /// Examples are the secret or its source, the key, and the certificate.
+    ///
+    /// Clients that must not share a token have to differ here. [`method`](Self::method) and
+    /// [`client_id`](Self::client_id) are added without it. It is called once when
+    /// [`Credentials`](crate::Credentials) are created.
+    fn identify(&self, identity: &mut Identity);
+
+    /// Returns another number whenever the secret has changed.
+    ///
+    /// An error such as `invalid_client` is forgotten when the number changes. After such an error,
+    /// the function is called often, and it must not block.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// Adds the proof of the client's identity to a token request.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the attempt with
+    /// [`TokenErrorKind::ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) and
+    /// becomes its source. Keep secrets out of its text.
+    fn authenticate(
+        &self,
+        request: &mut TokenRequestParts,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// A [`ClientAuthentication`] as a trait object, without its own future type.
+pub(super) trait DynClientAuthentication: Send + Sync {
+    fn method(&self) -> &str;
+    fn client_id(&self) -> Option<&str>;
+    fn identify(&self, identity: &mut Identity);
+    fn version(&self) -> u64;
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a mut TokenRequestParts,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
+}
+
+impl<T: ClientAuthentication> DynClientAuthentication for T {
+    fn method(&self) -> &str {
+        ClientAuthentication::method(self)
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        ClientAuthentication::client_id(self)
+    }
+
+    fn identify(&self, identity: &mut Identity) {
+        ClientAuthentication::identify(self, identity);
+    }
+
+    fn version(&self) -> u64 {
+        ClientAuthentication::version(self)
+    }
+
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a mut TokenRequestParts,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>> {
+        Box::pin(ClientAuthentication::authenticate(self, request))
+    }
+}

@@ -1,0 +1,30 @@
+//! Methods that need the feature `jwt`, for builds without it.
+//!
+//! They cannot be called. Their bound makes the compiler name the feature, where it would otherwise
+//! say that the method does not exist.
+
+use super::ClientAuth;
+
+/// A bound that no type satisfies.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this method needs the feature `jwt` of `tower-oauth2`",
+    label = "enable the feature `jwt`",
+    note = "in Cargo.toml: tower-oauth2 = {{ version = \"0.1\", features = [\"jwt\"] }}"
+)]
+pub trait NeedsJwt {
+    #[doc(hidden)]
+    fn never<T>(self) -> T;
+}
+
+impl ClientAuth {
+    #[doc(hidden)]
+    pub fn private_key_jwt<J: NeedsJwt>(_client_id: impl Into<String>, jwt: J) -> Self {
+        jwt.never()
+    }
+
+    #[doc(hidden)]
+    pub fn client_secret_jwt<J: NeedsJwt>(_client_id: impl Into<String>, secret: J) -> Self {
+        secret.never()
+    }
+}

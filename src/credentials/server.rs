@@ -1,0 +1,190 @@
+//! The server that credentials are for.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use http::Uri;
+
+use crate::error::ConfigError;
+use crate::protocol::origin::{Origin, parse_absolute};
+use crate::secret::Identity;
+use crate::util::printable::Printable;
+use crate::util::takeover_lock::TakeoverLock;
+
+/// The server that issues the tokens.
+#[derive(Clone)]
+pub(crate) enum Server {
+    TokenEndpoint(EndpointUri),
+    Issuer(IssuerUri),
+    /// A custom source, which is not an authorization server. The name is its identity.
+    Custom(Box<str>),
+}
+
+/// The URI of a token endpoint.
+#[derive(Clone)]
+pub(crate) struct EndpointUri {
+    uri: Uri,
+    /// The URI as it was given. A server compares the `aud` of an assertion with this spelling.
+    text: Box<str>,
+    origin: Origin,
+    /// The issuer whose metadata names the endpoint.
+    issuer: Option<Box<str>>,
+}
+
+/// An issuer whose metadata names the token endpoint.
+#[derive(Clone)]
+pub(crate) struct IssuerUri {
+    text: Box<str>,
+    uri: Uri,
+    origin: Origin,
+    discovery: Arc<dyn Discovery>,
+}
+
+/// The token endpoint of an issuer, once it is known. All edited copies of credentials share it.
+///
+/// A trait object, because credentials may be the keys of a map, and clippy would take the cell for
+/// a part of the key. It plays no part in their equality.
+trait Discovery: Send + Sync {
+    fn endpoint(&self) -> &OnceLock<EndpointUri>;
+    /// Allows one fetch of the metadata at a time.
+    fn fetch_lock(&self) -> &TakeoverLock;
+}
+
+#[derive(Default)]
+struct DiscoveryCells {
+    endpoint: OnceLock<EndpointUri>,
+    fetch_lock: TakeoverLock,
+}
+
+impl Discovery for DiscoveryCells {
+    fn endpoint(&self) -> &OnceLock<EndpointUri> {
+        &self.endpoint
+    }
+
+    fn fetch_lock(&self) -> &TakeoverLock {
+        &self.fetch_lock
+    }
+}
+
+impl Server {
+    pub(super) fn endpoint(&self) -> Option<&EndpointUri> {
+        match self {
+            Self::TokenEndpoint(endpoint) => Some(endpoint),
+            Self::Issuer(issuer) => issuer.endpoint(),
+            Self::Custom(_) => None,
+        }
+    }
+
+    pub(super) fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::TokenEndpoint(endpoint) => endpoint.issuer(),
+            Self::Issuer(issuer) => Some(&issuer.text),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// Adds the data that distinguishes the server from others.
+    pub(super) fn identify(&self, identity: &mut Identity) {
+        match self {
+            Self::TokenEndpoint(endpoint) => {
+                let path = endpoint.uri.path_and_query().map_or("/", |path| path.as_str());
+                identity.part("endpoint").part(endpoint.origin.to_string()).part(path)
+            }
+            Self::Issuer(issuer) => identity.part("issuer").part(issuer.text.as_bytes()),
+            Self::Custom(name) => identity.part("name").part(name.as_bytes()),
+        };
+    }
+}
+
+impl EndpointUri {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+        const ENDPOINT: &str = "token endpoint";
+        let uri = parse_absolute(text, ENDPOINT)?;
+        let origin = Origin::from_uri(&uri)
+            .ok_or(ConfigError::new(ENDPOINT, "needs a scheme and a host"))?;
+        Ok(Self { uri, text: text.into(), origin, issuer: None })
+    }
+
+    /// Creates the URI of an endpoint that the metadata of `issuer` names.
+    pub(crate) fn from_metadata(issuer: &str, text: &str) -> Result<Self, ConfigError> {
+        Ok(Self { issuer: Some(issuer.into()), ..Self::parse(text)? })
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+}
+
+impl IssuerUri {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+        const ISSUER: &str = "issuer";
+        let uri = parse_absolute(text, ISSUER)?;
+        if text.contains('?') {
+            return Err(ConfigError::new(ISSUER, "must not have a query"));
+        }
+        let origin =
+            Origin::from_uri(&uri).ok_or(ConfigError::new(ISSUER, "needs a scheme and a host"))?;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let is_http = ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        if !is_http || !origin.is_secure() {
+            return Err(ConfigError::new(ISSUER, "must use https or a loopback address"));
+        }
+        Ok(Self { text: text.into(), uri, origin, discovery: Arc::<DiscoveryCells>::default() })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Returns the token endpoint, once the metadata has been fetched.
+    pub(crate) fn endpoint(&self) -> Option<&EndpointUri> {
+        self.discovery.endpoint().get()
+    }
+
+    /// Keeps the token endpoint of the metadata. The first one stays.
+    pub(crate) fn set_endpoint(&self, endpoint: EndpointUri) -> &EndpointUri {
+        self.discovery.endpoint().get_or_init(|| endpoint)
+    }
+
+    /// Returns the lock for fetching the metadata.
+    pub(crate) fn fetch_lock(&self) -> &TakeoverLock {
+        self.discovery.fetch_lock()
+    }
+}
+
+/// Shows the server's origin, or the name of a custom source.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenEndpoint(endpoint) => endpoint.origin.fmt(f),
+            Self::Issuer(issuer) => issuer.endpoint().map_or(&issuer.origin, |e| &e.origin).fmt(f),
+            Self::Custom(name) => Printable(name).fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

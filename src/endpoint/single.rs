@@ -1,0 +1,57 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tower::Service;
+
+use super::discovery::discover;
+use super::limits::EndpointLimits;
+use super::token_request::request_token;
+use crate::credentials::request::TokenRequest;
+use crate::error::{TokenError, TokenErrorKind};
+use crate::metrics::{FetchTimer, Measured};
+use crate::protocol::http_client::BoxedClient;
+use crate::token::AccessToken;
+use crate::util::limits::MAX_LIFETIME;
+
+/// Sends one token request, without retries and without the rotation of refresh tokens.
+#[derive(Clone)]
+pub(super) struct SingleRequest {
+    pub(super) http: BoxedClient,
+    pub(super) limits: EndpointLimits,
+}
+
+impl Service<TokenRequest> for SingleRequest {
+    type Response = AccessToken;
+    type Error = TokenError;
+    type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // The client is made ready in `call`, after client authentication, which may take a while.
+        // Until then, a ready client would hold a permit or a connection for nothing.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let Self { http, limits } = self.clone();
+        Box::pin(async move {
+            let credentials = request.credentials();
+            let timer = FetchTimer::start(Measured::TokenRequest, &request);
+            let fetched = async {
+                if Handle::try_current().is_err() {
+                    return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
+                }
+                let start = Instant::now();
+                let timeout = limits.timeout.min(MAX_LIFETIME);
+                let endpoint = discover(http.clone(), &request, timeout, &limits).await?;
+                let left = timeout.saturating_sub(start.elapsed());
+                request_token(http, &request, endpoint, left).await
+            };
+            let result = fetched.await;
+            timer.finish(&result);
+            result.map_err(|error| error.at_least_at(credentials.server()))
+        })
+    }
+}

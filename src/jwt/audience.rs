@@ -1,0 +1,52 @@
+/// The audience of a JWT that is created here (`aud`, RFC 7519 section 4.1.3).
+///
+/// By default, it is the issuer if the credentials come from the issuer's metadata, and otherwise
+/// the token endpoint. A server that is not the audience of an assertion cannot use it at another
+/// server.
+///
+/// # Example
+///
+/// A server that requires its token endpoint as the audience, although its metadata is used:
+///
+/// ```
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::jwt::{Audience, KeyFile, SignedJwt};
+///
+/// let key = KeyFile::new("/run/secrets/key.pem");
+/// let jwt = SignedJwt::new(key).audience(Audience::TokenEndpoint);
+/// let auth = ClientAuth::private_key_jwt("client-id", jwt);
+/// # let _ = auth;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Audience {
+    /// The issuer identifier of the authorization server (RFC 8414 section 2).
+    ///
+    /// It is known for credentials from
+    /// [`Credentials::from_issuer`](crate::Credentials::from_issuer) and
+    /// [`Metadata::credentials`](crate::metadata::Metadata::credentials). For others, creating the
+    /// JWT fails.
+    Issuer,
+    /// The URI of the token endpoint, spelled as in the configuration or in the metadata.
+    TokenEndpoint,
+    /// Another text. An empty one restores the default.
+    Custom(String),
+}
+
+impl Audience {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Custom(audience) if audience.is_empty())
+    }
+}
+
+impl From<&str> for Audience {
+    fn from(audience: &str) -> Self {
+        Self::Custom(audience.to_owned())
+    }
+}
+
+impl From<String> for Audience {
+    fn from(audience: String) -> Self {
+        Self::Custom(audience)
+    }
+}

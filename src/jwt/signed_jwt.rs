@@ -1,0 +1,225 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tower::BoxError;
+use zeroize::Zeroizing;
+
+use super::assertion_claims::{AssertionClaims, JwtContext};
+use super::{Audience, DynSigner, KeyFile, Signer, encode, sign};
+use crate::secret::{Identity, wait_until_deadline};
+
+/// A JWT that is created and signed for each attempt: a key, and the settings of the claims.
+///
+/// Functions that take a `SignedJwt` also take a [`SigningKey`](super::SigningKey), a
+/// [`KeyFile`] or a custom [`Signer`], which is a JWT with the default claims:
+///
+/// | claim | value |
+/// |---|---|
+/// | `iss` | the issuer of the JWT: the client id for client authentication |
+/// | `sub` | the same, unless [`subject`](Self::subject) is set |
+/// | `aud` | see [`Audience`] |
+/// | `iat`, `exp` | now, and now plus the [`lifetime`](Self::lifetime) |
+/// | `jti` | 128 random bits |
+///
+/// The times go by the server's clock if it is known to differ
+/// ([`TokenRequestParts::now`](crate::client_auth::TokenRequestParts::now)).
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth2::ClientAuth;
+/// use tower_oauth2::jwt::{Algorithm, SignedJwt, SigningKey};
+///
+/// let key = SigningKey::generate(Algorithm::ES256)?.with_kid("2026-01");
+/// let jwt = SignedJwt::new(key)
+///     .audience("https://auth.example.com")
+///     .lifetime(Duration::from_secs(30));
+/// let auth = ClientAuth::private_key_jwt("client-id", jwt);
+/// # let _ = auth;
+/// # Ok::<(), tower_oauth2::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct SignedJwt {
+    key: Key,
+    claims: AssertionClaims,
+    typ: String,
+    /// The thumbprint of the key's certificate.
+    thumbprint: Option<String>,
+}
+
+#[derive(Clone)]
+enum Key {
+    Signer(Arc<dyn DynSigner>),
+    File(KeyFile),
+}
+
+impl SignedJwt {
+    /// Creates a JWT that is signed with `key`.
+    pub fn new(key: impl Into<Self>) -> Self {
+        key.into()
+    }
+
+    /// Sets the audience (`aud`).
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<Audience>) -> Self {
+        self.claims.set_audience(audience.into());
+        self
+    }
+
+    /// Sets the subject (`sub`). An empty one removes the claim.
+    #[must_use]
+    pub fn subject(self, subject: impl Into<String>) -> Self {
+        let subject = subject.into();
+        let subject = if subject.is_empty() { Value::Null } else { subject.into() };
+        self.claim("sub", subject)
+    }
+
+    /// Sets a claim. It replaces any other claim of this name; `null` removes the claim.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.set_claim(name.into(), value.into());
+        self
+    }
+
+    /// Sets the `typ` header, which is `JWT` by default. An empty one removes it.
+    #[must_use]
+    pub fn typ(mut self, typ: impl Into<String>) -> Self {
+        self.typ = typ.into();
+        self
+    }
+
+    /// Sets the time from `iat` to `exp`, in whole seconds and at least one. The default is 60
+    /// seconds.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.claims.set_lifetime(lifetime);
+        self
+    }
+
+    /// Puts the SHA-256 thumbprint of the key's certificate into the header (`x5t#S256`, RFC 7515
+    /// section 4.1.8).
+    ///
+    /// `certificate` is the certificate as DER, without its chain. Microsoft Entra ID finds the key
+    /// by the thumbprint; most servers find it by `kid`.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use tower_oauth2::ClientAuth;
+    /// use tower_oauth2::jwt::{Algorithm, KeyFile, SignedJwt};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let key = KeyFile::new("/run/secrets/client-key.pem").algorithm(Algorithm::PS256);
+    /// let certificate = std::fs::read("/run/secrets/client-certificate.der")?;
+    /// let jwt = SignedJwt::new(key).certificate(certificate);
+    /// let auth = ClientAuth::private_key_jwt("client-id", jwt);
+    /// # let _ = auth;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl AsRef<[u8]>) -> Self {
+        self.thumbprint = Some(encode(Sha256::digest(certificate)));
+        self
+    }
+
+    /// Returns the lifetime of the JWT.
+    pub(crate) fn effective_lifetime(&self) -> Duration {
+        self.claims.lifetime()
+    }
+
+    /// Adds the data that distinguishes the JWT from others.
+    pub(crate) fn identify(&self, identity: &mut Identity) {
+        match &self.key {
+            Key::Signer(signer) => {
+                identity.part("signer").part(signer.algorithm().to_string());
+                identity.part(signer.kid().unwrap_or_default());
+                identity.nested(|identity| signer.identify(identity));
+            }
+            Key::File(file) => {
+                identity.part("file").nested(|identity| file.identify(identity));
+            }
+        }
+        identity.part(&self.typ).part(self.thumbprint.as_deref().unwrap_or_default());
+        identity.nested(|identity| self.claims.identify(identity));
+    }
+
+    /// Returns another number whenever the key has changed.
+    pub(crate) fn version(&self) -> u64 {
+        match &self.key {
+            Key::Signer(signer) => signer.version(),
+            Key::File(file) => file.version(),
+        }
+    }
+
+    /// Creates the JWT of `issuer`. Fails with [`SecretTimeout`](crate::secret::SecretTimeout) at
+    /// the deadline.
+    pub(crate) async fn sign(
+        &self,
+        issuer: &str,
+        context: &JwtContext<'_>,
+    ) -> Result<Zeroizing<String>, BoxError> {
+        let claims = self.claims.claims(issuer, context)?;
+        wait_until_deadline(context.deadline, &self.key, self.sign_claims(claims)).await
+    }
+
+    async fn sign_claims(&self, claims: Map<String, Value>) -> Result<Zeroizing<String>, BoxError> {
+        let read;
+        let signer: &dyn DynSigner = match &self.key {
+            Key::Signer(signer) => &**signer,
+            Key::File(file) => {
+                read = file.read().await?;
+                &read
+            }
+        };
+        let fields = [
+            ("typ", Some(&*self.typ).filter(|typ| !typ.is_empty())),
+            ("x5t#S256", self.thumbprint.as_deref()),
+            ("kid", signer.kid()),
+        ];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
+        sign(signer, fields.collect(), &Value::Object(claims)).await
+    }
+}
+
+impl<S: Signer> From<S> for SignedJwt {
+    fn from(signer: S) -> Self {
+        Key::Signer(Arc::new(signer)).into()
+    }
+}
+
+impl From<KeyFile> for SignedJwt {
+    fn from(file: KeyFile) -> Self {
+        Key::File(file).into()
+    }
+}
+
+impl From<Key> for SignedJwt {
+    fn from(key: Key) -> Self {
+        Self { key, claims: AssertionClaims::default(), typ: "JWT".to_owned(), thumbprint: None }
+    }
+}
+
+impl fmt::Debug for SignedJwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedJwt").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signer(signer) => f
+                .debug_struct("Signer")
+                .field("algorithm", &signer.algorithm())
+                .field("kid", &signer.kid())
+                .finish_non_exhaustive(),
+            Self::File(file) => file.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Aliases for the bounds of inner services, for clear compiler errors.
+
+use http::{Request, Response};
+use tower::{BoxError, Service};
+
+/// An alias for an HTTP client as a service of requests with bodies of type `B`.
+///
+/// It is implemented for all of them, and exists for clear compiler errors.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent a request with a body of type `{B}`",
+    label = "not a service of `http::Request<{B}>`",
+    note = "the body must be of the type that the HTTP client takes, such as `Full<Bytes>` for a \
+            `hyper_util::client::legacy::Client<_, Full<Bytes>>`",
+    note = "the client must be a `tower::Service<http::Request<{B}>, Response = http::Response<_>>` \
+            that is `Clone`, of `http` 1"
+)]
+pub trait HttpService<B>:
+    Service<Request<B>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>> + Clone
+{
+    /// The body of the responses.
+    type ResponseBody;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, B, ResBody> HttpService<B> for S
+where
+    S: Service<Request<B>, Response = Response<ResBody>, Error: Into<BoxError>> + Clone,
+{
+    type ResponseBody = ResBody;
+}
+
+/// An alias for the services that an [`OAuth2Layer`](crate::OAuth2Layer) can wrap.
+///
+/// It is implemented for all of them, and exists for clear compiler errors.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Clone`, and cannot be inside an `OAuth2Layer`",
+    label = "it is cloned for requests that wait for a token, and for those that are resent",
+    note = "put a `tower::buffer::BufferLayer` between them, or make it `Clone`"
+)]
+pub trait InnerService: Clone {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Clone> InnerService for S {}

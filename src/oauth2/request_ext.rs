@@ -1,0 +1,99 @@
+use http::{Extensions, Request, request};
+
+use crate::cache::Tokens;
+
+/// Marks a request that an [`OAuth2Layer`](crate::OAuth2Layer) sends unchanged.
+///
+/// [`RequestExt::no_token`] puts it into the extensions of a request.
+///
+/// An outer layer that sends its own requests decides whether they keep the extensions. For
+/// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin. If
+/// that origin is listed in the layer's [`Origins`](crate::Origins), the new request gets the
+/// layer's own token.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::NoToken;
+///
+/// let mut request = http::Request::get("https://api.example.com/health").body(())?;
+/// request.extensions_mut().insert(NoToken);
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "callers create the value by its name")]
+pub struct NoToken;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Names the tokens of a request, for requests and their builders.
+///
+/// # Example
+///
+/// ```
+/// use http::Request;
+/// use tower_oauth2::{RequestExt, Tokens};
+///
+/// fn requests(tenant: &Tokens) -> http::Result<[Request<()>; 2]> {
+///     Ok([
+///         Request::get("https://api.example.com/things").tokens(tenant).body(())?,
+///         Request::get("https://api.example.com/health").no_token().body(())?,
+///     ])
+/// }
+/// # let tokens = Tokens::fixed(tower_oauth2::AccessToken::new("t").unwrap());
+/// # assert!(requests(&tokens).unwrap()[0].extensions().get::<Tokens>().is_some());
+/// ```
+pub trait RequestExt: sealed::Sealed + Sized {
+    /// Sends the request with one of these tokens, instead of one of the layer's own.
+    #[must_use]
+    fn tokens(self, tokens: &Tokens) -> Self;
+
+    /// Sends the request unchanged.
+    #[must_use]
+    fn no_token(self) -> Self;
+}
+
+impl<B> sealed::Sealed for Request<B> {}
+
+impl<B> RequestExt for Request<B> {
+    fn tokens(mut self, tokens: &Tokens) -> Self {
+        set_tokens(self.extensions_mut(), tokens);
+        self
+    }
+
+    fn no_token(mut self) -> Self {
+        set_no_token(self.extensions_mut());
+        self
+    }
+}
+
+impl sealed::Sealed for request::Builder {}
+
+// A builder with an error has no extensions. It returns the error when it is built.
+impl RequestExt for request::Builder {
+    fn tokens(mut self, tokens: &Tokens) -> Self {
+        if let Some(extensions) = self.extensions_mut() {
+            set_tokens(extensions, tokens);
+        }
+        self
+    }
+
+    fn no_token(mut self) -> Self {
+        if let Some(extensions) = self.extensions_mut() {
+            set_no_token(extensions);
+        }
+        self
+    }
+}
+
+fn set_tokens(extensions: &mut Extensions, tokens: &Tokens) {
+    extensions.remove::<NoToken>();
+    extensions.insert(tokens.clone());
+}
+
+fn set_no_token(extensions: &mut Extensions) {
+    extensions.remove::<Tokens>();
+    extensions.insert(NoToken);
+}

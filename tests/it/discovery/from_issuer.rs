@@ -1,0 +1,179 @@
+//! Credentials that name an issuer, whose metadata is fetched before the first token request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Method, Request};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, ServiceExt, service_fn};
+use tower_oauth2::{ClientAuth, Credentials, TokenErrorKind, TokenRequest, Tokens};
+
+use super::*;
+
+type HttpRequest = Request<Full<Bytes>>;
+
+const TOKEN: &str = r#"{"access_token":"t","expires_in":3600}"#;
+const WELL_KNOWN: &str = "https://auth.test/.well-known/oauth-authorization-server";
+
+fn auth() -> ClientAuth {
+    ClientAuth::client_secret_basic("client-id", SECRET)
+}
+
+fn from_issuer() -> Credentials {
+    Credentials::from_issuer(ISSUER, auth()).unwrap()
+}
+
+fn answer_to(request: &HttpRequest, document: &str) -> Response<Full<Bytes>> {
+    let body = if request.method() == Method::GET { document } else { TOKEN };
+    answer(200, body.to_owned())
+}
+
+/// A server with metadata and a token endpoint.
+fn server(members: Value) -> Api {
+    let document = with(members);
+    Api::new(move |request| answer_to(request, &document))
+}
+
+#[tokio::test]
+async fn metadata_is_fetched_once_before_the_first_token() {
+    let http = server(json!({}));
+    let credentials = from_issuer();
+    assert_eq!((credentials.token_endpoint(), http.count()), (None, 0));
+    assert_eq!(credentials.issuer(), Some(ISSUER));
+    let endpoint = single_try(http.clone());
+    // Clones and edited copies share the metadata.
+    for credentials in [credentials.clone(), credentials.clone(), credentials.clone().scope("a")] {
+        endpoint.clone().oneshot(TokenRequest::new(credentials)).await.unwrap();
+    }
+    assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, ENDPOINT]);
+    assert_eq!(credentials.token_endpoint().unwrap(), ENDPOINT);
+    assert_eq!(credentials, from_issuer());
+}
+
+#[tokio::test]
+async fn mutual_tls_uses_the_alias_of_the_endpoint() {
+    let mtls = "https://mtls.auth.test/token";
+    let http = server(json!({ "mtls_endpoint_aliases": { "token_endpoint": mtls } }));
+    let auth = ClientAuth::tls_client_auth("client-id", "DER");
+    let credentials = Credentials::from_issuer(ISSUER, auth).unwrap();
+    single_try(http.clone()).oneshot(TokenRequest::new(credentials)).await.unwrap();
+    assert_eq!(uris(&http), [WELL_KNOWN, mtls]);
+}
+
+#[test]
+fn an_issuer_that_cannot_be_asked_is_refused() {
+    for (issuer, expected) in [
+        ("auth.test", "issuer: needs a scheme and a host"),
+        ("https://auth.test?tenant=1", "issuer: must not have a query"),
+        ("https://auth.test#fragment", "issuer: must not have a fragment"),
+        ("http://auth.test", "issuer: must use https or a loopback address"),
+        ("ftp://localhost", "issuer: must use https or a loopback address"),
+    ] {
+        let error = Credentials::from_issuer(issuer, auth()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    assert!(Credentials::from_issuer("http://127.0.0.1:8080/realm", auth()).is_ok());
+    assert!(Credentials::from_issuer(ISSUER, ClientAuth::none("")).is_err());
+}
+
+// C9
+#[tokio::test(start_paused = true)]
+async fn metadata_that_cannot_be_used_is_an_error_with_a_back_off() {
+    let is_right = Arc::new(AtomicBool::new(false));
+    let flag = is_right.clone();
+    let http = Api::new(move |request| {
+        let issuer = if flag.load(Ordering::Relaxed) { ISSUER } else { "https://evil.test" };
+        answer_to(request, &with(json!({ "issuer": issuer })))
+    });
+    let tokens = Tokens::new(from_issuer(), single_try(http.clone()));
+    let error = tokens.get().await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::InvalidMetadata);
+    assert!(error.to_string().starts_with("no metadata from https://auth.test: "), "{error}");
+    assert_eq!(tokens.get().await.unwrap_err().kind(), TokenErrorKind::InvalidMetadata);
+    assert_eq!(http.count(), 1);
+
+    is_right.store(true, Ordering::Relaxed);
+    sleep(error.retry_in().unwrap()).await;
+    assert_eq!(tokens.get().await.unwrap().secret(), "t");
+    assert_eq!(http.count(), 3);
+}
+
+#[tokio::test]
+async fn a_method_that_the_server_does_not_list_is_an_error() {
+    let http = server(json!({ "token_endpoint_auth_methods_supported": ["private_key_jwt"] }));
+    let request = TokenRequest::new(from_issuer());
+    let error = single_try(http.clone()).oneshot(request).await.unwrap_err();
+    assert_eq!((error.kind(), http.count()), (TokenErrorKind::InvalidMetadata, 1));
+    assert!(error.to_string().contains("token_endpoint_auth_methods_supported"), "{error}");
+}
+
+// X4
+#[tokio::test]
+async fn allowed_endpoints_hold_for_the_issuer_and_its_endpoint() {
+    for (allowed, requests) in [(&[ENDPOINT][..], 0), (&[ISSUER], 1), (&[ISSUER, ENDPOINT], 2)] {
+        let http = server(json!({}));
+        let endpoint = single_try(http.clone()).allowed_endpoints(allowed).unwrap();
+        let result = endpoint.oneshot(TokenRequest::new(from_issuer())).await;
+        let kind = result.map_err(|error| error.kind()).map(drop);
+        let expected = if requests == 2 { Ok(()) } else { Err(TokenErrorKind::EndpointNotAllowed) };
+        assert_eq!((kind, http.count()), (expected, requests), "{allowed:?}");
+    }
+}
+
+/// An HTTP client that answers after a while, and records its requests.
+fn slow(
+    api: Api,
+    delay: Duration,
+) -> impl tower::Service<HttpRequest, Response = Response<Full<Bytes>>, Error = BoxError, Future: Send>
++ Clone
++ Send {
+    service_fn(move |request| {
+        let api = api.clone();
+        async move {
+            sleep(delay).await;
+            Ok::<_, BoxError>(api.oneshot(request).await?)
+        }
+    })
+}
+
+// C2
+#[tokio::test(start_paused = true)]
+async fn tenants_of_one_issuer_share_one_fetch_of_its_metadata() {
+    let http = server(json!({}));
+    let endpoint = single_try(slow(http.clone(), Duration::from_secs(2)));
+    let credentials = from_issuer();
+    let fetches = ["a", "b", "c"].map(|scope| {
+        let request = TokenRequest::new(credentials.clone().scope(scope));
+        tokio::spawn(endpoint.clone().oneshot(request))
+    });
+    for fetch in fetches {
+        fetch.await.unwrap().unwrap();
+    }
+    assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, ENDPOINT]);
+}
+
+// C3
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_not_polled_delays_others_for_about_a_second() {
+    let http = server(json!({}));
+    let endpoint = single_try(slow(http.clone(), Duration::from_millis(100)));
+    let credentials = from_issuer();
+    let mut stuck = Box::pin(endpoint.clone().oneshot(TokenRequest::new(credentials.clone())));
+    assert!(futures_util::poll!(&mut stuck).is_pending());
+    let start = Instant::now();
+    endpoint.oneshot(TokenRequest::new(credentials.scope("other"))).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(stuck);
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn metadata_and_token_request_share_the_timeout() {
+    let http = slow(server(json!({})), Duration::from_secs(20));
+    let start = Instant::now();
+    let request = TokenRequest::new(from_issuer());
+    let error = single_try(http).oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::Timeout);
+    assert_eq!(start.elapsed(), Duration::from_secs(30));
+}
