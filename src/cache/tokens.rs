@@ -1,7 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Uri;
 use tokio::time::Instant;
 
 use super::breaker::{SendNumber, Target};
@@ -113,6 +112,10 @@ impl Tokens {
     /// leave without a token. A handle that is narrowed twice allows only the origins that both
     /// calls list.
     ///
+    /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them and
+    /// not the others, the layer cannot tell where the request goes, and the request fails with
+    /// [`TokenErrorKind::UnknownOrigin`](crate::TokenErrorKind::UnknownOrigin).
+    ///
     /// # Example
     ///
     /// ```
@@ -132,10 +135,10 @@ impl Tokens {
         Self { origins: Some(origins), ..self }
     }
 
-    /// Returns whether [`only_for`](Self::only_for) allows the origin of `uri`.
+    /// Returns the origins of [`only_for`](Self::only_for).
     #[inline]
-    pub(crate) fn allow(&self, uri: &Uri) -> bool {
-        self.origins.as_ref().is_none_or(|origins| origins.contains(uri))
+    pub(crate) fn narrower_origins(&self) -> Option<&Origins> {
+        self.origins.as_ref()
     }
 
     /// Returns a token.

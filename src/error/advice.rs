@@ -37,6 +37,9 @@ pub(super) fn for_error(
         TokenErrorKind::NoTokens => {
             "name its tokens with RequestExt::tokens, or send it without one with no_token"
         }
+        TokenErrorKind::UnknownOrigin => {
+            "check the URI of the request, or list a single origin in the layer"
+        }
         TokenErrorKind::NoRuntime => "check the caller's runtime and enable_time",
     }
 }

@@ -65,6 +65,10 @@ pub enum TokenErrorKind {
     Interrupted,
     /// A request that names no tokens reached a layer that has none of its own.
     NoTokens,
+    /// The URI of the request names no host, and its tokens are not allowed at all hosts of the layer.
+    ///
+    /// The tokens are narrowed with [`Tokens::only_for`](crate::Tokens::only_for). Nothing is sent.
+    UnknownOrigin,
     /// The caller has to wait for a token outside of a tokio runtime with a timer.
     ///
     /// `Builder::enable_time` enables the timer.
@@ -86,6 +90,7 @@ impl TokenErrorKind {
                 | Self::InvalidIssuer
                 | Self::InvalidMetadata
                 | Self::NoTokens
+                | Self::UnknownOrigin
         )
     }
 }
@@ -113,6 +118,9 @@ impl fmt::Display for TokenErrorKind {
             Self::Rejected => "each new token was rejected before it could be used",
             Self::Interrupted => "the token request ended without a result",
             Self::NoTokens => "the request names no tokens, and the layer has none of its own",
+            Self::UnknownOrigin => {
+                "the URI names no host, and the tokens are for certain hosts only"
+            }
             Self::NoRuntime => "a token request needs a tokio runtime with a timer",
         })
     }

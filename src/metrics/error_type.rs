@@ -36,6 +36,7 @@ pub(super) fn error_type(error: &TokenError) -> Cow<'static, str> {
         Kind::Interrupted => "interrupted",
         Kind::NoRuntime => "no_runtime",
         Kind::NoTokens => "no_tokens",
+        Kind::UnknownOrigin => "unknown_origin",
     }
     .into()
 }

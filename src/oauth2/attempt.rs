@@ -33,11 +33,11 @@ pub(super) struct Attempt<S, K> {
     snapshot: Snapshot<K>,
     /// The token that was sent.
     issue: IssueId,
-    /// `None` for a first send without a proof, so that nothing is allocated for it.
+    /// `None` for a first send without a proof or a deadline, so that nothing is allocated for it.
     details: Option<Box<SendDetails>>,
 }
 
-/// Describes a send that is not the first one, or has a proof.
+/// Describes a send that is not the first one, or has a proof or a deadline.
 pub(super) struct SendDetails {
     pub(super) token: Arc<IssuedToken>,
     pub(super) proof: Option<SentProof>,
@@ -67,7 +67,10 @@ impl<S, K> Attempt<S, K> {
         details: SendDetails,
     ) -> Self {
         let issue = details.token.issue();
-        let is_plain = details.proof.is_none() && details.earlier_sends.progress == Progress::FIRST;
+        let earlier_sends = &details.earlier_sends;
+        let is_plain = details.proof.is_none()
+            && earlier_sends.progress == Progress::FIRST
+            && earlier_sends.deadline.is_none();
         let details = (!is_plain).then(|| Box::new(details));
         Self { template, snapshot, issue, details }
     }
@@ -172,7 +175,7 @@ impl<S, K> Attempt<S, K> {
     /// Reports the rejection to the cache. Returns its answer, and the requirements of the next
     /// token.
     fn reject<R>(&self, response: &Response<R>) -> (RejectionOutcome, Requirements) {
-        let claims = challenge::claims(response.headers()).map(Claims::single);
+        let claims = challenge::claims(response.status(), response.headers()).map(Claims::single);
         let claims = claims.unwrap_or_default();
         let (issue, target, send) = (self.issue, self.target(), self.send_number());
         let rejection = Rejection { issue, target: Some(target), claims, send };

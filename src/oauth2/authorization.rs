@@ -3,6 +3,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request};
 
+use super::admission::is_tunnel;
 use super::config::LayerConfig;
 use crate::cache::IssuedToken;
 use crate::error::{TokenError, TokenErrorKind};
@@ -37,6 +38,10 @@ impl LayerConfig {
         prover: &Prover,
         request: &mut Request<B>,
     ) -> Result<SentProof, TokenError> {
+        if is_tunnel((request.method(), request.uri())) {
+            let note = "DPoP is not defined for a CONNECT request";
+            return Err(TokenError::new(TokenErrorKind::Proof, note));
+        }
         let origin = Origin::from_uri(request.uri()).or_else(|| self.origins.sole().cloned());
         let origin = origin.ok_or_else(|| {
             TokenError::new(

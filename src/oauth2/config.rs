@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{Extensions, HeaderName};
 
 use super::custom_header::CustomHeader;
 use crate::cache::Tokens;
 use crate::protocol::origins::Origins;
-use crate::replay::ReplayPolicy;
+use crate::replay::{Recipient, ReplayPolicy};
 
 /// The settings of a layer. All services that the layer makes share them.
 #[derive(Clone)]
@@ -27,6 +27,17 @@ impl LayerConfig {
     pub(super) fn new(tokens: Option<Tokens>, origins: Origins) -> Self {
         let policy = ReplayPolicy::default();
         Self { tokens, origins, policy, custom_header: None, allow_http: false }
+    }
+
+    /// Sets the policy, for the recipient of the layer's header.
+    pub(super) fn set_policy(&mut self, policy: ReplayPolicy) {
+        let recipient = if self.is_for_proxies() { Recipient::Proxy } else { Recipient::Api };
+        self.policy = policy.for_recipient(recipient);
+    }
+
+    /// Returns whether the token is for the next proxy (RFC 9110 section 11.7.2).
+    pub(super) fn is_for_proxies(&self) -> bool {
+        self.custom_header.as_ref().is_some_and(|custom| *custom.name() == PROXY_AUTHORIZATION)
     }
 
     /// Returns the tokens that a request names, or those of the layer.

@@ -1,6 +1,7 @@
 //! The earlier sends of a request.
 
 use http::Response;
+use tokio::time::Instant;
 use tower::BoxError;
 
 use super::progress::{Freshness, Progress};
@@ -13,6 +14,8 @@ pub(super) struct EarlierSends {
     pub(super) progress: Progress,
     /// The token that the request needs.
     pub(super) requirements: Requirements,
+    /// The end of the wait for a token, for gRPC calls with a timeout that have waited.
+    pub(super) deadline: Option<Instant>,
     /// Present once a token was rejected and the request is resent with another one.
     pub(super) rejection: Option<EarlierRejection>,
 }
@@ -30,7 +33,7 @@ pub(super) struct EarlierRejection {
 impl EarlierSends {
     /// Creates the earlier_sends of a request that has not been sent.
     pub(super) fn new(requirements: Requirements) -> Self {
-        Self { progress: Progress::FIRST, requirements, rejection: None }
+        Self { progress: Progress::FIRST, requirements, deadline: None, rejection: None }
     }
 
     /// Records that a token was rejected, and that the request is resent with another one.

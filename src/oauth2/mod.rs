@@ -10,6 +10,7 @@ mod earlier_sends;
 mod echoing_method;
 mod error_response;
 mod future;
+mod grpc_timeout;
 mod http_service;
 mod layer;
 mod outgoing;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Request;
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
+use super::grpc_timeout;
 use super::outgoing::Outgoing;
 use super::service_template::replace_with_unready;
 use super::state::RequestState;
@@ -31,12 +33,12 @@ impl<S, B> PendingSend<S, B> {
     /// Creates a send with `token`, or with a token that it waits for.
     pub(super) fn new(
         service: S,
-        outgoing: Outgoing<S, B>,
+        mut outgoing: Outgoing<S, B>,
         token: Option<Arc<IssuedToken>>,
     ) -> Self {
         let token = match token {
             Some(token) => PendingToken::Acquired(token),
-            None => acquire(&outgoing),
+            None => acquire(&mut outgoing),
         };
         Self { service, outgoing, token }
     }
@@ -75,7 +77,7 @@ where
                 return Poll::Ready(Ok(token));
             }
             replace_with_unready(&mut self.service);
-            self.token = acquire(&self.outgoing);
+            self.token = acquire(&mut self.outgoing);
         }
     }
 
@@ -86,7 +88,19 @@ where
     }
 }
 
-fn acquire<S, B>(outgoing: &Outgoing<S, B>) -> PendingToken {
+/// Starts to wait for a token. All waits of a request end by the same deadline, if it has one.
+fn acquire<S, B>(outgoing: &mut Outgoing<S, B>) -> PendingToken {
     let required = outgoing.earlier_sends.requirements.clone();
-    PendingToken::Acquiring(Box::pin(outgoing.tokens().acquire(required)))
+    let token = outgoing.tokens().acquire(required);
+    if outgoing.earlier_sends.deadline.is_none() {
+        let timeout = grpc_timeout::parse(outgoing.request.headers());
+        outgoing.earlier_sends.deadline = timeout.map(|timeout| Instant::now() + timeout);
+    }
+    PendingToken::Acquiring(match outgoing.earlier_sends.deadline {
+        Some(deadline) => {
+            let credentials = outgoing.tokens().credentials().clone();
+            Box::pin(grpc_timeout::wait_until(deadline, credentials, token))
+        }
+        None => Box::pin(token),
+    })
 }

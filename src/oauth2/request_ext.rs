@@ -9,7 +9,8 @@ use crate::cache::Tokens;
 /// An outer layer that sends its own requests decides whether they keep the extensions. For
 /// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin. If
 /// that origin is listed in the layer's [`Origins`](crate::Origins), the new request gets the
-/// layer's own token.
+/// layer's own token, or fails in a layer made with
+/// [`per_request`](crate::OAuth2Layer::per_request).
 ///
 /// # Example
 ///
@@ -29,6 +30,13 @@ mod sealed {
 }
 
 /// Names the tokens of a request, for requests and their builders.
+///
+/// The tokens are in the extensions of the request. An outer layer that sends a new request without
+/// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a request
+/// that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request) refuses
+/// such a request to a listed origin. A layer with tokens of its own would send one of those, so do
+/// not use such a layer for tenants. To keep the tokens across listed origins, allow the extension in
+/// the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
 ///
 /// # Example
 ///

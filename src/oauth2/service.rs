@@ -32,7 +32,13 @@ use crate::util::printable::Printable;
 /// [`NoToken`](crate::NoToken), if its origin is not listed in the layer's
 /// [`Origins`](crate::Origins), or if its method is TRACE, because the response would show the
 /// token (RFC 9110 section 9.3.8). [`Tokens`] in the extensions ([`RequestExt`](crate::RequestExt))
-/// replace the layer's own tokens for that request.
+/// replace the layer's own tokens for that request. They are lost if an outer layer sends a request
+/// without them, as tower-http's `FollowRedirect` does across origins. See
+/// [`per_request`](crate::OAuth2Layer::per_request).
+///
+/// A request that waits for a token and has a `grpc-timeout` header waits no longer than that. A
+/// CONNECT request gets a token only in `Proxy-Authorization`
+/// ([`header_name`](crate::OAuth2Layer::header_name)).
 ///
 /// If the response rejects the token, the service drops the token, fetches another one, and resends
 /// the request with the same method, URI, version, headers, extensions and body. The last
@@ -218,6 +224,10 @@ where
             Admission::Echoed => {
                 return self.forward_without_token(request, "its response would show the token");
             }
+            Admission::Tunnel => {
+                return self.forward_without_token(request, "its recipient is a proxy");
+            }
+            Admission::UnknownOrigin => return self.refuse(request, TokenErrorKind::UnknownOrigin),
             Admission::Insecure => return self.refuse(request, TokenErrorKind::InsecureUri),
             Admission::NoTokens => return self.refuse(request, TokenErrorKind::NoTokens),
         };

@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tower::BoxError;
 
@@ -13,6 +14,11 @@ use crate::error::{TokenError, TokenErrorKind};
 
 /// The maximum size of a body.
 const MAX_BODY_SIZE: usize = 1024 * 1024;
+
+/// The number of frames without data after which other tasks and the timer run.
+///
+/// A body that always has such a frame would block the thread otherwise, and no deadline would end it.
+const MAX_EMPTY_FRAMES: u32 = 32;
 
 /// Reads the body of a response until `deadline`.
 ///
@@ -31,6 +37,7 @@ where
     let deadline = if status.is_success() { deadline } else { halfway_to(deadline) };
     let mut body = pin!(body);
     let mut read = BytesMut::new();
+    let mut empty_frames = 0_u32;
     let error = loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(None) => return Ok(read.freeze()),
@@ -40,6 +47,14 @@ where
             }
             Err(elapsed) => break TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()),
         };
+        if frame.data_ref().is_none_or(|data| !data.has_remaining()) {
+            empty_frames = empty_frames.wrapping_add(1);
+            if empty_frames % MAX_EMPTY_FRAMES == 0 {
+                if let Err(elapsed) = timeout_at(deadline, yield_now()).await {
+                    break TokenError::with_source(TokenErrorKind::Timeout, elapsed.into());
+                }
+            }
+        }
         let Ok(data) = frame.into_data() else {
             continue;
         };

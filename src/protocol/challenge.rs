@@ -1,10 +1,11 @@
-//! Challenges of APIs in `WWW-Authenticate` (RFC 9110 section 11).
+//! Challenges of APIs in `WWW-Authenticate`, and of proxies in `Proxy-Authenticate` (RFC 9110
+//! section 11).
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderMap;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 /// The maximum length of encoded claims, which is more than servers need.
@@ -35,14 +36,15 @@ impl Challenge {
 /// Returns whether a challenge says that the token is expired, revoked or malformed.
 ///
 /// See RFC 6750 section 3.1 and RFC 9449 section 7.1.
-pub(crate) fn says_invalid_token(headers: &HeaderMap) -> bool {
-    for_tokens(headers).any(|challenge| challenge.parameter("error") == Some("invalid_token"))
+pub(crate) fn says_invalid_token(status: StatusCode, headers: &HeaderMap) -> bool {
+    for_tokens(status, headers)
+        .any(|challenge| challenge.parameter("error") == Some("invalid_token"))
 }
 
 /// Returns the error code of a DPoP challenge (RFC 9449 section 7.1).
 #[cfg(feature = "jwt")]
 pub(crate) fn dpop_error(headers: &HeaderMap) -> Option<String> {
-    let mut challenges = for_tokens(headers).filter(Challenge::is_dpop);
+    let mut challenges = for_tokens(StatusCode::UNAUTHORIZED, headers).filter(Challenge::is_dpop);
     challenges.find_map(|challenge| challenge.parameter("error").map(str::to_owned))
 }
 
@@ -50,13 +52,13 @@ pub(crate) fn dpop_error(headers: &HeaderMap) -> Option<String> {
 ///
 /// Entra ID's continuous access evaluation sends such challenges. The next token request sends the
 /// JSON text as `claims`.
-pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn claims(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     // Servers differ in alphabet and in padding.
     const LENIENT: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-    for_tokens(headers).find_map(|challenge| {
+    for_tokens(status, headers).find_map(|challenge| {
         let encoded = challenge.parameter("claims").filter(|claims| claims.len() <= MAX_CLAIMS)?;
         let encoded = encoded.replace('+', "-").replace('/', "_");
         let claims = String::from_utf8(URL_SAFE.decode(encoded).ok()?).ok()?;
@@ -88,9 +90,13 @@ fn merge(own: &mut Value, challenge: Value) {
     }
 }
 
-fn for_tokens(headers: &HeaderMap) -> impl Iterator<Item = Challenge> {
+fn for_tokens(status: StatusCode, headers: &HeaderMap) -> impl Iterator<Item = Challenge> {
+    let field = match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => PROXY_AUTHENTICATE,
+        _ => WWW_AUTHENTICATE,
+    };
     headers
-        .get_all(WWW_AUTHENTICATE)
+        .get_all(field)
         .iter()
         .flat_map(|field| parse(&String::from_utf8_lossy(field.as_bytes())))
         .filter(Challenge::is_for_tokens)
@@ -292,7 +298,7 @@ mod tests {
             &["Basic realm=\"x\"", "Bearer error=\"invalid_token\""],
             &["Bearer", "DPoP algs=\"ES256\", error=\"invalid_token\""],
         ] {
-            assert!(says_invalid_token(&headers(fields)), "{fields:?}");
+            assert!(says_invalid_token(StatusCode::UNAUTHORIZED, &headers(fields)), "{fields:?}");
         }
         for fields in [
             &[][..],
@@ -301,7 +307,7 @@ mod tests {
             &["Basic error=\"invalid_token\""],
             &["Bearer realm=\"error=invalid_token\""],
         ] {
-            assert!(!says_invalid_token(&headers(fields)), "{fields:?}");
+            assert!(!says_invalid_token(StatusCode::UNAUTHORIZED, &headers(fields)), "{fields:?}");
         }
     }
 
@@ -316,12 +322,15 @@ mod tests {
             base64::prelude::BASE64_URL_SAFE_NO_PAD,
         ] {
             let field = format!("Bearer error=\"x\", claims=\"{}\"", engine.encode(json));
-            assert_eq!(claims(&headers(&[&field])).as_deref(), Some(json));
+            assert_eq!(
+                claims(StatusCode::UNAUTHORIZED, &headers(&[&field])).as_deref(),
+                Some(json)
+            );
         }
         let large = base64::prelude::BASE64_STANDARD.encode(vec![b' '; MAX_CLAIMS]);
         for malformed in ["", "!!!", "YWJj", "WzFd", "//79", &large] {
             let field = format!("Bearer claims=\"{malformed}\"");
-            assert_eq!(claims(&headers(&[&field])), None, "{malformed}");
+            assert_eq!(claims(StatusCode::UNAUTHORIZED, &headers(&[&field])), None, "{malformed}");
         }
     }
 }

@@ -36,9 +36,12 @@ impl Origin {
 
     /// Returns the origin of `uri`, or `None` if it has no scheme or no host.
     pub(crate) fn from_uri(uri: &Uri) -> Option<Self> {
-        let scheme = uri.scheme_str()?.to_ascii_lowercase();
+        Self::from_parts(uri.scheme_str()?, uri.authority()?)
+    }
+
+    pub(super) fn from_parts(scheme: &str, authority: &Authority) -> Option<Self> {
+        let scheme = scheme.to_ascii_lowercase();
         let (is_https, is_http) = (scheme == "https", scheme == "http");
-        let authority = uri.authority()?;
         let host = authority.host().to_ascii_lowercase();
         if host.is_empty() {
             return None;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::origin::{NEEDS_BOTH, Origin};
 use crate::error::ConfigError;
@@ -13,10 +14,17 @@ use crate::util::one_or_many::OneOrMany;
 ///
 /// An origin consists of scheme, host and port, without a path (RFC 6454 section 4). A request to
 /// any other origin is sent without a token and is not replayed, so that a redirect cannot leak a
-/// token. A request whose URI names no host always gets a token, because the inner service decides
-/// where it goes. That service also decides whether to use TLS.
+/// token.
+///
+/// A request whose URI names no host gets a token, because the inner service decides where it goes.
+/// That service also decides whether to use TLS. Such a URI stands for the listed origin, or for any
+/// of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] go along if they
+/// are allowed at all listed origins, and not if they are allowed at none. Otherwise the request
+/// fails with [`TokenErrorKind::UnknownOrigin`].
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
+/// [`Tokens::only_for`]: crate::Tokens::only_for
+/// [`TokenErrorKind::UnknownOrigin`]: crate::TokenErrorKind::UnknownOrigin
 ///
 /// # Example
 ///
@@ -46,6 +54,8 @@ pub(crate) enum UriClass {
     Secure,
     /// The origin is listed, but a token would cross a network in clear text.
     Insecure,
+    /// The URI names no host, and the tokens are allowed at some of the listed origins only.
+    Unknown,
 }
 
 impl Origins {
@@ -99,6 +109,38 @@ impl Origins {
                 Self(Repr::Only(common.cloned().collect()))
             }
         }
+    }
+
+    /// Classifies a URI without a host, with tokens that are narrowed to `narrower`.
+    pub(crate) fn classify_relative(&self, narrower: &Self) -> UriClass {
+        let (listed, allowed) = match (&self.0, &narrower.0) {
+            (_, Repr::Any) => return UriClass::Secure,
+            (Repr::Any, Repr::Only(_)) => return UriClass::Unknown,
+            (Repr::Only(listed), Repr::Only(allowed)) => (listed, allowed),
+        };
+        match listed.iter().filter(|origin| allowed.contains(origin)).count() {
+            // Without a listed origin, the URI may stand for any.
+            _ if listed.is_empty() => UriClass::Unknown,
+            0 => UriClass::NotListed,
+            common if common == listed.len() => UriClass::Secure,
+            _ => UriClass::Unknown,
+        }
+    }
+
+    /// Classifies the target of a CONNECT request, which has a host and a port but no scheme
+    /// (RFC 9110 section 9.3.6).
+    ///
+    /// The token goes to a proxy, so the inner service decides whether to use TLS.
+    pub(crate) fn classify_tunnel(&self, authority: &Authority) -> UriClass {
+        let is_listed = match &self.0 {
+            Repr::Any => true,
+            Repr::Only(_) if authority.port().is_none() => false,
+            Repr::Only(origins) => ["https", "http"].into_iter().any(|scheme| {
+                Origin::from_parts(scheme, authority)
+                    .is_some_and(|origin| origins.contains(&origin))
+            }),
+        };
+        if is_listed { UriClass::Secure } else { UriClass::NotListed }
     }
 
     /// Returns the listed origin, if the list has exactly one.

@@ -1,6 +1,8 @@
 //! Says which responses reject a token, and makes bodies that can be sent again.
 
 mod body;
+mod drain;
+mod drained_body;
 mod layer;
 mod memory;
 mod policy;
@@ -8,7 +10,10 @@ mod replay_body;
 mod stream;
 
 pub use self::body::ReplayableBody;
+pub use self::drain::{Drain, DrainFuture, DrainLayer};
+pub use self::drained_body::DrainedBody;
 pub use self::layer::{Replayable, ReplayableLayer};
+pub(crate) use self::policy::Recipient;
 pub use self::policy::ReplayPolicy;
 pub use self::replay_body::{KeptBody, ReplayBody};
 

@@ -27,8 +27,8 @@ type IsRejection = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
 
 #[derive(Clone)]
 enum Repr {
-    Unauthorized,
-    InvalidToken,
+    Unauthorized(Recipient),
+    InvalidToken(Recipient),
     GrpcUnauthenticated,
     Statuses(Arc<[u16]>),
     When(Arc<IsRejection>),
@@ -37,18 +37,41 @@ enum Repr {
     Never,
 }
 
+/// Says which party the token is for, and so which status and challenge reject it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recipient {
+    /// The API, or a gateway in front of it. It answers with 401.
+    Api,
+    /// A proxy, which answers with 407. Some gateways answer with 401 instead.
+    Proxy,
+}
+
+impl Recipient {
+    #[inline]
+    fn has_rejected(self, status: StatusCode) -> bool {
+        status == StatusCode::UNAUTHORIZED
+            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self == Self::Proxy
+    }
+}
+
 impl ReplayPolicy {
     /// Matches each 401 (RFC 9110 section 15.5.2). This is the default.
+    ///
+    /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches
+    /// each 407 too (RFC 9110 section 15.5.8). Use [`statuses`](Self::statuses) if only the 407 of a
+    /// proxy rejects the token, and a 401 comes from an API behind it.
     pub fn unauthorized() -> Self {
-        Self(Repr::Unauthorized)
+        Self(Repr::Unauthorized(Recipient::Api))
     }
 
     /// Matches a 401 with a Bearer or DPoP challenge that says `invalid_token` (RFC 6750 section
     /// 3.1).
     ///
-    /// Use it for APIs that answer with 401 for other reasons too.
+    /// Use it for APIs that answer with 401 for other reasons too. In a layer whose
+    /// [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches a 407 with such
+    /// a challenge in `Proxy-Authenticate` too.
     pub fn invalid_token() -> Self {
-        Self(Repr::InvalidToken)
+        Self(Repr::InvalidToken(Recipient::Api))
     }
 
     /// Matches `grpc-status: 16` (`UNAUTHENTICATED`) in the headers.
@@ -90,6 +113,19 @@ impl ReplayPolicy {
         }
     }
 
+    /// Returns the policy of a layer whose token is for `recipient`.
+    pub(crate) fn for_recipient(self, recipient: Recipient) -> Self {
+        Self(match self.0 {
+            Repr::Unauthorized(_) => Repr::Unauthorized(recipient),
+            Repr::InvalidToken(_) => Repr::InvalidToken(recipient),
+            Repr::AnyOf(policies) => {
+                let policies = policies.iter().cloned();
+                Repr::AnyOf(policies.map(|policy| policy.for_recipient(recipient)).collect())
+            }
+            repr => repr,
+        })
+    }
+
     #[inline]
     pub(crate) fn is_never(&self) -> bool {
         matches!(self.0, Repr::Never)
@@ -98,10 +134,10 @@ impl ReplayPolicy {
     #[inline]
     pub(crate) fn is_rejection<B>(&self, response: &Response<B>) -> bool {
         match &self.0 {
-            Repr::Unauthorized => response.status() == StatusCode::UNAUTHORIZED,
-            Repr::InvalidToken => {
-                response.status() == StatusCode::UNAUTHORIZED
-                    && challenge::says_invalid_token(response.headers())
+            Repr::Unauthorized(recipient) => recipient.has_rejected(response.status()),
+            Repr::InvalidToken(recipient) => {
+                recipient.has_rejected(response.status())
+                    && challenge::says_invalid_token(response.status(), response.headers())
             }
             Repr::GrpcUnauthenticated => {
                 response.headers().get("grpc-status").is_some_and(|status| status == "16")
@@ -123,8 +159,8 @@ impl Default for ReplayPolicy {
 impl fmt::Debug for ReplayPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Unauthorized => f.write_str("ReplayPolicy::unauthorized()"),
-            Repr::InvalidToken => f.write_str("ReplayPolicy::invalid_token()"),
+            Repr::Unauthorized(_) => f.write_str("ReplayPolicy::unauthorized()"),
+            Repr::InvalidToken(_) => f.write_str("ReplayPolicy::invalid_token()"),
             Repr::GrpcUnauthenticated => f.write_str("ReplayPolicy::grpc_unauthenticated()"),
             Repr::Statuses(statuses) => write!(f, "ReplayPolicy::statuses({statuses:?})"),
             Repr::When(_) => f.write_str("ReplayPolicy::when(..)"),

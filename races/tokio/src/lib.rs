@@ -3,3 +3,7 @@
 pub mod runtime;
 pub mod sync;
 pub mod time;
+
+pub mod task {
+    pub use shuttle::future::yield_now;
+}

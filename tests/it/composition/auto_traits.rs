@@ -15,7 +15,8 @@ use tower_oauth2::cache::{TokenCacheBuilder, TokenChanges, TokenStatus};
 use tower_oauth2::client_auth::{ClientAssertion, TokenRequestParts};
 use tower_oauth2::metadata::{Metadata, MetadataBuilder, WellKnown};
 use tower_oauth2::replay::{
-    KeptBody, NotReplayed, ReplayBody, ReplayPolicy, Replayable, ReplayableLayer, Replayed,
+    Drain, DrainFuture, DrainLayer, DrainedBody, KeptBody, NotReplayed, ReplayBody, ReplayPolicy,
+    Replayable, ReplayableLayer, Replayed,
 };
 use tower_oauth2::service::{
     ErrorResponseFuture, ResponseFuture, TokenErrorResponse, TokenErrorResponseLayer,
@@ -65,6 +66,8 @@ fn public_types_have_their_auto_traits() {
     send_sync_clone::<OAuth2<HttpMock>>();
     send_sync_clone::<OAuth2Layer>();
     send_sync_clone::<Origins>();
+    send_sync_clone::<Drain<HttpMock>>();
+    send_sync_clone::<DrainLayer>();
     send_sync_clone::<Replayable<HttpMock>>();
     send_sync_clone::<ReplayableLayer>();
     send_sync_clone::<Replayed>();
@@ -87,6 +90,7 @@ fn public_types_have_their_auto_traits() {
     send_sync::<TokenRequestParts>();
     send_sync::<TokenChanges>();
     send_only::<KeptBody<Full<Bytes>>>();
+    send_only::<DrainedBody<Full<Bytes>>>();
     send_only::<ReplayBody<Full<Bytes>>>();
     send_only::<TokenCacheBuilder>();
     // The boxed HTTP client need not be `Sync`.
@@ -94,6 +98,7 @@ fn public_types_have_their_auto_traits() {
     error::<ConfigError>();
     error::<TokenError>();
     future::<ResponseFuture<HttpMock, Full<Bytes>>>();
+    future::<DrainFuture<ResponseFuture<HttpMock, Full<Bytes>>, Full<Bytes>>>();
     future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
     future::<<StoredTokens<Source> as Service<TokenRequest>>::Future>();
     future::<<TokenEndpoint as Service<TokenRequest>>::Future>();

@@ -1,5 +1,7 @@
 //! Tests the settings of the layer, and how requests name their tokens.
 
+mod drain;
+mod grpc_timeout;
 mod header;
 mod per_request;
 mod request_ext;

@@ -1,10 +1,12 @@
 //! Tests which origins get a token, and which texts never contain secrets.
 
+mod narrowed;
 mod origins;
 mod redaction;
 mod redirects;
 mod tenants;
 mod transport;
+mod tunnels;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

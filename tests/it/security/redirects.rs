@@ -3,10 +3,10 @@ use http::{HeaderValue, StatusCode};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 use tower_http::follow_redirect::policy::FilterCredentials;
-use tower_oauth2::{NoToken, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
+use tower_oauth2::{NoToken, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request};
-use crate::support::{Api, credentials};
+use crate::support::{Api, Source, credentials, hour};
 
 /// Creates an API that redirects `/start` to a location, and returns `then` to other requests.
 fn redirecting(status: u16, location: &'static str, then: u16) -> Api {
@@ -133,5 +133,48 @@ async fn a_redirect_policy_can_keep_the_tokens_of_a_request() {
             assert_eq!(stack.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
             assert_eq!(api.tokens()[before..], expected);
         }
+    }
+}
+
+// X2: `FollowRedirect` drops a tenant's tokens across origins. The service's own must not replace
+// them, so a layer for tenants has none.
+#[tokio::test]
+async fn a_redirect_that_loses_a_tenants_tokens_is_an_error() {
+    let source = Source::of(hour);
+    let tenant = Tokens::new(credentials().audience("a tenant"), source.clone());
+    for status in [301, 302, 303, 307, 308] {
+        let layer = OAuth2Layer::per_request(only(&["https://api.test", "https://other.test"]));
+        let api = redirecting(status, "https://other.test/there", 200);
+        let stack = ServiceBuilder::new()
+            .layer(FollowRedirectLayer::new())
+            .layer(layer)
+            .service(api.clone());
+        let named = request("https://api.test/start").tokens(&tenant);
+        let error = stack.clone().oneshot(named).await.unwrap_err();
+        assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::NoTokens);
+        assert_eq!(api.tokens(), ["token-1"], "{status}");
+    }
+    assert_eq!(source.count(), 1);
+}
+
+// X2
+#[tokio::test]
+async fn a_redirect_policy_can_keep_a_tenants_tokens() {
+    let source = Source::of(hour);
+    let tenant = Tokens::new(credentials().audience("a tenant"), source);
+    let policy = FilterCredentials::new().allow_extension::<Tokens>();
+    for (location, expected) in [
+        ("https://other.test/there", ["token-1", "token-1"]),
+        ("https://foreign.test/there", ["token-1", ""]),
+    ] {
+        let api = redirecting(307, location, 200);
+        let layer = OAuth2Layer::per_request(only(&["https://api.test", "https://other.test"]));
+        let stack = ServiceBuilder::new()
+            .layer(FollowRedirectLayer::with_policy(policy.clone()))
+            .layer(layer)
+            .service(api.clone());
+        let named = request("https://api.test/start").tokens(&tenant);
+        assert_eq!(stack.oneshot(named).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(api.tokens(), expected);
     }
 }

@@ -34,8 +34,8 @@ async fn a_request_in_clear_text_is_refused_before_anything_is_sent() {
     // A URI with a host and without a scheme.
     let (layer, source) = layer_for(Origins::any());
     let api = Api::always(200);
-    let connect = Request::connect("api.test:443").body(Full::default()).unwrap();
-    assert_eq!(kind(send(&layer, &api, connect).await), TokenErrorKind::InsecureUri);
+    let no_scheme = Request::get("api.test:443").body(Full::default()).unwrap();
+    assert_eq!(kind(send(&layer, &api, no_scheme).await), TokenErrorKind::InsecureUri);
     assert_eq!((api.count(), source.count()), (0, 0));
 }
 

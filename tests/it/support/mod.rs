@@ -27,7 +27,7 @@ pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
 pub use self::folder::Folder;
 #[cfg(feature = "metrics")]
 pub use self::meter::Meter;
-pub use self::server::{Client, Seen, client, server};
+pub use self::server::{Client, Seen, client, raw_server, server};
 pub use self::source::Source;
 pub use self::trace::Trace;
 

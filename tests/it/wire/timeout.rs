@@ -170,3 +170,36 @@ async fn the_body_of_an_error_takes_at_most_half_of_the_timeout() {
     assert_eq!(error.status().unwrap(), 400);
     assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
 }
+
+/// A body that always has an empty frame, and never an end.
+struct EmptyFrames;
+
+impl Body for EmptyFrames {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+    }
+}
+
+// W7: frames that are always ready must keep neither other tasks nor the timer from running.
+#[tokio::test(start_paused = true)]
+async fn a_response_of_empty_frames_without_end_times_out() {
+    for status in [200, 400] {
+        let http = service_fn(move |_: Request<Full<Bytes>>| async move {
+            Ok::<_, BoxError>(Response::builder().status(status).body(EmptyFrames).unwrap())
+        });
+        let request = TokenRequest::new(credentials());
+        let asked = tokio::spawn(single_try(http).oneshot(request));
+        settle().await;
+        tokio::time::advance(secs(31)).await;
+        let error = asked.await.unwrap().unwrap_err();
+        let expected =
+            if status == 200 { TokenErrorKind::Timeout } else { TokenErrorKind::ErrorResponse };
+        assert_eq!(error.kind(), expected);
+    }
+}
