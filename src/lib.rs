@@ -65,7 +65,7 @@ pub mod source {
 /// The parts of the middleware that callers rarely name.
 pub mod service {
     pub use crate::oauth2::{
-        ErrorResponseFuture, HttpService, InnerService, ResponseFuture, TokenErrorResponse,
-        TokenErrorResponseLayer,
+        ErrorResponseFuture, HttpService, InnerService, NoTokenSent, ResponseFuture,
+        TokenErrorResponse, TokenErrorResponseLayer,
     };
 }

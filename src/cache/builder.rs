@@ -41,6 +41,7 @@ pub struct TokenCacheBuilder {
     source: BoxCloneService<TokenRequest, AccessToken, BoxError>,
     schedule: Schedule,
     capacity: usize,
+    metric_labels: usize,
 }
 
 impl TokenCacheBuilder {
@@ -49,6 +50,7 @@ impl TokenCacheBuilder {
             source: BoxCloneService::new(source.map_err(Into::into)),
             schedule: Schedule::default(),
             capacity: DEFAULT_CAPACITY,
+            metric_labels: 0,
         }
     }
 
@@ -109,11 +111,25 @@ impl TokenCacheBuilder {
         self
     }
 
+    /// Adds the [label](crate::Credentials::label) of the credentials to metrics, as the label
+    /// `credentials`.
+    ///
+    /// The first `limit` labels are shown. All others are `other`, and credentials without a label
+    /// are `none`. Each label is a time series of several metrics, so choose a limit that your
+    /// metrics system can bear. The default is 0: metrics have no such label.
+    ///
+    /// It has no effect without the feature `metrics`.
+    pub fn metric_labels(mut self, limit: usize) -> Self {
+        self.metric_labels = limit;
+        self
+    }
+
     /// Builds the cache.
     pub fn build(self) -> TokenCache {
         metrics::describe();
         let slots = Arc::new_cyclic(|slots| {
             let fetcher = Fetcher::new(self.source, self.schedule, slots.clone());
+            let fetcher = fetcher.with_metric_labels(self.metric_labels);
             Slots::new(self.capacity, Arc::new(fetcher))
         });
         TokenCache::from_slots(slots)

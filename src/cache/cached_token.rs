@@ -37,6 +37,35 @@ impl CachedToken {
         &self.0
     }
 
+    /// Returns the names in the requested scope that the server did not grant, with spaces between
+    /// them.
+    ///
+    /// Returns `None` if the server granted them all, or did not say what it granted (RFC 6749
+    /// section 5.1). `offline_access` and names that end in `.default` are not compared, because
+    /// servers do not repeat them.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower::service_fn;
+    /// use tower_oauth2::{AccessToken, ClientAuth, ConfigError, Credentials, TokenRequest, Tokens};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower::BoxError> {
+    /// // A `TokenEndpoint` in production:
+    /// let source = service_fn(|_: TokenRequest| async {
+    ///     Ok::<_, ConfigError>(AccessToken::new("t")?.with_scope("read"))
+    /// });
+    /// let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
+    /// let tokens = Tokens::new(credentials.scope("read write"), source);
+    /// assert_eq!(tokens.get().await?.missing_scope(), Some("write"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn missing_scope(&self) -> Option<&str> {
+        self.0.access_token().missing_scope()
+    }
+
     /// Drops the token from its cache, so that the next caller gets another one.
     ///
     /// Call it when an API has rejected the token.

@@ -22,6 +22,7 @@ use super::machine::{
 };
 use super::slot::{Lookup, Slot};
 use super::slot_handle::SlotHandle;
+use crate::credentials::Credentials;
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::metrics::{FetchTimer, Measured};
@@ -346,12 +347,13 @@ impl FetchTask {
     /// Spawns the task. The caller must not hold the slot's lock.
     fn spawn(self, runtime: &Handle) -> FetchHandle {
         let handle = self.handle.clone();
-        let endpoint = self.slot.as_ref().map(|slot| slot.credentials().server());
+        let credentials = self.slot.as_ref().map(|slot| slot.credentials());
         // The span has no parent, because it outlives the request that it begins for.
         let span = tracing::debug_span!(
             parent: None,
             "token_request",
-            endpoint = endpoint.map(|endpoint| display(Printable(endpoint))),
+            endpoint = credentials.map(|of| display(Printable(of.server()))),
+            label = credentials.and_then(Credentials::label_field),
             cause = ?self.spec.cause,
         );
         span.follows_from(tracing::Span::current());
@@ -381,7 +383,9 @@ impl FetchTask {
             let issue = |token| slot.issue(token);
             let result = result.map(issue);
             let fetched = FetchResult { id: self.handle.id(), result, version, timing };
-            match slot.update(|machine, now| machine.complete(fetched, Moment { now, schedule })) {
+            let completion =
+                slot.end_fetch(|machine, now| machine.complete(fetched, Moment { now, schedule }));
+            match completion {
                 // The task keeps its handle, so the waiters keep waiting.
                 Completion::Refetch(next) => self.spec = next,
                 // The slot may be cleared while callers wait. They need a token, and this failure
@@ -408,11 +412,18 @@ impl FetchTask {
         let liveness = &self.handle.liveness;
         let mut work = pin!(async {
             let request = slot.token_request(&self.spec).with_liveness(liveness.clone());
-            tracing::debug!(cause = ?request.cause(), "token is requested");
-            let version = slot.credentials().current_version().await;
+            let credentials = slot.credentials();
+            let label = credentials.label_field();
+            tracing::debug!(label, cause = ?request.cause(), "token is requested");
+            slot.warn_of_settings();
+            let version = credentials.current_version().await;
             let timer = FetchTimer::start(Measured::Fetch, &request);
+            let timer = timer.with_label(slot.fetcher().metric_labels.of(credentials));
             let result = slot.fetcher().call(request).await;
             timer.finish(&result);
+            if let Ok(token) = &result {
+                slot.warn_of_scope(token);
+            }
             Requested { version, result }
         });
         let caught = poll_fn(|cx: &mut Context<'_>| {
@@ -442,7 +453,7 @@ impl Drop for FetchTask {
         let schedule = &slot.fetcher().schedule;
         // The slot is cleared before the waiters learn of the loss, so that the first of them can
         // start a fetch on its own runtime.
-        match slot.update(|machine, now| machine.abandon(lost, Moment { now, schedule })) {
+        match slot.end_fetch(|machine, now| machine.abandon(lost, Moment { now, schedule })) {
             Abandoned::Failed(error) => self.handle.complete(Err(error)),
             Abandoned::Lost => self.handle.mark_lost(),
         }

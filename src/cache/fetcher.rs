@@ -13,6 +13,7 @@ use super::slots::Slots;
 use super::sweeper::Sweeper;
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
+use crate::metrics::MetricLabels;
 use crate::token::AccessToken;
 use crate::util::clock::unless_suspended;
 use crate::util::sync::LockExt;
@@ -32,6 +33,7 @@ pub(super) struct Fetcher {
     pub(super) schedule: Schedule,
     pub(super) slots: Weak<Slots>,
     pub(super) sweeper: Sweeper,
+    pub(super) metric_labels: MetricLabels,
 }
 
 impl Fetcher {
@@ -40,7 +42,13 @@ impl Fetcher {
         schedule: Schedule,
         slots: Weak<Slots>,
     ) -> Self {
-        Self { source: Mutex::new(source), schedule, slots, sweeper: Sweeper::default() }
+        let (source, sweeper) = (Mutex::new(source), Sweeper::default());
+        Self { source, schedule, slots, sweeper, metric_labels: MetricLabels::default() }
+    }
+
+    /// Sets how many labels of credentials metrics show.
+    pub(super) fn with_metric_labels(self, limit: usize) -> Self {
+        Self { metric_labels: MetricLabels::limited_to(limit), ..self }
     }
 
     /// Sends one token request to the source, within the fetch timeout.
@@ -58,7 +66,8 @@ impl Fetcher {
             Ok(Some(Ok(token))) if token.is_dpop() != is_bound => {
                 Err(TokenError::token_type(token.token_type()))
             }
-            Ok(Some(result)) => result.map_err(TokenError::from_source),
+            Ok(Some(Ok(token))) => Ok(token.compared_with(credentials.requested_scope())),
+            Ok(Some(Err(error))) => Err(TokenError::from_source(error)),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         };
         result.map_err(|error| {

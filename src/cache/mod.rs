@@ -20,6 +20,7 @@ mod status;
 mod sweeper;
 mod tokens;
 mod tokens_as_secret;
+mod warnings;
 
 use std::fmt;
 use std::sync::Arc;

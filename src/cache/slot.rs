@@ -14,6 +14,7 @@ use super::fetcher::Fetcher;
 use super::issued::{IssueId, IssuedToken, PublishedToken, TokenCheck};
 use super::machine::{Events, Machine, Rejection, RejectionOutcome, Requirements, Suspicions};
 use super::status::SlotStatus;
+use super::warnings::Warnings;
 use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::clock::Now;
@@ -46,8 +47,9 @@ pub(super) struct Slot {
     /// Wakes the keep-warm task.
     pub(super) changed: Notify,
     pub(super) is_kept_warm: AtomicBool,
-    /// The sweeper looks at the breaker from time to time.
+    /// The sweeper looks at the slot from time to time.
     pub(super) is_swept: AtomicBool,
+    pub(super) warnings: Warnings,
     /// The number of [`SlotHandle`]s. A slot is evicted only while there are none.
     pub(super) holders: AtomicUsize,
     /// The [`acceptance_hint`](super::breaker::Breaker::acceptance_hint) of the breaker, which is 0
@@ -76,6 +78,7 @@ impl Slot {
             changed: Notify::new(),
             is_kept_warm: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
+            warnings: Warnings::default(),
             holders: AtomicUsize::new(0),
             acceptance_hint: AtomicU32::new(0),
         }
@@ -131,9 +134,24 @@ impl Slot {
         self.publish(&machine);
         drop(machine);
         let wakes_keep_warm = events.wakes_keep_warm();
-        events.emit();
+        events.emit(&self.credentials, &self.fetcher.metric_labels);
         if wakes_keep_warm {
             self.changed.notify_waiters();
+        }
+        result
+    }
+
+    /// Ends a fetch. If it has failed, the sweeper stops to count the failure in time.
+    pub(super) fn end_fetch<R>(
+        self: &Arc<Self>,
+        transition: impl FnOnce(&mut Machine, Now) -> (R, Events),
+    ) -> R {
+        let (result, has_failed) = self.update(|machine, now| {
+            let (result, events) = transition(machine, now);
+            ((result, events.has_failure()), events)
+        });
+        if has_failed {
+            self.fetcher.watch(self);
         }
         result
     }
@@ -189,12 +207,10 @@ impl Slot {
         });
     }
 
-    /// Closes the breaker if there was no rejection for a while. Returns when that will be.
+    /// Closes the breaker if there was no rejection for a while, and stops to count a failure whose
+    /// back-off has ended. Returns when the next of the two will be.
     pub(super) fn sweep(&self) -> Option<Instant> {
-        self.update(|machine, now| {
-            let event = machine.breaker.tick(now.mono);
-            (machine.breaker.closes_at(), Events::from_breaker(event))
-        })
+        self.update(Machine::sweep)
     }
 
     /// Returns whether the breaker is not closed.
@@ -256,7 +272,7 @@ impl Slot {
     /// Lets the sweeper close the breaker if there is no further traffic.
     pub(super) fn watch_breaker(self: &Arc<Self>) {
         if self.is_suspicious() {
-            self.fetcher.watch_breaker(self);
+            self.fetcher.watch(self);
         }
     }
 
@@ -287,6 +303,6 @@ impl Drop for Slot {
     /// run callers' code.
     fn drop(&mut self) {
         let machine = self.machine.get_mut_unpoisoned();
-        machine.forget().emit();
+        machine.forget().emit(&self.credentials, &self.fetcher.metric_labels);
     }
 }

@@ -1,4 +1,4 @@
-//! Closes the breakers of slots without traffic (R8).
+//! Brings the gauges of slots without traffic down: open breakers (R8), and failures (C9).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -16,10 +16,14 @@ use crate::util::{race, runtime};
 /// The lateness from which on a sweep counts as lost, for example because its runtime ended.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
 
+/// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so the
+/// next sweep is in time for it, however long the back-offs of other slots are.
+const MAX_PAUSE: Duration = CLOSE_AFTER;
+
 /// The shortest time between two sweeps, because many breakers may close one after the other.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Ticks the breakers that are not closed. A cache has one sweeper.
+/// Looks at slots whose breaker is open or whose last fetch failed. A cache has one sweeper.
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
     watched: Mutex<Watched>,
@@ -56,7 +60,7 @@ impl Sweeper {
         if watched.next_sweep.is_some_and(is_running) {
             return None;
         }
-        let first_sweep = now + CLOSE_AFTER;
+        let first_sweep = now + MAX_PAUSE;
         watched.next_sweep = Some(first_sweep);
         Some(first_sweep)
     }
@@ -68,31 +72,32 @@ impl Sweeper {
         self.lock().next_sweep == Some(at)
     }
 
-    /// Ticks all watched breakers. Returns when to do so again, or `None` if all are closed.
+    /// Sweeps all watched slots. Returns when to do so again, or `None` if no slot needs it.
     fn sweep(&self) -> Option<Instant> {
         let watched = std::mem::take(&mut self.lock().slots);
-        let mut still_open = Vec::new();
+        let mut still_watched = Vec::new();
         let mut next_sweep: Option<Instant> = None;
         for weak in watched {
             let Some(slot) = weak.upgrade() else {
                 continue;
             };
-            // Cleared first: a rejection that comes after the look is watched again.
+            // Cleared first: a rejection or a failure that comes after the look is watched again.
             slot.is_swept.store(false, Ordering::Release);
-            if let Some(closes_at) = slot.sweep() {
-                next_sweep = Some(next_sweep.map_or(closes_at, |next| next.min(closes_at)));
+            if let Some(at) = slot.sweep() {
+                next_sweep = Some(next_sweep.map_or(at, |next| next.min(at)));
                 if !slot.is_swept.swap(true, Ordering::AcqRel) {
-                    still_open.push(weak);
+                    still_watched.push(weak);
                 }
             }
         }
         let mut watched = self.lock();
-        watched.slots.append(&mut still_open);
+        watched.slots.append(&mut still_watched);
         // Slots that came while this sweep ran are looked at in time too.
         if next_sweep.is_none() && !watched.slots.is_empty() {
-            next_sweep = Some(Instant::now() + CLOSE_AFTER);
+            next_sweep = Some(Instant::now() + MAX_PAUSE);
         }
-        watched.next_sweep = next_sweep.map(|next| next.max(Instant::now() + MIN_PAUSE));
+        let now = Instant::now();
+        watched.next_sweep = next_sweep.map(|next| next.clamp(now + MIN_PAUSE, now + MAX_PAUSE));
         watched.next_sweep
     }
 
@@ -108,10 +113,11 @@ impl Drop for Sweeper {
 }
 
 impl Fetcher {
-    /// Closes the breaker of a slot in time, also without traffic.
+    /// Sweeps a slot in time, also without traffic.
     ///
-    /// Without a runtime no task is started, and the breaker closes with the next request.
-    pub(super) fn watch_breaker(self: &Arc<Self>, slot: &Arc<Slot>) {
+    /// Without a runtime no task is started. The breaker then closes with the next request, and the
+    /// next failure of any slot starts the task.
+    pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.sweeper.watch(slot);
         let Some(runtime) = runtime::current() else {
             return;
@@ -126,7 +132,7 @@ impl Fetcher {
     }
 }
 
-/// Sweeps until all breakers are closed or the fetcher is dropped.
+/// Sweeps until no slot needs it or the fetcher is dropped.
 async fn run(fetcher: Weak<Fetcher>, first_sweep: Instant) {
     let mut next_sweep = Some(first_sweep);
     while let Some(at) = next_sweep {

@@ -1,6 +1,7 @@
 use tower::BoxError;
 
 use super::{ClientAuthentication, TokenRequestParts};
+use crate::error::ConfigError;
 use crate::secret::{Identity, Secret};
 
 /// The type of an assertion that is a JWT (RFC 7523 section 2.2).
@@ -70,6 +71,13 @@ impl ClientAuthentication for ClientAssertion {
 
     fn version(&self) -> u64 {
         self.assertion.current_version()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.assertion_type.is_empty() {
+            return Err(ConfigError::new("client assertion type", "is empty"));
+        }
+        self.assertion.check("client assertion")
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {

@@ -41,17 +41,17 @@ impl ClientSecret {
 
     /// Returns the `user-pass` of HTTP Basic, with the id and the secret unchanged.
     fn raw(&self, secret: &str) -> Result<Zeroizing<String>, ConfigError> {
-        if self.id.contains(':') {
-            return Err(ConfigError::new(
-                "client id",
-                "must not contain a colon with client_secret_basic_raw",
-            ));
-        }
+        self.check_raw_id()?;
         let mut user_pass = self.buffer_for(secret);
         user_pass.push_str(&self.id);
         user_pass.push(':');
         user_pass.push_str(secret);
         Ok(user_pass)
+    }
+
+    fn check_raw_id(&self) -> Result<(), ConfigError> {
+        const REASON: &str = "must not contain a colon with client_secret_basic_raw";
+        if self.id.contains(':') { Err(ConfigError::new("client id", REASON)) } else { Ok(()) }
     }
 
     /// Creates a buffer that does not grow.
@@ -81,6 +81,13 @@ impl ClientAuthentication for ClientSecret {
 
     fn version(&self) -> u64 {
         self.secret.current_version()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if let SecretPlacement::BasicRaw = self.placement {
+            self.check_raw_id()?;
+        }
+        self.secret.check("client secret")
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {

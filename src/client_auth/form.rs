@@ -114,8 +114,8 @@ impl TokenRequestParts {
     ///
     /// # Errors
     ///
-    /// Returns an error if the secret is not available, or does not arrive before the
-    /// deadline of the token request.
+    /// Returns an error if the secret is not available, does not arrive before the deadline of the
+    /// token request, or is empty, ends in a line break or begins with a byte order mark.
     pub fn read(
         &self,
         secret: &Secret,

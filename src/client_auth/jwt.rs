@@ -43,6 +43,10 @@ impl ClientAuthentication for PrivateKeyJwt {
         self.jwt.version()
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        self.jwt.check()
+    }
+
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
         let assertion = self.jwt.sign(&self.client_id, &request.jwt_context()).await?;
         set_assertion(request, Some(&self.client_id), JWT_BEARER, &assertion);
@@ -117,11 +121,13 @@ impl ClientAuthentication for ClientSecretJwt {
         self.secret.current_version()
     }
 
+    fn check(&self) -> Result<(), ConfigError> {
+        self.secret.check("client secret")
+    }
+
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        self.check()?;
         let secret = self.secret.read(request.deadline()).await?;
-        if secret.is_empty() {
-            return Err(ConfigError::new("client secret", "is empty").into());
-        }
         let claims = self.claims.claims(&self.client_id, &request.jwt_context())?;
         let header = Map::from_iter([("typ".to_owned(), "JWT".into())]);
         let assertion = sign_with_secret(secret.as_bytes(), header, &Value::Object(claims));

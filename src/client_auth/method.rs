@@ -6,6 +6,7 @@ use std::pin::Pin;
 use tower::BoxError;
 
 use super::TokenRequestParts;
+use crate::error::ConfigError;
 use crate::secret::Identity;
 
 /// A method of authenticating at the token endpoint.
@@ -21,7 +22,7 @@ use crate::secret::Identity;
 /// ```
 /// use http::HeaderValue;
 /// use tower::BoxError;
-/// use tower_oauth2::{ClientAuth, Secret};
+/// use tower_oauth2::{ClientAuth, ConfigError, Secret};
 /// use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 ///
 /// struct WithGatewayKey {
@@ -44,6 +45,10 @@ use crate::secret::Identity;
 ///
 ///     fn version(&self) -> u64 {
 ///         self.client.version()
+///     }
+///
+///     fn check(&self) -> Result<(), ConfigError> {
+///         self.client.check()
 ///     }
 ///
 ///     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
@@ -90,6 +95,18 @@ pub trait ClientAuthentication: Send + Sync + 'static {
         0
     }
 
+    /// Checks the settings of the method. It is called when [`Credentials`](crate::Credentials) are
+    /// created, which then fail with its error.
+    ///
+    /// A method that builds on another one calls the check of that one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no token request can succeed with these settings.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     /// Adds the proof of the client's identity to a token request.
     ///
     /// # Errors
@@ -109,6 +126,7 @@ pub(super) trait DynClientAuthentication: Send + Sync {
     fn client_id(&self) -> Option<&str>;
     fn identify(&self, identity: &mut Identity);
     fn version(&self) -> u64;
+    fn check(&self) -> Result<(), ConfigError>;
     fn authenticate<'a>(
         &'a self,
         request: &'a mut TokenRequestParts,
@@ -130,6 +148,10 @@ impl<T: ClientAuthentication> DynClientAuthentication for T {
 
     fn version(&self) -> u64 {
         ClientAuthentication::version(self)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        ClientAuthentication::check(self)
     }
 
     fn authenticate<'a>(

@@ -30,6 +30,7 @@ use self::tls::Tls;
 #[cfg(not(feature = "jwt"))]
 #[doc(hidden)]
 pub use self::without_jwt::NeedsJwt;
+use crate::error::ConfigError;
 #[cfg(feature = "jwt")]
 use crate::jwt::SignedJwt;
 pub use crate::secret::Identity;
@@ -40,6 +41,9 @@ use crate::secret::Secret;
 /// The methods have the names under which they are registered (RFC 7591 section 2). A clone is
 /// cheap. `Debug` shows the method only. Secrets are wiped from memory when the last clone is
 /// dropped, except in the encoded token request.
+///
+/// Settings that cannot work, such as an empty secret, are errors when
+/// [`Credentials`](crate::Credentials) are created with them.
 ///
 /// # Example
 ///
@@ -67,9 +71,9 @@ impl ClientAuth {
     /// Sends the unchanged id and secret with HTTP Basic, for servers that do not decode them.
     ///
     /// It differs from [`client_secret_basic`](Self::client_secret_basic) only if there are
-    /// characters other than letters, digits, `-`, `.`, `_` and `*`. With a colon in the id, token
-    /// requests fail before anything is sent, because the colon separates the id from the secret
-    /// (RFC 7617 section 2).
+    /// characters other than letters, digits, `-`, `.`, `_` and `*`. [`Credentials`](crate::Credentials)
+    /// with a colon in the id are an error, because the colon separates the id from the secret (RFC
+    /// 7617 section 2).
     pub fn client_secret_basic_raw(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
@@ -180,7 +184,7 @@ impl ClientAuth {
     /// mutual TLS may have an address of its own, see
     /// [`Metadata::mtls_token_endpoint`](crate::metadata::Metadata::mtls_token_endpoint).
     ///
-    /// With an empty `certificate`, token requests fail before anything is sent.
+    /// [`Credentials`](crate::Credentials) with an empty `certificate` are an error.
     ///
     /// # Example
     ///
@@ -232,6 +236,10 @@ impl ClientAuthentication for ClientAuth {
 
     fn version(&self) -> u64 {
         self.0.version()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.0.check()
     }
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {

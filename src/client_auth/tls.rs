@@ -34,10 +34,15 @@ impl ClientAuthentication for Tls {
         identity.part(&self.certificate);
     }
 
-    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+    fn check(&self) -> Result<(), ConfigError> {
         if self.certificate.is_empty() {
-            return Err(ConfigError::new("client certificate", "is empty").into());
+            return Err(ConfigError::new("client certificate", "is empty"));
         }
+        Ok(())
+    }
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        self.check()?;
         request.set_parameter("client_id", self.id.as_str());
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use tracing::field::DisplayValue;
 
 use super::Credentials;
 use super::grant::{Grant, RefreshToken};
@@ -13,6 +14,7 @@ use crate::client_auth::{ClientAuth, ClientAuthentication};
 use crate::protocol::dpop::BindingKey;
 use crate::protocol::server_clock::ServerClocks;
 use crate::secret::{self, IdentityDigest};
+use crate::util::printable::{self, Printable};
 
 impl Credentials {
     /// Returns the URI of the token endpoint.
@@ -55,6 +57,16 @@ impl Credentials {
 
     pub(crate) fn label_if_set(&self) -> Option<&str> {
         self.description.label.as_deref()
+    }
+
+    /// Returns the label for something that outlives the credentials.
+    pub(crate) fn shared_label(&self) -> Option<Arc<str>> {
+        self.description.label.clone()
+    }
+
+    /// Returns the label as a field of an event, which is left out if there is no label.
+    pub(crate) fn label_field(&self) -> Option<DisplayValue<Printable<&str>>> {
+        printable::field(self.label_if_set())
     }
 
     pub(crate) fn refresh_token(&self) -> Option<&RefreshToken> {

@@ -2,6 +2,7 @@
 
 mod accessors;
 mod description;
+mod doubts;
 pub(crate) mod grant;
 mod parameters;
 pub(crate) mod request;
@@ -23,6 +24,7 @@ use crate::error::ConfigError;
 #[cfg(feature = "jwt")]
 use crate::jwt::DpopKey;
 use crate::protocol::server_clock::ServerClocks;
+use crate::util::invisible::fault_of_text;
 use crate::util::limits::MAX_LIFETIME;
 
 /// Describes a token to request: its token endpoint, its client and its purpose.
@@ -70,7 +72,9 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the endpoint is not an absolute URI or has user information or a
-    /// fragment (RFC 6749 section 3.2), or if the client id is empty.
+    /// fragment (RFC 6749 section 3.2), if the client id is empty or has control characters or a byte
+    /// order mark, and if the settings of the client authentication cannot work: a secret that is
+    /// empty, ends in a line break or begins with a byte order mark, for example.
     pub fn new(token_endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         let endpoint = EndpointUri::parse(token_endpoint.as_ref())?;
         Self::for_server(Server::TokenEndpoint(endpoint), auth)
@@ -86,7 +90,8 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the issuer is not an absolute URI, has user information, a query or a
-    /// fragment, or uses neither `https` nor a loopback address, and if the client id is empty.
+    /// fragment, or uses neither `https` nor a loopback address. Client id and client authentication
+    /// are checked as in [`new`](Self::new).
     ///
     /// # Example
     ///
@@ -130,9 +135,13 @@ impl Credentials {
     }
 
     fn for_server(server: Server, auth: ClientAuth) -> Result<Self, ConfigError> {
-        if auth.client_id() == Some("") {
-            return Err(ConfigError::new("client id", "is empty"));
+        const CLIENT_ID: &str = "client id";
+        match auth.client_id() {
+            Some("") => return Err(ConfigError::new(CLIENT_ID, "is empty")),
+            Some(client_id) => ConfigError::check(CLIENT_ID, fault_of_text(client_id))?,
+            None => {}
         }
+        auth.check()?;
         Ok(Self::build(server, auth))
     }
 
@@ -203,13 +212,16 @@ impl Credentials {
         })
     }
 
-    /// Sets a label that names the credentials in traces, metrics and errors.
+    /// Sets a label that names the credentials in traces and errors, and in metrics if
+    /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) says so.
+    /// An empty one removes the label.
     ///
     /// It does not affect whether credentials are equal. A cache uses the label of the first ones
     /// of several equal credentials.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.description).label = Some(label.into().into());
+        let label: Arc<str> = label.into().into();
+        Arc::make_mut(&mut self.description).label = Some(label).filter(|label| !label.is_empty());
         self
     }
 

@@ -113,7 +113,7 @@ impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> 
 
     fn retry(
         &mut self,
-        _request: &mut TokenRequest,
+        request: &mut TokenRequest,
         result: &mut Result<AccessToken, E>,
     ) -> Option<Self::Future> {
         let error = TokenError::find_in(result.as_ref().err()?.as_ref());
@@ -122,6 +122,7 @@ impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> 
         }
         let wait = self.next_wait(error.and_then(TokenError::retry_after));
         tracing::debug!(
+            label = request.credentials().label_field(),
             tried = self.tried,
             of = self.total,
             ?wait,

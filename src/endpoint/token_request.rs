@@ -41,10 +41,12 @@ pub(super) async fn request_token(
         let response = send(http.clone(), &Target { request, endpoint }, clock, deadline).await?;
         let has_time = Instant::now() < deadline;
         // Each kind of resend happens once at most, so that a server cannot cause a loop.
+        let label = credentials.label_field();
         let resend_clock = match response.resend() {
             Some(Resend::WithNewAssertion(better)) if has_time && !is_assertion_resent => {
                 let ahead = better.as_secs();
                 tracing::info!(
+                    label,
                     ahead,
                     "assertion was refused and the clock differs; another one is sent"
                 );
@@ -52,7 +54,7 @@ pub(super) async fn request_token(
                 Some(better)
             }
             Some(Resend::WithNewProof(better)) if has_time && !is_proof_resent => {
-                tracing::debug!("DPoP proof was refused; another one is sent");
+                tracing::debug!(label, "DPoP proof was refused; another one is sent");
                 is_proof_resent = true;
                 Some(better)
             }

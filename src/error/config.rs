@@ -20,6 +20,11 @@ impl ConfigError {
         Self { setting, reason }
     }
 
+    /// Returns an error if there is a fault.
+    pub(crate) fn check(setting: &'static str, fault: Option<&'static str>) -> Result<(), Self> {
+        fault.map_or(Ok(()), |reason| Err(Self::new(setting, reason)))
+    }
+
     pub(crate) fn reason(&self) -> &'static str {
         self.reason
     }

@@ -26,15 +26,14 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ErrorInner { kind, note, advice, label, origin, response, .. } = &*self.inner;
         match origin {
-            Some((what_failed, origin)) => match &label {
-                Some(label) => {
-                    write!(f, "{what_failed} {origin} for {}: {kind}", Printable(label))?
-                }
-                None => write!(f, "{what_failed} {origin}: {kind}")?,
-            },
-            None if *kind == TokenErrorKind::InvalidIssuer => write!(f, "no metadata: {kind}")?,
-            None => write!(f, "no token: {kind}")?,
+            Some((what_failed, origin)) => write!(f, "{what_failed} {origin}")?,
+            None if *kind == TokenErrorKind::InvalidIssuer => f.write_str("no metadata")?,
+            None => f.write_str("no token")?,
         }
+        if let Some(label) = label {
+            write!(f, " for {}", Printable(label))?;
+        }
+        write!(f, ": {kind}")?;
         if let Some(response) = response {
             write!(f, " ({response})")?;
         }

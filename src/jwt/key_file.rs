@@ -60,6 +60,14 @@ impl KeyFile {
         self
     }
 
+    /// Returns the name that was set with [`kid`](Self::kid).
+    pub(super) fn given_kid(&self) -> Option<&str> {
+        match &self.kid {
+            Kid::Given(kid) => Some(kid),
+            Kid::OfTheKey | Kid::Thumbprint => None,
+        }
+    }
+
     /// Uses the RFC 7638 thumbprint of the current key as its `kid`.
     #[must_use]
     pub fn kid_from_thumbprint(mut self) -> Self {

@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::assertion_claims::{AssertionClaims, JwtContext};
 use super::{Audience, DynSigner, KeyFile, Signer, encode, sign};
+use crate::error::ConfigError;
 use crate::secret::{Identity, wait_until_deadline};
+use crate::util::invisible::fault_of_text;
 
 /// A JWT that is created and signed for each attempt: a key, and the settings of the claims.
 ///
@@ -148,6 +150,15 @@ impl SignedJwt {
         identity.nested(|identity| self.claims.identify(identity));
     }
 
+    /// Returns an error if the name of the key has characters that nobody sees.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let kid = match &self.key {
+            Key::Signer(signer) => signer.kid(),
+            Key::File(file) => file.given_kid(),
+        };
+        ConfigError::check("key id", kid.and_then(fault_of_text))
+    }
+
     /// Returns another number whenever the key has changed.
     pub(crate) fn version(&self) -> u64 {
         match &self.key {
@@ -163,6 +174,8 @@ impl SignedJwt {
         issuer: &str,
         context: &JwtContext<'_>,
     ) -> Result<Zeroizing<String>, BoxError> {
+        self.check()?;
+        ConfigError::check("issuer of the JWT", fault_of_text(issuer))?;
         let claims = self.claims.claims(issuer, context)?;
         wait_until_deadline(context.deadline, &self.key, self.sign_claims(claims)).await
     }

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::error_type::error_type;
 use super::recorder::{self, Label};
-use super::{FETCH, NO_ERROR, REMAINING, REQUEST, with_error_type};
+use super::{FETCH, MetricLabel, NO_ERROR, REMAINING, REQUEST, with_error_type, with_label};
 use crate::credentials::request::{Cause, TokenRequest};
 use crate::error::TokenError;
 use crate::token::AccessToken;
@@ -25,6 +25,8 @@ pub(crate) struct FetchTimer {
     /// The expiry of the token to replace, for a renewal that is early or late.
     expires_at: Option<Instant>,
     started_at: Instant,
+    /// The label of the credentials.
+    label: MetricLabel,
     is_recorded: bool,
 }
 
@@ -38,7 +40,14 @@ impl FetchTimer {
             (Cause::Rejected, _) => ("rejected", None),
         };
         let expires_at = token.and_then(AccessToken::expires_at);
-        Self { measured, cause, expires_at, started_at: Instant::now(), is_recorded: false }
+        let started_at = Instant::now();
+        Self { measured, cause, expires_at, started_at, label: None, is_recorded: false }
+    }
+
+    /// Adds the label of the credentials.
+    pub(crate) fn with_label(mut self, label: MetricLabel) -> Self {
+        self.label = label;
+        self
     }
 
     /// Records the result.
@@ -65,10 +74,10 @@ impl FetchTimer {
         let mut labels: [Label; 3] =
             [("cause", self.cause.into()), ("outcome", outcome.into()), NO_ERROR];
         let labels = with_error_type(&mut labels, error_type);
-        recorder::histogram(name, labels, now - self.started_at);
+        recorder::histogram(name, &with_label(labels, &self.label), now - self.started_at);
         if let (Measured::Fetch, Some(expires_at)) = (self.measured, self.expires_at) {
             let remaining = expires_at.saturating_duration_since(now);
-            recorder::histogram(REMAINING, &labels[..2], remaining);
+            recorder::histogram(REMAINING, &with_label(&labels[..2], &self.label), remaining);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod error_type;
 mod fetch;
+mod labels;
 mod recorder;
 mod replay;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::fetch::{FetchTimer, Measured};
+pub(crate) use self::labels::{MetricLabel, MetricLabels};
 use self::recorder::Label;
 pub(crate) use self::replay::{ReplayOutcome, not_replayed};
 
@@ -22,6 +24,7 @@ const REMAINING: &str = "tower_oauth2.token.remaining_life";
 const BACKOFF: &str = "tower_oauth2.backoff.duration";
 const FAILING: &str = "tower_oauth2.failing_credentials";
 const REPLAYS: &str = "tower_oauth2.replays";
+const WITHOUT_TOKEN: &str = "tower_oauth2.requests_without_token";
 const BROKEN: &str = "tower_oauth2.broken_apis";
 const STORE: &str = "tower_oauth2.store.operation.duration";
 
@@ -40,26 +43,38 @@ pub(crate) fn describe() {
     );
     describe_histogram(BACKOFF, "How long a source is not asked after a failure");
     describe_histogram(STORE, "How long a token store took");
-    describe_gauge(FAILING, "Credentials whose last fetch of a token failed");
+    describe_gauge(
+        FAILING,
+        "Credentials whose last fetch failed, and whose back-off has not ended",
+    );
     describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");
     describe_counter(REPLAYS, "Requests whose token was rejected");
+    describe_counter(
+        WITHOUT_TOKEN,
+        "Requests that were sent without a token, and did not ask for that",
+    );
 }
 
 /// Records the back-off after a failure of `class`.
-pub(crate) fn backoff(window: Duration, class: &'static str) {
+pub(crate) fn backoff(window: Duration, class: &'static str, label: &MetricLabel) {
     if !window.is_zero() {
-        recorder::histogram(BACKOFF, &[("class", class.into())], window);
+        recorder::histogram(BACKOFF, &with_label(&[("class", class.into())], label), window);
     }
 }
 
-/// Changes the number of credentials whose last fetch failed.
-pub(crate) fn failing_credentials(difference: i8) {
-    recorder::change_gauge(FAILING, difference.into());
+/// Changes the number of credentials whose last fetch failed, and whose back-off has not ended.
+pub(crate) fn failing_credentials(difference: i8, label: &MetricLabel) {
+    recorder::change_gauge(FAILING, &with_label(&[], label), difference.into());
 }
 
 /// Changes the number of APIs that are known to reject fresh tokens.
-pub(crate) fn broken_apis(difference: i32) {
-    recorder::change_gauge(BROKEN, difference);
+pub(crate) fn broken_apis(difference: i32, label: &MetricLabel) {
+    recorder::change_gauge(BROKEN, &with_label(&[], label), difference);
+}
+
+/// Counts a request that is sent without a token, although it does not ask for that.
+pub(crate) fn request_without_token(reason: &'static str) {
+    recorder::count(WITHOUT_TOKEN, &[("reason", reason.into())]);
 }
 
 /// Measures one operation of a store.
@@ -85,6 +100,12 @@ impl StoreTimer {
 
 /// The placeholder for `error.type` in the labels of a success.
 const NO_ERROR: Label = ("error.type", std::borrow::Cow::Borrowed(""));
+
+/// Adds the label of credentials, if metrics have one.
+fn with_label(labels: &[Label], label: &MetricLabel) -> Vec<Label> {
+    let label = label.iter().map(|label| ("credentials", label.clone()));
+    labels.iter().cloned().chain(label).collect()
+}
 
 /// Fills in `error.type`, the last label, or leaves it out after a success.
 fn with_error_type<'a>(

@@ -26,11 +26,11 @@ pub(super) fn count(name: &'static str, labels: &[Label]) {
 }
 
 /// Changes a gauge by a difference.
-pub(super) fn change_gauge(name: &'static str, difference: i32) {
+pub(super) fn change_gauge(name: &'static str, labels: &[Label], difference: i32) {
     #[cfg(feature = "metrics")]
-    ::metrics::gauge!(name).increment(f64::from(difference));
+    ::metrics::gauge!(name, to_labels(labels)).increment(f64::from(difference));
     #[cfg(not(feature = "metrics"))]
-    let _ = (name, difference);
+    let _ = (name, labels, difference);
 }
 
 /// Describes a histogram of durations.

@@ -140,7 +140,7 @@ impl LayerConfig {
     }
 
     /// Classifies the URI by one list of origins.
-    fn classify_in(&self, origins: &Origins, target: (&Method, &Uri)) -> UriClass {
+    pub(super) fn classify_in(&self, origins: &Origins, target: (&Method, &Uri)) -> UriClass {
         match target.1.authority() {
             Some(authority) if is_tunnel(target) && self.is_for_proxies() => {
                 origins.classify_tunnel(authority)

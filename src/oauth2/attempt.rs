@@ -189,18 +189,21 @@ impl<S, K> Attempt<S, K> {
         if opened.is_none() && !is_contention_new {
             return;
         }
+        let credentials = self.tokens().credentials();
+        let label = credentials.label_field();
         let origin = Origin::from_uri(self.snapshot.head.uri());
         let origin = || origin.as_ref().map(|origin| display(Printable(origin)));
         if let Some(window) = opened {
             tracing::warn!(
+                label,
                 origin = origin(),
                 ?window,
                 "an API rejects fresh tokens; its rejections are ignored for a while"
             );
         }
         if is_contention_new {
-            let credentials = self.tokens().credentials();
             tracing::warn!(
+                label,
                 origin = origin(),
                 endpoint = %Printable(credentials.server()),
                 guide = "one_live_token",

@@ -1,11 +1,13 @@
 //! The settings of a layer.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{Extensions, HeaderName};
 
 use super::custom_header::CustomHeader;
+use super::no_token_sent::WarnedOrigins;
 use crate::cache::Tokens;
 use crate::protocol::origins::Origins;
 use crate::replay::{Recipient, ReplayPolicy};
@@ -21,12 +23,14 @@ pub(super) struct LayerConfig {
     pub(super) custom_header: Option<Box<CustomHeader>>,
     /// Sends tokens over plain HTTP to hosts other than this one.
     pub(super) allow_http: bool,
+    pub(super) warned_origins: Arc<WarnedOrigins>,
 }
 
 impl LayerConfig {
     pub(super) fn new(tokens: Option<Tokens>, origins: Origins) -> Self {
         let policy = ReplayPolicy::default();
-        Self { tokens, origins, policy, custom_header: None, allow_http: false }
+        let warned_origins = Arc::default();
+        Self { tokens, origins, policy, custom_header: None, allow_http: false, warned_origins }
     }
 
     /// Sets the policy, for the recipient of the layer's header.

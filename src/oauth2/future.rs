@@ -49,6 +49,11 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Forward { response } => return response.poll(cx).map_err(Into::into),
+                StateProj::WithoutToken { response, reason } => {
+                    let mut response = ready!(response.poll(cx)).map_err(Into::into)?;
+                    response.extensions_mut().insert(*reason);
+                    return Poll::Ready(Ok(response));
+                }
                 StateProj::InFlight { response, attempt } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
                     let (response, token) = match result {

@@ -13,6 +13,7 @@ mod future;
 mod grpc_timeout;
 mod http_service;
 mod layer;
+mod no_token_sent;
 mod outgoing;
 mod pending_send;
 mod progress;
@@ -27,5 +28,6 @@ pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErr
 pub use self::future::ResponseFuture;
 pub use self::http_service::{HttpService, InnerService};
 pub use self::layer::OAuth2Layer;
+pub use self::no_token_sent::NoTokenSent;
 pub use self::request_ext::{NoToken, RequestExt};
 pub use self::service::OAuth2;

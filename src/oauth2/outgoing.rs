@@ -58,7 +58,9 @@ where
             Some(Ok(proof)) => Some(proof),
             Some(Err(error)) => {
                 replace_with_unready(service);
-                return State::Failed { error: earlier_sends.fail(error) };
+                let tokens = config.tokens_for(request.extensions());
+                let label = tokens.and_then(|tokens| tokens.credentials().label_if_set());
+                return State::Failed { error: earlier_sends.fail(error.with_label(label)) };
             }
         };
         let response = service.call(request);

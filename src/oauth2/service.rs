@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower::{BoxError, Service};
-use tracing::field::display;
 
 use super::admission::Admission;
 use super::attempt::Attempt;
@@ -13,6 +12,7 @@ use super::config::LayerConfig;
 use super::earlier_sends::EarlierSends;
 use super::future::ResponseFuture;
 use super::http_service::HttpService;
+use super::no_token_sent::RequestTarget;
 use super::outgoing::Outgoing;
 use super::pending_send::PendingSend;
 use super::service_template::{ServiceTemplate, replace_with_unready};
@@ -23,7 +23,6 @@ use crate::cache::{IssuedToken, LocalToken, Requirements, Tokens};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
-use crate::util::printable::Printable;
 
 /// A service that sends each request with a valid token, and resends it if the token is rejected.
 ///
@@ -218,14 +217,8 @@ where
             Admission::Hit(token) => token,
             Admission::Miss => return self.send_later(request),
             Admission::Bypass => return self.forward(request),
-            Admission::NotListed => {
-                return self.forward_without_token(request, "its origin is not listed");
-            }
-            Admission::Echoed => {
-                return self.forward_without_token(request, "its response would show the token");
-            }
-            Admission::Tunnel => {
-                return self.forward_without_token(request, "its recipient is a proxy");
+            Admission::NotListed | Admission::Echoed | Admission::Tunnel => {
+                return self.forward_without_token(request);
             }
             Admission::UnknownOrigin => return self.refuse(request, TokenErrorKind::UnknownOrigin),
             Admission::Insecure => return self.refuse(request, TokenErrorKind::InsecureUri),
@@ -295,20 +288,16 @@ impl<S> OAuth2<S> {
         ResponseFuture::new(State::Forward { response: self.inner.call(request) })
     }
 
-    /// Sends a request unchanged, and logs the reason.
+    /// Sends a request unchanged, and reports the reason (R10).
     #[cold]
-    fn forward_without_token<B, ResBody>(
-        &mut self,
-        request: Request<B>,
-        reason: &'static str,
-    ) -> ResponseFuture<S, B>
+    fn forward_without_token<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        let origin = Origin::from_uri(request.uri()).map(|origin| display(Printable(origin)));
-        tracing::debug!(origin, reason, "a request gets no token");
-        self.forward(request)
+        let (method, uri, extensions) = (request.method(), request.uri(), request.extensions());
+        let reason = self.config.report_no_token(&RequestTarget { method, uri, extensions });
+        ResponseFuture::new(State::WithoutToken { response: self.inner.call(request), reason })
     }
 
     /// Fails a request that must not be sent.
@@ -323,7 +312,13 @@ impl<S> OAuth2<S> {
         B: ReplayableBody,
     {
         replace_with_unready(&mut self.inner);
-        let error = TokenError::new(kind, "");
+        // A request without tokens is not about the layer's own ones.
+        let tokens = match kind {
+            TokenErrorKind::NoTokens => None,
+            _ => self.config.tokens_for(request.extensions()),
+        };
+        let label = tokens.and_then(|tokens| tokens.credentials().label_if_set());
+        let error = TokenError::new(kind, "").with_label(label);
         let error = match Origin::from_uri(request.uri()) {
             Some(api) => error.with_api(api),
             None => error,

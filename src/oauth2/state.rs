@@ -5,6 +5,7 @@ use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
 use super::attempt::Attempt;
+use super::no_token_sent::NoTokenSent;
 use super::pending_send::PendingSend;
 use crate::replay::ReplayableBody;
 
@@ -24,6 +25,12 @@ pin_project! {
         Forward {
             #[pin]
             response: F,
+        },
+        // The inner service has the request, which has no token although it did not ask for that.
+        WithoutToken {
+            #[pin]
+            response: F,
+            reason: NoTokenSent,
         },
         // The inner service has the request, which may be sent again.
         InFlight {

@@ -28,9 +28,19 @@ impl ServiceId {
 
 /// Returns the hash of the origin that a request goes to.
 pub(super) fn hash_origin(uri: &Uri, service: ServiceId) -> u64 {
+    hash_origin_or(uri, service)
+}
+
+/// Returns the hash of the origin that a URI names. All relative URIs have the same one.
+pub(super) fn hash_named_origin(uri: &Uri) -> u64 {
+    hash_origin_or(uri, ())
+}
+
+/// Returns the hash of the origin that a URI names, or else that of `inner_service`.
+fn hash_origin_or(uri: &Uri, inner_service: impl Hash) -> u64 {
     let mut hasher = HASHER.build_hasher();
     let Some(authority) = uri.authority() else {
-        service.hash(&mut hasher);
+        inner_service.hash(&mut hasher);
         return hasher.finish();
     };
     let scheme = uri.scheme_str().unwrap_or_default();

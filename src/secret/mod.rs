@@ -24,6 +24,7 @@ pub(crate) use self::identity::IdentityDigest;
 use self::source::Function;
 pub(crate) use self::source::{ReadFuture, SecretSource};
 use crate::error::ConfigError;
+use crate::util::invisible::fault_of_secret;
 
 /// A secret, or a source of it: a text, a file, a function, or the tokens of other credentials.
 ///
@@ -31,6 +32,9 @@ use crate::error::ConfigError;
 /// changes, and [`Tokens`](crate::Tokens), whose current token is the secret. A file is read, and a
 /// function is called, for every token request. So the next token request uses a secret that has
 /// been replaced.
+///
+/// A text that ends in a line break or begins with a byte order mark is an error, because it was
+/// probably read from a file without removing them.
 ///
 /// A clone is cheap. A text is wiped from memory when its last clone is dropped, and a secret that
 /// was read is wiped once it has been sent. `Debug` shows the source of the secret and nothing
@@ -90,7 +94,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, empty or not UTF-8.
+    /// Returns an error if the variable is not set, empty or not UTF-8, if it ends in a line break, or
+    /// if it begins with a byte order mark.
     ///
     /// # Example
     ///
@@ -106,8 +111,11 @@ impl Secret {
     pub fn env(name: impl AsRef<str>) -> Result<Self, ConfigError> {
         const VARIABLE: &str = "environment variable of a secret";
         match std::env::var(name.as_ref()) {
-            Ok(value) if value.is_empty() => Err(ConfigError::new(VARIABLE, "is empty")),
-            Ok(value) => Ok(value.into()),
+            Ok(value) => {
+                let secret = Self::from(value);
+                secret.check(VARIABLE)?;
+                Ok(secret)
+            }
             Err(std::env::VarError::NotPresent) => Err(ConfigError::new(VARIABLE, "is not set")),
             Err(std::env::VarError::NotUnicode(_)) => {
                 Err(ConfigError::new(VARIABLE, "is not UTF-8"))
@@ -125,8 +133,8 @@ impl Secret {
     ///
     /// The token request fails with
     /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if `read` returns an
-    /// error or an empty secret, or does not return before the deadline of the token request. The
-    /// error is transient. Keep secrets out of its text.
+    /// error, or a secret that is empty, ends in a line break or begins with a byte order mark, or does
+    /// not return before the deadline of the token request. The error is transient. Keep secrets out of its text.
     pub fn from_fn<F, R, T, E>(name: impl Into<String>, read: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -159,7 +167,10 @@ impl Secret {
         deadline: Option<Instant>,
     ) -> Result<Zeroizing<String>, BoxError> {
         match &self.kind {
-            Kind::Text(text) => Ok(Zeroizing::clone(text)),
+            Kind::Text(text) => {
+                self.check("secret")?;
+                Ok(Zeroizing::clone(text))
+            }
             Kind::File(file) => {
                 wait_until_deadline(deadline, self, async { Ok(file.read().await?) }).await
             }
@@ -173,6 +184,13 @@ impl Secret {
             Kind::Text(text) => Some(text),
             Kind::File(_) | Kind::Source(_) => None,
         }
+    }
+
+    /// Returns an error if the secret is a text that cannot be one. `name` is its name for errors.
+    ///
+    /// Files and functions are checked when they are read.
+    pub(crate) fn check(&self, name: &'static str) -> Result<(), ConfigError> {
+        ConfigError::check(name, self.text().and_then(fault_of_secret))
     }
 
     /// Adds the parts that distinguish the secret from others.

@@ -8,6 +8,7 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::Identity;
+use crate::util::invisible::fault_of_secret;
 
 /// A source that a [`Secret`](super::Secret) is read from for every token request.
 ///
@@ -51,7 +52,10 @@ where
         let reading = (self.read)();
         Box::pin(async move {
             let text = Zeroizing::new(reading.await.map_err(Into::into)?.into());
-            if text.is_empty() { Err("the secret is empty".into()) } else { Ok(text) }
+            match fault_of_secret(&text) {
+                Some(fault) => Err(format!("the secret {fault}").into()),
+                None => Ok(text),
+            }
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::dyn_store::DynTokenStore;
 use super::health::{Health, Operation, StoreError};
+use super::key::StoreKey;
 use super::lease::{LeaseClaims, StuckLeases};
 use super::{StoredValue, key, record};
 use crate::credentials::request::TokenRequest;
@@ -75,7 +76,7 @@ impl StoreClient {
     /// Looks for a stored token that answers `request`.
     pub(super) async fn find(
         &self,
-        key: &str,
+        key: &StoreKey,
         request: &TokenRequest,
     ) -> Result<Lookup, StoreError> {
         let asked_at = Now::read();
@@ -92,7 +93,7 @@ impl StoreClient {
     /// Stores a token, unless the stored value has changed since `existing` was read.
     pub(super) async fn store_token(
         &self,
-        key: &str,
+        key: &StoreKey,
         request: &TokenRequest,
         existing: &Existing,
         token: &AccessToken,
@@ -112,14 +113,15 @@ impl StoreClient {
                 Err(StoreError::Unavailable) => return Err(StoreError::Unavailable),
             }
         }
-        tracing::debug!("another process has stored a token; the store keeps it");
+        let label = key.label_field();
+        tracing::debug!(label, "another process has stored a token; the store keeps it");
         Ok(Sharing::Shared)
     }
 
     /// Stores a mark that tells waiting processes not to expect a token from this request.
     ///
     /// The request has failed, or its token cannot be stored.
-    pub(super) async fn store_mark(&self, key: &str) -> Result<(), StoreError> {
+    pub(super) async fn store_mark(&self, key: &StoreKey) -> Result<(), StoreError> {
         let mark = record::encode_mark(MARK_TIME_TO_LIVE, Now::read());
         let key = key::mark_key(key);
         let stored = self.store.set(&key, &mark, MARK_TIME_TO_LIVE);
@@ -130,7 +132,7 @@ impl StoreClient {
     }
 
     /// Returns whether another process has just stored a mark.
-    pub(super) async fn has_mark(&self, key: &str) -> Result<bool, StoreError> {
+    pub(super) async fn has_mark(&self, key: &StoreKey) -> Result<bool, StoreError> {
         let key = key::mark_key(key);
         if !self.health.may_use(&key) {
             return Ok(false);

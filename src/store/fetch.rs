@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Existing, Lookup, Sharing, StoreClient};
 use super::health::StoreError;
-use super::key;
+use super::key::{self, StoreKey};
 use super::lease::{Lease, LeaseClaim};
 use crate::credentials::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
@@ -48,7 +48,10 @@ pub(super) async fn fetch<E>(
 ) -> Result<AccessToken, E> {
     let key = key::token_key(request.credentials());
     if !client.health.may_use(&key) {
-        tracing::debug!("the token store is not used during its back-off");
+        tracing::debug!(
+            label = key.label_field(),
+            "the token store is not used during its back-off"
+        );
         return source.await;
     }
     // Another task than that of the fetch may poll this service, so it reports its own liveness.
@@ -60,7 +63,7 @@ pub(super) async fn fetch<E>(
 /// The token request and the place of its token in the store.
 struct Target<'a> {
     client: &'a Arc<StoreClient>,
-    key: &'a str,
+    key: &'a StoreKey,
     request: &'a TokenRequest,
     liveness: &'a Arc<Liveness>,
 }
@@ -73,14 +76,17 @@ impl Target<'_> {
         let Self { client, key, request, .. } = *self;
         let FetchPermit { lease, existing } = match self.wait().await {
             Ok(Outcome::Found(token)) => {
-                tracing::debug!("found a token in the store");
+                tracing::debug!(label = key.label_field(), "found a token in the store");
                 return Ok(token);
             }
             Ok(Outcome::Fetch(permit)) => permit,
             Err(_) => return source.await,
         };
         if let Existing::Malformed(_) = existing {
-            tracing::warn!("the stored value is not a token record; the next token replaces it");
+            tracing::warn!(
+                label = key.label_field(),
+                "the stored value is not a token record; the next token replaces it"
+            );
         }
         let token = match &lease {
             Some(lease) => lease.hold_during(source).await,

@@ -1,25 +1,53 @@
 //! The keys of stored tokens and marks.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
+use tracing::field::DisplayValue;
 
 use super::record;
 use crate::credentials::Credentials;
+use crate::util::printable::{self, Printable};
+
+/// The key of a stored token or mark, with the label of its credentials for events.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StoreKey {
+    text: String,
+    label: Option<Arc<str>>,
+}
+
+impl StoreKey {
+    /// Returns the label as a field of an event, which is left out if there is no label.
+    pub(super) fn label_field(&self) -> Option<DisplayValue<Printable<&str>>> {
+        printable::field(self.label.as_deref())
+    }
+}
+
+impl Deref for StoreKey {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
 
 /// Returns the key of a token: a hash of its credentials in 64 hexadecimal digits.
 ///
 /// The hash includes the version of the record, so that two versions of this crate that share a
 /// store do not replace each other's records.
-pub(super) fn token_key(credentials: &Credentials) -> String {
+pub(super) fn token_key(credentials: &Credentials) -> StoreKey {
     let mut hash = Sha256::new();
     hash.update(b"tower-oauth2 record ");
     hash.update(record::VERSION.to_be_bytes());
     hash.update(credentials.digest());
-    hex(&hash.finalize())
+    StoreKey { text: hex(&hash.finalize()), label: credentials.shared_label() }
 }
 
 /// Returns the key of the mark that a token request for `key` has produced no token to share.
-pub(super) fn mark_key(key: &str) -> String {
-    hex(&Sha256::digest(format!("mark {key}")))
+pub(super) fn mark_key(key: &StoreKey) -> StoreKey {
+    let text = hex(&Sha256::digest(format!("mark {}", key.text)));
+    StoreKey { text, label: key.label.clone() }
 }
 
 /// Returns a hash of requested claims, for the record of a token.
@@ -46,7 +74,7 @@ mod tests {
         let credentials = Credentials::new("https://auth.example.com/token", auth).unwrap();
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
-            token_key(&credentials),
+            &*token_key(&credentials),
             "6e56e363de368ad53d9048a796429afa4490052d96098cef36bd895934f1586c",
             "if this has to change, `record::VERSION` has to change with it"
         );

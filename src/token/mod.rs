@@ -1,6 +1,7 @@
 //! An access token and its properties.
 
 mod extra;
+mod scope;
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ struct TokenInner {
     lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
     scope: Option<Box<str>>,
+    /// The names in the requested scope that are not granted.
+    missing_scope: Option<Box<str>>,
     refresh_token: Option<Arc<Zeroizing<String>>>,
     extra: Extra,
     /// The token comes from a store, so another process may have used it before.
@@ -109,6 +112,7 @@ impl AccessToken {
             lifetime: None,
             refresh_in: None,
             scope: None,
+            missing_scope: None,
             refresh_token: None,
             extra: Extra::default(),
             is_from_store: false,
@@ -250,6 +254,21 @@ impl AccessToken {
     /// members, the smallest first.
     pub fn extra(&self, name: &str) -> Option<Value> {
         self.0.extra.get(name)
+    }
+
+    /// Compares the granted scope with the names that were requested.
+    pub(crate) fn compared_with<'a>(self, requested: impl Iterator<Item = &'a str>) -> Self {
+        let missing = self.scope().and_then(|granted| scope::missing(granted, requested));
+        if self.0.missing_scope == missing {
+            return self;
+        }
+        self.edit(|inner| inner.missing_scope = missing)
+    }
+
+    /// Returns the names in the requested scope that are not granted, with spaces between them.
+    /// `None` if there are none, or before [`compared_with`](Self::compared_with).
+    pub(crate) fn missing_scope(&self) -> Option<&str> {
+        self.0.missing_scope.as_deref()
     }
 
     pub(crate) fn has_same_secret_as(&self, other: &Self) -> bool {

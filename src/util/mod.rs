@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod bounded_map;
 pub(crate) mod clock;
+pub(crate) mod invisible;
 pub(crate) mod jitter;
 pub(crate) mod limits;
 pub(crate) mod liveness;

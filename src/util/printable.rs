@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use tracing::field::{DisplayValue, display};
+
 /// The number of characters that are shown.
 const MAX_CHARS: usize = 512;
 
@@ -17,6 +19,11 @@ impl<T: fmt::Display> fmt::Display for Printable<T> {
         let written = write!(escaped, "{}", self.0);
         if escaped.is_cut { f.write_str("...") } else { written }
     }
+}
+
+/// Returns the value of an event's field. A field without a text is left out.
+pub(crate) fn field(text: Option<&str>) -> Option<DisplayValue<Printable<&str>>> {
+    text.map(|text| display(Printable(text)))
 }
 
 struct Escaped<'a, 'b> {

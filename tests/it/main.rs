@@ -10,6 +10,7 @@ mod breaker;
 mod cache;
 mod changing_secrets;
 mod composition;
+mod construction;
 mod credentials;
 mod discovery;
 mod edges;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::fetch::FetchId;
 use super::super::schedule::FailureClass;
+use super::failure::Counting;
 use super::{
     CurrentToken, Event, Events, FailedDuring, Failure, Fetch, FetchSpec, IssuedToken, Machine,
     Moment, Retry, Standing, TokenState, Waiters,
@@ -315,10 +316,11 @@ impl Machine {
             until,
             version: depends_on_credentials.then_some(version),
             failed_during,
+            counting: Counting::Counted,
         };
         let displaced_failure = self.failure.replace(Box::new(failure));
         let events = Events {
-            failing_change: i8::from(displaced_failure.is_none()),
+            failing_change: i8::from(!displaced_failure.as_deref().is_some_and(Failure::counts)),
             displaced_failure,
             event: Some(Event::Failed { error: error.clone(), backoff, failed_during }),
             wakes_keep_warm: true,

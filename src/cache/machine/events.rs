@@ -6,8 +6,9 @@ use super::super::breaker::BreakerEvent;
 use super::super::issued::IssueId;
 use super::complete::Loss;
 use super::{FailedDuring, Failure};
+use crate::credentials::Credentials;
 use crate::error::TokenError;
-use crate::metrics;
+use crate::metrics::{self, MetricLabel, MetricLabels};
 use crate::util::printable::Printable;
 
 /// The side effects of one transition.
@@ -86,59 +87,78 @@ impl Events {
         self.wakes_keep_warm
     }
 
+    /// Returns whether a fetch has failed.
+    pub(in crate::cache) fn has_failure(&self) -> bool {
+        matches!(self.event, Some(Event::Failed { .. }))
+    }
+
     /// Logs and measures the events, and drops the errors. Call it after unlocking: a subscriber, a
     /// recorder or the `Drop` of an error may call back into the cache.
-    pub(in crate::cache) fn emit(self) {
+    pub(in crate::cache) fn emit(self, credentials: &Credentials, metric_labels: &MetricLabels) {
+        let is_measured =
+            self.failing_change != 0 || self.breaker.is_some() || self.event.is_some();
+        let metric_label = &if is_measured { metric_labels.of(credentials) } else { None };
         if self.failing_change != 0 {
-            metrics::failing_credentials(self.failing_change);
+            metrics::failing_credentials(self.failing_change, metric_label);
         }
         if let Some(breaker) = self.breaker {
-            emit_breaker(breaker);
+            emit_breaker(breaker, metric_label);
         }
+        let label = credentials.label_field();
         match self.event {
             None => {}
             Some(Event::Arrived { issue, lifetime }) => {
-                tracing::debug!(number = issue, ?lifetime, "token arrived");
+                tracing::debug!(label, number = issue, ?lifetime, "token arrived");
             }
             Some(Event::NoLongerLifetime { backoff }) => {
-                metrics::backoff(backoff, "no_gain");
-                tracing::debug!(wait = ?backoff, "renewal brought no longer lifetime");
+                metrics::backoff(backoff, "no_gain", metric_label);
+                tracing::debug!(label, wait = ?backoff, "renewal brought no longer lifetime");
             }
             Some(Event::Failed { error, backoff, failed_during }) => {
                 let class = if error.is_transient() { "transient" } else { "permanent" };
-                metrics::backoff(backoff, class);
+                metrics::backoff(backoff, class, metric_label);
                 match failed_during {
                     FailedDuring::Renewal => {
-                        tracing::warn!(error = %Printable(error), retry_in = ?backoff, "token renewal failed");
+                        tracing::warn!(
+                            label,
+                            error = %Printable(error),
+                            retry_in = ?backoff,
+                            "token renewal failed"
+                        );
                     }
                     FailedDuring::Miss => {
-                        tracing::warn!(error = %Printable(error), retry_in = ?backoff, "token request failed");
+                        tracing::warn!(
+                            label,
+                            error = %Printable(error),
+                            retry_in = ?backoff,
+                            "token request failed"
+                        );
                     }
                 }
             }
             Some(Event::Rejected { issue }) => {
-                tracing::info!(number = issue, "token was rejected");
+                tracing::info!(label, number = issue, "token was rejected");
             }
             Some(Event::ClaimsRefused) => {
-                tracing::warn!("token endpoint refused the claims that an API requires");
+                tracing::warn!(label, "token endpoint refused the claims that an API requires");
             }
             Some(Event::Lost { loss: Loss::RuntimeEnded }) => {
-                tracing::debug!("token request was lost because its runtime ended");
+                tracing::debug!(label, "token request was lost because its runtime ended");
             }
             Some(Event::Lost { loss: Loss::Panicked }) => {
-                tracing::warn!("token request panicked");
+                tracing::warn!(label, "token request panicked");
             }
             Some(Event::PresumedDead) => {
-                tracing::warn!("token request shows no sign of life; another one may start");
+                tracing::warn!(label, "token request shows no sign of life; another one may start");
             }
         }
         drop((self.displaced_failure, self.retried_error));
     }
 }
 
-fn emit_breaker(event: BreakerEvent) {
+fn emit_breaker(event: BreakerEvent, metric_label: &MetricLabel) {
     let gauge_change = event.gauge_change();
     if gauge_change != 0 {
-        metrics::broken_apis(gauge_change.into());
+        metrics::broken_apis(gauge_change.into(), metric_label);
     }
 }

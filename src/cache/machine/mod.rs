@@ -31,6 +31,7 @@
 
 mod complete;
 mod events;
+mod failure;
 mod reject;
 mod step;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(super) use self::complete::{Abandoned, Completion, FetchResult, Loss, LostFe
 use self::events::Event;
 pub(super) use self::events::Events;
 pub(crate) use self::events::Suspicions;
+use self::failure::{FailedDuring, Failure};
 use self::reject::RejectedToken;
 pub(crate) use self::reject::{Rejection, RejectionOutcome};
 pub(crate) use self::step::Requirements;
@@ -56,7 +58,6 @@ use super::issued::{IssueId, IssuedToken, Sequence};
 use super::schedule::Schedule;
 use super::status::SlotStatus;
 use crate::credentials::request::Cause;
-use crate::error::TokenError;
 use crate::util::clock::Now;
 use crate::util::liveness::BEAT_INTERVAL;
 
@@ -156,26 +157,6 @@ enum Waiters {
 enum Retry {
     Available,
     Used,
-}
-
-/// A failure that callers get until its back-off ends (C9).
-#[derive(Debug)]
-pub(super) struct Failure {
-    error: TokenError,
-    /// The end of the back-off by either clock, because the monotonic clock stops during a suspend
-    /// (C5).
-    until: Now,
-    /// The version of the credentials that failed. `None` if they were not the cause.
-    version: Option<u64>,
-    failed_during: FailedDuring,
-}
-
-/// Says whether callers had a token when a fetch failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FailedDuring {
-    /// There was a good token, so no caller had to wait.
-    Renewal,
-    Miss,
 }
 
 /// The time of a transition, and the settings that it depends on.
@@ -359,7 +340,7 @@ impl Machine {
     fn clear_failures(&mut self) -> Events {
         self.consecutive_failures = 0;
         let displaced_failure = self.failure.take();
-        let failing_change = -i8::from(displaced_failure.is_some());
+        let failing_change = -i8::from(displaced_failure.as_deref().is_some_and(Failure::counts));
         Events { failing_change, displaced_failure, ..Events::default() }
     }
 

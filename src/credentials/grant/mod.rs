@@ -85,7 +85,7 @@ impl Grant {
     }
 
     /// Returns the value of `grant_type`.
-    fn grant_type(&self) -> &str {
+    pub(super) fn grant_type(&self) -> &str {
         match &self.0 {
             Kind::ClientCredentials => CLIENT_CREDENTIALS,
             Kind::Custom(grant_type) => grant_type,

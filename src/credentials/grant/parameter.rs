@@ -14,7 +14,7 @@ pub(crate) enum GrantParameter<'a> {
     Text(&'a str),
     /// The type of a token, with the name of the token for errors. It must not be empty.
     TokenType(&'a str, &'static str),
-    /// A secret, with its name for errors. It must not be empty.
+    /// A secret, with its name for errors. It is checked before anything is sent.
     Secret(&'a Secret, &'static str),
     /// A JWT that is created for each request.
     #[cfg(feature = "jwt")]
@@ -42,12 +42,8 @@ impl<'a> GrantParameter<'a> {
             Self::TokenType("", token) => Err(ConfigError::new(token, "has no type").into()),
             Self::TokenType(token_type, _) => Ok(Zeroizing::new(token_type.to_owned())),
             Self::Secret(secret, name) => {
-                let text = secret.read(request.deadline()).await?;
-                if text.is_empty() {
-                    Err(ConfigError::new(name, "is empty").into())
-                } else {
-                    Ok(text)
-                }
+                secret.check(name)?;
+                secret.read(request.deadline()).await
             }
             #[cfg(feature = "jwt")]
             Self::Jwt(issuer, jwt) => jwt.sign(issuer, &request.jwt_context()).await,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::liveness::Liveness;
+use crate::util::printable::Printable;
 use crate::util::sync::LockExt;
 use crate::util::takeover_lock::{TakeoverGuard, TakeoverLock};
 
@@ -220,7 +221,7 @@ impl RefreshToken {
             current.token.number += 1;
             current.is_saved = self.0.save.is_none();
             drop(current);
-            tracing::debug!("refresh token was rotated");
+            tracing::debug!(name = %Printable(self.name()), "refresh token was rotated");
         }
     }
 
@@ -243,6 +244,7 @@ impl RefreshToken {
             };
             if let Err(error) = saved.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 tracing::warn!(
+                    name = %Printable(self.name()),
                     "rotated refresh token could not be persisted; it is in memory only"
                 );
                 return Err(TokenError::with_source(TokenErrorKind::Source, error)

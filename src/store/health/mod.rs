@@ -20,6 +20,7 @@ use tower::BoxError;
 use self::failures::{Failures, Recovery, Scope};
 use super::ValueNotAccepted;
 use super::dyn_store::StoreFuture;
+use super::key::StoreKey;
 use crate::error::chain;
 use crate::metrics;
 use crate::util::backoff::Backoff;
@@ -69,7 +70,7 @@ impl Health {
     /// Runs a store operation until its deadline, and records its outcome.
     pub(super) async fn run<T>(
         &self,
-        key: &str,
+        key: &StoreKey,
         operation: Operation,
         answer: StoreFuture<'_, T>,
     ) -> Result<T, StoreError> {
@@ -85,6 +86,7 @@ impl Health {
                 timer.finish(operation.name(), Some("value_not_accepted"));
                 self.succeeded(key, operation);
                 tracing::warn!(
+                    label = key.label_field(),
                     operation = operation.name(),
                     error = %Printable(ErrorChain(error)),
                     "the token store does not accept a value; the token is not shared"
@@ -104,13 +106,13 @@ impl Health {
         }
     }
 
-    fn succeeded(&self, key: &str, operation: Operation) {
+    fn succeeded(&self, key: &StoreKey, operation: Operation) {
         let recovery = self.lock().succeeded(key, operation);
         // Emitted after unlocking, because a subscriber may call back into the store.
         match recovery {
             None => {}
             Some(Recovery::Key) => {
-                tracing::info!("the token store works again");
+                tracing::info!(label = key.label_field(), "the token store works again");
             }
             Some(Recovery::Store) => {
                 tracing::info!("the token store works again for all credentials");
@@ -118,12 +120,14 @@ impl Health {
         }
     }
 
-    fn failed(&self, key: &str, failed: (Operation, u64), error: impl fmt::Display) {
+    fn failed(&self, key: &StoreKey, failed: (Operation, u64), error: impl fmt::Display) {
         let (scope, window) = self.lock().failed(key, failed, Now::read(), &self.backoff);
         let operation = failed.0.name();
+        let label = key.label_field();
         match scope {
             Scope::Key => {
                 tracing::warn!(
+                    label,
                     operation,
                     error = %Printable(error),
                     ?window,
@@ -132,6 +136,7 @@ impl Health {
             }
             Scope::Store => {
                 tracing::warn!(
+                    label,
                     operation,
                     error = %Printable(error),
                     ?window,

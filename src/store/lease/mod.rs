@@ -13,13 +13,14 @@ pub(super) use self::claims::{LeaseClaim, LeaseClaims};
 pub(super) use self::stuck::StuckLeases;
 use super::client::StoreClient;
 use super::health::{Operation, StoreError};
+use super::key::StoreKey;
 use crate::util::liveness::Liveness;
 use crate::util::race::run_beside;
 
 /// A lease in the store. It is released on drop, and ends by itself if the process dies.
 pub(super) struct Lease {
     client: Arc<StoreClient>,
-    key: String,
+    key: StoreKey,
     claim: Arc<LeaseClaim>,
     is_held: bool,
 }
@@ -28,7 +29,7 @@ impl Lease {
     /// Acquires the lease on `key`. Returns `None` if another owner holds it.
     pub(super) async fn acquire(
         client: &Arc<StoreClient>,
-        key: &str,
+        key: &StoreKey,
         claim: &Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
         // Recorded before the operation, because the task may die before the store has answered.
@@ -45,25 +46,26 @@ impl Lease {
     /// Returns `None` if that fetch no longer holds a lease.
     pub(super) async fn adopt(
         client: &Arc<StoreClient>,
-        key: &str,
+        key: &StoreKey,
         dead: &Arc<LeaseClaim>,
         liveness: &Arc<Liveness>,
     ) -> Result<Option<Self>, StoreError> {
         let Some(claim) = client.claims.adopt(key, dead, liveness) else {
             return Ok(None);
         };
-        tracing::debug!("took over the lease of a fetch that is no longer polled");
+        let label = key.label_field();
+        tracing::debug!(label, "took over the lease of a fetch that is no longer polled");
         Self::lock(client, key, claim).await
     }
 
     /// Locks the lease in the store with the owner of `claim`.
     async fn lock(
         client: &Arc<StoreClient>,
-        key: &str,
+        key: &StoreKey,
         claim: Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
         // Created as held, so that it is released if this future is dropped during the operation.
-        let mut lease = Self { client: client.clone(), key: key.to_owned(), claim, is_held: true };
+        let mut lease = Self { client: client.clone(), key: key.clone(), claim, is_held: true };
         lease.is_held = lease.extend().await?;
         Ok(lease.is_held.then_some(lease))
     }
@@ -91,7 +93,10 @@ impl Lease {
                 match self.extend().await {
                     Ok(true) => {}
                     // Another process may fetch a token too, which costs one token request.
-                    Ok(false) => tracing::debug!("lost the lease on a token request"),
+                    Ok(false) => {
+                        let label = self.key.label_field();
+                        tracing::debug!(label, "lost the lease on a token request");
+                    }
                     Err(_) => {}
                 }
             }

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use ring::hmac;
 use tower::{BoxError, ServiceExt};
-use tower_oauth2::client_auth::{ClientSecretJwt, Identity};
+use tower_oauth2::client_auth::{
+    ClientAuthentication, ClientSecretJwt, Identity, TokenRequestParts,
+};
 use tower_oauth2::jwt::{Algorithm, Audience, KeyFile, SignedJwt, Signer, SigningKey};
 use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{
@@ -272,14 +274,13 @@ async fn nothing_is_sent_if_a_signer_fails() {
     assert_eq!(endpoint.count(), 0);
 }
 
+// W12
 #[tokio::test]
-async fn an_empty_secret_is_an_error() {
-    let endpoint = endpoint();
+async fn an_empty_secret_is_an_error_without_credentials_too() {
     let auth = ClientAuth::client_secret_jwt("client-id", "");
-    let request = TokenRequest::new(credentials(auth));
-    let error = single_try(endpoint.clone()).oneshot(request).await.unwrap_err();
-    assert_eq!(error.source().unwrap().to_string(), "client secret: is empty");
-    assert_eq!(endpoint.count(), 0);
+    let mut request = TokenRequestParts::new("https://auth.test/token".parse().unwrap());
+    let error = auth.authenticate(&mut request).await.unwrap_err();
+    assert_eq!(error.to_string(), "client secret: is empty");
 }
 
 // X3, O

@@ -10,6 +10,7 @@ mod fixed;
 mod handles;
 mod lifetime;
 mod liveness;
+mod narrow_scope;
 mod older_fetch;
 mod rejection;
 mod removal;

@@ -6,6 +6,7 @@ mod header;
 mod per_request;
 mod request_ext;
 mod send;
+mod without_token;
 
 use http::{Request, Response};
 use http_body_util::Full;

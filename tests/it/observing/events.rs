@@ -75,7 +75,7 @@ async fn a_request_to_an_unlisted_origin_is_logged() {
     let lines = trace.lines();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("origin=https://foreign.test"), "{lines:?}");
-    assert!(lines[0].contains("gets no token") && !lines[0].contains("path"), "{lines:?}");
+    assert!(lines[0].contains("got no token") && !lines[0].contains("path"), "{lines:?}");
 }
 
 // O, C9

@@ -4,7 +4,10 @@
 mod counting;
 mod displaced_errors;
 mod events;
+#[cfg(feature = "metrics")]
+mod failing_gauge;
 mod foreign_texts;
+mod labels;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod reentrant;

@@ -111,7 +111,7 @@ fn all_different() -> Vec<Credentials> {
         by(ClientAuth::client_secret_basic("id", "other secret")),
         by(ClientAuth::client_secret_basic("other id", "secret")),
         by(ClientAuth::client_secret_basic("ids", "ecret")),
-        by(ClientAuth::client_secret_basic("id", "")),
+        by(ClientAuth::client_secret_basic("id", "secre")),
         by(ClientAuth::client_secret_basic("ID", "secret")),
         by(ClientAuth::client_secret_basic_raw("id", "secret")),
         by(ClientAuth::client_secret_post("id", "secret")),

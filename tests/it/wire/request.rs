@@ -204,15 +204,12 @@ async fn id_and_secret_may_be_any_text() {
     assert_eq!(arrived, expected("/", "", &body));
 }
 
-// W2, alf 8
-#[tokio::test]
-async fn a_raw_id_with_a_colon_is_an_error_and_nothing_is_sent() {
-    let endpoint = RawEndpoint::answering(response(200, &[], r#"{"access_token":"t"}"#)).await;
+// W2, W12, alf 8
+#[test]
+fn a_raw_id_with_a_colon_is_an_error_and_nothing_is_sent() {
     let auth = ClientAuth::client_secret_basic_raw("client:id", "s3cr3t");
-    let error = ask(Credentials::new(endpoint.url("/"), auth).unwrap()).await.unwrap_err();
-    assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
-    assert_eq!(error.status(), None);
-    assert_eq!(endpoint.count(), 0);
+    let error = Credentials::new("https://auth.test", auth).unwrap_err();
+    assert!(error.to_string().contains("colon"), "{error}");
 }
 
 // W2

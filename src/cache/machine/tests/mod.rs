@@ -13,7 +13,7 @@ use super::reject::RejectedToken;
 use super::*;
 use crate::client_auth::ClientAuth;
 use crate::credentials::Credentials;
-use crate::error::{ErrorResponse, TokenErrorKind};
+use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
 use crate::token::AccessToken;
 
 const FIRST_API: Target = Target { origin: 1, resource: 11 };
@@ -230,7 +230,11 @@ impl World {
 
     fn assert_invariants(&self) {
         let machine = &self.machine;
-        assert_eq!(self.failing, i64::from(machine.failure.is_some()), "gauge of failures");
+        assert_eq!(
+            self.failing,
+            i64::from(machine.failure.as_deref().is_some_and(Failure::counts)),
+            "gauge of failures"
+        );
         assert!(machine.current().is_none() || machine.next_tick().is_some());
         if let TokenState::Rejected(rejected) = &machine.token_state {
             assert!(rejected.token.issue() <= machine.rejected_through);

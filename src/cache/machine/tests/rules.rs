@@ -411,3 +411,40 @@ fn a_request_without_a_resend_withdraws_a_suspect_token() {
     assert_eq!(w.state(), "rejected b");
     assert!(matches!(w.get(), Step::Fetch(_)), "the next request waits for another token");
 }
+
+// C9, O: the gauge does not go down and up again while a fetch decides.
+#[test]
+fn a_failure_counts_until_its_back_off_has_been_over_for_a_while() {
+    let mut w = World::new();
+    let sweep = |w: &mut World| {
+        let (next, events) = w.machine.sweep(w.now());
+        w.record(events);
+        next.map(|next| next - (w.start + w.now))
+    };
+    assert_eq!(sweep(&mut w), None);
+    drop(w.get());
+    drop(w.fail(Outage::Transient));
+    let until = w.machine.failure.as_ref().unwrap().until.mono + secs(60);
+    assert_eq!(sweep(&mut w), Some(until - (w.start + w.now)));
+    w.now = until - w.start - Duration::from_nanos(1);
+    assert_eq!(sweep(&mut w), Some(Duration::from_nanos(1)));
+    assert_eq!(w.failing, 1);
+
+    assert!(matches!(w.get(), Step::Fetch(_)));
+    w.now += secs(1);
+    assert_eq!(sweep(&mut w), Some(secs(60)), "a fetch is running");
+    assert_eq!(w.failing, 1);
+    drop(w.fail(Outage::Transient));
+    assert_eq!(w.failing, 1, "it is one failure more of the same credentials");
+
+    w.now += secs(120);
+    assert_eq!(sweep(&mut w), None);
+    assert_eq!((w.failing, w.state().as_str()), (0, "absent + failure"));
+    assert_eq!(sweep(&mut w), None);
+    assert!(matches!(w.get(), Step::Fetch(_)));
+    drop(w.fail(Outage::Transient));
+    assert_eq!(w.failing, 1, "it counts again");
+    let events = w.machine.forget();
+    w.record(events);
+    assert_eq!(w.failing, 0);
+}

@@ -1,0 +1,129 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Mutex;
+
+use http::{Extensions, Method, Uri};
+use tracing::field::display;
+
+use super::admission::is_tunnel;
+use super::config::LayerConfig;
+use super::echoing_method::is_echoing;
+use super::target::hash_named_origin;
+use crate::cache::Tokens;
+use crate::metrics;
+use crate::protocol::origin::Origin;
+use crate::protocol::origins::UriClass;
+use crate::util::printable::Printable;
+use crate::util::sync::LockExt;
+
+/// Says why a request was sent without a token, although it did not ask for that.
+///
+/// It is in the extensions of the response to such a request. The response to a request with
+/// [`NoToken`](crate::NoToken) has none.
+///
+/// # Example
+///
+/// ```
+/// use tower_oauth2::service::NoTokenSent;
+///
+/// fn explain(response: &http::Response<()>) -> &'static str {
+///     match response.extensions().get::<NoTokenSent>() {
+///         Some(NoTokenSent::NotListed) => "add the origin to the layer's origins",
+///         Some(_) => "there was no token",
+///         None => "there was a token",
+///     }
+/// }
+/// # assert_eq!(explain(&http::Response::new(())), "there was a token");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoTokenSent {
+    /// The layer's [`Origins`](crate::Origins) do not list the origin of the request.
+    NotListed,
+    /// The layer lists the origin, and the request's tokens are
+    /// [narrowed](crate::Tokens::only_for) to other origins.
+    TokensNarrowed,
+    /// The method is TRACE or TRACK, so the response would show the token (RFC 9110 section 9.3.8).
+    TraceMethod,
+    /// The method is CONNECT, so a proxy receives the request, and the layer's tokens are not for
+    /// proxies.
+    ConnectMethod,
+}
+
+impl NoTokenSent {
+    fn metric_label(self) -> &'static str {
+        match self {
+            Self::NotListed => "not_listed",
+            Self::TokensNarrowed => "tokens_narrowed",
+            Self::TraceMethod => "trace_method",
+            Self::ConnectMethod => "connect_method",
+        }
+    }
+}
+
+impl fmt::Display for NoTokenSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotListed => "the layer's origins do not list it",
+            Self::TokensNarrowed => "the tokens of the request are narrowed to other origins",
+            Self::TraceMethod => "its response would show the token",
+            Self::ConnectMethod => "its recipient is a proxy",
+        })
+    }
+}
+
+/// The number of warnings of a layer: one for each origin and reason. A program that calls any number of hosts must
+/// neither fill memory nor the log.
+const MAX_WARNINGS: usize = 64;
+
+/// Remembers for which origins a layer has warned, and why. All services and copies of the layer
+/// share it.
+#[derive(Debug, Default)]
+pub(super) struct WarnedOrigins(Mutex<HashSet<(u64, NoTokenSent)>>);
+
+impl WarnedOrigins {
+    /// Returns whether to warn for this origin. The answer is `false` the next time.
+    fn is_new(&self, uri: &Uri, reason: NoTokenSent) -> bool {
+        let mut warned = self.0.lock_unpoisoned();
+        warned.len() < MAX_WARNINGS && warned.insert((hash_named_origin(uri), reason))
+    }
+}
+
+/// The parts of a request that say whether it gets a token.
+pub(super) struct RequestTarget<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) extensions: &'a Extensions,
+}
+
+impl LayerConfig {
+    /// Logs and counts a request that is sent without a token. Returns the reason (R10).
+    #[cold]
+    pub(super) fn report_no_token(&self, request: &RequestTarget<'_>) -> NoTokenSent {
+        let target = (request.method, request.uri);
+        let reason = if is_echoing(request.method) {
+            NoTokenSent::TraceMethod
+        } else if is_tunnel(target) && !self.is_for_proxies() {
+            NoTokenSent::ConnectMethod
+        } else if self.classify_in(&self.origins, target) == UriClass::NotListed {
+            NoTokenSent::NotListed
+        } else {
+            NoTokenSent::TokensNarrowed
+        };
+        metrics::request_without_token(reason.metric_label());
+        let origin = Origin::from_uri(request.uri).map(|origin| display(Printable(origin)));
+        let label = self.tokens_for(request.extensions).map(Tokens::credentials);
+        let label = label.and_then(|credentials| credentials.label_field());
+        if self.warned_origins.is_new(request.uri, reason) {
+            tracing::warn!(
+                label,
+                origin,
+                reason = %Printable(reason),
+                "a request to this origin got no token; the next ones are logged at DEBUG"
+            );
+        } else {
+            tracing::debug!(label, origin, reason = %Printable(reason), "a request gets no token");
+        }
+        reason
+    }
+}

@@ -1,0 +1,30 @@
+//! Characters that nobody sees, which come into settings from files and copied text.
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Returns what is wrong with a text that is meant to be read: a control character, such as a line
+/// break, or a byte order mark.
+pub(crate) fn fault_of_text(text: &str) -> Option<&'static str> {
+    if text.contains(char::is_control) {
+        Some("has control characters, such as a line break")
+    } else if text.contains(BYTE_ORDER_MARK) {
+        Some("has a byte order mark")
+    } else {
+        None
+    }
+}
+
+/// Returns what is wrong with a secret: it is empty, or has an end or a beginning that nobody sees.
+///
+/// Other control characters are allowed, because a secret may have been chosen with them.
+pub(crate) fn fault_of_secret(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.ends_with(['\n', '\r']) {
+        Some("ends in a line break")
+    } else if text.starts_with(BYTE_ORDER_MARK) {
+        Some("begins with a byte order mark")
+    } else {
+        None
+    }
+}
