@@ -100,8 +100,9 @@ impl EndpointUri {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         const ENDPOINT: &str = "token endpoint";
         let uri = parse_absolute(text, ENDPOINT)?;
-        let origin = Origin::from_uri(&uri)
-            .ok_or(ConfigError::new(ENDPOINT, "needs a scheme and a host"))?;
+        let origin = Origin::from_uri(&uri).ok_or_else(|| {
+            ConfigError::new(ENDPOINT, "needs a scheme and a host").with_url(text)
+        })?;
         Ok(Self { uri, text: text.into(), origin, issuer: None })
     }
 
@@ -131,15 +132,15 @@ impl IssuerUri {
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         const ISSUER: &str = "issuer";
         let uri = parse_absolute(text, ISSUER)?;
+        let invalid = |problem| ConfigError::new(ISSUER, problem).with_url(text);
         if text.contains('?') {
-            return Err(ConfigError::new(ISSUER, "must not have a query"));
+            return Err(invalid("must not have a query"));
         }
-        let origin =
-            Origin::from_uri(&uri).ok_or(ConfigError::new(ISSUER, "needs a scheme and a host"))?;
+        let origin = Origin::from_uri(&uri).ok_or_else(|| invalid("needs a scheme and a host"))?;
         let scheme = uri.scheme_str().unwrap_or_default();
         let is_http = ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         if !is_http || !origin.is_secure() {
-            return Err(ConfigError::new(ISSUER, "must use https or a loopback address"));
+            return Err(invalid("must use https or a loopback address"));
         }
         Ok(Self { text: text.into(), uri, origin, discovery: Arc::<DiscoveryCells>::default() })
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{TokenError, TokenErrorKind};
-use crate::protocol::json::{JsonResponse, Members, is_string, text, value};
+use crate::protocol::json::{self, JsonResponse, Members, has_error, text, value};
 use crate::token::AccessToken;
 use crate::util::limits::MAX_LIFETIME;
 
@@ -24,7 +24,7 @@ pub(super) fn decode(
     }
     let (kind, note) = match &response.members {
         None if status.is_success() => (TokenErrorKind::MalformedResponse, ""),
-        Some(members) if status.is_success() && !is_string(members, "error") => {
+        Some(members) if status.is_success() && !has_error(members) => {
             match read_token(members, must_be_bound) {
                 Ok(token) => return Ok(token),
                 Err(refusal) => refusal,
@@ -87,7 +87,7 @@ fn read_token(
 
 /// Returns the `error` of an error response, without decoding the rest.
 pub(super) fn error(body: &[u8]) -> Option<String> {
-    text(&serde_json::from_slice(body).ok()?, "error")
+    json::error_code(&json::members(body)?)
 }
 
 /// Returns the members that this crate has no name for.

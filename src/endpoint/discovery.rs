@@ -9,7 +9,7 @@ use super::limits::EndpointLimits;
 use crate::credentials::request::TokenRequest;
 use crate::credentials::{EndpointUri, IssuerUri};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, invalid_issuer};
 use crate::protocol::http_client::BoxedClient;
 use crate::util::liveness::Liveness;
 
@@ -59,13 +59,11 @@ async fn fetch_once<'a>(
     }
     let auth = request.credentials().client_auth();
     let fetch = async {
-        let builder = Metadata::builder(issuer.text())
-            .map_err(|error| TokenError::new(TokenErrorKind::InvalidIssuer, error.reason()))?;
+        let builder = Metadata::builder(issuer.text()).map_err(invalid_issuer)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let metadata = builder.timeout(left).fetch_boxed(http).await?;
         metadata.endpoint_for(auth).map_err(|error| {
             TokenError::with_source(TokenErrorKind::InvalidMetadata, error.into())
-                .with_note(error.reason())
                 .with_issuer(issuer.origin())
         })
     };

@@ -60,7 +60,8 @@ impl AllowedEndpoint {
     fn parse(endpoint: &str) -> Result<Self, ConfigError> {
         const SETTING: &str = "allowed endpoint";
         let uri = parse_absolute(endpoint, SETTING)?;
-        let origin = Origin::from_uri(&uri).ok_or(ConfigError::new(SETTING, "needs a host"))?;
+        let origin = Origin::from_uri(&uri)
+            .ok_or_else(|| ConfigError::new(SETTING, "needs a host").with_url(endpoint))?;
         Ok(Self { origin, path: path_and_query(&uri).to_owned() })
     }
 }

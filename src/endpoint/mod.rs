@@ -31,7 +31,7 @@ use self::single::SingleRequest;
 use crate::credentials::request::TokenRequest;
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::http_client::{self, BoxedClient, HttpClient};
-use crate::secret::SecretTimeout;
+use crate::secret::{FileError, SecretTimeout};
 use crate::token::AccessToken;
 use crate::util::one_or_many::OneOrMany;
 
@@ -52,8 +52,10 @@ use crate::util::one_or_many::OneOrMany;
 /// - **Bounds.** A try takes at most 30 seconds by default ([`timeout`](Self::timeout)). That
 ///   includes the time until the client is ready, client authentication and the response body. The
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
-///   response is read. No redirect is followed, and no compression is requested. Configure the HTTP
-///   client to follow no redirects either.
+///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
+///   identity`). Configure the HTTP client to follow no redirects either.
+/// - **User agent.** Requests name `tower-oauth2/<version>` as their `User-Agent`. A layer around
+///   the HTTP client can replace it.
 /// - **Readiness.** A clone of the HTTP client is made ready for each request, and none is held
 ///   between requests. So API and token endpoint can share one connection pool or concurrency
 ///   limit.
@@ -216,5 +218,7 @@ impl fmt::Debug for TokenEndpoint {
 fn not_available(error: BoxError) -> TokenError {
     let note =
         if error.is::<SecretTimeout>() { "a secret or key did not arrive in time" } else { "" };
-    TokenError::with_source(TokenErrorKind::ClientAuthentication, error).with_note(note)
+    TokenError::with_source(TokenErrorKind::ClientAuthentication, error)
+        .with_known_cause::<FileError>()
+        .with_note(note)
 }

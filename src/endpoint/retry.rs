@@ -22,7 +22,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// layer needs [`TokenRetry::none`] inside, or the numbers of tries multiply.
 ///
 /// A retry follows a failure that may pass ([`TokenError::is_transient`]). For error responses, the
-/// [statuses](Self::statuses) decide. The pause before retry *n* is drawn uniformly from the upper half
+/// [statuses](Self::statuses) decide, and the codes `temporarily_unavailable`, `server_error` and
+/// `slow_down`. The pause before retry *n* is drawn uniformly from the upper half
 /// of [`backoff`](Self::backoff) × 2ⁿ⁻¹. `Retry-After` makes it longer. No pause is longer than a
 /// minute. API requests are never retried.
 ///
@@ -87,7 +88,7 @@ impl TokenRetry {
         match (error.kind(), error.status()) {
             (TokenErrorKind::NoRuntime, _) => false,
             (TokenErrorKind::ErrorResponse, Some(status)) if !status.is_success() => {
-                self.statuses.contains(&status.as_u16())
+                self.statuses.contains(&status.as_u16()) || error.has_transient_code()
             }
             _ => error.is_transient(),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,9 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::body;
 use crate::protocol::challenge;
 use crate::protocol::dpop::{DPOP, ProofVerdict, SentProof};
+use crate::protocol::headers;
 use crate::protocol::http_client::BoxedClient;
+use crate::protocol::request_secrets::RequestSecrets;
 use crate::protocol::server_clock::{Offset, SkewEstimate};
 use crate::secret::wait_until_deadline;
 use crate::token::AccessToken;
@@ -133,20 +135,24 @@ async fn send(
     let requested_at = Now::read();
     let sent = async {
         let encoded = encode(target, clock, deadline).await?;
+        let secrets = RequestSecrets::of(&encoded.request);
         let sent_at = Instant::now();
-        let response = http.oneshot(encoded.request).await;
-        let response = response.map_err(TokenError::from_transport)?;
+        let response = http.oneshot(encoded.request).await.map_err(|error| {
+            TokenError::from_transport(error).with_causes(|text| secrets.scrub(text))
+        })?;
         let skew = SkewEstimate::from_response(response.headers(), wall_clock(), sent_at.elapsed());
-        Ok::<_, TokenError>((response, skew, encoded.has_signed_times, encoded.proof))
+        Ok::<_, TokenError>((response, skew, encoded.has_signed_times, encoded.proof, secrets))
     };
-    let (response, skew, has_signed_times, proof) = match timeout_at(deadline, sent).await {
+    let (response, skew, has_signed_times, proof, secrets) = match timeout_at(deadline, sent).await
+    {
         Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
         }
     };
     let (head, body) = response.into_parts();
-    let body = body::read(head.status, body, deadline).await?;
+    let body = body::read(head.status, body, deadline).await;
+    let body = body.map_err(|error| error.with_causes(|text| secrets.scrub(text)))?;
     let proof = proof.map_or(ProofVerdict::Accepted, |sent| {
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
@@ -199,7 +205,7 @@ async fn encode(
     *request.uri_mut() = endpoint.uri().clone();
     *request.headers_mut() = headers;
     let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers::set_defaults(headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let proof = credentials
         .dpop_key()

@@ -50,7 +50,7 @@ fn for_error_response(response: &ErrorResponse, is_for_metadata: bool) -> &'stat
     match (response.registered_error(), response.status) {
         (Some("temporarily_unavailable" | "server_error"), _)
         | (None, StatusCode::REQUEST_TIMEOUT) => SERVER,
-        (_, StatusCode::TOO_MANY_REQUESTS) => {
+        (Some("slow_down"), _) | (_, StatusCode::TOO_MANY_REQUESTS) => {
             "check the rate of token requests and the server's limits"
         }
         (_, status) if status.is_server_error() => SERVER,

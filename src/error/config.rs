@@ -1,38 +1,65 @@
 use std::fmt;
+use std::sync::Arc;
+
+use crate::util::printable::{self, UrlWithoutSecrets};
+
+/// The longest value that an error quotes, in characters.
+const MAX_VALUE: usize = 80;
 
 /// The error of an invalid setting.
+///
+/// The text names the setting and what to do, and quotes at most 80 printable characters of the
+/// invalid value. Secrets, tokens and keys are never quoted. A URL is quoted without its user
+/// information, query and fragment. A text that could be a secret at the place of a URL is not
+/// quoted either.
 ///
 /// # Example
 ///
 /// ```
 /// let error = tower_oauth2::Origins::only(["api.example.com"]).unwrap_err();
-/// assert_eq!(error.to_string(), "origin: needs a scheme and a host");
+/// assert_eq!(error.to_string(), "origin needs a scheme and a host: api.example.com");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The name of the setting.
     setting: &'static str,
-    reason: &'static str,
+    /// A predicate: what is wrong with the setting, or what it must be.
+    problem: &'static str,
+    /// The printable value, unless it may be a secret.
+    value: Option<Arc<str>>,
 }
 
 impl ConfigError {
-    pub(crate) const fn new(setting: &'static str, reason: &'static str) -> Self {
-        Self { setting, reason }
+    /// Creates the error of a setting whose value may be a secret.
+    pub(crate) const fn new(setting: &'static str, problem: &'static str) -> Self {
+        Self { setting, problem, value: None }
     }
 
     /// Returns an error if there is a fault.
     pub(crate) fn check(setting: &'static str, fault: Option<&'static str>) -> Result<(), Self> {
-        fault.map_or(Ok(()), |reason| Err(Self::new(setting, reason)))
+        fault.map_or(Ok(()), |problem| Err(Self::new(setting, problem)))
     }
 
-    pub(crate) fn reason(&self) -> &'static str {
-        self.reason
+    /// Quotes a value that is no secret.
+    pub(crate) fn with_value(mut self, value: impl fmt::Display) -> Self {
+        let value = printable::bounded(value, MAX_VALUE);
+        self.value = (!value.is_empty()).then(|| value.into());
+        self
+    }
+
+    /// Quotes a URL, without the parts that may be secrets.
+    pub(crate) fn with_url(self, url: &str) -> Self {
+        self.with_value(UrlWithoutSecrets(url))
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.reason)
+        write!(f, "{} {}", self.setting, self.problem)?;
+        match &self.value {
+            Some(value) => write!(f, ": {value}"),
+            None => Ok(()),
+        }
     }
 }
 

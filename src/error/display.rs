@@ -1,25 +1,39 @@
 //! The texts of a [`TokenError`].
 
+use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use super::{ErrorInner, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
+use super::{ConfigError, ErrorInner, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
 use crate::util::printable::Printable;
 
 impl TokenError {
-    /// Returns the operating system's error for a connection.
+    /// Returns the causes that may be shown.
     ///
-    /// The texts of other sources are not shown, because they may contain secrets.
-    fn system_cause(&self) -> Option<io::ErrorKind> {
-        let source =
-            self.inner.source.as_ref().filter(|_| self.inner.kind == TokenErrorKind::Transport)?;
-        let causes = chain(&**source).filter_map(|error| error.downcast_ref::<io::Error>());
-        let cause = causes.last()?.kind();
-        // The text of an unnamed error has no information.
-        let is_named =
-            !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
-        is_named.then_some(cause)
+    /// The text of a custom source or secret is not shown, because it may contain secrets that this
+    /// crate does not know. An invalid setting and the name of the operating system's error are.
+    fn shown_causes(&self) -> Option<Cow<'_, str>> {
+        if let Some(causes) = self.inner.causes.as_deref().filter(|causes| !causes.is_empty()) {
+            return Some(causes.into());
+        }
+        let source = &**self.inner.source.as_ref()?;
+        let setting = chain(source).find_map(|error| error.downcast_ref::<ConfigError>());
+        match setting {
+            Some(setting) => Some(setting.to_string().into()),
+            None => system_cause(source).map(|cause| cause.to_string().into()),
+        }
     }
+}
+
+/// Returns the kind of the operating system's error among the causes.
+fn system_cause(source: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let causes = chain(source).filter_map(|error| error.downcast_ref::<io::Error>());
+    let cause = causes.last()?.kind();
+    // The text of an unnamed error has no information.
+    let is_named =
+        !matches!(cause, io::ErrorKind::Other) && cause.to_string() != "uncategorized error";
+    is_named.then_some(cause)
 }
 
 impl fmt::Display for TokenError {
@@ -37,8 +51,8 @@ impl fmt::Display for TokenError {
         if let Some(response) = response {
             write!(f, " ({response})")?;
         }
-        if let Some(cause) = self.system_cause() {
-            write!(f, " ({cause})")?;
+        if let Some(causes) = self.shown_causes() {
+            write!(f, " ({causes})")?;
         }
         if !note.is_empty() {
             write!(f, ": {note}")?;

@@ -2,6 +2,7 @@
 
 mod advice;
 mod bounds;
+mod cause;
 mod config;
 mod display;
 mod kind;
@@ -23,8 +24,9 @@ pub(crate) use self::response::ErrorResponse;
 /// The error when no token or no [`Metadata`](crate::metadata::Metadata) is available.
 ///
 /// One failure may reach many callers, so clones are cheap and share their contents. The text says
-/// what failed, at which host, and what to check. The text and the `Debug` output are short and
-/// printable. They contain no secret, no token and no body. Methods return the parts of the token
+/// what failed, at which host, and what to check. If the HTTP client failed, it shows the causes in at
+/// most 300 characters. The text and the `Debug` output are short and printable. They contain no
+/// secret, no token and no body. Methods return the parts of the token
 /// endpoint's response.
 ///
 /// Services return the error inside a [`BoxError`]. [`TokenError::find_in`] finds it there.
@@ -61,6 +63,8 @@ struct ErrorInner {
     origin: Option<(&'static str, Box<str>)>,
     response: Option<ErrorResponse>,
     source: Option<BoxError>,
+    /// The printable causes of an HTTP client's failure, without secrets.
+    causes: Option<Box<str>>,
 }
 
 /// The beginning of the text of a failure to fetch metadata.
@@ -99,8 +103,16 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let inner =
-            ErrorInner { kind, note, advice: None, label: None, origin: None, response, source };
+        let inner = ErrorInner {
+            kind,
+            note,
+            advice: None,
+            label: None,
+            origin: None,
+            response,
+            source,
+            causes: None,
+        };
         Self { inner: Arc::new(inner), rejected_response: None, retry_in: None }
     }
 
@@ -119,6 +131,32 @@ impl TokenError {
             TokenErrorKind::Source
         };
         Self::with_source(kind, error)
+    }
+
+    /// Shows the causes if an HTTP client failed. `scrub` removes secrets from a text.
+    ///
+    /// Has no effect once the error has been cloned.
+    pub(crate) fn with_causes(mut self, scrub: impl Fn(&str) -> String) -> Self {
+        use TokenErrorKind::{IncompleteResponse, Transport};
+
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            let source = inner.source.as_ref();
+            let source = source.filter(|_| matches!(inner.kind, Transport | IncompleteResponse));
+            inner.causes = source.map(|source| cause::describe(&**source, scrub).into());
+        }
+        self
+    }
+
+    /// Shows the first cause of the type `E`, whose text contains no secret, and its sources.
+    ///
+    /// Has no effect once the error has been cloned.
+    pub(crate) fn with_known_cause<E: StdError + 'static>(mut self) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            let mut causes = inner.source.iter().flat_map(|source| chain(&**source));
+            let known = causes.find(|error| error.is::<E>());
+            inner.causes = known.map(|known| cause::describe(known, str::to_owned).into());
+        }
+        self
     }
 
     /// Returns the error of an HTTP client that failed before a response arrived.
@@ -221,21 +259,18 @@ impl TokenError {
     /// Returns whether the same request may succeed later.
     ///
     /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
-    /// 408 or 429, a secret that could not be read, and a failure in a custom source. False for any
+    /// 408 or 429, the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
+    /// status, a secret that could not be read, and a failure in a custom source. False for any
     /// other error response, a redirect, a response without a usable token, an endpoint that is not
     /// allowed, an invalid client id, invalid metadata, and a request without tokens. If the
     /// secret is a token, the failure of that token decides.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
-                response.status.is_server_error()
+                response.has_transient_code()
+                    || response.status.is_server_error()
                     || response.status == StatusCode::REQUEST_TIMEOUT
                     || response.status == StatusCode::TOO_MANY_REQUESTS
-                    || response.status.is_success()
-                        && matches!(
-                            response.error.as_deref(),
-                            Some("temporarily_unavailable" | "server_error")
-                        )
             }),
             TokenErrorKind::ClientAuthentication => {
                 self.inner.source.as_ref().is_none_or(|source| {
@@ -285,6 +320,11 @@ impl TokenError {
     /// It is cut to 4 KiB, and otherwise as the server sent it.
     pub fn error_uri(&self) -> Option<&str> {
         self.inner.response.as_ref()?.error_uri.as_deref()
+    }
+
+    /// Returns whether the server says by its error code that a later request may succeed.
+    pub(crate) fn has_transient_code(&self) -> bool {
+        self.inner.response.as_ref().is_some_and(ErrorResponse::has_transient_code)
     }
 
     /// Returns the error code of the response if it is a registered one, which may be shown.

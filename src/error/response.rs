@@ -86,6 +86,12 @@ impl ErrorResponse {
         Some(self.registered_error().unwrap_or("an unregistered code"))
     }
 
+    /// Returns whether `error` says that a later request may succeed, with whatever status.
+    pub(super) fn has_transient_code(&self) -> bool {
+        let code = self.error.as_deref();
+        matches!(code, Some("temporarily_unavailable" | "server_error" | "slow_down"))
+    }
+
     /// Returns `error` if it is a registered code.
     pub(super) fn registered_error(&self) -> Option<&'static str> {
         let error = self.error.as_deref()?;

@@ -64,7 +64,10 @@ impl FromStr for Algorithm {
             "PS256" => Ok(Self::PS256),
             // The second name of RFC 9864 section 2.2.
             "EdDSA" | "Ed25519" => Ok(Self::EdDSA),
-            _ => Err(ConfigError::new("algorithm", "is not ES256, ES384, RS256, PS256 or EdDSA")),
+            _ => {
+                let problem = "must be ES256, ES384, RS256, PS256 or EdDSA";
+                Err(ConfigError::new("algorithm", problem).with_value(name))
+            }
         }
     }
 }

@@ -113,12 +113,12 @@ impl AssertionClaims {
         match (&self.audience, context.default_audience) {
             (Some(Audience::Custom(audience)), _) => Ok(Some(audience)),
             (Some(Audience::Issuer), _) => context.issuer.map(Some).ok_or_else(|| {
-                missing("the issuer is not known: use Credentials::from_issuer or Metadata")
+                missing("cannot be the issuer: use Credentials::from_issuer or Metadata")
             }),
             (Some(Audience::TokenEndpoint), _) => context
                 .token_endpoint
                 .map(Some)
-                .ok_or_else(|| missing("the credentials have no token endpoint")),
+                .ok_or_else(|| missing("cannot be the token endpoint: use Credentials::new")),
             (None, DefaultAudience::None) => Ok(None),
             (None, DefaultAudience::AuthorizationServer) => {
                 Ok(context.issuer.or(context.token_endpoint))

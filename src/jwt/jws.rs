@@ -36,11 +36,9 @@ pub(crate) async fn sign(
     let has_right_length =
         algorithm.signature_len().map_or(!signature.is_empty(), |len| signature.len() == len);
     if !has_right_length {
-        return Err(ConfigError::new(
-            "signature",
-            "does not have the length that its algorithm requires (RFC 7518 section 3.4, not DER)",
-        )
-        .into());
+        let problem = "must have the length that its algorithm requires (RFC 7518 section 3.4, \
+                       not DER)";
+        return Err(ConfigError::new("signature", problem).with_value(algorithm).into());
     }
     Ok(compact(input, &signature))
 }

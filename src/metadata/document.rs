@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::lists::{LISTS, TextList};
 use super::{Endpoint, Metadata, MetadataInner};
 use crate::error::{TokenError, TokenErrorKind};
-use crate::protocol::json::{JsonResponse, Members, is_string, value};
+use crate::protocol::json::{JsonResponse, Members, has_error, value};
 use crate::protocol::origin::{self, parse_absolute};
+use crate::util::byte_order_mark;
 
 pub(super) struct Rules<'a> {
     /// The issuer as it was configured.
@@ -35,16 +36,16 @@ pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Deco
         return Ok(Decoded::NoDocument(response.refuse(Redirect, "")));
     }
     if !status.is_success() {
-        let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
-        let is_absent = status.is_client_error() && !may_pass.contains(&status);
         let error = response.refuse(ErrorResponse, "");
-        return if is_absent { Ok(Decoded::NoDocument(error)) } else { Err(error) };
+        // A server that limits requests must not get another one.
+        let may_ask_again = status != StatusCode::TOO_MANY_REQUESTS;
+        return if may_ask_again { Ok(Decoded::NoDocument(error)) } else { Err(error) };
     }
     let Some(members) = &response.members else {
         return Ok(Decoded::NoDocument(response.refuse(MalformedResponse, "")));
     };
     if !members.contains_key("issuer") {
-        return Ok(Decoded::NoDocument(if is_string(members, "error") {
+        return Ok(Decoded::NoDocument(if has_error(members) {
             response.refuse(ErrorResponse, "")
         } else {
             response.refuse(InvalidMetadata, "the document has no issuer")
@@ -102,7 +103,7 @@ fn read(
         introspection_endpoint: optional("introspection_endpoint"),
         revocation_endpoint: optional("revocation_endpoint"),
         lists: LISTS.map(|name| TextList::new(value(members, name).as_ref())),
-        document: body.into(),
+        document: byte_order_mark::skip(body).into(),
     })
 }
 

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
 use http::response::Parts;
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt;
@@ -14,9 +13,10 @@ use tower::ServiceExt;
 use super::document::{self, Decoded, Rules};
 use super::{Metadata, invalid_issuer};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
-use crate::protocol::body;
 use crate::protocol::http_client::{self, BoxedBody, BoxedClient, HttpClient};
 use crate::protocol::origin::{Origin, parse_absolute};
+use crate::protocol::request_secrets::RequestSecrets;
+use crate::protocol::{body, headers};
 use crate::util::limits::MAX_LIFETIME;
 use crate::util::printable::Printable;
 
@@ -68,13 +68,14 @@ impl MetadataBuilder {
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
         const SETTING: &str = "issuer";
         let uri = parse_absolute(issuer, SETTING)?;
+        let invalid = |problem| ConfigError::new(SETTING, problem).with_url(issuer);
         if issuer.contains('?') {
-            return Err(ConfigError::new(SETTING, "must not have a query"));
+            return Err(invalid("must not have a query"));
         }
         if !document::is_https(&uri) && !document::is_http(&uri) {
-            return Err(ConfigError::new(SETTING, "needs to begin with https://"));
+            return Err(invalid("must begin with https://"));
         }
-        let origin = Origin::from_uri(&uri).ok_or(ConfigError::new(SETTING, "needs a host"))?;
+        let origin = Origin::from_uri(&uri).ok_or_else(|| invalid("needs a host"))?;
         let builder = Self {
             issuer: issuer.to_owned(),
             uri,
@@ -120,11 +121,11 @@ impl MetadataBuilder {
     /// Fetches the metadata.
     ///
     /// It requests `oauth-authorization-server` first. It requests `openid-configuration` if the
-    /// first response is something else: a 4xx other than 408 and 429, a redirect, a page of HTML,
-    /// JSON without an `issuer`, or a body without an end. Each is one `GET` request. It follows no
-    /// redirect, asks for no compression, and reads at most 1 MiB. The first body gets at most half
-    /// of the time that is left, so that there is time for the second document. Configure the HTTP
-    /// client to follow no redirects either.
+    /// first response is something else: a 4xx other than 429, a 5xx, a redirect, a page of HTML,
+    /// JSON without an `issuer`, a body that breaks off or has no end, or no response in time. Each
+    /// is one `GET` request. It follows no redirect, asks for no compression, and reads at most 1
+    /// MiB. The first document gets at most half of the time, so that there is time for the second
+    /// one. Configure the HTTP client to follow no redirects either.
     ///
     /// # Errors
     ///
@@ -133,10 +134,10 @@ impl MetadataBuilder {
     /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the one
     ///   that was asked for, or whose `token_endpoint`, or its alias for mutual TLS, is not an
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
-    ///   clear text passes if the issuer is on loopback too. Any other invalid member counts as
-    ///   absent.
-    /// * The kinds of a failed token request. If neither document exists, the error is that of the
-    ///   response that is not a 404.
+    ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
+    ///   should be is taken as absent.
+    /// * The kinds that a token request ends with. If neither document is available, the error is
+    ///   that of the first one, unless it is a 404.
     pub async fn fetch<M>(self, http: impl HttpClient<M>) -> Result<Metadata, TokenError> {
         self.fetch_boxed(http_client::boxed(http)).await
     }
@@ -156,35 +157,53 @@ impl MetadataBuilder {
         }
         let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
         if let Some(only) = self.only {
-            let (head, body) = self.request(only, http, deadline).await?;
-            let body = body::read(head.status, body, deadline).await?;
-            return match self.decode(head, &body)? {
+            return match self.fetch_document(only, http, deadline).await? {
                 Decoded::Metadata(metadata) => Ok(metadata),
                 Decoded::NoDocument(error) => Err(error),
             };
         }
+        // A response that does not end must leave time for the second document.
         let first = WellKnown::OauthAuthorizationServer;
-        let (head, body) = self.request(first, http.clone(), deadline).await?;
-        // A body that does not end must leave time for the second document.
-        let nothing = match body::read(head.status, body, body::halfway_to(deadline)).await {
-            Ok(body) => match self.decode(head, &body)? {
-                Decoded::Metadata(metadata) => return Ok(metadata),
-                Decoded::NoDocument(error) => error,
-            },
-            Err(error) if is_too_long(&error) => error,
-            Err(error) => return Err(error),
+        let first = self.fetch_document(first, http.clone(), body::halfway_to(deadline)).await?;
+        let first = match first {
+            Decoded::Metadata(metadata) => return Ok(metadata),
+            Decoded::NoDocument(error) => error,
         };
-        let (head, body) = self.request(WellKnown::OpenidConfiguration, http, deadline).await?;
-        let body = body::read(head.status, body, deadline).await?;
-        match self.decode(head, &body)? {
-            Decoded::Metadata(metadata) => Ok(metadata),
-            Decoded::NoDocument(other) => Err(match (is_not_found(&nothing), is_not_found(&other)) {
-                (true, true) => other.with_note(
-                    "the issuer has neither oauth-authorization-server nor openid-configuration",
-                ),
-                (false, true) => nothing,
-                _ => other,
-            }),
+        let second = self.fetch_document(WellKnown::OpenidConfiguration, http, deadline).await;
+        let second = match second {
+            Ok(Decoded::Metadata(metadata)) => return Ok(metadata),
+            Ok(Decoded::NoDocument(error)) => error,
+            // The document is there, so its error says more.
+            Err(error) if error.kind() == TokenErrorKind::InvalidMetadata => return Err(error),
+            Err(error) => error,
+        };
+        Err(match (is_not_found(&first), is_not_found(&second)) {
+            (true, true) => second.with_note(
+                "the issuer has neither oauth-authorization-server nor openid-configuration",
+            ),
+            (true, false) => second,
+            (false, _) => first,
+        })
+    }
+
+    /// Requests a document and decodes the response.
+    ///
+    /// Returns an error if the other document need not be requested.
+    async fn fetch_document(
+        &self,
+        which: WellKnown,
+        http: BoxedClient,
+        deadline: Instant,
+    ) -> Result<Decoded, TokenError> {
+        let response = async {
+            let (head, body) = self.request(which, http, deadline).await?;
+            let body = body::read(head.status, body, deadline).await;
+            Ok((head, body.map_err(|error| error.with_causes(scrub))?))
+        };
+        match response.await {
+            Ok((head, body)) => self.decode(head, &body),
+            Err(error) if is_no_response(&error) => Ok(Decoded::NoDocument(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -197,10 +216,10 @@ impl MetadataBuilder {
     ) -> Result<(Parts, BoxedBody), TokenError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = self.document_uri(which).map_err(invalid_issuer)?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers::set_defaults(request.headers_mut());
         match timeout_at(deadline, http.oneshot(request)).await {
             Ok(Ok(response)) => Ok(response.into_parts()),
-            Ok(Err(error)) => Err(TokenError::from_transport(error)),
+            Ok(Err(error)) => Err(TokenError::from_transport(error).with_causes(scrub)),
             Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
         }
     }
@@ -228,13 +247,24 @@ impl MetadataBuilder {
                 format!("{origin}{path}/.well-known/openid-configuration")
             }
         };
-        uri.parse().map_err(|_| ConfigError::new("issuer", "is not a valid URI"))
+        let too_long =
+            |_| ConfigError::new("issuer", "is too long for a URI").with_url(&self.issuer);
+        uri.parse().map_err(too_long)
     }
 }
 
-/// Returns whether a body had no end within its time or size.
-fn is_too_long(error: &TokenError) -> bool {
-    matches!(error.kind(), TokenErrorKind::Timeout | TokenErrorKind::ResponseTooLarge)
+/// Removes from the text of a cause what looks like a secret. The request itself has none.
+fn scrub(text: &str) -> String {
+    RequestSecrets::default().scrub(text)
+}
+
+/// Returns whether the response did not arrive as a whole, within its time and size.
+///
+/// Another location of the same server may answer. If there is no connection, it does not.
+fn is_no_response(error: &TokenError) -> bool {
+    use TokenErrorKind::{IncompleteResponse, ResponseTooLarge, Timeout};
+
+    matches!(error.kind(), Timeout | ResponseTooLarge | IncompleteResponse)
 }
 
 fn is_not_found(error: &TokenError) -> bool {

@@ -17,7 +17,7 @@ use crate::client_auth::{ClientAuth, ClientAuthentication};
 use crate::credentials::{Credentials, EndpointUri};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::http_client::HttpClient;
-use crate::protocol::json::{Members, value};
+use crate::protocol::json::{self, value};
 use crate::protocol::origin::Origin;
 
 /// The metadata of an authorization server, such as its token endpoint.
@@ -154,10 +154,10 @@ impl Metadata {
             && REGISTERED_METHODS.contains(&method)
             && !listed.any(|listed| listed == method)
         {
-            return Err(ConfigError::new(
-                "client authentication",
-                "the method is not among the server's token_endpoint_auth_methods_supported",
-            ));
+            let problem = "must be one of the server's token_endpoint_auth_methods_supported";
+            return Err(
+                ConfigError::new("client authentication", problem).with_value(auth.method())
+            );
         }
         let endpoint = match (&self.0.mtls_token_endpoint, method) {
             (Some(endpoint), "tls_client_auth" | "self_signed_tls_client_auth") => endpoint,
@@ -233,8 +233,7 @@ impl Metadata {
     ///
     /// Each call parses the document, of which only the text is kept.
     pub fn get(&self, name: &str) -> Option<Value> {
-        let members: Members<'_> = serde_json::from_slice(&self.0.document).ok()?;
-        value(&members, name)
+        value(&json::members(&self.0.document)?, name)
     }
 
     /// Returns the strings in an array. An empty list counts as absent (RFC 8414 section 3.2).
@@ -254,8 +253,8 @@ impl Metadata {
     }
 }
 
-fn invalid_issuer(error: ConfigError) -> TokenError {
-    TokenError::new(TokenErrorKind::InvalidIssuer, error.reason())
+pub(crate) fn invalid_issuer(error: ConfigError) -> TokenError {
+    TokenError::with_source(TokenErrorKind::InvalidIssuer, error.into())
 }
 
 impl fmt::Debug for Metadata {

@@ -155,7 +155,8 @@ impl OAuth2Layer {
     pub fn scheme(self, scheme: &'static str) -> Result<Self, ConfigError> {
         // The characters of header names are those of a scheme.
         if HeaderName::from_bytes(scheme.as_bytes()).is_err() {
-            return Err(ConfigError::new("scheme", "must be one word of header name characters"));
+            let problem = "must be one word of header name characters";
+            return Err(ConfigError::new("scheme", problem).with_value(scheme));
         }
         Ok(self.edit_header(|custom| custom.set_scheme(Scheme::Custom(scheme))))
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{ErrorResponse, TokenError, TokenErrorKind};
-use crate::protocol::retry_after;
+use crate::protocol::{headers, retry_after};
+use crate::util::byte_order_mark;
 use crate::util::clock::wall_clock;
 
 /// A JSON object whose members are read one by one.
@@ -26,26 +27,47 @@ pub(crate) struct JsonResponse<'a> {
 impl<'a> JsonResponse<'a> {
     /// Reads `body` as a JSON object.
     pub(crate) fn new(head: Parts, body: &'a [u8]) -> Self {
-        // The parser's own errors quote the text, so they are dropped here.
-        let members = serde_json::from_slice(body).ok();
-        Self { head, body, members }
+        Self { head, body, members: members(body) }
     }
 
     /// Returns an error that keeps a bounded part of the response.
     pub(crate) fn refuse(self, kind: TokenErrorKind, note: &'static str) -> TokenError {
         // The body of a redirect does not come from the server that was asked.
         let members = self.members.filter(|_| kind != TokenErrorKind::Redirect);
+        let is_encoded = members.is_none()
+            && !self.body.is_empty()
+            && kind != TokenErrorKind::Redirect
+            && headers::is_encoded(&self.head.headers);
+        let note = match note {
+            "" if is_encoded => "the HTTP client did not decode its Content-Encoding",
+            note => note,
+        };
         let text = |name| text(members.as_ref()?, name);
-        let members = [text("error"), text("error_description"), text("error_uri")];
+        let error = members.as_ref().and_then(error_code);
+        let members = [error, text("error_description"), text("error_uri")];
         let retry_after = retry_after::parse(&self.head.headers, wall_clock());
         let response = ErrorResponse::new(self.head, self.body, members, retry_after);
         TokenError::with_response(kind, note, response)
     }
 }
 
-/// Returns whether a member is a string, even one that cannot be read.
-pub(crate) fn is_string(members: &Members<'_>, name: &str) -> bool {
-    members.get(name).is_some_and(|raw| raw.get().starts_with('"'))
+/// Reads a text as a JSON object. A byte order mark before it is skipped.
+pub(crate) fn members(text: &[u8]) -> Option<Members<'_>> {
+    // The parser's own errors quote the text, so they are dropped here.
+    serde_json::from_slice(byte_order_mark::skip(text)).ok()
+}
+
+/// Returns whether `error` is a string other than an empty one, even one that cannot be read.
+///
+/// Some servers send an empty one with each token.
+pub(crate) fn has_error(members: &Members<'_>) -> bool {
+    let is_string = members.get("error").is_some_and(|raw| raw.get().starts_with('"'));
+    is_string && text(members, "error").is_none_or(|code| !code.trim().is_empty())
+}
+
+/// Returns the `error` of a response, unless it is empty.
+pub(crate) fn error_code(members: &Members<'_>) -> Option<String> {
+    text(members, "error").filter(|code| !code.trim().is_empty())
 }
 
 /// Returns the value of a member, if it can be read.

@@ -26,12 +26,10 @@ impl Origin {
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let uri = parse_absolute(text, "origin")?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(ConfigError::new(
-                "origin",
-                "is scheme, host and port only, without path and query",
-            ));
+            let problem = "must have a scheme, a host and a port only, without path and query";
+            return Err(ConfigError::new("origin", problem).with_url(text));
         }
-        Self::from_uri(&uri).ok_or(NEEDS_BOTH)
+        Self::from_uri(&uri).ok_or_else(|| NEEDS_BOTH.with_url(text))
     }
 
     /// Returns the origin of `uri`, or `None` if it has no scheme or no host.
@@ -92,19 +90,20 @@ impl fmt::Debug for Origin {
 /// [`http::Uri`] would keep the former and silently drop the latter. `setting` names the URI in
 /// errors.
 pub(crate) fn parse_absolute(text: &str, setting: &'static str) -> Result<Uri, ConfigError> {
+    let invalid = |problem| ConfigError::new(setting, problem).with_url(text);
     if text.contains('#') {
-        return Err(ConfigError::new(setting, "must not have a fragment"));
+        return Err(invalid("must not have a fragment"));
     }
     if !text.contains("://") {
-        return Err(ConfigError::new(setting, "needs a scheme and a host"));
+        return Err(invalid("needs a scheme and a host"));
     }
-    let uri: Uri = text.parse().map_err(|_| ConfigError::new(setting, "is not a valid URI"))?;
+    let uri: Uri = text.parse().map_err(|_| invalid("is not a valid URI"))?;
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => {
-            Err(ConfigError::new(setting, "must not have user information in it"))
+            Err(invalid("must not have user information"))
         }
         Some(_) if Origin::from_uri(&uri).is_some() => Ok(uri),
-        _ => Err(ConfigError::new(setting, "needs a scheme and a host")),
+        _ => Err(invalid("needs a scheme and a host")),
     }
 }
 

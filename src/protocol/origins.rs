@@ -82,7 +82,7 @@ impl Origins {
     ///
     /// Returns an error if the URI has no scheme or no host.
     pub fn of(uri: &Uri) -> Result<Self, ConfigError> {
-        let origin = Origin::from_uri(uri).ok_or(NEEDS_BOTH)?;
+        let origin = Origin::from_uri(uri).ok_or_else(|| NEEDS_BOTH.with_url(&uri.to_string()))?;
         Ok(Self(Repr::Only(Arc::new([origin]))))
     }
 

@@ -16,9 +16,7 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 pub(crate) use self::deadline::{SecretTimeout, wait_until_deadline};
-#[cfg(feature = "jwt")]
-pub(crate) use self::file::FileError;
-pub(crate) use self::file::WatchedFile;
+pub(crate) use self::file::{FileError, WatchedFile};
 pub use self::identity::Identity;
 pub(crate) use self::identity::IdentityDigest;
 use self::source::Function;
@@ -110,16 +108,16 @@ impl Secret {
     /// ```
     pub fn env(name: impl AsRef<str>) -> Result<Self, ConfigError> {
         const VARIABLE: &str = "environment variable of a secret";
-        match std::env::var(name.as_ref()) {
+        let name = name.as_ref();
+        let invalid = |problem| Err(ConfigError::new(VARIABLE, problem).with_value(name));
+        match std::env::var(name) {
             Ok(value) => {
                 let secret = Self::from(value);
-                secret.check(VARIABLE)?;
+                secret.check(VARIABLE).map_err(|error| error.with_value(name))?;
                 Ok(secret)
             }
-            Err(std::env::VarError::NotPresent) => Err(ConfigError::new(VARIABLE, "is not set")),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(ConfigError::new(VARIABLE, "is not UTF-8"))
-            }
+            Err(std::env::VarError::NotPresent) => invalid("is not set"),
+            Err(std::env::VarError::NotUnicode(_)) => invalid("is not UTF-8"),
         }
     }
 

@@ -19,11 +19,12 @@ pub(super) fn default() -> Arc<str> {
 /// by another kind of store without a change to its prefix.
 pub(super) fn parse(prefix: &str) -> Result<Arc<str>, ConfigError> {
     const NAME: &str = "key prefix";
+    let invalid = |problem| Err(ConfigError::new(NAME, problem).with_value(prefix));
     if prefix.len() > MAX_LENGTH {
-        return Err(ConfigError::new(NAME, "must not be longer than 180 bytes"));
+        return invalid("must not be longer than 180 bytes");
     }
     if !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ConfigError::new(NAME, "must consist of visible ASCII characters"));
+        return invalid("must consist of visible ASCII characters");
     }
     Ok(prefix.into())
 }

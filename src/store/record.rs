@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{StoredValue, key};
 use crate::credentials::request::{Cause, TokenRequest};
 use crate::token::AccessToken;
+use crate::util::byte_order_mark;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 
@@ -79,7 +80,9 @@ pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
     if stored.value().len() > MAX_SIZE {
         return None;
     }
-    let Value::Object(mut record) = serde_json::from_slice(stored.value()).ok()? else {
+    let Value::Object(mut record) =
+        serde_json::from_slice(byte_order_mark::skip(stored.value())).ok()?
+    else {
         return None;
     };
     if record.get("v")?.as_u64()? != VERSION {
@@ -136,7 +139,8 @@ pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
 /// A mark whose remaining time in the store exceeds `time_to_live` is recent only if the wall clock
 /// confirms it, because the clock of the store may have been set back.
 pub(super) fn is_mark(stored: &StoredValue, time_to_live: Duration, now: Now) -> bool {
-    let Ok(Value::Object(record)) = serde_json::from_slice(stored.value()) else {
+    let Ok(Value::Object(record)) = serde_json::from_slice(byte_order_mark::skip(stored.value()))
+    else {
         return false;
     };
     // A store may round to whole seconds.

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod bounded_map;
+pub(crate) mod byte_order_mark;
 pub(crate) mod clock;
 pub(crate) mod invisible;
 pub(crate) mod jitter;

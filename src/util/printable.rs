@@ -1,10 +1,14 @@
-//! Text from servers, stores and requests, as log events show it.
+//! Text from servers, stores, settings and requests, as errors and log events show it.
+
+mod url;
 
 use std::fmt::{self, Write};
 
 use tracing::field::{DisplayValue, display};
 
-/// The number of characters that are shown.
+pub(crate) use self::url::UrlWithoutSecrets;
+
+/// The number of characters of a text in an event.
 const MAX_CHARS: usize = 512;
 
 /// Displays at most 512 characters of a text, and escapes those that are not printable.
@@ -26,6 +30,58 @@ pub(crate) fn field(text: Option<&str>) -> Option<DisplayValue<Printable<&str>>>
     text.map(|text| display(Printable(text)))
 }
 
+/// Returns at most `max` characters of a text, escapes included, in one printable line.
+///
+/// If the text is longer, it ends with `...`.
+pub(crate) fn bounded(text: impl fmt::Display, max: usize) -> String {
+    let escaped = first_chars(Escaping(first_chars(text, max + 1)), max + 1);
+    match escaped.char_indices().nth(max) {
+        None => escaped,
+        Some(_) => {
+            let end = escaped.char_indices().nth(max.saturating_sub(3)).map_or(0, |(end, _)| end);
+            format!("{}...", &escaped[..end])
+        }
+    }
+}
+
+/// Returns the first `max` characters of a text, without an escape.
+///
+/// An error of the text's `Display` ends it.
+pub(crate) fn first_chars(text: impl fmt::Display, max: usize) -> String {
+    let mut cut = Cut { out: String::new(), chars_left: max };
+    let _ = write!(cut, "{text}");
+    cut.out
+}
+
+struct Cut {
+    out: String,
+    chars_left: usize,
+}
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            // The error ends the formatting of the text, however long it is.
+            self.chars_left = self.chars_left.checked_sub(1).ok_or(fmt::Error)?;
+            self.out.push(c);
+        }
+        Ok(())
+    }
+}
+
+/// Escapes the characters of a text that are not printable.
+struct Escaping(String);
+
+impl fmt::Display for Escaping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| write_escaped(f, c))
+    }
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    if matches!(c, '"' | '\'') { f.write_char(c) } else { write!(f, "{}", c.escape_debug()) }
+}
+
 struct Escaped<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     chars_left: usize,
@@ -41,11 +97,7 @@ impl Write for Escaped<'_, '_> {
                 return Err(fmt::Error);
             }
             self.chars_left -= 1;
-            if matches!(c, '"' | '\'') {
-                self.out.write_char(c)?;
-            } else {
-                write!(self.out, "{}", c.escape_debug())?;
-            }
+            write_escaped(self.out, c)?;
         }
         Ok(())
     }
@@ -75,5 +127,15 @@ mod tests {
         assert_eq!(shown(&longest), longest);
         assert_eq!(shown(&format!("{longest}x")), format!("{longest}..."));
         assert_eq!(shown(&"\0".repeat(600)), format!("{}...", "\\0".repeat(512)));
+    }
+
+    // W5
+    #[test]
+    fn a_bounded_text_counts_its_escapes() {
+        assert_eq!(bounded("ü".repeat(80), 80), "ü".repeat(80));
+        assert_eq!(bounded("ü".repeat(81), 80), format!("{}...", "ü".repeat(77)));
+        assert_eq!(bounded("\0".repeat(40), 80), "\\0".repeat(40));
+        assert_eq!(bounded("\0".repeat(41), 80), format!("{}\\...", "\\0".repeat(38)));
+        assert_eq!(bounded("", 80), "");
     }
 }

@@ -183,7 +183,10 @@ async fn a_secret_from_the_environment_is_its_text() {
     assert_eq!(from_environment, with(ClientAuth::client_secret_post("id", "tower-oauth2")));
     assert!(body(from_environment).await.ends_with("&client_secret=tower-oauth2"));
     let error = Secret::env("TOWER_OAUTH2_NO_SUCH_VARIABLE").unwrap_err();
-    assert_eq!(error.to_string(), "environment variable of a secret: is not set");
+    assert_eq!(
+        error.to_string(),
+        "environment variable of a secret is not set: TOWER_OAUTH2_NO_SUCH_VARIABLE"
+    );
 }
 
 // X3

@@ -39,7 +39,9 @@ impl<'a> GrantParameter<'a> {
     ) -> Result<Zeroizing<String>, BoxError> {
         match *self {
             Self::Text(text) => Ok(Zeroizing::new(text.to_owned())),
-            Self::TokenType("", token) => Err(ConfigError::new(token, "has no type").into()),
+            Self::TokenType("", token) => {
+                Err(ConfigError::new(token, "needs a type, such as TokenType::ACCESS_TOKEN").into())
+            }
             Self::TokenType(token_type, _) => Ok(Zeroizing::new(token_type.to_owned())),
             Self::Secret(secret, name) => {
                 secret.check(name)?;

@@ -92,10 +92,10 @@ pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, Config
         (None, None) => return invalid("does not say which curve it is on"),
     };
     if curve == P521 {
-        return invalid("is on P-521, which is not supported: use P-256 or P-384");
+        return Err(ConfigError::new(KEY, "must be on P-256 or P-384").with_value("P-521"));
     }
     if curve != P256 && curve != P384 {
-        return invalid("is on a curve that is not supported: use P-256 or P-384");
+        return invalid("must be on P-256 or P-384");
     }
     if fields.tag() != Some(PUBLIC_KEY) {
         return invalid("has no public part: export it with its public part");

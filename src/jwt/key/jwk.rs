@@ -20,6 +20,7 @@ pub(super) struct Jwk {
 }
 
 pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     if json.trim_ascii().is_empty() {
         return invalid("is empty");
     }
@@ -42,36 +43,41 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
         None => None,
         Some(name) => match name.parse() {
             Ok(algorithm) => Some(algorithm),
-            Err(_) => return invalid("has an `alg` that is not supported"),
+            Err(_) => {
+                let problem = "has an `alg` that is not ES256, ES384, RS256, PS256 or EdDSA";
+                return Err(ConfigError::new(KEY, problem).with_value(name));
+            }
         },
     };
     let kind = members.text("kty");
+    let other_kind = || {
+        let error = ConfigError::new(KEY, "has a `kty` that is not EC, RSA or OKP");
+        Err(kind.map_or(error.clone(), |kind| error.with_value(kind)))
+    };
+    let other_curve = |curve: Option<&str>, problem| {
+        Err(ConfigError::new(KEY, problem).with_value(curve.unwrap_or_default()))
+    };
     if kind != Some("oct") && members.text("d").is_none() {
-        return invalid(match kind {
-            Some("EC" | "RSA" | "OKP") => "is a public key: the private part is missing",
-            _ => "has a `kty` that is not supported",
-        });
+        return match kind {
+            Some("EC" | "RSA" | "OKP") => invalid("is a public key: the private part is missing"),
+            _ => other_kind(),
+        };
     }
     let pair = match (kind, members.text("crv")) {
         (Some("EC"), Some("P-256")) => Pair::p256(&members.bytes("d", 32)?, &members.point(32)?)?,
         (Some("EC"), Some("P-384")) => Pair::p384(&members.bytes("d", 48)?, &members.point(48)?)?,
-        (Some("EC"), Some("P-521")) => {
-            return invalid("is on P-521, which is not supported: use P-256 or P-384");
-        }
-        (Some("EC"), _) => {
-            return invalid("is on a curve that is not supported: use P-256 or P-384");
-        }
+        (Some("EC"), curve) => return other_curve(curve, "must be on P-256 or P-384"),
         (Some("OKP"), Some("Ed25519")) => {
             let (private, public) = (members.bytes("d", 32)?, members.bytes("x", 32)?);
             Pair::ed25519(Ed25519KeyPair::from_seed_and_public_key(&private, &public))?
         }
-        (Some("OKP"), _) => return invalid("is on a curve that is not supported: use Ed25519"),
+        (Some("OKP"), curve) => return other_curve(curve, "must be on Ed25519"),
         (Some("RSA"), _) if has_more_primes => {
             return invalid("is an RSA key with more than two primes");
         }
         (Some("RSA"), _) => members.rsa()?,
         (Some("oct"), _) => return invalid("is a shared secret: use client_secret_jwt"),
-        _ => return invalid("has a `kty` that is not supported"),
+        _ => return other_kind(),
     };
     let kid = members.text("kid").filter(|kid| !kid.is_empty()).map(str::to_owned);
     Ok(Jwk { pair, kid, algorithm })
@@ -94,17 +100,23 @@ impl Members {
     }
 
     fn decoded(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-        let text = self.text(name).ok_or(ConfigError::new(KEY, "lacks one of its parts"))?;
+        let text = self
+            .text(name)
+            .ok_or_else(|| ConfigError::new(KEY, "lacks a member").with_value(name))?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
-        BASE64_URL_SAFE_NO_PAD
-            .decode_vec(text, &mut bytes)
-            .map_err(|_| ConfigError::new(KEY, "has a part that is not base64url"))?;
+        BASE64_URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| {
+            ConfigError::new(KEY, "has a member that is not base64url").with_value(name)
+        })?;
         Ok(bytes)
     }
 
     fn bytes(&self, name: &str, len: usize) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let bytes = self.decoded(name)?;
-        if bytes.len() == len { Ok(bytes) } else { invalid("has a part of the wrong length") }
+        if bytes.len() == len {
+            Ok(bytes)
+        } else {
+            Err(ConfigError::new(KEY, "has a member of the wrong length").with_value(name))
+        }
     }
 
     /// Returns the uncompressed public key of an elliptic curve (SEC 1 section 2.3.3).
@@ -114,20 +126,11 @@ impl Members {
 
     fn rsa(&self) -> Result<Pair, ConfigError> {
         // `ring` accepts no leading zeros.
-        let integer = |name| {
+        let part = |name| {
             let mut bytes = self.decoded(name)?;
             let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
             bytes.drain(..zeros);
             Ok::<_, ConfigError>(bytes)
-        };
-        let part = |name| {
-            integer(name).map_err(|error| match self.text(name) {
-                Some(_) => error,
-                None => ConfigError::new(
-                    KEY,
-                    "is an RSA key that lacks one of n, e, d, p, q, dp, dq and qi",
-                ),
-            })
         };
         let components = KeyPairComponents {
             public_key: PublicKeyComponents { n: part("n")?, e: part("e")? },

@@ -96,8 +96,8 @@ impl SigningKey {
     /// # Errors
     ///
     /// Returns an error if the text is not such a JWK, if the key is public or symmetric, if its
-    /// `use` or `key_ops` is not signing, or if its `alg` does not match the key. No error quotes
-    /// the text.
+    /// `use` or `key_ops` is not signing, or if its `alg` does not match the key. Errors quote
+    /// `kty`, `crv` and `alg`, and no other member.
     pub fn from_jwk(json: &str) -> Result<Self, ConfigError> {
         let jwk = jwk::read(json)?;
         let mut key = Self::new(jwk.pair);
@@ -138,7 +138,11 @@ impl SigningKey {
             }
             Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8(&random),
             Algorithm::RS256 | Algorithm::PS256 => {
-                return invalid("cannot be generated for RSA, only read");
+                return Err(ConfigError::new(
+                    KEY,
+                    "cannot be generated for this algorithm, only read",
+                )
+                .with_value(algorithm));
             }
         };
         let no_randomness = "needs a source of randomness, and the system has none";
@@ -158,7 +162,7 @@ impl SigningKey {
             Pair::Ed25519(_) => algorithm == Algorithm::EdDSA,
         };
         if !is_supported {
-            return invalid("does not match the algorithm");
+            return Err(ConfigError::new(KEY, "does not match the algorithm").with_value(algorithm));
         }
         self.algorithm = algorithm;
         Ok(self)
@@ -263,7 +267,9 @@ fn rejected(error: ring::error::KeyRejected) -> ConfigError {
         match error.to_string().as_str() {
             "TooSmall" => "is an RSA key of less than 2048 bits",
             "TooLarge" => "is an RSA key of more than 4096 bits",
-            "PrivateModulusLenNotMultipleOf512Bits" => "is an RSA key of an unsupported size",
+            "PrivateModulusLenNotMultipleOf512Bits" => {
+                "is an RSA key of an unsupported size: use 2048, 3072 or 4096 bits"
+            }
             "InconsistentComponents" => "has parts that do not match",
             "VersionNotSupported" => "is of a version that is not supported",
             _ => "is damaged, or of an unsupported type",

@@ -19,11 +19,8 @@ use zeroize::Zeroizing;
 use self::queue::Queue;
 use self::read::{LookResult, Stamp, Wanted};
 use super::version;
-use crate::util::runtime;
 use crate::util::sync::LockExt;
-
-/// Some editors and shells write it at the beginning of a text in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+use crate::util::{byte_order_mark, runtime};
 
 const LINE_BREAKS: [char; 2] = ['\r', '\n'];
 
@@ -192,9 +189,7 @@ pub(crate) struct FileContent(Arc<LookResult>);
 impl FileContent {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.0.content {
-            Some(Ok(content)) => {
-                content.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content.bytes)
-            }
+            Some(Ok(content)) => byte_order_mark::skip(&content.bytes),
             _ => &[],
         }
     }

@@ -92,10 +92,11 @@ impl EncryptionKey {
         if keys.is_empty() {
             return Err(ConfigError::new("encryption keys", "must not be empty"));
         }
-        let has_duplicate =
-            |(n, key): (usize, &Self)| keys[..n].iter().any(|other| other.id == key.id);
-        if keys.iter().enumerate().any(has_duplicate) {
-            return Err(ConfigError::new("encryption keys", "must have different ids"));
+        let is_duplicate =
+            |&(n, key): &(usize, &Self)| keys[..n].iter().any(|other| other.id == key.id);
+        if let Some((_, key)) = keys.iter().enumerate().find(is_duplicate) {
+            let error = ConfigError::new("encryption keys", "must have different ids");
+            return Err(error.with_value(&key.id));
         }
         Ok(keys)
     }

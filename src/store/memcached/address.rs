@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::error::ConfigError;
 
+/// The name of the setting in errors.
+const URL: &str = "memcached URL";
+
 const DEFAULT_PORT: &str = "11211";
 
 /// A connection to a TCP port or a Unix socket.
@@ -24,9 +27,9 @@ pub(super) enum Address {
 impl Address {
     /// Parses `memcached://host[:port]` or `unix:///path`.
     pub(super) fn parse(url: &str) -> Result<Self, ConfigError> {
-        let error = |reason| Err(ConfigError::new("memcached URL", reason));
+        let error = |problem| Err(ConfigError::new(URL, problem).with_url(url));
         if let Some(path) = url.strip_prefix("unix://") {
-            return parse_unix(path);
+            return parse_unix(url, path);
         }
         let Some(authority) = url.strip_prefix("memcached://") else {
             return error("must be memcached://host:port or unix:///path");
@@ -62,16 +65,17 @@ impl Address {
 }
 
 #[cfg(unix)]
-fn parse_unix(path: &str) -> Result<Address, ConfigError> {
+fn parse_unix(url: &str, path: &str) -> Result<Address, ConfigError> {
     if !path.starts_with('/') {
-        return Err(ConfigError::new("memcached URL", "must have an absolute path: unix:///path"));
+        let problem = "must have an absolute path, such as unix:///path";
+        return Err(ConfigError::new(URL, problem).with_url(url));
     }
     Ok(Address::Unix(std::path::Path::new(path).into()))
 }
 
 #[cfg(not(unix))]
-fn parse_unix(_path: &str) -> Result<Address, ConfigError> {
-    Err(ConfigError::new("memcached URL", "must not be a Unix socket on this platform"))
+fn parse_unix(url: &str, _path: &str) -> Result<Address, ConfigError> {
+    Err(ConfigError::new(URL, "must not be a Unix socket on this platform").with_url(url))
 }
 
 impl fmt::Debug for Address {

@@ -85,8 +85,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Explains why a URL is not valid. The URL may contain a password, so the error does not quote it.
-pub(super) fn config_error(error: &RedisError) -> ConfigError {
+/// Explains why a URL is not valid.
+pub(super) fn config_error(error: &RedisError, url: &str) -> ConfigError {
     let error = error.to_string();
     let reasons = [
         ("TLS", "requires TLS: enable a TLS feature of the crate redis, such as tokio-rustls-comp"),
@@ -95,7 +95,8 @@ pub(super) fn config_error(error: &RedisError) -> ConfigError {
         ("protocol", "must have resp2 or resp3 as its protocol"),
     ];
     let known = reasons.into_iter().find(|(word, _)| error.contains(word));
-    ConfigError::new("Redis URL", known.map_or("is not valid", |(_, reason)| reason))
+    let problem = known.map_or("must be redis://host:port/database", |(_, reason)| reason);
+    ConfigError::new("Redis URL", problem).with_url(url)
 }
 
 /// Says how to recover a connection after a failure on it.
@@ -136,9 +137,11 @@ mod tests {
     fn a_missing_feature_for_tls_is_named() {
         // The error of the crate `redis` for `rediss://` without a TLS feature.
         let text = "can't connect with TLS, the feature is not enabled";
-        let error = config_error(&(ErrorKind::InvalidClientConfig, text).into()).to_string();
-        assert!(
-            error.ends_with("enable a TLS feature of the crate redis, such as tokio-rustls-comp")
+        let error = (ErrorKind::InvalidClientConfig, text).into();
+        assert_eq!(
+            config_error(&error, "rediss://:s3cr3t@host").to_string(),
+            "Redis URL requires TLS: enable a TLS feature of the crate redis, such as \
+             tokio-rustls-comp: rediss://...@host"
         );
     }
 }

@@ -126,7 +126,8 @@ impl RedisStore {
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
     pub fn open(url: impl AsRef<str>) -> Result<Self, ConfigError> {
-        let client = Client::open(url.as_ref()).map_err(|error| failure::config_error(&error))?;
+        let url = url.as_ref();
+        let client = Client::open(url).map_err(|error| failure::config_error(&error, url))?;
         Ok(Self::new(client))
     }
 

@@ -26,8 +26,8 @@ async fn bad_arguments_are_a_one_line_error() {
         (&["--nonsense", url], "unknown option --nonsense"),
         (&["-x", url], "unknown option -x"),
         (&["--client-secret", SECRET, url], "unknown option --client-secret"),
-        (&["--token-endpoint", "nowhere", url], "token endpoint: "),
-        (&["--client-id", "", url], "client id: is empty"),
+        (&["--token-endpoint", "nowhere", url], "token endpoint needs a scheme"),
+        (&["--client-id", "", url], "client id is empty"),
         (&["--client-id"], "--client-id: needs a value"),
         (&["--auth", "magic", url], "--auth: "),
         (&["--param", SECRET, url], "--param: is not of the form NAME=VALUE"),
@@ -45,8 +45,8 @@ async fn bad_arguments_are_a_one_line_error() {
         (&["--stream=yes", "--data", "x", url], "an option has a value that takes none"),
         (&["--data", "x", "--replay-limit", "1", url], "--replay-limit: needs --stream"),
         (&["--stream", "--data", "x", "--replay-limit", "-1", url], "--replay-limit: "),
-        (&["--allow-origin", "api.test", url], "--allow-origin: origin: needs a scheme"),
-        (&["--allow-origin", "https://api.test/things", url], "--allow-origin: origin: "),
+        (&["--allow-origin", "api.test", url], "--allow-origin: origin needs a scheme"),
+        (&["--allow-origin", "https://api.test/things", url], "--allow-origin: origin must have"),
         (&["--allow-origin", "https://a:s3cr3t-of-the-client@api.test", url], "--allow-origin: "),
         (&["--store", "file:///s3cr3t-of-the-client", url], "--store: is none of redis://"),
         #[cfg(feature = "redis")]
@@ -104,7 +104,7 @@ async fn a_missing_argument_is_an_error() {
     command.env("CLIENT_SECRET", SECRET);
     let ended = run(command).await;
     assert_eq!(ended.code, Some(2));
-    assert_eq!(ended.stderr, "fetch: issuer: needs a scheme and a host (see --help)\n");
+    assert_eq!(ended.stderr, "fetch: issuer needs a scheme and a host: auth.test (see --help)\n");
 
     let server = Server::start().await;
     let mut command = fetch_from(&server, "/echo", []);

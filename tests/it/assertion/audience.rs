@@ -102,7 +102,7 @@ async fn an_unknown_issuer_as_the_audience_is_an_error() {
         assert!(!error.is_transient());
         assert_eq!(
             error.source().unwrap().to_string(),
-            "JWT audience: the issuer is not known: use Credentials::from_issuer or Metadata"
+            "JWT audience cannot be the issuer: use Credentials::from_issuer or Metadata"
         );
     }
 }

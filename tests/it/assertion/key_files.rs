@@ -85,22 +85,22 @@ async fn an_unusable_file_is_a_transient_error() {
     let certificate = CertificateParams::default().self_signed(&pair).unwrap().pem();
     let half = &whole.as_bytes()[..whole.len() / 2];
     let der = pair.serialize_der();
-    let damaged = "signing key: is damaged, or in an unsupported format";
+    let damaged = "signing key is damaged, or in an unsupported format";
     let of_a_certificate = CertificateParams::default().self_signed(&pair).unwrap();
     for (content, why) in [
         (None, "cannot be read"),
         (Some(&b""[..]), "is empty"),
         (Some(b"\n\n"), "is empty"),
         (Some(b"\xef\xbb\xbf"), "is empty"),
-        (Some(b"   \n"), "signing key: is empty"),
-        (Some(half), "signing key: is truncated"),
-        (Some(certificate.as_bytes()), "signing key: is a certificate"),
-        (Some(br#"{"kty":"#), "signing key: is not a JSON object"),
-        (Some(b"{\xff}"), "signing key: is not UTF-8"),
-        (Some(b"\xff\xfe-\0-\0"), "signing key: is not PEM"),
+        (Some(b"   \n"), "signing key is empty"),
+        (Some(half), "signing key is truncated"),
+        (Some(certificate.as_bytes()), "signing key is a certificate"),
+        (Some(br#"{"kty":"#), "signing key is not a JSON object"),
+        (Some(b"{\xff}"), "signing key is not UTF-8"),
+        (Some(b"\xff\xfe-\0-\0"), "signing key is not PEM"),
         (Some(&der[..der.len() / 2]), damaged),
-        (Some(of_a_certificate.der()), "signing key: is not a private key"),
-        (Some(&*pair.subject_public_key_info()), "signing key: is a public key"),
+        (Some(of_a_certificate.der()), "signing key is not a private key"),
+        (Some(&*pair.subject_public_key_info()), "signing key is a public key"),
         (Some(&[b'\n'; 1024 * 1024 + 1]), "is larger than 1 MiB"),
     ] {
         match content {
@@ -158,7 +158,7 @@ async fn a_key_file_that_appears_is_used_at_once() {
     let tokens = Tokens::new(credentials(auth), single_try(endpoint.clone()));
     let whole = KeyPair::generate().unwrap().serialize_pem();
     for (content, why) in
-        [(None, "cannot be read"), (Some(&whole[..whole.len() / 2]), "signing key: is truncated")]
+        [(None, "cannot be read"), (Some(&whole[..whole.len() / 2]), "signing key is truncated")]
     {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();

@@ -280,7 +280,7 @@ async fn an_empty_secret_is_an_error_without_credentials_too() {
     let auth = ClientAuth::client_secret_jwt("client-id", "");
     let mut request = TokenRequestParts::new("https://auth.test/token".parse().unwrap());
     let error = auth.authenticate(&mut request).await.unwrap_err();
-    assert_eq!(error.to_string(), "client secret: is empty");
+    assert_eq!(error.to_string(), "client secret is empty");
 }
 
 // X3, O

@@ -105,8 +105,10 @@ async fn a_method_that_the_server_does_not_list_is_refused() {
             if let Err(error) = made {
                 assert_eq!(
                     error.to_string(),
-                    "client authentication: the method is not among the server's \
-                     token_endpoint_auth_methods_supported"
+                    format!(
+                        "client authentication must be one of the server's \
+                         token_endpoint_auth_methods_supported: {method}"
+                    )
                 );
             }
         }

@@ -168,29 +168,33 @@ async fn clear_text_needs_a_loopback_issuer_or_an_opt_out() {
 
 #[tokio::test]
 async fn an_invalid_issuer_is_an_error_before_anything_is_sent() {
+    let long = format!("is too long for a URI: https://auth.test/{}...", "a".repeat(59));
     for (issuer, why) in [
         ("", "needs a scheme and a host"),
-        ("auth.test", "needs a scheme and a host"),
-        ("/realm", "needs a scheme and a host"),
-        ("https://", "is not a valid URI"),
-        ("https://a b", "is not a valid URI"),
-        ("ftp://localhost", "needs to begin with https://"),
-        ("https://user:pw@auth.test", "must not have user information in it"),
-        ("https://auth.test?tenant=1", "must not have a query"),
-        ("https://auth.test/?", "must not have a query"),
-        ("https://auth.test#", "must not have a fragment"),
-        ("https://auth.test/#?", "must not have a fragment"),
-        (&format!("https://auth.test/{}", "a".repeat(65_500)), "is not a valid URI"),
+        ("auth.test", "needs a scheme and a host: auth.test"),
+        ("/realm", "needs a scheme and a host: /realm"),
+        ("https://", "is not a valid URI: https://"),
+        ("https://a b", "is not a valid URI: https://a b"),
+        ("ftp://localhost", "must begin with https://: ftp://localhost"),
+        ("https://user:pw@auth.test", "must not have user information: https://...@auth.test"),
+        ("https://auth.test?tenant=1", "must not have a query: https://auth.test?..."),
+        ("https://auth.test/?", "must not have a query: https://auth.test/?..."),
+        ("https://auth.test#", "must not have a fragment: https://auth.test#..."),
+        ("https://auth.test/#?", "must not have a fragment: https://auth.test/#..."),
+        (&format!("https://auth.test/{}", "a".repeat(65_500)), &long),
     ] {
         let name = &issuer[..issuer.len().min(40)];
         let error = Metadata::builder(issuer).unwrap_err();
-        assert_eq!(error.to_string(), format!("issuer: {why}"), "{name}");
+        assert_eq!(error.to_string(), format!("issuer {why}"), "{name}");
         let http = always(200, "");
         let error = Metadata::fetch(issuer, http.clone()).await.unwrap_err();
         assert_eq!((error.kind(), http.count()), (InvalidIssuer, 0), "{name}");
         assert_eq!(
             error.to_string(),
-            format!("no metadata: the URL of the issuer is invalid: {why}; check the issuer's URL")
+            format!(
+                "no metadata: the URL of the issuer is invalid (issuer {why}); check the issuer's \
+                 URL"
+            )
         );
         assert!(!error.is_transient());
     }
@@ -234,12 +238,14 @@ async fn other_documents_than_metadata_are_refused() {
     }
 }
 
+// W7
 #[tokio::test]
-async fn after_a_server_error_the_other_document_is_not_requested() {
+async fn an_error_response_leads_to_the_other_document_unless_it_is_429() {
     for status in [408, 429, 500, 502, 503] {
         let http = always(status, TEXT);
         let error = Metadata::fetch(ISSUER, http.clone()).await.unwrap_err();
-        assert_eq!((error.kind(), http.count()), (ErrorResponse, 1), "{status}");
+        let count = if status == 429 { 1 } else { 2 };
+        assert_eq!((error.kind(), http.count()), (ErrorResponse, count), "{status}");
         assert!(error.is_transient());
         assert_shows_no_secret(&error, "trouble");
         assert_eq!(
@@ -312,4 +318,25 @@ async fn an_endpoint_at_another_host_is_allowed_by_default() {
     let endpoint = TokenEndpoint::new(http.clone()).allowed_endpoints([ENDPOINT]).unwrap();
     let error = endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
     assert_eq!((error.kind(), http.count()), (EndpointNotAllowed, 0));
+}
+
+// W3
+#[tokio::test]
+async fn a_byte_order_mark_before_a_document_is_skipped() {
+    let http = always(200, format!("\u{feff}{}", document()));
+    let metadata = Metadata::fetch(ISSUER, http.clone()).await.unwrap();
+    assert_eq!((metadata.get("issuer").unwrap(), http.count()), (ISSUER.into(), 1));
+}
+
+// W4
+#[tokio::test]
+async fn a_document_in_an_unknown_encoding_is_an_error_that_says_so() {
+    let http = Api::new(|_| {
+        let mut response = answer(200, "\u{1f}compressed");
+        response.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"));
+        response
+    });
+    let error = Metadata::fetch(ISSUER, http).await.unwrap_err();
+    let expected = "the HTTP client did not decode its Content-Encoding; check";
+    assert!(error.to_string().contains(expected), "{error}");
 }

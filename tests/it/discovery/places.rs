@@ -1,5 +1,5 @@
 use http::Method;
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
 use http_body::Body as _;
 use tower_oauth2::TokenErrorKind::{ErrorResponse, MalformedResponse};
 use tower_oauth2::metadata::WellKnown;
@@ -92,20 +92,23 @@ async fn only_the_chosen_document_is_requested() {
 }
 
 #[tokio::test]
-async fn a_metadata_request_contains_only_the_uri() {
+async fn a_metadata_request_contains_no_secret() {
     let http = only_at(PLACES[0].2, ISSUER);
     Metadata::fetch(ISSUER, http.clone()).await.unwrap();
     for request in http.requests() {
         assert_eq!(request.method(), Method::GET);
         assert_eq!(request.headers()[ACCEPT], "application/json");
         assert!(!request.headers().contains_key(AUTHORIZATION));
-        assert_eq!((request.headers().len(), request.body().is_end_stream()), (1, true));
+        assert_eq!(request.headers()[ACCEPT_ENCODING], "identity");
+        let user_agent = concat!("tower-oauth2/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(request.headers()[USER_AGENT], user_agent);
+        assert_eq!((request.headers().len(), request.body().is_end_stream()), (3, true));
     }
 }
 
-/// The responses of servers without the first document.
+// W7
 #[tokio::test]
-async fn a_response_that_means_not_found_leads_to_the_other_document() {
+async fn a_first_response_without_a_document_leads_to_the_other_one() {
     for (status, body) in [
         (200, "<!doctype html>"),
         (200, "{}"),
@@ -116,6 +119,10 @@ async fn a_response_that_means_not_found_leads_to_the_other_document() {
         (401, ""),
         (403, ""),
         (405, ""),
+        (408, ""),
+        (500, "<html>"),
+        (502, ""),
+        (503, ""),
     ] {
         let http = Api::new(move |request| match request.uri().path() {
             "/.well-known/openid-configuration" => answer(200, document().to_string()),
@@ -127,7 +134,7 @@ async fn a_response_that_means_not_found_leads_to_the_other_document() {
 }
 
 #[tokio::test]
-async fn without_a_document_the_error_is_the_one_that_is_not_a_404() {
+async fn without_a_document_the_error_is_the_first_that_is_no_404() {
     let page = |request: &http::Request<Full<Bytes>>, has_page: &str| {
         let is_there = request.uri().path().contains(has_page);
         if is_there { answer(200, "<html>") } else { answer(404, "") }
@@ -137,6 +144,12 @@ async fn without_a_document_the_error_is_the_one_that_is_not_a_404() {
         let error = Metadata::fetch(ISSUER, http).await.unwrap_err();
         assert_eq!(error.kind(), MalformedResponse, "{place}");
     }
+    let http = Api::new(|request| match request.uri().path() {
+        "/.well-known/openid-configuration" => answer(500, ""),
+        _ => answer(200, "<html>"),
+    });
+    let error = Metadata::fetch(ISSUER, http).await.unwrap_err();
+    assert_eq!(error.kind(), MalformedResponse);
     let error = Metadata::fetch(ISSUER, always(404, "")).await.unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -163,3 +163,21 @@ fn a_fetch_without_a_runtime_is_a_typed_error() {
     };
     assert_eq!((result.unwrap_err().kind(), http.count()), (NoRuntime, 0));
 }
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_first_location_that_does_not_answer_leaves_time_for_the_second() {
+    let http = |status: u16| {
+        service_fn(move |request: Request<Full<Bytes>>| async move {
+            if request.uri().path().contains("openid") {
+                return Answer::Ok(answer(status, document().to_string()));
+            }
+            pending().await
+        })
+    };
+    let start = Instant::now();
+    assert_eq!(Metadata::fetch(ISSUER, http(200)).await.unwrap().issuer(), ISSUER);
+    assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
+    let error = Metadata::fetch(ISSUER, http(404)).await.unwrap_err();
+    assert_eq!(error.kind(), Timeout);
+}

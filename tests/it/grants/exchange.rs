@@ -69,10 +69,16 @@ async fn the_form_is_as_in_the_rfc() {
 #[tokio::test]
 async fn an_empty_token_or_type_is_not_sent() {
     for (exchange, expected) in [
-        (of(""), "subject token: is empty"),
-        (TokenExchange::new("token", ""), "subject token: has no type"),
-        (of("token").actor("", TokenType::ACCESS_TOKEN), "actor token: is empty"),
-        (of("token").actor("token", ""), "actor token: has no type"),
+        (of(""), "subject token is empty"),
+        (
+            TokenExchange::new("token", ""),
+            "subject token needs a type, such as TokenType::ACCESS_TOKEN",
+        ),
+        (of("token").actor("", TokenType::ACCESS_TOKEN), "actor token is empty"),
+        (
+            of("token").actor("token", ""),
+            "actor token needs a type, such as TokenType::ACCESS_TOKEN",
+        ),
     ] {
         let endpoint = Api::always(200);
         let request = TokenRequest::new(credentials().grant(exchange));

@@ -93,7 +93,7 @@ async fn an_empty_assertion_is_not_sent() {
     let request = TokenRequest::new(credentials(JwtBearer::assertion("")));
     let error = single_try(api.clone()).oneshot(request).await.unwrap_err();
     assert_eq!((error.kind(), api.count()), (TokenErrorKind::ClientAuthentication, 0));
-    assert_eq!(error.source().unwrap().to_string(), "assertion: is empty");
+    assert_eq!(error.source().unwrap().to_string(), "assertion is empty");
     assert!(!error.is_transient());
 }
 

@@ -49,6 +49,31 @@ async fn without_a_certificate_the_api_is_not_called() {
     }
 }
 
+// W5
+#[tokio::test]
+async fn an_error_shows_why_a_certificate_is_invalid() {
+    let endpoint = Endpoint::start(&Ca::new()).await;
+    let credentials = Credentials::new(endpoint.url(), ClientAuth::none("id")).unwrap();
+    let source = single_try(Ca::new().client(None));
+    let error = source.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
+    for text in [error.to_string(), format!("{error:?}")] {
+        // The two authorities have the same name, so the signature is what differs.
+        assert!(text.contains("invalid peer certificate: BadSignature); check"), "{text}");
+    }
+}
+
+// W5
+#[tokio::test]
+async fn an_error_shows_that_a_host_name_is_unknown() {
+    // RFC 6761 section 6.4 reserves the name.
+    let credentials = credentials_at("https://auth.invalid/token");
+    let source = single_try(Ca::new().client(None));
+    let error = source.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
+    for text in [error.to_string(), format!("{error:?}")] {
+        assert!(text.contains("dns error: failed to lookup address information"), "{text}");
+    }
+}
+
 // RFC 8705 section 2
 #[tokio::test]
 async fn the_server_gets_certificate_and_client_id_and_no_secret() {
@@ -95,7 +120,7 @@ async fn two_certificates_are_two_credentials_with_a_token_each() {
 fn an_empty_certificate_is_an_error() {
     for auth in methods("") {
         let error = Credentials::new("https://auth.test/token", auth).unwrap_err();
-        assert_eq!(error.to_string(), "client certificate: is empty");
+        assert_eq!(error.to_string(), "client certificate is empty");
     }
 }
 

@@ -124,7 +124,7 @@ async fn a_setting_of_a_layer_does_not_change_its_clones() {
 fn a_scheme_that_is_not_one_word_is_a_config_error() {
     for scheme in ["", " ", "two words", "Bearer ", "a\r\nb", "a\0", "é", "(a)", "a:", "a,b"] {
         let error = layer().scheme(scheme).unwrap_err();
-        assert!(error.to_string().starts_with("scheme: "), "{error}");
+        assert!(error.to_string().starts_with("scheme must be one word"), "{error}");
     }
     for scheme in ["Bearer", "token", "Zoho-oauthtoken", "a.b_c~1!"] {
         assert!(layer().scheme(scheme).is_ok(), "{scheme}");

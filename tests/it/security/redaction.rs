@@ -265,10 +265,10 @@ async fn an_error_after_a_rejection_shows_only_its_status() {
 
 // X3
 #[test]
-fn configuration_errors_quote_no_values() {
+fn configuration_errors_quote_no_secrets() {
     let auth = || ClientAuth::client_secret_basic(CLIENT_ID, SECRET);
     let error = AccessToken::new(format!("{TOKEN} {SECRET}")).unwrap_err();
-    debugs(&error, "ConfigError(access token: has characters that cannot be sent in a header)");
+    debugs(&error, "ConfigError(access token has characters that cannot be sent in a header)");
     for endpoint in [
         format!("https://{CLIENT_ID}:{SECRET}@auth.test"),
         format!("https://auth.test#{TOKEN}"),

@@ -130,17 +130,20 @@ async fn a_token_endpoint_in_clear_text_needs_loopback_or_opt_out() {
 #[test]
 fn an_endpoint_is_an_absolute_uri_without_user_or_fragment() {
     for (endpoint, why) in [
-        ("/token", "needs a scheme and a host"),
-        ("auth.test/token", "needs a scheme and a host"),
-        ("auth.test:443", "needs a scheme and a host"),
-        ("https://user:pw@auth.test/token", "must not have user information in it"),
-        ("https://auth.test/token#here", "must not have a fragment"),
+        ("/token", "needs a scheme and a host: /token"),
+        ("auth.test/token", "needs a scheme and a host: auth.test/token"),
+        ("auth.test:443", "needs a scheme and a host: auth.test:443"),
+        (
+            "https://user:pw@auth.test/token",
+            "must not have user information: https://...@auth.test/token",
+        ),
+        ("https://auth.test/token#here", "must not have a fragment: https://auth.test/token#..."),
         ("", "needs a scheme and a host"),
-        ("https://a b/", "is not a valid URI"),
+        ("https://a b/", "is not a valid URI: https://a b/"),
     ] {
         let auth = ClientAuth::client_secret_basic("client-id", SECRET);
         let error = Credentials::new(endpoint, auth).unwrap_err();
-        assert_eq!(error.to_string(), format!("token endpoint: {why}"), "{endpoint}");
+        assert_eq!(error.to_string(), format!("token endpoint {why}"), "{endpoint}");
     }
 }
 

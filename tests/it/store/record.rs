@@ -86,6 +86,16 @@ async fn malformed_values_are_replaced() {
 
 // S6
 #[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_before_a_record_is_skipped() {
+    let ends = wall_clock() + 3_600_000;
+    let record = json!({ "v": 1, "access_token": "t", "lifetime": 3_600_000, "ends": ends });
+    for (token, asked) in found(format!("\u{feff}{record}")).await {
+        assert_eq!((token.secret(), asked), ("t", 0));
+    }
+}
+
+// S6
+#[tokio::test(start_paused = true)]
 async fn malformed_optional_members_are_ignored() {
     for (name, value) in [
         ("scope", json!(7)),

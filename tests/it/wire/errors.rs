@@ -124,7 +124,6 @@ async fn only_registered_error_codes_are_shown() {
         (SECRET, unknown),
         ("INVALID_SCOPE", unknown),
         ("invalid_scope ", unknown),
-        ("", unknown),
         ("\\u001b[2J\\n", unknown),
     ] {
         let body = format!(r#"{{"error":"{code}","error_description":"{SECRET}"}}"#);
@@ -137,6 +136,16 @@ async fn only_registered_error_codes_are_shown() {
             )
         );
         assert!(format!("{error:?}").contains(&format!("text: {:?}", error.to_string())));
+    }
+}
+
+// W5
+#[tokio::test]
+async fn an_empty_error_code_is_absent() {
+    for code in ["", " "] {
+        let (error, _) = refused(response(400, &[], format!(r#"{{"error":"{code}"}}"#))).await;
+        assert_eq!((error.kind(), error.error_code()), (TokenErrorKind::ErrorResponse, None));
+        assert!(error.to_string().contains("(status 400);"), "{error}");
     }
 }
 
@@ -214,6 +223,11 @@ async fn transient_errors_differ_from_permanent_ones() {
         (599, "", true),
         (200, r#"{"error":"temporarily_unavailable"}"#, true),
         (200, r#"{"error":"server_error"}"#, true),
+        (200, r#"{"error":"slow_down"}"#, true),
+        (400, r#"{"error":"temporarily_unavailable"}"#, true),
+        (400, r#"{"error":"server_error"}"#, true),
+        (401, r#"{"error":"slow_down"}"#, true),
+        (403, r#"{"error":"SLOW_DOWN"}"#, false),
         (200, r#"{"error":"invalid_client"}"#, false),
     ] {
         let (error, _) = refused(response(status, &[], body)).await;

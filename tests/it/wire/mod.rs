@@ -1,5 +1,6 @@
 //! Tests the requests to a token endpoint, and the results of its responses.
 
+mod causes;
 mod error_response;
 mod errors;
 mod http_client;

@@ -17,7 +17,9 @@ async fn arrives(target: &str, auth: ClientAuth, change: Change) -> String {
     let credentials = change(Credentials::new(endpoint.url(target), auth).unwrap());
     assert_eq!(ask(credentials).await.unwrap().secret(), "t");
     assert_eq!(endpoint.count(), 1);
-    endpoint.requests()[0].replace(&endpoint.address.to_string(), "ADDRESS")
+    let request = endpoint.requests()[0].replace(&endpoint.address.to_string(), "ADDRESS");
+    let user_agent = concat!("tower-oauth2/", env!("CARGO_PKG_VERSION"), "\r\n");
+    request.replace(&format!("user-agent: {user_agent}"), "user-agent: USER-AGENT\r\n")
 }
 
 /// Returns the expected request. `proof` contains whole header lines.
@@ -26,6 +28,8 @@ fn expected(target: &str, proof: &str, body: &str) -> String {
         "POST {target} HTTP/1.1\r\n\
          {proof}\
          accept: application/json\r\n\
+         accept-encoding: identity\r\n\
+         user-agent: USER-AGENT\r\n\
          content-type: application/x-www-form-urlencoded\r\n\
          host: ADDRESS\r\n\
          content-length: {}\r\n\
@@ -75,6 +79,8 @@ async fn a_plain_request_has_basic_authentication_and_grant_type_only() {
         "POST /token HTTP/1.1\r\n\
          authorization: Basic Y2xpZW50LWlkOnMzY3IzdA==\r\n\
          accept: application/json\r\n\
+         accept-encoding: identity\r\n\
+         user-agent: USER-AGENT\r\n\
          content-type: application/x-www-form-urlencoded\r\n\
          host: ADDRESS\r\n\
          content-length: 29\r\n\
@@ -256,14 +262,49 @@ async fn the_endpoints_own_query_is_kept() {
 #[test]
 fn an_endpoint_with_a_fragment_or_user_information_is_refused() {
     for (endpoint, why) in [
-        ("https://a.test/token#part", "token endpoint: must not have a fragment"),
-        ("https://a.test/token#", "token endpoint: must not have a fragment"),
-        ("https://id:pw@a.test/token", "token endpoint: must not have user information in it"),
-        ("https://@a.test/token", "token endpoint: must not have user information in it"),
-        ("/token", "token endpoint: needs a scheme and a host"),
-        ("https://a b/token", "token endpoint: is not a valid URI"),
+        (
+            "https://a.test/token#part",
+            "token endpoint must not have a fragment: https://a.test/token#...",
+        ),
+        (
+            "https://a.test/token#",
+            "token endpoint must not have a fragment: https://a.test/token#...",
+        ),
+        (
+            "https://id:pw@a.test/token",
+            "token endpoint must not have user information: https://...@a.test/token",
+        ),
+        (
+            "https://@a.test/token",
+            "token endpoint must not have user information: https://...@a.test/token",
+        ),
+        ("/token", "token endpoint needs a scheme and a host: /token"),
+        ("https://a b/token", "token endpoint is not a valid URI: https://a b/token"),
     ] {
         let refused = Credentials::new(endpoint, ClientAuth::none("id")).unwrap_err();
         assert_eq!(refused.to_string(), why, "{endpoint}");
     }
+}
+
+/// Names another user agent.
+struct OtherUserAgent;
+
+impl ClientAuthentication for OtherUserAgent {
+    fn method(&self) -> &str {
+        "other"
+    }
+
+    fn identify(&self, _: &mut Identity) {}
+
+    async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
+        request.headers_mut().insert("user-agent", HeaderValue::from_static("my-service/1"));
+        Ok(())
+    }
+}
+
+// W1
+#[tokio::test]
+async fn client_authentication_may_set_another_user_agent() {
+    let arrived = arrives("/token", ClientAuth::custom(OtherUserAgent), unchanged).await;
+    assert!(arrived.contains("\r\nuser-agent: my-service/1\r\n"), "{arrived}");
 }

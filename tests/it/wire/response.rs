@@ -175,7 +175,6 @@ async fn an_error_string_in_a_success_is_an_error() {
     for (error, code) in [
         (r#""invalid_scope""#, "invalid_scope"),
         (r#""temporarily_unavailable""#, "temporarily_unavailable"),
-        (r#""""#, ""),
     ] {
         let body = format!(r#"{{"access_token":"t","error":{error}}}"#);
         let refused = answered(200, body).await.expect_err(error);
@@ -183,7 +182,9 @@ async fn an_error_string_in_a_success_is_an_error() {
         assert_eq!(refused.status().unwrap(), 200);
         assert_eq!(refused.error_code(), Some(code));
     }
-    for none in ["null", "false", "0", "[]", r#"{"code":"invalid_scope"}"#] {
+    let empty = [r#""""#, r#"" ""#];
+    for none in ["null", "false", "0", "[]", r#"{"code":"invalid_scope"}"#].into_iter().chain(empty)
+    {
         let body = format!(r#"{{"access_token":"t","error":{none}}}"#);
         assert_eq!(token(body).await.secret(), "t", "{none}");
     }
@@ -236,4 +237,45 @@ async fn a_body_in_chunks_with_trailers_is_read_as_one() {
     let endpoint = RawEndpoint::answering(answer).await;
     let credentials = credentials_at(endpoint.url("/token"));
     assert_eq!(ask(credentials).await.unwrap().secret(), "t");
+}
+
+// W3, W5
+#[tokio::test]
+async fn a_byte_order_mark_before_json_is_skipped() {
+    assert_eq!(token("\u{feff}{\"access_token\":\"t\"}").await.secret(), "t");
+    let error = answered(400, "\u{feff}{\"error\":\"invalid_scope\"}").await.unwrap_err();
+    assert_eq!(error.error_code(), Some("invalid_scope"));
+}
+
+async fn encoded(status: u16, encoding: &str, body: &str) -> Result<AccessToken, TokenError> {
+    let header = format!("Content-Encoding: {encoding}");
+    let endpoint = RawEndpoint::answering(response(status, &[&header], body)).await;
+    ask(credentials_at(endpoint.url("/token"))).await
+}
+
+// W4
+#[tokio::test]
+async fn an_error_names_an_encoding_that_was_not_decoded() {
+    for encoding in ["gzip", "br", "GZIP", "identity, zstd"] {
+        for (status, kind) in
+            [(200, TokenErrorKind::MalformedResponse), (400, TokenErrorKind::ErrorResponse)]
+        {
+            let error = encoded(status, encoding, "\u{1f}compressed").await.unwrap_err();
+            assert_eq!(error.kind(), kind);
+            let expected = format!(
+                "(status {status}): the HTTP client did not decode its Content-Encoding; check"
+            );
+            assert!(error.to_string().contains(&expected), "{encoding}: {error}");
+            assert_eq!(error.headers().unwrap()["content-encoding"], encoding);
+        }
+    }
+    // Nothing is encoded, or the client has decoded it.
+    for encoding in ["identity", "", "gzip"] {
+        let token = encoded(200, encoding, r#"{"access_token":"t"}"#).await.unwrap();
+        assert_eq!(token.secret(), "t", "{encoding}");
+    }
+    for encoding in ["identity", ""] {
+        let error = encoded(200, encoding, "<html>").await.unwrap_err();
+        assert!(!error.to_string().contains("Content-Encoding"), "{error}");
+    }
 }

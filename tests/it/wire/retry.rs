@@ -146,6 +146,20 @@ async fn permanent_errors_are_not_retried() {
     }
 }
 
+// W7
+#[tokio::test(start_paused = true)]
+async fn codes_of_failures_that_may_pass_are_retried_with_any_status() {
+    for code in ["temporarily_unavailable", "server_error", "slow_down"] {
+        for status in [200, 400, 401, 403] {
+            let body = format!(r#"{{"error":"{code}"}}"#);
+            let http =
+                Http::new(move |n| Ok(if n == 1 { answer(status, body.clone()) } else { good() }));
+            request_token(TokenRetry::new(1).statuses([]), &http).await.unwrap();
+            assert_eq!(http.count(), 2, "{status} {code}");
+        }
+    }
+}
+
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_page_instead_of_a_token_is_retried() {

@@ -33,7 +33,7 @@ fn a_malformed_url_is_a_configuration_error() {
         "unix://run/memcached.sock",
     ] {
         let error = MemcachedStore::open(url).expect_err(url);
-        assert!(error.to_string().starts_with("memcached URL: "), "{error}");
+        assert!(error.to_string().starts_with("memcached URL must "), "{error}");
     }
     for url in [
         "memcached://localhost:11211",
@@ -57,10 +57,16 @@ fn a_malformed_url_is_a_configuration_error() {
 fn an_invalid_prefix_is_a_configuration_error() {
     for prefix in ["a b", "a\r\nflush_all\r\n", "a\0", "a\t", "caf\u{e9}:", "\u{7f}"] {
         let error = store().prefix(prefix).expect_err(prefix);
-        assert_eq!(error.to_string(), "key prefix: must consist of visible ASCII characters");
+        let shown = prefix.escape_debug();
+        let text = format!("key prefix must consist of visible ASCII characters: {shown}");
+        assert_eq!(error.to_string(), text);
     }
     let error = store().prefix("p".repeat(181)).unwrap_err();
-    assert_eq!(error.to_string(), "key prefix: must not be longer than 180 bytes");
+    let shown = "p".repeat(77);
+    assert_eq!(
+        error.to_string(),
+        format!("key prefix must not be longer than 180 bytes: {shown}...")
+    );
     assert!(store().prefix("").is_ok());
 }
 

@@ -31,21 +31,21 @@ fn a_malformed_key_is_an_error_that_does_not_quote_it() {
     let good = EncryptionKey::generate("k").unwrap().to_text();
     let key = &good[2..];
     for (text, why) in [
-        ("", "encryption key: must have the form id:key"),
-        (key, "encryption key: must have the form id:key"),
+        ("", "encryption key must have the form id:key"),
+        (key, "encryption key must have the form id:key"),
         (&format!(":{key}"), "must have an id"),
         (&format!("{}:{key}", "i".repeat(65)), "must have an id"),
         (&format!("two words:{key}"), "must have an id"),
         (&format!("ü:{key}"), "must have an id"),
-        (&format!("{key}:k"), "encryption key: must be base64 or 64 hexadecimal digits"),
-        ("k:", "encryption key: must be 32 bytes long"),
-        ("k:c2hvcnQ=", "encryption key: must be 32 bytes long"),
-        (&format!("k:{}", "A".repeat(48)), "encryption key: must be 32 bytes long"),
-        (&format!("k:{}", "A".repeat(100)), "encryption key: must be 32 bytes long"),
-        (&format!("k:{}", "x".repeat(64)), "encryption key: must be base64"),
-        (&format!("k:{}", "ü".repeat(32)), "encryption key: must be base64"),
-        (&format!("k:{key}:"), "encryption key: must be base64"),
-        (&format!("k:{key} # mine"), "encryption key: must be base64"),
+        (&format!("{key}:k"), "encryption key must be base64 or 64 hexadecimal digits"),
+        ("k:", "encryption key must be 32 bytes long"),
+        ("k:c2hvcnQ=", "encryption key must be 32 bytes long"),
+        (&format!("k:{}", "A".repeat(48)), "encryption key must be 32 bytes long"),
+        (&format!("k:{}", "A".repeat(100)), "encryption key must be 32 bytes long"),
+        (&format!("k:{}", "x".repeat(64)), "encryption key must be base64"),
+        (&format!("k:{}", "ü".repeat(32)), "encryption key must be base64"),
+        (&format!("k:{key}:"), "encryption key must be base64"),
+        (&format!("k:{key} # mine"), "encryption key must be base64"),
     ] {
         let error = text.parse::<EncryptionKey>().unwrap_err();
         assert!(error.to_string().contains(why), "{text}: {error}");
@@ -69,13 +69,13 @@ fn a_key_file_has_one_key_per_line() {
     assert_eq!(keys[1].to_text(), two.to_text());
 
     for (file, why) in [
-        (String::new(), "encryption keys: must not be empty"),
-        ("# none\n\n".to_owned(), "encryption keys: must not be empty"),
+        (String::new(), "encryption keys must not be empty"),
+        ("# none\n\n".to_owned(), "encryption keys must not be empty"),
         (
             format!("{}\n{}", one.to_text(), one.to_text()),
-            "encryption keys: must have different ids",
+            "encryption keys must have different ids: one",
         ),
-        (format!("{}\nwhat", one.to_text()), "encryption key: must have the form id:key"),
+        (format!("{}\nwhat", one.to_text()), "encryption key must have the form id:key"),
     ] {
         assert_eq!(EncryptionKey::all_in(file).unwrap_err().to_string(), why);
     }
