@@ -44,7 +44,7 @@ fn client(token_endpoint: &str, user: RefreshToken, api: &str) -> Result<Client,
 async fn in_file(path: &Path) -> io::Result<RefreshToken> {
     let text = fs::read_to_string(path).await?;
     let path = path.to_owned();
-    Ok(RefreshToken::new("alf", text, move |rotated| persist(path.clone(), rotated)))
+    Ok(RefreshToken::new("alf", text.trim_end(), move |rotated| persist(path.clone(), rotated)))
 }
 
 async fn persist(path: PathBuf, rotated: RotatedToken) -> io::Result<()> {

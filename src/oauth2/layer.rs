@@ -62,9 +62,9 @@ pub struct OAuth2Layer {
 impl OAuth2Layer {
     /// Creates a layer that sends `tokens` to `origins`, and to no other origins.
     ///
-    /// A request can name other tokens ([`RequestExt::tokens`](crate::RequestExt::tokens)). If these
-    /// are tokens of tenants, use [`per_request`](Self::per_request): a request that loses them, for
-    /// example in a redirect, would get one of the layer's own.
+    /// A request can name other tokens ([`RequestExt::tokens`](crate::RequestExt::tokens)). If
+    /// these are tokens of tenants, use [`per_request`](Self::per_request): a request that loses
+    /// them, for example in a redirect, would get one of the layer's own.
     pub fn new(tokens: Tokens, origins: Origins) -> Self {
         Self { config: Arc::new(LayerConfig::new(Some(tokens), origins)) }
     }
@@ -120,10 +120,11 @@ impl OAuth2Layer {
     ///
     /// The default is `Authorization`. With `Proxy-Authorization`, a 407 rejects the token as a 401
     /// does ([`ReplayPolicy::unauthorized`]). Such a layer also gives a token to CONNECT requests:
-    /// their URI is the host and the port of the tunnel's end, and [`Origins`] list those, for example
-    /// as `http://db.example.com:5432`, or [`Origins::any`] if one proxy serves all requests. The
-    /// inner service decides whether the connection to the proxy uses TLS. In any other layer a
-    /// CONNECT request gets no token, because a proxy would receive it instead of the API.
+    /// their URI is the host and the port of the tunnel's end, and [`Origins`] list those, for
+    /// example as `http://db.example.com:5432`, or [`Origins::any`] if one proxy serves all
+    /// requests. The inner service decides whether the connection to the proxy uses TLS. In any
+    /// other layer a CONNECT request gets no token, because a proxy would receive it instead of the
+    /// API.
     ///
     /// If a request passes two layers, both read its extensions:
     /// tokens in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.

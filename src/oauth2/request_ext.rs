@@ -32,11 +32,11 @@ mod sealed {
 /// Names the tokens of a request, for requests and their builders.
 ///
 /// The tokens are in the extensions of the request. An outer layer that sends a new request without
-/// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a request
-/// that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request) refuses
-/// such a request to a listed origin. A layer with tokens of its own would send one of those, so do
-/// not use such a layer for tenants. To keep the tokens across listed origins, allow the extension in
-/// the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
+/// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a
+/// request that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request)
+/// refuses such a request to a listed origin. A layer with tokens of its own would send one of
+/// those, so do not use such a layer for tenants. To keep the tokens across listed origins, allow
+/// the extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
 ///
 /// # Example
 ///

@@ -17,7 +17,8 @@ const MAX_BODY_SIZE: usize = 1024 * 1024;
 
 /// The number of frames without data after which other tasks and the timer run.
 ///
-/// A body that always has such a frame would block the thread otherwise, and no deadline would end it.
+/// A body that always has such a frame would block the thread otherwise, and no deadline would end
+/// it.
 const MAX_EMPTY_FRAMES: u32 = 32;
 
 /// Reads the body of a response until `deadline`.

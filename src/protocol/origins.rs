@@ -17,10 +17,10 @@ use crate::util::one_or_many::OneOrMany;
 /// token.
 ///
 /// A request whose URI names no host gets a token, because the inner service decides where it goes.
-/// That service also decides whether to use TLS. Such a URI stands for the listed origin, or for any
-/// of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] go along if they
-/// are allowed at all listed origins, and not if they are allowed at none. Otherwise the request
-/// fails with [`TokenErrorKind::UnknownOrigin`].
+/// That service also decides whether to use TLS. Such a URI stands for the listed origin, or for
+/// any of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] go along if
+/// they are allowed at all listed origins, and not if they are allowed at none. Otherwise the
+/// request fails with [`TokenErrorKind::UnknownOrigin`].
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
 /// [`Tokens::only_for`]: crate::Tokens::only_for

@@ -17,19 +17,19 @@ use super::policy::{Recipient, ReplayPolicy};
 /// Reads the small bodies of rejected responses at once, so that HTTP/1.1 connections are kept.
 ///
 /// A request is replayed after its rejected response was dropped. An HTTP/1.1 client closes the
-/// connection of a response that is dropped before its end, so each 401 could cost a connection. hyper
-/// keeps the connection if the rest arrives with its next read, which is the case for most small
-/// bodies with a `Content-Length`, but not for one of several chunks.
+/// connection of a response that is dropped before its end, so each 401 could cost a connection.
+/// hyper keeps the connection if the rest arrives with its next read, which is the case for most
+/// small bodies with a `Content-Length`, but not for one of several chunks.
 ///
 /// Put this layer inside an [`OAuth2Layer`](crate::OAuth2Layer). Of a response that the
-/// [policy](Self::replay_policy) matches, it reads what has arrived, at most 64 KiB. It waits for
-/// nothing: it lets other tasks run a few times, one of which reads the connection, and goes on if no
-/// more data arrives. That works best if the request is sent in a spawned task, because the
-/// connection's task then often runs on the same thread. A response that is returned and not replayed still has its whole body. Other responses
-/// are not touched.
+/// [policy](Self::replay_policy) matches, it reads what has arrived, and stops after 64 KiB. It
+/// waits for nothing: it lets other tasks run a few times, one of which reads the connection, and
+/// goes on if no more data arrives. That works best if the request is sent in a spawned task,
+/// because the connection's task then often runs on the same thread. A response that is returned
+/// and not replayed still has its whole body. Other responses are not touched.
 ///
-/// It is a layer of its own because an [`OAuth2Layer`](crate::OAuth2Layer) also takes responses whose
-/// bodies are not a [`Body`], such as `Response<()>`.
+/// It is a layer of its own because an [`OAuth2Layer`](crate::OAuth2Layer) also takes responses
+/// whose bodies are not a [`Body`], such as `Response<()>`.
 ///
 /// # Example
 ///
@@ -144,7 +144,8 @@ pin_project! {
             #[pin]
             response: F,
         },
-        // The inner future was dropped, because it may hold a permit that another request waits for.
+        // The inner future was dropped, because it may hold a permit that another request waits
+        // for.
         Draining {
             // `None` once the response was returned.
             draining: Option<Box<Draining<B>>>,

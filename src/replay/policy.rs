@@ -57,9 +57,9 @@ impl Recipient {
 impl ReplayPolicy {
     /// Matches each 401 (RFC 9110 section 15.5.2). This is the default.
     ///
-    /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches
-    /// each 407 too (RFC 9110 section 15.5.8). Use [`statuses`](Self::statuses) if only the 407 of a
-    /// proxy rejects the token, and a 401 comes from an API behind it.
+    /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it
+    /// matches each 407 too (RFC 9110 section 15.5.8). Use [`statuses`](Self::statuses) if only the
+    /// 407 of a proxy rejects the token, and a 401 comes from an API behind it.
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized(Recipient::Api))
     }
@@ -68,8 +68,8 @@ impl ReplayPolicy {
     /// 3.1).
     ///
     /// Use it for APIs that answer with 401 for other reasons too. In a layer whose
-    /// [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches a 407 with such
-    /// a challenge in `Proxy-Authenticate` too.
+    /// [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches a 407 with
+    /// such a challenge in `Proxy-Authenticate` too.
     pub fn invalid_token() -> Self {
         Self(Repr::InvalidToken(Recipient::Api))
     }

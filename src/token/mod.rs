@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::extra::Extra;
+use self::scope::GrantedScope;
 use crate::error::ConfigError;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
@@ -56,9 +57,7 @@ struct TokenInner {
     requested_at: Now,
     lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
-    scope: Option<Box<str>>,
-    /// The names in the requested scope that are not granted.
-    missing_scope: Option<Box<str>>,
+    scope: Option<Box<GrantedScope>>,
     refresh_token: Option<Arc<Zeroizing<String>>>,
     extra: Extra,
     /// The token comes from a store, so another process may have used it before.
@@ -112,7 +111,6 @@ impl AccessToken {
             lifetime: None,
             refresh_in: None,
             scope: None,
-            missing_scope: None,
             refresh_token: None,
             extra: Extra::default(),
             is_from_store: false,
@@ -156,8 +154,8 @@ impl AccessToken {
     /// Sets the granted scope (`scope`, RFC 6749 section 3.3).
     #[must_use]
     pub fn with_scope(self, scope: impl Into<String>) -> Self {
-        let scope = scope.into().into_boxed_str();
-        self.edit(|inner| inner.scope = Some(scope))
+        let scope = GrantedScope::new(scope.into());
+        self.edit(|inner| inner.scope = Some(Box::new(scope)))
     }
 
     /// Sets the refresh token (`refresh_token`, RFC 6749 section 5.1). An empty one is ignored.
@@ -237,7 +235,7 @@ impl AccessToken {
     /// Returns the granted scope as the server sent it. `None` means that the requested scope was
     /// granted (RFC 6749 section 5.1).
     pub fn scope(&self) -> Option<&str> {
-        self.0.scope.as_deref()
+        self.0.scope.as_ref().map(|scope| scope.text())
     }
 
     /// Returns the refresh token of the response. Do not log it.
@@ -258,17 +256,16 @@ impl AccessToken {
 
     /// Compares the granted scope with the names that were requested.
     pub(crate) fn compared_with<'a>(self, requested: impl Iterator<Item = &'a str>) -> Self {
-        let missing = self.scope().and_then(|granted| scope::missing(granted, requested));
-        if self.0.missing_scope == missing {
-            return self;
+        match self.0.scope.as_ref().and_then(|scope| scope.compared_with(requested)) {
+            Some(scope) => self.edit(|inner| inner.scope = Some(Box::new(scope))),
+            None => self,
         }
-        self.edit(|inner| inner.missing_scope = missing)
     }
 
     /// Returns the names in the requested scope that are not granted, with spaces between them.
     /// `None` if there are none, or before [`compared_with`](Self::compared_with).
     pub(crate) fn missing_scope(&self) -> Option<&str> {
-        self.0.missing_scope.as_deref()
+        self.0.scope.as_ref()?.missing()
     }
 
     pub(crate) fn has_same_secret_as(&self, other: &Self) -> bool {

@@ -1,10 +1,39 @@
 //! Compares the granted scope with the requested one (RFC 6749 section 3.3).
 
+/// The scope of a token. It is boxed, because few tokens have one.
+#[derive(Clone)]
+pub(super) struct GrantedScope {
+    /// The scope as the server sent it.
+    text: Box<str>,
+    /// The names in the requested scope that are not granted.
+    missing: Option<Box<str>>,
+}
+
+impl GrantedScope {
+    pub(super) fn new(text: String) -> Self {
+        Self { text: text.into(), missing: None }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn missing(&self) -> Option<&str> {
+        self.missing.as_deref()
+    }
+
+    /// Compares the scope with the requested names. Returns `None` if that changes nothing.
+    pub(super) fn compared_with<'a>(
+        &self,
+        requested: impl Iterator<Item = &'a str>,
+    ) -> Option<Self> {
+        let missing = missing(&self.text, requested);
+        (self.missing != missing).then(|| Self { text: self.text.clone(), missing })
+    }
+}
+
 /// Returns the requested names that are not granted, with spaces between them.
-pub(super) fn missing<'a>(
-    granted: &str,
-    requested: impl Iterator<Item = &'a str>,
-) -> Option<Box<str>> {
+fn missing<'a>(granted: &str, requested: impl Iterator<Item = &'a str>) -> Option<Box<str>> {
     let is_granted = |name: &str| {
         granted.split_ascii_whitespace().any(|granted| granted == name)
             // Some servers separate names by commas.

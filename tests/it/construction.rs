@@ -36,12 +36,12 @@ fn a_client_id_with_invisible_characters_is_an_error() {
             ClientAuth::tls_client_auth(id, "DER"),
         ] {
             let text = refused(auth);
-            assert!(text.starts_with("client id: has control characters"), "{id:?}: {text}");
+            assert!(text.starts_with("client id has control characters"), "{id:?}: {text}");
         }
     }
     for id in ["\u{feff}client-id", "client-id\u{feff}"] {
         let text = refused(ClientAuth::none(id));
-        assert!(text.starts_with("client id: has a byte order mark"), "{text}");
+        assert!(text.starts_with("client id has a byte order mark"), "{text}");
     }
     for id in ["client-id", " id with spaces ", "ünïcode", "https://client.test/"] {
         assert!(Credentials::new(ENDPOINT, ClientAuth::none(id)).is_ok(), "{id}");
@@ -56,15 +56,15 @@ fn an_empty_secret_is_an_error_where_one_is_needed() {
         ClientAuth::client_secret_basic_raw("id", ""),
         ClientAuth::client_secret_post("id", ""),
     ] {
-        assert_eq!(refused(auth), "client secret: is empty");
+        assert_eq!(refused(auth), "client secret is empty");
     }
     let assertion = ClientAuth::client_assertion("id", "");
-    assert_eq!(refused(assertion), "client assertion: is empty");
+    assert_eq!(refused(assertion), "client assertion is empty");
     let no_type = ClientAuth::custom(ClientAssertion::new("a").assertion_type(""));
-    assert_eq!(refused(no_type), "client assertion type: is empty");
-    assert_eq!(refused(ClientAuth::tls_client_auth("id", "")), "client certificate: is empty");
+    assert_eq!(refused(no_type), "client assertion type is empty");
+    assert_eq!(refused(ClientAuth::tls_client_auth("id", "")), "client certificate is empty");
     #[cfg(feature = "jwt")]
-    assert_eq!(refused(ClientAuth::client_secret_jwt("id", "")), "client secret: is empty");
+    assert_eq!(refused(ClientAuth::client_secret_jwt("id", "")), "client secret is empty");
 }
 
 // W12
@@ -75,18 +75,18 @@ fn a_text_secret_with_a_line_break_at_its_end_is_an_error() {
             ClientAuth::client_secret_basic("id", secret),
             ClientAuth::client_secret_post("id", secret),
         ] {
-            assert_eq!(refused(auth), "client secret: ends in a line break");
+            assert_eq!(refused(auth), "client secret ends in a line break");
         }
         let assertion = ClientAuth::client_assertion("id", secret);
-        assert_eq!(refused(assertion), "client assertion: ends in a line break");
+        assert_eq!(refused(assertion), "client assertion ends in a line break");
         #[cfg(feature = "jwt")]
         {
             let jwt = ClientAuth::client_secret_jwt("id", secret);
-            assert_eq!(refused(jwt), "client secret: ends in a line break");
+            assert_eq!(refused(jwt), "client secret ends in a line break");
         }
     }
     let marked = ClientAuth::client_secret_post("id", "\u{feff}s3cr3t");
-    assert_eq!(refused(marked), "client secret: begins with a byte order mark");
+    assert_eq!(refused(marked), "client secret begins with a byte order mark");
     // A file is known only when it is read, and its line breaks are no part of the secret.
     let file = ClientAuth::client_secret_post("id", Secret::file("/no/such/file"));
     assert!(Credentials::new(ENDPOINT, file).is_ok());
@@ -107,7 +107,7 @@ fn an_address_with_a_line_break_is_an_error() {
 #[test]
 fn a_raw_id_with_a_colon_is_an_error() {
     let text = refused(ClientAuth::client_secret_basic_raw("client:id", SECRET));
-    assert_eq!(text, "client id: must not contain a colon with client_secret_basic_raw");
+    assert_eq!(text, "client id must not contain a colon with client_secret_basic_raw");
 }
 
 #[cfg(feature = "jwt")]
@@ -119,7 +119,7 @@ fn a_key_id_with_invisible_characters_is_an_error() {
     let key = SigningKey::generate(Algorithm::ES256).unwrap();
     for kid in ["2026\n", "\u{feff}2026"] {
         let text = refused(ClientAuth::private_key_jwt("id", key.clone().with_kid(kid)));
-        assert!(text.starts_with("key id: has "), "{text}");
+        assert!(text.starts_with("key id has "), "{text}");
         let file = KeyFile::new("/no/such/file").kid(kid);
         assert_eq!(refused(ClientAuth::private_key_jwt("id", file)), text);
     }
@@ -149,7 +149,7 @@ fn a_custom_method_passes_the_check_on() {
     }
 
     let outer = Outer(ClientAuth::client_secret_post("id", "s3cr3t\n"));
-    assert_eq!(refused(ClientAuth::custom(outer)), "client secret: ends in a line break");
+    assert_eq!(refused(ClientAuth::custom(outer)), "client secret ends in a line break");
 }
 
 // W12
@@ -182,8 +182,8 @@ async fn a_grant_with_a_line_break_at_its_end_is_an_error_and_nothing_is_sent() 
         let request = TokenRequest::new(credentials().grant(grant));
         let error = single_try(endpoint.clone()).oneshot(request).await.unwrap_err();
         let source = error.source().unwrap().to_string();
-        let is_marked = source == format!("{name}: begins with a byte order mark");
-        assert!(is_marked || source == format!("{name}: ends in a line break"), "{source}");
+        let is_marked = source == format!("{name} begins with a byte order mark");
+        assert!(is_marked || source == format!("{name} ends in a line break"), "{source}");
         assert!(!error.is_transient(), "no retry can help");
     }
     assert_eq!(endpoint.count(), 0);

@@ -4,29 +4,29 @@
 mod support;
 
 mod alf;
-#[cfg(feature = "jwt")]
-mod assertion;
 mod breaker;
 mod cache;
 mod changing_secrets;
 mod composition;
 mod construction;
 mod credentials;
-mod discovery;
+#[cfg(feature = "jwt")]
+mod dpop;
 mod edges;
+mod endpoint;
 mod error_messages;
 mod grants;
 mod hostile;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod labels;
 mod many_callers;
+mod metadata;
 mod mtls;
 mod oauth2;
 mod observing;
-#[cfg(feature = "jwt")]
-mod possession;
 mod replay;
 mod rule_names;
 mod security;
 mod single_flight;
 mod store;
-mod wire;

@@ -50,7 +50,8 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// # let (folder, user) = (std::env::temp_dir(), format!("alf-{}", std::process::id()));
 /// # fs::write(folder.join(&user), "from-when-alf-authorized")?;
 /// let path = folder.join(&user);
-/// let refresh_token = RefreshToken::new(user, fs::read_to_string(&path)?, move |rotated| {
+/// let text = fs::read_to_string(&path)?;
+/// let refresh_token = RefreshToken::new(user, text.trim_end(), move |rotated| {
 ///     let path = path.clone();
 ///     async move {
 ///         // Written beside it and renamed, so that a crash leaves one of the two.
@@ -117,8 +118,8 @@ pub(crate) struct TokenSnapshot {
 impl RefreshToken {
     /// Creates a grant that begins with `refresh_token` and persists rotated tokens with `save`.
     ///
-    /// `save` may take up to 30 seconds. Its error must not contain the secret. With an empty
-    /// `refresh_token`, token requests fail before anything is sent.
+    /// `save` may take up to 30 seconds. Its error must not contain the secret. If
+    /// `refresh_token` is empty or ends in a line break, token requests fail before anything is sent.
     pub fn new<F, R, E>(name: impl Into<String>, refresh_token: impl Into<String>, save: F) -> Self
     where
         F: Fn(RotatedToken) -> R + Send + Sync + 'static,

@@ -70,7 +70,8 @@ impl TokenExchange {
     /// request is made.
     ///
     /// With an empty token or type, token requests fail before anything is sent, because a server
-    /// may take an exchange without a subject for a request on the client's own behalf.
+    /// may take an exchange without a subject for a request on the client's own behalf. So they do
+    /// with a token that ends in a line break.
     pub fn new(subject_token: impl Into<Secret>, token_type: impl Into<TokenType>) -> Self {
         let subject = TokenWithType::new(subject_token.into(), token_type.into());
         Self { subject, actor: None, requested_token_type: None }

@@ -14,7 +14,7 @@ use tower_oauth2::{
 };
 
 use super::{ENDPOINT, HttpRequest, answer, form, member};
-use crate::assertion::{Jwt, vectors};
+use crate::jwt::{Jwt, vectors};
 use crate::support::{Api, SECRET, single_try};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";

@@ -238,7 +238,8 @@ async fn the_policy_says_whose_bodies_are_read() {
     }
 }
 
-// R5: a body is read after the inner future was dropped, and holds no permit while a token is awaited.
+// R5: a body is read after the inner future was dropped, and holds no permit while a token is
+// awaited.
 #[tokio::test(start_paused = true)]
 async fn a_replay_shares_a_concurrency_limit_of_one_with_a_body_that_is_read() {
     let inner = service_fn(|request: Request<Empty<Bytes>>| async move {

@@ -7,7 +7,8 @@ use crate::support::{Api, Source, credentials, hour};
 
 /// Sends a relative URI with narrowed tokens, as the layer's own tokens and as those of a request.
 ///
-/// Returns the tokens that the API got, or `None` if both are refused because the origin is unknown.
+/// Returns the tokens that the API got, or `None` if both are refused because the origin is
+/// unknown.
 async fn send_relative(listed: &Origins, narrower: &Origins) -> Option<Vec<String>> {
     let tokens = Tokens::new(credentials(), Source::of(hour)).only_for(narrower.clone());
     let api = Api::always(200);
@@ -76,7 +77,8 @@ async fn a_relative_uri_stands_for_origins_that_are_all_or_none_allowed() {
     }
 }
 
-// X2: a narrowed handle gets no more than a wide one from a 401 of an origin that it does not allow.
+// X2: a narrowed handle gets no more than a wide one from a 401 of an origin that it does not
+// allow.
 #[tokio::test]
 async fn a_relative_uri_without_a_token_rejects_none() {
     let source = Source::of(hour);

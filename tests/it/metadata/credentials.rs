@@ -52,7 +52,7 @@ async fn an_assertion_has_the_audience_as_the_metadata_spells_it() {
     use tower_oauth2::jwt::{Algorithm, Audience, SignedJwt, SigningKey};
     use tower_oauth2::{TokenEndpoint, TokenRequest};
 
-    use crate::assertion::Jwt;
+    use crate::jwt::Jwt;
     use crate::support::Api;
 
     for endpoint in ["https://auth.test", "HTTPS://Auth.test:443/token"] {
