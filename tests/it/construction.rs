@@ -164,7 +164,7 @@ async fn a_custom_method_cannot_read_a_text_that_is_no_secret() {
 
 // W12, G1, G2, G3
 #[tokio::test(start_paused = true)]
-async fn a_grant_with_a_line_break_at_its_end_is_an_error_and_nothing_is_sent() {
+async fn a_grant_that_ends_in_a_line_break_sends_nothing() {
     let endpoint = Api::always(200);
     let grants: [(Grant, &str); 5] = [
         (JwtBearer::assertion("a.b.c\n").into(), "assertion"),

@@ -240,7 +240,7 @@ async fn other_documents_than_metadata_are_refused() {
 
 // W7
 #[tokio::test]
-async fn an_error_response_leads_to_the_other_document_unless_it_is_429() {
+async fn an_error_response_other_than_429_leads_to_the_other_document() {
     for status in [408, 429, 500, 502, 503] {
         let http = always(status, TEXT);
         let error = Metadata::fetch(ISSUER, http.clone()).await.unwrap_err();

@@ -166,7 +166,7 @@ fn a_fetch_without_a_runtime_is_a_typed_error() {
 
 // W7
 #[tokio::test(start_paused = true)]
-async fn a_first_location_that_does_not_answer_leaves_time_for_the_second() {
+async fn a_silent_first_location_leaves_time_for_the_second() {
     let http = |status: u16| {
         service_fn(move |request: Request<Full<Bytes>>| async move {
             if request.uri().path().contains("openid") {

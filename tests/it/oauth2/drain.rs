@@ -241,7 +241,7 @@ async fn the_policy_says_whose_bodies_are_read() {
 // R5: a body is read after the inner future was dropped, and holds no permit while a token is
 // awaited.
 #[tokio::test(start_paused = true)]
-async fn a_replay_shares_a_concurrency_limit_of_one_with_a_body_that_is_read() {
+async fn a_replay_and_a_read_body_share_a_limit_of_one() {
     let inner = service_fn(|request: Request<Empty<Bytes>>| async move {
         let is_rejected = request.headers()["authorization"] == "Bearer token-1";
         let polls = Arc::new(AtomicUsize::new(0));

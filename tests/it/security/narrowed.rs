@@ -63,7 +63,7 @@ async fn a_relative_uri_is_refused_if_only_some_origins_are_allowed() {
 
 // X2
 #[tokio::test]
-async fn a_relative_uri_stands_for_origins_that_are_all_or_none_allowed() {
+async fn a_relative_uri_needs_all_origins_allowed_or_none() {
     let both = only(&["https://a.test", "https://b.test"]);
     let all = only(&["https://a.test", "https://c.test", "https://b.test"]);
     for (listed, narrower, expected) in [

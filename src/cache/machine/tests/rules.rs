@@ -414,7 +414,7 @@ fn a_request_without_a_resend_withdraws_a_suspect_token() {
 
 // C9, O: the gauge does not go down and up again while a fetch decides.
 #[test]
-fn a_failure_counts_until_its_back_off_has_been_over_for_a_while() {
+fn a_failure_counts_for_a_while_after_its_back_off() {
     let mut w = World::new();
     let sweep = |w: &mut World| {
         let (next, events) = w.machine.sweep(w.now());
