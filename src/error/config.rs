@@ -30,8 +30,18 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Creates the error of a setting whose value may be a secret.
-    pub(crate) const fn new(setting: &'static str, problem: &'static str) -> Self {
+    /// Creates an error with the text `{setting} {problem}`, for custom implementations of
+    /// [`ClientAuthentication::check`](crate::client_auth::ClientAuthentication::check).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::ConfigError;
+    ///
+    /// let error = ConfigError::new("gateway key", "is empty");
+    /// assert_eq!(error.to_string(), "gateway key is empty");
+    /// ```
+    pub const fn new(setting: &'static str, problem: &'static str) -> Self {
         Self { setting, problem, value: None }
     }
 

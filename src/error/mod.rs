@@ -139,7 +139,8 @@ impl TokenError {
     pub(crate) fn with_causes(mut self, scrub: impl Fn(&str) -> String) -> Self {
         use TokenErrorKind::{IncompleteResponse, Transport};
 
-        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+        // Causes that a nested client has described are scrubbed of its own request's secrets.
+        if let Some(inner) = Arc::get_mut(&mut self.inner).filter(|inner| inner.causes.is_none()) {
             let source = inner.source.as_ref();
             let source = source.filter(|_| matches!(inner.kind, Transport | IncompleteResponse));
             inner.causes = source.map(|source| cause::describe(&**source, scrub).into());

@@ -43,10 +43,7 @@ pub(crate) fn describe() {
     );
     describe_histogram(BACKOFF, "How long a source is not asked after a failure");
     describe_histogram(STORE, "How long a token store took");
-    describe_gauge(
-        FAILING,
-        "Credentials whose last fetch failed, and whose back-off has not ended",
-    );
+    describe_gauge(FAILING, "Credentials whose last fetch failed, until 60 s after their back-off");
     describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");
     describe_counter(REPLAYS, "Requests whose token was rejected");
     describe_counter(
@@ -62,7 +59,7 @@ pub(crate) fn backoff(window: Duration, class: &'static str, label: &MetricLabel
     }
 }
 
-/// Changes the number of credentials whose last fetch failed, and whose back-off has not ended.
+/// Changes the number of credentials whose last fetch failed, until 60 s after their back-off.
 pub(crate) fn failing_credentials(difference: i8, label: &MetricLabel) {
     recorder::change_gauge(FAILING, &with_label(&[], label), difference.into());
 }

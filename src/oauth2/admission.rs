@@ -123,6 +123,10 @@ impl LayerConfig {
     /// Classifies the URI for narrowed tokens, or a URI that is not listed and secure.
     #[inline(never)]
     fn classify_narrowed(&self, target: (&Method, &Uri), narrower: Option<&Origins>) -> UriClass {
+        // A proxy receives the request, whatever the origins allow for an API.
+        if is_tunnel(target) && !self.is_for_proxies() {
+            return UriClass::NotListed;
+        }
         let class = match self.classify_in(&self.origins, target) {
             UriClass::Insecure if self.allow_http => UriClass::Secure,
             class => class,

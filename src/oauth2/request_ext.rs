@@ -7,7 +7,8 @@ use crate::cache::Tokens;
 /// [`RequestExt::no_token`] puts it into the extensions of a request.
 ///
 /// An outer layer that sends its own requests decides whether they keep the extensions. For
-/// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin. If
+/// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin,
+/// and before version 0.7 with every redirect. If
 /// that origin is listed in the layer's [`Origins`](crate::Origins), the new request gets the
 /// layer's own token, or fails in a layer made with
 /// [`per_request`](crate::OAuth2Layer::per_request).

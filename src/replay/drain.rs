@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use super::drained_body::{DrainedBody, ReadFrames};
 use super::policy::{Recipient, ReplayPolicy};
 
-/// Reads the small bodies of rejected responses at once, so that HTTP/1.1 connections are kept.
+/// Drains the small bodies of rejected responses, so that HTTP/1.1 connections are kept.
 ///
 /// A request is replayed after its rejected response was dropped. An HTTP/1.1 client closes the
 /// connection of a response that is dropped before its end, so each 401 could cost a connection.
@@ -24,9 +24,9 @@ use super::policy::{Recipient, ReplayPolicy};
 /// Put this layer inside an [`OAuth2Layer`](crate::OAuth2Layer). Of a response that the
 /// [policy](Self::replay_policy) matches, it reads what has arrived, and stops after 64 KiB. It
 /// waits for nothing: it lets other tasks run a few times, one of which reads the connection, and
-/// goes on if no more data arrives. That works best if the request is sent in a spawned task,
-/// because the connection's task then often runs on the same thread. A response that is returned
-/// and not replayed still has its whole body. Other responses are not touched.
+/// goes on if no more data arrives. It helps most if the request runs in a spawned task: tokio then
+/// often runs the connection's task on the same thread, before this layer stops waiting. A response
+/// that is returned and not replayed still has its whole body. Other responses are not touched.
 ///
 /// It is a layer of its own because an [`OAuth2Layer`](crate::OAuth2Layer) also takes responses
 /// whose bodies are not a [`Body`], such as `Response<()>`.
@@ -53,13 +53,13 @@ pub struct DrainLayer {
 impl DrainLayer {
     /// Creates a layer that reads the bodies of responses with status 401 and 407.
     pub fn new() -> Self {
-        Self { policy: ReplayPolicy::unauthorized().for_recipient(Recipient::Proxy) }
+        Self { policy: ReplayPolicy::unauthorized().for_recipient(Recipient::Any) }
     }
 
     /// Sets the responses whose bodies are read. Pass the policy of the `OAuth2Layer`.
     #[must_use]
     pub fn replay_policy(mut self, policy: ReplayPolicy) -> Self {
-        self.policy = policy.for_recipient(Recipient::Proxy);
+        self.policy = policy.for_recipient(Recipient::Any);
         self
     }
 }

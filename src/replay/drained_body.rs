@@ -85,8 +85,16 @@ impl<B: Body> Body for DrainedBody<B> {
             State::Unread { body } => return body.size_hint(),
             State::Read { frames, rest } => (frames, rest),
         };
-        let data = frames.iter().filter_map(|frame| frame.as_ref().ok()?.data_ref());
+        let data = frames.iter().map_while(|frame| frame.as_ref().ok()?.data_ref());
         let read: u64 = data.map(|data| data.remaining() as u64).sum();
+        let is_data =
+            |frame: &Result<Frame<B::Data>, B::Error>| frame.as_ref().is_ok_and(Frame::is_data);
+        if !frames.iter().all(is_data) {
+            // An exact length would promise that the body neither fails nor has trailers.
+            let mut hint = SizeHint::new();
+            hint.set_lower(read);
+            return hint;
+        }
         let rest = match rest {
             Some(rest) => rest.size_hint(),
             None => SizeHint::with_exact(0),

@@ -42,15 +42,20 @@ enum Repr {
 pub(crate) enum Recipient {
     /// The API, or a gateway in front of it. It answers with 401.
     Api,
-    /// A proxy, which answers with 407. Some gateways answer with 401 instead.
+    /// A proxy, which answers with 407.
     Proxy,
+    /// Either of them.
+    Any,
 }
 
 impl Recipient {
     #[inline]
     fn has_rejected(self, status: StatusCode) -> bool {
-        status == StatusCode::UNAUTHORIZED
-            || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self == Self::Proxy
+        match status {
+            StatusCode::UNAUTHORIZED => self != Self::Proxy,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => self != Self::Api,
+            _ => false,
+        }
     }
 }
 
@@ -58,8 +63,8 @@ impl ReplayPolicy {
     /// Matches each 401 (RFC 9110 section 15.5.2). This is the default.
     ///
     /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it
-    /// matches each 407 too (RFC 9110 section 15.5.8). Use [`statuses`](Self::statuses) if only the
-    /// 407 of a proxy rejects the token, and a 401 comes from an API behind it.
+    /// matches each 407 instead (RFC 9110 section 15.5.8), because a 401 comes from the API behind the
+    /// proxy. For a gateway that answers with 401, use `.or(ReplayPolicy::statuses([401]))`.
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized(Recipient::Api))
     }
@@ -69,7 +74,7 @@ impl ReplayPolicy {
     ///
     /// Use it for APIs that answer with 401 for other reasons too. In a layer whose
     /// [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches a 407 with
-    /// such a challenge in `Proxy-Authenticate` too.
+    /// such a challenge in `Proxy-Authenticate` instead.
     pub fn invalid_token() -> Self {
         Self(Repr::InvalidToken(Recipient::Api))
     }

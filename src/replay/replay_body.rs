@@ -199,12 +199,13 @@ where
             Some(frame) => Some(Ok(frame)),
             None => ready!(this.stream.poll_frame(this.number, cx)),
         };
-        this.empty_frames = match frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            Some(data) => {
-                this.sent = this.sent.saturating_add(data.len() as u64);
-                if data.is_empty() { this.empty_frames + 1 } else { 0 }
+        this.empty_frames = match &frame {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.sent = this.sent.saturating_add(len);
+                if len == 0 { this.empty_frames + 1 } else { 0 }
             }
-            None => 0,
+            Some(Err(_)) | None => 0,
         };
         Poll::Ready(frame)
     }

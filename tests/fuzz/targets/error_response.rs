@@ -56,7 +56,9 @@ pub fn run(data: &[u8]) {
                 (error.error_description(), "error_description"),
                 (error.error_uri(), "error_uri"),
             ] {
+                // An empty `error` is no error code.
                 let sent = json[name].as_str();
+                let sent = sent.filter(|sent| name != "error" || !sent.trim().is_empty());
                 assert_eq!(found.is_some(), sent.is_some(), "{name}");
                 let (found, sent) = (found.unwrap_or_default(), sent.unwrap_or_default());
                 let is_cut = (4 * 1024 - 3..=4 * 1024).contains(&found.len());

@@ -278,8 +278,8 @@ fn an_endpoint_with_a_fragment_or_user_information_is_refused() {
             "https://@a.test/token",
             "token endpoint must not have user information: https://...@a.test/token",
         ),
-        ("/token", "token endpoint needs a scheme and a host: /token"),
-        ("https://a b/token", "token endpoint is not a valid URI: https://a b/token"),
+        ("/token", "token endpoint needs a scheme and a host"),
+        ("https://a b/token", "token endpoint is not a valid URI: https://a..."),
     ] {
         let refused = Credentials::new(endpoint, ClientAuth::none("id")).unwrap_err();
         assert_eq!(refused.to_string(), why, "{endpoint}");

@@ -172,9 +172,9 @@ async fn an_invalid_issuer_is_an_error_before_anything_is_sent() {
     for (issuer, why) in [
         ("", "needs a scheme and a host"),
         ("auth.test", "needs a scheme and a host: auth.test"),
-        ("/realm", "needs a scheme and a host: /realm"),
+        ("/realm", "needs a scheme and a host"),
         ("https://", "is not a valid URI: https://"),
-        ("https://a b", "is not a valid URI: https://a b"),
+        ("https://a b", "is not a valid URI: https://a..."),
         ("ftp://localhost", "must begin with https://: ftp://localhost"),
         ("https://user:pw@auth.test", "must not have user information: https://...@auth.test"),
         ("https://auth.test?tenant=1", "must not have a query: https://auth.test?..."),

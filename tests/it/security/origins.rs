@@ -232,14 +232,17 @@ async fn a_request_with_no_token_is_sent_unchanged() {
 
 #[tokio::test]
 async fn a_replay_has_the_new_token_in_the_configured_header() {
-    for name in [PROXY_AUTHORIZATION, HeaderName::from_static("x-token")] {
+    for (name, refusal) in [
+        (PROXY_AUTHORIZATION, StatusCode::PROXY_AUTHENTICATION_REQUIRED),
+        (HeaderName::from_static("x-token"), StatusCode::UNAUTHORIZED),
+    ] {
         let (layer, _) = layer_for(only(&["https://api.test"]));
         let layer = layer.header_name(name.clone());
         let header = name.clone();
         let api = Api::new(move |request| {
             let mut response = super::HttpResponse::default();
             if request.headers()[&header] == "Bearer token-1" {
-                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                *response.status_mut() = refusal;
             }
             response
         });

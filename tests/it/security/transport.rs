@@ -130,8 +130,8 @@ async fn a_token_endpoint_in_clear_text_needs_loopback_or_opt_out() {
 #[test]
 fn an_endpoint_is_an_absolute_uri_without_user_or_fragment() {
     for (endpoint, why) in [
-        ("/token", "needs a scheme and a host: /token"),
-        ("auth.test/token", "needs a scheme and a host: auth.test/token"),
+        ("/token", "needs a scheme and a host"),
+        ("auth.test/token", "needs a scheme and a host: auth.test..."),
         ("auth.test:443", "needs a scheme and a host: auth.test:443"),
         (
             "https://user:pw@auth.test/token",
@@ -139,7 +139,7 @@ fn an_endpoint_is_an_absolute_uri_without_user_or_fragment() {
         ),
         ("https://auth.test/token#here", "must not have a fragment: https://auth.test/token#..."),
         ("", "needs a scheme and a host"),
-        ("https://a b/", "is not a valid URI: https://a b/"),
+        ("https://a b/", "is not a valid URI: https://a..."),
     ] {
         let auth = ClientAuth::client_secret_basic("client-id", SECRET);
         let error = Credentials::new(endpoint, auth).unwrap_err();

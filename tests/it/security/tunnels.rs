@@ -136,7 +136,8 @@ async fn a_tunnel_gets_no_token_in_another_header() {
     let own = HeaderName::from_static("x-proxy-token");
     for origins in [only(&["https://db.test"]), Origins::any()] {
         let (layer, source) = layer_for(origins);
-        for layer in [layer.clone(), layer.header_name(own.clone())] {
+        let with_http = layer.clone().dangerously_allow_http();
+        for layer in [layer.clone(), with_http, layer.header_name(own.clone())] {
             let api = Api::always(401);
             let response = send(&layer, &api, connect("db.test:443")).await.unwrap();
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
