@@ -202,6 +202,7 @@ fn a_sweeper_whose_runtime_ends_is_replaced() {
         let end = world.spawn(|_| drop(ending));
         let _ = request.join().unwrap();
         end.join().unwrap();
+        elsewhere.settle();
         // The lost sweep is overdue.
         advance(CLOSE_AFTER + Duration::from_secs(6));
         assert_eq!(send(&service).status(), StatusCode::UNAUTHORIZED);
