@@ -1,6 +1,6 @@
-//! A store of one's own: a directory, which two processes share. `get` and `set` are all that it takes.
+//! A custom store: a directory that two processes share. It implements only `get` and `set`.
 //!
-//! What a directory can not do is compare and lock: when both processes need a token at the same moment, each asks
+//! What a directory cannot do is compare and lock: when both processes need a token at the same moment, each asks
 //! for one.
 
 #[allow(dead_code, reason = "nothing is uploaded here")]

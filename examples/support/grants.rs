@@ -1,5 +1,4 @@
-//! A token endpoint for grants of one's own, before the issuer; and an API that answers with the name of those
-//! whose token it is sent.
+//! A token endpoint with custom grants, and an API that answers with the name of the token's owner.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -30,7 +30,7 @@ impl Service<TokenRequest> for SingleRequest {
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // The client is made ready in `call`, after client authentication, which may take a while.
-        // Until then, a ready client would hold a permit or a connection for nothing.
+        // A client that is ready earlier would hold a permit or a connection without using it.
         Poll::Ready(Ok(()))
     }
 

@@ -150,7 +150,7 @@ impl SignedJwt {
         identity.nested(|identity| self.claims.identify(identity));
     }
 
-    /// Returns an error if the name of the key has characters that nobody sees.
+    /// Returns an error if the name of the key has invisible characters.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let kid = match &self.key {
             Key::Signer(signer) => signer.kid(),

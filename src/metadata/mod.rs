@@ -50,7 +50,10 @@ use crate::protocol::origin::Origin;
 /// // Instead of a hyper client:
 /// let http = service_fn(|request: Request<Full<Bytes>>| async move {
 ///     assert_eq!(request.uri(), "https://auth.example.com/.well-known/oauth-authorization-server");
-///     let body = r#"{"issuer":"https://auth.example.com","token_endpoint":"https://auth.example.com/token"}"#;
+///     let body = r#"{
+///         "issuer": "https://auth.example.com",
+///         "token_endpoint": "https://auth.example.com/token"
+///     }"#;
 ///     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(body)))
 /// });
 ///

@@ -4,6 +4,7 @@ use http::{Extensions, Method, Request, Uri};
 
 use super::config::LayerConfig;
 use super::echoing_method::is_echoing;
+use super::no_token_sent::NoTokenSent;
 use super::request_ext::NoToken;
 use crate::cache::{LocalToken, TokenRef, Tokens};
 use crate::credentials::Credentials;
@@ -17,12 +18,8 @@ pub(super) enum Admission<'a> {
     Miss,
     /// The request has [`NoToken`] in its extensions.
     Bypass,
-    /// The origin of the request is not listed, so it gets no token.
-    NotListed,
-    /// The response would show the token (RFC 9110 section 9.3.8), so the request gets none.
-    Echoed,
-    /// The request is a CONNECT whose recipient is a proxy, and the token is not for a proxy.
-    Tunnel,
+    /// The request is sent without a token, for this reason.
+    NoToken(NoTokenSent),
     /// The URI names no host, and the tokens are not for all hosts that it may stand for.
     UnknownOrigin,
     /// A token would cross a network in clear text.
@@ -40,7 +37,7 @@ impl LayerConfig {
     ) -> Admission<'a> {
         let target = (request.method(), request.uri());
         if is_echoing(target.0) {
-            return Admission::Echoed;
+            return Admission::NoToken(NoTokenSent::TraceMethod);
         }
         let extensions = request.extensions();
         if !extensions.is_empty() {
@@ -104,10 +101,19 @@ impl LayerConfig {
     #[cold]
     fn without_token<'a>(&self, target: (&Method, &Uri), class: UriClass) -> Admission<'a> {
         match class {
-            _ if is_tunnel(target) && !self.is_for_proxies() => Admission::Tunnel,
+            _ if is_tunnel(target) && !self.is_for_proxies() => {
+                Admission::NoToken(NoTokenSent::ConnectMethod)
+            }
             UriClass::Insecure => Admission::Insecure,
             UriClass::Unknown => Admission::UnknownOrigin,
-            UriClass::NotListed | UriClass::Secure => Admission::NotListed,
+            UriClass::NotListed | UriClass::Secure => {
+                let is_listed = self.classify_in(&self.origins, target) != UriClass::NotListed;
+                Admission::NoToken(if is_listed {
+                    NoTokenSent::TokensNarrowed
+                } else {
+                    NoTokenSent::NotListed
+                })
+            }
         }
     }
 
@@ -144,7 +150,7 @@ impl LayerConfig {
     }
 
     /// Classifies the URI by one list of origins.
-    pub(super) fn classify_in(&self, origins: &Origins, target: (&Method, &Uri)) -> UriClass {
+    fn classify_in(&self, origins: &Origins, target: (&Method, &Uri)) -> UriClass {
         match target.1.authority() {
             Some(authority) if is_tunnel(target) && self.is_for_proxies() => {
                 origins.classify_tunnel(authority)

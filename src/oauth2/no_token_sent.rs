@@ -2,17 +2,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Mutex;
 
-use http::{Extensions, Method, Uri};
+use http::{Extensions, Uri};
 use tracing::field::display;
 
-use super::admission::is_tunnel;
 use super::config::LayerConfig;
-use super::echoing_method::is_echoing;
 use super::target::hash_named_origin;
 use crate::cache::Tokens;
 use crate::metrics;
 use crate::protocol::origin::Origin;
-use crate::protocol::origins::UriClass;
 use crate::util::printable::Printable;
 use crate::util::sync::LockExt;
 
@@ -72,8 +69,8 @@ impl fmt::Display for NoTokenSent {
     }
 }
 
-/// The number of warnings of a layer: one for each origin and reason. A program that calls any number of hosts must
-/// neither fill memory nor the log.
+/// The largest number of warnings of a layer, one for each origin and reason. It bounds memory and
+/// the log of a program that calls any number of hosts.
 const MAX_WARNINGS: usize = 64;
 
 /// Remembers for which origins a layer has warned, and why. All services and copies of the layer
@@ -89,39 +86,22 @@ impl WarnedOrigins {
     }
 }
 
-/// The parts of a request that say whether it gets a token.
-pub(super) struct RequestTarget<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) extensions: &'a Extensions,
-}
-
 impl LayerConfig {
-    /// Logs and counts a request that is sent without a token. Returns the reason (R10).
+    /// Logs and counts a request that is sent without a token (R10).
     #[cold]
-    pub(super) fn report_no_token(&self, request: &RequestTarget<'_>) -> NoTokenSent {
-        let target = (request.method, request.uri);
-        let reason = if is_echoing(request.method) {
-            NoTokenSent::TraceMethod
-        } else if is_tunnel(target) && !self.is_for_proxies() {
-            NoTokenSent::ConnectMethod
-        } else if self.classify_in(&self.origins, target) == UriClass::NotListed {
-            NoTokenSent::NotListed
-        } else {
-            NoTokenSent::TokensNarrowed
-        };
+    pub(super) fn report_no_token(&self, uri: &Uri, extensions: &Extensions, reason: NoTokenSent) {
         metrics::request_without_token(reason.metric_label());
         // A CONNECT names host and port only.
-        let origin = Origin::from_uri(request.uri).map(|origin| origin.to_string());
+        let origin = Origin::from_uri(uri).map(|origin| origin.to_string());
         let origin = origin.or_else(|| {
-            let authority = request.uri.authority()?;
+            let authority = uri.authority()?;
             let port = authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
             Some(format!("{}{port}", authority.host()))
         });
         let origin = origin.map(|origin| display(Printable(origin)));
-        let label = self.tokens_for(request.extensions).map(Tokens::credentials);
+        let label = self.tokens_for(extensions).map(Tokens::credentials);
         let label = label.and_then(|credentials| credentials.label_field());
-        if self.warned_origins.is_new(request.uri, reason) {
+        if self.warned_origins.is_new(uri, reason) {
             tracing::warn!(
                 label,
                 origin,
@@ -131,6 +111,5 @@ impl LayerConfig {
         } else {
             tracing::debug!(label, origin, reason = %Printable(reason), "a request gets no token");
         }
-        reason
     }
 }

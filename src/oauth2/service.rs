@@ -12,7 +12,7 @@ use super::config::LayerConfig;
 use super::earlier_sends::EarlierSends;
 use super::future::ResponseFuture;
 use super::http_service::HttpService;
-use super::no_token_sent::RequestTarget;
+use super::no_token_sent::NoTokenSent;
 use super::outgoing::Outgoing;
 use super::pending_send::PendingSend;
 use super::service_template::{ServiceTemplate, replace_with_unready};
@@ -68,7 +68,8 @@ use crate::replay::ReplayableBody;
 /// #     async move { AccessToken::new(number.to_string()) }
 /// # });
 /// # let credentials = Credentials::new("https://a.test", ClientAuth::none("id"))?;
-/// # let layer = OAuth2Layer::new(Tokens::new(credentials, source), Origins::only("https://api.example.com")?);
+/// # let origins = Origins::only("https://api.example.com")?;
+/// # let layer = OAuth2Layer::new(Tokens::new(credentials, source), origins);
 /// // An API that rejects the first token.
 /// let http = service_fn(|request: Request<Empty<Bytes>>| async move {
 ///     let is_good = request.headers()["authorization"] != "Bearer 0";
@@ -217,9 +218,7 @@ where
             Admission::Hit(token) => token,
             Admission::Miss => return self.send_later(request),
             Admission::Bypass => return self.forward(request),
-            Admission::NotListed | Admission::Echoed | Admission::Tunnel => {
-                return self.forward_without_token(request);
-            }
+            Admission::NoToken(reason) => return self.forward_without_token(request, reason),
             Admission::UnknownOrigin => return self.refuse(request, TokenErrorKind::UnknownOrigin),
             Admission::Insecure => return self.refuse(request, TokenErrorKind::InsecureUri),
             Admission::NoTokens => return self.refuse(request, TokenErrorKind::NoTokens),
@@ -290,13 +289,16 @@ impl<S> OAuth2<S> {
 
     /// Sends a request unchanged, and reports the reason (R10).
     #[cold]
-    fn forward_without_token<B, ResBody>(&mut self, request: Request<B>) -> ResponseFuture<S, B>
+    fn forward_without_token<B, ResBody>(
+        &mut self,
+        request: Request<B>,
+        reason: NoTokenSent,
+    ) -> ResponseFuture<S, B>
     where
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        let (method, uri, extensions) = (request.method(), request.uri(), request.extensions());
-        let reason = self.config.report_no_token(&RequestTarget { method, uri, extensions });
+        self.config.report_no_token(request.uri(), request.extensions(), reason);
         ResponseFuture::new(State::WithoutToken { response: self.inner.call(request), reason })
     }
 

@@ -132,7 +132,8 @@ impl Secret {
     /// The token request fails with
     /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if `read` returns an
     /// error, or a secret that is empty, ends in a line break or begins with a byte order mark, or does
-    /// not return before the deadline of the token request. The error is transient. Keep secrets out of its text.
+    /// not return before the deadline of the token request. The error is transient. Keep secrets
+    /// out of its text.
     pub fn from_fn<F, R, T, E>(name: impl Into<String>, read: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Characters that nobody sees, which come into settings from files and copied text.
+//! Finds invisible characters, which come into settings from files and copied text.
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -14,7 +14,8 @@ pub(crate) fn fault_of_text(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns what is wrong with a secret: it is empty, or has an end or a beginning that nobody sees.
+/// Returns what is wrong with a secret: it is empty, or begins or ends with
+/// invisible characters.
 ///
 /// Other control characters are allowed, because a secret may have been chosen with them.
 pub(crate) fn fault_of_secret(text: &str) -> Option<&'static str> {

@@ -125,7 +125,7 @@ fn a_key_id_with_invisible_characters_is_an_error() {
     }
 }
 
-// W12: a method of one's own can check what it contains.
+// W12: a custom method can check its settings.
 #[test]
 fn a_custom_method_passes_the_check_on() {
     use tower_oauth2::BoxError;

@@ -1,6 +1,6 @@
 //! The fuzz targets: functions over the public API that panic when a promise is broken.
 //!
-//! The tests here and the programs in `fuzz/` call the same functions.
+//! The tests in this folder and the programs in `fuzz/` call these functions.
 //!
 //! A case is readable text. Each target's file describes its format.
 

@@ -1,4 +1,4 @@
-//! What an error shows of the error of an HTTP client.
+//! The causes of an HTTP client's error in a token error.
 
 use std::error::Error as StdError;
 use std::fmt;

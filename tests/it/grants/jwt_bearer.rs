@@ -97,7 +97,7 @@ async fn claims_can_be_set() {
             "exp": ends, "scope": "a b", "groups": ["x", { "y": 1 }],
         })
     );
-    // As Google requires it.
+    // Google requires an assertion without a subject.
     let jwt = assertion(&sent(credentials(signed(SignedJwt::new(key()).subject("")))).await).await;
     assert_eq!(jwt.claims.get("sub"), None);
 }

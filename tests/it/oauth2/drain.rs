@@ -98,7 +98,7 @@ async fn a_401_its_replay_and_more_requests_share_one_connection() {
     }
 }
 
-// R5: nobody waits for the rest of the body.
+// R5: the layer does not wait for the rest of the body.
 #[tokio::test]
 async fn a_body_whose_rest_does_not_arrive_costs_its_connection() {
     assert_eq!(connections(sized(500, 100)).await, 2);
@@ -167,7 +167,7 @@ async fn a_response_that_is_returned_still_has_its_whole_body() {
         }
         let mut body = response.into_body();
         let (mut text, mut end) = (String::new(), None);
-        // The second frame of the 200 is not ready, and this body wakes nobody.
+        // The second frame of the 200 is not ready, and this body never wakes its task.
         let mut task = tokio_test::task::spawn(());
         while let Poll::Ready(Some(frame)) =
             task.enter(|cx, _| match Pin::new(&mut body).poll_frame(cx) {

@@ -38,7 +38,7 @@ async fn pass(time: Duration) {
 
 // O, C9
 #[tokio::test(start_paused = true)]
-async fn the_gauge_comes_down_although_nobody_asks_again() {
+async fn the_gauge_comes_down_without_further_requests() {
     let (meter, _guard) = Meter::start();
     let tokens = cache(&failing_until(usize::MAX)).tokens(&credentials());
     tokens.get().await.unwrap_err();

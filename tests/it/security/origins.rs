@@ -134,7 +134,7 @@ async fn a_handle_narrows_the_layers_origins_and_never_widens_them() {
         };
         let uris = ["https://a.test/", "https://b.test/", "https://c.test/"];
 
-        // As the layer's own tokens, and as those of a request.
+        // The narrowed tokens are the layer's own first, and those of a request after that.
         let tokens = narrow(Tokens::new(credentials(), Source::of(hour)));
         let layer = OAuth2Layer::new(tokens.clone(), layers.clone());
         let api = Api::always(200);

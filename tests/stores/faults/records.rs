@@ -167,7 +167,7 @@ async fn an_older_token_does_not_replace_a_rejected_one() {
         assert_eq!(load.token_requests(), n);
         assert_eq!(client.refused(), 0, "the older one was not tried");
         client.reject().await;
-        // As in a store whose writes have failed in the meantime.
+        // The older record is still there, because writes to the store have failed.
         put(&redis, &key, &first, left).await;
     }
 }
