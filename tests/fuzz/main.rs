@@ -66,9 +66,11 @@ fn run_corpus(target: &str) {
 fn run_mutations(target: &str) {
     let cases = corpus(target).into_iter().map(|(_, data)| data).collect();
     let words = mutator::words(&fs::read_to_string(here().join("words.dict")).unwrap());
-    let mut mutator = Mutator::new(number("FUZZ_SEED").unwrap_or(1), cases, words);
+    let seed = number("FUZZ_SEED").unwrap_or(1);
+    let mut mutator = Mutator::new(seed, cases, words);
     for n in 0..number("FUZZ_CASES").unwrap_or(CASES) {
-        run(target, &format!("mutation {n}"), &mutator.next());
+        let name = format!("mutation {n} (FUZZ_SEED={seed} FUZZ_CASES={})", n + 1);
+        run(target, &name, &mutator.next());
     }
 }
 

@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
 fn is_token(json: &Value) -> bool {
     let is_sendable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     json.is_object()
-        && !json["error"].is_string()
+        && json["error"].as_str().is_none_or(str::is_empty)
         && json["access_token"].as_str().is_some_and(is_sendable)
         && match &json["token_type"] {
             Value::Null => true,
