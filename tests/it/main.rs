@@ -30,3 +30,5 @@ mod rule_names;
 mod security;
 mod single_flight;
 mod store;
+#[cfg(feature = "testing")]
+mod testing;
