@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
@@ -42,9 +43,13 @@ pub struct Reply {
 #[derive(Clone)]
 enum Outcome {
     Response(StatusCode, HeaderMap, ReplyBody),
-    ConnectionError(Arc<str>),
+    ConnectionError(ScriptedError),
     NoResponse,
 }
+
+/// An error that is returned for each request that gets a clone of its reply.
+#[derive(Clone, Debug)]
+struct ScriptedError(Arc<BoxError>);
 
 #[derive(Clone)]
 enum ReplyBody {
@@ -81,9 +86,22 @@ impl Reply {
         }
     }
 
-    /// Creates a failure of the connection: the request fails with this text, without a response.
-    pub fn connection_error(text: impl Into<String>) -> Self {
-        Self::new(Outcome::ConnectionError(Arc::from(text.into())))
+    /// Creates a failure of the connection: the request fails with this error, without a response.
+    ///
+    /// The error that the client returns has the same text and causes, and another type.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::io;
+    /// use tower_oauth2::testing::Reply;
+    ///
+    /// let refused = Reply::connection_error(io::Error::from(io::ErrorKind::ConnectionRefused));
+    /// let reset = Reply::connection_error("connection reset by peer");
+    /// # let _ = (refused, reset);
+    /// ```
+    pub fn connection_error(error: impl Into<BoxError>) -> Self {
+        Self::new(Outcome::ConnectionError(ScriptedError(Arc::new(error.into()))))
     }
 
     /// Creates a reply that never comes.
@@ -175,7 +193,7 @@ impl Reply {
                 *response.headers_mut() = headers;
                 Ok(response)
             }
-            Outcome::ConnectionError(text) => Err(BoxError::from(&*text)),
+            Outcome::ConnectionError(error) => Err(error.into()),
             Outcome::NoResponse => pending().await,
         }
     }
@@ -190,12 +208,24 @@ impl ReplyBody {
     }
 }
 
+impl fmt::Display for ScriptedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ScriptedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut output = f.debug_struct("Reply");
         match &self.outcome {
             Outcome::Response(status, ..) => output.field("status", status),
-            Outcome::ConnectionError(text) => output.field("connection_error", text),
+            Outcome::ConnectionError(error) => output.field("connection_error", &error.0),
             Outcome::NoResponse => output.field("no_response", &true),
         };
         output.field("delay", &self.delay).finish_non_exhaustive()

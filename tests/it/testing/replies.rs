@@ -1,4 +1,6 @@
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
@@ -68,10 +70,30 @@ async fn a_response_has_its_status_and_body_as_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_error_has_its_text_as_cause() {
+async fn a_connection_error_keeps_its_text_and_causes() {
     let error = failure(Reply::connection_error("connection reset by peer")).await;
     assert_eq!(error.kind(), TokenErrorKind::Transport);
     assert!(error.to_string().contains("connection reset by peer"), "{error}");
+
+    let error = failure(Reply::connection_error(Unreachable(io::Error::other("no route")))).await;
+    let text = error.to_string();
+    assert!(text.contains("unreachable") && text.contains("no route"), "{text}");
+}
+
+/// An error with a cause.
+#[derive(Debug)]
+struct Unreachable(io::Error);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unreachable")
+    }
+}
+
+impl Error for Unreachable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 #[tokio::test(start_paused = true)]
