@@ -1,8 +1,6 @@
 //! Tests of the public API, rule by rule.
 #![allow(unreachable_pub, missing_docs)]
 
-mod support;
-
 mod alf;
 mod breaker;
 mod cache;
@@ -30,3 +28,5 @@ mod rule_names;
 mod security;
 mod single_flight;
 mod store;
+
+use tower_oauth2_testkit as support;

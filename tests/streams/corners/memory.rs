@@ -21,9 +21,14 @@ type Held = Arc<Mutex<Vec<ReplayBody<Script>>>>;
 /// Returns an API that polls each body this many times, holds it, and answers.
 ///
 /// It records the number of pieces at the time of the answer.
-fn api(looks: usize, pieces: &Pieces, held: &Held, counts: &Arc<Mutex<Vec<usize>>>) -> Api<Script> {
+fn api(
+    looks: usize,
+    pieces: &Pieces,
+    held: &Held,
+    counts: &Arc<Mutex<Vec<usize>>>,
+) -> Api<ReplayBody<Script>, ()> {
     let (pieces, held, counts) = (pieces.clone(), held.clone(), counts.clone());
-    Api::new(move |_, request| {
+    Api::serving(move |_, request| {
         let mut body = request.into_body();
         for _ in 0..looks {
             drop(look(&mut body));
