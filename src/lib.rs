@@ -25,6 +25,8 @@ mod protocol;
 pub mod replay;
 mod secret;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod util;
 

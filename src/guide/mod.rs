@@ -31,6 +31,8 @@ pub mod dpop {}
 
 pub mod recipes;
 
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 

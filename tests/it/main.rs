@@ -28,5 +28,7 @@ mod rule_names;
 mod security;
 mod single_flight;
 mod store;
+#[cfg(feature = "testing")]
+mod testing;
 
 use tower_oauth2_testkit as support;

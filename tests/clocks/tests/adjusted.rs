@@ -6,7 +6,7 @@ use crate::support::*;
 
 /// Checks that a token that was fetched just now is used for an hour by the monotonic clock, and
 /// then replaced once.
-async fn check_ordinary_life(server: &AuthServer, tokens: &Tokens) {
+async fn check_ordinary_life(server: &ScriptedEndpoint, tokens: &Tokens) {
     let (token, count) = (get(tokens).await, server.count());
     for _ in 0..USABLE.as_secs() / 10 - 1 {
         pass(10 * SECOND).await;
@@ -21,7 +21,7 @@ async fn check_ordinary_life(server: &AuthServer, tokens: &Tokens) {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_costs_no_token_request() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     manual_wall_clock::set_back(DAY);
@@ -32,7 +32,7 @@ async fn a_clock_set_back_costs_no_token_request() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn tokens_end_by_the_monotonic_clock_if_the_other_is_set_back() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     pass(USABLE - SECOND).await;
@@ -46,7 +46,7 @@ async fn tokens_end_by_the_monotonic_clock_if_the_other_is_set_back() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_and_forth_costs_no_token_request() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     for _ in 0..10 {
@@ -65,7 +65,7 @@ async fn a_clock_set_back_and_forth_costs_no_token_request() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn an_ended_token_stays_ended_when_the_clock_is_set_back() {
-    let server = AuthServer::new(|n| if n == 2 { Answer::Refused } else { Answer::Token(HOUR) });
+    let server = ScriptedEndpoint::new(|n| if n == 2 { refused() } else { hour(n) });
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     manual_wall_clock::advance(DAY);
@@ -80,7 +80,7 @@ async fn an_ended_token_stays_ended_when_the_clock_is_set_back() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_forward_costs_one_token_request() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     // A machine without a battery for its clock boots in 1977, and NTP sets the clock later.
     manual_wall_clock::set_back(50 * 365 * DAY);
@@ -96,9 +96,9 @@ async fn a_clock_set_forward_costs_one_token_request() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_forward_while_a_token_is_fetched_costs_one_more() {
-    let server = AuthServer::new(|n| match n {
-        1 => Answer::Late(SECOND),
-        _ => Answer::Token(HOUR),
+    let server = ScriptedEndpoint::new(|n| match n {
+        1 => hour(n).after(SECOND),
+        _ => hour(n),
     });
     let tokens = tokens_without_renewal(&server);
     let caller = tokio::spawn({
@@ -116,7 +116,7 @@ async fn a_clock_set_forward_while_a_token_is_fetched_costs_one_more() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_corrected_by_seconds_changes_nothing() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     for _ in 0..10 {

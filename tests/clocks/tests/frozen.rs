@@ -12,19 +12,11 @@ use tower_oauth2_clocks::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Toke
 
 use crate::support::*;
 
-const TOKEN: Answer = Answer::Token(HOUR);
-const NO_ANSWER: Answer = Answer::Never;
-
 /// The timeout of a token request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Creates a server that gives these answers in turn, and then the last one again and again.
-fn server<const N: usize>(answers: [Answer; N]) -> AuthServer {
-    AuthServer::new(move |n| answers[n.min(N) - 1])
-}
-
 /// Returns tokens with `token-1`, which lives for an hour, while its renewal runs.
-async fn renewing_tokens(server: &AuthServer) -> Tokens {
+async fn renewing_tokens(server: &ScriptedEndpoint) -> Tokens {
     let tokens = tokens(server);
     get(&tokens).await;
     // An hour's token is due after 49 to 55 minutes.
@@ -50,7 +42,7 @@ async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
     // After the thaw, timers fire in the order of their deadlines: the caller asks before or after
     // the renewal times out.
     for delay in [Duration::from_millis(1), 9 * MINUTE] {
-        let server = server([TOKEN, NO_ANSWER, TOKEN]);
+        let server = ScriptedEndpoint::in_order([hour(1), Reply::no_response(), hour(3)]);
         let tokens = renewing_tokens(&server).await;
         let caller = caller(&tokens, delay);
         settle().await;
@@ -66,7 +58,8 @@ async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
-    let (server, api) = (server([TOKEN, NO_ANSWER, TOKEN]), Api::default());
+    let (server, api) =
+        (ScriptedEndpoint::in_order([hour(1), Reply::no_response(), hour(3)]), Api::default());
     let tokens = renewing_tokens(&server).await;
     let service = OAuth2Layer::new(tokens, Origins::any()).layer(api.service());
     freeze(10 * MINUTE).await;
@@ -78,7 +71,7 @@ async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_caller_frozen_while_it_waits_for_a_renewal_gets_a_token() {
-    let server = server([TOKEN, NO_ANSWER, TOKEN]);
+    let server = ScriptedEndpoint::in_order([hour(1), Reply::no_response(), hour(3)]);
     let tokens = tokens(&server);
     get(&tokens).await;
     // The renewal begins, and the token ends before the renewal times out.
@@ -98,7 +91,7 @@ async fn a_caller_frozen_while_it_waits_for_a_renewal_gets_a_token() {
 async fn callers_frozen_during_the_first_fetch_get_a_token() {
     // The endpoint's timeout and the cache's.
     for fetch_timeout in [10 * MINUTE, TIMEOUT / 2] {
-        let server = server([NO_ANSWER, TOKEN]);
+        let server = ScriptedEndpoint::in_order([Reply::no_response(), hour(2)]);
         let tokens = builder(&server).fetch_timeout(fetch_timeout).build().tokens(&credentials());
         let callers = [(); 3].map(|()| caller(&tokens, Duration::ZERO));
         settle().await;
@@ -113,7 +106,7 @@ async fn callers_frozen_during_the_first_fetch_get_a_token() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_frozen_fetch_without_waiters_is_not_remembered_as_failed() {
-    let server = server([NO_ANSWER, TOKEN]);
+    let server = ScriptedEndpoint::in_order([Reply::no_response(), hour(2)]);
     let tokens = tokens(&server);
     let caller = caller(&tokens, Duration::ZERO);
     settle().await;
@@ -128,9 +121,9 @@ async fn a_frozen_fetch_without_waiters_is_not_remembered_as_failed() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_down_fails_after_one_fresh_attempt() {
     for (down, kind) in
-        [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
+        [(Reply::no_response(), TokenErrorKind::Timeout), (refused(), TokenErrorKind::Transport)]
     {
-        let server = server([TOKEN, NO_ANSWER, down]);
+        let server = ScriptedEndpoint::in_order([hour(1), Reply::no_response(), down]);
         let tokens = renewing_tokens(&server).await;
         freeze(10 * MINUTE).await;
         let thawed = Instant::now();
@@ -148,9 +141,9 @@ async fn an_endpoint_that_is_down_fails_after_one_fresh_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_first_fetch_fails_after_one_more_if_the_endpoint_is_down() {
     for (down, kind) in
-        [(Answer::Never, TokenErrorKind::Timeout), (Answer::Refused, TokenErrorKind::Transport)]
+        [(Reply::no_response(), TokenErrorKind::Timeout), (refused(), TokenErrorKind::Transport)]
     {
-        let server = server([NO_ANSWER, down]);
+        let server = ScriptedEndpoint::in_order([Reply::no_response(), down]);
         let tokens = tokens(&server);
         let caller = caller(&tokens, Duration::ZERO);
         settle().await;
@@ -166,7 +159,7 @@ async fn a_first_fetch_fails_after_one_more_if_the_endpoint_is_down() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_timeout_without_a_freeze_is_an_error_at_once() {
-    let server = server([NO_ANSWER]);
+    let server = ScriptedEndpoint::in_order([Reply::no_response()]);
     let tokens = tokens(&server);
     let start = Instant::now();
     let error = caller(&tokens, Duration::ZERO).await.unwrap().unwrap_err();
@@ -177,8 +170,8 @@ async fn a_timeout_without_a_freeze_is_an_error_at_once() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_times_out_after_the_end_is_repeated_once() {
-    for (last, outcome) in [(TOKEN, Ok("token-3")), (Answer::Refused, Err(()))] {
-        let server = server([TOKEN, NO_ANSWER, last]);
+    for (last, outcome) in [(hour(3), Ok("token-3")), (refused(), Err(()))] {
+        let server = ScriptedEndpoint::in_order([hour(1), Reply::no_response(), last]);
         let tokens = tokens(&server);
         get(&tokens).await;
         pass(USABLE - SECOND).await;

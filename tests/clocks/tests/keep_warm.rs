@@ -9,7 +9,7 @@ use crate::support::*;
 async fn keep_warm_notices_a_suspend_within_ten_seconds() {
     // How long before the suspend the task has last looked at the clocks differs.
     for awake in [1, 3, 10, 17, 600] {
-        let server = AuthServer::hourly();
+        let server = hourly();
         let tokens = tokens(&server);
         tokens.keep_warm().unwrap();
         pass(awake * SECOND).await;
@@ -25,7 +25,7 @@ async fn keep_warm_notices_a_suspend_within_ten_seconds() {
 // C5, C11
 #[tokio::test(start_paused = true)]
 async fn each_handle_that_is_kept_warm_notices_a_suspend() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let cache = builder(&server).build();
     let tokens = ["one", "other"].map(|scope| cache.tokens(&credentials().scope(scope)));
     tokens.iter().for_each(|tokens| tokens.keep_warm().unwrap());
@@ -39,7 +39,7 @@ async fn each_handle_that_is_kept_warm_notices_a_suspend() {
 // C5, C11
 #[tokio::test(start_paused = true)]
 async fn keep_warm_renews_as_usual_when_the_clock_is_set_back() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens(&server);
     tokens.keep_warm().unwrap();
     pass(SECOND).await;
@@ -53,7 +53,7 @@ async fn keep_warm_renews_as_usual_when_the_clock_is_set_back() {
 #[tokio::test(start_paused = true)]
 async fn keep_warm_requests_at_most_one_token_a_second() {
     for lifetime in [1, 10, 100, 900] {
-        let server = AuthServer::new(move |_| Answer::Token(Duration::from_millis(lifetime)));
+        let server = ScriptedEndpoint::new(move |n| lasting(n, Duration::from_millis(lifetime)));
         let tokens = tokens(&server);
         tokens.keep_warm().unwrap();
         pass(60 * SECOND).await;
@@ -65,7 +65,7 @@ async fn keep_warm_requests_at_most_one_token_a_second() {
 // C6, C11
 #[tokio::test(start_paused = true)]
 async fn callers_get_a_token_although_it_lives_for_a_millisecond() {
-    let server = AuthServer::new(|_| Answer::Token(Duration::from_millis(1)));
+    let server = ScriptedEndpoint::new(|n| lasting(n, Duration::from_millis(1)));
     let tokens = tokens(&server);
     tokens.keep_warm().unwrap();
     for _ in 0..100 {

@@ -8,7 +8,7 @@ use tower_oauth2_clocks::{TokenCache, TokenEndpoint, Tokens};
 use crate::support::*;
 
 /// Creates the tokens of one process, over a store that several processes share.
-fn process(store: &MemoryStore, server: &AuthServer) -> Tokens {
+fn process(store: &MemoryStore, server: &ScriptedEndpoint) -> Tokens {
     let endpoint = TokenEndpoint::new(server.clone()).retry(TokenRetry::none());
     let source = TokenStoreLayer::new(store.clone()).layer(endpoint);
     TokenCache::builder(source)
@@ -25,7 +25,7 @@ fn store() -> MemoryStore {
 // C5, S3
 #[tokio::test(start_paused = true)]
 async fn a_record_that_ended_during_a_suspend_is_not_used() {
-    let (store, server) = (store(), AuthServer::hourly());
+    let (store, server) = (store(), hourly());
     let process_1 = process(&store, &server);
     assert_eq!(get(&process_1).await, "token-1");
     suspend(61 * MINUTE);
@@ -38,7 +38,7 @@ async fn a_record_that_ended_during_a_suspend_is_not_used() {
 // C5, S3
 #[tokio::test(start_paused = true)]
 async fn a_record_lives_no_longer_because_of_a_suspend() {
-    let (store, server) = (store(), AuthServer::hourly());
+    let (store, server) = (store(), hourly());
     get(&process(&store, &server)).await;
     pass(MINUTE).await;
     suspend(30 * MINUTE);
@@ -55,7 +55,7 @@ async fn a_record_lives_no_longer_because_of_a_suspend() {
 // C5, S3
 #[tokio::test(start_paused = true)]
 async fn a_record_lives_no_longer_because_the_clock_is_set_back() {
-    let (store, server) = (store(), AuthServer::hourly());
+    let (store, server) = (store(), hourly());
     get(&process(&store, &server)).await;
     pass(MINUTE).await;
     manual_wall_clock::set_back(DAY);

@@ -14,12 +14,12 @@ fn policies() -> [ReplayPolicy; 3] {
     [ReplayPolicy::unauthorized(), ReplayPolicy::never(), ReplayPolicy::grpc_unauthenticated()]
 }
 
-fn layer(server: &AuthServer) -> OAuth2Layer {
+fn layer(server: &ScriptedEndpoint) -> OAuth2Layer {
     OAuth2Layer::new(tokens(server), Origins::any())
 }
 
 /// Sends requests before and after a suspend that ends the token, and checks their tokens.
-async fn check_requests(server: &AuthServer, api: &Api, mut send: impl AsyncFnMut()) {
+async fn check_requests(server: &ScriptedEndpoint, api: &Api, mut send: impl AsyncFnMut()) {
     // A service that is used again keeps a token from its second hit on.
     for _ in 0..4 {
         send().await;
@@ -37,7 +37,7 @@ async fn check_requests(server: &AuthServer, api: &Api, mut send: impl AsyncFnMu
 // C5
 #[tokio::test(start_paused = true)]
 async fn get_fetches_a_new_token_after_a_suspend() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens(&server);
     for _ in 0..2 {
         assert_eq!(get(&tokens).await, "token-1");
@@ -53,7 +53,7 @@ async fn get_fetches_a_new_token_after_a_suspend() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn status_shows_no_token_after_a_suspend() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens(&server);
     get(&tokens).await;
     suspend(30 * MINUTE);
@@ -67,7 +67,7 @@ async fn status_shows_no_token_after_a_suspend() {
 // C5, C11
 #[tokio::test(start_paused = true)]
 async fn changes_notice_a_suspend_within_ten_seconds() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let mut changes = tokens(&server).changes();
     assert_eq!(changes.next().await.unwrap().secret(), "token-1");
     let next = tokio::spawn(async move { changes.next().await.unwrap().secret().to_owned() });
@@ -83,7 +83,7 @@ async fn changes_notice_a_suspend_within_ten_seconds() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn hits_in_quick_succession_notice_a_suspend() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens(&server);
     let step = WALL_CLOCK_INTERVAL / 5;
     for _ in 0..20 {
@@ -104,7 +104,7 @@ async fn hits_in_quick_succession_notice_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn cloned_services_send_a_new_token_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (AuthServer::hourly(), Api::default());
+        let (server, api) = (hourly(), Api::default());
         let service = layer(&server).replay_policy(policy).layer(api.service());
         check_requests(&server, &api, async || {
             service.clone().oneshot(request()).await.unwrap();
@@ -117,7 +117,7 @@ async fn cloned_services_send_a_new_token_after_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn a_reused_service_sends_a_new_token_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (AuthServer::hourly(), Api::default());
+        let (server, api) = (hourly(), Api::default());
         let mut service = layer(&server).replay_policy(policy).layer(api.service());
         check_requests(&server, &api, async || {
             service.ready().await.unwrap().call(request()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_reused_service_sends_a_new_token_after_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn requests_that_name_tokens_send_a_new_one_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (AuthServer::hourly(), Api::default());
+        let (server, api) = (hourly(), Api::default());
         let named = tokens(&server);
         let layer = OAuth2Layer::per_request(Origins::any()).replay_policy(policy);
         let mut service = layer.layer(api.service());
@@ -145,7 +145,7 @@ async fn requests_that_name_tokens_send_a_new_one_after_a_suspend() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn bodies_that_cannot_be_resent_get_a_new_token_too() {
-    let (server, api) = (AuthServer::hourly(), Api::default());
+    let (server, api) = (hourly(), Api::default());
     let mut service = ServiceBuilder::new()
         .layer(ReplayableLayer::new().limit(1))
         .layer(layer(&server))
@@ -160,7 +160,7 @@ async fn bodies_that_cannot_be_resent_get_a_new_token_too() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_its_api_sends_no_ended_token() {
-    let (server, api) = (AuthServer::new(|_| Answer::Late(SECOND)), Api::default());
+    let (server, api) = (ScriptedEndpoint::new(|n| hour(n).after(SECOND)), Api::default());
     let limit = Arc::new(Semaphore::new(1));
     let service = ServiceBuilder::new()
         .layer(layer(&server))
@@ -182,7 +182,7 @@ async fn a_request_that_waits_for_its_api_sends_no_ended_token() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_short_suspend_brings_the_end_forward() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     get(&tokens).await;
     pass(10 * MINUTE).await;
@@ -198,7 +198,7 @@ async fn a_short_suspend_brings_the_end_forward() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn many_short_suspends_add_up() {
-    let server = AuthServer::hourly();
+    let server = hourly();
     let tokens = tokens_without_renewal(&server);
     for _ in 0..12 {
         assert_eq!(get(&tokens).await, "token-1");
@@ -212,7 +212,7 @@ async fn many_short_suspends_add_up() {
 // C5, C7
 #[tokio::test(start_paused = true)]
 async fn a_token_without_a_lifetime_outlives_a_suspend() {
-    let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
+    let server = ScriptedEndpoint::new(|n| Reply::token(format!("token-{n}")));
     let tokens = tokens(&server);
     get(&tokens).await;
     suspend(3650 * DAY);
@@ -224,7 +224,7 @@ async fn a_token_without_a_lifetime_outlives_a_suspend() {
 // C5, C7
 #[tokio::test(start_paused = true)]
 async fn a_default_lifetime_ends_during_a_suspend() {
-    let server = AuthServer::new(|_| Answer::TokenWithoutLifetime);
+    let server = ScriptedEndpoint::new(|n| Reply::token(format!("token-{n}")));
     let credentials = credentials().default_expires_in(HOUR);
     let tokens = builder(&server).build().tokens(&credentials);
     get(&tokens).await;

@@ -18,7 +18,7 @@ async fn waiting_caller(tokens: &Tokens) -> JoinHandle<Result<String, TokenError
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_waiting_caller_notices_a_suspend_within_ten_seconds() {
-    let server = AuthServer::new(|n| if n == 1 { Answer::Never } else { Answer::Token(HOUR) });
+    let server = ScriptedEndpoint::new(|n| if n == 1 { Reply::no_response() } else { hour(n) });
     let tokens = tokens(&server);
     let caller = waiting_caller(&tokens).await;
     pass(SECOND).await;
@@ -31,7 +31,7 @@ async fn a_waiting_caller_notices_a_suspend_within_ten_seconds() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_waits_for_a_renewal_notices_a_suspend() {
-    let server = AuthServer::new(|n| if n == 2 { Answer::Never } else { Answer::Token(HOUR) });
+    let server = ScriptedEndpoint::new(|n| if n == 2 { Reply::no_response() } else { hour(n) });
     let tokens = tokens(&server);
     get(&tokens).await;
     // An hour's token is due after 49 to 55 minutes.
@@ -50,7 +50,7 @@ async fn a_caller_that_waits_for_a_renewal_notices_a_suspend() {
 // C5, C9
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_down_after_a_suspend_fails_the_caller() {
-    let server = AuthServer::new(|_| Answer::Never);
+    let server = ScriptedEndpoint::new(|_| Reply::no_response());
     let tokens = tokens(&server);
     let caller = waiting_caller(&tokens).await;
     suspend(61 * MINUTE);
@@ -62,7 +62,7 @@ async fn an_endpoint_that_is_down_after_a_suspend_fails_the_caller() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_lifetime_counts_from_a_request_before_the_suspend() {
-    let server = AuthServer::new(|_| Answer::Late(2 * SECOND));
+    let server = ScriptedEndpoint::new(|n| hour(n).after(2 * SECOND));
     let tokens = tokens_without_renewal(&server);
     let caller = waiting_caller(&tokens).await;
     pass(SECOND).await;
@@ -79,9 +79,9 @@ async fn a_lifetime_counts_from_a_request_before_the_suspend() {
 // C5, C7
 #[tokio::test(start_paused = true)]
 async fn a_token_requested_long_before_it_arrives_is_not_kept() {
-    let server = AuthServer::new(|n| match n {
-        1 => Answer::Late(2 * SECOND),
-        _ => Answer::Token(HOUR),
+    let server = ScriptedEndpoint::new(|n| match n {
+        1 => hour(n).after(2 * SECOND),
+        _ => hour(n),
     });
     let tokens = tokens_without_renewal(&server);
     let caller = waiting_caller(&tokens).await;
@@ -97,9 +97,9 @@ async fn a_token_requested_long_before_it_arrives_is_not_kept() {
 // C5, C6
 #[tokio::test(start_paused = true)]
 async fn a_renewal_before_the_suspend_brings_no_longer_life() {
-    let server = AuthServer::new(|n| match n {
-        2 => Answer::Late(2 * SECOND),
-        _ => Answer::Token(HOUR),
+    let server = ScriptedEndpoint::new(|n| match n {
+        2 => hour(n).after(2 * SECOND),
+        _ => hour(n),
     });
     let tokens = tokens(&server);
     get(&tokens).await;

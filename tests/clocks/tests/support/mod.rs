@@ -1,7 +1,6 @@
-//! Doubles of a token endpoint and of an API, and the two clocks.
+//! The double of an API, replies of a token endpoint, and the two clocks.
 
 mod api;
-mod auth_server;
 
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use tower_oauth2_clocks::cache::TokenCacheBuilder;
 use tower_oauth2_clocks::source::TokenRetry;
 use tower_oauth2_clocks::{ClientAuth, Credentials, TokenCache, TokenEndpoint, Tokens};
 
+pub use tower_oauth2_clocks::testing::{Reply, ScriptedEndpoint};
+
 pub use self::api::Api;
-pub use self::auth_server::{Answer, AuthServer};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -50,22 +50,42 @@ pub async fn settle() {
     }
 }
 
+/// Returns a reply with the token `token-<n>`, which lives for `lifetime`.
+pub fn lasting(n: usize, lifetime: Duration) -> Reply {
+    Reply::token(format!("token-{n}")).expires_in(lifetime)
+}
+
+/// Returns a reply with the token `token-<n>`, which lives for an hour.
+pub fn hour(n: usize) -> Reply {
+    lasting(n, HOUR)
+}
+
+/// Returns a failure of the connection.
+pub fn refused() -> Reply {
+    Reply::connection_error("connection refused")
+}
+
+/// Creates a token endpoint whose tokens all live for an hour.
+pub fn hourly() -> ScriptedEndpoint {
+    ScriptedEndpoint::new(hour)
+}
+
 pub fn credentials() -> Credentials {
     let auth = ClientAuth::client_secret_basic("client-id", "secret");
     Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 /// Creates tokens in a cache over `server`, and resets the wall clock.
-pub fn tokens(server: &AuthServer) -> Tokens {
+pub fn tokens(server: &ScriptedEndpoint) -> Tokens {
     builder(server).build().tokens(&credentials())
 }
 
 /// Creates tokens that are not renewed ahead of their end.
-pub fn tokens_without_renewal(server: &AuthServer) -> Tokens {
+pub fn tokens_without_renewal(server: &ScriptedEndpoint) -> Tokens {
     builder(server).renew_ahead(Duration::ZERO).build().tokens(&credentials())
 }
 
-pub fn builder(server: &AuthServer) -> TokenCacheBuilder {
+pub fn builder(server: &ScriptedEndpoint) -> TokenCacheBuilder {
     manual_wall_clock::reset();
     TokenCache::builder(TokenEndpoint::new(server.clone()).retry(TokenRetry::none()))
 }
