@@ -22,7 +22,7 @@ type Fields = &'static [(&'static str, &'static str)];
 
 /// Returns whether a response with this status and these fields leads to a replay.
 async fn leads_to_a_replay(policy: ReplayPolicy, code: u16, fields: Fields) -> bool {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Api::serving(move |n, request| {
         assert_eq!(read(&mut request.into_body()), b"one two", "whole, each time");
         let mut response = status(200);
@@ -205,7 +205,7 @@ async fn claims_of_a_challenge_are_sent_in_later_token_requests() {
 // R3, R7
 #[tokio::test(start_paused = true)]
 async fn claims_are_kept_when_a_body_is_over_the_limit() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let challenge = format!("Bearer claims=\"{}\"", BASE64_STANDARD.encode(r#"{"a":1}"#));
     let api = Api::serving(move |n, request| {
         read(&mut request.into_body());
@@ -227,7 +227,7 @@ async fn claims_are_kept_when_a_body_is_over_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn malformed_claims_are_ignored() {
     for claims in ["!!!", "YWJj", "WzFd"] {
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let api = Api::serving(move |n, _| {
             let mut response = status(if n == 1 { 401 } else { 200 });
             let challenge = format!("Bearer error=\"insufficient_claims\", claims=\"{claims}\"");

@@ -173,7 +173,7 @@ async fn send(case: &Case, status: u16) -> (Response<()>, Vec<Content>) {
             }
         }
     });
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let service = ReplayableLayer::new()
         .limit(case.limit)
         .layer(warm_layer(&source).await.layer(api.clone()));

@@ -15,28 +15,28 @@ use tower_oauth2_testkit::tokens;
 pub use tower_oauth2_testkit::body::{
     Broken, Fed, Hint, Pieces, Script, Splitting, Step, fed, hint,
 };
-pub use tower_oauth2_testkit::{Api, Source, credentials, hour, settle};
+pub use tower_oauth2_testkit::{Api, ScriptedSource, credentials, hour, settle};
 
 /// Chunks of this size and more are counted, and smaller ones copied together.
 pub const COUNTED: usize = 8 * 1024;
 
 /// Returns a layer over `source` that has no token yet.
-pub fn cold_layer(source: &Source) -> OAuth2Layer {
+pub fn cold_layer(source: &ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(tokens(source), Origins::any())
 }
 
 /// Returns a layer over `source` that has a token.
-pub async fn warm_layer(source: &Source) -> OAuth2Layer {
+pub async fn warm_layer(source: &ScriptedSource) -> OAuth2Layer {
     let tokens = tokens(source);
     tokens.warm().await.unwrap();
     OAuth2Layer::new(tokens, Origins::any())
 }
 
 /// Creates a source that returns the first tokens at once, and others when it is notified.
-pub fn notified_source(at_once: usize) -> (Source, Arc<Notify>) {
+pub fn notified_source(at_once: usize) -> (ScriptedSource, Arc<Notify>) {
     let bell = Arc::new(Notify::new());
     let ringing = bell.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let bell = bell.clone();
         async move {
             if n > at_once {

@@ -9,7 +9,7 @@ use crate::support::*;
 // R3, R6
 #[tokio::test(start_paused = true)]
 async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Api::serving(|n, request| {
         let len = read(&mut request.into_body()).len();
         async move {
@@ -61,7 +61,7 @@ async fn a_body_is_not_touched_before_the_first_token_is_there() {
 // R3
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_for_its_token_is_replayed_whole() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     let api = Api::serving({
         let seen = seen.clone();
@@ -115,7 +115,7 @@ async fn an_upload_stops_while_a_replay_waits_for_its_token() {
 // R1
 #[tokio::test(start_paused = true)]
 async fn a_rejected_replay_is_returned_and_not_replayed() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Api::serving(|_, request| {
         let mut body = request.into_body();
         async move {

@@ -3,8 +3,8 @@
 //! | to replace | use |
 //! |---|---|
 //! | the API | [`Api`] |
-//! | the token source, below a cache | [`Source`] |
-//! | the HTTP client of the token endpoint | [`Http`], [`Api`] |
+//! | the token source, below a cache | [`ScriptedSource`] |
+//! | the HTTP client of the token endpoint | [`ScriptedEndpoint`], [`scripted`], [`Api`] |
 //! | the token endpoint, byte by byte | [`RawEndpoint`], [`raw_server`] |
 //! | an HTTP server | [`server`] |
 //! | a request body | [`body`] |

@@ -12,7 +12,7 @@ use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{RedisStore, TokenStoreLayer};
 use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, Tokens};
 
-use super::{Api, Source, Trace};
+use super::{Api, ScriptedSource, Trace};
 use tower_oauth2_testkit::servers::Redis;
 
 /// The number of clients, each of which acts as a process.
@@ -24,7 +24,7 @@ const REQUESTS: usize = 8;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub struct Load {
-    source: Source,
+    source: ScriptedSource,
     clients: Vec<Client>,
 }
 
@@ -55,7 +55,7 @@ impl Load {
     /// Creates a load without a token for the server at `url`.
     pub fn at(url: &str) -> Self {
         // Tokens that live for a day, requested ten seconds apart.
-        let source = Source::of(|n| {
+        let source = ScriptedSource::tokens(|n| {
             let age = Duration::from_secs(10_000 - 10 * n as u64);
             let token = AccessToken::new(format!("token-{n}")).unwrap().with_scope("read write");
             token.with_expires_in(DAY).with_age(age)

@@ -4,6 +4,6 @@ mod load;
 mod records;
 mod servers;
 
-use tower_oauth2_testkit::{Api, Source, Trace};
+use tower_oauth2_testkit::{Api, ScriptedSource, Trace};
 
 use self::load::{CACHES, Load};

@@ -1,16 +1,17 @@
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use futures_util::FutureExt;
+use http::Response;
+use http_body_util::{BodyExt, Full};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, ServiceExt};
 use tower_oauth2::source::TokenRetry;
+use tower_oauth2::testing::{RecordedRequest, Reply, ScriptedEndpoint};
 use tower_oauth2::{AccessToken, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
 use super::server::{client, raw_server};
@@ -183,48 +184,27 @@ pub async fn ask(credentials: Credentials) -> Result<AccessToken, TokenError> {
     endpoint.oneshot(TokenRequest::new(credentials)).await
 }
 
-type Answer = Result<Response<Full<Bytes>>, BoxError>;
-
-/// An HTTP client without a network that follows a script and records when it was called.
-#[derive(Clone)]
-pub struct Http {
-    script: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
-    times: Arc<Mutex<Vec<Instant>>>,
+/// Creates the HTTP client of a token endpoint that answers request number n, from 1, with
+/// `script(n)`.
+pub fn scripted(
+    script: impl Fn(usize) -> Result<Response<Full<Bytes>>, BoxError> + Send + Sync + 'static,
+) -> ScriptedEndpoint {
+    ScriptedEndpoint::new(move |n| match script(n) {
+        Ok(response) => reply(response),
+        Err(error) => Reply::connection_error(error),
+    })
 }
 
-impl Http {
-    /// Responds to request number n, from 1, with the result of `script`.
-    pub fn new(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        Self { script: Arc::new(script), times: Arc::default() }
-    }
-
-    pub fn count(&self) -> usize {
-        self.times.lock().unwrap().len()
-    }
-
-    /// Returns the times of the requests.
-    pub fn times(&self) -> Vec<Instant> {
-        self.times.lock().unwrap().clone()
-    }
+fn reply(response: Response<Full<Bytes>>) -> Reply {
+    let (head, body) = response.into_parts();
+    let body = body.collect().now_or_never().expect("the body is complete").unwrap().to_bytes();
+    let reply = Reply::response(head.status.as_u16(), body);
+    head.headers.iter().fold(reply, |reply, (name, value)| reply.header(name, value))
 }
 
-impl Service<Request<Full<Bytes>>> for Http {
-    type Response = Response<Full<Bytes>>;
-    type Error = BoxError;
-    type Future = Ready<Answer>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _request: Request<Full<Bytes>>) -> Self::Future {
-        let n = {
-            let mut times = self.times.lock().unwrap();
-            times.push(Instant::now());
-            times.len()
-        };
-        ready((self.script)(n))
-    }
+/// Returns when the requests were received.
+pub fn times(endpoint: &ScriptedEndpoint) -> Vec<Instant> {
+    endpoint.requests().iter().map(RecordedRequest::received_at).collect()
 }
 
 /// Returns the URL of an endpoint at a port without a listener.

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tower_oauth2::cache::TokenCacheBuilder;
 use tower_oauth2::source::{HttpClient, TokenRetry};
+use tower_oauth2::testing::ScriptedSource;
 use tower_oauth2::{
     AccessToken, CachedToken, ClientAuth, Credentials, OAuth2Layer, Origins, TokenCache,
     TokenEndpoint, TokenError, Tokens,
 };
-
-use super::Source;
 
 /// The secret of the client.
 pub const SECRET: &str = "s3cr3t-of-the-client";
@@ -34,12 +33,12 @@ pub fn lasting(n: usize, lifetime: Duration) -> AccessToken {
 }
 
 /// Returns a builder of a cache over `source`.
-pub fn builder(source: &Source) -> TokenCacheBuilder {
+pub fn builder(source: &ScriptedSource) -> TokenCacheBuilder {
     TokenCache::builder(source.clone())
 }
 
 /// Returns the tokens of [`credentials`], in a cache over `source` with default settings.
-pub fn tokens(source: &Source) -> Tokens {
+pub fn tokens(source: &ScriptedSource) -> Tokens {
     Tokens::new(credentials(), source.clone())
 }
 

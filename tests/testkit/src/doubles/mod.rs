@@ -6,13 +6,12 @@ mod fake_memcached;
 mod make;
 mod meter;
 mod server;
-mod source;
 mod trace;
 
-pub use self::endpoint::{Http, RawEndpoint, ask, head, nobody, response, send};
+pub use self::endpoint::{RawEndpoint, ask, head, nobody, response, scripted, send, times};
 pub use self::fake_memcached::{FakeMemcached, Peer, opaque};
 pub use self::make::*;
 pub use self::meter::Meter;
 pub use self::server::{Client, Seen, client, raw_server, server};
-pub use self::source::Source;
 pub use self::trace::Trace;
+pub use tower_oauth2::testing::{Reply, ScriptedEndpoint, ScriptedSource};
