@@ -10,10 +10,11 @@ use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{RedisStore, TokenStoreLayer};
-use tower_oauth2::{AccessToken, ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, Tokens};
+use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, Tokens};
+use tower_oauth2_testkit::credentials;
+use tower_oauth2_testkit::servers::Redis;
 
 use super::{Api, ScriptedSource, Trace};
-use tower_oauth2_testkit::servers::Redis;
 
 /// The number of clients, each of which acts as a process.
 pub const CACHES: usize = 4;
@@ -73,9 +74,7 @@ impl Load {
     fn client_at(&self, url: &str) -> Client {
         let layer = TokenStoreLayer::new(RedisStore::open(url).unwrap())
             .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(10)));
-        let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-        let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
-        let tokens = Tokens::new(credentials, layer.layer(self.source.clone()));
+        let tokens = Tokens::new(credentials(), layer.layer(self.source.clone()));
         let seen = Arc::new(Mutex::new(SeenTokens::default()));
         let (log, issued) = (seen.clone(), self.source.clone());
         let api = Api::accepting(move |token| {

@@ -2,9 +2,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use redis::cmd;
 use serde_json::{Value, json};
+use tower_oauth2_testkit::servers::Redis;
 
 use super::{Load, Trace};
-use tower_oauth2_testkit::servers::Redis;
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tower_oauth2_testkit::servers::{Proxy, Redis, run_on};
 
 use super::{CACHES, Load, Trace};
-use tower_oauth2_testkit::servers::{Proxy, Redis, run_on};
 
 /// The token requests of each cache without the store, in a round that begins with a revoked token.
 const ALONE: usize = CACHES;

@@ -6,6 +6,7 @@ use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{TokenStore, TokenStoreLayer};
 use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenRequest, Tokens};
+use tower_oauth2_testkit::credentials;
 use tower_oauth2_testkit::servers::Memcached;
 
 use super::{KEY, MINUTE, until};
@@ -51,11 +52,6 @@ fn cache_over(
         }
     });
     TokenCache::new(ServiceBuilder::new().layer(layer.clone()).service(source))
-}
-
-fn credentials() -> Credentials {
-    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    Credentials::new("https://auth.example.com/token", auth).unwrap()
 }
 
 #[tokio::test]

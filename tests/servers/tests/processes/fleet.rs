@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
+use tower_oauth2_testkit::servers::Redis;
 
 use super::authority::Authority;
 use super::worker::{Step, VARIABLE};
-use tower_oauth2_testkit::servers::Redis;
 
 /// A process, which is killed on drop.
 pub struct Worker {

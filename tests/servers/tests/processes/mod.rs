@@ -7,11 +7,11 @@ mod worker;
 use std::time::Duration;
 
 use tokio::time::sleep_until;
+use tower_oauth2_testkit::servers::Redis;
 
 use self::authority::Authority;
 use self::fleet::{Fleet, Worker};
 use self::worker::Step;
-use tower_oauth2_testkit::servers::Redis;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tower_oauth2::store::{RedisStore, TokenStore};
-
 use tower_oauth2_testkit::servers::Redis;
 
 const MINUTE: Duration = Duration::from_secs(60);

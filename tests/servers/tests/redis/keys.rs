@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use redis::cmd;
 use tower_oauth2::store::{RedisStore, TokenStore};
-
 use tower_oauth2_testkit::servers::{Cluster, Redis};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -9,7 +9,6 @@ mod reconnect;
 use std::time::Duration;
 
 use tower_oauth2::store::{RedisStore, TokenStore};
-
 use tower_oauth2_testkit::conformance::{Promises, check};
 use tower_oauth2_testkit::servers::{Cluster, Redis, TlsRedis};
 

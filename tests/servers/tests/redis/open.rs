@@ -1,7 +1,6 @@
 //! `RedisStore::open`: accepted URLs and its errors.
 
 use tower_oauth2::store::{RedisStore, TokenStore};
-
 use tower_oauth2_testkit::servers::{Redis, TlsRedis};
 
 #[test]

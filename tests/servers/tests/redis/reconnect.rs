@@ -8,7 +8,6 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use tower::BoxError;
 use tower_oauth2::store::{RedisStore, TokenStore};
-
 use tower_oauth2_testkit::servers::{Proxy, Redis, run_on};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,11 +1,12 @@
-//! The double of an API, replies of a token endpoint, and the two clocks.
+//! The two clocks, and the testkit's doubles in the states that these tests need.
+//!
+//! The doubles of a token endpoint are those of the sources that are compiled here.
 
-mod api;
-
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Full;
 use tokio::time::sleep;
 use tower_oauth2_clocks::cache::TokenCacheBuilder;
@@ -13,8 +14,7 @@ use tower_oauth2_clocks::source::TokenRetry;
 use tower_oauth2_clocks::{ClientAuth, Credentials, TokenCache, TokenEndpoint, Tokens};
 
 pub use tower_oauth2_clocks::testing::{Reply, ScriptedEndpoint};
-
-pub use self::api::Api;
+pub use tower_oauth2_testkit::{Api, settle};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -41,13 +41,6 @@ pub async fn freeze(duration: Duration) {
 /// Lets `duration` pass on both clocks, while all tasks run.
 pub async fn pass(duration: Duration) {
     sleep(duration).await;
-}
-
-/// Runs all tasks that can make progress. Both clocks stop.
-pub async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Returns a reply with the token `token-<n>`, which lives for `lifetime`.
@@ -97,4 +90,9 @@ pub async fn get(tokens: &Tokens) -> String {
 
 pub fn request() -> Request<Full<Bytes>> {
     Request::get("https://api.test/").body(Full::default()).unwrap()
+}
+
+/// Creates an API that accepts every request.
+pub fn api<B: 'static>() -> Api<B> {
+    Api::serving(|_, _| ready(Response::new(Full::default())))
 }
