@@ -6,7 +6,6 @@
 #[allow(dead_code, reason = "nothing is uploaded here")]
 #[path = "support/api.rs"]
 mod api;
-#[path = "support/mod.rs"]
 mod support;
 
 use std::io::ErrorKind;

@@ -5,7 +5,6 @@
 
 #[path = "support/api.rs"]
 mod api;
-#[path = "support/mod.rs"]
 mod support;
 #[path = "support/tls.rs"]
 mod tls;

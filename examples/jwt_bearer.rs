@@ -4,7 +4,6 @@
 
 #[path = "support/grants.rs"]
 mod grants;
-#[path = "support/mod.rs"]
 #[allow(dead_code, reason = "the token endpoint is one of its own")]
 mod support;
 

@@ -6,7 +6,6 @@
 
 #[path = "support/grants.rs"]
 mod grants;
-#[path = "support/mod.rs"]
 #[allow(dead_code, reason = "there is no token endpoint")]
 mod support;
 

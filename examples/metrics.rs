@@ -2,7 +2,6 @@
 //!
 //! The trace goes to stderr. The page is served on loopback, and printed at the end.
 
-#[path = "support/mod.rs"]
 mod support;
 
 use std::convert::Infallible;

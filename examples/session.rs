@@ -6,7 +6,6 @@
 
 #[path = "support/api.rs"]
 mod api;
-#[path = "support/mod.rs"]
 mod support;
 
 use std::process::ExitCode;

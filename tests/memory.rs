@@ -13,9 +13,10 @@ use serde_json::Value;
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_oauth2::metadata::Metadata;
 use tower_oauth2::{
-    AccessToken, ClientAuth, ConfigError, Credentials, OAuth2Layer, Origins, TokenEndpoint,
-    TokenError, TokenErrorKind, TokenRequest, Tokens,
+    AccessToken, ConfigError, OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKind,
+    TokenRequest, Tokens,
 };
+use tower_oauth2_testkit::credentials;
 
 type HttpResponse = Response<Full<Bytes>>;
 
@@ -76,11 +77,6 @@ fn with_headers(mut response: HttpResponse, count: usize, size: usize) -> HttpRe
         response.headers_mut().append(name, value);
     }
     response
-}
-
-fn credentials() -> Credentials {
-    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    Credentials::new("https://auth.test/token", auth).unwrap()
 }
 
 async fn refused(body: Arc<str>, fields: usize, size: usize) -> TokenError {

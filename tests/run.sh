@@ -1,73 +1,81 @@
 #!/usr/bin/env bash
-# Runs all tests. The only command for it, here and in CI.
+# Runs all tests but those against authorization servers (tests/interop/run.sh). Takes the arguments of
+# `cargo test`.
 #
-# Installs what they need where that can be done without a question: on Debian and Ubuntu, as root or with a sudo
-# that asks for no password. The tests start their servers themselves, on free ports.
+# The tests start redis-server and memcached themselves, on free ports. If one of them is not installed, this
+# script downloads its Debian package and unpacks it under the target directory. It installs nothing and needs no
+# root. On other systems, please install both; their services need not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 main() {
-    install_missing redis-server memcached
-    bash tests/interop/setup.sh
-    cargo test --all-features "$@"
-}
-
-# Programs, each in the package of its name.
-install_missing() {
+    mkdir -p "${CARGO_TARGET_DIR:-target}/servers"
+    unpacked=$(cd "${CARGO_TARGET_DIR:-target}/servers" && pwd)
+    PATH="$unpacked/bin:$PATH"
     local program missing=()
-    for program in "$@"; do
+    for program in redis-server memcached; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
-    if [ ${#missing[@]} -eq 0 ]; then
-        return
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "downloading ${missing[*]}"
+        download "${missing[@]}"
     fi
-    echo "tests/run.sh: installing ${missing[*]}" >&2
-    command -v apt-get >/dev/null || give_up "${missing[*]}" "this is neither Debian nor Ubuntu"
-    as_root true 2>/dev/null || give_up "${missing[*]}" "this is neither root nor a sudo without a password"
-    forbid_services || give_up "${missing[*]}" "$policy exists, and would let their services start"
-    install "${missing[@]}" || { as_root apt-get update -q && install "${missing[@]}"; } ||
-        give_up "${missing[*]}" "apt-get failed"
-    allow_services
-    # Nor are they to start with the machine.
-    as_root systemctl disable --quiet "${missing[@]}" 2>/dev/null || true
+    cargo test --all-features --package tower-oauth2 --package tower-oauth2-server-tests "$@"
 }
 
-install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
-        -o DPkg::Lock::Timeout=120 --no-install-recommends "$@" >&2
+say() { printf 'tests/run.sh: %s\n' "$*" >&2; }
+
+# Unpacks programs, each from the package of its name, with the packages that they need.
+download() {
+    local program packages
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+        give_up "$*" 'this system has no packages of Debian'
+    mkdir -p "$unpacked"/{bin,debs,root,apt/lists/partial,apt/cache/archives/partial}
+    # The lists of packages on this system may be old, or missing.
+    apt_get update >&2 || give_up "$*" 'the lists of packages cannot be downloaded'
+    # The packages that apt-get would install, but not those that it would upgrade. The programs are named too,
+    # because they may be installed but not in PATH. redis-server is in redis-tools.
+    packages=$(
+        printf '%s\n' "$@" "${@/redis-server/redis-tools}"
+        apt_get install --simulate --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'
+    ) || give_up "$*" 'apt-get does not find their packages'
+    # shellcheck disable=SC2046 # One word for each package.
+    (cd "$unpacked/debs" && apt_get download $(sort -u <<<"$packages")) >&2 ||
+        give_up "$*" 'the packages cannot be downloaded'
+    for package in "$unpacked"/debs/*.deb; do
+        dpkg-deb --extract "$package" "$unpacked/root"
+    done
+    rm -rf "$unpacked"/{apt,debs}
+    for program in "$@"; do
+        start_script "$program"
+        "$program" --version >&2 || {
+            rm "$unpacked/bin/$program"
+            give_up "$program" 'the program of the package does not start'
+        }
+    done
+}
+
+# apt-get with lists and a cache of its own, which need no root.
+apt_get() {
+    apt-get -qq -o "Dir::State::Lists=$unpacked/apt/lists" -o "Dir::Cache=$unpacked/apt/cache" \
+        -o APT::Sandbox::User="$(id -un)" "$@"
+}
+
+# Writes a program that starts the unpacked one with the unpacked libraries.
+start_script() {
+    local libraries
+    libraries=$(find "$unpacked/root" -name '*.so*' -printf '%h\n' | sort -u | paste -sd :)
+    cat >"$unpacked/bin/$1" <<END
+#!/bin/sh
+LD_LIBRARY_PATH='$libraries' exec '$unpacked/root/usr/bin/$1' "\$@"
+END
+    chmod +x "$unpacked/bin/$1"
 }
 
 give_up() {
-    echo "tests/run.sh: the tests need $1, which can not be installed: $2." >&2
-    echo "tests/run.sh: please install it; its service need not run." >&2
+    say "the tests need $1: $2."
+    say 'please install what is missing; its service need not run'
     exit 1
-}
-
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
-# Whether the service of a package that is installed may start is for this program to say: 101 is no.
-policy=/usr/sbin/policy-rc.d
-
-forbid_services() {
-    if [ -e "$policy" ]; then
-        local answer=0
-        "$policy" redis-server start >/dev/null 2>&1 || answer=$?
-        [ "$answer" -eq 101 ]
-        return
-    fi
-    trap allow_services EXIT
-    trap 'exit 130' INT TERM
-    is_policy_ours=yes
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy"
-}
-
-allow_services() {
-    if [ -n "${is_policy_ours-}" ]; then
-        as_root rm -f "$policy"
-        is_policy_ours=
-    fi
 }
 
 main "$@"

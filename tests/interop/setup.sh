@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the authorization servers that tests/interop.rs starts, in the versions that the lock files name: into
-# tests/interop/oidc-provider/node_modules and target/interop. Does nothing when all is there.
+# Installs the authorization servers that the interop tests start, in the versions that the lock files name: into
+# tests/interop/oidc-provider/node_modules and target/interop. Does nothing if they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/interop

@@ -207,7 +207,7 @@ async fn a_secret_of_a_function_with_a_line_break_is_an_error() {
 async fn a_comma_in_a_scope_is_one_warning() {
     const WARNING: &str = "a scope has a comma";
     let (trace, _guard) = Trace::start();
-    let cache = builder(&Source::of(hour)).build();
+    let cache = builder(&ScriptedSource::tokens(hour)).build();
     let tokens = cache.tokens(&credentials().scope("read,write admin").label("shop"));
     for _ in 0..3 {
         tokens.get().await.unwrap().reject();
@@ -233,7 +233,7 @@ async fn invisible_characters_in_other_settings_are_one_warning() {
         (credentials().grant(Grant::custom("account\n")), "grant_type"),
     ] {
         let (trace, _guard) = Trace::start();
-        let tokens = Tokens::new(credentials, Source::of(hour));
+        let tokens = Tokens::new(credentials, ScriptedSource::tokens(hour));
         for _ in 0..3 {
             tokens.get().await.unwrap().reject();
         }

@@ -16,7 +16,7 @@ use tower_oauth2::{
     Tokens,
 };
 
-use crate::support::{Api, Http, Source, credentials, credentials_at, get};
+use crate::support::{Api, ScriptedSource, credentials, credentials_at, get, scripted};
 
 fn answering(status: u16, body: impl Into<Bytes>) -> Api {
     let body = body.into();
@@ -32,12 +32,12 @@ async fn answered(status: u16, body: impl Into<Bytes>) -> TokenError {
     endpoint.oneshot(TokenRequest::new(credentials())).await.unwrap_err()
 }
 
-async fn cached(source: Source) -> TokenError {
+async fn cached(source: ScriptedSource) -> TokenError {
     Tokens::new(credentials(), source).get().await.unwrap_err()
 }
 
 async fn without_answer() -> TokenError {
-    let endpoint = TokenEndpoint::new(Http::new(|_| Err("no route to host".into())));
+    let endpoint = TokenEndpoint::new(scripted(|_| Err("no route to host".into())));
     endpoint.oneshot(TokenRequest::new(credentials())).await.unwrap_err()
 }
 
@@ -73,7 +73,7 @@ async fn insecure_endpoint() -> TokenError {
 }
 
 async fn insecure_request() -> TokenError {
-    let tokens = Tokens::new(credentials(), Source::of(crate::support::hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(crate::support::hour));
     let layer = OAuth2Layer::new(tokens, Origins::any());
     let mut request = get("/");
     *request.uri_mut() = "http://api.test/things".parse().unwrap();
@@ -94,7 +94,7 @@ async fn metadata(issuer: &str, status: u16, body: &'static str) -> TokenError {
 /// Polls `get` on a thread without a runtime.
 fn without_runtime() -> TokenError {
     std::thread::spawn(|| {
-        let tokens = Tokens::new(credentials(), Source::of(crate::support::hour));
+        let tokens = Tokens::new(credentials(), ScriptedSource::tokens(crate::support::hour));
         match pin!(tokens.get()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => outcome.unwrap_err(),
             Poll::Pending => panic!("waits without a runtime"),
@@ -107,7 +107,7 @@ fn without_runtime() -> TokenError {
 #[cfg(feature = "jwt")]
 async fn without_host() -> TokenError {
     let bound = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
-    let source = Source::new(|_, _| async { Ok(tower_oauth2::AccessToken::dpop("t")?) });
+    let source = ScriptedSource::new(|_, _| async { Ok(tower_oauth2::AccessToken::dpop("t")?) });
     let layer = OAuth2Layer::new(Tokens::new(bound, source), Origins::any());
     let mut request = get("/");
     *request.uri_mut() = "/things".parse().unwrap();
@@ -118,8 +118,8 @@ async fn without_host() -> TokenError {
 // W5
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_error_names_the_failure_the_host_and_a_remedy() {
-    let panicking = Source::new(|_, _| async { panic!("on purpose") });
-    let failing = Source::new(|_, _| async { Err("no more tokens".into()) });
+    let panicking = ScriptedSource::new(|_, _| async { panic!("on purpose") });
+    let failing = ScriptedSource::new(|_, _| async { Err("no more tokens".into()) });
     let table: Vec<(TokenErrorKind, TokenError, &str)> = vec![
         (
             Transport,

@@ -41,8 +41,8 @@ async fn an_error_names_the_label_of_its_credentials() {
 // O
 #[tokio::test(start_paused = true)]
 async fn errors_of_all_sources_name_the_label() {
-    let down = Source::new(|_, _| async { Err::<AccessToken, BoxError>("down".into()) });
-    let hanging = Source::new(|_, _| std::future::pending());
+    let down = ScriptedSource::new(|_, _| async { Err::<AccessToken, BoxError>("down".into()) });
+    let hanging = ScriptedSource::new(|_, _| std::future::pending());
     for (source, kind) in [(down, TokenErrorKind::Source), (hanging, TokenErrorKind::Timeout)] {
         let cache = builder(&source).build();
         let tokens = cache.tokens(&credentials().label("shop"));

@@ -1,8 +1,6 @@
 //! Tests of the public API, rule by rule.
 #![allow(unreachable_pub, missing_docs)]
 
-mod support;
-
 mod alf;
 mod breaker;
 mod cache;
@@ -32,3 +30,5 @@ mod single_flight;
 mod store;
 #[cfg(feature = "testing")]
 mod testing;
+
+use tower_oauth2_testkit as support;

@@ -32,14 +32,14 @@ impl Revoked {
 }
 
 /// Creates a source that is slow enough for all callers to arrive while it works.
-fn slow() -> Source {
-    Source::new(|n, _| async move {
+fn slow() -> ScriptedSource {
+    ScriptedSource::new(|n, _| async move {
         settle().await;
         Ok(hour(n))
     })
 }
 
-fn stack(source: &Source, api: Api) -> OAuth2<Api> {
+fn stack(source: &ScriptedSource, api: Api) -> OAuth2<Api> {
     let tokens = tokens(source);
     OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap()).layer(api)
 }
@@ -87,7 +87,7 @@ async fn a_cold_start_and_two_revocations_on_two_threads() {
 // C2, C5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expiry_on_two_threads_costs_one_token_request() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         settle().await;
         Ok(if n == 1 { lasting(1, ms(300)) } else { hour(n) })
     });
@@ -114,7 +114,7 @@ async fn an_expiry_on_two_threads_costs_one_token_request() {
 // C2, C6
 #[tokio::test(start_paused = true)]
 async fn no_caller_waits_at_a_renewal_or_expiry() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n > 1 {
             sleep(secs(2)).await;
         }

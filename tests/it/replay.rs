@@ -19,12 +19,12 @@ use tower_oauth2::{OAuth2, OAuth2Layer, Origins, RequestExt, TokenError, TokenEr
 
 use crate::support::*;
 
-fn layer(source: &Source) -> OAuth2Layer {
+fn layer(source: &ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(tokens(source), Origins::any())
 }
 
 /// Creates a layer that has a token.
-async fn warm_layer(source: &Source) -> OAuth2Layer {
+async fn warm_layer(source: &ScriptedSource) -> OAuth2Layer {
     let tokens = tokens(source);
     tokens.warm().await.unwrap();
     OAuth2Layer::new(tokens, Origins::any())
@@ -85,7 +85,7 @@ fn assert_same(sent: &Request<Full<Bytes>>, token: &str) {
 // alf 10, 11
 #[tokio::test(start_paused = true)]
 async fn a_token_replaces_the_authorization_header_and_nothing_else() {
-    let (source, api) = (Source::of(hour), Api::always(200));
+    let (source, api) = (ScriptedSource::tokens(hour), Api::always(200));
     let response = layer(&source).layer(api.clone()).oneshot(full_request()).await.unwrap();
     assert_same(&api.requests()[0], "token-1");
     assert_eq!(replayed(&response), None, "not rejected");
@@ -96,7 +96,7 @@ async fn a_token_replaces_the_authorization_header_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_request_is_resent_whole_with_another_token() {
     for second in [200, 503] {
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let calls = AtomicUsize::new(0);
         let api = Api::new(move |_| {
             let status = if calls.fetch_add(1, Ordering::Relaxed) == 0 { 401 } else { second };
@@ -117,7 +117,7 @@ async fn a_rejected_request_is_resent_whole_with_another_token() {
 #[tokio::test(start_paused = true)]
 async fn other_statuses_are_returned_and_keep_the_token() {
     for status in [200, 302, 400, 403, 404, 407, 500, 503] {
-        let (source, api) = (Source::of(hour), Api::always(status));
+        let (source, api) = (ScriptedSource::tokens(hour), Api::always(status));
         let mut service = layer(&source).layer(api.clone());
         for _ in 0..2 {
             let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
@@ -131,7 +131,7 @@ async fn other_statuses_are_returned_and_keep_the_token() {
 // R2, C4, alf 37
 #[tokio::test(start_paused = true)]
 async fn an_error_of_a_replay_has_the_first_response() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Ok(hour(1)) } else { Err(BoxError::from("down")) }
     });
     let calls = AtomicUsize::new(0);
@@ -157,7 +157,7 @@ async fn an_error_of_a_replay_has_the_first_response() {
 // R2
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_never_sent_has_no_rejected_response() {
-    let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let source = ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) });
     let api = Api::always(200);
     let error = layer(&source).layer(api.clone()).oneshot(get("/")).await.unwrap_err();
     assert!(TokenError::find_in(&*error).unwrap().rejected_response().is_none());
@@ -182,7 +182,7 @@ async fn a_policy_says_which_responses_are_rejections() {
         (ReplayPolicy::never(), 401, "x-expired", false),
     ] {
         let name = format!("{policy:?}, {status}, {header}");
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let api = Api::new(move |_| {
             Response::builder().status(status).header(header, "").body(Full::default()).unwrap()
         });
@@ -212,7 +212,7 @@ async fn a_body_that_cannot_be_resent_is_not_replayed() {
             None
         }
     }
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = seen.clone();
     let api = tower::service_fn(move |_: Request<Once>| {
@@ -232,7 +232,7 @@ async fn a_body_that_cannot_be_resent_is_not_replayed() {
 // R1
 #[tokio::test(start_paused = true)]
 async fn a_request_without_our_token_is_never_replayed() {
-    let (source, api) = (Source::of(hour), Api::always(401));
+    let (source, api) = (ScriptedSource::tokens(hour), Api::always(401));
     let request = get("/").no_token();
     let response = layer(&source).layer(api.clone()).oneshot(request).await.unwrap();
     assert_eq!(replayed(&response), None);
@@ -243,7 +243,7 @@ async fn a_request_without_our_token_is_never_replayed() {
 // R1
 #[tokio::test(start_paused = true)]
 async fn a_replay_carries_a_token_that_the_request_names() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Api::accepting(|token| token == "token-2");
     let named = builder(&source).build().tokens(&tenant(1));
     let request = get("/").tokens(&named);
@@ -258,7 +258,7 @@ async fn a_replay_carries_a_token_that_the_request_names() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_uses_the_current_inner_service() {
     let (before, now) = (Api::always(401), Api::always(401));
-    let mut service = layer(&Source::of(hour)).layer(before.clone());
+    let mut service = layer(&ScriptedSource::tokens(hour)).layer(before.clone());
     *service.get_mut() = now.clone();
     let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
     assert_eq!(replayed(&response), Some(Replayed::Yes));
@@ -267,7 +267,7 @@ async fn a_replay_uses_the_current_inner_service() {
 
 #[tokio::test(start_paused = true)]
 async fn the_token_can_go_into_another_header() {
-    let (source, api) = (Source::of(hour), Api::always(200));
+    let (source, api) = (ScriptedSource::tokens(hour), Api::always(200));
     let name = HeaderName::from_static("proxy-authorization");
     let service = layer(&source).header_name(name.clone()).layer(api.clone());
     service.oneshot(full_request()).await.unwrap();
@@ -279,7 +279,7 @@ async fn the_token_can_go_into_another_header() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_token_is_checked_again_when_the_service_is_ready() {
-    let source = Source::of(|n| lasting(n, secs(20)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(20)));
     let tokens = tokens(&source);
     let api = Api::always(200);
     let limit = Arc::new(Semaphore::new(1));
@@ -304,7 +304,7 @@ async fn a_token_is_checked_again_when_the_service_is_ready() {
 // C1, C6, C8
 #[tokio::test(start_paused = true)]
 async fn a_reused_service_notices_at_once_that_its_token_changed() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let cache = builder(&source).build();
     let tokens = cache.tokens(&credentials());
     let api = Api::always(200);
@@ -349,7 +349,7 @@ async fn load(service: OAuth2<Api>, time: Duration) -> usize {
 // R8, alf 35
 #[tokio::test(start_paused = true)]
 async fn a_broken_api_causes_few_token_requests() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let broken = Api::always(401);
     let healthy = Api::accepting(|token| token.starts_with("token-"));
     let layer = layer(&source);
@@ -381,7 +381,7 @@ async fn a_broken_api_causes_few_token_requests() {
 // R8
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_returns_rejections_and_keeps_the_token() {
-    let (source, api) = (Source::of(hour), Api::always(401));
+    let (source, api) = (ScriptedSource::tokens(hour), Api::always(401));
     let mut service = layer(&source).layer(api.clone());
     let mut call = async || service.ready().await.unwrap().call(get("/")).await.unwrap();
     assert_eq!(replayed(&call().await), Some(Replayed::Yes));
@@ -405,7 +405,7 @@ async fn an_open_breaker_returns_rejections_and_keeps_the_token() {
 // R8
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_succeeds_closes_the_breaker() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     // Rejects tokens 1 to 4, then 6 and 7.
     let api = Api::accepting(|token| matches!(token, "token-5" | "token-8"));
     let mut service = layer(&source).layer(api.clone());
@@ -425,7 +425,7 @@ async fn a_replay_that_succeeds_closes_the_breaker() {
 // R8
 #[tokio::test(start_paused = true)]
 async fn many_replays_with_one_token_count_once() {
-    let (source, api) = (Source::of(hour), Api::always(401));
+    let (source, api) = (ScriptedSource::tokens(hour), Api::always(401));
     let service = warm_layer(&source).await.layer(Delayed(api.clone()));
     let callers: Vec<_> =
         (0..100).map(|_| tokio::spawn(service.clone().oneshot(get("/")))).collect();

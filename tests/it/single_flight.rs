@@ -15,10 +15,10 @@ use tower_oauth2::{AccessToken, TokenErrorKind, TokenRequest, Tokens};
 use crate::support::*;
 
 /// Creates a source that responds to a request once the semaphore has a permit.
-fn gated() -> (Source, Arc<Semaphore>) {
+fn gated() -> (ScriptedSource, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let held = held.clone();
         async move {
             held.acquire().await?.forget();
@@ -82,8 +82,8 @@ async fn a_token_arrives_although_all_callers_were_dropped() {
     assert_eq!(source.count(), 1);
 }
 
-fn panicking(times: usize) -> Source {
-    Source::new(move |n, _| async move {
+fn panicking(times: usize) -> ScriptedSource {
+    ScriptedSource::new(move |n, _| async move {
         assert!(n > times, "on purpose");
         Ok(hour(n))
     })
@@ -117,7 +117,7 @@ async fn two_panics_in_a_row_are_an_error() {
 // C3, C6
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_panics_is_repeated() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         assert!(n != 2, "on purpose");
         Ok(lasting(n, secs(1000)))
     });
@@ -196,7 +196,7 @@ fn a_waiter_replaces_a_fetch_whose_runtime_ended() {
 // C3
 #[test]
 fn a_miss_without_a_runtime_is_an_error() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     let mut context = Context::from_waker(Waker::noop());
     let Poll::Ready(result) = pin!(tokens.get()).poll(&mut context) else {
@@ -212,7 +212,7 @@ fn a_miss_without_a_runtime_is_an_error() {
 // C3, C6
 #[test]
 fn a_hit_outside_of_a_runtime_leaves_the_renewal_to_others() {
-    let source = Source::of(|n| {
+    let source = ScriptedSource::tokens(|n| {
         let (age, lifetime) = (secs(850), secs(1000));
         lasting(n, lifetime).with_age(age)
     });
@@ -227,7 +227,7 @@ fn a_hit_outside_of_a_runtime_leaves_the_renewal_to_others() {
 // C4
 #[tokio::test(start_paused = true)]
 async fn a_failure_reaches_all_waiters() {
-    let source = Source::new(|_, _| async { Err(BoxError::from("on purpose")) });
+    let source = ScriptedSource::new(|_, _| async { Err(BoxError::from("on purpose")) });
     let tokens = tokens(&source);
     let (one, two) = tokio::join!(tokens.get(), tokens.get());
     let (one, two) = (one.unwrap_err(), two.unwrap_err());

@@ -1,6 +1,5 @@
 use tower_oauth2::store::MemoryStore;
-
-use crate::conformance::{Promises, check};
+use tower_oauth2_testkit::conformance::{Promises, check};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_memory_store_meets_the_contract() {

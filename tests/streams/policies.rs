@@ -22,8 +22,8 @@ type Fields = &'static [(&'static str, &'static str)];
 
 /// Returns whether a response with this status and these fields leads to a replay.
 async fn leads_to_a_replay(policy: ReplayPolicy, code: u16, fields: Fields) -> bool {
-    let source = Source::of(hour);
-    let api = Api::new(move |n, request| {
+    let source = ScriptedSource::tokens(hour);
+    let api = Api::serving(move |n, request| {
         assert_eq!(read(&mut request.into_body()), b"one two", "whole, each time");
         let mut response = status(200);
         if n == 1 {
@@ -180,7 +180,7 @@ async fn claims_of_a_challenge_are_sent_in_later_token_requests() {
         );
         let endpoint = Endpoint::default();
         let cache = Tokens::new(credentials(), TokenEndpoint::new(endpoint.clone()));
-        let api = Api::new(move |n, request| {
+        let api = Api::serving(move |n, request| {
             assert_eq!(read(&mut request.into_body()), b"one two");
             let mut response = status(if n % 2 == 0 { 200 } else { 401 });
             if n == 1 {
@@ -205,9 +205,9 @@ async fn claims_of_a_challenge_are_sent_in_later_token_requests() {
 // R3, R7
 #[tokio::test(start_paused = true)]
 async fn claims_are_kept_when_a_body_is_over_the_limit() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let challenge = format!("Bearer claims=\"{}\"", BASE64_STANDARD.encode(r#"{"a":1}"#));
-    let api = Api::new(move |n, request| {
+    let api = Api::serving(move |n, request| {
         read(&mut request.into_body());
         let mut response = status(if n == 1 { 401 } else { 200 });
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
@@ -227,8 +227,8 @@ async fn claims_are_kept_when_a_body_is_over_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn malformed_claims_are_ignored() {
     for claims in ["!!!", "YWJj", "WzFd"] {
-        let source = Source::of(hour);
-        let api = Api::new(move |n, _| {
+        let source = ScriptedSource::tokens(hour);
+        let api = Api::serving(move |n, _| {
             let mut response = status(if n == 1 { 401 } else { 200 });
             let challenge = format!("Bearer error=\"insufficient_claims\", claims=\"{claims}\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge.parse().unwrap());

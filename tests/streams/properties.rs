@@ -151,7 +151,7 @@ async fn read_again(
 async fn send(case: &Case, status: u16) -> (Response<()>, Vec<Content>) {
     let contents = Arc::<Mutex<Vec<Content>>>::default();
     let old = Arc::new(Mutex::new(None));
-    let api = Api::new({
+    let api = Api::serving({
         let (case, contents) = (case.clone(), contents.clone());
         move |n, request| {
             let (case, contents, old) = (case.clone(), contents.clone(), old.clone());
@@ -173,7 +173,7 @@ async fn send(case: &Case, status: u16) -> (Response<()>, Vec<Content>) {
             }
         }
     });
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let service = ReplayableLayer::new()
         .limit(case.limit)
         .layer(warm_layer(&source).await.layer(api.clone()));

@@ -59,9 +59,9 @@ async fn a_caller_after_the_thaw_gets_a_token_and_no_timeout() {
 #[tokio::test(start_paused = true)]
 async fn a_request_after_the_thaw_is_sent_with_a_new_token() {
     let (server, api) =
-        (ScriptedEndpoint::in_order([hour(1), Reply::no_response(), hour(3)]), Api::default());
+        (ScriptedEndpoint::in_order([hour(1), Reply::no_response(), hour(3)]), api());
     let tokens = renewing_tokens(&server).await;
-    let service = OAuth2Layer::new(tokens, Origins::any()).layer(api.service());
+    let service = OAuth2Layer::new(tokens, Origins::any()).layer(api.clone());
     freeze(10 * MINUTE).await;
     service.oneshot(request()).await.unwrap();
     assert_eq!(api.tokens(), ["token-3"]);

@@ -19,7 +19,7 @@ fn layer(server: &ScriptedEndpoint) -> OAuth2Layer {
 }
 
 /// Sends requests before and after a suspend that ends the token, and checks their tokens.
-async fn check_requests(server: &ScriptedEndpoint, api: &Api, mut send: impl AsyncFnMut()) {
+async fn check_requests<B>(server: &ScriptedEndpoint, api: &Api<B>, mut send: impl AsyncFnMut()) {
     // A service that is used again keeps a token from its second hit on.
     for _ in 0..4 {
         send().await;
@@ -104,8 +104,8 @@ async fn hits_in_quick_succession_notice_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn cloned_services_send_a_new_token_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (hourly(), Api::default());
-        let service = layer(&server).replay_policy(policy).layer(api.service());
+        let (server, api) = (hourly(), api());
+        let service = layer(&server).replay_policy(policy).layer(api.clone());
         check_requests(&server, &api, async || {
             service.clone().oneshot(request()).await.unwrap();
         })
@@ -117,8 +117,8 @@ async fn cloned_services_send_a_new_token_after_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn a_reused_service_sends_a_new_token_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (hourly(), Api::default());
-        let mut service = layer(&server).replay_policy(policy).layer(api.service());
+        let (server, api) = (hourly(), api());
+        let mut service = layer(&server).replay_policy(policy).layer(api.clone());
         check_requests(&server, &api, async || {
             service.ready().await.unwrap().call(request()).await.unwrap();
         })
@@ -130,10 +130,10 @@ async fn a_reused_service_sends_a_new_token_after_a_suspend() {
 #[tokio::test(start_paused = true)]
 async fn requests_that_name_tokens_send_a_new_one_after_a_suspend() {
     for policy in policies() {
-        let (server, api) = (hourly(), Api::default());
+        let (server, api) = (hourly(), api());
         let named = tokens(&server);
         let layer = OAuth2Layer::per_request(Origins::any()).replay_policy(policy);
-        let mut service = layer.layer(api.service());
+        let mut service = layer.layer(api.clone());
         check_requests(&server, &api, async || {
             let request = request().tokens(&named);
             service.ready().await.unwrap().call(request).await.unwrap();
@@ -145,11 +145,11 @@ async fn requests_that_name_tokens_send_a_new_one_after_a_suspend() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn bodies_that_cannot_be_resent_get_a_new_token_too() {
-    let (server, api) = (hourly(), Api::default());
+    let (server, api) = (hourly(), api());
     let mut service = ServiceBuilder::new()
         .layer(ReplayableLayer::new().limit(1))
         .layer(layer(&server))
-        .service(api.service());
+        .service(api.clone());
     check_requests(&server, &api, async || {
         let request = request().map(|_| "longer than the limit".to_owned());
         service.ready().await.unwrap().call(request).await.unwrap();
@@ -160,12 +160,12 @@ async fn bodies_that_cannot_be_resent_get_a_new_token_too() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_its_api_sends_no_ended_token() {
-    let (server, api) = (ScriptedEndpoint::new(|n| hour(n).after(SECOND)), Api::default());
+    let (server, api) = (ScriptedEndpoint::new(|n| hour(n).after(SECOND)), api());
     let limit = Arc::new(Semaphore::new(1));
     let service = ServiceBuilder::new()
         .layer(layer(&server))
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(limit.clone()))
-        .service(api.service());
+        .service(api.clone());
     let response = tokio::spawn(service.oneshot(request()));
     settle().await;
     // The request waits for its token first, and then for the permit.

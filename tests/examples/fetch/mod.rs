@@ -4,8 +4,6 @@ mod arguments;
 mod authentication;
 mod connections;
 mod requests;
-#[cfg(all(feature = "memcached", feature = "redis", feature = "encryption", unix))]
-mod stores;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

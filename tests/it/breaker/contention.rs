@@ -18,9 +18,9 @@ struct Server {
 
 impl Server {
     /// Returns a source whose tokens revoke the one before them when they are issued.
-    fn source(&self, lifetime: Duration) -> Source {
+    fn source(&self, lifetime: Duration) -> ScriptedSource {
         let server = self.clone();
-        Source::new(move |_, _| {
+        ScriptedSource::new(move |_, _| {
             let server = server.clone();
             async move {
                 sleep(ms(50)).await;
@@ -103,7 +103,7 @@ async fn each_of_many_credentials_is_warned_about_once() {
         let revoked = revoked.clone();
         QuickApi::accepting(move |seen| seen.token > revoked.load(Ordering::SeqCst))
     };
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let service = OAuth2Layer::per_request(Origins::any()).layer(api);
     for n in 0..3 {
@@ -159,7 +159,10 @@ async fn a_broken_api_causes_no_contention_warning() {
 }
 
 /// Sends requests from three processes on one store for `time`. Returns how many failed.
-async fn fleet(server: &Server, tokens: fn(Source, MemoryStore) -> Tokens) -> (usize, usize) {
+async fn fleet(
+    server: &Server,
+    tokens: fn(ScriptedSource, MemoryStore) -> Tokens,
+) -> (usize, usize) {
     const LIFETIME: Duration = Duration::from_secs(600);
     let store = MemoryStore::new();
     let processes = [(); 3].map(|()| {

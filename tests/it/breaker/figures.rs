@@ -28,7 +28,7 @@ async fn each_tenant_costs_8_token_requests_and_then_one_in_5_s() {
     let start = Instant::now();
     let times = Arc::<Mutex<HashMap<Credentials, Vec<Duration>>>>::default();
     let seen = times.clone();
-    let source = Source::new(move |n, request: TokenRequest| {
+    let source = ScriptedSource::new(move |n, request: TokenRequest| {
         let credentials = request.credentials().clone();
         seen.lock().unwrap().entry(credentials).or_default().push(start.elapsed());
         std::future::ready(Ok(hour(n)))
@@ -144,7 +144,7 @@ async fn an_api_that_answers_401_and_503_in_turn_costs_no_more() {
 async fn a_source_that_repeats_an_old_token_is_not_flooded() {
     let token = AccessToken::new("token-1").unwrap();
     sleep(secs(3600)).await;
-    let source = Source::of(move |_| token.clone());
+    let source = ScriptedSource::tokens(move |_| token.clone());
     let service = layer(source.clone()).layer(QuickApi::new(|_| 401));
     load(&service, ms(10), secs(60), "https://api.test/").await;
     assert!(source.count() <= 20, "{}", source.count());

@@ -18,7 +18,7 @@ fn changes(meter: &Meter) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_comes_down_30_s_after_the_last_rejection() {
     let (meter, _guard) = Meter::start();
-    let service = layer(Source::of(hour)).layer(QuickApi::new(|_| 401));
+    let service = layer(ScriptedSource::tokens(hour)).layer(QuickApi::new(|_| 401));
     assert_eq!(status(&service, API).await, 401);
     assert_eq!(changes(&meter), ["1"]);
     load(&service, ms(100), secs(40), API).await;
@@ -39,7 +39,7 @@ async fn the_gauge_comes_down_although_a_healed_api_has_traffic() {
     let (meter, _guard) = Meter::start();
     let healed_at = Instant::now() + secs(20);
     let api = QuickApi::accepting(move |_| Instant::now() >= healed_at);
-    let service = layer(Source::of(hour)).layer(api);
+    let service = layer(ScriptedSource::tokens(hour)).layer(api);
     load(&service, ms(100), secs(20), API).await;
     assert_eq!(changes(&meter), ["1"]);
     assert_eq!(load(&service, ms(100), secs(29), API).await, 0);
@@ -52,7 +52,7 @@ async fn the_gauge_comes_down_although_a_healed_api_has_traffic() {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_counts_credentials_and_comes_down_for_each() {
     let (meter, _guard) = Meter::start();
-    let cache = builder(&Source::of(hour)).build();
+    let cache = builder(&ScriptedSource::tokens(hour)).build();
     let service = OAuth2Layer::per_request(Origins::any()).layer(QuickApi::new(|_| 401));
     for n in 0..3 {
         let request = get("/").tokens(&cache.tokens(&tenant(n)));
@@ -76,7 +76,7 @@ async fn the_gauge_counts_credentials_and_comes_down_for_each() {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_comes_down_with_the_cache() {
     let (meter, _guard) = Meter::start();
-    let service = layer(Source::of(hour)).layer(QuickApi::new(|_| 401));
+    let service = layer(ScriptedSource::tokens(hour)).layer(QuickApi::new(|_| 401));
     assert_eq!(status(&service, API).await, 401);
     assert_eq!(changes(&meter), ["1"]);
     drop(service);

@@ -78,7 +78,7 @@ async fn a_token_that_is_revoked_before_its_first_use_is_healed() {
 async fn an_api_whose_clock_is_10_s_late_recovers() {
     let issued = Arc::<Mutex<Vec<Instant>>>::default();
     let times = issued.clone();
-    let source = Source::of(move |n| {
+    let source = ScriptedSource::tokens(move |n| {
         times.lock().unwrap().push(Instant::now());
         hour(n)
     });

@@ -89,9 +89,9 @@ struct TokenServer {
 
 impl TokenServer {
     /// Returns a source whose tokens arrive after `delay`.
-    fn source(&self, delay: Duration) -> Source {
+    fn source(&self, delay: Duration) -> ScriptedSource {
         let times = self.times.clone();
-        Source::new(move |n, _: TokenRequest| {
+        ScriptedSource::new(move |n, _: TokenRequest| {
             times.lock().unwrap().push(Instant::now());
             async move {
                 if !delay.is_zero() {
@@ -129,7 +129,7 @@ fn most_in_a_minute(times: &[Duration]) -> usize {
     (0..times.len()).map(from).max().unwrap_or_default()
 }
 
-fn layer(source: Source) -> OAuth2Layer {
+fn layer(source: ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(Tokens::new(credentials(), source), Origins::any())
 }
 

@@ -12,7 +12,7 @@ use tower_oauth2::{Credentials, TokenCache};
 use crate::support::*;
 
 /// Returns the number of token requests for `tenant`.
-fn count_of(source: &Source, tenant: &Credentials) -> usize {
+fn count_of(source: &ScriptedSource, tenant: &Credentials) -> usize {
     source.requests().iter().filter(|request| request.credentials() == tenant).count()
 }
 
@@ -26,7 +26,7 @@ async fn use_in_order(cache: &TokenCache, tenants: &[usize]) {
 // C10
 #[tokio::test(start_paused = true)]
 async fn the_least_recently_used_slot_is_evicted_unless_it_is_held() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(3).build();
     let held = cache.tokens(&credentials());
     held.get().await.unwrap();
@@ -43,7 +43,7 @@ async fn the_least_recently_used_slot_is_evicted_unless_it_is_held() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn the_default_capacity_is_ten_thousand() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     for _ in 0..2 {
         for n in 0..10_000 {
@@ -61,7 +61,7 @@ async fn the_default_capacity_is_ten_thousand() {
 // C10, C2
 #[tokio::test(start_paused = true)]
 async fn a_full_cache_serves_others_and_does_not_keep_them() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         Ok(hour(n))
     });
@@ -77,7 +77,7 @@ async fn a_full_cache_serves_others_and_does_not_keep_them() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_capacity_of_zero_still_serves() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(0).build();
     use_in_order(&cache, &[1, 1]).await;
     assert_eq!(source.count(), 2);
@@ -85,9 +85,9 @@ async fn a_capacity_of_zero_still_serves() {
 }
 
 /// Creates a source that responds to a request once the gate has a permit.
-fn gated(gate: &Arc<Semaphore>) -> Source {
+fn gated(gate: &Arc<Semaphore>) -> ScriptedSource {
     let gate = gate.clone();
-    Source::new(move |n, _| {
+    ScriptedSource::new(move |n, _| {
         let gate = gate.clone();
         async move {
             gate.acquire().await?.forget();
@@ -123,7 +123,7 @@ async fn more_running_fetches_than_capacity_are_all_served() {
 async fn concurrent_inserts_and_evictions_are_counted_right() {
     let mut runtime = runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_time().build().unwrap();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).renew_ahead(Duration::ZERO).capacity(10).build();
     let tasks = (0..4).map(|seed| {
         let cache = cache.clone();
@@ -153,7 +153,7 @@ async fn concurrent_inserts_and_evictions_are_counted_right() {
 #[test]
 fn a_kept_warm_slot_is_evicted_after_its_last_handle() {
     let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(0).build();
     let tokens = cache.tokens(&tenant(1));
     runtime.block_on(async {
@@ -171,7 +171,7 @@ fn a_kept_warm_slot_is_evicted_after_its_last_handle() {
 // C8, C10
 #[tokio::test(start_paused = true)]
 async fn each_tenant_has_its_own_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let (one, two) = (cache.tokens(&tenant(1)), cache.tokens(&tenant(2)));
     let rejected = one.get().await.unwrap();

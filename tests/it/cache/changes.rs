@@ -29,7 +29,7 @@ fn assert_none_within(
 // C6, C11
 #[tokio::test(start_paused = true)]
 async fn changes_return_the_current_token_and_then_each_new_one() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     let mut changes = tokens.changes();
     settle().await;
@@ -49,7 +49,7 @@ async fn changes_return_the_current_token_and_then_each_new_one() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_rejection_is_a_change() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     let mut changes = tokens.changes();
     let token = changes.next().await.unwrap();
@@ -72,7 +72,7 @@ async fn a_rejection_is_a_change() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_rejects_every_token_floods_nothing() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let mut changes = tokens(&source).changes();
     let start = Instant::now();
     while start.elapsed() < secs(600) {
@@ -94,7 +94,7 @@ async fn a_caller_that_rejects_every_token_floods_nothing() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_token_that_others_replaced_is_a_change() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     let mut changes = tokens.changes();
     assert_eq!(next(&mut changes).await, "token-1");
@@ -110,7 +110,7 @@ async fn a_token_that_others_replaced_is_a_change() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn after_an_error_the_next_call_waits_for_the_back_off() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n <= 4 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let tokens = tokens(&source);
@@ -132,7 +132,7 @@ async fn after_an_error_the_next_call_waits_for_the_back_off() {
 // C3, C9
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_ignores_errors_does_not_spin() {
-    let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let source = ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) });
     let tokens = builder(&source)
         .transient_backoff(tower_oauth2::source::Backoff::none())
         .build()
@@ -150,7 +150,7 @@ async fn a_loop_that_ignores_errors_does_not_spin() {
 // C3
 #[tokio::test(start_paused = true)]
 async fn dropping_the_future_loses_no_token() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         Ok(lasting(n, secs(1000)))
     });
@@ -172,7 +172,7 @@ async fn dropping_the_future_loses_no_token() {
 // C3
 #[tokio::test(start_paused = true)]
 async fn dropping_the_future_after_an_error_keeps_the_back_off() {
-    let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let source = ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) });
     let mut changes = tokens(&source).changes();
     changes.next().await.unwrap_err();
     for _ in 0..100 {
@@ -187,7 +187,7 @@ async fn dropping_the_future_after_an_error_keeps_the_back_off() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_removal_is_a_change() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(0).build();
     let mut changes = cache.tokens(&tenant(1)).changes();
     assert_eq!(next(&mut changes).await, "token-1");
@@ -210,7 +210,7 @@ fn poll_without_runtime(tokens: &Tokens) -> TokenErrorKind {
 // C3
 #[test]
 fn changes_need_a_runtime() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     assert_eq!(poll_without_runtime(&tokens), TokenErrorKind::NoRuntime);
     paused_runtime().block_on(tokens.get()).unwrap();

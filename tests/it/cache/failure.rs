@@ -15,8 +15,8 @@ use tower_oauth2::{ClientAuth, Credentials, TokenCache, TokenEndpoint, TokenErro
 
 use crate::support::*;
 
-fn down() -> Source {
-    Source::new(|_, _| async { Err(BoxError::from("down")) })
+fn down() -> ScriptedSource {
+    ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) })
 }
 
 // C9, alf 39
@@ -43,7 +43,7 @@ async fn a_transient_failure_is_remembered_for_a_growing_time() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_success_resets_the_back_off() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 6 { Ok(lasting(n, Duration::ZERO)) } else { Err(BoxError::from("down")) }
     });
     let tokens = tokens(&source);
@@ -246,7 +246,7 @@ async fn a_rejection_does_not_clear_a_retry_after() {
 // C3, W7
 #[tokio::test(start_paused = true)]
 async fn a_source_that_never_answers_times_out() {
-    let source = Source::new(|_, _| std::future::pending());
+    let source = ScriptedSource::new(|_, _| std::future::pending());
     let tokens = builder(&source).fetch_timeout(secs(7)).build().tokens(&credentials());
     let start = tokio::time::Instant::now();
     assert_eq!(tokens.get().await.unwrap_err().kind(), TokenErrorKind::Timeout);

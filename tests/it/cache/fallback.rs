@@ -23,7 +23,7 @@ const LATER: &str = "later.test";
 
 /// One cache and one layer for three origins. The source issues `token-1` and is then down.
 struct Outage {
-    source: Source,
+    source: ScriptedSource,
     tokens: Tokens,
     layer: OAuth2Layer,
     api: Api,
@@ -40,7 +40,7 @@ impl Outage {
     async fn new(lifetime: Duration, delay: Duration) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let is_up = is_over.clone();
-        let source = Source::new(move |n, _| {
+        let source = ScriptedSource::new(move |n, _| {
             let is_up = is_up.clone();
             async move {
                 if n > 1 {

@@ -40,7 +40,7 @@ fn apis() -> Api {
 // C12, R5
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_rejected_before_the_send_is_not_sent() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n > 1 {
             sleep(secs(5)).await;
         }
@@ -74,7 +74,7 @@ async fn a_token_that_was_rejected_before_the_send_is_not_sent() {
 // C12, C3
 #[test]
 fn the_first_waiter_replaces_a_silent_fetch() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 2 {
             std::future::pending::<()>().await;
         }

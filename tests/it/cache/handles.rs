@@ -12,7 +12,7 @@ use crate::support::*;
 // C10
 #[tokio::test(start_paused = true)]
 async fn handles_of_equal_credentials_share_a_slot() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let (one, other) = (cache.tokens(&tenant(1)), cache.tokens(&tenant(1)));
     let (first, second) = tokio::join!(one.get(), other.get());
@@ -25,7 +25,7 @@ async fn handles_of_equal_credentials_share_a_slot() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn creating_a_handle_fetches_nothing() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     assert!(cache.is_empty());
     let _held = cache.tokens(&tenant(1));
@@ -36,7 +36,7 @@ async fn creating_a_handle_fetches_nothing() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_held_slot_is_not_evicted() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(2).build();
     let held: Vec<_> = (0..5).map(|n| cache.tokens(&tenant(n))).collect();
     for tokens in &held {
@@ -54,7 +54,7 @@ async fn a_held_slot_is_not_evicted() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_surplus_slot_is_evicted_with_its_last_handle() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(1).build();
     let (first, second) = (cache.tokens(&tenant(1)), cache.tokens(&tenant(2)));
     let clone = second.clone();
@@ -71,7 +71,7 @@ async fn a_surplus_slot_is_evicted_with_its_last_handle() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_slot_stays_after_its_last_handle_while_there_is_room() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(1).build();
     for _ in 0..2 {
         assert_eq!(secret(&cache.tokens(&tenant(1))).await, "token-1");
@@ -84,7 +84,7 @@ async fn a_slot_stays_after_its_last_handle_while_there_is_room() {
 async fn a_running_fetch_holds_its_slot() {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             permits.acquire().await?.forget();
@@ -106,7 +106,7 @@ async fn a_running_fetch_holds_its_slot() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn all_returns_a_handle_for_each_slot() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(3).build();
     assert!(cache.all().is_empty());
     for n in 1..=3 {
@@ -129,7 +129,7 @@ async fn all_returns_a_handle_for_each_slot() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_handle_outlives_its_cache() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         if n == 2 { Err(BoxError::from("down")) } else { Ok(lasting(n, secs(100))) }
     });
@@ -153,7 +153,7 @@ async fn a_handle_outlives_its_cache() {
 // C8, C10
 #[tokio::test(start_paused = true)]
 async fn a_token_can_be_rejected_after_the_end_of_its_cache() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let token = get_for(&cache, &tenant(1)).await.unwrap();
     drop(cache);
@@ -166,7 +166,7 @@ async fn a_token_can_be_rejected_after_the_end_of_its_cache() {
 // C8, C10
 #[tokio::test(start_paused = true)]
 async fn a_token_can_be_rejected_without_a_handle() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let token = get_for(&cache, &tenant(1)).await.unwrap();
     let again = get_for(&cache, &tenant(1)).await.unwrap();

@@ -15,7 +15,7 @@ use crate::support::*;
 // alf 14
 #[tokio::test(start_paused = true)]
 async fn a_valid_token_is_reused() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = without_renewal(&source);
     for _ in 0..3 {
         assert_eq!(secret(&tokens).await, "token-1");
@@ -28,7 +28,7 @@ async fn a_valid_token_is_reused() {
 async fn a_token_is_not_handed_out_within_the_expiry_margin() {
     // The lifetime, and the time for which the token is handed out, in milliseconds.
     for (lifetime, usable) in [(2_000, 1_800), (100_000, 90_000), (3_600_000, 3_590_000)] {
-        let source = Source::of(move |n| lasting(n, ms(lifetime)));
+        let source = ScriptedSource::tokens(move |n| lasting(n, ms(lifetime)));
         let tokens = without_renewal(&source);
         assert_eq!(secret(&tokens).await, "token-1");
         advance(ms(usable - 1)).await;
@@ -41,7 +41,7 @@ async fn a_token_is_not_handed_out_within_the_expiry_margin() {
 // C5
 #[tokio::test(start_paused = true)]
 async fn the_expiry_margin_can_be_set() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = builder(&source)
         .renew_ahead(Duration::ZERO)
         .expiry_margin(secs(60))
@@ -75,7 +75,7 @@ async fn a_lifetime_starts_with_the_request_that_was_answered() {
 // C5, C7
 #[tokio::test(start_paused = true)]
 async fn a_token_that_expired_on_arrival_goes_to_its_waiters() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         let token = lasting(n, secs(3));
         sleep(secs(5)).await;
         Ok(token)
@@ -89,7 +89,7 @@ async fn a_token_that_expired_on_arrival_goes_to_its_waiters() {
 // C7, alf 17
 #[tokio::test(start_paused = true)]
 async fn a_token_without_an_end_is_valid_until_it_is_rejected() {
-    let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+    let source = ScriptedSource::tokens(|n| AccessToken::new(format!("token-{n}")).unwrap());
     let tokens = tokens(&source);
     let token = tokens.get().await.unwrap();
     advance(secs(10 * 365 * 86_400)).await;
@@ -101,7 +101,7 @@ async fn a_token_without_an_end_is_valid_until_it_is_rejected() {
 // C7, alf 17
 #[tokio::test(start_paused = true)]
 async fn a_default_lifetime_is_used_only_if_the_response_has_none() {
-    let source = Source::of(|n| {
+    let source = ScriptedSource::tokens(|n| {
         let token = AccessToken::new(format!("token-{n}")).unwrap();
         if n == 1 { token } else { token.with_expires_in(secs(1000)) }
     });
@@ -119,7 +119,7 @@ async fn a_default_lifetime_is_used_only_if_the_response_has_none() {
 // C7, alf 18
 #[tokio::test(start_paused = true)]
 async fn a_token_without_lifetime_goes_to_its_waiters_only() {
-    let source = Source::of(|n| lasting(n, Duration::ZERO));
+    let source = ScriptedSource::tokens(|n| lasting(n, Duration::ZERO));
     let tokens = tokens(&source);
     let (one, two, three) = tokio::join!(tokens.get(), tokens.get(), tokens.get());
     for token in [one, two, three] {

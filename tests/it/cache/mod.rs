@@ -25,6 +25,6 @@ use tower_oauth2::Tokens;
 use crate::support::*;
 
 /// Returns tokens that are not renewed before their end, for tests of other behaviour.
-fn without_renewal(source: &Source) -> Tokens {
+fn without_renewal(source: &ScriptedSource) -> Tokens {
     builder(source).renew_ahead(Duration::ZERO).build().tokens(&credentials())
 }

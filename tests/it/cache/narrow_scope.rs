@@ -5,8 +5,8 @@ use super::*;
 const WARNING: &str = "the token has a narrower scope than requested";
 
 /// Creates a source whose tokens have this scope.
-fn granting(scope: Option<&'static str>) -> Source {
-    Source::of(move |n| match scope {
+fn granting(scope: Option<&'static str>) -> ScriptedSource {
+    ScriptedSource::tokens(move |n| match scope {
         Some(scope) => lasting(n, secs(60)).with_scope(scope),
         None => lasting(n, secs(60)),
     })

@@ -16,14 +16,14 @@ use crate::support::*;
 /// Tokens with `token-1`, whose renewal runs and waits for a permit of the gate.
 struct Renewing {
     tokens: Tokens,
-    source: Source,
+    source: ScriptedSource,
     gate: Arc<Semaphore>,
 }
 
 async fn renewing() -> Renewing {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             if n == 2 {
@@ -119,7 +119,7 @@ async fn the_third_send_is_the_last() {
 // C8, R8
 #[tokio::test(start_paused = true)]
 async fn a_fresh_second_token_that_is_rejected_is_the_last() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     tokens.get().await.unwrap();
     advance(secs(100)).await;
@@ -147,7 +147,7 @@ async fn a_good_token_of_an_older_fetch_needs_no_further_one() {
 // C8, C9
 #[tokio::test(start_paused = true)]
 async fn a_failure_after_a_revoked_second_token_reaches_the_caller() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         match n {
             1 => Ok(lasting(n, secs(1000))),
             2 => {

@@ -11,14 +11,14 @@ use tower_oauth2::{AccessToken, CachedToken, Tokens};
 use super::without_renewal;
 use crate::support::*;
 
-fn causes(source: &Source) -> Vec<Cause> {
+fn causes(source: &ScriptedSource) -> Vec<Cause> {
     source.requests().iter().map(|request| request.cause()).collect()
 }
 
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_rejected_several_times_is_replaced_once() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = without_renewal(&source);
     let first = tokens.get().await.unwrap();
     for _ in 0..3 {
@@ -34,7 +34,7 @@ async fn a_token_that_is_rejected_several_times_is_replaced_once() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_token_of_another_cache_is_not_rejected_here() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (tokens, other) = (without_renewal(&source), without_renewal(&source));
     let theirs = other.get().await.unwrap();
     secret(&tokens).await;
@@ -46,7 +46,7 @@ async fn a_token_of_another_cache_is_not_rejected_here() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn tokens_are_compared_by_issue_and_not_by_text() {
-    let source = Source::of(|_| hour(0));
+    let source = ScriptedSource::tokens(|_| hour(0));
     let tokens = without_renewal(&source);
     let first = tokens.get().await.unwrap();
     first.reject();
@@ -64,7 +64,7 @@ async fn tokens_are_compared_by_issue_and_not_by_text() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_stays_known_until_another_arrives() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 2 || n == 3 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let tokens = without_renewal(&source);
@@ -86,11 +86,11 @@ async fn a_rejected_token_stays_known_until_another_arrives() {
 /// Tokens whose renewal runs, and waits until the semaphore has a permit.
 async fn renewing(
     answer: impl Fn(usize) -> Result<AccessToken, BoxError> + Send + Sync + 'static,
-) -> (Tokens, Source, Arc<Semaphore>, CachedToken) {
+) -> (Tokens, ScriptedSource, Arc<Semaphore>, CachedToken) {
     let gate = Arc::new(Semaphore::new(0));
     let answer = Arc::new(answer);
     let (held, answers) = (gate.clone(), answer);
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let (held, answers) = (held.clone(), answers.clone());
         async move {
             if n == 2 {
@@ -159,7 +159,7 @@ async fn a_renewal_that_fails_after_a_rejection_fails_no_waiter() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn waiters_do_not_get_a_token_rejected_before_they_run() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = without_renewal(&source);
     let mut early = tokio_test::task::spawn(tokens.get());
     assert!(early.poll().is_pending());
@@ -171,7 +171,7 @@ async fn waiters_do_not_get_a_token_rejected_before_they_run() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn waiters_that_run_after_the_end_of_a_rejected_token_refetch() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = without_renewal(&source);
     let mut early = tokio_test::task::spawn(tokens.get());
     assert!(early.poll().is_pending());

@@ -9,9 +9,9 @@ use tower::BoxError;
 use crate::support::*;
 
 /// Creates a source that responds to a request once the gate has a permit.
-fn gated(gate: &Arc<Semaphore>) -> Source {
+fn gated(gate: &Arc<Semaphore>) -> ScriptedSource {
     let gate = gate.clone();
-    Source::new(move |n, _| {
+    ScriptedSource::new(move |n, _| {
         let gate = gate.clone();
         async move {
             gate.acquire().await?.forget();
@@ -23,7 +23,7 @@ fn gated(gate: &Arc<Semaphore>) -> Source {
 // C10
 #[tokio::test(start_paused = true)]
 async fn removing_an_idle_slot_forgets_its_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     get_for(&cache, &tenant(1)).await.unwrap();
     cache.remove(&tenant(1));
@@ -36,7 +36,7 @@ async fn removing_an_idle_slot_forgets_its_token() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn removing_a_held_slot_forgets_its_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     let tokens = cache.tokens(&tenant(1));
     let clone = tokens.clone();
@@ -51,7 +51,7 @@ async fn removing_a_held_slot_forgets_its_token() {
 // C9, C10
 #[tokio::test(start_paused = true)]
 async fn removing_a_slot_forgets_its_failures() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n <= 2 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let cache = builder(&source).build();
@@ -69,7 +69,7 @@ async fn removing_a_slot_forgets_its_failures() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn removing_a_slot_leaves_the_others() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
     for n in 1..=3 {
         get_for(&cache, &tenant(n)).await.unwrap();
@@ -103,7 +103,7 @@ async fn callers_that_wait_while_their_slot_is_removed_get_a_token() {
 // C4, C10
 #[tokio::test(start_paused = true)]
 async fn a_failure_after_a_removal_reaches_no_caller() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
@@ -122,7 +122,7 @@ async fn a_failure_after_a_removal_reaches_no_caller() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn a_token_that_arrives_after_a_removal_is_not_kept() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         Ok(hour(n))
     });

@@ -14,7 +14,7 @@ use crate::support::*;
 // C6, alf 15
 #[tokio::test(start_paused = true)]
 async fn callers_use_the_current_token_while_it_is_renewed() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n > 1 {
             sleep(secs(5)).await;
         }
@@ -50,7 +50,7 @@ async fn callers_use_the_current_token_while_it_is_renewed() {
 async fn tokens_of_a_fleet_are_renewed_at_different_times() {
     let members: Vec<_> = (0..100)
         .map(|_| {
-            let source = Source::of(|n| lasting(n, secs(1000)));
+            let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
             (tokens(&source), source)
         })
         .collect();
@@ -82,7 +82,7 @@ async fn tokens_of_a_fleet_are_renewed_at_different_times() {
 // C6
 #[tokio::test(start_paused = true)]
 async fn a_server_may_ask_for_an_earlier_renewal() {
-    let source = Source::of(|n| lasting(n, secs(1000)).with_refresh_in(secs(400)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)).with_refresh_in(secs(400)));
     let tokens = tokens(&source);
     secret(&tokens).await;
     advance(secs(399)).await;
@@ -98,7 +98,7 @@ async fn a_server_may_ask_for_an_earlier_renewal() {
 // C6
 #[tokio::test(start_paused = true)]
 async fn renewing_ahead_can_be_switched_off() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = builder(&source).renew_ahead(Duration::ZERO).build().tokens(&credentials());
     secret(&tokens).await;
     advance(secs(989)).await;
@@ -110,7 +110,7 @@ async fn renewing_ahead_can_be_switched_off() {
 // C6, C9
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_retried_with_back_off() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if (2..=4).contains(&n) { Err(BoxError::from("down")) } else { Ok(lasting(n, secs(1000))) }
     });
     let tokens = tokens(&source);
@@ -137,7 +137,7 @@ async fn a_failed_renewal_is_retried_with_back_off() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_without_a_longer_lifetime_counts_as_failed() {
     let first = lasting(1, secs(1000));
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let first = first.clone();
         // The server returns the same token until its fourth request.
         async move { Ok(if n < 4 { first } else { lasting(n, secs(1000)) }) }

@@ -11,7 +11,7 @@ use crate::support::*;
 // C1
 #[tokio::test(start_paused = true)]
 async fn a_new_slot_has_no_token_and_no_error() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let status = tokens(&source).status();
     assert!(!status.is_usable() && !status.is_fetching());
     assert!(status.token().is_none() && status.error().is_none());
@@ -23,7 +23,7 @@ async fn a_new_slot_has_no_token_and_no_error() {
 // C5, C6
 #[tokio::test(start_paused = true)]
 async fn status_shows_the_time_until_renewal_and_expiry() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     tokens.get().await.unwrap();
     advance(secs(100)).await;
@@ -50,7 +50,7 @@ async fn status_shows_the_time_until_renewal_and_expiry() {
 // C7
 #[tokio::test(start_paused = true)]
 async fn a_token_without_an_end_has_no_time_left() {
-    let source = Source::of(|_| AccessToken::new("t").unwrap());
+    let source = ScriptedSource::tokens(|_| AccessToken::new("t").unwrap());
     let tokens = tokens(&source);
     tokens.get().await.unwrap();
     let status = tokens.status();
@@ -61,7 +61,7 @@ async fn a_token_without_an_end_has_no_time_left() {
 // C6
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_renewed_ahead_has_no_renewal() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = super::without_renewal(&source);
     tokens.get().await.unwrap();
     advance(secs(100)).await;
@@ -72,7 +72,7 @@ async fn a_token_that_is_not_renewed_ahead_has_no_renewal() {
 // C2, C6
 #[tokio::test(start_paused = true)]
 async fn status_shows_running_token_requests() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(5)).await;
         Ok(lasting(n, secs(1000)))
     });
@@ -93,7 +93,7 @@ async fn status_shows_running_token_requests() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn status_shows_the_last_failure_until_a_success() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n <= 2 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let tokens = tokens(&source);
@@ -112,7 +112,7 @@ async fn status_shows_the_last_failure_until_a_success() {
 // C6, C9
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_leaves_the_status_usable() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 2 { Err(BoxError::from("down")) } else { Ok(lasting(n, secs(1000))) }
     });
     let tokens = tokens(&source);
@@ -128,7 +128,7 @@ async fn a_failed_renewal_leaves_the_status_usable() {
 // C8
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_is_not_usable() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     let before = tokens.status();
     tokens.get().await.unwrap().reject();

@@ -12,7 +12,7 @@ use crate::support::*;
 // C11
 #[tokio::test(start_paused = true)]
 async fn a_token_can_be_fetched_ahead_of_the_first_request() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let tokens = tokens(&source);
@@ -27,7 +27,7 @@ async fn a_token_can_be_fetched_ahead_of_the_first_request() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn a_token_is_kept_warm_without_traffic() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     tokens.keep_warm().unwrap();
     tokens.keep_warm().unwrap();
@@ -42,7 +42,7 @@ async fn a_token_is_kept_warm_without_traffic() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_ends_with_the_last_handle() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     let clone = tokens.clone();
     tokens.keep_warm().unwrap();
@@ -59,7 +59,7 @@ async fn keeping_warm_ends_with_the_last_handle() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_survives_failures_and_rejections() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n <= 3 { Err(BoxError::from("down")) } else { Ok(lasting(n, secs(1000))) }
     });
     let tokens = tokens(&source);
@@ -74,7 +74,7 @@ async fn keeping_warm_survives_failures_and_rejections() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_does_not_spin_on_tokens_without_lifetime() {
-    let source = Source::of(|n| lasting(n, Duration::ZERO));
+    let source = ScriptedSource::tokens(|n| lasting(n, Duration::ZERO));
     let tokens = tokens(&source);
     tokens.keep_warm().unwrap();
     sleep(secs(60)).await;
@@ -84,7 +84,7 @@ async fn keeping_warm_does_not_spin_on_tokens_without_lifetime() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_can_be_started_again() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let cache = builder(&source).build();
     for round in 1..=3 {
         let tokens = cache.tokens(&tenant(1));
@@ -103,7 +103,7 @@ async fn keeping_warm_can_be_started_again() {
 // C11
 #[tokio::test(start_paused = true)]
 async fn a_handle_that_is_taken_before_the_task_ends_is_kept_warm() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let cache = builder(&source).build();
     let tokens = cache.tokens(&tenant(1));
     tokens.keep_warm().unwrap();
@@ -121,7 +121,7 @@ async fn a_handle_that_is_taken_before_the_task_ends_is_kept_warm() {
 // C10, C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_outlasts_its_cache_and_ends_with_the_handle() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let cache = builder(&source).build();
     let tokens = cache.tokens(&tenant(1));
     tokens.keep_warm().unwrap();
@@ -137,6 +137,6 @@ async fn keeping_warm_outlasts_its_cache_and_ends_with_the_handle() {
 // C11
 #[test]
 fn keeping_warm_needs_a_runtime() {
-    let tokens = tokens(&Source::of(hour));
+    let tokens = tokens(&ScriptedSource::tokens(hour));
     assert_eq!(tokens.keep_warm().unwrap_err().kind(), TokenErrorKind::NoRuntime);
 }

@@ -29,7 +29,7 @@ use tower_oauth2::{
 };
 
 use super::{HttpMock, HttpRequest, HttpResponse, layer_over, put, send};
-use crate::support::{Source, credentials, hour};
+use crate::support::{ScriptedSource, credentials, hour};
 
 fn send_sync_clone<T: Send + Sync + Clone + Unpin + 'static>() {}
 fn send_sync<T: Send + Sync + 'static>() {}
@@ -100,7 +100,7 @@ fn public_types_have_their_auto_traits() {
     future::<ResponseFuture<HttpMock, Full<Bytes>>>();
     future::<DrainFuture<ResponseFuture<HttpMock, Full<Bytes>>, Full<Bytes>>>();
     future::<ErrorResponseFuture<ResponseFuture<HttpMock, Full<Bytes>>>>();
-    future::<<StoredTokens<Source> as Service<TokenRequest>>::Future>();
+    future::<<StoredTokens<ScriptedSource> as Service<TokenRequest>>::Future>();
     future::<<TokenEndpoint as Service<TokenRequest>>::Future>();
 }
 
@@ -123,7 +123,7 @@ fn encrypted_stores_are_send_sync_and_clone() {
 
 #[test]
 fn the_service_can_be_boxed_and_futures_of_tokens_spawned() {
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
     let _boxed: BoxCloneService<HttpRequest, HttpResponse, BoxError> =
         BoxCloneService::new(layer_over(tokens.clone()).layer(api));
@@ -136,14 +136,14 @@ fn the_service_can_be_boxed_and_futures_of_tokens_spawned() {
 /// A source that is `Send` but not `Sync`.
 #[derive(Clone)]
 struct NotSync {
-    inner: Source,
+    inner: ScriptedSource,
     _cell: PhantomData<Cell<()>>,
 }
 
 impl Service<TokenRequest> for NotSync {
     type Response = AccessToken;
     type Error = BoxError;
-    type Future = <Source as Service<TokenRequest>>::Future;
+    type Future = <ScriptedSource as Service<TokenRequest>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -156,7 +156,7 @@ impl Service<TokenRequest> for NotSync {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_not_sync_serves_many_threads() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let not_sync = NotSync { inner: source.clone(), _cell: PhantomData };
     let tokens = Tokens::new(credentials(), not_sync);
     let api = service_fn(|_: HttpRequest| async { Ok::<_, BoxError>(HttpResponse::default()) });
@@ -222,7 +222,7 @@ impl Future for ImmobileFuture {
 async fn futures_that_are_neither_send_nor_unpin_can_be_replayed() {
     let seen = Rc::new(Cell::new(0));
     let api = Immobile { seen: seen.clone() };
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = Tokens::new(credentials(), source.clone());
     let stack = layer_over(tokens).layer(api);
     LocalSet::new()

@@ -18,7 +18,7 @@ use super::{
     HttpRequest, HttpResponse, OnceMore, World, layer_over, miss_hit_and_replay, next, put, send,
     send_well, tokens,
 };
-use crate::support::{Source, credentials, hour};
+use crate::support::{ScriptedSource, credentials, hour};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_inside_sends_again_with_the_same_token() {
@@ -44,7 +44,7 @@ async fn a_retry_inside_sends_again_with_the_same_token() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_inside_does_not_count_the_wait_for_a_token() {
     let world = World::new();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(Duration::from_secs(5)).await;
         Ok(hour(n))
     });
@@ -73,7 +73,7 @@ async fn a_timeout_inside_passes_on_miss_hit_and_replay() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_a_timeout_inside_is_returned_and_costs_no_token() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let mut stack = ServiceBuilder::new()
         .layer(layer_over(Tokens::new(credentials(), source.clone())))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
@@ -132,7 +132,7 @@ async fn a_concurrency_limit_inside_is_free_while_a_token_is_fetched() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_a_token_does_not_block_others() {
     let world = World::new();
-    let source = Source::new(|n, request| async move {
+    let source = ScriptedSource::new(|n, request| async move {
         // The second tenant's token server is slow.
         if *request.credentials() != credentials() {
             sleep(Duration::from_secs(100)).await;

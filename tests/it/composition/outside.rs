@@ -13,7 +13,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_oauth2::{TokenError, Tokens};
 
 use super::{OnceMore, World, layer_over, miss_hit_and_replay, put, send, send_well, tokens};
-use crate::support::{Source, credentials, hour, settle};
+use crate::support::{ScriptedSource, credentials, hour, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_outside_resends_after_failures_but_not_rejections() {
@@ -50,7 +50,7 @@ async fn a_timeout_outside_passes_on_miss_hit_and_replay() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_outside_does_not_cancel_the_fetch() {
     let world = World::new();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(Duration::from_secs(5)).await;
         Ok(hour(n))
     });
@@ -131,7 +131,7 @@ async fn a_buffer_outside_serves_many_callers_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_token_error_is_found_through_a_buffer_outside() {
     let world = World::new();
-    let source = Source::new(|_, _| async { Err("no more tokens".into()) });
+    let source = ScriptedSource::new(|_, _| async { Err("no more tokens".into()) });
     let mut stack = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(layer_over(Tokens::new(credentials(), source)))
@@ -148,7 +148,7 @@ async fn a_token_error_is_found_through_a_buffer_outside() {
 #[tokio::test(start_paused = true)]
 async fn load_shed_outside_ignores_requests_that_wait_for_a_token() {
     let world = World::new();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(Duration::from_secs(5)).await;
         Ok(hour(n))
     });

@@ -12,7 +12,7 @@ use tower_oauth2::Tokens;
 use tower_oauth2::replay::Replayed;
 
 use super::{HttpRequest, layer_over, put};
-use crate::support::{Source, credentials, hour, settle};
+use crate::support::{ScriptedSource, credentials, hour, settle};
 
 /// An API that logs what is done with it, and counts its live parts.
 #[derive(Default)]
@@ -137,7 +137,7 @@ async fn a_waiting_request_holds_no_service_and_no_response() {
     let api = Tracked::default();
     let journal = api.journal.clone();
     let source_journal = api.journal.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         source_journal.log("token is requested");
         let source_journal = source_journal.clone();
         async move {

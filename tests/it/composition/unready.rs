@@ -6,7 +6,7 @@ use tower_oauth2::{TokenError, TokenErrorKind, Tokens};
 use tower_test::mock;
 
 use super::{HttpRequest, HttpResponse, layer_over, next, put};
-use crate::support::{Source, credentials, hour, lasting, settle};
+use crate::support::{ScriptedSource, credentials, hour, lasting, settle};
 
 fn rejection() -> HttpResponse {
     let mut response = HttpResponse::default();
@@ -18,7 +18,7 @@ fn rejection() -> HttpResponse {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_until_the_service_is_ready_after_a_fetch() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let mut stack = layer_over(Tokens::new(credentials(), Source::of(hour))).layer(api);
+    let mut stack = layer_over(Tokens::new(credentials(), ScriptedSource::tokens(hour))).layer(api);
     requests.allow(1);
     let miss = stack.ready().await.unwrap().call(put());
     requests.allow(0);
@@ -44,7 +44,7 @@ async fn a_request_waits_until_the_service_is_ready_after_a_fetch() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ages_while_the_service_is_not_ready_is_not_sent() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let source = Source::of(|n| lasting(n, Duration::from_secs(100)));
+    let source = ScriptedSource::tokens(|n| lasting(n, Duration::from_secs(100)));
     let tokens = Tokens::new(credentials(), source);
     let mut stack = layer_over(tokens.clone()).layer(api);
     requests.allow(1);
@@ -109,7 +109,7 @@ async fn an_error_of_readiness_after_a_miss_is_returned() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_replay_is_returned() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let mut stack = layer_over(Tokens::new(credentials(), Source::of(hour))).layer(api);
+    let mut stack = layer_over(Tokens::new(credentials(), ScriptedSource::tokens(hour))).layer(api);
     let sent = tokio::spawn(stack.ready().await.unwrap().call(put()));
     next(&mut requests).await.1.send_response(rejection());
     next(&mut requests).await.1.send_error("reset by peer");
@@ -120,7 +120,7 @@ async fn an_error_of_the_replay_is_returned() {
 #[tokio::test(start_paused = true)]
 async fn a_token_rejected_while_the_service_is_not_ready_is_not_sent() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let mut stack = layer_over(tokens.clone()).layer(api);
     requests.allow(1);
     let miss = stack.ready().await.unwrap().call(put());
@@ -140,7 +140,7 @@ async fn a_token_rejected_while_the_service_is_not_ready_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_rejected_before_its_replay_is_not_sent() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     tokens.warm().await.unwrap();
     let mut stack = layer_over(tokens.clone()).layer(api);
     requests.allow(1);
@@ -161,7 +161,7 @@ async fn a_token_that_is_rejected_before_its_replay_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_service_can_be_called_again_after_a_token_error() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let source = Source::new(|_, _| async { Err("no".into()) });
+    let source = ScriptedSource::new(|_, _| async { Err("no".into()) });
     let mut stack = layer_over(Tokens::new(credentials(), source)).layer(api);
     for _ in 0..3 {
         let error = stack.ready().await.unwrap().call(put()).await.unwrap_err();

@@ -52,7 +52,7 @@ async fn a_forged_date_does_not_make_later_proofs_fail() {
                     false => refusal(status, challenge, ahead),
                 }
             });
-            let source = Source::of(bound);
+            let source = ScriptedSource::tokens(bound);
             let service = client(&source, &api);
             call(&service, get("/")).await;
             for _ in 0..2 {
@@ -81,7 +81,7 @@ async fn a_date_that_stays_wrong_does_not_make_later_proofs_fail() {
                 false => refusal(status, challenge, Some(HOUR)),
             }
         });
-        let source = Source::of(bound);
+        let source = ScriptedSource::tokens(bound);
         let service = client(&source, &api);
         assert_eq!(call(&service, get("/")).await.status(), 200);
         call(&service, get("/")).await;
@@ -113,7 +113,7 @@ async fn an_offset_survives_a_nonce_and_a_revoked_token() {
             false => reply(200, &[("date", &date(HOUR))]),
         }
     });
-    let source = Source::of(bound);
+    let source = ScriptedSource::tokens(bound);
     let service = client(&source, &api);
     assert_eq!((call(&service, get("/")).await.status().as_u16(), api.count()), (200, 2));
     assert_eq!((call(&service, get("/")).await.status().as_u16(), api.count()), (200, 5));
@@ -128,7 +128,7 @@ async fn credentials_with_one_key_share_no_offset() {
         "first" if !is_by_clock(request, HOUR) => refusal(401, INVALID_PROOF, Some(HOUR)),
         _ => reply(200, &[("date", &date(0))]),
     });
-    let source = Source::of(bound);
+    let source = ScriptedSource::tokens(bound);
     let cache = TokenCache::new(source);
     let first = with_key(DpopKey::generate().unwrap());
     let second = cache.tokens(&first.clone().scope("second"));

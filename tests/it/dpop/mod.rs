@@ -114,13 +114,13 @@ fn with_key(key: DpopKey) -> Credentials {
     credentials().dpop(key)
 }
 
-fn layer(source: &Source) -> OAuth2Layer {
+fn layer(source: &ScriptedSource) -> OAuth2Layer {
     let credentials = with_key(DpopKey::generate().unwrap());
     let tokens = Tokens::new(credentials, source.clone());
     OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap())
 }
 
-fn client(source: &Source, api: &Api) -> OAuth2<Api> {
+fn client(source: &ScriptedSource, api: &Api) -> OAuth2<Api> {
     layer(source).layer(api.clone())
 }
 

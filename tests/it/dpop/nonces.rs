@@ -46,7 +46,7 @@ async fn a_nonce_is_used_with_the_same_token_and_in_the_next_request() {
         let n = Arc::new(AtomicUsize::new(1));
         let now = n.clone();
         let nonce = move || format!("nonce-{}", now.load(Ordering::SeqCst));
-        let (source, api) = (Source::of(bound), with_nonce(nonce, |_| true));
+        let (source, api) = (ScriptedSource::tokens(bound), with_nonce(nonce, |_| true));
         let service = layer(&source).replay_policy(policy).layer(api.clone());
         let first = call(&service, get("/")).await;
         assert_eq!((first.status(), first.extensions().get::<Replayed>()), (StatusCode::OK, None));
@@ -65,7 +65,7 @@ async fn a_nonce_is_used_with_the_same_token_and_in_the_next_request() {
 async fn a_server_that_always_requires_a_new_nonce_gets_two_requests() {
     let n = AtomicUsize::new(0);
     let nonce = move || format!("nonce-{}", n.fetch_add(1, Ordering::SeqCst));
-    let (source, api) = (Source::of(bound), with_nonce(nonce, |_| true));
+    let (source, api) = (ScriptedSource::tokens(bound), with_nonce(nonce, |_| true));
     let service = client(&source, &api);
     for sent in [2, 4] {
         let response = call(&service, get("/")).await;
@@ -80,14 +80,14 @@ async fn a_server_that_always_requires_a_new_nonce_gets_two_requests() {
 async fn a_nonce_and_a_rejection_in_one_request_take_three_sends() {
     // The API checks the nonce first.
     let (source, api) =
-        (Source::of(bound), with_nonce(|| "n".to_owned(), |token| token == "token-2"));
+        (ScriptedSource::tokens(bound), with_nonce(|| "n".to_owned(), |token| token == "token-2"));
     let response = call(&client(&source, &api), get("/")).await;
     assert_eq!((response.status(), api.count(), source.count()), (StatusCode::OK, 3, 2));
     assert_eq!(response.extensions().get(), Some(&Replayed::Yes));
     proofs(&api);
 
     // The API checks the token first.
-    let source = Source::of(bound);
+    let source = ScriptedSource::tokens(bound);
     let api = Api::new(|request| {
         if token(request) != "token-2" {
             return reply(401, &[]);
@@ -124,7 +124,7 @@ async fn a_streamed_body_is_resent_whole() {
     });
     for (limit, status, sends) in [(64, 200, 3), (5, 401, 1)] {
         bodies.lock().unwrap().clear();
-        let source = Source::of(bound);
+        let source = ScriptedSource::tokens(bound);
         let service = ReplayableLayer::new().limit(limit).layer(layer(&source).layer(api.clone()));
         let chunks = ["one ", "two ", "three"].map(|chunk| {
             Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(chunk.as_bytes())))
@@ -144,7 +144,7 @@ async fn a_streamed_body_is_resent_whole() {
 // W10
 #[tokio::test(start_paused = true)]
 async fn many_requests_with_an_old_nonce_all_succeed() {
-    let (source, api) = (Source::of(bound), with_nonce(|| "n".to_owned(), |_| true));
+    let (source, api) = (ScriptedSource::tokens(bound), with_nonce(|| "n".to_owned(), |_| true));
     let service = client(&source, &api);
     let all: Vec<_> = (0..64)
         .map(|_| {
@@ -165,7 +165,8 @@ async fn many_requests_with_an_old_nonce_all_succeed() {
 async fn debug_shows_no_proof_key_or_nonce() {
     let (trace, _guard) = Trace::start();
     let secret = "secret-nonce";
-    let (source, api) = (Source::of(bound), with_nonce(move || secret.to_owned(), |_| true));
+    let (source, api) =
+        (ScriptedSource::tokens(bound), with_nonce(move || secret.to_owned(), |_| true));
     let key = DpopKey::generate().unwrap();
     let shown = [format!("{key:?}"), format!("{:?}", with_key(key))].concat();
     call(&client(&source, &api), get("/")).await;

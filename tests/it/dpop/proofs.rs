@@ -5,7 +5,7 @@ use super::*;
 async fn each_request_has_another_proof() {
     for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
         let key = SigningKey::generate(algorithm).unwrap();
-        let (source, api) = (Source::of(bound), Api::new(|_| reply(200, &[])));
+        let (source, api) = (ScriptedSource::tokens(bound), Api::new(|_| reply(200, &[])));
         let tokens = Tokens::new(with_key(DpopKey::new(key.clone())), source.clone());
         let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
         let service = layer.layer(api.clone());
@@ -101,7 +101,7 @@ async fn proofs_have_the_members_of_the_rfc() {
 // W10, X2
 #[tokio::test(start_paused = true)]
 async fn proofs_and_bound_tokens_are_sent_only_together() {
-    let (source, api) = (Source::of(bound), Api::always(200));
+    let (source, api) = (ScriptedSource::tokens(bound), Api::always(200));
     let service = client(&source, &api);
     let mut free = get("/");
     free.extensions_mut().insert(NoToken);
@@ -133,7 +133,7 @@ async fn after_a_refusal_proofs_use_the_clock_of_the_server() {
     for (ahead, honest, status, sends) in
         [(300, true, 200, 2), (-300, true, 200, 2), (300, false, 401, 3)]
     {
-        let source = Source::of(bound);
+        let source = ScriptedSource::tokens(bound);
         let api = Api::new(move |request| {
             let now = std::time::SystemTime::now();
             let shift = |by: i64| {

@@ -4,13 +4,13 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_bound_token_is_never_sent_as_a_bearer_token() {
     let api = Api::always(200);
-    let bearer = Source::of(hour);
+    let bearer = ScriptedSource::tokens(hour);
     let error = client(&bearer, &api).oneshot(get("/")).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType);
 
     // A bound token is not sent by a client without a key.
-    let tokens = Tokens::new(credentials(), Source::of(bound));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(bound));
     let error = tokens.get().await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::UnsupportedTokenType);
 
@@ -33,7 +33,7 @@ async fn a_bound_token_is_never_sent_as_a_bearer_token() {
 #[tokio::test(start_paused = true)]
 async fn a_store_shares_tokens_between_clients_with_the_same_key() {
     let store = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(bound);
+    let source = ScriptedSource::tokens(bound);
     let key = SigningKey::generate(Algorithm::ES256).unwrap();
     let process = |key: DpopKey| Tokens::new(with_key(key), store.layer(source.clone()));
     for _ in 0..2 {

@@ -17,7 +17,7 @@ use crate::support::*;
 // C10
 #[tokio::test(start_paused = true)]
 async fn callers_that_give_up_leave_no_surplus_slots() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         Ok(hour(n))
     });

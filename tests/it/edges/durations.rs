@@ -40,16 +40,16 @@ fn all(mut builder: TokenCacheBuilder, duration: Duration) -> TokenCacheBuilder 
 }
 
 /// Creates a source. If `fails`, four requests out of five fail, so that a repeated fetch fails too.
-fn source(token: &AccessToken, fails: bool) -> Source {
+fn source(token: &AccessToken, fails: bool) -> ScriptedSource {
     let token = token.clone();
-    Source::new(move |n, _| {
+    ScriptedSource::new(move |n, _| {
         let token = token.clone().with_age(Duration::ZERO);
         async move { if fails && n % 5 != 0 { Err(BoxError::from("down")) } else { Ok(token) } }
     })
 }
 
-fn http(script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) -> Http {
-    Http::new(move |n| {
+fn http(script: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) -> ScriptedEndpoint {
+    scripted(move |n| {
         let (status, body) = script(n);
         Ok(Response::builder().status(status).body(Full::new(Bytes::from(body)))?)
     })
@@ -171,7 +171,7 @@ async fn a_token_takes_every_duration() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn back_off_lasts_a_year_at_most() {
-    let source = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let source = ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) });
     let for_ever = Backoff::new(Duration::MAX, Duration::MAX);
     let tokens = builder(&source).transient_backoff(for_ever).build().tokens(&credentials());
     for quarters in [4, 3, 2, 1, 4] {
@@ -186,7 +186,7 @@ async fn back_off_lasts_a_year_at_most() {
 // C9, C11
 #[tokio::test(start_paused = true)]
 async fn keeping_warm_without_back_off_does_not_spin() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 {
             return Ok(lasting(n, secs(100)));
         }
@@ -205,7 +205,7 @@ async fn keeping_warm_without_back_off_does_not_spin() {
 #[tokio::test(start_paused = true)]
 async fn a_token_shows_its_default_lifetime_of_any_length() {
     for default in [secs(10), YEAR, 10 * YEAR, Duration::MAX] {
-        let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+        let source = ScriptedSource::tokens(|n| AccessToken::new(format!("token-{n}")).unwrap());
         let credentials = credentials().default_expires_in(default);
         let tokens = Tokens::new(credentials, source.clone());
         let token = tokens.get().await.unwrap();

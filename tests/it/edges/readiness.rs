@@ -19,7 +19,7 @@ type Calls = mock::Handle<Request<Body>, Response<Body>>;
 type Sent = JoinHandle<Result<Response<Body>, BoxError>>;
 
 /// Starts a request that gets its token and then waits for an API that is not ready.
-async fn waiting_for_api(source: &Source) -> (Calls, Sent) {
+async fn waiting_for_api(source: &ScriptedSource) -> (Calls, Sent) {
     let (mock, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
     let origins = Origins::only(["https://api.test"]).unwrap();
     let mut api = OAuth2Layer::new(tokens(source), origins).layer(mock);
@@ -47,7 +47,7 @@ async fn sent_token((mut calls, sent): (Calls, Sent)) -> String {
 async fn a_token_that_ended_while_the_api_was_not_ready_is_not_sent() {
     // A token of 100 s is handed out for 90 s.
     for (wait, token) in [(1, 1), (69, 1), (91, 2), (1000, 2)] {
-        let source = Source::of(|n| lasting(n, secs(100)));
+        let source = ScriptedSource::tokens(|n| lasting(n, secs(100)));
         let request = waiting_for_api(&source).await;
         sleep(secs(wait)).await;
         assert_eq!(sent_token(request).await, format!("Bearer token-{token}"), "{wait} s");
@@ -59,7 +59,7 @@ async fn a_token_that_ended_while_the_api_was_not_ready_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn tokens_without_lifetime_do_not_block_a_request() {
     for wait in [0, 1, 1000] {
-        let source = Source::of(|n| lasting(n, Duration::ZERO));
+        let source = ScriptedSource::tokens(|n| lasting(n, Duration::ZERO));
         let request = waiting_for_api(&source).await;
         sleep(secs(wait)).await;
         let sent_with = sent_token(request).await;

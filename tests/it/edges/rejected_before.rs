@@ -49,7 +49,7 @@ async fn get_and_reject(tokens: &Tokens, n: usize) {
 async fn a_token_rejected_several_tokens_ago_is_not_sent() {
     for is_per_request in [false, true] {
         for rejected in 1..=4 {
-            let source = Source::of(hour);
+            let source = ScriptedSource::tokens(hour);
             let tokens = tokens(&source);
             let layer = match is_per_request {
                 true => OAuth2Layer::per_request(Origins::any()),
@@ -69,7 +69,7 @@ async fn a_token_rejected_several_tokens_ago_is_not_sent() {
 // C8, R5
 #[tokio::test(start_paused = true)]
 async fn a_token_rejected_two_tokens_ago_is_not_sent_in_an_outage() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n <= 2 { Ok(hour(n)) } else { Err(BoxError::from("down")) }
     });
     let tokens = tokens(&source);
@@ -85,7 +85,7 @@ async fn a_token_rejected_two_tokens_ago_is_not_sent_in_an_outage() {
 // C8, R5
 #[tokio::test(start_paused = true)]
 async fn a_token_older_than_a_rejected_one_is_not_sent() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     let request = waiting_with_first_token(&tokens, layer(&tokens)).await;
     tokio::time::advance(secs(801)).await;

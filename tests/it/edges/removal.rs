@@ -8,7 +8,7 @@ use crate::support::*;
 // C10, C11
 #[tokio::test(start_paused = true)]
 async fn a_removed_held_slot_is_kept_warm() {
-    let source = Source::of(|n| lasting(n, secs(100)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(100)));
     let cache = builder(&source).build();
     let tokens = cache.tokens(&tenant(1));
     tokens.keep_warm().unwrap();
@@ -24,7 +24,7 @@ async fn a_removed_held_slot_is_kept_warm() {
 // C10, C11
 #[tokio::test(start_paused = true)]
 async fn a_slot_removed_after_its_last_handle_is_not_kept_warm() {
-    let source = Source::of(|n| lasting(n, secs(100)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(100)));
     let cache = builder(&source).build();
     let tokens = cache.tokens(&tenant(1));
     tokens.keep_warm().unwrap();

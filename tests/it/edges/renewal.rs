@@ -8,7 +8,7 @@ use crate::support::*;
 // C6, C7
 #[tokio::test(start_paused = true)]
 async fn a_renewal_may_give_an_end_to_a_token_without_one() {
-    let source = Source::of(|n| {
+    let source = ScriptedSource::tokens(|n| {
         let token = AccessToken::new(format!("token-{n}")).unwrap();
         if n == 1 { token.with_refresh_in(secs(60)) } else { token.with_expires_in(secs(3600)) }
     });

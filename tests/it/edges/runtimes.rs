@@ -10,7 +10,7 @@ fn a_fetch_on_a_stopped_runtime_is_replaced_in_a_second() {
     // The token request has begun, or its task was never polled. One or three callers wait.
     for (is_begun, waiters) in [(true, 1), (true, 3), (false, 1), (false, 3)] {
         let case = format!("begun: {is_begun}, {waiters} waiters");
-        let source = Source::new(|n, _| async move {
+        let source = ScriptedSource::new(|n, _| async move {
             sleep(ms(50)).await;
             Ok(hour(n))
         });
@@ -57,7 +57,7 @@ fn a_fetch_on_a_stopped_runtime_is_replaced_in_a_second() {
 #[test]
 fn a_hit_replaces_a_renewal_that_shows_no_sign_of_life() {
     for is_begun in [true, false] {
-        let source = Source::new(|n, _| async move {
+        let source = ScriptedSource::new(|n, _| async move {
             if n > 1 {
                 sleep(ms(50)).await;
             }

@@ -43,9 +43,9 @@ fn layered<T: AsRef<str>>(texts: &[T]) -> BoxError {
     error.unwrap()
 }
 
-fn client_that_fails(error: BoxError) -> Http {
+fn client_that_fails(error: BoxError) -> ScriptedEndpoint {
     let error = Mutex::new(Some(error));
-    Http::new(move |_| Err(error.lock().unwrap().take().unwrap()))
+    scripted(move |_| Err(error.lock().unwrap().take().unwrap()))
 }
 
 async fn failed(error: impl Into<BoxError>) -> TokenError {
@@ -263,7 +263,7 @@ async fn the_causes_of_a_body_that_breaks_off_are_shown() {
 #[tokio::test]
 async fn metadata_errors_show_the_causes_too() {
     let refused = "invalid peer certificate: UnknownIssuer";
-    let http = Http::new(move |_| Err(layered(&["client error (Connect)", refused])));
+    let http = scripted(move |_| Err(layered(&["client error (Connect)", refused])));
     let error = Metadata::fetch("https://auth.test", http).await.unwrap_err();
     assert_shows(&error, &format!("client error (Connect): {refused}"));
 }
@@ -273,7 +273,7 @@ async fn metadata_errors_show_the_causes_too() {
 async fn other_errors_show_invalid_settings_and_system_errors_only() {
     let source = |error: BoxError| {
         let error = Mutex::new(Some(error));
-        let source = Source::new(move |_, _| {
+        let source = ScriptedSource::new(move |_, _| {
             let error = error.lock().unwrap().take().unwrap();
             async move { Err(error) }
         });

@@ -113,7 +113,7 @@ async fn a_truncated_body_has_the_right_length() {
 // W6, alf 37
 #[tokio::test]
 async fn the_endpoints_error_response_is_the_result_after_a_401_too() {
-    let http = Http::new(|n| {
+    let http = scripted(|n| {
         let (status, body) = match n {
             1 => (200, r#"{"access_token":"t"}"#),
             _ => (503, "down"),

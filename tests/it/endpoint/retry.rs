@@ -27,13 +27,19 @@ fn good() -> Response<Full<Bytes>> {
     answer(200, r#"{"access_token":"t"}"#)
 }
 
-async fn request_token(retry: TokenRetry, http: &Http) -> Result<AccessToken, TokenError> {
+async fn request_token(
+    retry: TokenRetry,
+    http: &ScriptedEndpoint,
+) -> Result<AccessToken, TokenError> {
     let source = RetryLayer::new(retry).layer(single_try(http.clone()));
     source.oneshot(TokenRequest::new(credentials())).await
 }
 
 /// Requests a token through a timeout of tower, whose error is a box.
-async fn asked_in_a_box(retry: TokenRetry, http: &Http) -> Result<AccessToken, BoxError> {
+async fn asked_in_a_box(
+    retry: TokenRetry,
+    http: &ScriptedEndpoint,
+) -> Result<AccessToken, BoxError> {
     let source = ServiceBuilder::new()
         .layer(RetryLayer::new(retry))
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
@@ -42,21 +48,21 @@ async fn asked_in_a_box(retry: TokenRetry, http: &Http) -> Result<AccessToken, B
 }
 
 /// Returns the time from each request to the next.
-fn waits(http: &Http) -> Vec<Duration> {
-    http.times().windows(2).map(|pair| pair[1] - pair[0]).collect()
+fn waits(http: &ScriptedEndpoint) -> Vec<Duration> {
+    times(http).windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
 // alf 5, alf 7
 #[tokio::test(start_paused = true)]
 async fn a_500_is_retried_and_the_error_has_the_last_response() {
-    let http = Http::new(|n| Ok(answer(500, format!("answer {n}"))));
+    let http = scripted(|n| Ok(answer(500, format!("answer {n}"))));
     let retry = TokenRetry::new(5).statuses([500]).backoff(Duration::from_millis(300));
     let error = request_token(retry.clone(), &http).await.unwrap_err();
     assert_eq!(http.count(), 6);
     assert_eq!(error.status().unwrap(), 500);
     assert_eq!(error.body().unwrap(), "answer 6");
 
-    let http = Http::new(|n| Ok(answer(500, format!("answer {n}"))));
+    let http = scripted(|n| Ok(answer(500, format!("answer {n}"))));
     let error = asked_in_a_box(retry, &http).await.unwrap_err();
     assert_eq!(http.count(), 6);
     assert_eq!(TokenError::find_in(&*error).unwrap().body().unwrap(), "answer 6");
@@ -67,7 +73,7 @@ async fn a_500_is_retried_and_the_error_has_the_last_response() {
 async fn each_wait_is_longer_than_the_one_before_and_within_bounds() {
     let mut drawn = std::collections::HashSet::new();
     for _ in 0..50 {
-        let http = Http::new(|_| Ok(answer(500, "")));
+        let http = scripted(|_| Ok(answer(500, "")));
         let first = Duration::from_millis(300);
         request_token(TokenRetry::new(5).statuses([500]).backoff(first), &http).await.unwrap_err();
         let waits = waits(&http);
@@ -86,7 +92,7 @@ async fn each_wait_is_longer_than_the_one_before_and_within_bounds() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn no_wait_is_longer_than_a_minute() {
-    let http = Http::new(|_| Ok(answer(500, "")));
+    let http = scripted(|_| Ok(answer(500, "")));
     let retry = TokenRetry::new(70).backoff(Duration::from_secs(50));
     request_token(retry, &http).await.unwrap_err();
     assert_eq!(http.count(), 71);
@@ -100,7 +106,7 @@ async fn no_wait_is_longer_than_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn a_success_ends_the_retries_of_this_request_only() {
     // Each token request gets two failures, and then a token.
-    let http = Http::new(|n| Ok(if n % 3 == 0 { good() } else { answer(503, "") }));
+    let http = scripted(|n| Ok(if n % 3 == 0 { good() } else { answer(503, "") }));
     let source = RetryLayer::new(TokenRetry::new(2)).layer(single_try(http.clone()));
     for round in 1..=3 {
         let token = source.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
@@ -120,7 +126,7 @@ async fn only_the_configured_statuses_are_retried() {
         (TokenRetry::new(0), &[]),
     ] {
         for status in [400, 401, 403, 404, 408, 418, 429, 500, 501, 502, 503, 504, 599] {
-            let http = Http::new(move |_| Ok(answer(status, "")));
+            let http = scripted(move |_| Ok(answer(status, "")));
             let error = request_token(retry.clone(), &http).await.unwrap_err();
             assert_eq!(error.status().unwrap(), status);
             let tries = if again.contains(&status) { 2 } else { 1 };
@@ -139,7 +145,7 @@ async fn permanent_errors_are_not_retried() {
         (200, r#"{"token_type":"mac"}"#, TokenErrorKind::UnsupportedTokenType),
         (302, "", TokenErrorKind::Redirect),
     ] {
-        let http = Http::new(move |_| Ok(answer(status, body)));
+        let http = scripted(move |_| Ok(answer(status, body)));
         let error = request_token(TokenRetry::new(5), &http).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert_eq!(http.count(), 1, "{status} {body}");
@@ -153,7 +159,7 @@ async fn codes_of_failures_that_may_pass_are_retried_with_any_status() {
         for status in [200, 400, 401, 403] {
             let body = format!(r#"{{"error":"{code}"}}"#);
             let http =
-                Http::new(move |n| Ok(if n == 1 { answer(status, body.clone()) } else { good() }));
+                scripted(move |n| Ok(if n == 1 { answer(status, body.clone()) } else { good() }));
             request_token(TokenRetry::new(1).statuses([]), &http).await.unwrap();
             assert_eq!(http.count(), 2, "{status} {code}");
         }
@@ -163,7 +169,7 @@ async fn codes_of_failures_that_may_pass_are_retried_with_any_status() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_page_instead_of_a_token_is_retried() {
-    let http = Http::new(|n| Ok(if n == 1 { answer(200, "<html>") } else { good() }));
+    let http = scripted(|n| Ok(if n == 1 { answer(200, "<html>") } else { good() }));
     request_token(TokenRetry::new(5), &http).await.unwrap();
     assert_eq!(http.count(), 2);
 }
@@ -182,7 +188,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
     ];
     for (headers, seconds) in cases {
         for status in [429, 503] {
-            let http = Http::new(move |n| {
+            let http = scripted(move |n| {
                 let mut response = if n == 1 { answer(status, "") } else { good() };
                 for (name, value) in headers {
                     response.headers_mut().insert(*name, value.parse().unwrap());
@@ -200,7 +206,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_short_retry_after_does_not_shorten_a_wait() {
-    let http = Http::new(|n| {
+    let http = scripted(|n| {
         let mut response = if n == 1 { answer(503, "") } else { good() };
         response.headers_mut().insert("retry-after", "0".parse().unwrap());
         Ok(response)
@@ -212,11 +218,11 @@ async fn a_short_retry_after_does_not_shorten_a_wait() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_endpoint_is_retried() {
-    let http = Http::new(|n| if n < 3 { Err("no route".into()) } else { Ok(good()) });
+    let http = scripted(|n| if n < 3 { Err("no route".into()) } else { Ok(good()) });
     assert_eq!(request_token(TokenRetry::new(2).statuses([]), &http).await.unwrap().secret(), "t");
     assert_eq!(http.count(), 3);
 
-    let http = Http::new(|_| Err("no route".into()));
+    let http = scripted(|_| Err("no route".into()));
     let error = asked_in_a_box(TokenRetry::new(2), &http).await.unwrap_err();
     assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::Transport);
     assert_eq!(http.count(), 3);
@@ -245,7 +251,7 @@ async fn timeouts_of_the_endpoint_and_of_tower_are_retried() {
         if n < 3 { Ok(endpoint.oneshot(request).await?) } else { Ok(hour(n)) }
     }
     for timeout in [Duration::from_secs(10), Duration::from_secs(25)] {
-        let inner = Source::new(silent_twice);
+        let inner = ScriptedSource::new(silent_twice);
         let source = ServiceBuilder::new()
             .layer(RetryLayer::new(TokenRetry::new(2).statuses([])))
             .layer(TimeoutLayer::new(timeout))
@@ -259,7 +265,7 @@ async fn timeouts_of_the_endpoint_and_of_tower_are_retried() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_a_custom_source_is_retried() {
-    let inner = Source::new(|n, _| async move {
+    let inner = ScriptedSource::new(|n, _| async move {
         if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
     });
     let source = RetryLayer::new(TokenRetry::new(2)).layer(inner.clone());
@@ -271,13 +277,13 @@ async fn a_failure_of_a_custom_source_is_retried() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_failure_of_an_inner_cache_is_retried() {
-    let tokens = TokenCache::builder(Source::new(|n, _| async move {
+    let tokens = TokenCache::builder(ScriptedSource::new(|n, _| async move {
         if n < 3 { Err("the metadata server is starting".into()) } else { Ok(hour(n)) }
     }))
     .transient_backoff(Backoff::none())
     .build()
     .tokens(&credentials());
-    let below = Source::new(move |_, _| {
+    let below = ScriptedSource::new(move |_, _| {
         let tokens = tokens.clone();
         async move { Ok(AccessToken::clone(&*tokens.get().await?)) }
     });
@@ -290,7 +296,7 @@ async fn a_failure_of_an_inner_cache_is_retried() {
 // alf 6
 #[tokio::test(start_paused = true)]
 async fn api_requests_are_never_retried() {
-    let http = Http::new(|n| Ok(if n < 3 { answer(500, "") } else { good() }));
+    let http = scripted(|n| Ok(if n < 3 { answer(500, "") } else { good() }));
     let source = RetryLayer::new(TokenRetry::new(5)).layer(single_try(http.clone()));
     let tokens = Tokens::new(credentials(), source);
     let api = Api::always(500);
@@ -305,22 +311,23 @@ async fn api_requests_are_never_retried() {
 // alf 5
 #[tokio::test(start_paused = true)]
 async fn a_token_endpoint_retries_twice_by_default() {
-    let once =
-        |http: &Http| TokenEndpoint::new(http.clone()).oneshot(TokenRequest::new(credentials()));
-    let http = Http::new(|n| Ok(if n < 3 { answer(503, "") } else { good() }));
+    let once = |http: &ScriptedEndpoint| {
+        TokenEndpoint::new(http.clone()).oneshot(TokenRequest::new(credentials()))
+    };
+    let http = scripted(|n| Ok(if n < 3 { answer(503, "") } else { good() }));
     assert_eq!(once(&http).await.unwrap().secret(), "t");
     assert_eq!(http.count(), 3);
 
-    let http = Http::new(|n| Ok(answer(503, format!("answer {n}"))));
+    let http = scripted(|n| Ok(answer(503, format!("answer {n}"))));
     let error = once(&http).await.unwrap_err();
     assert_eq!((error.status().unwrap().as_u16(), http.count()), (503, 3));
     assert_eq!(error.body().unwrap(), "answer 3");
 
-    let http = Http::new(|_| Err("no route".into()));
+    let http = scripted(|_| Err("no route".into()));
     assert_eq!(once(&http).await.unwrap_err().kind(), TokenErrorKind::Transport);
     assert_eq!(http.count(), 3);
 
-    let http = Http::new(|_| Ok(answer(400, r#"{"error":"invalid_client"}"#)));
+    let http = scripted(|_| Ok(answer(400, r#"{"error":"invalid_client"}"#)));
     assert_eq!(once(&http).await.unwrap_err().error_code(), Some("invalid_client"));
     assert_eq!(http.count(), 1);
 }
@@ -334,7 +341,7 @@ async fn the_retries_of_a_token_endpoint_can_be_set() {
         (TokenRetry::new(4), 5),
         (TokenRetry::new(4).statuses([500]), 1),
     ] {
-        let http = Http::new(|_| Ok(answer(503, "")));
+        let http = scripted(|_| Ok(answer(503, "")));
         let endpoint = TokenEndpoint::new(http.clone()).retry(retry);
         for round in 1..=2 {
             // Each token request starts with all retries.
@@ -348,7 +355,7 @@ async fn the_retries_of_a_token_endpoint_can_be_set() {
 #[tokio::test(start_paused = true)]
 async fn retries_outside_do_not_multiply_with_none_inside() {
     for inside in [TokenRetry::none(), TokenRetry::new(0)] {
-        let http = Http::new(|_| Ok(answer(503, "")));
+        let http = scripted(|_| Ok(answer(503, "")));
         let endpoint = TokenEndpoint::new(http.clone()).retry(inside);
         let source = RetryLayer::new(TokenRetry::new(2)).layer(endpoint);
         let tokens = Tokens::new(credentials(), source);

@@ -101,7 +101,7 @@ where
 async fn time_out(set: Option<Duration>, expected: Duration) {
     let silent = service_fn(|_| pending::<Result<Response<Full<Bytes>>, BoxError>>());
     let endless = service_fn(|_| async { Ok::<_, BoxError>(Response::new(Trickle::new())) });
-    let good = Http::new(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
+    let good = scripted(|_| Ok(Response::new(Full::from(r#"{"access_token":"t"}"#))));
     let never_proves =
         Credentials::new("https://auth.test/token", ClientAuth::custom(NeverProves)).unwrap();
     let kind = TokenErrorKind::Timeout;

@@ -8,8 +8,8 @@ use tower_oauth2::{
 
 use super::{answer, form, owned};
 use crate::support::{
-    Api, RawEndpoint, Source, ask, credentials, credentials_at, get, get_for, hour, response,
-    single_try,
+    Api, RawEndpoint, ScriptedSource, ask, credentials, credentials_at, get, get_for, hour,
+    response, single_try,
 };
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -126,7 +126,7 @@ fn debug_shows_no_secret() {
 // G2, C2, C10
 #[tokio::test]
 async fn each_caller_has_its_own_token_and_one_fetch() {
-    let source = Source::new(|_, request: TokenRequest| async move {
+    let source = ScriptedSource::new(|_, request: TokenRequest| async move {
         let parameters = request.credentials().parameters();
         let subject = parameters.iter().find(|(name, _)| name == "subject_token").unwrap();
         Ok(AccessToken::new(format!("for-{}", subject.1))?)
@@ -152,7 +152,7 @@ async fn each_caller_has_its_own_token_and_one_fetch() {
 #[tokio::test]
 async fn callers_share_no_entry_of_a_store() {
     let store = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for (caller, count) in [("alf", 1), ("bea", 2), ("alf", 2)] {
         let request = TokenRequest::new(on_behalf_of(caller));
         let token = store.layer(source.clone()).oneshot(request).await.unwrap();

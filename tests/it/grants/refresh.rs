@@ -158,7 +158,7 @@ async fn users_share_no_slot_and_no_entry_of_a_store() {
     assert_eq!(of("alf"), credentials().grant(RefreshToken::in_memory("alf", "another")));
 
     let store = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for (user, secret) in [("alf", "token-1"), ("bea", "token-2"), ("alf", "token-1")] {
         let source = store.layer(source.clone());
         let token = source.oneshot(TokenRequest::new(of(user))).await.unwrap();

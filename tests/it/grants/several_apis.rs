@@ -3,11 +3,11 @@ use tower_oauth2::{
     AccessToken, OAuth2Layer, Origins, RequestExt, TokenCache, TokenRequest, Tokens,
 };
 
-use crate::support::{Api, Source, credentials};
+use crate::support::{Api, ScriptedSource, credentials};
 
 /// Returns a source whose tokens name their audience.
-fn by_audience() -> Source {
-    Source::new(|_, request: TokenRequest| async move {
+fn by_audience() -> ScriptedSource {
+    ScriptedSource::new(|_, request: TokenRequest| async move {
         let parameters = request.credentials().parameters();
         let audience = parameters.iter().find(|(name, _)| name == "audience");
         Ok(AccessToken::new(audience.map_or("none", |(_, audience)| audience))?)

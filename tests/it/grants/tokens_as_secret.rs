@@ -63,7 +63,7 @@ async fn a_token_is_fetched_when_another_grant_needs_it() {
         }),
     ];
     for (name, credentials_with) in uses {
-        let (source, api) = (Source::of(hour), issuing());
+        let (source, api) = (ScriptedSource::tokens(hour), issuing());
         let outer = Tokens::new(credentials_with(&tokens(&source)), single_try(api.clone()));
         settle().await;
         assert_eq!(source.count(), 0, "{name}");
@@ -78,7 +78,7 @@ async fn a_token_is_fetched_when_another_grant_needs_it() {
 // G2, C5
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_is_replaced_before_it_is_sent() {
-    let (source, api) = (Source::of(|n| lasting(n, secs(600))), issuing());
+    let (source, api) = (ScriptedSource::tokens(|n| lasting(n, secs(600))), issuing());
     let outer = Tokens::new(exchange(&tokens(&source)), single_try(api.clone()));
     for wait in [0, 60, 600] {
         sleep(secs(wait)).await;
@@ -93,7 +93,7 @@ async fn an_expired_token_is_replaced_before_it_is_sent() {
 // G2
 #[tokio::test(start_paused = true)]
 async fn tokens_may_be_the_secret_of_tokens_that_are_a_secret() {
-    let (source, middle, api) = (Source::of(hour), issuing(), issuing());
+    let (source, middle, api) = (ScriptedSource::tokens(hour), issuing(), issuing());
     let middle_tokens = Tokens::new(exchange(&tokens(&source)), single_try(middle.clone()));
     let outer = Tokens::new(exchange(&middle_tokens), single_try(api.clone()));
     assert_eq!(secret(&outer).await, "outer");
@@ -104,7 +104,7 @@ async fn tokens_may_be_the_secret_of_tokens_that_are_a_secret() {
 // S2
 #[tokio::test(start_paused = true)]
 async fn equal_tokens_make_equal_credentials() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (cache, other_cache) = (builder(&source).build(), builder(&source).build());
     let one = exchange(&cache.tokens(&tenant(1)));
     let narrowed = cache.tokens(&tenant(1)).only_for(Origins::only("https://api.test").unwrap());
@@ -158,7 +158,7 @@ async fn a_failure_of_the_secret_is_the_source_of_the_error() {
 // G2, W5
 #[tokio::test(start_paused = true)]
 async fn a_transient_failure_of_the_secret_is_retried() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
     let cache = builder(&source).transient_backoff(Backoff::new(ms(1), ms(1))).build();
@@ -168,7 +168,7 @@ async fn a_transient_failure_of_the_secret_is_retried() {
     assert_eq!(secret(&outer).await, "outer");
     assert_eq!(sent(&api, "subject_token").await, ["token-2"]);
 
-    let failing = Source::new(|_, _| async { Err(BoxError::from("down")) });
+    let failing = ScriptedSource::new(|_, _| async { Err(BoxError::from("down")) });
     let outer = Tokens::new(exchange(&tokens(&failing)), single_try(api.clone()));
     let error = outer.get().await.unwrap_err();
     assert!(error.is_transient());
@@ -180,7 +180,7 @@ async fn a_transient_failure_of_the_secret_is_retried() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn a_new_token_in_the_secret_ends_the_back_off() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let inner = tokens(&source);
     let is_accepted = Arc::new(AtomicBool::new(false));
     let flag = is_accepted.clone();
@@ -239,7 +239,7 @@ async fn tokens_of_the_same_cache_form_no_reference_cycle() {
 // C10
 #[tokio::test(start_paused = true)]
 async fn an_evicted_slot_no_longer_holds_its_secret() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).capacity(1).build();
     let inner = cache.tokens(&tenant(1));
     get_for(&cache, &exchange(&inner)).await.unwrap();
@@ -260,7 +260,7 @@ async fn an_evicted_slot_no_longer_holds_its_secret() {
 // X3
 #[tokio::test(start_paused = true)]
 async fn debug_of_tokens_as_a_secret_shows_no_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let inner = tokens(&source);
     inner.warm().await.unwrap();
     let grant = TokenExchange::new(&inner, TokenType::ACCESS_TOKEN);

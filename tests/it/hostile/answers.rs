@@ -189,7 +189,7 @@ async fn retry_after_is_obeyed_up_to_a_minute() {
     for (status, (retry_after, _, obeyed)) in
         RETRY_AFTER.iter().flat_map(|case| [(429, case), (503, case)])
     {
-        let http = Http::new(move |_| {
+        let http = scripted(move |_| {
             let response = Response::builder().status(status).header("date", DATE);
             Ok(response.header("retry-after", *retry_after).body(Full::default()).unwrap())
         });

@@ -260,7 +260,7 @@ async fn an_error_response_other_than_429_leads_to_the_other_document() {
             )
         );
     }
-    let down = Http::new(|_| Err("no route".into()));
+    let down = scripted(|_| Err("no route".into()));
     let error = Metadata::fetch(ISSUER, down.clone()).await.unwrap_err();
     assert_eq!((error.kind(), down.count()), (Transport, 1));
     assert!(std::error::Error::source(&error).is_some());

@@ -106,7 +106,7 @@ async fn two_certificates_are_two_credentials_with_a_token_each() {
     let [pki, self_signed] = methods("one").map(credentials_with);
     assert_ne!(pki, self_signed);
 
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = TokenCache::new(source.clone());
     let [next, _] = methods("other").map(credentials_with);
     let token = cache.tokens(&pki).get().await.unwrap();

@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::replay::{DrainLayer, DrainedBody, NotReplayed, ReplayPolicy, Replayed};
 use tower_oauth2::{OAuth2Layer, Origins};
 
-use crate::support::{Source, client, hour, raw_server, secs, tokens};
+use crate::support::{ScriptedSource, client, hour, raw_server, secs, tokens};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -54,7 +54,7 @@ async fn connections(rejection: Vec<u8>) -> usize {
     })
     .await;
     let service = ServiceBuilder::new()
-        .layer(OAuth2Layer::new(tokens(&Source::of(hour)), Origins::any()))
+        .layer(OAuth2Layer::new(tokens(&ScriptedSource::tokens(hour)), Origins::any()))
         .layer(DrainLayer::new())
         .service(client());
     for expected in [Some(Replayed::Yes), None] {
@@ -211,7 +211,7 @@ async fn a_401_that_is_not_replayed_keeps_its_body() {
         Ok::<_, BoxError>(Response::builder().status(401).body(body).unwrap())
     });
     let service = ServiceBuilder::new()
-        .layer(OAuth2Layer::new(tokens(&Source::of(hour)), Origins::any()))
+        .layer(OAuth2Layer::new(tokens(&ScriptedSource::tokens(hour)), Origins::any()))
         .layer(DrainLayer::new())
         .service(inner);
     for expected in [Replayed::Yes, Replayed::No(NotReplayed::BreakerOpen)] {
@@ -252,7 +252,7 @@ async fn a_replay_and_a_read_body_share_a_limit_of_one() {
     });
     let limit = GlobalConcurrencyLimitLayer::new(1);
     let limited = limit.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let limited = limited.clone();
         async move {
             limited.oneshot(()).await?;

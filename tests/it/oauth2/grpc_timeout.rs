@@ -13,13 +13,13 @@ use tower_oauth2::replay::{ReplayBody, ReplayableLayer};
 use tower_oauth2::{AccessToken, OAuth2Layer, TokenError, TokenErrorKind, Tokens};
 
 use super::{kind, origins};
-use crate::support::{Api, Source, get, hour, ms, secs, tokens};
+use crate::support::{Api, ScriptedSource, get, hour, ms, secs, tokens};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
 /// Creates a source whose responses take 10 s each.
-fn slow() -> Source {
-    Source::new(|n, _| async move {
+fn slow() -> ScriptedSource {
+    ScriptedSource::new(|n, _| async move {
         tokio::time::sleep(secs(10)).await;
         Ok(hour(n))
     })
@@ -31,7 +31,7 @@ fn with_timeout(timeout: &'static str) -> super::HttpRequest {
     request
 }
 
-fn layer(source: &Source) -> OAuth2Layer {
+fn layer(source: &ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(tokens(source), origins())
 }
 
@@ -93,7 +93,7 @@ async fn a_long_or_malformed_grpc_timeout_does_not_shorten_the_wait() {
 // R2, R5: the wait for the second token ends when the first wait would have ended.
 #[tokio::test(start_paused = true)]
 async fn a_grpc_timeout_bounds_the_wait_after_a_rejection() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         tokio::time::sleep(if n == 1 { ms(700) } else { secs(10) }).await;
         Ok(hour(n))
     });
@@ -116,7 +116,7 @@ fn a_grpc_timeout_needs_no_runtime_if_a_token_is_at_hand() {
     assert!(matches!(call.poll(), Poll::Ready(Ok(_))));
 
     // A token that has to be fetched needs one, with the same error as without the header.
-    let service = layer(&Source::of(hour)).layer(Api::always(200));
+    let service = layer(&ScriptedSource::tokens(hour)).layer(Api::always(200));
     let mut call = tokio_test::task::spawn(service.send(with_timeout("1S")));
     let Poll::Ready(result) = call.poll() else { panic!("the call waits") };
     assert_eq!(kind(result), TokenErrorKind::NoRuntime);

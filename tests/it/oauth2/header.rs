@@ -3,12 +3,12 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tower_oauth2::{AccessToken, OAuth2Layer, RequestExt, TokenCache, Tokens};
 
 use super::{HttpResponse, origins};
-use crate::support::{Api, Source, credentials, get, hour};
+use crate::support::{Api, ScriptedSource, credentials, get, hour};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 fn layer() -> OAuth2Layer {
-    OAuth2Layer::new(Tokens::new(credentials(), Source::of(hour)), origins())
+    OAuth2Layer::new(Tokens::new(credentials(), ScriptedSource::tokens(hour)), origins())
 }
 
 /// Creates an API that rejects requests whose `header` is `rejected`.
@@ -66,7 +66,7 @@ async fn without_a_scheme_the_bare_token_is_sent() {
 // S2: the layer keeps the last header value, and must not use it for another token.
 #[tokio::test]
 async fn tenants_share_a_layer_with_a_scheme_and_no_header_value() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let caches = [TokenCache::new(source.clone()), TokenCache::new(source)];
     let one = caches[0].tokens(&credentials());
     let other = caches[0].tokens(&credentials().scope("other"));

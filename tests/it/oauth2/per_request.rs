@@ -4,9 +4,9 @@ use tower_oauth2::replay::Replayed;
 use tower_oauth2::{OAuth2Layer, RequestExt, TokenCache, TokenError, TokenErrorKind, Tokens};
 
 use super::{foreign, kind, origins};
-use crate::support::{Api, Source, credentials, get, hour};
+use crate::support::{Api, ScriptedSource, credentials, get, hour};
 
-fn tokens(source: &Source) -> Tokens {
+fn tokens(source: &ScriptedSource) -> Tokens {
     Tokens::new(credentials(), source.clone())
 }
 
@@ -51,7 +51,7 @@ async fn a_layer_without_tokens_forwards_a_request_with_no_token() {
 // X2: a mistake that compiles must not send the layer's own token.
 #[tokio::test]
 async fn credentials_in_the_extensions_are_an_error() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let own = tokens(&source);
     own.warm().await.unwrap();
     for layer in [OAuth2Layer::new(own, origins()), OAuth2Layer::per_request(origins())] {
@@ -74,7 +74,7 @@ async fn credentials_in_the_extensions_are_an_error() {
 // S2
 #[tokio::test]
 async fn two_tenants_have_their_own_tokens_through_one_layer() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = TokenCache::new(source.clone());
     let [one, other] = ["one", "other"].map(|name| cache.tokens(&credentials().scope(name)));
     let api = Api::accepting(|token| token != "token-1");
@@ -94,7 +94,7 @@ async fn two_tenants_have_their_own_tokens_through_one_layer() {
 
 #[tokio::test]
 async fn named_tokens_replace_those_of_the_layer() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let cache = TokenCache::new(source.clone());
     let own = cache.tokens(&credentials());
     let tenant = cache.tokens(&credentials().scope("tenant"));
@@ -110,7 +110,7 @@ async fn named_tokens_replace_those_of_the_layer() {
 
 #[test]
 fn a_service_returns_the_tokens_of_its_layer() {
-    let tokens = tokens(&Source::of(hour));
+    let tokens = tokens(&ScriptedSource::tokens(hour));
     let service = OAuth2Layer::new(tokens, origins()).layer(Api::always(200));
     assert_eq!(service.tokens().unwrap().credentials(), &credentials());
     assert!(OAuth2Layer::per_request(origins()).layer(Api::always(200)).tokens().is_none());

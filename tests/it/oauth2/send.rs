@@ -9,16 +9,16 @@ use tower_oauth2::{OAuth2, OAuth2Layer, TokenErrorKind, Tokens};
 use tower_test::mock;
 
 use super::{HttpRequest, HttpResponse, kind, origins};
-use crate::support::{Api, Source, credentials, get, hour, settle};
+use crate::support::{Api, ScriptedSource, credentials, get, hour, settle};
 
-fn layer(source: &Source) -> OAuth2Layer {
+fn layer(source: &ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(Tokens::new(credentials(), source.clone()), origins())
 }
 
 #[tokio::test(start_paused = true)]
 async fn send_waits_until_its_clone_is_ready() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let service = layer(&Source::of(hour)).layer(api);
+    let service = layer(&ScriptedSource::tokens(hour)).layer(api);
     service.tokens().unwrap().warm().await.unwrap();
     requests.allow(0);
     let sent = tokio::spawn(service.send(get("/")));
@@ -35,7 +35,7 @@ async fn send_waits_until_its_clone_is_ready() {
 #[tokio::test(start_paused = true)]
 async fn send_does_not_use_up_the_readiness_of_its_service() {
     let limit = ConcurrencyLimitLayer::new(1);
-    let mut service = layer(&Source::of(hour)).layer(limit.layer(Api::always(200)));
+    let mut service = layer(&ScriptedSource::tokens(hour)).layer(limit.layer(Api::always(200)));
     service.tokens().unwrap().warm().await.unwrap();
     // The service that was made ready holds the only permit.
     service.ready().await.unwrap();
@@ -66,7 +66,7 @@ where
 // R5
 #[tokio::test(start_paused = true)]
 async fn many_sends_share_a_concurrency_limit_inside() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = ConcurrencyLimit::new(Api::always(200), 1);
     assert_shared(layer(&source).layer(api)).await;
     assert_eq!(source.count(), 1);
@@ -75,7 +75,7 @@ async fn many_sends_share_a_concurrency_limit_inside() {
 // R5
 #[tokio::test(start_paused = true)]
 async fn many_sends_share_a_buffer_inside() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Buffer::new(ConcurrencyLimit::new(Api::always(200), 1), 1);
     assert_shared(layer(&source).layer(api)).await;
     assert_eq!(source.count(), 1);
@@ -83,7 +83,7 @@ async fn many_sends_share_a_buffer_inside() {
 
 #[tokio::test(start_paused = true)]
 async fn services_behind_outer_layers_share_tokens_with_send() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let service = layer(&source).layer(Api::accepting(|token| token == "token-2"));
     let buffered = BufferLayer::new(1).layer(service.clone());
     let limited = ConcurrencyLimitLayer::new(1).layer(service.clone());
@@ -99,20 +99,20 @@ async fn services_behind_outer_layers_share_tokens_with_send() {
 #[tokio::test(start_paused = true)]
 async fn send_returns_errors_of_the_service_and_token_errors() {
     let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
-    let service = layer(&Source::of(hour)).layer(api);
+    let service = layer(&ScriptedSource::tokens(hour)).layer(api);
     service.tokens().unwrap().warm().await.unwrap();
     requests.send_error("the connection is closed");
     let error = service.send(get("/")).await.unwrap_err();
     assert_eq!(error.to_string(), "the connection is closed");
 
-    let source = Source::new(|_, _| async { Err("no".into()) });
+    let source = ScriptedSource::new(|_, _| async { Err("no".into()) });
     let service = layer(&source).layer(Api::always(200));
     assert_eq!(kind(service.send(get("/")).await), TokenErrorKind::Source);
 }
 
 #[tokio::test(start_paused = true)]
 async fn send_creates_a_future_that_does_not_borrow_the_service() {
-    let service = layer(&Source::of(hour)).layer(Api::always(200));
+    let service = layer(&ScriptedSource::tokens(hour)).layer(Api::always(200));
     let sent = service.send(get("/"));
     drop(service);
     assert_eq!(sent.await.unwrap().status(), StatusCode::OK);

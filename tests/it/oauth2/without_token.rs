@@ -8,7 +8,7 @@ use tower_oauth2::{OAuth2Layer, RequestExt, Tokens};
 use super::*;
 #[cfg(feature = "metrics")]
 use crate::support::Meter;
-use crate::support::{Api, Source, Trace, credentials, get, hour, tokens};
+use crate::support::{Api, ScriptedSource, Trace, credentials, get, hour, tokens};
 
 const WARNING: &str = "a request to this origin got no token";
 
@@ -28,7 +28,7 @@ fn warnings(trace: &Trace) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn an_origin_without_a_token_is_one_warning() {
     let (trace, _guard) = Trace::start();
-    let layer = OAuth2Layer::new(tokens(&Source::of(hour)), origins());
+    let layer = OAuth2Layer::new(tokens(&ScriptedSource::tokens(hour)), origins());
     for _ in 0..5 {
         send(&layer, to("https://foreign.test/a?secret")).await;
         send(&layer.clone(), to("HTTPS://Foreign.test:443/b")).await;
@@ -47,7 +47,7 @@ async fn an_origin_without_a_token_is_one_warning() {
 #[tokio::test(start_paused = true)]
 async fn at_most_64_origins_are_warned_about() {
     let (trace, _guard) = Trace::start();
-    let layer = OAuth2Layer::new(tokens(&Source::of(hour)), origins());
+    let layer = OAuth2Layer::new(tokens(&ScriptedSource::tokens(hour)), origins());
     for _ in 0..2 {
         for n in 0..200 {
             send(&layer, to(&format!("https://host-{n}.test/"))).await;
@@ -59,7 +59,7 @@ async fn at_most_64_origins_are_warned_about() {
 // R10
 #[tokio::test(start_paused = true)]
 async fn a_response_says_why_there_was_no_token() {
-    let tokens = tokens(&Source::of(hour));
+    let tokens = tokens(&ScriptedSource::tokens(hour));
     let narrowed = tokens.clone().only_for(Origins::only("https://shop.test").unwrap());
     let trace = |uri| Request::builder().method("TRACE").uri(uri).body(Full::default()).unwrap();
     let base = OAuth2Layer::new(tokens.clone(), origins());
@@ -87,7 +87,7 @@ async fn a_response_says_why_there_was_no_token() {
 // R10, R5: the error of the inner service is returned as it is.
 #[tokio::test(start_paused = true)]
 async fn an_error_without_a_token_is_returned() {
-    let layer = OAuth2Layer::new(tokens(&Source::of(hour)), origins());
+    let layer = OAuth2Layer::new(tokens(&ScriptedSource::tokens(hour)), origins());
     let down = tower::service_fn(|_: HttpRequest| async {
         Err::<HttpResponse, _>(BoxError::from("no connection"))
     });
@@ -100,7 +100,7 @@ async fn an_error_without_a_token_is_returned() {
 #[tokio::test(start_paused = true)]
 async fn requests_without_a_token_are_counted_by_reason() {
     let (meter, _guard) = Meter::start();
-    let tokens = tokens(&Source::of(hour));
+    let tokens = tokens(&ScriptedSource::tokens(hour));
     let layer = OAuth2Layer::new(tokens.clone(), origins());
     tokens.warm().await.unwrap();
     meter.take();
@@ -120,7 +120,7 @@ async fn requests_without_a_token_are_counted_by_reason() {
 #[tokio::test(start_paused = true)]
 async fn the_warning_names_the_label() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials().label("shop"), Source::of(hour));
+    let tokens = Tokens::new(credentials().label("shop"), ScriptedSource::tokens(hour));
     send(&OAuth2Layer::new(tokens, origins()), foreign()).await;
     assert!(warnings(&trace)[0].contains(" label=shop"), "{:?}", warnings(&trace));
 }

@@ -15,7 +15,7 @@ use tower_oauth2::{TokenCache, Tokens};
 
 use super::reentrant::{Busy, ends};
 use super::{layer, send};
-use crate::support::{Api, Source, credentials, get, hour, lasting, settle};
+use crate::support::{Api, ScriptedSource, credentials, get, hour, lasting, settle};
 
 impl CounterFn for Busy {
     fn increment(&self, _: u64) {
@@ -67,7 +67,7 @@ impl Recorder for Busy {
 #[test]
 fn a_recorder_may_use_the_layer_when_a_breaker_closes() {
     ends(|busy| async move {
-        let tokens = Tokens::new(credentials(), Source::of(hour));
+        let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
         let (layer, api) = (layer(&tokens), Api::always(401));
         assert_eq!(send(&layer, &api).await, 401);
         let (heard, its_api) = (layer.clone(), api.clone());
@@ -89,7 +89,7 @@ fn a_recorder_may_use_the_cache_when_failures_are_cleared() {
     ends(|busy| async move {
         let is_down = Arc::new(AtomicBool::new(false));
         let down = is_down.clone();
-        let source = Source::new(move |n, _| {
+        let source = ScriptedSource::new(move |n, _| {
             let is_down = down.load(Ordering::SeqCst);
             async move {
                 if is_down {

@@ -16,7 +16,7 @@ use tower::BoxError;
 use tower_oauth2::{CachedToken, TokenCache, Tokens};
 
 use super::reentrant::ends;
-use crate::support::{Source, credentials, lasting, settle};
+use crate::support::{ScriptedSource, credentials, lasting, settle};
 
 /// State that the errors of one test share.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl Error for Reentrant {}
 struct Setup {
     cache: TokenCache,
     tokens: Tokens,
-    source: Source,
+    source: ScriptedSource,
     call_back: Arc<CallBack>,
     /// The second request waits for a permit.
     gate: Arc<Semaphore>,
@@ -77,7 +77,7 @@ impl Setup {
         let call_back = Arc::new(CallBack::default());
         let gate = Arc::new(Semaphore::new(0));
         let (errors, permits) = (call_back.clone(), gate.clone());
-        let source = Source::new(move |n, _| {
+        let source = ScriptedSource::new(move |n, _| {
             let (error, permits) = (fails(n).then(|| Reentrant(errors.clone())), permits.clone());
             async move {
                 if n == 2 {
@@ -224,7 +224,7 @@ fn an_error_may_use_the_cache_when_its_credentials_are_evicted() {
     ends(|_| async {
         let call_back = Arc::new(CallBack::default());
         let errors = call_back.clone();
-        let source = Source::new(move |n, _| {
+        let source = ScriptedSource::new(move |n, _| {
             let error = (n <= 10).then(|| Reentrant(errors.clone()));
             async move {
                 match error {

@@ -8,7 +8,9 @@ use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{RequestExt, TokenCache, Tokens};
 
 use super::{layer, said, send};
-use crate::support::{Api, Source, Trace, credentials, get, hour, lasting, settle, single_try};
+use crate::support::{
+    Api, ScriptedSource, Trace, credentials, get, hour, lasting, settle, single_try,
+};
 
 const FETCH: [&str; 3] =
     ["DEBUG <token_request>", "DEBUG token is requested", "DEBUG token arrived"];
@@ -17,7 +19,7 @@ const FETCH: [&str; 3] =
 #[tokio::test(start_paused = true)]
 async fn a_fetch_logs_its_endpoint_and_cause() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     assert_eq!(send(&layer(&tokens), &Api::always(200)).await, 200);
     assert_eq!(said(&trace, 0), FETCH);
     let span = &trace.lines()[0];
@@ -30,7 +32,7 @@ async fn a_fetch_logs_its_endpoint_and_cause() {
 #[tokio::test(start_paused = true)]
 async fn the_source_runs_within_the_span_of_the_fetch() {
     let (_trace, _guard) = Trace::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         tokio::task::yield_now().await;
         let span = tracing::Span::current();
         assert_eq!(span.metadata().unwrap().name(), "token_request");
@@ -43,7 +45,7 @@ async fn the_source_runs_within_the_span_of_the_fetch() {
 #[tokio::test(start_paused = true)]
 async fn a_hit_logs_nothing() {
     let (trace, _guard) = Trace::start();
-    let cache = TokenCache::new(Source::of(hour));
+    let cache = TokenCache::new(ScriptedSource::tokens(hour));
     let tokens = cache.tokens(&credentials());
     let other = cache.tokens(&credentials().audience("other"));
     let (layer, api) = (layer(&tokens), Api::always(200));
@@ -68,7 +70,7 @@ async fn a_hit_logs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_request_to_an_unlisted_origin_is_logged() {
     let (trace, _guard) = Trace::start();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (layer, api) = (layer(&Tokens::new(credentials(), source)), Api::always(401));
     let foreign = http::Request::get("https://foreign.test/path").body(Full::default()).unwrap();
     layer.layer(api).oneshot(foreign).await.unwrap();
@@ -107,7 +109,7 @@ async fn a_failure_is_logged_once_with_its_back_off() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_logs_its_outcome() {
     let (trace, _guard) = Trace::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         match n {
             2 => Err("the source is down".into()),
             3 => Ok(lasting(n, Duration::from_secs(60))),
@@ -142,7 +144,7 @@ async fn a_renewal_logs_its_outcome() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_and_its_replay_are_logged() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let api = Api::accepting(|token| token != "token-1");
     assert_eq!(send(&layer(&tokens), &api).await, 200);
     assert_eq!(
@@ -164,7 +166,7 @@ async fn a_rejection_and_its_replay_are_logged() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_is_logged_once_however_often_it_is_reported() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let token = tokens.get().await.unwrap();
     for _ in 0..10 {
         token.reject();
@@ -176,7 +178,7 @@ async fn a_rejection_is_logged_once_however_often_it_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_is_logged_with_origin_and_window() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let (layer, api) = (layer(&tokens), Api::always(401));
     tokens.warm().await.unwrap();
     let before = trace.lines().len();
@@ -226,7 +228,7 @@ async fn a_retry_is_logged_with_its_number_and_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_panics_is_logged() {
     let (trace, _guard) = Trace::start();
-    let source = Source::new(|_, _| async { panic!("on purpose") });
+    let source = ScriptedSource::new(|_, _| async { panic!("on purpose") });
     let tokens = Tokens::new(credentials(), source);
     assert!(tokens.get().await.is_err());
     assert_eq!(said(&trace, 0).last().unwrap(), "WARN token request failed");

@@ -19,14 +19,14 @@ fn changes(meter: &Meter) -> Vec<String> {
 }
 
 /// Creates a source that fails until it is asked for the `n`th time.
-fn failing_until(n: usize) -> Source {
-    Source::new(move |asked, _| async move {
+fn failing_until(n: usize) -> ScriptedSource {
+    ScriptedSource::new(move |asked, _| async move {
         if asked < n { Err("the source is down".into()) } else { Ok(hour(asked)) }
     })
 }
 
 /// Builds a cache whose back-off lasts for 10 s.
-fn cache(source: &Source) -> TokenCache {
+fn cache(source: &ScriptedSource) -> TokenCache {
     builder(source).transient_backoff(Backoff::new(secs(10), secs(10))).build()
 }
 
@@ -74,7 +74,7 @@ async fn the_gauge_stays_up_while_callers_ask_and_fail() {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_stays_up_during_the_next_fetch() {
     let (meter, _guard) = Meter::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n > 1 {
             sleep(secs(300)).await;
         }

@@ -10,7 +10,7 @@ use tower_oauth2::metadata::Metadata;
 use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
 use tower_oauth2::{OAuth2Layer, Origins, Tokens};
 
-use crate::support::{Api, Source, Trace, credentials, credentials_at, hour, single_try};
+use crate::support::{Api, ScriptedSource, Trace, credentials, credentials_at, hour, single_try};
 
 /// Asserts that all lines are short and printable.
 #[track_caller]
@@ -32,7 +32,7 @@ fn long_url(path: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn long_hosts_of_requests_are_cut_in_events() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
     let request = http::Request::get(long_url("/")).body(Full::default()).unwrap();
     layer.layer(Api::always(200)).oneshot(request).await.unwrap();
@@ -106,7 +106,7 @@ impl TokenStore for Rude {
 #[tokio::test(start_paused = true)]
 async fn error_texts_of_stores_are_cut_and_escaped_in_events() {
     let (trace, _guard) = Trace::start();
-    let source = TokenStoreLayer::new(Rude).layer(Source::of(hour));
+    let source = TokenStoreLayer::new(Rude).layer(ScriptedSource::tokens(hour));
     Tokens::new(credentials(), source).get().await.unwrap();
     assert_harmless(&trace, 4);
     let lines = trace.lines();

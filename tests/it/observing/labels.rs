@@ -25,7 +25,7 @@ fn names_the_label(trace: &Trace, text: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_fetch_and_its_failure_name_the_label() {
     let (trace, _guard) = Trace::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         match n {
             2 | 3 => Err("down".into()),
             4 => panic!("on purpose"),
@@ -58,7 +58,7 @@ async fn a_fetch_and_its_failure_name_the_label() {
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_names_the_label() {
     let (trace, _guard) = Trace::start();
-    let tokens = Tokens::new(labeled(), Source::of(hour));
+    let tokens = Tokens::new(labeled(), ScriptedSource::tokens(hour));
     layer(&tokens).layer(Api::always(401)).oneshot(get("/")).await.unwrap();
     names_the_label(&trace, "an API rejects fresh tokens");
 }
@@ -73,7 +73,7 @@ async fn trouble_with_a_store_names_the_label() {
     ] {
         let (trace, _guard) = Trace::start();
         let store = TokenStoreLayer::new(Double::but(op, act));
-        Tokens::new(labeled(), store.layer(Source::of(hour))).get().await.unwrap();
+        Tokens::new(labeled(), store.layer(ScriptedSource::tokens(hour))).get().await.unwrap();
         names_the_label(&trace, text);
     }
 }
@@ -82,7 +82,7 @@ async fn trouble_with_a_store_names_the_label() {
 #[tokio::test(start_paused = true)]
 async fn malformed_data_in_a_store_names_the_label() {
     let (trace, _guard) = Trace::start();
-    let (store, source) = (Double::default(), Source::of(|n| lasting(n, secs(60))));
+    let (store, source) = (Double::default(), ScriptedSource::tokens(|n| lasting(n, secs(60))));
     let stored = TokenStoreLayer::new(store.clone()).layer(source);
     Tokens::new(credentials(), stored.clone()).get().await.unwrap();
     let key = store.log().into_iter().find(|entry| entry.op == Op::Replace).unwrap().key;
@@ -109,7 +109,7 @@ async fn credentials_without_a_label_name_none() {
 fn debug_texts_name_the_label_and_escape_it() {
     let credentials = credentials().label("sh\nop");
     let request = tower_oauth2::TokenRequest::new(credentials.clone());
-    let tokens = Tokens::new(credentials.clone(), Source::of(hour));
+    let tokens = Tokens::new(credentials.clone(), ScriptedSource::tokens(hour));
     for text in [format!("{credentials:?}"), format!("{request:?}"), format!("{tokens:?}")] {
         assert!(text.contains(r#"label: "sh\nop""#), "{text}");
     }
@@ -121,7 +121,7 @@ async fn an_insecure_request_names_the_label() {
     let origins = tower_oauth2::Origins::any();
     let layer = tower_oauth2::OAuth2Layer::per_request(origins);
     let request = http::Request::get("http://api.test/").body(Full::default()).unwrap();
-    let request = request.tokens(&Tokens::new(labeled(), Source::of(hour)));
+    let request = request.tokens(&Tokens::new(labeled(), ScriptedSource::tokens(hour)));
     let error = layer.layer(Api::always(200)).oneshot(request).await.unwrap_err();
     assert!(error.to_string().starts_with("no token for http://api.test for shop: "), "{error}");
 }

@@ -19,7 +19,7 @@ use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, To
 use super::{layer, send};
 use crate::store::double::{Act, Double, Op};
 use crate::support::{
-    Api, Http, Meter, Source, credentials, get, hour, lasting, settle, single_try,
+    Api, Meter, ScriptedSource, credentials, get, hour, lasting, scripted, settle, single_try,
 };
 
 const FETCH: &str = "tower_oauth2.token.fetch.duration";
@@ -32,8 +32,8 @@ const BROKEN: &str = "tower_oauth2.broken_apis";
 const STORE: &str = "tower_oauth2.store.operation.duration";
 
 /// Creates a source that takes a second for each token.
-fn slow() -> Source {
-    Source::new(|n, _| async move {
+fn slow() -> ScriptedSource {
+    ScriptedSource::new(|n, _| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(hour(n))
     })
@@ -85,7 +85,7 @@ async fn a_fetch_is_measured_by_its_cause() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_measures_the_remaining_lifetime() {
     let (meter, _guard) = Meter::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         match n {
             2 => Err("the source is down".into()),
             3 => Ok(lasting(n, Duration::from_secs(60))),
@@ -123,7 +123,7 @@ async fn a_renewal_measures_the_remaining_lifetime() {
 #[tokio::test(start_paused = true)]
 async fn each_try_is_a_measured_request_and_all_are_one_fetch() {
     let (meter, _guard) = Meter::start();
-    let http = Http::new(|n| {
+    let http = scripted(|n| {
         let mut response = Response::new(Full::from(r#"{"access_token":"t"}"#));
         if n < 3 {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -168,7 +168,7 @@ async fn a_cancelled_token_request_is_measured_as_interrupted() {
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_panics_is_counted() {
     let (meter, _guard) = Meter::start();
-    let source = Source::new(|_, _| async { panic!("on purpose") });
+    let source = ScriptedSource::new(|_, _| async { panic!("on purpose") });
     let tokens = Tokens::new(credentials(), source);
     assert!(tokens.get().await.is_err());
     // The waiting caller fetches once more.
@@ -288,7 +288,7 @@ async fn credentials_count_as_failing_until_a_fetch_succeeds() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_ends_the_failures_of_a_renewal() {
     let (meter, _guard) = Meter::start();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Ok(hour(n)) } else { Err("the source is down".into()) }
     });
     let tokens = Tokens::new(credentials(), source);
@@ -303,11 +303,11 @@ async fn a_rejection_ends_the_failures_of_a_renewal() {
 
 /// Sends a request, and returns the outcomes of replays that were counted.
 async fn replays(
-    source: Source,
+    source: ScriptedSource,
     answer: impl Fn(usize) -> Result<u16, BoxError> + Clone + Send + Sync + 'static,
 ) -> Vec<String> {
     let (meter, _guard) = Meter::start();
-    let http = Http::new(move |n| {
+    let http = scripted(move |n| {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::from_u16(answer(n)?).unwrap();
         Ok(response)
@@ -323,12 +323,12 @@ async fn a_rejected_request_is_counted_once_by_its_outcome() {
     let first_only =
         |n, _| async move { if n == 1 { Ok(hour(n)) } else { Err("the source is down".into()) } };
     let is_first = |n: usize| Ok(if n == 1 { 401 } else { 200 });
-    let source = || Source::of(hour);
+    let source = || ScriptedSource::tokens(hour);
     assert!(replays(source(), |_| Ok(200)).await.is_empty());
     assert!(replays(source(), |_| Err("no connection".into())).await.is_empty());
     assert_eq!(replays(source(), is_first).await, ["{outcome=accepted} 1"]);
     assert_eq!(replays(source(), |_| Ok(401)).await, ["{outcome=rejected} 1"]);
-    assert_eq!(replays(Source::new(first_only), is_first).await, ["{outcome=no_token} 1"]);
+    assert_eq!(replays(ScriptedSource::new(first_only), is_first).await, ["{outcome=no_token} 1"]);
     let breaks = |n: usize| if n == 1 { Ok(401) } else { Err("no connection".into()) };
     assert_eq!(replays(source(), breaks).await, ["{outcome=unanswered} 1"]);
 }
@@ -338,10 +338,10 @@ async fn a_rejected_request_is_counted_once_by_its_outcome() {
 async fn a_request_that_is_sent_three_times_is_counted_once() {
     let (meter, _guard) = Meter::start();
     let store = MemoryStore::new();
-    let cache = |source: &Source| {
+    let cache = |source: &ScriptedSource| {
         Tokens::new(credentials(), TokenStoreLayer::new(store.clone()).layer(source.clone()))
     };
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (one, other) = (cache(&source), cache(&source));
     let token = one.get().await.unwrap();
     other.get().await.unwrap();
@@ -378,7 +378,7 @@ async fn a_dropped_replay_is_counted_as_unanswered() {
 #[tokio::test(start_paused = true)]
 async fn open_breakers_are_counted_until_they_close() {
     let (meter, _guard) = Meter::start();
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let layer = OAuth2Layer::new(tokens.clone(), Origins::any());
     let broken = Api::always(401);
     assert_eq!(send(&layer, &broken).await, 401);
@@ -410,7 +410,7 @@ async fn operations_of_a_store_are_measured() {
     let slow = Duration::from_millis(200);
     let store = Double::new(move |_| Act::WorkAfter(slow));
     let cache = || {
-        let source = TokenStoreLayer::new(store.clone()).layer(Source::of(hour));
+        let source = TokenStoreLayer::new(store.clone()).layer(ScriptedSource::tokens(hour));
         Tokens::new(credentials(), source)
     };
     cache().get().await.unwrap();
@@ -440,7 +440,7 @@ async fn operations_of_a_store_are_measured() {
 #[tokio::test(start_paused = true)]
 async fn a_hit_counts_and_measures_nothing() {
     let (meter, _guard) = Meter::start();
-    let cache = TokenCache::new(Source::of(hour));
+    let cache = TokenCache::new(ScriptedSource::tokens(hour));
     let tokens = cache.tokens(&credentials());
     let other = cache.tokens(&credentials().audience("other"));
     let (layer, api) = (layer(&tokens), Api::always(200));
@@ -470,7 +470,7 @@ async fn a_hit_counts_and_measures_nothing() {
 #[tokio::test(start_paused = true)]
 async fn labels_of_credentials_are_opt_in_and_bounded() {
     let (meter, _guard) = Meter::start();
-    let down = || Source::new(|_, _| async { Err("down".into()) });
+    let down = || ScriptedSource::new(|_, _| async { Err("down".into()) });
     let labeled = |n: usize| credentials().audience(n.to_string()).label(format!("shop-{n}"));
     let ask = async |cache: &TokenCache| {
         for n in [0, 1, 2, 3, 0] {
@@ -506,7 +506,7 @@ async fn labels_of_credentials_are_opt_in_and_bounded() {
 /// Returns measurements of all metrics.
 async fn all_metrics() -> Vec<String> {
     let (meter, _guard) = Meter::start();
-    let auth_server = Http::new(|n| {
+    let auth_server = scripted(|n| {
         let body = format!(r#"{{"access_token":"t{n}","expires_in":60}}"#);
         let mut response = Response::new(Full::from(body));
         if n % 3 == 0 {
@@ -541,7 +541,7 @@ async fn all_metrics() -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn the_guide_has_every_name_unit_and_label() {
     let (meter, _guard) = Meter::start();
-    drop(Tokens::new(credentials(), Source::of(hour)));
+    drop(Tokens::new(credentials(), ScriptedSource::tokens(hour)));
     let described = meter.described();
     let guide = include_str!("../../../src/guide/observing.md");
     let rows: Vec<_> = guide.lines().filter(|line| line.starts_with("| `tower_oauth2.")).collect();

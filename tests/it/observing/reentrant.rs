@@ -11,7 +11,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{layer, send};
-use crate::support::{Api, Source, credentials, hour, settle};
+use crate::support::{Api, ScriptedSource, credentials, hour, settle};
 
 /// A subscriber and recorder that runs an action at each event and measurement, such as a request
 /// to a collector that needs a token too.
@@ -80,7 +80,7 @@ pub fn ends<F: Future<Output = ()>>(scenario: impl FnOnce(Busy) -> F + Send + 's
 #[test]
 fn a_subscriber_may_use_the_cache_when_a_token_arrives() {
     ends(|busy| async move {
-        let tokens = Tokens::new(credentials(), Source::of(hour));
+        let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
         let token = tokens.get().await.unwrap();
         token.reject();
         busy.does(move || token.reject());
@@ -92,7 +92,7 @@ fn a_subscriber_may_use_the_cache_when_a_token_arrives() {
 #[test]
 fn a_subscriber_may_use_the_cache_when_a_fetch_fails() {
     ends(|busy| async move {
-        let source = Source::new(|n, _| async move {
+        let source = ScriptedSource::new(|n, _| async move {
             if n == 1 { Ok(hour(n)) } else { Err("the source is down".into()) }
         });
         let tokens = Tokens::new(credentials(), source);
@@ -107,7 +107,7 @@ fn a_subscriber_may_use_the_cache_when_a_fetch_fails() {
 #[test]
 fn a_subscriber_may_use_the_layer_when_its_breaker_opens() {
     ends(|busy| async move {
-        let tokens = Tokens::new(credentials(), Source::of(hour));
+        let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
         let (layer, api) = (layer(&tokens), Api::always(401));
         let (heard, its_api) = (layer.clone(), api.clone());
         busy.does(move || {
@@ -146,7 +146,7 @@ fn an_evicted_error_may_use_the_cache_when_it_is_dropped() {
     ends(|_| async move {
         let cell = Arc::new(OnceLock::new());
         let error = Mutex::new(Some(TakesToken(cell.clone())));
-        let source = Source::new(move |n, _| {
+        let source = ScriptedSource::new(move |n, _| {
             let error = error.lock().unwrap().take();
             async move { error.map_or_else(|| Ok(hour(n)), |error| Err(error.into())) }
         });

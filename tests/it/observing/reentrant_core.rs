@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::reentrant::{Busy, ends};
 use super::{layer, send};
-use crate::support::{Api, Source, credentials, hour, settle, single_try};
+use crate::support::{Api, ScriptedSource, credentials, hour, settle, single_try};
 
 /// Makes a listener reject a token and ask for one at each event.
 fn use_cache(busy: &Busy, tokens: &Tokens, token: Option<CachedToken>) {
@@ -81,8 +81,8 @@ fn start_elsewhere(tokens: &Tokens) -> Runtime {
 }
 
 /// Returns a token for each request except the first.
-fn first_hangs() -> Source {
-    Source::new(|n, _| async move {
+fn first_hangs() -> ScriptedSource {
+    ScriptedSource::new(|n, _| async move {
         if n == 1 {
             std::future::pending::<()>().await;
         }
@@ -130,7 +130,7 @@ fn a_subscriber_may_use_the_cache_when_a_fetch_is_replaced() {
 #[test]
 fn a_subscriber_that_rejects_every_token_causes_no_endless_loop() {
     ends(|busy| async move {
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let tokens = Tokens::new(credentials(), source.clone());
         let heard = tokens.clone();
         busy.does(move || {

@@ -19,7 +19,7 @@ use tower_oauth2::{
 };
 
 use super::said;
-use crate::support::{Api, SECRET, Source, Trace, lasting, settle, single_try};
+use crate::support::{Api, SECRET, ScriptedSource, Trace, lasting, settle, single_try};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -144,7 +144,7 @@ async fn telemetry_has_no_token_secret_client_id_or_parameter() {
     for credentials in [secretive(CLIENT_ID), secretive(CLIENT_ID).scope("panic")] {
         assert!(Tokens::new(credentials, source).get().await.is_err());
     }
-    let renewal_fails = Source::new(|n, _| async move {
+    let renewal_fails = ScriptedSource::new(|n, _| async move {
         if n == 1 {
             return Ok(lasting(n, Duration::from_secs(60)).with_extra("id_token", EXTRA));
         }

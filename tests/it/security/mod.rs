@@ -14,14 +14,14 @@ use http_body_util::Full;
 use tower::{BoxError, ServiceExt};
 use tower_oauth2::{OAuth2Layer, Origins, TokenError, TokenErrorKind, Tokens};
 
-use crate::support::{Api, Source, credentials, hour};
+use crate::support::{Api, ScriptedSource, credentials, hour};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
 
 /// Returns a layer for these origins, over a source of `token-<n>`.
-fn layer_for(origins: Origins) -> (OAuth2Layer, Source) {
-    let source = Source::of(hour);
+fn layer_for(origins: Origins) -> (OAuth2Layer, ScriptedSource) {
+    let source = ScriptedSource::tokens(hour);
     let tokens = Tokens::new(credentials(), source.clone());
     (OAuth2Layer::new(tokens, origins), source)
 }

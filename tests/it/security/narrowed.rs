@@ -3,14 +3,15 @@
 use tower_oauth2::{OAuth2Layer, Origins, RequestExt, TokenErrorKind, Tokens};
 
 use super::{kind, only, request, send};
-use crate::support::{Api, Source, credentials, hour};
+use crate::support::{Api, ScriptedSource, credentials, hour};
 
 /// Sends a relative URI with narrowed tokens, as the layer's own tokens and as those of a request.
 ///
 /// Returns the tokens that the API got, or `None` if both are refused because the origin is
 /// unknown.
 async fn send_relative(listed: &Origins, narrower: &Origins) -> Option<Vec<String>> {
-    let tokens = Tokens::new(credentials(), Source::of(hour)).only_for(narrower.clone());
+    let tokens =
+        Tokens::new(credentials(), ScriptedSource::tokens(hour)).only_for(narrower.clone());
     let api = Api::always(200);
     let own = OAuth2Layer::new(tokens.clone(), listed.clone());
     let named = OAuth2Layer::per_request(listed.clone());
@@ -81,7 +82,7 @@ async fn a_relative_uri_needs_all_origins_allowed_or_none() {
 // allow.
 #[tokio::test]
 async fn a_relative_uri_without_a_token_rejects_none() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = Tokens::new(credentials(), source.clone());
     let narrowed = tokens.clone().only_for(only(&["https://b.test"]));
     let layer = OAuth2Layer::per_request(only(&["https://a.test"]));

@@ -4,7 +4,7 @@ use tower_oauth2::replay::Replayed;
 use tower_oauth2::{OAuth2Layer, Origins, RequestExt, Tokens};
 
 use super::{layer_for, only, request, send, status};
-use crate::support::{Api, Source, Trace, credentials, hour};
+use crate::support::{Api, ScriptedSource, Trace, credentials, hour};
 
 const OWN: HeaderValue = HeaderValue::from_static("Basic the-callers-own");
 
@@ -135,7 +135,7 @@ async fn a_handle_narrows_the_layers_origins_and_never_widens_them() {
         let uris = ["https://a.test/", "https://b.test/", "https://c.test/"];
 
         // The narrowed tokens are the layer's own first, and those of a request after that.
-        let tokens = narrow(Tokens::new(credentials(), Source::of(hour)));
+        let tokens = narrow(Tokens::new(credentials(), ScriptedSource::tokens(hour)));
         let layer = OAuth2Layer::new(tokens.clone(), layers.clone());
         let api = Api::always(200);
         for uri in uris {
@@ -169,7 +169,7 @@ async fn a_handle_narrowed_twice_allows_the_common_origins() {
         (hosts(&["a"]), hosts(&["a", "c"]), ["token-1", "", ""]),
     ] {
         for (first, second) in [(&first, &second), (&second, &first)] {
-            let tokens = Tokens::new(credentials(), Source::of(hour));
+            let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
             let narrowed = tokens.clone().only_for(first.clone()).only_for(second.clone());
             let layer = OAuth2Layer::per_request(Origins::any());
             let api = Api::always(200);
@@ -192,7 +192,7 @@ async fn a_handle_narrowed_twice_allows_the_common_origins() {
 async fn origins_belong_to_a_handle_and_not_to_its_slot() {
     let layer = OAuth2Layer::per_request(Origins::any());
     let api = Api::always(200);
-    let tokens = Tokens::new(credentials(), Source::of(hour));
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     for (narrower, uri) in [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
         let origins = only(&[&format!("https://{narrower}.test")]);
         let narrowed = tokens.clone().only_for(origins);

@@ -236,7 +236,7 @@ async fn a_token_error_shows_status_and_registered_code_only() {
 // X3, R2
 #[tokio::test]
 async fn an_error_after_a_rejection_shows_only_its_status() {
-    let source = crate::support::Source::new(|n, _| async move {
+    let source = crate::support::ScriptedSource::new(|n, _| async move {
         if n == 1 { Ok(token()) } else { Err(format!("the store said {n}").into()) }
     });
     let layer = OAuth2Layer::new(Tokens::new(secretive(), source), Origins::any());

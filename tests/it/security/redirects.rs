@@ -6,7 +6,7 @@ use tower_http::follow_redirect::policy::FilterCredentials;
 use tower_oauth2::{NoToken, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
 
 use super::{HttpRequest, HttpResponse, layer_for, only, request};
-use crate::support::{Api, Source, credentials, hour};
+use crate::support::{Api, ScriptedSource, credentials, hour};
 
 /// Creates an API that redirects `/start` to a location, and returns `then` to other requests.
 fn redirecting(status: u16, location: &'static str, then: u16) -> Api {
@@ -140,7 +140,7 @@ async fn a_redirect_policy_can_keep_the_tokens_of_a_request() {
 // them, so a layer for tenants has none.
 #[tokio::test]
 async fn a_redirect_that_loses_a_tenants_tokens_is_an_error() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tenant = Tokens::new(credentials().audience("a tenant"), source.clone());
     for status in [301, 302, 303, 307, 308] {
         let layer = OAuth2Layer::per_request(only(&["https://api.test", "https://other.test"]));
@@ -160,7 +160,7 @@ async fn a_redirect_that_loses_a_tenants_tokens_is_an_error() {
 // X2
 #[tokio::test]
 async fn a_redirect_policy_can_keep_a_tenants_tokens() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tenant = Tokens::new(credentials().audience("a tenant"), source);
     let policy = FilterCredentials::new().allow_extension::<Tokens>();
     for (location, expected) in [

@@ -15,7 +15,7 @@ use tower_oauth2::{
 };
 
 use super::{HttpRequest, HttpResponse, only, request, send, token_response};
-use crate::support::{Api, Source, hour};
+use crate::support::{Api, ScriptedSource, hour};
 
 const ENDPOINT: &str = "https://auth.test/token";
 
@@ -29,8 +29,8 @@ fn with(cache: &TokenCache, credentials: &Credentials) -> HttpRequest {
 }
 
 /// Returns a cache over a source of `token-<n>`, and a layer for requests that name their tokens.
-fn per_request(origins: Origins) -> (OAuth2Layer, TokenCache, Source) {
-    let source = Source::of(hour);
+fn per_request(origins: Origins) -> (OAuth2Layer, TokenCache, ScriptedSource) {
+    let source = ScriptedSource::tokens(hour);
     let cache = TokenCache::new(source.clone());
     (OAuth2Layer::per_request(origins), cache, source)
 }

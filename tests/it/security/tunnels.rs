@@ -9,7 +9,7 @@ use tower_oauth2::replay::{NotReplayed, ReplayPolicy, Replayed};
 use tower_oauth2::{OAuth2Layer, Origins, RequestExt, TokenErrorKind, Tokens};
 
 use super::{HttpRequest, HttpResponse, kind, layer_for, only, send, status};
-use crate::support::{Api, Source, credentials, hour};
+use crate::support::{Api, ScriptedSource, credentials, hour};
 
 const REJECTED: &str = r#"Bearer error="invalid_token""#;
 
@@ -155,7 +155,7 @@ async fn a_tunnel_gets_no_token_in_another_header() {
 // X2
 #[tokio::test]
 async fn narrowed_and_missing_tokens_apply_to_tunnels_too() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = Tokens::new(credentials(), source.clone());
     let origins = only(&["https://a.test", "https://b.test"]);
     let layer = OAuth2Layer::per_request(origins).header_name(PROXY_AUTHORIZATION);
@@ -191,7 +191,7 @@ async fn a_proxy_that_rejects_each_token_costs_two_token_requests() {
 async fn a_tunnel_with_a_token_that_is_bound_to_a_key_is_an_error() {
     let bound = |_| tower_oauth2::AccessToken::dpop("bound").unwrap();
     let credentials = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
-    let tokens = Tokens::new(credentials, Source::of(bound));
+    let tokens = Tokens::new(credentials, ScriptedSource::tokens(bound));
     for origins in [only(&["https://db.test"]), Origins::any()] {
         let layer = OAuth2Layer::new(tokens.clone(), origins).header_name(PROXY_AUTHORIZATION);
         let api = Api::always(200);

@@ -19,7 +19,7 @@ async fn a_failure_and_its_recovery_are_each_reported_once() {
     let (trace, _guard) = Trace::start();
     let store = Double::but(Op::Get, Act::Fail);
     let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(10), secs(10)));
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for _ in 0..5 {
         ask(&layer, &source).await.unwrap();
     }
@@ -47,7 +47,7 @@ async fn a_partly_failing_store_is_not_reported_as_working() {
     let (trace, _guard) = Trace::start();
     let store = Double::but(Op::Lock, Act::Fail);
     let layer = TokenStoreLayer::new(store.clone());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for _ in 0..10 {
         ask(&layer, &source).await.unwrap();
         sleep(secs(30)).await;
@@ -120,7 +120,7 @@ async fn events_contain_no_tokens_and_no_secrets() {
 async fn debug_shows_settings_and_no_values() {
     let store = MemoryStore::new();
     let layer = TokenStoreLayer::new(store.clone()).deadline(ms(100)).lease(secs(5));
-    ask(&layer, &Source::of(hour)).await.unwrap();
+    ask(&layer, &ScriptedSource::tokens(hour)).await.unwrap();
     assert_eq!(format!("{store:?}"), "MemoryStore { entries: 1 }");
     assert_eq!(
         format!("{layer:?}"),

@@ -22,9 +22,12 @@ use self::double::{Double, Op};
 use crate::support::*;
 
 /// Returns a source that answers with the token of `make` after `wait`.
-fn slow(wait: Duration, make: impl Fn(usize) -> AccessToken + Send + Sync + 'static) -> Source {
+fn slow(
+    wait: Duration,
+    make: impl Fn(usize) -> AccessToken + Send + Sync + 'static,
+) -> ScriptedSource {
     let make = std::sync::Arc::new(make);
-    Source::new(move |n, _| {
+    ScriptedSource::new(move |n, _| {
         let make = make.clone();
         async move {
             tokio::time::sleep(wait).await;
@@ -34,12 +37,12 @@ fn slow(wait: Duration, make: impl Fn(usize) -> AccessToken + Send + Sync + 'sta
 }
 
 /// Returns the tokens of a process with a cache of its own, which renews no token ahead of its expiry.
-fn process(store: impl TokenStore, source: &Source) -> Tokens {
+fn process(store: impl TokenStore, source: &ScriptedSource) -> Tokens {
     over(TokenStoreLayer::new(store), source)
 }
 
 /// Returns tokens in a cache over a layer.
-fn over(layer: TokenStoreLayer, source: &Source) -> Tokens {
+fn over(layer: TokenStoreLayer, source: &ScriptedSource) -> Tokens {
     TokenCache::builder(layer.layer(source.clone()))
         .renew_ahead(Duration::ZERO)
         .build()
@@ -47,7 +50,7 @@ fn over(layer: TokenStoreLayer, source: &Source) -> Tokens {
 }
 
 /// Returns the tokens of several processes.
-fn fleet<S: TokenStore + Clone>(size: usize, store: &S, source: &Source) -> Vec<Tokens> {
+fn fleet<S: TokenStore + Clone>(size: usize, store: &S, source: &ScriptedSource) -> Vec<Tokens> {
     (0..size).map(|_| process(store.clone(), source)).collect()
 }
 
@@ -70,7 +73,7 @@ async fn at_once<T: Send + 'static>(
 }
 
 /// Sends the token request of a process that has no token.
-async fn ask(layer: &TokenStoreLayer, source: &Source) -> Result<AccessToken, BoxError> {
+async fn ask(layer: &TokenStoreLayer, source: &ScriptedSource) -> Result<AccessToken, BoxError> {
     layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())).await
 }
 
@@ -83,7 +86,7 @@ async fn key_of(credentials: &Credentials) -> String {
     let store = Double::default();
     let layer = TokenStoreLayer::new(store.clone());
     let request = TokenRequest::new(credentials.clone());
-    layer.layer(Source::of(hour)).oneshot(request).await.unwrap();
+    layer.layer(ScriptedSource::tokens(hour)).oneshot(request).await.unwrap();
     store.log()[0].key.clone()
 }
 

@@ -24,7 +24,7 @@ async fn found(value: impl AsRef<[u8]>) -> [(AccessToken, usize); 2] {
 }
 
 async fn through(store: impl TokenStore + Clone) -> (AccessToken, usize) {
-    let source = Source::of(|n| hour(n + 100));
+    let source = ScriptedSource::tokens(|n| hour(n + 100));
     let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     let fetches = source.count();
     // The store now has a token.
@@ -148,7 +148,8 @@ async fn the_shorter_life_of_store_and_record_counts() {
 // S5: setting the clock of a store back prolongs its marks.
 #[tokio::test(start_paused = true)]
 async fn a_mark_expires_although_the_store_clock_was_set_back() {
-    let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
+    let failing =
+        ScriptedSource::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
     let store = Double::default();
     ask(&TokenStoreLayer::new(store.clone()), &failing).await.unwrap_err();
     let mark = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
@@ -159,7 +160,7 @@ async fn a_mark_expires_although_the_store_clock_was_set_back() {
     let key = key_of(&credentials()).await;
     assert!(store.lock(&key, "other", secs(2)).await.unwrap());
     let start = Instant::now();
-    ask(&TokenStoreLayer::new(store), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(store), &ScriptedSource::tokens(hour)).await.unwrap();
     assert!(start.elapsed() >= secs(2), "{:?}", start.elapsed());
 }
 
@@ -178,7 +179,7 @@ async fn a_record_with_another_token_type_is_a_miss() {
         let key = key_of(&credentials).await;
         store.set(&key, record(token_type).as_bytes(), secs(3600)).await.unwrap();
         let is_bound = credentials != crate::support::credentials();
-        let source = Source::new(move |_, _| async move {
+        let source = ScriptedSource::new(move |_, _| async move {
             let make = if is_bound { AccessToken::dpop } else { AccessToken::new };
             Ok(make("fetched".to_owned())?.with_expires_in(secs(3600)))
         });
@@ -260,7 +261,7 @@ async fn a_token_that_is_about_to_expire_is_a_miss() {
 #[tokio::test(start_paused = true)]
 async fn all_data_of_a_token_is_stored() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(|n| {
+    let source = ScriptedSource::tokens(|n| {
         hour(n)
             .with_refresh_in(secs(1800))
             .with_scope("read write")
@@ -287,7 +288,7 @@ async fn all_data_of_a_token_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_life_counts_from_the_start_of_the_attempt() {
     let store = MemoryStore::new();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         let token = hour(n);
         sleep(secs(5)).await;
         Ok(token)
@@ -302,7 +303,7 @@ async fn a_life_counts_from_the_start_of_the_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_token_without_an_expiry_is_stored_for_a_day() {
     let store = MemoryStore::new();
-    let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+    let source = ScriptedSource::tokens(|n| AccessToken::new(format!("token-{n}")).unwrap());
     ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     let key = key_of(&credentials()).await;
     let left = store.get(&key).await.unwrap().unwrap().time_to_live();
@@ -318,7 +319,7 @@ async fn a_token_without_an_expiry_is_stored_for_a_day() {
 async fn a_token_is_stored_for_at_most_thirty_days() {
     let day = 86_400;
     let store = MemoryStore::new();
-    let source = Source::of(move |n| lasting(n, secs(60 * day)));
+    let source = ScriptedSource::tokens(move |n| lasting(n, secs(60 * day)));
     let handles = [process(store.clone(), &source), process(store.clone(), &source)];
     let tokens = [handles[0].get().await.unwrap(), handles[1].get().await.unwrap()];
     assert_eq!(tokens[0].lifetime(), Some(secs(60 * day)));
@@ -335,7 +336,7 @@ async fn a_token_is_stored_for_at_most_thirty_days() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_does_not_prolong_a_token() {
     let store = Double::default();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
     store.becomes(|_| Act::WorkThenWait(secs(5)));
     let layer = TokenStoreLayer::new(store).deadline(secs(10));
@@ -348,7 +349,7 @@ async fn a_slow_answer_does_not_prolong_a_token() {
 async fn default_expires_in_applies_to_stored_tokens() {
     let store = MemoryStore::new();
     let layer = TokenStoreLayer::new(store.clone());
-    let source = Source::of(|n| AccessToken::new(format!("token-{n}")).unwrap());
+    let source = ScriptedSource::tokens(|n| AccessToken::new(format!("token-{n}")).unwrap());
     let request = || TokenRequest::new(credentials().default_expires_in(secs(600)));
     layer.layer(source.clone()).oneshot(request()).await.unwrap();
     let key = key_of(&credentials()).await;
@@ -370,7 +371,7 @@ async fn expired_and_oversized_tokens_are_not_stored() {
     for make in [over, soon, big] {
         let store = Plain::default();
         let layer = TokenStoreLayer::new(store.clone());
-        let source = Source::of(make);
+        let source = ScriptedSource::tokens(make);
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-2");
         // The store has only the mark.

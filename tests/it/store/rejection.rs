@@ -17,7 +17,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn rejecting_an_older_token_returns_the_newer_stored_token() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let handles = fleet(3, &store, &source);
     let tokens: Vec<_> = [
         handles[0].get().await.unwrap(),
@@ -50,7 +50,7 @@ async fn rejecting_an_older_token_returns_the_newer_stored_token() {
 async fn the_token_in_a_request_is_never_the_answer() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
     // The token endpoint always returns the same token.
-    let source = Source::of(|_| hour(1));
+    let source = ScriptedSource::tokens(|_| hour(1));
     let service = layer.layer(source.clone());
     let first = service.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
     for (n, cause) in [Cause::Rejected, Cause::Renewal, Cause::Cold].into_iter().enumerate() {
@@ -64,7 +64,7 @@ async fn the_token_in_a_request_is_never_the_answer() {
 async fn a_renewal_needs_a_longer_life_and_a_rejection_does_not() {
     for (cause, found, count) in [(Cause::Renewal, "token-2", 2), (Cause::Rejected, "token-1", 1)] {
         let layer = TokenStoreLayer::new(MemoryStore::new());
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         ask(&layer, &source).await.unwrap();
         let shown = hour(9);
         let got = layer.layer(source.clone()).oneshot(in_place_of(&shown, cause)).await.unwrap();
@@ -86,7 +86,7 @@ async fn rounding_does_not_change_whether_a_token_answers() {
         let record = json!({ "v": 1, "access_token": "theirs", "lifetime": lifetime });
         let key = key_of(&credentials()).await;
         store.set(&key, record.to_string().as_bytes(), ms(left)).await.unwrap();
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let service = TokenStoreLayer::new(store).layer(source.clone());
         let got = service.oneshot(in_place_of(&hour(9), cause)).await.unwrap();
         assert_eq!(got.secret() == "theirs", answers, "{cause:?}, {left} ms left");
@@ -115,7 +115,7 @@ async fn a_token_stored_by_another_process_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_token_with_other_claims_is_a_miss() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let ask = |claims: Option<&str>| {
         let request = TokenRequest::new(credentials());
         let request = match claims {
@@ -137,7 +137,7 @@ async fn a_token_with_other_claims_is_a_miss() {
 #[tokio::test(start_paused = true)]
 async fn a_fresh_token_is_sent_after_a_rejected_stored_token() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (here, elsewhere) = (process(store.clone(), &source), process(store.clone(), &source));
     let first = elsewhere.get().await.unwrap();
     assert_eq!(secret(&here).await, "token-1");
@@ -163,7 +163,7 @@ async fn a_fresh_token_is_sent_after_a_rejected_stored_token() {
 #[tokio::test(start_paused = true)]
 async fn replays_with_stored_tokens_are_limited() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let key = key_of(&credentials()).await;
     let n = Arc::new(AtomicUsize::new(0));
     let refill = move || {
@@ -204,7 +204,7 @@ async fn replays_with_stored_tokens_are_limited() {
 #[tokio::test(start_paused = true)]
 async fn an_api_that_rejects_all_tokens_causes_few_requests() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let api = Api::always(401);
     let services: Vec<_> = fleet(4, &store, &source)
         .into_iter()

@@ -13,7 +13,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_store_with_get_and_set_shares_tokens() {
     let store = Plain::default();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (one, other) = (process(store.clone(), &source), process(store.clone(), &source));
     assert_eq!(secret(&one).await, "token-1");
     assert_eq!(
@@ -32,7 +32,7 @@ async fn a_store_with_get_and_set_shares_tokens() {
 #[tokio::test(start_paused = true)]
 async fn without_a_time_to_live_the_expiry_in_the_record_counts() {
     let store = Plain::default();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     secret(&process(store.clone(), &source)).await;
     let found = process(store, &source).get().await.unwrap();
     let left = found.time_left().unwrap();
@@ -43,7 +43,7 @@ async fn without_a_time_to_live_the_expiry_in_the_record_counts() {
 // alf 22
 #[tokio::test(start_paused = true)]
 async fn without_a_store_each_cache_fetches_its_own_token() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let process = || Tokens::new(credentials(), source.clone());
     assert_eq!([secret(&process()).await, secret(&process()).await], ["token-1", "token-2"]);
 }
@@ -52,7 +52,7 @@ async fn without_a_store_each_cache_fetches_its_own_token() {
 #[tokio::test(start_paused = true)]
 async fn caches_over_one_layer_share_tokens() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let (one, other) = (over(layer.clone(), &source), over(layer, &source));
     assert_eq!([secret(&one).await, secret(&other).await], ["token-1", "token-1"]);
 }
@@ -116,7 +116,11 @@ fn with(auth: ClientAuth) -> Credentials {
 }
 
 /// Returns the token of a process with these credentials.
-async fn token_for(credentials: Credentials, store: &MemoryStore, source: &Source) -> String {
+async fn token_for(
+    credentials: Credentials,
+    store: &MemoryStore,
+    source: &ScriptedSource,
+) -> String {
     let layer = TokenStoreLayer::new(store.clone());
     let token = layer.layer(source.clone()).oneshot(TokenRequest::new(credentials)).await.unwrap();
     token.secret().to_owned()
@@ -154,7 +158,7 @@ async fn different_credentials_do_not_share_tokens() {
         basic().parameter("ab", ""),
         basic().parameter("b", "a"),
     ];
-    let (store, source) = (MemoryStore::new(), Source::of(hour));
+    let (store, source) = (MemoryStore::new(), ScriptedSource::tokens(hour));
     let mut tokens = BTreeSet::new();
     for credentials in &all {
         tokens.insert(token_for(credentials.clone(), &store, &source).await);
@@ -167,7 +171,7 @@ async fn different_credentials_do_not_share_tokens() {
 #[tokio::test(start_paused = true)]
 async fn equal_credentials_share_tokens() {
     let basic = || with(ClientAuth::client_secret_basic("id", "secret"));
-    let (store, source) = (MemoryStore::new(), Source::of(hour));
+    let (store, source) = (MemoryStore::new(), ScriptedSource::tokens(hour));
     for (n, (one, other)) in [
         (basic().scope("a b"), basic().scope("b  a b")),
         (basic().resource("a").resource("b"), basic().resource("b").resource("a")),
@@ -190,7 +194,7 @@ async fn equal_credentials_share_tokens() {
 #[tokio::test(start_paused = true)]
 async fn keys_are_64_hexadecimal_digits_without_secrets() {
     let store = Double::default();
-    ask(&TokenStoreLayer::new(store.clone()), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(store.clone()), &ScriptedSource::tokens(hour)).await.unwrap();
     let log = store.log();
     assert!(log.iter().all(|entry| entry.key == log[0].key));
     assert_eq!(log[0].key.len(), 64);
@@ -201,7 +205,7 @@ async fn keys_are_64_hexadecimal_digits_without_secrets() {
 // S3, alf 28, 29
 #[tokio::test(start_paused = true)]
 async fn a_token_expires_when_the_store_says_so() {
-    let (store, source) = (MemoryStore::new(), Source::of(hour));
+    let (store, source) = (MemoryStore::new(), ScriptedSource::tokens(hour));
     let first = process(store.clone(), &source).get().await.unwrap();
     sleep(secs(1000)).await;
     let found = process(store.clone(), &source).get().await.unwrap();
@@ -219,7 +223,7 @@ async fn a_token_expires_when_the_store_says_so() {
 // S3: as in the process that fetched the token.
 #[tokio::test(start_paused = true)]
 async fn a_found_token_is_renewed_by_its_lifetime() {
-    let (store, source) = (MemoryStore::new(), Source::of(hour));
+    let (store, source) = (MemoryStore::new(), ScriptedSource::tokens(hour));
     let process = || {
         let layer = TokenStoreLayer::new(store.clone());
         Tokens::new(credentials(), layer.layer(source.clone()))
@@ -240,7 +244,7 @@ async fn a_found_token_is_renewed_by_its_lifetime() {
 #[tokio::test(start_paused = true)]
 async fn a_token_within_the_margin_of_its_cache_is_a_miss() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = TokenCache::builder(TokenStoreLayer::new(store.clone()).layer(source.clone()))
         .renew_ahead(Duration::ZERO)
         .expiry_margin(secs(60))

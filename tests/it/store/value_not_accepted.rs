@@ -21,7 +21,7 @@ async fn a_refused_value_is_not_a_failure_of_the_store() {
     let (trace, _guard) = Trace::start();
     let store = without_tokens();
     let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(60), secs(60)));
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for n in 1..=3 {
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), format!("token-{n}"));
     }
@@ -87,7 +87,7 @@ impl TokenStore for Wrapping {
 #[tokio::test(start_paused = true)]
 async fn value_not_accepted_may_be_the_source_of_an_error() {
     let (trace, _guard) = Trace::start();
-    ask(&TokenStoreLayer::new(Wrapping), &Source::of(hour)).await.unwrap();
+    ask(&TokenStoreLayer::new(Wrapping), &ScriptedSource::tokens(hour)).await.unwrap();
     let lines = trace.lines();
     assert!(!lines.iter().any(|line| line.contains("the token store failed")), "{lines:?}");
 }
@@ -98,7 +98,7 @@ async fn value_not_accepted_from_get_and_lock_is_a_failure() {
     for op in [Op::Get, Op::Lock] {
         let (trace, _guard) = Trace::start();
         let store = Double::but(op, Act::NotAccept);
-        ask(&TokenStoreLayer::new(store), &Source::of(hour)).await.unwrap();
+        ask(&TokenStoreLayer::new(store), &ScriptedSource::tokens(hour)).await.unwrap();
         let lines = trace.lines();
         assert!(lines.iter().any(|line| line.contains("the token store failed")), "{op:?}");
     }

@@ -21,9 +21,14 @@ type Held = Arc<Mutex<Vec<ReplayBody<Script>>>>;
 /// Returns an API that polls each body this many times, holds it, and answers.
 ///
 /// It records the number of pieces at the time of the answer.
-fn api(looks: usize, pieces: &Pieces, held: &Held, counts: &Arc<Mutex<Vec<usize>>>) -> Api<Script> {
+fn api(
+    looks: usize,
+    pieces: &Pieces,
+    held: &Held,
+    counts: &Arc<Mutex<Vec<usize>>>,
+) -> Api<ReplayBody<Script>, ()> {
     let (pieces, held, counts) = (pieces.clone(), held.clone(), counts.clone());
-    Api::new(move |_, request| {
+    Api::serving(move |_, request| {
         let mut body = request.into_body();
         for _ in 0..looks {
             drop(look(&mut body));
@@ -57,14 +62,14 @@ async fn pieces_before_and_after(layer: OAuth2Layer, without_token: bool) -> (us
 // R3
 #[tokio::test(start_paused = true)]
 async fn kept_data_is_freed_after_an_accepted_response() {
-    let layer = warm_layer(&Source::of(hour)).await;
+    let layer = warm_layer(&ScriptedSource::tokens(hour)).await;
     assert_eq!(pieces_before_and_after(layer, false).await, (5, 3));
 }
 
 // R7, X2
 #[tokio::test(start_paused = true)]
 async fn nothing_is_kept_of_a_request_that_cannot_be_replayed() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let never = warm_layer(&source).await.replay_policy(ReplayPolicy::never());
     assert_eq!(pieces_before_and_after(never, false).await, (3, 3), "policy never");
     let any = warm_layer(&source).await;
@@ -79,7 +84,7 @@ async fn nothing_is_kept_of_a_request_that_cannot_be_replayed() {
 // R3, R7
 #[tokio::test(start_paused = true)]
 async fn policy_never_keeps_nothing_after_a_miss() {
-    let layer = cold_layer(&Source::of(hour)).replay_policy(ReplayPolicy::never());
+    let layer = cold_layer(&ScriptedSource::tokens(hour)).replay_policy(ReplayPolicy::never());
     assert_eq!(pieces_before_and_after(layer, false).await, (3, 3));
 }
 

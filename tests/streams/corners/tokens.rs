@@ -9,8 +9,8 @@ use crate::support::*;
 // R3, R6
 #[tokio::test(start_paused = true)]
 async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
-    let source = Source::of(hour);
-    let api = Api::new(|n, request| {
+    let source = ScriptedSource::tokens(hour);
+    let api = Api::serving(|n, request| {
         let len = read(&mut request.into_body()).len();
         async move {
             assert_eq!(len, 3000);
@@ -39,7 +39,7 @@ async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
 #[tokio::test(start_paused = true)]
 async fn a_body_is_not_touched_before_the_first_token_is_there() {
     let (source, bell) = notified_source(0);
-    let api = Api::new(|_, request| {
+    let api = Api::serving(|_, request| {
         let mut body = request.into_body();
         async move {
             assert_eq!(read(&mut body), b"one two");
@@ -61,9 +61,9 @@ async fn a_body_is_not_touched_before_the_first_token_is_there() {
 // R3
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_for_its_token_is_replayed_whole() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
-    let api = Api::new({
+    let api = Api::serving({
         let seen = seen.clone();
         move |n, request| {
             seen.lock().unwrap().push(read(&mut request.into_body()));
@@ -81,7 +81,7 @@ async fn a_request_that_waited_for_its_token_is_replayed_whole() {
 async fn an_upload_stops_while_a_replay_waits_for_its_token() {
     let (source, bell) = notified_source(1);
     let held = Arc::<Mutex<Option<ReplayBody<Fed>>>>::default();
-    let api = Api::new({
+    let api = Api::serving({
         let held = held.clone();
         move |n, request| {
             let mut body = request.into_body();
@@ -115,8 +115,8 @@ async fn an_upload_stops_while_a_replay_waits_for_its_token() {
 // R1
 #[tokio::test(start_paused = true)]
 async fn a_rejected_replay_is_returned_and_not_replayed() {
-    let source = Source::of(hour);
-    let api = Api::new(|_, request| {
+    let source = ScriptedSource::tokens(hour);
+    let api = Api::serving(|_, request| {
         let mut body = request.into_body();
         async move {
             assert_eq!(read(&mut body), b"one two");

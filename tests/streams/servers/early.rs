@@ -139,7 +139,7 @@ async fn taken_over_in_the_middle(protocol: Protocol, rest: Rest) {
         }
     })
     .await;
-    let api = client::<Fed>(protocol, LIMIT, &Source::of(hour)).await;
+    let api = client::<Fed>(protocol, LIMIT, &ScriptedSource::tokens(hour)).await;
     let (feeder, body) = fed();
     feeder.data("one ");
     let call = tokio::spawn(api.oneshot(request(address, body)));

@@ -67,7 +67,7 @@ async fn a_server_that_uses_expect_continue_gets_the_whole_body() {
             }
         });
         let body = Upload::new(size, true);
-        let api = client(Http1, LARGE, &Source::of(hour)).await;
+        let api = client(Http1, LARGE, &ScriptedSource::tokens(hour)).await;
         let mut request = request(address, body);
         request.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
         let response = send(&api, request).await.unwrap();

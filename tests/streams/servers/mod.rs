@@ -261,7 +261,7 @@ where
 type Api<B> = Replayable<OAuth2<Client<HttpConnector, ReplayBody<B>>>>;
 
 /// Returns a real client behind both layers, with a token in the cache.
-async fn client<B>(protocol: Protocol, limit: usize, source: &Source) -> Api<B>
+async fn client<B>(protocol: Protocol, limit: usize, source: &ScriptedSource) -> Api<B>
 where
     B: Body + Send + 'static,
     B::Error: Into<BoxError>,
@@ -294,7 +294,7 @@ async fn upload(
     let server = Server::default();
     let log = server.clone();
     let address = serve(protocol, move |request| handle(request, first, log.clone())).await;
-    let api = client(protocol, limit, &Source::of(hour)).await;
+    let api = client(protocol, limit, &ScriptedSource::tokens(hour)).await;
     let response = send(&api, request(address, upload)).await;
     let seen = server.lock().unwrap().clone();
     (response, seen)

@@ -83,7 +83,7 @@ async fn after_a_401_over_the_limit_the_next_upload_has_another_token() {
         let log = server.clone();
         let rejects = First::RejectsWhole;
         let address = serve(protocol, move |request| handle(request, rejects, log.clone())).await;
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let api = client(protocol, LIMIT, &source).await;
         let body = Upload::new(LIMIT + 1, true);
         assert_eq!(send(&api, request(address, body)).await.unwrap().status(), 401);

@@ -18,7 +18,7 @@ async fn trailers_arrive_with_the_replay() {
             let server = Server::default();
             let log = server.clone();
             let address = serve(protocol, move |request| handle(request, first, log.clone())).await;
-            let api = client(protocol, LIMIT, &Source::of(hour)).await;
+            let api = client(protocol, LIMIT, &ScriptedSource::tokens(hour)).await;
             let mut request = request(address, body());
             request.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
             assert_eq!(send(&api, request).await.unwrap().status(), 200);

@@ -64,8 +64,8 @@ fn a_caller_that_loses_two_fetches_of_its_own_is_interrupted() {
 }
 
 /// A source whose tokens are due for renewal when they arrive. The first `lost` renewals hang.
-fn due_source(lost: usize) -> Source {
-    Source::new(move |n, _| async move {
+fn due_source(lost: usize) -> ScriptedSource {
+    ScriptedSource::new(move |n, _| async move {
         if (2..2 + lost).contains(&n) {
             std::future::pending::<()>().await;
         }
@@ -102,7 +102,7 @@ fn lost_renewals_do_not_lengthen_the_pause() {
 #[test]
 fn one_runtime_for_each_call_over_a_shared_cache_works() {
     // Every second fetch hangs, and its caller gives up with its runtime.
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n % 2 == 1 {
             std::future::pending::<()>().await;
         }

@@ -63,10 +63,10 @@ fn secret_of(got: Got) -> String {
 }
 
 /// Creates a source whose first `held` requests wait for a permit. All others are answered at once.
-fn holding(held: usize) -> (Source, Arc<Semaphore>) {
+fn holding(held: usize) -> (ScriptedSource, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             if n <= held {

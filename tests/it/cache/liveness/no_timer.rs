@@ -20,7 +20,7 @@ fn assert_no_runtime<T>(result: Result<T, TokenError>) {
 // C3
 #[test]
 fn a_runtime_without_a_timer_is_a_clear_error() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = tokens(&source);
     for _ in 0..3 {
         assert_no_runtime(without_timer().block_on(tokens.get()));
@@ -67,7 +67,7 @@ fn a_waiter_without_a_runtime_is_a_clear_error() {
 // C3, C6
 #[test]
 fn a_hit_without_a_timer_leaves_the_renewal_to_others() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         let age = secs(if n == 1 { 820 } else { 0 });
         Ok(lasting(n, secs(1000)).with_age(age))
     });
@@ -91,7 +91,7 @@ fn a_hit_without_a_timer_leaves_the_renewal_to_others() {
 // C3, C11
 #[test]
 fn keeping_warm_needs_a_timer() {
-    let tokens = tokens(&Source::of(hour));
+    let tokens = tokens(&ScriptedSource::tokens(hour));
     let runtime = without_timer();
     assert_no_runtime(runtime.block_on(async { tokens.keep_warm() }));
     // The next runtime can still do it.
@@ -105,7 +105,7 @@ fn keeping_warm_needs_a_timer() {
 // C11, C6
 #[test]
 fn keeping_warm_renews_after_a_hit_without_a_timer() {
-    let source = Source::of(|n| lasting(n, secs(1000)));
+    let source = ScriptedSource::tokens(|n| lasting(n, secs(1000)));
     let tokens = tokens(&source);
     let (driven, other) =
         (paused(), Builder::new_current_thread().start_paused(true).build().unwrap());

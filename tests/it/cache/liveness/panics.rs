@@ -7,9 +7,9 @@ use tower_oauth2::TokenErrorKind;
 use super::*;
 
 /// Panics in the requests with these numbers.
-fn panicking(numbers: impl IntoIterator<Item = usize>) -> Source {
+fn panicking(numbers: impl IntoIterator<Item = usize>) -> ScriptedSource {
     let numbers: BTreeSet<_> = numbers.into_iter().collect();
-    Source::new(move |n, _| {
+    ScriptedSource::new(move |n, _| {
         let panics = numbers.contains(&n);
         async move {
             assert!(!panics, "on purpose");
@@ -79,7 +79,7 @@ async fn panics_with_a_token_in_between_are_not_in_a_row() {
 // C3, C6
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_panics_once_is_retried_after_a_second() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         assert!(n != 2, "on purpose");
         Ok(lasting(n, secs(1000)))
     });

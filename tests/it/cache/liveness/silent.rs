@@ -23,7 +23,7 @@ fn a_thread_that_blocks_in_a_fetch_holds_up_no_other_runtime() {
     let (entered, has_entered) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new((entered, released)));
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let blocked = blocked.clone();
         async move {
             if n == 1 {
@@ -89,7 +89,7 @@ fn a_waiter_of_removed_credentials_gets_a_token() {
 fn the_late_token_of_a_replaced_fetch_is_not_published() {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             match n {
@@ -121,7 +121,7 @@ fn the_late_token_of_a_replaced_fetch_is_not_published() {
 fn the_late_error_of_a_replaced_fetch_is_not_remembered() {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             if n == 1 {
@@ -169,7 +169,7 @@ fn short_timeouts_are_not_stuck_behind_a_silent_fetch() {
 #[test]
 fn a_caller_that_gives_up_after_a_takeover_fails_no_other() {
     let gate = Arc::new(Semaphore::new(0));
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let gate = gate.clone();
         async move {
             match n {
@@ -211,7 +211,7 @@ fn keeping_warm_replaces_a_silent_first_fetch() {
 #[test]
 fn keeping_warm_replaces_a_silent_renewal() {
     let gate = Arc::new(Semaphore::new(0));
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let gate = gate.clone();
         async move {
             if n == 2 {

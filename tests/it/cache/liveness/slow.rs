@@ -7,7 +7,7 @@ use super::*;
 // C3
 #[tokio::test(start_paused = true)]
 async fn a_slow_source_gets_one_request() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(10)).await;
         Ok(hour(n))
     });
@@ -23,7 +23,7 @@ async fn a_slow_source_gets_one_request() {
 // C3
 #[test]
 fn a_slow_fetch_on_another_runtime_that_is_polled_is_waited_for() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(10)).await;
         Ok(hour(n))
     });
@@ -71,7 +71,7 @@ fn stall(time: Duration) {
 async fn a_hit_after_a_stall_does_not_replace_the_renewal() {
     let gate = Arc::new(Semaphore::new(0));
     let permits = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let permits = permits.clone();
         async move {
             if n == 2 {

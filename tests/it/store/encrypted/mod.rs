@@ -297,7 +297,7 @@ async fn malformed_values_are_replaced_and_reported() {
         let (trace, _guard) = Trace::start();
         let observed = Inner::default();
         let layer = TokenStoreLayer::new(encrypted(&observed, [new(), old()]));
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         ask(&layer, &source).await.unwrap();
         let reported = || {
             let lines = trace.lines();

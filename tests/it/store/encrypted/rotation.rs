@@ -80,7 +80,7 @@ async fn a_fleet_rotates_its_key_in_three_steps_without_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_token_of_a_removed_key_is_requested_again() {
     let store = MemoryStore::new();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     assert_eq!(secret(&process(encrypted(&store, [old()]), &source)).await, "token-1");
     assert_eq!(secret(&process(encrypted(&store, [new()]), &source)).await, "token-2");
     assert_eq!(secret(&process(encrypted(&store, [new()]), &source)).await, "token-2");

@@ -25,7 +25,7 @@ fn layer_with_backoff(store: &Double) -> TokenStoreLayer {
 async fn a_failed_operation_fails_no_request() {
     for op in Op::ALL {
         let store = Double::but(op, Act::Fail);
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
         assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
@@ -38,7 +38,7 @@ async fn a_failed_operation_fails_no_request() {
 async fn an_operation_that_hangs_costs_one_deadline() {
     for (op, count) in [(Op::Get, 1), (Op::Lock, 2), (Op::Replace, 4), (Op::Unlock, 5)] {
         let store = Double::but(op, Act::Hang);
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         let token = ask(&TokenStoreLayer::new(store.clone()), &source).await.unwrap();
         assert_eq!((token.secret(), source.count()), ("token-1", 1), "{op:?}");
@@ -55,7 +55,7 @@ async fn a_store_that_hangs_costs_one_deadline() {
         let store = Double::new(move |_| {
             if calls.fetch_add(1, Ordering::SeqCst) < last { Act::Work } else { Act::Hang }
         });
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         let layer = TokenStoreLayer::new(store.clone()).deadline(ms(80));
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
@@ -68,7 +68,7 @@ async fn a_store_that_hangs_costs_one_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_is_used_within_its_deadline() {
     let store = Double::new(|_| Act::WorkAfter(ms(249)));
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let began = Instant::now();
     let layer = TokenStoreLayer::new(store.clone());
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
@@ -84,7 +84,7 @@ async fn a_read_only_store_fails_no_request() {
     for act in [Act::Fail, Act::Hang, Act::Pretend] {
         let store = Double::new(move |op| if op == Op::Get { Act::Work } else { act });
         let layer = TokenStoreLayer::new(store.clone());
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         for n in 1..=20 {
             let began = Instant::now();
             let token = ask(&layer, &source).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_read_only_store_fails_no_request() {
 async fn one_request_tries_the_store_after_its_backoff() {
     let store = Double::but(Op::Get, Act::Fail);
     let layer = layer_with_backoff(&store);
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     ask(&layer, &source).await.unwrap();
     assert_eq!(store.count(), 1);
     for _ in 0..9 {
@@ -132,7 +132,7 @@ async fn one_request_tries_the_store_after_its_backoff() {
 async fn another_request_tries_after_a_dropped_trial() {
     let store = Double::but(Op::Get, Act::Hang);
     let layer = layer_with_backoff(&store);
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     ask(&layer, &source).await.unwrap();
     advance(secs(10)).await;
     let trial = tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
@@ -159,7 +159,7 @@ async fn the_backoff_grows_with_each_consecutive_failure() {
             _ => Act::Work,
         });
         let layer = TokenStoreLayer::new(store.clone());
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         while began.elapsed() < secs(600) {
             ask(&layer, &source).await.unwrap();
@@ -191,7 +191,7 @@ async fn the_backoff_grows_with_each_consecutive_failure() {
 async fn concurrent_failures_count_once() {
     let store = Double::but(Op::Get, Act::FailAfter(ms(10)));
     let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::new(secs(1), secs(100_000)));
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = at_once((0..64).map(|n| {
         let request = TokenRequest::new(credentials().audience(format!("{n}")));
         layer.layer(source.clone()).oneshot(request)
@@ -210,7 +210,7 @@ async fn concurrent_failures_count_once() {
 async fn without_backoff_each_request_uses_the_store() {
     let store = Double::but(Op::Get, Act::Fail);
     let layer = TokenStoreLayer::new(store.clone()).backoff(Backoff::none());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     for _ in 0..5 {
         ask(&layer, &source).await.unwrap();
     }
@@ -224,7 +224,7 @@ async fn a_panicking_store_fails_no_request() {
         let (trace, _guard) = Trace::start();
         let store = Double::but(op, Act::Panic);
         let layer = layer_with_backoff(&store);
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1", "{op:?}");
         settle().await;
@@ -263,7 +263,7 @@ impl PanicsEarly {
 // S6
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_before_its_future_fails_no_request() {
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     assert_eq!(ask(&TokenStoreLayer::new(PanicsEarly), &source).await.unwrap().secret(), "token-1");
 }
 
@@ -279,7 +279,7 @@ async fn a_dropped_request_does_not_delay_others() {
                 _ => Act::Hang,
             });
             let layer = TokenStoreLayer::new(store.clone());
-            let source = Source::of(hour);
+            let source = ScriptedSource::tokens(hour);
             let dropped =
                 tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
             settle().await;
@@ -314,7 +314,7 @@ async fn the_error_of_the_inner_service_is_returned() {
 // S6: only waiting processes read the mark of a failure.
 #[tokio::test(start_paused = true)]
 async fn the_next_request_after_a_failure_fetches_a_token() {
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Err::<_, BoxError>("down".into()) } else { Ok(hour(n)) }
     });
     let store = Double::default();
@@ -353,7 +353,7 @@ async fn extreme_settings_are_valid() {
 #[test]
 fn without_a_runtime_the_store_is_not_used() {
     let store = Double::default();
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let mut service = TokenStoreLayer::new(store.clone()).layer(source);
     let mut outside = tokio_test::task::spawn(service.call(TokenRequest::new(credentials())));
     assert!(matches!(outside.poll(), Poll::Ready(Ok(_))));

@@ -59,7 +59,7 @@ fn nth_credentials(n: usize) -> Credentials {
 /// Sends the token request of a process without a token for the nth credentials.
 fn ask_for(
     layer: &TokenStoreLayer,
-    source: &Source,
+    source: &ScriptedSource,
     n: usize,
 ) -> impl Future<Output = Result<AccessToken, BoxError>> + Send + 'static {
     layer.layer(source.clone()).oneshot(TokenRequest::new(nth_credentials(n)))
@@ -69,7 +69,7 @@ fn ask_for(
 /// shard.
 async fn sharded() -> (Sharded, usize) {
     let store = Sharded::default();
-    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));
     let mut on_first = 0;
     for n in 0..CREDENTIALS {
         ask_for(&layer, &source, n).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_failed_shard_affects_only_its_own_keys() {
     for act in [Act::Fail, Act::Hang] {
         let (store, on_first) = sharded().await;
         store.0[0].becomes(move |_| act);
-        let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
+        let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));
         for n in 0..CREDENTIALS {
             let start = Instant::now();
             ask_for(&layer, &source, n).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_failed_shard_affects_only_its_own_keys() {
 async fn a_recovered_shard_is_used_again() {
     let (store, on_first) = sharded().await;
     store.0[0].becomes(|_| Act::Hang);
-    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));
     for n in 0..CREDENTIALS {
         ask_for(&layer, &source, n).await.unwrap();
     }
@@ -120,7 +120,7 @@ async fn a_recovered_shard_is_used_again() {
 }
 
 /// Requests the tokens of many credentials in sequence. Returns the total duration.
-async fn ask_for_many(layer: &TokenStoreLayer, source: &Source) -> Duration {
+async fn ask_for_many(layer: &TokenStoreLayer, source: &ScriptedSource) -> Duration {
     let start = Instant::now();
     for n in 0..10_000 {
         let asked_at = Instant::now();
@@ -137,7 +137,7 @@ async fn a_store_that_is_down_does_not_cost_a_deadline_per_key() {
     for hanging in [&Op::ALL[..], &[Op::Lock], &[Op::Replace], &[Op::Set, Op::Replace, Op::Lock]] {
         let store =
             Double::new(move |op| if hanging.contains(&op) { Act::Hang } else { Act::Work });
-        let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
+        let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));
         let took = ask_for_many(&layer, &source).await;
         assert!(took <= 20 * ms(250), "{hanging:?}: {took:?}");
         assert_eq!(source.count(), 10_000);
@@ -148,7 +148,7 @@ async fn a_store_that_is_down_does_not_cost_a_deadline_per_key() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_is_tried_after_each_backoff() {
     let store = Double::new(|_| Act::Hang);
-    let (layer, source) = (TokenStoreLayer::new(store.clone()), Source::of(hour));
+    let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));
     for n in 0..3_000 {
         ask_for(&layer, &source, n).await.unwrap();
         sleep(ms(100)).await;
@@ -172,7 +172,7 @@ async fn a_mark_on_a_failed_shard_does_not_affect_its_token() {
     let store = Double::default();
     let token_key = key_of(&credentials()).await;
     let (layer, source) =
-        (TokenStoreLayer::new(MarksHang(store.clone(), token_key)), Source::of(hour));
+        (TokenStoreLayer::new(MarksHang(store.clone(), token_key)), ScriptedSource::tokens(hour));
     let other = TokenStoreLayer::new(store.clone());
     let held = slow(secs(5), |n| hour(n + 100));
     let holder = tokio::spawn(other.layer(held).oneshot(TokenRequest::new(credentials())));

@@ -14,10 +14,10 @@ use super::double::{Act, Double, Op, Timeless};
 use super::*;
 
 /// Returns a source that answers once its semaphore has a permit.
-fn gated() -> (Source, Arc<Semaphore>) {
+fn gated() -> (ScriptedSource, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let held = gate.clone();
-    let source = Source::new(move |n, _| {
+    let source = ScriptedSource::new(move |n, _| {
         let held = held.clone();
         async move {
             held.acquire().await.unwrap().forget();
@@ -53,7 +53,7 @@ async fn a_lease_with_an_unknown_outcome_is_released() {
     let store = Double::default();
     store.becomes(|op| if op == Op::Lock { Act::Hang } else { Act::Work });
     let layer = TokenStoreLayer::new(store.clone());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let holder =
         tokio::spawn(layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())));
     settle().await;
@@ -123,7 +123,7 @@ async fn a_process_waits_for_one_and_a_half_leases() {
         let store = MemoryStore::new();
         let key = key_of(&credentials()).await;
         assert!(store.lock(&key, "hangs", secs(3600)).await.unwrap());
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         let began = Instant::now();
         let layer = TokenStoreLayer::new(store.clone()).lease(secs(lease));
         assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
@@ -192,7 +192,7 @@ async fn expired_leases_are_removed_from_a_memory_store() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_request_releases_the_lease() {
     let store = MemoryStore::new();
-    let source = Source::new(|_, _| async {
+    let source = ScriptedSource::new(|_, _| async {
         sleep(ms(50)).await;
         Err::<AccessToken, BoxError>("the endpoint is down".into())
     });
@@ -208,7 +208,7 @@ async fn a_failed_request_releases_the_lease() {
 #[tokio::test(start_paused = true)]
 async fn processes_do_not_queue_for_a_failing_endpoint() {
     let store = MemoryStore::new();
-    let source = Source::new(|_, _| async {
+    let source = ScriptedSource::new(|_, _| async {
         sleep(secs(2)).await;
         Err::<AccessToken, _>(BoxError::from("down"))
     });
@@ -226,7 +226,7 @@ async fn processes_do_not_queue_for_a_failing_endpoint() {
 #[tokio::test(start_paused = true)]
 async fn the_mark_of_a_failure_lasts_for_five_seconds() {
     let store = MemoryStore::new();
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(secs(1)).await;
         if n == 1 { Err(BoxError::from("down")) } else { Ok(hour(n)) }
     });
@@ -241,7 +241,7 @@ async fn the_mark_of_a_failure_lasts_for_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_keeps_the_stored_token() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Ok(hour(n)) } else { Err(BoxError::from("down")) }
     });
     let shown = ask(&layer, &source).await.unwrap();
@@ -253,7 +253,8 @@ async fn a_failed_renewal_keeps_the_stored_token() {
 // S5: without a time to live from the store, the wall clock decides.
 #[tokio::test(start_paused = true)]
 async fn a_mark_expires_by_the_wall_clock() {
-    let failing = Source::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
+    let failing =
+        ScriptedSource::new(|_, _| async { Err::<AccessToken, _>(BoxError::from("down")) });
     let store = Double::default();
     ask(&TokenStoreLayer::new(store.clone()), &failing).await.unwrap_err();
     let mark_key = store.log().into_iter().find(|entry| entry.op == Op::Set).unwrap().key;
@@ -267,7 +268,7 @@ async fn a_mark_expires_by_the_wall_clock() {
         store.set(&mark_key, mark.to_string().as_bytes(), secs(3600)).await.unwrap();
         assert!(store.lock(&key, "other", secs(3600)).await.unwrap());
         let began = Instant::now();
-        let source = Source::of(hour);
+        let source = ScriptedSource::tokens(hour);
         assert_eq!(ask(&TokenStoreLayer::new(store), &source).await.unwrap().secret(), "token-1");
         assert!(began.elapsed() >= waited && began.elapsed() <= waited + secs(1), "{ends}");
     }
@@ -291,7 +292,7 @@ async fn a_lease_that_never_ends_is_waited_for_once() {
     let store = MemoryStore::new();
     let key = key_of(&credentials()).await;
     assert!(store.lock(&key, "attacker", secs(1_000_000)).await.unwrap());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let took = replace_in_a_row(&process(store.clone(), &source), 20).await;
     assert!(took[0] >= secs(15) && took[0] < ms(15_250), "{took:?}");
     assert!(took[1..].iter().all(Duration::is_zero), "{took:?}");
@@ -307,7 +308,7 @@ async fn a_lease_is_waited_for_again_after_it_was_free() {
     let store = MemoryStore::new();
     let key = key_of(&credentials()).await;
     assert!(store.lock(&key, "hangs", secs(1_000_000)).await.unwrap());
-    let source = Source::of(hour);
+    let source = ScriptedSource::tokens(hour);
     let tokens = process(store.clone(), &source);
     replace_in_a_row(&tokens, 2).await;
     store.unlock(&key, "hangs").await.unwrap();

@@ -18,7 +18,7 @@ fn run(runtime: &Runtime, duration: Duration) {
 fn start(
     runtime: &Runtime,
     layer: &TokenStoreLayer,
-    source: &Source,
+    source: &ScriptedSource,
 ) -> JoinHandle<Result<String, BoxError>> {
     let (layer, source) = (layer.clone(), source.clone());
     runtime.spawn(async move { Ok(ask(&layer, &source).await?.secret().to_owned()) })
@@ -28,7 +28,7 @@ fn start(
 fn hold_on(
     runtime: &Runtime,
     layer: &TokenStoreLayer,
-    source: &Source,
+    source: &ScriptedSource,
 ) -> JoinHandle<Result<String, BoxError>> {
     let holder = start(runtime, layer, source);
     runtime.block_on(settle());
@@ -37,7 +37,7 @@ fn hold_on(
 }
 
 /// Gets a token on a runtime and checks that this takes between one and two seconds.
-fn take_over_on(runtime: &Runtime, layer: &TokenStoreLayer, source: &Source) -> String {
+fn take_over_on(runtime: &Runtime, layer: &TokenStoreLayer, source: &ScriptedSource) -> String {
     runtime.block_on(async {
         let start = Instant::now();
         let token = ask(layer, source).await.unwrap();
@@ -82,7 +82,7 @@ fn a_late_return_does_not_release_the_lease_of_the_successor() {
     for is_failure in [false, true] {
         let store = Double::default();
         let layer = TokenStoreLayer::new(store.clone());
-        let source = Source::new(move |n, _| async move {
+        let source = ScriptedSource::new(move |n, _| async move {
             sleep(if n == 1 { ms(50) } else { secs(600) }).await;
             if n == 1 && is_failure { Err("down".into()) } else { Ok(hour(n)) }
         });
@@ -108,7 +108,7 @@ fn a_late_return_does_not_release_the_lease_of_the_successor() {
 fn a_superseded_holder_does_not_extend_the_lease() {
     let store = Double::default();
     let layer = TokenStoreLayer::new(store.clone());
-    let source = Source::new(|n, _| async move {
+    let source = ScriptedSource::new(|n, _| async move {
         sleep(if n == 1 { secs(600) } else { ms(50) }).await;
         Ok(hour(n))
     });
@@ -220,7 +220,7 @@ fn a_store_that_fails_during_a_takeover_fails_no_request() {
 
 /// Starts a fetch of `first` on a runtime that stops, and gets a token from `second` on another
 /// one.
-fn get_beside_a_stopped_fetch(source: &Source, first: &Tokens, second: &Tokens) {
+fn get_beside_a_stopped_fetch(source: &ScriptedSource, first: &Tokens, second: &Tokens) {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let first = first.clone();
     let late = stopped.spawn(async move { first.get().await });

@@ -1,0 +1,120 @@
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::Service;
+
+type Answer<R> = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
+/// The requests, with the bodies that were kept.
+type Seen<B> = Vec<(Parts, Option<B>)>;
+type Handler<B, R> = dyn Fn(usize, Request<B>) -> Answer<R> + Send + Sync;
+
+/// An API that records every request.
+///
+/// It takes any request body, and keeps those of an API that answers at once.
+pub struct Api<B = Full<Bytes>, R = Full<Bytes>> {
+    handler: Arc<Handler<B, R>>,
+    keep: fn(&B) -> Option<B>,
+    seen: Arc<Mutex<Seen<B>>>,
+}
+
+impl Api {
+    /// Responds at once with the result of `handler`.
+    pub fn new(
+        handler: impl Fn(&Request<Full<Bytes>>) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        let api = Self::serving(move |_, request| ready(handler(&request)));
+        Self { keep: |body| Some(body.clone()), ..api }
+    }
+
+    /// Responds with 200 to a request whose token `accepts` returns true for, and with 401 to others.
+    pub fn accepting(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(move |request| {
+            let accepted = bearer(request.headers()).is_some_and(&accepts);
+            answer(if accepted { StatusCode::OK } else { StatusCode::UNAUTHORIZED })
+        })
+    }
+
+    /// Responds with this status to every request.
+    pub fn always(status: u16) -> Self {
+        Self::new(move |_| answer(StatusCode::from_u16(status).unwrap()))
+    }
+
+    /// Returns the requests, in order.
+    pub fn requests(&self) -> Vec<Request<Full<Bytes>>> {
+        let seen = self.seen.lock().unwrap();
+        let requests = seen.iter().map(|(head, body)| {
+            let body = body.clone().expect("an API that answers at once keeps bodies");
+            Request::from_parts(head.clone(), body)
+        });
+        requests.collect()
+    }
+}
+
+impl<B, R> Api<B, R> {
+    /// Responds to request number n, from 1, with the result of `handler`, which gets the body.
+    pub fn serving<F>(handler: impl Fn(usize, Request<B>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response<R>> + Send + 'static,
+    {
+        let handler: Arc<Handler<B, R>> = Arc::new(move |n, request| {
+            let response = handler(n, request);
+            Box::pin(async move { Ok(response.await) })
+        });
+        Self { handler, keep: |_| None, seen: Arc::default() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// Returns the Bearer token of each request, in order. A request without one is an empty string.
+    pub fn tokens(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let tokens = seen.iter().map(|(head, _)| bearer(&head.headers).unwrap_or_default());
+        tokens.map(str::to_owned).collect()
+    }
+}
+
+impl<B, R> Clone for Api<B, R> {
+    fn clone(&self) -> Self {
+        Self { handler: self.handler.clone(), keep: self.keep, seen: self.seen.clone() }
+    }
+}
+
+impl<B, R> Service<Request<B>> for Api<B, R> {
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Answer<R>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let n = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.push((head.clone(), (self.keep)(&body)));
+            seen.len()
+        };
+        (self.handler)(n, Request::from_parts(head, body))
+    }
+}
+
+fn bearer(headers: &http::HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn answer(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,17 @@
+//! Doubles that name types of tower-oauth2, and what else needs more than tokio.
+
+pub mod conformance;
+mod endpoint;
+mod fake_memcached;
+mod make;
+mod meter;
+mod server;
+mod trace;
+
+pub use self::endpoint::{RawEndpoint, ask, head, nobody, response, scripted, send, times};
+pub use self::fake_memcached::{FakeMemcached, Peer, opaque};
+pub use self::make::*;
+pub use self::meter::Meter;
+pub use self::server::{Client, Seen, client, raw_server, server};
+pub use self::trace::Trace;
+pub use tower_oauth2::testing::{Reply, ScriptedEndpoint, ScriptedSource};
