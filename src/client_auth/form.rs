@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
@@ -193,6 +194,21 @@ impl TokenRequestParts {
             body.append_pair(name, value);
         }
         (self.headers, body.finish())
+    }
+
+    /// Returns the headers, and the body as a JSON object. A parameter with several values is an
+    /// array of them.
+    pub(crate) fn encode_json(self) -> (HeaderMap, String) {
+        let mut body = Map::new();
+        for (name, value) in &self.form {
+            let value = Value::from(value.as_str());
+            match body.get_mut(&**name) {
+                None => _ = body.insert(name.clone().into_owned(), value),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = [first.take(), value].into_iter().collect(),
+            }
+        }
+        (self.headers, Value::Object(body).to_string())
     }
 }
 

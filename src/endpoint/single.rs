@@ -1,14 +1,16 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::Service;
 
+use super::dialect::Dialect;
 use super::discovery::discover;
 use super::limits::EndpointLimits;
-use super::token_request::request_token;
+use super::token_request::{Target, request_token};
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::metrics::{FetchTimer, Measured};
@@ -21,6 +23,7 @@ use crate::util::limits::MAX_LIFETIME;
 pub(super) struct SingleRequest {
     pub(super) http: BoxedClient,
     pub(super) limits: EndpointLimits,
+    pub(super) dialect: Arc<Dialect>,
 }
 
 impl Service<TokenRequest> for SingleRequest {
@@ -35,7 +38,7 @@ impl Service<TokenRequest> for SingleRequest {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let Self { http, limits } = self.clone();
+        let Self { http, limits, dialect } = self.clone();
         Box::pin(async move {
             let credentials = request.credentials();
             let timer = FetchTimer::start(Measured::TokenRequest, &request);
@@ -47,7 +50,8 @@ impl Service<TokenRequest> for SingleRequest {
                 let timeout = limits.timeout.min(MAX_LIFETIME);
                 let endpoint = discover(http.clone(), &request, timeout, &limits).await?;
                 let left = timeout.saturating_sub(start.elapsed());
-                request_token(http, &request, endpoint, left).await
+                let target = Target { request: &request, endpoint, dialect: &dialect };
+                request_token(http, &target, left).await
             };
             let result = fetched.await;
             timer.finish(&result);

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
+pub(crate) use self::advice::{GrantKind, RequestFacts};
 pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
@@ -55,8 +56,8 @@ struct ErrorInner {
     kind: TokenErrorKind,
     /// Details that the kind does not include. May be empty.
     note: &'static str,
-    /// Replaces the advice that follows from kind and response.
-    advice: Option<&'static str>,
+    /// The token request that failed, as far as it is known.
+    facts: RequestFacts,
     /// The label of the credentials.
     label: Option<Box<str>>,
     /// The beginning of the text, and the `scheme://host:port` that follows it.
@@ -106,7 +107,7 @@ impl TokenError {
         let inner = ErrorInner {
             kind,
             note,
-            advice: None,
+            facts: RequestFacts::default(),
             label: None,
             origin: None,
             response,
@@ -205,10 +206,10 @@ impl TokenError {
         self
     }
 
-    /// Replaces the advice. Has no effect once the error has been cloned.
-    pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
+    /// Adds facts about the token request. Has no effect once the error has been cloned.
+    pub(crate) fn with_request_facts(mut self, facts: RequestFacts) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.advice = Some(advice);
+            inner.facts = facts;
         }
         self
     }
@@ -261,14 +262,14 @@ impl TokenError {
     ///
     /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
     /// 408 or 429, the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
-    /// status, a secret that could not be read, and a failure in a custom source. False for any
+    /// status (but not of a device grant or CIBA, which are polled), a secret that could not be read, and a failure in a custom source. False for any
     /// other error response, a redirect, a response without a usable token, an endpoint that is not
     /// allowed, an invalid client id, invalid metadata, and a request without tokens. If the
     /// secret is a token, the failure of that token decides.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
-                response.has_transient_code()
+                self.has_transient_code()
                     || response.status.is_server_error()
                     || response.status == StatusCode::REQUEST_TIMEOUT
                     || response.status == StatusCode::TOO_MANY_REQUESTS
@@ -324,8 +325,11 @@ impl TokenError {
     }
 
     /// Returns whether the server says by its error code that a later request may succeed.
+    ///
+    /// A grant that is polled keeps an interval, which a retry would ignore.
     pub(crate) fn has_transient_code(&self) -> bool {
-        self.inner.response.as_ref().is_some_and(ErrorResponse::has_transient_code)
+        let response = self.inner.response.as_ref().filter(|_| !self.inner.facts.is_polled);
+        response.is_some_and(ErrorResponse::has_transient_code)
     }
 
     /// Returns the error code of the response if it is a registered one, which may be shown.
