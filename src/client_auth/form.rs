@@ -40,6 +40,8 @@ pub struct TokenRequestParts {
     #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain it"))]
     endpoint_text: Box<str>,
     issuer: Option<Box<str>>,
+    /// Whether the server takes a client secret in the form only.
+    takes_secret_in_form: bool,
     headers: HeaderMap,
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
@@ -62,6 +64,7 @@ impl TokenRequestParts {
             endpoint,
             endpoint_text: endpoint_text.into(),
             issuer: None,
+            takes_secret_in_form: false,
             headers: HeaderMap::new(),
             form: Vec::with_capacity(4),
             clock: Offset::default(),
@@ -72,6 +75,15 @@ impl TokenRequestParts {
 
     pub(crate) fn set_issuer(&mut self, issuer: Option<&str>) {
         self.issuer = issuer.map(Box::from);
+    }
+
+    pub(crate) fn set_takes_secret_in_form(&mut self, takes_secret_in_form: bool) {
+        self.takes_secret_in_form = takes_secret_in_form;
+    }
+
+    /// Returns whether the server takes a client secret in the form only.
+    pub(crate) fn takes_secret_in_form(&self) -> bool {
+        self.takes_secret_in_form
     }
 
     /// Sets the offset of the server's clock.

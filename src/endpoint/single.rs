@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::dialect::Dialect;
-use super::discovery::discover;
+use super::discovery::Discovery;
 use super::limits::EndpointLimits;
 use super::token_request::{Target, request_token};
 use crate::credentials::request::TokenRequest;
@@ -46,12 +46,21 @@ impl Service<TokenRequest> for SingleRequest {
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                let start = Instant::now();
-                let timeout = limits.timeout.min(MAX_LIFETIME);
-                let endpoint = discover(http.clone(), &request, timeout, &limits).await?;
-                let left = timeout.saturating_sub(start.elapsed());
-                let target = Target { request: &request, endpoint, dialect: &dialect };
-                request_token(http, &target, left).await
+                let deadline = Instant::now() + limits.timeout.min(MAX_LIFETIME);
+                let discovery = Discovery { request: &request, limits: &limits, deadline };
+                let endpoint = discovery.endpoint(http.clone()).await?;
+                let target = Target { request: &request, endpoint: &endpoint, dialect: &dialect };
+                let error = match request_token(http.clone(), target, deadline).await {
+                    Ok(token) => return Ok(token),
+                    Err(error) => error,
+                };
+                match discovery.changed_endpoint(http.clone(), &endpoint, &error).await? {
+                    Some(endpoint) => {
+                        let target = Target { endpoint: &endpoint, ..target };
+                        request_token(http, target, deadline).await
+                    }
+                    None => Err(error),
+                }
             };
             let result = fetched.await;
             timer.finish(&result);

@@ -1,7 +1,5 @@
 //! Sends one token request: up to three HTTP requests if a clock is off or a nonce is required.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
@@ -28,22 +26,21 @@ use crate::secret::wait_until_deadline;
 use crate::token::AccessToken;
 use crate::util::clock::{Now, wall_clock};
 
-/// Requests a token within `limit`.
+/// Requests a token until `deadline`.
 ///
 /// A clock offset is remembered only if it led to a token (W8).
 pub(super) async fn request_token(
     http: BoxedClient,
-    target: &Target<'_>,
-    limit: Duration,
+    target: Target<'_>,
+    deadline: Instant,
 ) -> Result<AccessToken, TokenError> {
-    let Target { request, endpoint, dialect } = *target;
+    let Target { request, endpoint, dialect } = target;
     let credentials = request.credentials();
     let (clocks, origin) = (credentials.server_clocks(), endpoint.origin());
-    let deadline = Instant::now() + limit;
     let mut clock = clocks.get(origin);
     let (mut is_assertion_resent, mut is_proof_resent) = (false, false);
     loop {
-        let response = send(http.clone(), target, clock, deadline).await?;
+        let response = send(http.clone(), &target, clock, deadline).await?;
         let has_time = Instant::now() < deadline;
         // Each kind of resend happens once at most, so that a server cannot cause a loop.
         let label = credentials.label_field();
@@ -194,6 +191,7 @@ async fn encode(
     let credentials = request.credentials();
     let mut parts = TokenRequestParts::for_endpoint(endpoint.uri().clone(), endpoint.text());
     parts.set_issuer(endpoint.issuer());
+    parts.set_takes_secret_in_form(endpoint.takes_secret_in_form());
     parts.set_clock(clock);
     parts.set_deadline(deadline);
     credentials.add_parameters(&mut parts).await.map_err(not_available)?;

@@ -8,6 +8,7 @@ mod display;
 mod kind;
 mod response;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub struct TokenError {
 struct ErrorInner {
     kind: TokenErrorKind,
     /// Details that the kind does not include. May be empty.
-    note: &'static str,
+    note: Cow<'static, str>,
     /// The token request that failed, as far as it is known.
     facts: RequestFacts,
     /// The label of the credentials.
@@ -73,19 +74,19 @@ const NO_METADATA: &str = "no metadata from";
 
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, note: &'static str) -> Self {
-        Self::build(kind, note, None, None)
+        Self::build(kind, note.into(), None, None)
     }
 
     pub(crate) fn with_source(kind: TokenErrorKind, source: BoxError) -> Self {
-        Self::build(kind, "", None, Some(source))
+        Self::build(kind, "".into(), None, Some(source))
     }
 
     pub(crate) fn with_response(
         kind: TokenErrorKind,
-        note: &'static str,
+        note: impl Into<Cow<'static, str>>,
         response: ErrorResponse,
     ) -> Self {
-        Self::build(kind, note, Some(response), None)
+        Self::build(kind, note.into(), Some(response), None)
     }
 
     /// Creates the error of a token whose type is not the one that was requested.
@@ -100,7 +101,7 @@ impl TokenError {
 
     fn build(
         kind: TokenErrorKind,
-        note: &'static str,
+        note: Cow<'static, str>,
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
@@ -201,7 +202,7 @@ impl TokenError {
     /// Replaces the details. Has no effect once the error has been cloned.
     pub(crate) fn with_note(mut self, note: &'static str) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.note = note;
+            inner.note = note.into();
         }
         self
     }
