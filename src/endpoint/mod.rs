@@ -48,6 +48,8 @@ use crate::util::one_or_many::OneOrMany;
 ///   refuses an assertion because this machine's clock differs from its own, another request by the
 ///   server's clock follows at once; if the server requires a nonce or another time in a DPoP proof
 ///   (RFC 9449 section 8), another request follows too. So a try is at most three HTTP requests.
+///   Credentials [from an issuer](crate::Credentials::from_issuer) may need requests for metadata
+///   besides, and one more try if the metadata have changed.
 /// - **Refresh tokens.** A refresh token ([`RefreshToken`](crate::grant::RefreshToken)) is used by
 ///   one token request at a time, and a rotated one is persisted before its access token is
 ///   returned. Such a token request runs in a task of its own, so a caller that is dropped does not
@@ -71,8 +73,8 @@ use crate::util::one_or_many::OneOrMany;
 /// # Errors
 ///
 /// Returns a [`TokenError`] whose [`kind`](TokenError::kind) says what failed. An
-/// [`error_code`](TokenError::error_code) of `invalid_grant` for a refresh token means that the
-/// user has to authorize again.
+/// [`error_code`](TokenError::error_code) of `invalid_grant` for a refresh token usually means that
+/// the user has to authorize again.
 ///
 /// # Example
 ///

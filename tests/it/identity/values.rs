@@ -195,7 +195,10 @@ fn setters() -> Vec<Setter<Credentials>> {
     ]
 }
 
-pub fn servers() -> Vec<Named<fn(ClientAuth) -> Credentials>> {
+/// Creates credentials for a server.
+type Server = fn(ClientAuth) -> Credentials;
+
+pub fn servers() -> Vec<Named<Server>> {
     vec![
         ("Credentials::new", |auth| Credentials::new(ENDPOINT, auth).unwrap()),
         ("Credentials::new", |auth| Credentials::new("https://auth.test/other", auth).unwrap()),
