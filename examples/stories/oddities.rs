@@ -7,6 +7,7 @@ use http_body_util::Full;
 use tower::service_fn;
 use tower_oauth2::grant::Grant;
 use tower_oauth2::replay::ReplayPolicy;
+use tower_oauth2::source::HttpClient;
 use tower_oauth2::{
     AccessToken, BoxError, ClientAuth, Credentials, OAuth2Layer, Origins, Secret, TokenEndpoint,
     Tokens,
@@ -22,11 +23,14 @@ fn zoom(token_endpoint: &str, account: &str) -> Result<Credentials, BoxError> {
         .parameter("account_id", account))
 }
 
-/// Apigee reads the grant type from the query, and may not say how long a token lives.
-fn apigee() -> Result<Credentials, BoxError> {
+/// Apigee reads the grant type from the query, may not say how long a token lives, and has its own
+/// name for Bearer tokens.
+fn apigee<M>(http: impl HttpClient<M>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic_raw("key", Secret::file("/run/secrets/apigee"));
     let endpoint = "https://org.apigee.example/oauth/token?grant_type=client_credentials";
-    Ok(Credentials::new(endpoint, auth)?.default_expires_in(Duration::from_secs(1800)))
+    let credentials =
+        Credentials::new(endpoint, auth)?.default_expires_in(Duration::from_secs(1800));
+    Ok(Tokens::new(credentials, TokenEndpoint::new(http).token_type_alias("BearerToken")))
 }
 
 /// Shopify takes the bare token in a header of its own.
@@ -51,7 +55,7 @@ pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
     let form = &world.token_requests()[0];
     expect(&*form["grant_type"], "account_credentials")?;
     expect(&*form["account_id"], "acme")?;
-    apigee()?;
+    apigee(world.http())?;
 
     // Answers with the header that carries the token.
     let echo = |name: &'static str| {

@@ -9,6 +9,9 @@ use super::{ClientAuthentication, TokenRequestParts};
 use crate::error::ConfigError;
 use crate::secret::{Identity, Secret};
 
+/// The name of the method that is `client_secret_basic` or `client_secret_post`.
+pub(crate) const CLIENT_SECRET: &str = "client_secret";
+
 /// Sends a client id and a client secret.
 pub(super) struct ClientSecret {
     id: String,
@@ -19,6 +22,8 @@ pub(super) struct ClientSecret {
 /// The place of the id and the secret in the request.
 #[derive(Clone, Copy)]
 pub(super) enum SecretPlacement {
+    /// As the server's metadata say: in the form if they do not list HTTP Basic.
+    Listed,
     Basic,
     BasicRaw,
     Post,
@@ -65,6 +70,7 @@ impl ClientSecret {
 impl ClientAuthentication for ClientSecret {
     fn method(&self) -> &str {
         match self.placement {
+            SecretPlacement::Listed => CLIENT_SECRET,
             SecretPlacement::Basic => "client_secret_basic",
             SecretPlacement::BasicRaw => "client_secret_basic_raw",
             SecretPlacement::Post => "client_secret_post",
@@ -92,8 +98,15 @@ impl ClientAuthentication for ClientSecret {
 
     async fn authenticate(&self, request: &mut TokenRequestParts) -> Result<(), BoxError> {
         let secret = self.secret.read(request.deadline()).await?;
-        match self.placement {
-            SecretPlacement::Basic => set_basic(request, &self.encoded(&secret)),
+        let placement = match self.placement {
+            SecretPlacement::Listed if request.takes_secret_in_form() => SecretPlacement::Post,
+            SecretPlacement::Listed => SecretPlacement::Basic,
+            placement => placement,
+        };
+        match placement {
+            SecretPlacement::Listed | SecretPlacement::Basic => {
+                set_basic(request, &self.encoded(&secret))
+            }
             SecretPlacement::BasicRaw => set_basic(request, &self.raw(&secret)?),
             SecretPlacement::Post => {
                 request.set_parameter("client_id", self.id.as_str());

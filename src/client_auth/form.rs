@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::{HeaderMap, Uri};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tower::BoxError;
 use zeroize::Zeroizing;
@@ -39,6 +40,8 @@ pub struct TokenRequestParts {
     #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain it"))]
     endpoint_text: Box<str>,
     issuer: Option<Box<str>>,
+    /// Whether the server takes a client secret in the form only.
+    takes_secret_in_form: bool,
     headers: HeaderMap,
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
@@ -61,6 +64,7 @@ impl TokenRequestParts {
             endpoint,
             endpoint_text: endpoint_text.into(),
             issuer: None,
+            takes_secret_in_form: false,
             headers: HeaderMap::new(),
             form: Vec::with_capacity(4),
             clock: Offset::default(),
@@ -71,6 +75,15 @@ impl TokenRequestParts {
 
     pub(crate) fn set_issuer(&mut self, issuer: Option<&str>) {
         self.issuer = issuer.map(Box::from);
+    }
+
+    pub(crate) fn set_takes_secret_in_form(&mut self, takes_secret_in_form: bool) {
+        self.takes_secret_in_form = takes_secret_in_form;
+    }
+
+    /// Returns whether the server takes a client secret in the form only.
+    pub(crate) fn takes_secret_in_form(&self) -> bool {
+        self.takes_secret_in_form
     }
 
     /// Sets the offset of the server's clock.
@@ -193,6 +206,21 @@ impl TokenRequestParts {
             body.append_pair(name, value);
         }
         (self.headers, body.finish())
+    }
+
+    /// Returns the headers, and the body as a JSON object. A parameter with several values is an
+    /// array of them.
+    pub(crate) fn encode_json(self) -> (HeaderMap, String) {
+        let mut body = Map::new();
+        for (name, value) in &self.form {
+            let value = Value::from(value.as_str());
+            match body.get_mut(&**name) {
+                None => _ = body.insert(name.clone().into_owned(), value),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = [first.take(), value].into_iter().collect(),
+            }
+        }
+        (self.headers, Value::Object(body).to_string())
     }
 }
 

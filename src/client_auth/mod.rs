@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tower::BoxError;
 
 pub use self::assertion::ClientAssertion;
+pub(crate) use self::client_secret::CLIENT_SECRET;
 use self::client_secret::{ClientSecret, SecretPlacement};
 pub use self::form::TokenRequestParts;
 #[cfg(feature = "jwt")]
@@ -57,6 +58,28 @@ use crate::secret::Secret;
 pub struct ClientAuth(Arc<dyn DynClientAuthentication>);
 
 impl ClientAuth {
+    /// Sends the id and the secret by the method that the server's metadata list.
+    ///
+    /// The method is [`client_secret_post`](Self::client_secret_post) if the metadata list it
+    /// without `client_secret_basic`, and [`client_secret_basic`](Self::client_secret_basic)
+    /// otherwise. If the metadata list neither, it is an error. With
+    /// [`Credentials::new`](crate::Credentials::new) there is no metadata.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::{ClientAuth, Credentials, Secret};
+    ///
+    /// let secret = Secret::file("/run/secrets/api");
+    /// let auth = ClientAuth::client_secret("client-id", secret);
+    /// let credentials = Credentials::from_issuer("https://auth.example.com", auth)?;
+    /// # let _ = credentials;
+    /// # Ok::<(), tower_oauth2::ConfigError>(())
+    /// ```
+    pub fn client_secret(client_id: impl Into<String>, client_secret: impl Into<Secret>) -> Self {
+        Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::Listed)
+    }
+
     /// Sends the form-encoded id and secret with HTTP Basic, as RFC 6749 section 2.3.1 requires.
     ///
     /// A space is encoded as `%20`, which all form decoders read. Some servers do not read `+` as a
@@ -65,7 +88,7 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::Basic)
+        Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::Basic)
     }
 
     /// Sends the unchanged id and secret with HTTP Basic, for servers that do not decode them.
@@ -78,7 +101,7 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::BasicRaw)
+        Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::BasicRaw)
     }
 
     /// Sends the id and the secret as `client_id` and `client_secret` in the form (RFC 6749 section
@@ -87,10 +110,10 @@ impl ClientAuth {
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
     ) -> Self {
-        Self::client_secret(client_id.into(), client_secret.into(), SecretPlacement::Post)
+        Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::Post)
     }
 
-    fn client_secret(id: String, secret: Secret, placement: SecretPlacement) -> Self {
+    fn with_secret(id: String, secret: Secret, placement: SecretPlacement) -> Self {
         Self::custom(ClientSecret::new(id, secret, placement))
     }
 

@@ -20,9 +20,10 @@ impl Credentials {
     /// Returns the URI of the token endpoint.
     ///
     /// It is `None` for [named](Self::named) credentials, and for those
-    /// [from an issuer](Self::from_issuer) until its metadata has been fetched.
-    pub fn token_endpoint(&self) -> Option<&Uri> {
-        self.endpoint().map(EndpointUri::uri)
+    /// [from an issuer](Self::from_issuer) until its metadata has been fetched. It changes if later
+    /// metadata name another one.
+    pub fn token_endpoint(&self) -> Option<Uri> {
+        Some(self.endpoint()?.uri().clone())
     }
 
     /// Returns the issuer of the tokens, if the credentials come from its metadata.
@@ -97,7 +98,7 @@ impl Credentials {
 
     /// Returns the token endpoint. It is `None` for named credentials, and until the metadata of
     /// the issuer has been fetched.
-    pub(crate) fn endpoint(&self) -> Option<&EndpointUri> {
+    pub(crate) fn endpoint(&self) -> Option<Arc<EndpointUri>> {
         self.description.server.endpoint()
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Description {
     pub(super) scope: Vec<Box<str>>,
     pub(super) audiences: Vec<Box<str>>,
     pub(super) resources: Vec<Box<str>>,
+    /// A JSON text.
+    pub(super) authorization_details: Option<Box<str>>,
     pub(super) parameters: Vec<(Box<str>, Zeroizing<String>)>,
     pub(super) default_expires_in: Option<Duration>,
     pub(super) dpop: Option<Arc<dyn BindingKey>>,
@@ -52,6 +54,7 @@ impl Description {
             scope: Vec::new(),
             audiences: Vec::new(),
             resources: Vec::new(),
+            authorization_details: None,
             parameters: Vec::new(),
             default_expires_in: None,
             dpop: None,
@@ -81,6 +84,7 @@ impl Description {
             texts.sort_unstable();
             identity.list(texts);
         }
+        identity.list(self.authorization_details.as_deref());
         let mut parameters: Vec<_> = self.parameters.iter().collect();
         parameters.sort_unstable_by_key(|(name, _)| name);
         let texts = parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);

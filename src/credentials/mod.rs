@@ -1,6 +1,7 @@
 //! Credentials: the data that describes a token to request.
 
 mod accessors;
+mod authorization_details;
 mod description;
 mod doubts;
 pub(crate) mod grant;
@@ -14,6 +15,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::description::Description;
@@ -31,7 +33,7 @@ use crate::util::limits::MAX_LIFETIME;
 ///
 /// A clone is cheap. Credentials are equal if everything that distinguishes the token is equal: the
 /// token endpoint, the client and its [authentication](ClientAuth), the [grant](Self::grant), the
-/// scope (as a set), audiences, resources, other parameters, and the key that the token is bound
+/// scope (as a set), audiences, resources, authorization details, other parameters, and the key that the token is bound
 /// to. A cache keeps one token for equal credentials. They are compared by a SHA-256 digest, which
 /// contains no secret.
 ///
@@ -77,7 +79,7 @@ impl Credentials {
     /// empty, ends in a line break or begins with a byte order mark, for example.
     pub fn new(token_endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         let endpoint = EndpointUri::parse(token_endpoint.as_ref())?;
-        Self::for_server(Server::TokenEndpoint(endpoint), auth)
+        Self::for_server(Server::TokenEndpoint(endpoint.into()), auth)
     }
 
     /// Creates credentials for the token endpoint in the metadata of `issuer` (RFC 8414).
@@ -86,6 +88,11 @@ impl Credentials {
     /// request, over the same HTTP client, and the credentials keep the endpoint. Clones and edited
     /// copies share it. If the metadata cannot be fetched or used, the token request fails with the
     /// errors of [`MetadataBuilder::fetch`](crate::metadata::MetadataBuilder::fetch).
+    ///
+    /// If the token endpoint later answers with `invalid_client`, 404 or 410, the server may have
+    /// changed. The metadata are then fetched again, at most once a minute. If they name another
+    /// endpoint, or another method for a [secret](ClientAuth::client_secret), the token request is
+    /// sent once more. Otherwise its own error is returned.
     ///
     /// # Errors
     ///
@@ -131,7 +138,7 @@ impl Credentials {
         endpoint: EndpointUri,
         auth: ClientAuth,
     ) -> Result<Self, ConfigError> {
-        Self::for_server(Server::TokenEndpoint(endpoint), auth)
+        Self::for_server(Server::TokenEndpoint(endpoint.into()), auth)
     }
 
     fn for_server(server: Server, auth: ClientAuth) -> Result<Self, ConfigError> {
@@ -183,6 +190,35 @@ impl Credentials {
     pub fn resource(self, resource: impl Into<String>) -> Self {
         let resource = resource.into().into_boxed_str();
         self.edit(|description| add_new(&mut description.resources, resource))
+    }
+
+    /// Sets what the token is to authorize in detail (`authorization_details`, RFC 9396 section 2).
+    ///
+    /// `details` is a JSON array of objects, each of which has a `type`. It is sent as JSON text, with
+    /// sorted members. An empty array removes details that were set before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `details` is anything else.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_oauth2::{ClientAuth, Credentials};
+    ///
+    /// let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
+    /// let credentials = Credentials::new("https://auth.example.com/token", auth)?
+    ///     .authorization_details(json!([{
+    ///         "type": "account_information",
+    ///         "actions": ["list_accounts", "read_balances"],
+    ///     }]))?;
+    /// # let _ = credentials;
+    /// # Ok::<(), tower_oauth2::ConfigError>(())
+    /// ```
+    pub fn authorization_details(self, details: impl Into<Value>) -> Result<Self, ConfigError> {
+        let details = authorization_details::to_text(details.into())?;
+        Ok(self.edit(|description| description.authorization_details = details))
     }
 
     /// Sets another parameter of the token request. It replaces all other parameters of this name.

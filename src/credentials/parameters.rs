@@ -46,11 +46,13 @@ impl Credentials {
         Ok(())
     }
 
-    /// Returns the parameters for the purpose of the token: its scope, audiences and resources.
+    /// Returns the parameters for the purpose of the token: its scope, audiences, resources and
+    /// authorization details.
     fn target_parameters(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let description = &*self.description;
         let scope =
             (!description.scope.is_empty()).then(|| ("scope", description.scope.join(" ").into()));
+        let details = description.authorization_details.as_deref();
         let list = |name, values| {
             let values: &[Box<str>] = values;
             values.iter().map(move |value| (name, Cow::from(&**value)))
@@ -59,5 +61,6 @@ impl Credentials {
             .into_iter()
             .chain(list("audience", &description.audiences))
             .chain(list("resource", &description.resources))
+            .chain(details.map(|details| ("authorization_details", details.into())))
     }
 }

@@ -1,27 +1,33 @@
 //! The server that credentials are for.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::Uri;
+use tokio::time::Instant;
 
 use crate::error::ConfigError;
 use crate::protocol::origin::{Origin, parse_absolute};
 use crate::secret::Identity;
 use crate::util::printable::Printable;
+use crate::util::sync::LockExt;
 use crate::util::takeover_lock::TakeoverLock;
+
+/// The shortest time between two fetches of an issuer's metadata whose token endpoint is known.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The server that issues the tokens.
 #[derive(Clone)]
 pub(crate) enum Server {
-    TokenEndpoint(EndpointUri),
+    TokenEndpoint(Arc<EndpointUri>),
     Issuer(IssuerUri),
     /// A custom source, which is not an authorization server. The name is its identity.
     Custom(Box<str>),
 }
 
-/// The URI of a token endpoint.
-#[derive(Clone)]
+/// The URI of a token endpoint, and the facts from the metadata that requests to it depend on.
+#[derive(PartialEq)]
 pub(crate) struct EndpointUri {
     uri: Uri,
     /// The URI as it was given. A server compares the `aud` of an assertion with this spelling.
@@ -29,6 +35,8 @@ pub(crate) struct EndpointUri {
     origin: Origin,
     /// The issuer whose metadata names the endpoint.
     issuer: Option<Box<str>>,
+    /// Whether the metadata list `client_secret_post` and not `client_secret_basic`.
+    takes_secret_in_form: bool,
 }
 
 /// An issuer whose metadata names the token endpoint.
@@ -45,20 +53,27 @@ pub(crate) struct IssuerUri {
 /// A trait object, because credentials may be the keys of a map, and clippy would take the cell for
 /// a part of the key. It plays no part in their equality.
 trait Discovery: Send + Sync {
-    fn endpoint(&self) -> &OnceLock<EndpointUri>;
+    fn discovered(&self) -> &Mutex<Discovered>;
     /// Allows one fetch of the metadata at a time.
     fn fetch_lock(&self) -> &TakeoverLock;
 }
 
 #[derive(Default)]
 struct DiscoveryCells {
-    endpoint: OnceLock<EndpointUri>,
+    discovered: Mutex<Discovered>,
     fetch_lock: TakeoverLock,
 }
 
+#[derive(Default)]
+struct Discovered {
+    endpoint: Option<Arc<EndpointUri>>,
+    /// When the metadata were last fetched, or when a fetch of other metadata began.
+    fetched_at: Option<Instant>,
+}
+
 impl Discovery for DiscoveryCells {
-    fn endpoint(&self) -> &OnceLock<EndpointUri> {
-        &self.endpoint
+    fn discovered(&self) -> &Mutex<Discovered> {
+        &self.discovered
     }
 
     fn fetch_lock(&self) -> &TakeoverLock {
@@ -67,9 +82,9 @@ impl Discovery for DiscoveryCells {
 }
 
 impl Server {
-    pub(super) fn endpoint(&self) -> Option<&EndpointUri> {
+    pub(super) fn endpoint(&self) -> Option<Arc<EndpointUri>> {
         match self {
-            Self::TokenEndpoint(endpoint) => Some(endpoint),
+            Self::TokenEndpoint(endpoint) => Some(endpoint.clone()),
             Self::Issuer(issuer) => issuer.endpoint(),
             Self::Custom(_) => None,
         }
@@ -103,12 +118,23 @@ impl EndpointUri {
         let origin = Origin::from_uri(&uri).ok_or_else(|| {
             ConfigError::new(ENDPOINT, "needs a scheme and a host").with_url(text)
         })?;
-        Ok(Self { uri, text: text.into(), origin, issuer: None })
+        let text = text.into();
+        Ok(Self { uri, text, origin, issuer: None, takes_secret_in_form: false })
     }
 
     /// Creates the URI of an endpoint that the metadata of `issuer` names.
     pub(crate) fn from_metadata(issuer: &str, text: &str) -> Result<Self, ConfigError> {
         Ok(Self { issuer: Some(issuer.into()), ..Self::parse(text)? })
+    }
+
+    /// Says whether the server takes a client secret in the form only.
+    pub(crate) fn with_secret_in_form(mut self, takes_secret_in_form: bool) -> Self {
+        self.takes_secret_in_form = takes_secret_in_form;
+        self
+    }
+
+    pub(crate) fn takes_secret_in_form(&self) -> bool {
+        self.takes_secret_in_form
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -158,13 +184,25 @@ impl IssuerUri {
     }
 
     /// Returns the token endpoint, once the metadata has been fetched.
-    pub(crate) fn endpoint(&self) -> Option<&EndpointUri> {
-        self.discovery.endpoint().get()
+    pub(crate) fn endpoint(&self) -> Option<Arc<EndpointUri>> {
+        self.discovery.discovered().lock_unpoisoned().endpoint.clone()
     }
 
-    /// Keeps the token endpoint of the metadata. The first one stays.
-    pub(crate) fn set_endpoint(&self, endpoint: EndpointUri) -> &EndpointUri {
-        self.discovery.endpoint().get_or_init(|| endpoint)
+    /// Keeps the token endpoint of the metadata, which have just been fetched.
+    pub(crate) fn set_endpoint(&self, endpoint: &Arc<EndpointUri>) {
+        let mut discovered = self.discovery.discovered().lock_unpoisoned();
+        *discovered =
+            Discovered { endpoint: Some(endpoint.clone()), fetched_at: Some(Instant::now()) };
+    }
+
+    /// Returns whether the metadata may be fetched again. It may not for a minute after that.
+    pub(crate) fn may_fetch_again(&self) -> bool {
+        let mut discovered = self.discovery.discovered().lock_unpoisoned();
+        let is_over = discovered.fetched_at.is_none_or(|at| at.elapsed() >= MIN_FETCH_INTERVAL);
+        if is_over {
+            discovered.fetched_at = Some(Instant::now());
+        }
+        is_over
     }
 
     /// Returns the lock for fetching the metadata.
@@ -178,7 +216,10 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TokenEndpoint(endpoint) => endpoint.origin.fmt(f),
-            Self::Issuer(issuer) => issuer.endpoint().map_or(&issuer.origin, |e| &e.origin).fmt(f),
+            Self::Issuer(issuer) => match issuer.endpoint() {
+                Some(endpoint) => endpoint.origin.fmt(f),
+                None => issuer.origin.fmt(f),
+            },
             Self::Custom(name) => Printable(name).fmt(f),
         }
     }

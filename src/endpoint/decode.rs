@@ -6,16 +6,25 @@ use http::response::Parts;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::dialect::Dialect;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::json::{self, JsonResponse, Members, has_error, text, value};
 use crate::token::AccessToken;
 use crate::util::limits::MAX_LIFETIME;
 
+/// The token type that a token request is answered with.
+#[derive(Clone, Copy)]
+pub(super) struct ExpectedToken<'a> {
+    /// Whether the credentials have a DPoP key.
+    pub(super) must_be_bound: bool,
+    pub(super) dialect: &'a Dialect,
+}
+
 /// Decodes a response to a token request.
 pub(super) fn decode(
     head: Parts,
     body: &[u8],
-    must_be_bound: bool,
+    expected: ExpectedToken<'_>,
 ) -> Result<AccessToken, TokenError> {
     let response = JsonResponse::new(head, body);
     let status = response.head.status;
@@ -25,7 +34,7 @@ pub(super) fn decode(
     let (kind, note) = match &response.members {
         None if status.is_success() => (TokenErrorKind::MalformedResponse, ""),
         Some(members) if status.is_success() && !has_error(members) => {
-            match read_token(members, must_be_bound) {
+            match read_token(members, expected) {
                 Ok(token) => return Ok(token),
                 Err(refusal) => refusal,
             }
@@ -38,27 +47,30 @@ pub(super) fn decode(
 /// Reads the token in a success response. Fails with the kind and the details of the error.
 fn read_token(
     members: &Members<'_>,
-    must_be_bound: bool,
+    ExpectedToken { must_be_bound, dialect }: ExpectedToken<'_>,
 ) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
 
-    const ONLY_BEARER: &str = "without a DPoP key, only Bearer is supported";
+    const BOUND: &str = "the token is bound to a key, and the credentials have no DPoP key";
 
     let token_type = members.get("token_type").map(|_| value(members, "token_type"));
-    let is = |name: &str| match &token_type {
-        Some(Some(Value::String(found))) => found.eq_ignore_ascii_case(name),
+    let is_bearer = match &token_type {
+        None | Some(Some(Value::Null)) => true,
+        Some(Some(Value::String(found))) => dialect.is_bearer(found),
         _ => false,
     };
-    let is_bound = is("DPoP");
+    let is_bound = matches!(&token_type, Some(Some(Value::String(found)))
+        if found.eq_ignore_ascii_case("DPoP"));
     if is_bound != must_be_bound {
         let note = match must_be_bound {
             true => "the credentials have a DPoP key, and the token is not bound to it",
-            false => ONLY_BEARER,
+            false => BOUND,
         };
         return Err((UnsupportedTokenType, note));
     }
-    if !is_bound && !is("Bearer") && !matches!(token_type, None | Some(Some(Value::Null))) {
-        return Err((UnsupportedTokenType, ONLY_BEARER));
+    if !is_bound && !is_bearer {
+        let note = "neither Bearer nor a TokenEndpoint::token_type_alias";
+        return Err((UnsupportedTokenType, note));
     }
     let access_token = match value(members, "access_token") {
         None | Some(Value::Null) => return Err((InvalidAccessToken, "access_token is missing")),

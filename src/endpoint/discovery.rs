@@ -1,11 +1,12 @@
 //! Finds the token endpoint of credentials that name an issuer (RFC 8414).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use http::StatusCode;
+use tokio::time::{Instant, timeout_at};
 
 use super::limits::EndpointLimits;
+use crate::client_auth::ClientAuthentication;
 use crate::credentials::request::TokenRequest;
 use crate::credentials::{EndpointUri, IssuerUri};
 use crate::error::{TokenError, TokenErrorKind};
@@ -13,59 +14,129 @@ use crate::metadata::{Metadata, invalid_issuer};
 use crate::protocol::http_client::BoxedClient;
 use crate::util::liveness::Liveness;
 
-/// Returns the token endpoint for a request within `limit`, and fetches the issuer's metadata if
-/// necessary.
+/// Finds the token endpoint of a request, and fetches the issuer's metadata if necessary.
 ///
 /// The limits are checked for the issuer before anything is sent, and for the token endpoint.
-pub(super) async fn discover<'a>(
-    http: BoxedClient,
-    request: &'a TokenRequest,
-    limit: Duration,
-    limits: &EndpointLimits,
-) -> Result<&'a EndpointUri, TokenError> {
-    let credentials = request.credentials();
-    let endpoint = match (credentials.endpoint(), credentials.issuer_to_discover()) {
-        (Some(endpoint), _) => endpoint,
-        (None, Some(issuer)) => {
-            limits.check(issuer.uri(), issuer.origin())?;
-            let found = fetch_once(http, request, issuer, Instant::now() + limit);
-            match timeout(limit, found).await {
-                Ok(found) => found?,
-                Err(elapsed) => {
-                    let error = TokenError::with_source(TokenErrorKind::Timeout, elapsed.into());
-                    return Err(error.with_issuer(issuer.origin()));
-                }
-            }
-        }
-        (None, None) => return Err(TokenError::new(TokenErrorKind::NoTokenEndpoint, "")),
-    };
-    limits.check(endpoint.uri(), endpoint.origin())?;
-    Ok(endpoint)
+pub(super) struct Discovery<'a> {
+    pub(super) request: &'a TokenRequest,
+    pub(super) limits: &'a EndpointLimits,
+    pub(super) deadline: Instant,
 }
 
-/// Fetches the metadata, unless another request for the same issuer does so first.
-///
-/// If the runtime of that other request no longer polls it, this one takes over (C3).
-async fn fetch_once<'a>(
-    http: BoxedClient,
-    request: &TokenRequest,
-    issuer: &'a IssuerUri,
-    deadline: Instant,
-) -> Result<&'a EndpointUri, TokenError> {
-    let liveness = Arc::new(Liveness::part_of(request.liveness()));
-    let _guard = issuer.fetch_lock().acquire(&liveness).await;
-    if let Some(endpoint) = issuer.endpoint() {
-        return Ok(endpoint);
+impl Discovery<'_> {
+    /// Returns the token endpoint.
+    pub(super) async fn endpoint(&self, http: BoxedClient) -> Result<Arc<EndpointUri>, TokenError> {
+        let credentials = self.request.credentials();
+        let endpoint = match (credentials.endpoint(), credentials.issuer_to_discover()) {
+            (Some(endpoint), _) => endpoint,
+            (None, Some(issuer)) => {
+                self.limits.check(issuer.uri(), issuer.origin())?;
+                match timeout_at(self.deadline, self.fetch_once(http, issuer)).await {
+                    Ok(found) => found?,
+                    Err(elapsed) => {
+                        let timeout = TokenErrorKind::Timeout;
+                        let error = TokenError::with_source(timeout, elapsed.into());
+                        return Err(error.with_issuer(issuer.origin()));
+                    }
+                }
+            }
+            (None, None) => return Err(TokenError::new(TokenErrorKind::NoTokenEndpoint, "")),
+        };
+        self.limits.check(endpoint.uri(), endpoint.origin())?;
+        Ok(endpoint)
     }
-    let auth = request.credentials().client_auth();
-    let fetch = async {
+
+    /// Returns the token endpoint in the issuer's current metadata if `error`, the response of the
+    /// endpoint `used`, says that the server may have changed, and if it has.
+    ///
+    /// The metadata are fetched again at most once a minute.
+    pub(super) async fn changed_endpoint(
+        &self,
+        http: BoxedClient,
+        used: &EndpointUri,
+        error: &TokenError,
+    ) -> Result<Option<Arc<EndpointUri>>, TokenError> {
+        let issuer = self.request.credentials().issuer_to_discover();
+        let Some(issuer) = issuer.filter(|_| may_be_outdated(error)) else {
+            return Ok(None);
+        };
+        // Without an answer in time, the error of the token endpoint says more.
+        let found = timeout_at(self.deadline, self.fetch_again(http, issuer, used)).await;
+        let found = found.ok().flatten();
+        if let Some(endpoint) = &found {
+            self.limits.check(endpoint.uri(), endpoint.origin())?;
+            tracing::info!(
+                label = self.request.credentials().label_field(),
+                "metadata have changed; the token request is sent again"
+            );
+        }
+        Ok(found)
+    }
+
+    /// Fetches the metadata, unless another request for the same issuer does so first.
+    ///
+    /// If the runtime of that other request no longer polls it, this one takes over (C3).
+    async fn fetch_once(
+        &self,
+        http: BoxedClient,
+        issuer: &IssuerUri,
+    ) -> Result<Arc<EndpointUri>, TokenError> {
+        let liveness = Arc::new(Liveness::part_of(self.request.liveness()));
+        let _guard = issuer.fetch_lock().acquire(&liveness).await;
+        match issuer.endpoint() {
+            Some(endpoint) => Ok(endpoint),
+            None => liveness.during(self.fetch(http, issuer)).await,
+        }
+    }
+
+    /// Returns the endpoint in current metadata, if it differs from `used`.
+    async fn fetch_again(
+        &self,
+        http: BoxedClient,
+        issuer: &IssuerUri,
+        used: &EndpointUri,
+    ) -> Option<Arc<EndpointUri>> {
+        let liveness = Arc::new(Liveness::part_of(self.request.liveness()));
+        let _guard = issuer.fetch_lock().acquire(&liveness).await;
+        let differs = |endpoint: &Arc<EndpointUri>| **endpoint != *used;
+        // Another request may have fetched them while this one waited.
+        let known = issuer.endpoint().filter(differs);
+        if known.is_some() || !issuer.may_fetch_again() {
+            return known;
+        }
+        match liveness.during(self.fetch(http, issuer)).await {
+            Ok(endpoint) => Some(endpoint).filter(differs),
+            Err(error) => {
+                let label = self.request.credentials().label_field();
+                tracing::debug!(label, %error, "metadata could not be fetched again");
+                None
+            }
+        }
+    }
+
+    /// Fetches the metadata, and keeps the token endpoint.
+    async fn fetch(
+        &self,
+        http: BoxedClient,
+        issuer: &IssuerUri,
+    ) -> Result<Arc<EndpointUri>, TokenError> {
         let builder = Metadata::builder(issuer.text()).map_err(invalid_issuer)?;
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         let metadata = builder.timeout(left).fetch_boxed(http).await?;
-        metadata.endpoint_for(auth).map_err(|error| {
+        let auth = self.request.credentials().client_auth();
+        let endpoint = metadata.endpoint_for(auth.method()).map_err(|error| {
             TokenError::with_source(TokenErrorKind::InvalidMetadata, error.into())
                 .with_issuer(issuer.origin())
-        })
-    };
-    Ok(issuer.set_endpoint(liveness.during(fetch).await?))
+        })?;
+        let endpoint = Arc::new(endpoint);
+        issuer.set_endpoint(&endpoint);
+        Ok(endpoint)
+    }
+}
+
+/// Returns whether a token endpoint answers as if it or its clients had moved.
+fn may_be_outdated(error: &TokenError) -> bool {
+    error.kind() == TokenErrorKind::ErrorResponse
+        && (error.error_code() == Some("invalid_client")
+            || matches!(error.status(), Some(StatusCode::NOT_FOUND | StatusCode::GONE)))
 }

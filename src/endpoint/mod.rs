@@ -1,6 +1,7 @@
 //! RFC 6749 on the wire: a token endpoint as a service.
 
 mod decode;
+mod dialect;
 mod discovery;
 mod limits;
 pub(crate) mod refresh;
@@ -13,15 +14,17 @@ mod token_request;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use tower::retry::Policy;
 use tower::{BoxError, Service, ServiceExt};
 
+use self::dialect::Dialect;
 use self::limits::EndpointLimits;
 use self::refresh::Refresh;
 pub use self::retry::TokenRetry;
@@ -45,6 +48,8 @@ use crate::util::one_or_many::OneOrMany;
 ///   refuses an assertion because this machine's clock differs from its own, another request by the
 ///   server's clock follows at once; if the server requires a nonce or another time in a DPoP proof
 ///   (RFC 9449 section 8), another request follows too. So a try is at most three HTTP requests.
+///   Credentials [from an issuer](crate::Credentials::from_issuer) may need requests for metadata
+///   besides, and one more try if the metadata have changed.
 /// - **Refresh tokens.** A refresh token ([`RefreshToken`](crate::grant::RefreshToken)) is used by
 ///   one token request at a time, and a rotated one is persisted before its access token is
 ///   returned. Such a token request runs in a task of its own, so a caller that is dropped does not
@@ -54,8 +59,13 @@ use crate::util::one_or_many::OneOrMany;
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
 ///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
 ///   identity`). Configure the HTTP client to follow no redirects either.
+/// - **Compression.** A response in an encoding that no layer decoded is an error that names
+///   `Content-Encoding`. For servers that compress without being asked, put a decompression layer
+///   around the HTTP client. A layer may also replace the `Accept-Encoding` of the requests.
 /// - **User agent.** Requests name `tower-oauth2/<version>` as their `User-Agent`. A layer around
-///   the HTTP client can replace it.
+///   the HTTP client or [`header`](Self::header) can replace it.
+/// - **Other dialects.** [`json_body`](Self::json_body), [`header`](Self::header) and
+///   [`token_type_alias`](Self::token_type_alias) are for servers that differ from the standard.
 /// - **Readiness.** A clone of the HTTP client is made ready for each request, and none is held
 ///   between requests. So API and token endpoint can share one connection pool or concurrency
 ///   limit.
@@ -63,8 +73,8 @@ use crate::util::one_or_many::OneOrMany;
 /// # Errors
 ///
 /// Returns a [`TokenError`] whose [`kind`](TokenError::kind) says what failed. An
-/// [`error_code`](TokenError::error_code) of `invalid_grant` for a refresh token means that the
-/// user has to authorize again.
+/// [`error_code`](TokenError::error_code) of `invalid_grant` for a refresh token usually means that
+/// the user has to authorize again.
 ///
 /// # Example
 ///
@@ -84,11 +94,29 @@ use crate::util::one_or_many::OneOrMany;
 /// }
 /// # let _ = tokens;
 /// ```
+///
+/// A server that compresses its responses without being asked, with the decompression of tower-http:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::client::legacy::Client;
+/// use hyper_util::client::legacy::connect::HttpConnector;
+/// use tower::ServiceBuilder;
+/// use tower_http::decompression::DecompressionLayer;
+/// use tower_oauth2::TokenEndpoint;
+///
+/// fn endpoint(http: Client<HttpConnector, Full<Bytes>>) -> TokenEndpoint {
+///     TokenEndpoint::new(ServiceBuilder::new().layer(DecompressionLayer::new()).service(http))
+/// }
+/// # let _ = endpoint;
+/// ```
 #[derive(Clone)]
 pub struct TokenEndpoint {
     http: BoxedClient,
     limits: EndpointLimits,
     retry: TokenRetry,
+    dialect: Arc<Dialect>,
 }
 
 impl TokenEndpoint {
@@ -127,7 +155,12 @@ impl TokenEndpoint {
     }
 
     fn over(http: BoxedClient) -> Self {
-        Self { http, limits: EndpointLimits::default(), retry: TokenRetry::default() }
+        Self {
+            http,
+            limits: EndpointLimits::default(),
+            retry: TokenRetry::default(),
+            dialect: Arc::default(),
+        }
     }
 
     /// Sets how long one try may take, including the response body.
@@ -177,10 +210,80 @@ impl TokenEndpoint {
         self
     }
 
+    /// Sends the parameters as a JSON object, for servers that accept nothing else.
+    ///
+    /// The values are strings. A parameter with several values is an array of strings.
+    ///
+    /// Like [`header`](Self::header) and [`token_type_alias`](Self::token_type_alias), it is not
+    /// part of the identity of credentials. If the tokens of two endpoints that differ in it must
+    /// not be mixed up, give each its own cache, and in a shared store its own prefix.
+    #[must_use]
+    pub fn json_body(mut self) -> Self {
+        Arc::make_mut(&mut self.dialect).has_json_body = true;
+        self
+    }
+
+    /// Adds a header to each token request, such as the key of a gateway before the server.
+    ///
+    /// It replaces a header of this name that was set before, and the defaults of `Accept`,
+    /// `Accept-Encoding` and `User-Agent`. A header of client authentication replaces it. The value
+    /// is marked as sensitive. It goes to each endpoint that credentials name, so a secret needs
+    /// [`allowed_endpoints`](Self::allowed_endpoints) unless all credentials are trusted. A key that
+    /// is read for each request needs a custom
+    /// [`ClientAuthentication`](crate::client_auth::ClientAuthentication), which has an example.
+    /// Requests for metadata do not have the header.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name or the value cannot be sent in a header, if the value is empty,
+    /// and for a header that client authentication, this crate or the HTTP client sets:
+    /// `Authorization`, `Content-Type`, `DPoP`, `Host` and those that describe the body or the
+    /// connection.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::{ConfigError, TokenEndpoint};
+    /// use tower_oauth2::source::HttpClient;
+    ///
+    /// fn endpoint<M>(http: impl HttpClient<M>, key: String) -> Result<TokenEndpoint, ConfigError> {
+    ///     TokenEndpoint::new(http).header("x-api-key", key)
+    /// }
+    /// ```
+    pub fn header(
+        mut self,
+        name: impl TryInto<HeaderName>,
+        value: impl TryInto<HeaderValue>,
+    ) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.dialect).set_header(name, value)?;
+        Ok(self)
+    }
+
+    /// Accepts `alias` as the `token_type` of Bearer tokens, in any case of letters.
+    ///
+    /// Apigee sends `BearerToken`. By default, only `Bearer` and a missing type are accepted. A
+    /// token of the type `DPoP` always needs a [DPoP key](crate::Credentials::dpop).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::TokenEndpoint;
+    /// use tower_oauth2::source::HttpClient;
+    ///
+    /// fn apigee<M>(http: impl HttpClient<M>) -> TokenEndpoint {
+    ///     TokenEndpoint::new(http).token_type_alias("BearerToken")
+    /// }
+    /// ```
+    #[must_use]
+    pub fn token_type_alias(mut self, alias: impl AsRef<str>) -> Self {
+        Arc::make_mut(&mut self.dialect).add_token_type(alias.as_ref());
+        self
+    }
+
     async fn fetch(self, mut request: TokenRequest) -> Result<AccessToken, TokenError> {
-        let Self { http, limits, mut retry } = self;
+        let Self { http, limits, mut retry, dialect } = self;
         // Retries go outside, because a retry has to begin with the current refresh token.
-        let once = Refresh::new(SingleRequest { http, limits });
+        let once = Refresh::new(SingleRequest { http, limits, dialect });
         loop {
             let mut result = once.clone().oneshot(request.clone()).await;
             match retry.retry(&mut request, &mut result) {

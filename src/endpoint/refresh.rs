@@ -170,12 +170,7 @@ where
         return Err(TokenError::with_source(TokenErrorKind::ClientAuthentication, error.into()));
     }
     let request = request.clone().with_refresh_token(refresh_token);
-    send(inner, request).await.map_err(|error| match error.error_code() {
-        Some("invalid_grant") => error
-            .with_note("the refresh token is no longer valid")
-            .with_advice("the user has to authorize again"),
-        _ => error,
-    })
+    send(inner, request).await
 }
 
 async fn send<S>(inner: S, request: TokenRequest) -> Result<AccessToken, TokenError>

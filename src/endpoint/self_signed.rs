@@ -12,6 +12,7 @@ use tower::Service;
 
 use super::limits::DEFAULT_TIMEOUT;
 use super::not_available;
+use crate::credentials::EndpointUri;
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::jwt::{DefaultAudience, JwtContext, SignedJwt};
@@ -73,9 +74,10 @@ impl SelfSigned {
         }
         let now = Now::read();
         let credentials = request.credentials();
+        let endpoint = credentials.endpoint();
         let context = JwtContext {
             now: now.wall,
-            token_endpoint: credentials.endpoint().map(|endpoint| endpoint.text()),
+            token_endpoint: endpoint.as_deref().map(EndpointUri::text),
             issuer: credentials.issuer(),
             default_audience: DefaultAudience::None,
             deadline: Some(Instant::now() + DEFAULT_TIMEOUT),

@@ -1,14 +1,16 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::discovery::discover;
+use super::dialect::Dialect;
+use super::discovery::Discovery;
 use super::limits::EndpointLimits;
-use super::token_request::request_token;
+use super::token_request::{Target, request_token};
 use crate::credentials::request::TokenRequest;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::metrics::{FetchTimer, Measured};
@@ -21,6 +23,7 @@ use crate::util::limits::MAX_LIFETIME;
 pub(super) struct SingleRequest {
     pub(super) http: BoxedClient,
     pub(super) limits: EndpointLimits,
+    pub(super) dialect: Arc<Dialect>,
 }
 
 impl Service<TokenRequest> for SingleRequest {
@@ -35,7 +38,7 @@ impl Service<TokenRequest> for SingleRequest {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let Self { http, limits } = self.clone();
+        let Self { http, limits, dialect } = self.clone();
         Box::pin(async move {
             let credentials = request.credentials();
             let timer = FetchTimer::start(Measured::TokenRequest, &request);
@@ -43,11 +46,21 @@ impl Service<TokenRequest> for SingleRequest {
                 if Handle::try_current().is_err() {
                     return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
                 }
-                let start = Instant::now();
-                let timeout = limits.timeout.min(MAX_LIFETIME);
-                let endpoint = discover(http.clone(), &request, timeout, &limits).await?;
-                let left = timeout.saturating_sub(start.elapsed());
-                request_token(http, &request, endpoint, left).await
+                let deadline = Instant::now() + limits.timeout.min(MAX_LIFETIME);
+                let discovery = Discovery { request: &request, limits: &limits, deadline };
+                let endpoint = discovery.endpoint(http.clone()).await?;
+                let target = Target { request: &request, endpoint: &endpoint, dialect: &dialect };
+                let error = match request_token(http.clone(), target, deadline).await {
+                    Ok(token) => return Ok(token),
+                    Err(error) => error,
+                };
+                match discovery.changed_endpoint(http.clone(), &endpoint, &error).await? {
+                    Some(endpoint) => {
+                        let target = Target { endpoint: &endpoint, ..target };
+                        request_token(http, target, deadline).await
+                    }
+                    None => Err(error),
+                }
             };
             let result = fetched.await;
             timer.finish(&result);

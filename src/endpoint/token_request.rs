@@ -1,19 +1,20 @@
 //! Sends one token request: up to three HTTP requests if a clock is off or a nonce is required.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt;
 
-use super::{decode, not_available};
+use super::decode::{self, ExpectedToken};
+use super::dialect::Dialect;
+use super::not_available;
 use crate::client_auth::{ClientAuthentication, TokenRequestParts};
 use crate::credentials::EndpointUri;
+use crate::credentials::grant::{grant_kind, is_polled};
 use crate::credentials::request::TokenRequest;
-use crate::error::{TokenError, TokenErrorKind};
+use crate::error::{RequestFacts, TokenError, TokenErrorKind};
 use crate::protocol::body;
 use crate::protocol::challenge;
 use crate::protocol::dpop::{DPOP, ProofVerdict, SentProof};
@@ -25,22 +26,21 @@ use crate::secret::wait_until_deadline;
 use crate::token::AccessToken;
 use crate::util::clock::{Now, wall_clock};
 
-/// Requests a token within `limit`.
+/// Requests a token until `deadline`.
 ///
 /// A clock offset is remembered only if it led to a token (W8).
 pub(super) async fn request_token(
     http: BoxedClient,
-    request: &TokenRequest,
-    endpoint: &EndpointUri,
-    limit: Duration,
+    target: Target<'_>,
+    deadline: Instant,
 ) -> Result<AccessToken, TokenError> {
+    let Target { request, endpoint, dialect } = target;
     let credentials = request.credentials();
     let (clocks, origin) = (credentials.server_clocks(), endpoint.origin());
-    let deadline = Instant::now() + limit;
     let mut clock = clocks.get(origin);
     let (mut is_assertion_resent, mut is_proof_resent) = (false, false);
     loop {
-        let response = send(http.clone(), &Target { request, endpoint }, clock, deadline).await?;
+        let response = send(http.clone(), &target, clock, deadline).await?;
         let has_time = Instant::now() < deadline;
         // Each kind of resend happens once at most, so that a server cannot cause a loop.
         let label = credentials.label_field();
@@ -69,13 +69,16 @@ pub(super) async fn request_token(
             clock = better;
             continue;
         }
-        let TokenResponse { head, body, requested_at, skew, .. } = response;
-        let result = decode::decode(head, &body, credentials.dpop_key().is_some());
+        let TokenResponse { head, body, requested_at, skew, facts, .. } = response;
+        let must_be_bound = credentials.dpop_key().is_some();
+        let result = decode::decode(head, &body, ExpectedToken { must_be_bound, dialect });
         match &result {
             Ok(_) => clocks.accept(origin, clock),
             Err(_) => clocks.refuse(origin, clock, skew),
         }
-        return result.map(|token| token.with_requested_at_both(requested_at));
+        return result
+            .map(|token| token.with_requested_at_both(requested_at))
+            .map_err(|error| error.with_request_facts(facts));
     }
 }
 
@@ -89,6 +92,7 @@ struct TokenResponse {
     has_signed_times: bool,
     skew: Option<SkewEstimate>,
     proof: ProofVerdict,
+    facts: RequestFacts,
 }
 
 /// Says how a refused request may succeed when it is sent again.
@@ -141,15 +145,16 @@ async fn send(
             TokenError::from_transport(error).with_causes(|text| secrets.scrub(text))
         })?;
         let skew = SkewEstimate::from_response(response.headers(), wall_clock(), sent_at.elapsed());
-        Ok::<_, TokenError>((response, skew, encoded.has_signed_times, encoded.proof, secrets))
+        let Encoded { has_signed_times, proof, facts, .. } = encoded;
+        Ok::<_, TokenError>((response, skew, secrets, (has_signed_times, proof, facts)))
     };
-    let (response, skew, has_signed_times, proof, secrets) = match timeout_at(deadline, sent).await
-    {
+    let (response, skew, secrets, sent) = match timeout_at(deadline, sent).await {
         Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
         }
     };
+    let (has_signed_times, proof, facts) = sent;
     let (head, body) = response.into_parts();
     let body = body::read(head.status, body, deadline).await;
     let body = body.map_err(|error| error.with_causes(|text| secrets.scrub(text)))?;
@@ -157,13 +162,15 @@ async fn send(
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
     });
-    Ok(TokenResponse { head, body, requested_at, clock, has_signed_times, skew, proof })
+    Ok(TokenResponse { head, body, requested_at, clock, has_signed_times, skew, proof, facts })
 }
 
-/// A token request and the endpoint that it goes to.
-struct Target<'a> {
-    request: &'a TokenRequest,
-    endpoint: &'a EndpointUri,
+/// A token request, the endpoint that it goes to, and how that one differs from the standard.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) request: &'a TokenRequest,
+    pub(super) endpoint: &'a EndpointUri,
+    pub(super) dialect: &'a Dialect,
 }
 
 /// An HTTP request, and the facts about it that its response is judged by.
@@ -171,6 +178,7 @@ struct Encoded {
     request: Request<Bytes>,
     has_signed_times: bool,
     proof: Option<SentProof>,
+    facts: RequestFacts,
 }
 
 /// Returns the HTTP request, with times by the offset `clock`.
@@ -179,10 +187,11 @@ async fn encode(
     clock: Offset,
     deadline: Instant,
 ) -> Result<Encoded, TokenError> {
-    let &Target { request, endpoint } = target;
+    let Target { request, endpoint, dialect } = *target;
     let credentials = request.credentials();
     let mut parts = TokenRequestParts::for_endpoint(endpoint.uri().clone(), endpoint.text());
     parts.set_issuer(endpoint.issuer());
+    parts.set_takes_secret_in_form(endpoint.takes_secret_in_form());
     parts.set_clock(clock);
     parts.set_deadline(deadline);
     credentials.add_parameters(&mut parts).await.map_err(not_available)?;
@@ -198,15 +207,26 @@ async fn encode(
         .await
         .map_err(not_available)?;
     let has_signed_times = parts.is_time_used();
-    let (headers, body) = parts.encode();
+    let grant_type = parts.parameter("grant_type").unwrap_or_default();
+    let facts = RequestFacts {
+        grant: grant_kind(grant_type),
+        has_client_assertion: parts.parameter("client_assertion").is_some(),
+        has_proof: credentials.dpop_key().is_some(),
+        is_polled: is_polled(grant_type),
+    };
+    let (headers, body) = if dialect.has_json_body { parts.encode_json() } else { parts.encode() };
 
     let mut request = Request::new(Bytes::from(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri().clone();
     *request.headers_mut() = headers;
     let headers = request.headers_mut();
+    // A header of client authentication replaces one of the endpoint.
+    for (name, value) in &dialect.headers {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
     headers::set_defaults(headers);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.insert(CONTENT_TYPE, dialect.content_type());
     let proof = credentials
         .dpop_key()
         .map(|key| key.prove_token_request(request.uri(), endpoint.origin(), clock));
@@ -217,5 +237,5 @@ async fn encode(
         }),
         Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
     };
-    Ok(Encoded { request, has_signed_times, proof })
+    Ok(Encoded { request, has_signed_times, proof, facts })
 }

@@ -8,6 +8,7 @@ mod display;
 mod kind;
 mod response;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use tower::BoxError;
 
+pub(crate) use self::advice::{GrantKind, RequestFacts};
 pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
@@ -54,9 +56,9 @@ pub struct TokenError {
 struct ErrorInner {
     kind: TokenErrorKind,
     /// Details that the kind does not include. May be empty.
-    note: &'static str,
-    /// Replaces the advice that follows from kind and response.
-    advice: Option<&'static str>,
+    note: Cow<'static, str>,
+    /// The token request that failed, as far as it is known.
+    facts: RequestFacts,
     /// The label of the credentials.
     label: Option<Box<str>>,
     /// The beginning of the text, and the `scheme://host:port` that follows it.
@@ -72,19 +74,19 @@ const NO_METADATA: &str = "no metadata from";
 
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, note: &'static str) -> Self {
-        Self::build(kind, note, None, None)
+        Self::build(kind, note.into(), None, None)
     }
 
     pub(crate) fn with_source(kind: TokenErrorKind, source: BoxError) -> Self {
-        Self::build(kind, "", None, Some(source))
+        Self::build(kind, "".into(), None, Some(source))
     }
 
     pub(crate) fn with_response(
         kind: TokenErrorKind,
-        note: &'static str,
+        note: impl Into<Cow<'static, str>>,
         response: ErrorResponse,
     ) -> Self {
-        Self::build(kind, note, Some(response), None)
+        Self::build(kind, note.into(), Some(response), None)
     }
 
     /// Creates the error of a token whose type is not the one that was requested.
@@ -99,14 +101,14 @@ impl TokenError {
 
     fn build(
         kind: TokenErrorKind,
-        note: &'static str,
+        note: Cow<'static, str>,
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
         let inner = ErrorInner {
             kind,
             note,
-            advice: None,
+            facts: RequestFacts::default(),
             label: None,
             origin: None,
             response,
@@ -200,15 +202,15 @@ impl TokenError {
     /// Replaces the details. Has no effect once the error has been cloned.
     pub(crate) fn with_note(mut self, note: &'static str) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.note = note;
+            inner.note = note.into();
         }
         self
     }
 
-    /// Replaces the advice. Has no effect once the error has been cloned.
-    pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
+    /// Adds facts about the token request. Has no effect once the error has been cloned.
+    pub(crate) fn with_request_facts(mut self, facts: RequestFacts) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.advice = Some(advice);
+            inner.facts = facts;
         }
         self
     }
@@ -261,14 +263,14 @@ impl TokenError {
     ///
     /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
     /// 408 or 429, the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
-    /// status, a secret that could not be read, and a failure in a custom source. False for any
+    /// status (but not of a device grant or CIBA, which are polled), a secret that could not be read, and a failure in a custom source. False for any
     /// other error response, a redirect, a response without a usable token, an endpoint that is not
     /// allowed, an invalid client id, invalid metadata, and a request without tokens. If the
     /// secret is a token, the failure of that token decides.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
-                response.has_transient_code()
+                self.has_transient_code()
                     || response.status.is_server_error()
                     || response.status == StatusCode::REQUEST_TIMEOUT
                     || response.status == StatusCode::TOO_MANY_REQUESTS
@@ -324,8 +326,11 @@ impl TokenError {
     }
 
     /// Returns whether the server says by its error code that a later request may succeed.
+    ///
+    /// A grant that is polled keeps an interval, which a retry would ignore.
     pub(crate) fn has_transient_code(&self) -> bool {
-        self.inner.response.as_ref().is_some_and(ErrorResponse::has_transient_code)
+        let response = self.inner.response.as_ref().filter(|_| !self.inner.facts.is_polled);
+        response.is_some_and(ErrorResponse::has_transient_code)
     }
 
     /// Returns the error code of the response if it is a registered one, which may be shown.

@@ -65,8 +65,9 @@ impl AssertionClaims {
         Duration::from_secs(self.lifetime.min(MAX_LIFETIME).as_secs().max(1))
     }
 
-    /// Adds the data that distinguishes the claims from others. The lifetime does not change the
-    /// token.
+    /// Adds the data that distinguishes the claims from others.
+    ///
+    /// The lifetime belongs to it, because a server may limit that of the token by the assertion's.
     pub(crate) fn identify(&self, identity: &mut Identity) {
         match &self.audience {
             None => identity.part("default"),
@@ -74,6 +75,7 @@ impl AssertionClaims {
             Some(Audience::TokenEndpoint) => identity.part("token endpoint"),
             Some(Audience::Custom(audience)) => identity.part("custom").part(audience),
         };
+        identity.part(self.lifetime().as_secs().to_be_bytes());
         // A JSON map may keep the order in which claims were added, which makes no difference.
         let mut claims: Vec<_> = self.custom.iter().collect();
         claims.sort_unstable_by_key(|(name, _)| *name);

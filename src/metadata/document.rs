@@ -1,5 +1,6 @@
 //! Decodes and checks a document (RFC 8414 sections 3.2 and 3.3).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::response::Parts;
@@ -12,11 +13,13 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::json::{JsonResponse, Members, has_error, value};
 use crate::protocol::origin::{self, parse_absolute};
 use crate::util::byte_order_mark;
+use crate::util::printable::{self, UrlWithoutSecrets};
 
 pub(super) struct Rules<'a> {
     /// The issuer as it was configured.
     pub(super) issuer: &'a str,
-    pub(super) issuer_is_loopback: bool,
+    /// Whether this machine serves the document.
+    pub(super) is_from_loopback: bool,
     pub(super) allow_http: bool,
 }
 
@@ -61,13 +64,11 @@ fn read(
     members: &Members<'_>,
     body: &[u8],
     rules: &Rules<'_>,
-) -> Result<MetadataInner, &'static str> {
+) -> Result<MetadataInner, Cow<'static, str>> {
     match value(members, "issuer") {
         Some(Value::String(issuer)) if issuer == rules.issuer => {}
-        Some(Value::String(_)) => {
-            return Err("the issuer in the document is not exactly the configured one");
-        }
-        _ => return Err("the issuer in the document is not a string"),
+        Some(Value::String(issuer)) => return Err(other_issuer(&issuer)),
+        _ => return Err("the issuer in the document is not a string".into()),
     }
     let token_endpoint = match value(members, "token_endpoint") {
         Some(Value::String(text)) => rules.endpoint(text).map_err(|error| match error {
@@ -76,8 +77,8 @@ fn read(
             }
             EndpointError::Insecure => "token_endpoint is not https",
         })?,
-        Some(_) => return Err("token_endpoint is not a string"),
-        None => return Err("the document has no token_endpoint"),
+        Some(_) => return Err("token_endpoint is not a string".into()),
+        None => return Err("the document has no token_endpoint".into()),
     };
     // A nested object that cannot be read counts as absent, like any other invalid member.
     let aliases = value(members, "mtls_endpoint_aliases");
@@ -107,6 +108,15 @@ fn read(
     })
 }
 
+/// Returns the fault of a document of another issuer. It shows at most 80 printable characters.
+fn other_issuer(found: &str) -> Cow<'static, str> {
+    let fault = "the issuer in the document is not exactly the configured one";
+    match &*printable::bounded(UrlWithoutSecrets(found), 80) {
+        "" => fault.into(),
+        found => format!("{fault}, but {found}").into(),
+    }
+}
+
 /// Says why an endpoint is invalid.
 enum EndpointError {
     Uri,
@@ -116,11 +126,11 @@ enum EndpointError {
 impl Rules<'_> {
     /// Checks that secrets may be sent to an endpoint.
     ///
-    /// Clear text is allowed to a loopback address only if the issuer is on loopback too, because
-    /// another machine must not direct secrets to a port of this machine.
+    /// Clear text is allowed to a loopback address only if the document comes from loopback too,
+    /// because another machine must not direct secrets to a port of this machine.
     fn endpoint(&self, text: String) -> Result<Endpoint, EndpointError> {
         let uri = parse_absolute(&text, "endpoint").map_err(|_| EndpointError::Uri)?;
-        let may_be_clear = self.allow_http || self.issuer_is_loopback && is_loopback(&uri);
+        let may_be_clear = self.allow_http || self.is_from_loopback && is_loopback(&uri);
         if is_https(&uri) || is_http(&uri) && may_be_clear {
             Ok(Endpoint { uri, text })
         } else {

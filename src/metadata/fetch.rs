@@ -1,6 +1,7 @@
 //! Fetches the document from its well-known URI (RFC 8414 section 3, OpenID Connect Discovery 1.0
 //! section 4).
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,11 +41,38 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct MetadataBuilder {
     issuer: String,
-    uri: Uri,
-    origin: Origin,
+    /// The issuer as an address.
+    address: Address,
     timeout: Duration,
     only: Option<WellKnown>,
+    /// The address of the document, instead of the well-known ones.
+    document: Option<Address>,
     allow_http: bool,
+}
+
+#[derive(Clone)]
+struct Address {
+    uri: Uri,
+    origin: Origin,
+}
+
+/// Shows the origin, because a query may be a secret.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.origin.fmt(f)
+    }
+}
+
+impl Address {
+    fn parse(text: &str, setting: &'static str) -> Result<Self, ConfigError> {
+        let uri = parse_absolute(text, setting)?;
+        let invalid = |problem| ConfigError::new(setting, problem).with_url(text);
+        if !document::is_https(&uri) && !document::is_http(&uri) {
+            return Err(invalid("must begin with https://"));
+        }
+        let origin = Origin::from_uri(&uri).ok_or_else(|| invalid("needs a host"))?;
+        Ok(Self { uri, origin })
+    }
 }
 
 /// A document with an issuer's metadata, by its registered name (RFC 8615 section 3.1).
@@ -67,21 +95,17 @@ pub enum WellKnown {
 impl MetadataBuilder {
     pub(super) fn new(issuer: &str) -> Result<Self, ConfigError> {
         const SETTING: &str = "issuer";
-        let uri = parse_absolute(issuer, SETTING)?;
-        let invalid = |problem| ConfigError::new(SETTING, problem).with_url(issuer);
+        // The fault of a query is reported before that of another scheme.
+        parse_absolute(issuer, SETTING)?;
         if issuer.contains('?') {
-            return Err(invalid("must not have a query"));
+            return Err(ConfigError::new(SETTING, "must not have a query").with_url(issuer));
         }
-        if !document::is_https(&uri) && !document::is_http(&uri) {
-            return Err(invalid("must begin with https://"));
-        }
-        let origin = Origin::from_uri(&uri).ok_or_else(|| invalid("needs a host"))?;
         let builder = Self {
             issuer: issuer.to_owned(),
-            uri,
-            origin,
+            address: Address::parse(issuer, SETTING)?,
             timeout: DEFAULT_TIMEOUT,
             only: None,
+            document: None,
             allow_http: false,
         };
         // The issuer may be so long that no path can be added.
@@ -99,6 +123,35 @@ impl MetadataBuilder {
         self
     }
 
+    /// Requests the document at this address, instead of the well-known ones of the issuer.
+    ///
+    /// The server may have an internal address, such as that of a service in Kubernetes, beside its
+    /// public issuer. The document must still name exactly the issuer.
+    ///
+    /// The connection to that address decides where client secrets are sent, so plain HTTP needs
+    /// [`dangerously_allow_http`](Self::dangerously_allow_http) unless the address is on loopback.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the address is not an absolute `https` or `http` URI, or has user
+    /// information or a fragment.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_oauth2::metadata::Metadata;
+    ///
+    /// let builder = Metadata::builder("https://sso.example.com/realms/main")?.document(
+    ///     "https://keycloak.sso.svc:8443/realms/main/.well-known/openid-configuration",
+    /// )?;
+    /// # let _ = builder;
+    /// # Ok::<(), tower_oauth2::ConfigError>(())
+    /// ```
+    pub fn document(mut self, address: impl AsRef<str>) -> Result<Self, ConfigError> {
+        self.document = Some(Address::parse(address.as_ref(), "metadata document")?);
+        Ok(self)
+    }
+
     /// Requests only this document.
     #[must_use]
     pub fn well_known(mut self, well_known: WellKnown) -> Self {
@@ -106,7 +159,8 @@ impl MetadataBuilder {
         self
     }
 
-    /// Allows plain HTTP on other machines, for the issuer and for the endpoints in its metadata.
+    /// Allows plain HTTP on other machines, for the issuer, the [document](Self::document) and the
+    /// endpoints in the metadata.
     ///
     /// Anyone on the network path can then decide where client secrets are sent. Use it only in
     /// networks that encrypt below HTTP, such as a service mesh. A
@@ -129,12 +183,13 @@ impl MetadataBuilder {
     ///
     /// # Errors
     ///
-    /// * [`TokenErrorKind::InsecureUri`] for an issuer that is neither `https` nor loopback, before
-    ///   anything is sent.
+    /// * [`TokenErrorKind::InsecureUri`] for an issuer, or the address of a
+    ///   [document](Self::document), that is neither `https` nor loopback, before anything is sent.
     /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the one
     ///   that was asked for, or whose `token_endpoint`, or its alias for mutual TLS, is not an
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
-    ///   clear text passes if the issuer is on loopback too. Any other member that is not as it
+    ///   clear text passes if the document is on loopback too. The text shows the issuer that was
+    ///   found, without user information, query and fragment. Any other member that is not as it
     ///   should be is taken as absent.
     /// * The kinds that a token request ends with. If neither document is available, the error is
     ///   that of the first one, unless it is a 404.
@@ -143,33 +198,45 @@ impl MetadataBuilder {
     }
 
     pub(crate) async fn fetch_boxed(self, http: BoxedClient) -> Result<Metadata, TokenError> {
-        let metadata = self.find(http).await.map_err(|error| error.with_issuer(&self.origin))?;
-        tracing::debug!(issuer = %Printable(&self.origin), "metadata arrived");
+        let metadata =
+            self.find(http).await.map_err(|error| error.with_issuer(&self.asked().origin))?;
+        tracing::debug!(issuer = %Printable(&self.asked().origin), "metadata arrived");
         Ok(metadata)
     }
 
+    /// Returns the address of the server that is asked.
+    fn asked(&self) -> &Address {
+        self.document.as_ref().unwrap_or(&self.address)
+    }
+
     async fn find(&self, http: BoxedClient) -> Result<Metadata, TokenError> {
-        if !self.origin.is_secure() && !self.allow_http {
+        if !self.asked().origin.is_secure() && !self.allow_http {
             return Err(TokenError::new(TokenErrorKind::InsecureUri, ""));
         }
         if Handle::try_current().is_err() {
             return Err(TokenError::new(TokenErrorKind::NoRuntime, ""));
         }
         let deadline = Instant::now() + self.timeout.min(MAX_LIFETIME);
-        if let Some(only) = self.only {
+        let only = match (&self.document, self.only) {
+            (Some(document), _) => Some(document.uri.clone()),
+            (None, Some(only)) => Some(self.document_uri(only).map_err(invalid_issuer)?),
+            (None, None) => None,
+        };
+        if let Some(only) = only {
             return match self.fetch_document(only, http, deadline).await? {
                 Decoded::Metadata(metadata) => Ok(metadata),
                 Decoded::NoDocument(error) => Err(error),
             };
         }
+        let both = [WellKnown::OauthAuthorizationServer, WellKnown::OpenidConfiguration];
+        let [first, second] = both.map(|which| self.document_uri(which).map_err(invalid_issuer));
         // A response that does not end must leave time for the second document.
-        let first = WellKnown::OauthAuthorizationServer;
-        let first = self.fetch_document(first, http.clone(), body::halfway_to(deadline)).await?;
+        let first = self.fetch_document(first?, http.clone(), body::halfway_to(deadline)).await?;
         let first = match first {
             Decoded::Metadata(metadata) => return Ok(metadata),
             Decoded::NoDocument(error) => error,
         };
-        let second = self.fetch_document(WellKnown::OpenidConfiguration, http, deadline).await;
+        let second = self.fetch_document(second?, http, deadline).await;
         let second = match second {
             Ok(Decoded::Metadata(metadata)) => return Ok(metadata),
             Ok(Decoded::NoDocument(error)) => error,
@@ -191,43 +258,31 @@ impl MetadataBuilder {
     /// Returns an error if the other document need not be requested.
     async fn fetch_document(
         &self,
-        which: WellKnown,
+        uri: Uri,
         http: BoxedClient,
         deadline: Instant,
     ) -> Result<Decoded, TokenError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri;
+        headers::set_defaults(request.headers_mut());
+        let secrets = RequestSecrets::of(&request);
         let response = async {
-            let (head, body) = self.request(which, http, deadline).await?;
-            let body = body::read(head.status, body, deadline).await;
-            Ok((head, body.map_err(|error| error.with_causes(scrub))?))
+            let (head, body) = send(request, http, deadline).await?;
+            let body = body::read(head.status, body, deadline).await?;
+            Ok((head, body))
         };
-        match response.await {
+        let response = response.await;
+        match response.map_err(|error: TokenError| error.with_causes(|text| secrets.scrub(text))) {
             Ok((head, body)) => self.decode(head, &body),
             Err(error) if is_no_response(&error) => Ok(Decoded::NoDocument(error)),
             Err(error) => Err(error),
         }
     }
 
-    /// Requests a document, and returns the response before its body is read.
-    async fn request(
-        &self,
-        which: WellKnown,
-        http: BoxedClient,
-        deadline: Instant,
-    ) -> Result<(Parts, BoxedBody), TokenError> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = self.document_uri(which).map_err(invalid_issuer)?;
-        headers::set_defaults(request.headers_mut());
-        match timeout_at(deadline, http.oneshot(request)).await {
-            Ok(Ok(response)) => Ok(response.into_parts()),
-            Ok(Err(error)) => Err(TokenError::from_transport(error).with_causes(scrub)),
-            Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
-        }
-    }
-
     fn decode(&self, head: Parts, body: &[u8]) -> Result<Decoded, TokenError> {
         let rules = Rules {
             issuer: &self.issuer,
-            issuer_is_loopback: document::is_loopback(&self.uri),
+            is_from_loopback: document::is_loopback(&self.asked().uri),
             allow_http: self.allow_http,
         };
         document::decode(head, body, &rules)
@@ -237,8 +292,8 @@ impl MetadataBuilder {
     ///
     /// Slashes at the end of the issuer's path are removed (RFC 8414 section 3.1).
     fn document_uri(&self, which: WellKnown) -> Result<Uri, ConfigError> {
-        let origin = &self.origin;
-        let path = self.uri.path().trim_end_matches('/');
+        let Address { origin, uri } = &self.address;
+        let path = uri.path().trim_end_matches('/');
         let uri = match which {
             WellKnown::OauthAuthorizationServer => {
                 format!("{origin}/.well-known/oauth-authorization-server{path}")
@@ -253,9 +308,17 @@ impl MetadataBuilder {
     }
 }
 
-/// Removes from the text of a cause what looks like a secret. The request itself has none.
-fn scrub(text: &str) -> String {
-    RequestSecrets::default().scrub(text)
+/// Returns the response before its body is read.
+async fn send(
+    request: Request<Bytes>,
+    http: BoxedClient,
+    deadline: Instant,
+) -> Result<(Parts, BoxedBody), TokenError> {
+    match timeout_at(deadline, http.oneshot(request)).await {
+        Ok(Ok(response)) => Ok(response.into_parts()),
+        Ok(Err(error)) => Err(TokenError::from_transport(error)),
+        Err(elapsed) => Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into())),
+    }
 }
 
 /// Returns whether the response did not arrive as a whole, within its time and size.

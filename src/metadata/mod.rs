@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub use self::fetch::{MetadataBuilder, WellKnown};
 use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
-use crate::client_auth::{ClientAuth, ClientAuthentication};
+use crate::client_auth::{CLIENT_SECRET, ClientAuth, ClientAuthentication};
 use crate::credentials::{Credentials, EndpointUri};
 use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::http_client::HttpClient;
@@ -93,9 +93,9 @@ struct Endpoint {
     text: String,
 }
 
-/// The registered methods, which a server can list (RFC 7591 section 4.2.2).
+/// The registered methods, which a server can list (RFC 7591 section 4.2.2), except `none`: Keycloak
+/// and others take public clients without listing it.
 const REGISTERED_METHODS: &[&str] = &[
-    "none",
     "client_secret_basic",
     "client_secret_jwt",
     "client_secret_post",
@@ -119,6 +119,25 @@ impl Metadata {
         builder.fetch(http).await
     }
 
+    /// Fetches the metadata of `issuer` from the address `document`, with the default settings.
+    ///
+    /// Use it if the server has an internal address beside its public issuer, as is common in
+    /// Kubernetes. The document must name exactly the issuer. Plain HTTP to another machine needs
+    /// [`MetadataBuilder::dangerously_allow_http`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
+    /// [`builder`](Self::builder) refuses the issuer or [`MetadataBuilder::document`] the address.
+    pub async fn fetch_at<M>(
+        document: impl AsRef<str>,
+        issuer: impl AsRef<str>,
+        http: impl HttpClient<M>,
+    ) -> Result<Self, TokenError> {
+        let builder = Self::builder(issuer).and_then(|builder| builder.document(document));
+        builder.map_err(invalid_issuer)?.fetch(http).await
+    }
+
     /// Creates a builder that fetches the metadata of `issuer`.
     ///
     /// # Errors
@@ -138,35 +157,41 @@ impl Metadata {
     /// # Errors
     ///
     /// Returns an error if the server lists its methods, and this one is not among them.
-    /// `client_secret_basic_raw` counts as `client_secret_basic`. A custom method whose name is not
-    /// registered is accepted, because no server can list it. If the list of a server is wrong, use
+    /// `client_secret_basic_raw` counts as `client_secret_basic`, and
+    /// [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`
+    /// that the server lists. `none` is accepted, because many servers take public clients without
+    /// listing it. A custom method whose name is not registered is accepted, because no server can
+    /// list it. If the list of a server is wrong, use
     /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint), which does not check it.
     /// The errors of [`Credentials::new`] are returned too.
     pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
-        Credentials::from_metadata(self.endpoint_for(&auth)?, auth)
+        Credentials::from_metadata(self.endpoint_for(auth.method())?, auth)
     }
 
-    /// Returns the token endpoint for this authentication, if the server supports it.
-    pub(crate) fn endpoint_for(&self, auth: &ClientAuth) -> Result<EndpointUri, ConfigError> {
-        let method = match auth.method() {
-            "client_secret_basic_raw" => "client_secret_basic",
+    /// Returns the token endpoint for this authentication method, if the server supports it.
+    pub(crate) fn endpoint_for(&self, method: &str) -> Result<EndpointUri, ConfigError> {
+        const BASIC: &str = "client_secret_basic";
+        const POST: &str = "client_secret_post";
+
+        let supports = |method: &str| {
+            let mut listed = self.list(AUTH_METHODS).peekable();
+            listed.peek().is_none() || listed.any(|listed| listed == method)
+        };
+        let registered = match method {
+            CLIENT_SECRET if supports(POST) && !supports(BASIC) => POST,
+            CLIENT_SECRET | "client_secret_basic_raw" => BASIC,
             method => method,
         };
-        let mut listed = self.list(AUTH_METHODS).peekable();
-        if listed.peek().is_some()
-            && REGISTERED_METHODS.contains(&method)
-            && !listed.any(|listed| listed == method)
-        {
+        if REGISTERED_METHODS.contains(&registered) && !supports(registered) {
             let problem = "must be one of the server's token_endpoint_auth_methods_supported";
-            return Err(
-                ConfigError::new("client authentication", problem).with_value(auth.method())
-            );
+            return Err(ConfigError::new("client authentication", problem).with_value(method));
         }
         let endpoint = match (&self.0.mtls_token_endpoint, method) {
             (Some(endpoint), "tls_client_auth" | "self_signed_tls_client_auth") => endpoint,
             _ => &self.0.token_endpoint,
         };
-        EndpointUri::from_metadata(&self.0.issuer, &endpoint.text)
+        let endpoint = EndpointUri::from_metadata(&self.0.issuer, &endpoint.text)?;
+        Ok(endpoint.with_secret_in_form(registered == POST))
     }
 
     /// Returns the issuer as it was configured.

@@ -5,14 +5,16 @@ use http::{HeaderMap, HeaderValue};
 
 const NAME: &str = concat!("tower-oauth2/", env!("CARGO_PKG_VERSION"));
 
-/// Asks for JSON without compression, and names this crate unless the request names a user agent.
+/// Asks for JSON without compression, and names this crate, unless the request has these headers.
 ///
 /// Some servers compress a response if a request does not say that it accepts none, and firewalls
 /// reject requests without a user agent.
 pub(crate) fn set_defaults(headers: &mut HeaderMap) {
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(NAME));
+    for (name, value) in
+        [(ACCEPT, "application/json"), (ACCEPT_ENCODING, "identity"), (USER_AGENT, NAME)]
+    {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }
 
 /// Returns whether a body is encoded, according to its headers (RFC 9110 section 8.4).

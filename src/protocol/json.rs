@@ -1,5 +1,6 @@
 //! Responses whose body is a JSON object.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::response::Parts;
@@ -31,16 +32,21 @@ impl<'a> JsonResponse<'a> {
     }
 
     /// Returns an error that keeps a bounded part of the response.
-    pub(crate) fn refuse(self, kind: TokenErrorKind, note: &'static str) -> TokenError {
+    pub(crate) fn refuse(
+        self,
+        kind: TokenErrorKind,
+        note: impl Into<Cow<'static, str>>,
+    ) -> TokenError {
         // The body of a redirect does not come from the server that was asked.
         let members = self.members.filter(|_| kind != TokenErrorKind::Redirect);
         let is_encoded = members.is_none()
             && !self.body.is_empty()
             && kind != TokenErrorKind::Redirect
             && headers::is_encoded(&self.head.headers);
-        let note = match note {
-            "" if is_encoded => "the HTTP client did not decode its Content-Encoding",
-            note => note,
+        let note = note.into();
+        let note = match &*note {
+            "" if is_encoded => "the HTTP client did not decode its Content-Encoding".into(),
+            _ => note,
         };
         let text = |name| text(members.as_ref()?, name);
         let error = members.as_ref().and_then(error_code);

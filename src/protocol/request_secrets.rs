@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, Request, Uri};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// A part of a secret of this size is removed too, because a client may cut what it quotes.
@@ -98,11 +99,12 @@ impl RequestSecrets {
                 add_basic(&mut secrets, credentials);
             }
         }
-        for pairs in [&self.body[..], self.uri.query().unwrap_or_default().as_bytes()] {
-            for pair in pairs.split(|byte| *byte == b'&') {
-                add_pair(&mut secrets, pair);
-            }
+        let query = self.uri.query().unwrap_or_default().as_bytes();
+        match serde_json::from_slice::<Map<String, Value>>(&self.body) {
+            Ok(members) => add_members(&mut secrets, &members),
+            Err(_) => add_form(&mut secrets, &self.body),
         }
+        add_form(&mut secrets, query);
         secrets
     }
 }
@@ -123,21 +125,40 @@ fn add_basic(secrets: &mut Vec<Secret>, credentials: &str) {
     }
 }
 
-/// Adds the value of a parameter in a form or a query.
-fn add_pair(secrets: &mut Vec<Secret>, pair: &[u8]) {
-    let encoded = String::from_utf8_lossy(pair);
-    let encoded = encoded.split_once('=').map_or(&*encoded, |(_, value)| value);
-    for (name, value) in form_urlencoded::parse(pair) {
-        match &*name {
-            name if PUBLIC_PARAMETERS.contains(&name) => {}
-            "client_id" => secrets.extend([Secret::whole(encoded), Secret::whole(&value)]),
+/// Adds the values of the parameters in a form or a query.
+fn add_form(secrets: &mut Vec<Secret>, form: &[u8]) {
+    for pair in form.split(|byte| *byte == b'&') {
+        let encoded = String::from_utf8_lossy(pair);
+        let encoded = encoded.split_once('=').map_or(&*encoded, |(_, value)| value);
+        for (name, value) in form_urlencoded::parse(pair) {
             // A query may consist of one value without a name.
-            name => {
-                let value = if value.is_empty() { name } else { &value };
-                add_forms(secrets, encoded);
-                add_forms(secrets, &encoded.replace('+', "%20"));
-                add_forms(secrets, value);
-            }
+            let value = if value.is_empty() { &name } else { &value };
+            add_parameter(secrets, &name, [encoded, value]);
+        }
+    }
+}
+
+/// Adds the values of the parameters in a JSON object.
+fn add_members(secrets: &mut Vec<Secret>, members: &Map<String, Value>) {
+    for (name, value) in members {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for value in values.iter().filter_map(Value::as_str) {
+            let quoted = Zeroizing::new(Value::from(value).to_string());
+            let encoded = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+            add_parameter(secrets, name, [encoded, value]);
+        }
+    }
+}
+
+/// Adds the encoded and the decoded value of a parameter.
+fn add_parameter(secrets: &mut Vec<Secret>, name: &str, [encoded, value]: [&str; 2]) {
+    match name {
+        name if PUBLIC_PARAMETERS.contains(&name) => {}
+        "client_id" => secrets.extend([Secret::whole(encoded), Secret::whole(value)]),
+        _ => {
+            add_forms(secrets, encoded);
+            add_forms(secrets, &encoded.replace('+', "%20"));
+            add_forms(secrets, value);
         }
     }
 }

@@ -10,6 +10,7 @@ use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_oauth2::TokenErrorKind::{self, *};
+use tower_oauth2::grant::{Grant, JwtBearer, RefreshToken, TokenExchange, TokenType};
 use tower_oauth2::metadata::Metadata;
 use tower_oauth2::{
     ClientAuth, Credentials, OAuth2Layer, Origins, Secret, TokenEndpoint, TokenError, TokenRequest,
@@ -179,7 +180,7 @@ async fn each_kind_of_error_names_the_failure_the_host_and_a_remedy() {
             UnsupportedTokenType,
             answered(200, r#"{"access_token":"t","token_type":"mac"}"#).await,
             "no token from https://auth.test: the response has a token_type that is not supported \
-             (status 200): without a DPoP key, only Bearer is supported; \
+             (status 200): neither Bearer nor a TokenEndpoint::token_type_alias; \
              check the registration of this client",
         ),
         (
@@ -258,11 +259,10 @@ async fn the_advice_for_an_error_response_depends_on_code_and_status() {
     const CLIENT: &str = "client id, secret and authentication method";
     const GRANTS: &str = "the grants that this client may use";
     const SCOPES: &str = "the scopes that this client may request";
-    const CLOCKS: &str = "the assertion or token that was sent, and clocks";
     const LIMITS: &str = "the rate of token requests and the server's limits";
     const SERVER: &str = "the state of that server";
     const URL: &str = "the URL";
-    const ANSWER: &str = "error_description() and body()";
+    const ANSWER: &str = "body()";
     for (status, code, look_at) in [
         (401, "invalid_client", CLIENT),
         (400, "invalid_client", CLIENT),
@@ -270,14 +270,17 @@ async fn the_advice_for_an_error_response_depends_on_code_and_status() {
         (401, "", CLIENT),
         (403, "", CLIENT),
         (400, "unauthorized_client", GRANTS),
+        // Keycloak's answer to a wrong secret.
+        (401, "unauthorized_client", CLIENT),
+        (400, "invalid_authorization_details", "authorization_details"),
         (400, "unsupported_grant_type", GRANTS),
         (400, "invalid_scope", SCOPES),
         (403, "insufficient_scope", SCOPES),
         (400, "invalid_target", "audience and resource"),
         (403, "access_denied", "the permissions of this client"),
-        (400, "invalid_grant", CLOCKS),
+        (400, "invalid_grant", GRANTS),
         (400, "invalid_request", "the parameters that this server requires"),
-        (400, "invalid_dpop_proof", "the key and clocks"),
+        (400, "invalid_dpop_proof", "the DPoP proof: its key, and the clocks"),
         (429, "", LIMITS),
         (429, "invalid_request", LIMITS),
         (500, "", SERVER),
@@ -298,4 +301,107 @@ async fn the_advice_for_an_error_response_depends_on_code_and_status() {
         assert!(text.ends_with(&format!("; check {look_at}")), "{status} {code}: {text}");
         assert!(!text.contains("s3cr3t") && text.len() < 200, "{text}");
     }
+}
+
+/// Returns the advice of the error for these credentials.
+async fn advice(credentials: Credentials, status: u16, body: &'static str) -> String {
+    let endpoint = TokenEndpoint::new(answering(status, body));
+    let error = endpoint.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
+    error.to_string().split_once("; ").unwrap().1.to_owned()
+}
+
+const INVALID_GRANT: &str = r#"{"error":"invalid_grant"}"#;
+const INVALID_CLIENT: &str = r#"{"error":"invalid_client"}"#;
+const INVALID_REQUEST: &str = r#"{"error":"invalid_request"}"#;
+
+// W5
+#[tokio::test]
+async fn the_advice_for_a_refused_grant_depends_on_the_grant() {
+    let base = credentials();
+    let asserted = Credentials::new(
+        "https://auth.test/token",
+        ClientAuth::client_assertion("client-id", "assertion"),
+    )
+    .unwrap();
+    let user = RefreshToken::in_memory("alf", "r-1");
+    let jwt = JwtBearer::assertion("jwt");
+    let exchange = TokenExchange::new("subject", TokenType::JWT);
+    let custom = Grant::custom("urn:ietf:params:oauth:grant-type:token-exchange");
+    for (credentials, expected) in [
+        (base.clone(), "check the grants that this client may use"),
+        (
+            asserted.clone(),
+            "check the grants that this client may use, and the assertion that authenticates it",
+        ),
+        (
+            base.clone().grant(jwt),
+            "check the assertion of the grant: its audience, key id and algorithm, and the clocks",
+        ),
+        (
+            base.clone().grant(exchange),
+            "check the subject token: its type, issuer, audience and remaining lifetime",
+        ),
+        (
+            base.clone().grant(custom),
+            "check the subject token: its type, issuer, audience and remaining lifetime",
+        ),
+        (
+            base.clone().grant(user.clone()),
+            "the refresh token is no longer valid: the user has to authorize again",
+        ),
+        (
+            asserted.grant(user),
+            "check the assertion that authenticates the client; if the server accepts it, the \
+             refresh token is no longer valid, and the user has to authorize again",
+        ),
+        (
+            base.grant(Grant::custom("own")),
+            "check the assertion or token that was sent, and clocks",
+        ),
+    ] {
+        assert_eq!(advice(credentials, 400, INVALID_GRANT).await, expected);
+    }
+}
+
+// W5
+#[tokio::test]
+async fn the_advice_names_the_assertion_or_the_proof() {
+    let auth = ClientAuth::client_assertion("client-id", "assertion");
+    let asserted = || Credentials::new("https://auth.test/token", auth.clone()).unwrap();
+    let expected = "check the client id, and the assertion that authenticates the client: its \
+                    audience, key id and algorithm, and the clocks";
+    for (status, body) in [
+        (401, INVALID_CLIENT),
+        (400, INVALID_CLIENT),
+        (401, ""),
+        (401, r#"{"error":"unauthorized_client"}"#),
+    ] {
+        assert_eq!(advice(asserted(), status, body).await, expected, "{status} {body}");
+    }
+    let exchange = TokenExchange::new("subject", TokenType::JWT);
+    assert_eq!(
+        advice(credentials().grant(exchange), 400, INVALID_REQUEST).await,
+        "check the subject token, and the parameters that this server requires"
+    );
+    #[cfg(feature = "jwt")]
+    {
+        let bound = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
+        assert_eq!(
+            advice(bound, 400, INVALID_REQUEST).await,
+            "check the parameters that this server requires, and the DPoP proof"
+        );
+    }
+}
+
+// W5
+#[tokio::test]
+async fn the_advice_says_where_the_servers_reason_is() {
+    let body = r#"{"error":"invalid_scope","error_description":"s3cr3t"}"#;
+    assert_eq!(
+        advice(credentials(), 400, body).await,
+        "check the scopes that this client may request; \
+         the server's reason is in error_description()"
+    );
+    let body = r#"{"error":"invalid_scope","error_description":" "}"#;
+    assert!(advice(credentials(), 400, body).await.ends_with("this client may request"));
 }

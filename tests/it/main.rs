@@ -16,6 +16,8 @@ mod error_messages;
 mod grants;
 mod hostile;
 #[cfg(feature = "jwt")]
+mod identity;
+#[cfg(feature = "jwt")]
 mod jwt;
 mod labels;
 mod many_callers;

@@ -14,6 +14,7 @@ pub(crate) use self::parameter::GrantParameter;
 pub use self::refresh_token::{RefreshToken, RotatedToken};
 pub use self::token_exchange::TokenExchange;
 pub use self::token_type::TokenType;
+use crate::error::GrantKind;
 use crate::secret::{Identity, Secret};
 
 /// The authorization that a token request is based on (RFC 6749 section 1.3).
@@ -57,6 +58,24 @@ const CLIENT_CREDENTIALS: &str = "client_credentials";
 /// The type of the grant, and the name of its parameter (RFC 6749 section 6).
 const REFRESH_TOKEN: &str = "refresh_token";
 
+/// Returns which grant a `grant_type` names.
+pub(crate) fn grant_kind(grant_type: &str) -> GrantKind {
+    match grant_type {
+        CLIENT_CREDENTIALS => GrantKind::ClientCredentials,
+        REFRESH_TOKEN => GrantKind::RefreshToken,
+        jwt_bearer::GRANT_TYPE => GrantKind::JwtBearer,
+        token_exchange::GRANT_TYPE => GrantKind::TokenExchange,
+        _ => GrantKind::Other,
+    }
+}
+
+/// Returns whether the grant is polled until the user has decided: the device grant (RFC 8628
+/// section 3.4) or CIBA (OpenID Connect Client-Initiated Backchannel Authentication section 10.1).
+pub(crate) fn is_polled(grant_type: &str) -> bool {
+    ["urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"]
+        .contains(&grant_type)
+}
+
 impl Grant {
     /// Creates the client credentials grant: the token is the client's own (RFC 6749 section 4.4).
     pub fn client_credentials() -> Self {
@@ -67,6 +86,10 @@ impl Grant {
     ///
     /// Set its parameters with [`Credentials::parameter`](crate::Credentials::parameter). With an
     /// empty `grant_type`, the parameter is left out.
+    ///
+    /// The device grant (RFC 8628) and CIBA are polled at an interval, which the caller keeps. Of
+    /// their error responses, only those with a status that may pass are retried. The
+    /// code `slow_down` is neither retried nor [transient](crate::TokenError::is_transient).
     pub fn custom(grant_type: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Custom(grant_type.into()))
     }

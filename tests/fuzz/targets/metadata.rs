@@ -99,7 +99,7 @@ fn assert_believed(metadata: &Metadata, issuer: &str, is_clear: bool, replies: &
         match metadata.credentials(auth) {
             Ok(credentials) => {
                 let endpoint = mtls.filter(|_| is_mtls).unwrap_or(metadata.token_endpoint());
-                assert_eq!(credentials.token_endpoint(), Some(endpoint));
+                assert_eq!(credentials.token_endpoint().as_ref(), Some(endpoint));
             }
             Err(error) => {
                 let listed = metadata.get("token_endpoint_auth_methods_supported");

@@ -47,7 +47,8 @@ async fn an_error_contains_the_response_of_the_endpoint() {
         error.to_string(),
         format!(
             "no token from http://{address}: the endpoint answered with an error \
-             (status 401, invalid_client); check client id, secret and authentication method"
+             (status 401, invalid_client); check client id, secret and authentication method; \
+             the server's reason is in error_description()"
         )
     );
     assert_eq!(
@@ -117,7 +118,7 @@ async fn at_most_64_kib_of_a_body_are_kept() {
 // W5, alf 40
 #[tokio::test]
 async fn only_registered_error_codes_are_shown() {
-    let unknown = ("an unregistered code", "check error_description() and body()");
+    let unknown = ("an unregistered code", "check body()");
     for (code, (shown, look_at)) in [
         ("invalid_scope", ("invalid_scope", "check the scopes that this client may request")),
         ("invalid_target", ("invalid_target", "check audience and resource")),
@@ -132,7 +133,7 @@ async fn only_registered_error_codes_are_shown() {
             error.to_string(),
             format!(
                 "no token from http://{address}: the endpoint answered with an error \
-                 (status 400, {shown}); {look_at}"
+                 (status 400, {shown}); {look_at}; the server's reason is in error_description()"
             )
         );
         assert!(format!("{error:?}").contains(&format!("text: {:?}", error.to_string())));

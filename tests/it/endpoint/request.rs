@@ -1,6 +1,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
+use serde_json::json;
 use tower::BoxError;
 use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 use tower_oauth2::{ClientAuth, Credentials, TokenErrorKind};
@@ -116,7 +117,7 @@ async fn each_method_authenticates_in_one_way_only() {
 // W1, alf 2, alf 3
 #[tokio::test]
 async fn the_form_contains_the_settings_that_are_not_empty() {
-    let cases: [(Change, &str); 11] = [
+    let cases: [(Change, &str); 13] = [
         (|c| c.scope("read write"), "&scope=read+write"),
         (
             |c| c.audience("https://api.example.com/my-api/"),
@@ -128,6 +129,17 @@ async fn the_form_contains_the_settings_that_are_not_empty() {
         (
             |c| c.parameter("z", "3").resource("urn:a").audience("b").scope("s"),
             "&scope=s&audience=b&resource=urn%3Aa&z=3",
+        ),
+        (
+            |c| c.authorization_details(json!([{ "type": "a", "actions": ["r"] }])).unwrap(),
+            "&authorization_details=%5B%7B%22actions%22%3A%5B%22r%22%5D%2C%22type%22%3A%22a%22%7D%5D",
+        ),
+        (
+            |c| {
+                let c = c.authorization_details(json!([{ "type": "a" }])).unwrap();
+                c.authorization_details(json!([])).unwrap()
+            },
+            "",
         ),
         (|c| c.scope("").audience("").resource("").parameter("p", ""), ""),
         (|c| c.scope(" \t\n "), ""),
@@ -147,6 +159,35 @@ async fn the_form_contains_the_settings_that_are_not_empty() {
         let arrived = arrives("/token", ClientAuth::none("id"), change).await;
         assert_eq!(arrived, expected("/token", "", &format!("{PLAIN}{more}&client_id=id")));
     }
+}
+
+// W12, RFC 9396 section 2
+#[test]
+fn authorization_details_must_be_objects_with_a_type() {
+    for (details, expected) in [
+        (json!(null), "must be a JSON array of objects"),
+        (json!("text"), "must be a JSON array of objects"),
+        (json!({ "type": "a" }), "must be a JSON array of objects"),
+        (json!(["a"]), "must be a JSON array of objects"),
+        (json!([{ "type": "a" }, null]), "must be a JSON array of objects"),
+        (json!([{}]), "needs a type in each object"),
+        (json!([{ "type": "" }]), "needs a type in each object"),
+        (json!([{ "type": 7 }]), "needs a type in each object"),
+        (json!([{ "type": "a" }, { "Type": "b" }]), "needs a type in each object"),
+    ] {
+        let error = credentials().authorization_details(details).unwrap_err();
+        assert_eq!(error.to_string(), format!("authorization_details {expected}"));
+    }
+    let details = json!([{ "type": "s3cr3t", "amount": 7 }]);
+    let credentials = credentials().authorization_details(details).unwrap();
+    assert!(!format!("{credentials:?}").contains("s3cr3t"), "{credentials:?}");
+    let parameters = credentials.parameters();
+    assert!(
+        parameters.contains(&(
+            "authorization_details".into(),
+            r#"[{"amount":7,"type":"s3cr3t"}]"#.into()
+        ))
+    );
 }
 
 // W1, alf 3

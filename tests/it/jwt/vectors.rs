@@ -1,7 +1,7 @@
 //! Example keys and signatures from RFCs.
 
 /// RFC 7515 appendix A.2.1
-pub(super) const RSA: &str = concat!(
+pub const RSA: &str = concat!(
     r#"{"kty":"RSA","e":"AQAB","#,
     r#""n":""#,
     "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-",
@@ -85,10 +85,10 @@ pub(super) const EDDSA_SIGNATURE: &str =
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
 
 /// RFC 7638 section 3.1: of the public part of `RSA_WITH_KID`.
-pub(super) const RSA_THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+pub const RSA_THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
 /// RFC 7517 appendix A.2
-pub(super) const RSA_WITH_KID: &str = concat!(
+pub const RSA_WITH_KID: &str = concat!(
     r#"{"kty":"RSA","alg":"RS256","kid":"2011-04-29","e":"AQAB","#,
     r#""n":""#,
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxu",

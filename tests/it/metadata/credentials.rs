@@ -21,8 +21,9 @@ impl ClientAuthentication for Own {
     }
 }
 
-fn all_methods() -> [ClientAuth; 6] {
+fn all_methods() -> [ClientAuth; 7] {
     [
+        ClientAuth::client_secret("client-id", SECRET),
         ClientAuth::client_secret_basic("client-id", SECRET),
         ClientAuth::client_secret_basic_raw("client-id", SECRET),
         ClientAuth::client_secret_post("client-id", SECRET),
@@ -89,8 +90,11 @@ async fn only_mutual_tls_uses_the_endpoint_alias() {
 #[tokio::test]
 async fn a_method_that_the_server_does_not_list_is_refused() {
     for (listed, allowed) in [
-        (&["client_secret_basic"][..], &["client_secret_basic", "client_secret_basic_raw"][..]),
-        (&["client_secret_post", "none"], &["client_secret_post", "none"]),
+        (
+            &["client_secret_basic"][..],
+            &["client_secret", "client_secret_basic", "client_secret_basic_raw"][..],
+        ),
+        (&["client_secret_post", "none"], &["client_secret", "client_secret_post"]),
         (&["tls_client_auth"], &["tls_client_auth"]),
         (&["self_signed_tls_client_auth"], &["self_signed_tls_client_auth"]),
         (&["private_key_jwt"], &[]),
@@ -101,7 +105,9 @@ async fn a_method_that_the_server_does_not_list_is_refused() {
         for auth in all_methods() {
             let method = auth.method().to_owned();
             let made = metadata.credentials(auth);
-            assert_eq!(made.is_ok(), allowed.contains(&&*method), "{method} of {listed:?}");
+            // Many servers take public clients without listing `none`.
+            let is_allowed = allowed.contains(&&*method) || method == "none";
+            assert_eq!(made.is_ok(), is_allowed, "{method} of {listed:?}");
             if let Err(error) = made {
                 assert_eq!(
                     error.to_string(),
@@ -127,5 +133,44 @@ async fn a_custom_method_with_a_registered_name_must_be_listed() {
     ] {
         let made = metadata.credentials(ClientAuth::custom(Own(name)));
         assert_eq!(made.is_ok(), passes, "{name}");
+    }
+}
+
+// RFC 8414 section 2
+#[tokio::test]
+async fn a_client_secret_is_sent_by_the_method_that_is_listed() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower_oauth2::TokenRequest;
+
+    for (listed, in_form) in [
+        (json!(["client_secret_post", "private_key_jwt"]), true),
+        (json!(["client_secret_post", "client_secret_basic"]), false),
+        (json!(["client_secret_basic"]), false),
+        (json!([]), false),
+        (json!("client_secret_post"), false),
+    ] {
+        let members = with(json!({ "token_endpoint_auth_methods_supported": listed }));
+        let api = Api::new(move |request| match request.method().as_str() {
+            "GET" => answer(200, members.clone()),
+            _ => answer(200, r#"{"access_token":"t"}"#),
+        });
+        let auth = || ClientAuth::client_secret("client-id", SECRET);
+        let metadata = Metadata::fetch(ISSUER, api.clone()).await.unwrap();
+        for credentials in [
+            metadata.credentials(auth()).unwrap(),
+            Credentials::from_issuer(ISSUER, auth()).unwrap(),
+        ] {
+            single_try(api.clone()).oneshot(TokenRequest::new(credentials)).await.unwrap();
+            let request = api.requests().pop().unwrap();
+            assert_eq!(request.headers().contains_key("authorization"), !in_form, "{listed}");
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let expected = if in_form {
+                format!("grant_type=client_credentials&client_id=client-id&client_secret={SECRET}")
+            } else {
+                "grant_type=client_credentials".to_owned()
+            };
+            assert_eq!(body, expected, "{listed}");
+        }
     }
 }

@@ -38,21 +38,27 @@ async fn assert_invalid(members: Value, note: &str) {
 // RFC 8414 section 3.3
 #[tokio::test]
 async fn a_document_of_another_issuer_is_refused() {
-    for issuer in [
-        "https://evil.test",
-        "https://auth.test/",
-        "https://auth.test:443",
-        "https://AUTH.test",
-        "HTTPS://auth.test",
-        "http://auth.test",
-        "https://auth.test/tenant",
-        "https://auth.test?",
-        " https://auth.test",
-        "https://auth.test.evil.test",
-        "auth.test",
-        "",
+    let long = format!("https://auth.test/{}", "a".repeat(100));
+    for (issuer, shown) in [
+        ("https://other.test", ", but https://other.test"),
+        ("https://auth.test/", ", but https://auth.test/"),
+        ("https://auth.test:443", ", but https://auth.test:443"),
+        ("https://AUTH.test", ", but https://AUTH.test"),
+        ("HTTPS://auth.test", ", but HTTPS://auth.test"),
+        ("http://auth.test", ", but http://auth.test"),
+        ("https://auth.test/tenant", ", but https://auth.test/tenant"),
+        ("https://auth.test?", ", but https://auth.test?..."),
+        ("https://auth.test/a?t3xt-of-the-server", ", but https://auth.test/a?..."),
+        ("https://u:t3xt-of-the-server@auth.test", ", but https://...@auth.test"),
+        ("https://auth.test/\u{1b}[2J\n", ", but https://auth.test/..."),
+        (&long, &format!(", but {}...", &long[..77])),
+        ("https://auth.test.other.test", ", but https://auth.test.other.test"),
+        ("auth.test", ", but auth.test"),
+        (" https://auth.test", ""),
+        ("t3xt-of-the-server", ""),
+        ("", ""),
     ] {
-        assert_invalid(json!({ "issuer": issuer }), OTHER_ISSUER).await;
+        assert_invalid(json!({ "issuer": issuer }), &format!("{OTHER_ISSUER}{shown}")).await;
     }
     for issuer in [json!(null), json!([ISSUER]), json!({ ISSUER: 1 }), json!(7)] {
         assert_invalid(json!({ "issuer": issuer }), "the issuer in the document is not a string")
@@ -164,6 +170,80 @@ async fn clear_text_needs_a_loopback_issuer_or_an_opt_out() {
     }
     let (fetched, _) = fetch("http://auth.test", "ftp://auth.test/token", true).await;
     assert_eq!(fetched.unwrap_err(), InvalidMetadata);
+}
+
+// RFC 8414 section 3.3: the document has another address than the issuer.
+#[tokio::test]
+async fn a_document_can_have_an_internal_address() {
+    const INTERNAL: &str = "https://sso.svc:8443/.well-known/openid-configuration?client=17";
+    let http = always(200, document().to_string());
+    let metadata = Metadata::fetch_at(INTERNAL, ISSUER, http.clone()).await.unwrap();
+    assert_eq!((metadata.issuer(), uris(&http)), (ISSUER, vec![INTERNAL.to_owned()]));
+
+    // There is one request, whatever the answer. Errors name the server that was asked.
+    for (status, body) in [(404, String::new()), (200, "<html>".to_owned())] {
+        let http = always(status, body);
+        let error = Metadata::fetch_at(INTERNAL, ISSUER, http.clone()).await.unwrap_err();
+        assert_eq!(http.count(), 1);
+        assert!(
+            error.to_string().starts_with("no metadata from https://sso.svc:8443: "),
+            "{error}"
+        );
+    }
+    let http = always(200, with(json!({ "issuer": "https://sso.svc:8443" })));
+    let error = Metadata::fetch_at(INTERNAL, ISSUER, http).await.unwrap_err();
+    let expected = format!("{OTHER_ISSUER}, but https://sso.svc:8443; ");
+    assert!(error.to_string().contains(&expected), "{error}");
+
+    // A query may be a secret.
+    let down = Http::new(|_| Err(format!("cannot connect to {INTERNAL}").into()));
+    let error = Metadata::fetch_at(INTERNAL, ISSUER, down).await.unwrap_err();
+    assert_eq!(error.kind(), Transport);
+    assert!(!error.to_string().contains("client=17"), "{error}");
+    let builder = Metadata::builder(ISSUER).unwrap().document(INTERNAL).unwrap();
+    assert!(!format!("{builder:?}").contains("client=17"), "{builder:?}");
+}
+
+// X1
+#[tokio::test]
+async fn a_document_over_plain_http_needs_loopback_or_an_opt_out() {
+    let fetch = |address: &'static str, endpoint: &'static str, opt_out: bool| async move {
+        let http = always(200, with(json!({ "token_endpoint": endpoint })));
+        let builder = Metadata::builder(ISSUER).unwrap().document(address).unwrap();
+        let builder = if opt_out { builder.dangerously_allow_http() } else { builder };
+        let fetched = builder.fetch(http.clone()).await.map(drop);
+        (fetched.map_err(|error| error.kind()), http.count())
+    };
+    let remote = "http://sso.svc:8080/metadata";
+    let local = "http://localhost:8080/metadata";
+    assert_eq!(fetch(remote, ENDPOINT, false).await, (Err(InsecureUri), 0));
+    assert_eq!(fetch(remote, "http://sso.svc/token", true).await, (Ok(()), 1));
+    assert_eq!(fetch(local, ENDPOINT, false).await, (Ok(()), 1));
+    assert_eq!(fetch(local, "http://localhost:8080/token", false).await, (Ok(()), 1));
+    // Another machine must not name a port of this one, whatever the issuer is.
+    assert_eq!(
+        fetch("https://sso.svc/metadata", "http://localhost/token", false).await,
+        (Err(InvalidMetadata), 1)
+    );
+    let http = always(
+        200,
+        json!({ "issuer": "http://localhost", "token_endpoint": "http://localhost/token" })
+            .to_string(),
+    );
+    let from_afar = Metadata::fetch_at("https://sso.svc/metadata", "http://localhost", http).await;
+    assert_eq!(from_afar.unwrap_err().kind(), InvalidMetadata);
+    for (address, expected) in [
+        ("sso.svc/metadata", "needs a scheme and a host: sso.svc..."),
+        ("ftp://sso.svc/metadata", "must begin with https://: ftp://sso.svc/metadata"),
+        ("https://u:p@sso.svc", "must not have user information: https://...@sso.svc"),
+        ("https://sso.svc/#a", "must not have a fragment: https://sso.svc/#..."),
+    ] {
+        let error = Metadata::builder(ISSUER).unwrap().document(address).unwrap_err();
+        assert_eq!(error.to_string(), format!("metadata document {expected}"));
+        let http = always(200, "");
+        let error = Metadata::fetch_at(address, ISSUER, http.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), http.count()), (InvalidIssuer, 0));
+    }
 }
 
 #[tokio::test]
@@ -290,8 +370,7 @@ async fn a_repeated_member_is_checked_and_used_in_the_same_place() {
         let value = if name == "issuer" { ENDPOINT } else { ISSUER };
         format!(r#"{{"{name}":"{first}","{other}":"{value}","{name}":"{second}"}}"#)
     };
-    let evil = "https://evil.test";
-    let error = refused(ISSUER, twice("issuer", ISSUER, evil), "issuer").await;
+    let error = refused(ISSUER, twice("issuer", ISSUER, "https://other.test"), "issuer").await;
     assert!(error.to_string().contains(OTHER_ISSUER));
     let body = twice("token_endpoint", ENDPOINT, "http://evil.test");
     assert!(refused(ISSUER, body, "endpoint").await.to_string().contains(INSECURE));

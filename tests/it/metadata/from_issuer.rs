@@ -1,7 +1,7 @@
 //! Credentials that name an issuer, whose metadata is fetched before the first token request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -176,4 +176,189 @@ async fn metadata_and_token_request_share_the_timeout() {
     let error = single_try(http).oneshot(request).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::Timeout);
     assert_eq!(start.elapsed(), Duration::from_secs(30));
+}
+
+/// A server that can change: its documents, and its answers to token requests.
+#[derive(Clone, Default)]
+struct Changing(Arc<Mutex<(Value, String, u16, &'static str)>>);
+
+impl Changing {
+    fn at(endpoint: &str) -> (Self, Api) {
+        let server = Self::default();
+        server.set(endpoint, json!({}));
+        let answers = server.clone();
+        let http = Api::new(move |request| {
+            let (members, endpoint, status, body) = &*answers.0.lock().unwrap();
+            let is_post = request.method() == Method::POST;
+            match request.uri() == &**endpoint {
+                _ if !is_post => answer(200, with(members.clone())),
+                true => answer(200, TOKEN),
+                false => answer(*status, *body),
+            }
+        });
+        (server, http)
+    }
+
+    /// Moves the endpoint. The former one answers 404.
+    fn set(&self, endpoint: &str, more: Value) {
+        let mut members = json!({ "token_endpoint": endpoint });
+        members.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        *self.0.lock().unwrap() = (members, endpoint.to_owned(), 404, "");
+    }
+
+    /// Changes the answers of former endpoints.
+    fn set_former(&self, status: u16, body: &'static str) {
+        let mut state = self.0.lock().unwrap();
+        (state.2, state.3) = (status, body);
+    }
+}
+
+const MOVED: &str = "https://auth.test/moved";
+const MINUTE: Duration = Duration::from_secs(61);
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_changed_is_resolved_again() {
+    for (status, body) in [
+        (404, ""),
+        (410, "gone"),
+        (401, r#"{"error":"invalid_client"}"#),
+        (400, r#"{"error":"invalid_client"}"#),
+    ] {
+        let (server, http) = Changing::at(ENDPOINT);
+        let credentials = from_issuer();
+        let token = |credentials: Credentials| {
+            single_try(http.clone()).oneshot(TokenRequest::new(credentials))
+        };
+        token(credentials.clone()).await.unwrap();
+        server.set(MOVED, json!({}));
+        server.set_former(status, body);
+        sleep(MINUTE).await;
+        token(credentials.clone()).await.unwrap();
+        assert_eq!(uris(&http)[2..], [ENDPOINT, WELL_KNOWN, MOVED], "{status} {body}");
+        assert_eq!(credentials.token_endpoint().unwrap(), MOVED);
+        // Edited copies share what was found.
+        token(credentials.scope("other")).await.unwrap();
+        assert_eq!(uris(&http)[5..], [MOVED]);
+    }
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn other_errors_do_not_cause_a_second_resolution() {
+    for (status, body) in [
+        (400, r#"{"error":"invalid_grant"}"#),
+        (401, ""),
+        (403, ""),
+        (500, r#"{"error":"invalid_scope"}"#),
+        (302, ""),
+        (200, "<html>"),
+    ] {
+        let (server, http) = Changing::at(ENDPOINT);
+        let credentials = from_issuer();
+        let request = || single_try(http.clone()).oneshot(TokenRequest::new(credentials.clone()));
+        request().await.unwrap();
+        server.set(MOVED, json!({}));
+        server.set_former(status, body);
+        sleep(MINUTE).await;
+        request().await.unwrap_err();
+        assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT], "{status} {body}");
+    }
+    // Credentials without an issuer have no metadata.
+    let (server, http) = Changing::at(ENDPOINT);
+    server.set(MOVED, json!({}));
+    let credentials = Credentials::new(ENDPOINT, auth()).unwrap();
+    single_try(http.clone()).oneshot(TokenRequest::new(credentials)).await.unwrap_err();
+    assert_eq!(uris(&http), [ENDPOINT]);
+}
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn a_server_is_resolved_again_at_most_once_a_minute() {
+    let (server, http) = Changing::at(ENDPOINT);
+    let credentials = from_issuer();
+    let request = || single_try(http.clone()).oneshot(TokenRequest::new(credentials.clone()));
+    request().await.unwrap();
+    // The metadata still name the endpoint that is gone.
+    server.set(MOVED, json!({ "token_endpoint": ENDPOINT }));
+    let gets = || uris(&http).iter().filter(|uri| *uri == WELL_KNOWN).count();
+    for _ in 0..30 {
+        let error = request().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.status().unwrap()),
+            (TokenErrorKind::ErrorResponse, 404.try_into().unwrap())
+        );
+        sleep(Duration::from_secs(10)).await;
+    }
+    // The first one is that of the beginning, and 300 s have passed.
+    assert_eq!(gets(), 5);
+
+    // So with metadata that cannot be fetched: the error is that of the token endpoint.
+    server.set(MOVED, json!({ "issuer": "https://other.test" }));
+    sleep(MINUTE).await;
+    for _ in 0..3 {
+        assert_eq!(request().await.unwrap_err().kind(), TokenErrorKind::ErrorResponse);
+    }
+    assert_eq!(gets(), 6);
+    server.set(MOVED, json!({}));
+    sleep(MINUTE).await;
+    request().await.unwrap();
+}
+
+// W7, C2
+#[tokio::test(start_paused = true)]
+async fn many_refused_requests_resolve_a_server_once() {
+    let (server, http) = Changing::at(ENDPOINT);
+    let credentials = from_issuer();
+    let endpoint = single_try(slow(http.clone(), Duration::from_secs(1)));
+    endpoint.clone().oneshot(TokenRequest::new(credentials.clone())).await.unwrap();
+    server.set(MOVED, json!({}));
+    sleep(MINUTE).await;
+    let fetches: Vec<_> = (0..10)
+        .map(|n| TokenRequest::new(credentials.clone().scope(n.to_string())))
+        .map(|request| tokio::spawn(endpoint.clone().oneshot(request)))
+        .collect();
+    for fetch in fetches {
+        fetch.await.unwrap().unwrap();
+    }
+    assert_eq!(uris(&http).iter().filter(|uri| *uri == WELL_KNOWN).count(), 2);
+}
+
+// W7: the server no longer accepts HTTP Basic.
+#[tokio::test(start_paused = true)]
+async fn a_secret_moves_to_the_form_when_the_metadata_say_so() {
+    let members = Arc::new(Mutex::new(with(json!({}))));
+    let document = members.clone();
+    let http = Api::new(move |request| {
+        let wants_form = document.lock().unwrap().contains("client_secret_post");
+        let has_basic = request.headers().contains_key("authorization");
+        match request.method() == Method::GET {
+            true => answer(200, document.lock().unwrap().clone()),
+            false if wants_form && has_basic => answer(401, r#"{"error":"invalid_client"}"#),
+            false => answer(200, TOKEN),
+        }
+    });
+    let auth = ClientAuth::client_secret("client-id", SECRET);
+    let credentials = Credentials::from_issuer(ISSUER, auth).unwrap();
+    let request = || single_try(http.clone()).oneshot(TokenRequest::new(credentials.clone()));
+    request().await.unwrap();
+    let listed = json!({ "token_endpoint_auth_methods_supported": ["client_secret_post"] });
+    *members.lock().unwrap() = with(listed);
+    sleep(MINUTE).await;
+    request().await.unwrap();
+    assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, WELL_KNOWN, ENDPOINT]);
+}
+
+// X4
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_found_again_must_be_allowed() {
+    let (server, http) = Changing::at(ENDPOINT);
+    let endpoint = single_try(http.clone()).allowed_endpoints([ISSUER, ENDPOINT]).unwrap();
+    let request = TokenRequest::new(from_issuer());
+    endpoint.clone().oneshot(request.clone()).await.unwrap();
+    server.set(MOVED, json!({}));
+    sleep(MINUTE).await;
+    let error = endpoint.oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
+    assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, WELL_KNOWN]);
 }

@@ -63,6 +63,22 @@ async fn without_a_scheme_the_bare_token_is_sent() {
     assert!(api.requests().iter().all(|r| r.headers()[AUTHORIZATION] == "Basic own"));
 }
 
+// X3: Zoho and Shopify.
+#[tokio::test]
+async fn the_headers_of_known_apis_can_be_sent() {
+    let fixed = || OAuth2Layer::new(Tokens::fixed(AccessToken::new("t").unwrap()), origins());
+    let shopify = HeaderName::from_static("x-shopify-access-token");
+    for (layer, header, expected) in [
+        (fixed().scheme("Zoho-oauthtoken").unwrap(), AUTHORIZATION, "Zoho-oauthtoken t"),
+        (fixed().header_name(shopify.clone()).no_scheme(), shopify, "t"),
+    ] {
+        let api = Api::always(200);
+        layer.layer(api.clone()).send(get("/")).await.unwrap();
+        assert_eq!(values(&api, &header), [expected]);
+        assert_eq!(api.requests()[0].headers().len(), 1);
+    }
+}
+
 // S2: the layer keeps the last header value, and must not use it for another token.
 #[tokio::test]
 async fn tenants_share_a_layer_with_a_scheme_and_no_header_value() {
