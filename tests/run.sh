@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 main() {
     install_missing redis-server memcached
     bash tests/interop/setup.sh
-    cargo test --all-features "$@"
+    cargo test --features full "$@"
 }
 
 # Programs, each in the package of its name.

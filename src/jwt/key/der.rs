@@ -1,9 +1,9 @@
-//! Keys in DER, which are decoded as far as `ring` requires it.
+//! Keys in DER, which are decoded as far as a backend requires it.
 
-use ring::signature::{Ed25519KeyPair, RsaKeyPair};
+use crate::crypto::signature::{Ed25519KeyPair, RsaKeyPair};
 use zeroize::Zeroizing;
 
-use super::{KEY, Pair, invalid};
+use super::{BROKEN, KEY, Pair, invalid};
 use crate::error::ConfigError;
 
 const INTEGER: u8 = 0x02;
@@ -25,8 +25,6 @@ const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const P521: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 /// RFC 8410 section 3
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in an unsupported format");
 
 /// Reads a key in any of the three formats below. The field after the version tells which.
 pub(super) fn read(der: &[u8]) -> Result<Pair, ConfigError> {
@@ -71,6 +69,9 @@ pub(super) fn from_pkcs8(der: &[u8]) -> Result<Pair, ConfigError> {
 
 /// Reads an `RSAPrivateKey` (RFC 8017 appendix A.1.2).
 pub(super) fn from_pkcs1(der: &[u8]) -> Result<Pair, ConfigError> {
+    let mut fields = Reader::within(der, SEQUENCE)?;
+    fields.take(INTEGER)?;
+    Pair::check_modulus(fields.take(INTEGER)?)?;
     Pair::rsa(RsaKeyPair::from_der(der))
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::crypto::rsa::{KeyPairComponents, PublicKeyComponents};
+use crate::crypto::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::rsa::{KeyPairComponents, PublicKeyComponents};
-use ring::signature::{Ed25519KeyPair, RsaKeyPair};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
@@ -153,6 +153,7 @@ impl Members {
             dQ: components.dQ.as_slice(),
             qInv: components.qInv.as_slice(),
         };
+        Pair::check_modulus(components.public_key.n)?;
         Pair::rsa(RsaKeyPair::from_components(&components))
     }
 }
@@ -172,7 +173,7 @@ impl Pair {
             Self::Ed25519(_) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(public) }),
             Self::Rsa(pair) => {
                 let PublicKeyComponents { n, e } =
-                    PublicKeyComponents::<Vec<u8>>::from(pair.public());
+                    PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 json!({ "e": encode(e), "kty": "RSA", "n": encode(n) })
             }
         }

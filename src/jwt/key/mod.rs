@@ -7,11 +7,13 @@ mod pem;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
-use ring::signature::{
+use crate::crypto::digest::{SHA256, digest};
+use crate::crypto::ecdsa_key_pair;
+use crate::crypto::error::{KeyRejected, Unspecified};
+use crate::crypto::rand::SystemRandom;
+use crate::crypto::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use serde_json::Value;
 use tower::BoxError;
@@ -23,6 +25,8 @@ use crate::secret::Identity;
 
 const KEY: &str = "signing key";
 
+const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in an unsupported format");
+
 /// Returns the error of a key that cannot be used.
 fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
     Err(ConfigError::new(KEY, reason))
@@ -31,7 +35,8 @@ fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
 /// A private key that signs JWTs: EC (P-256, P-384), RSA (2048 to 4096 bits) or Ed25519.
 ///
 /// A clone is cheap. `Debug` shows the algorithm and the `kid`. Copies that this crate makes while
-/// it reads a key are wiped from memory. The key itself is kept by `ring`, which does not wipe it.
+/// it reads a key are wiped from memory. The key itself is kept by the cryptography
+/// backend, which may not wipe it.
 ///
 /// # Example
 ///
@@ -199,7 +204,7 @@ impl SigningKey {
         Self { algorithm, kid: None, pair: Arc::new(pair) }
     }
 
-    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::P256(pair) | Pair::P384(pair) => {
@@ -207,9 +212,9 @@ impl SigningKey {
             }
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
+                let mut signature = vec![0; pair.public_key().modulus_len()];
                 let padding = match self.algorithm {
-                    Algorithm::PS256 => &RSA_PSS_SHA256 as &dyn ring::signature::RsaEncoding,
+                    Algorithm::PS256 => &RSA_PSS_SHA256 as &dyn RsaEncoding,
                     _ => &RSA_PKCS1_SHA256,
                 };
                 pair.sign(padding, &random, message, &mut signature)?;
@@ -222,32 +227,37 @@ impl SigningKey {
 impl Pair {
     fn p256(private: &[u8], public: &[u8]) -> Result<Self, ConfigError> {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let random = SystemRandom::new();
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
-            .map(Self::P256)
-            .map_err(rejected)
+        ecdsa_key_pair(algorithm, private, public).map(Self::P256).map_err(rejected)
     }
 
     fn p384(private: &[u8], public: &[u8]) -> Result<Self, ConfigError> {
         let algorithm = &ECDSA_P384_SHA384_FIXED_SIGNING;
-        let random = SystemRandom::new();
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
-            .map(Self::P384)
-            .map_err(rejected)
+        ecdsa_key_pair(algorithm, private, public).map(Self::P384).map_err(rejected)
     }
 
-    fn rsa(pair: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<Self, ConfigError> {
+    fn rsa(pair: Result<RsaKeyPair, KeyRejected>) -> Result<Self, ConfigError> {
         let pair = pair.map_err(rejected)?;
-        // `ring` compares all parts of the key only when it signs.
-        let mut signature = Zeroizing::new(vec![0; pair.public().modulus_len()]);
+        // `ring` compares all parts of the key when it signs.
+        let mut signature = Zeroizing::new(vec![0; pair.public_key().modulus_len()]);
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"", &mut signature)
             .map_err(|_| ConfigError::new(KEY, "has parts that do not match"))?;
         Ok(Self::Rsa(pair))
     }
 
-    fn ed25519(
-        pair: Result<Ed25519KeyPair, ring::error::KeyRejected>,
-    ) -> Result<Self, ConfigError> {
+    /// Returns an error for a modulus of a size that one of the backends does not support.
+    fn check_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
+        let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+        match modulus[zeros..] {
+            [] => Err(BROKEN),
+            [first, ref rest @ ..] => match 8 * rest.len() + 8 - first.leading_zeros() as usize {
+                ..2048 => invalid("is an RSA key of less than 2048 bits"),
+                2048..=4096 => Ok(()),
+                _ => invalid("is an RSA key of more than 4096 bits"),
+            },
+        }
+    }
+
+    fn ed25519(pair: Result<Ed25519KeyPair, KeyRejected>) -> Result<Self, ConfigError> {
         pair.map(Self::Ed25519).map_err(rejected)
     }
 
@@ -260,13 +270,11 @@ impl Pair {
     }
 }
 
-/// Explains why `ring` rejects a key.
-fn rejected(error: ring::error::KeyRejected) -> ConfigError {
+/// Explains why the backend rejects a key.
+fn rejected(error: KeyRejected) -> ConfigError {
     ConfigError::new(
         KEY,
         match error.to_string().as_str() {
-            "TooSmall" => "is an RSA key of less than 2048 bits",
-            "TooLarge" => "is an RSA key of more than 4096 bits",
             "PrivateModulusLenNotMultipleOf512Bits" => {
                 "is an RSA key of an unsupported size: use 2048, 3072 or 4096 bits"
             }
