@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt;
 
+use super::assertion_audience::AssertionAudiences;
 use super::{decode, not_available};
 use crate::client_auth::{ClientAuthentication, TokenRequestParts};
 use crate::credentials::EndpointUri;
@@ -69,8 +70,12 @@ pub(super) async fn request_token(
             clock = better;
             continue;
         }
-        let TokenResponse { head, body, requested_at, skew, .. } = response;
+        let TokenResponse { head, body, requested_at, skew, audiences, .. } = response;
         let result = decode::decode(head, &body, credentials.dpop_key().is_some());
+        let result = result.map_err(|error| match audiences {
+            Some(audiences) => audiences.explain(error),
+            None => error,
+        });
         match &result {
             Ok(_) => clocks.accept(origin, clock),
             Err(_) => clocks.refuse(origin, clock, skew),
@@ -85,8 +90,8 @@ struct TokenResponse {
     body: Bytes,
     requested_at: Now,
     clock: Offset,
-    /// Says whether the request contained times that were signed here by the clock.
-    has_signed_times: bool,
+    /// `None` unless the request contained times that were signed here by the clock.
+    audiences: Option<AssertionAudiences>,
     skew: Option<SkewEstimate>,
     proof: ProofVerdict,
 }
@@ -108,7 +113,7 @@ impl TokenResponse {
             return Some(Resend::WithNewProof(better.unwrap_or(self.clock)));
         }
         better
-            .filter(|_| self.has_signed_times && self.may_refuse_time())
+            .filter(|_| self.audiences.is_some() && self.may_refuse_time())
             .map(Resend::WithNewAssertion)
     }
 
@@ -141,10 +146,9 @@ async fn send(
             TokenError::from_transport(error).with_causes(|text| secrets.scrub(text))
         })?;
         let skew = SkewEstimate::from_response(response.headers(), wall_clock(), sent_at.elapsed());
-        Ok::<_, TokenError>((response, skew, encoded.has_signed_times, encoded.proof, secrets))
+        Ok::<_, TokenError>((response, skew, encoded.audiences, encoded.proof, secrets))
     };
-    let (response, skew, has_signed_times, proof, secrets) = match timeout_at(deadline, sent).await
-    {
+    let (response, skew, audiences, proof, secrets) = match timeout_at(deadline, sent).await {
         Ok(sent) => sent?,
         Err(elapsed) => {
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
@@ -157,7 +161,7 @@ async fn send(
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
     });
-    Ok(TokenResponse { head, body, requested_at, clock, has_signed_times, skew, proof })
+    Ok(TokenResponse { head, body, requested_at, clock, audiences, skew, proof })
 }
 
 /// A token request and the endpoint that it goes to.
@@ -169,7 +173,7 @@ struct Target<'a> {
 /// An HTTP request, and the facts about it that its response is judged by.
 struct Encoded {
     request: Request<Bytes>,
-    has_signed_times: bool,
+    audiences: Option<AssertionAudiences>,
     proof: Option<SentProof>,
 }
 
@@ -197,7 +201,7 @@ async fn encode(
     wait_until_deadline(Some(deadline), auth, auth.authenticate(&mut parts))
         .await
         .map_err(not_available)?;
-    let has_signed_times = parts.is_time_used();
+    let audiences = AssertionAudiences::of(&parts, endpoint.text());
     let (headers, body) = parts.encode();
 
     let mut request = Request::new(Bytes::from(body));
@@ -217,5 +221,5 @@ async fn encode(
         }),
         Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
     };
-    Ok(Encoded { request, has_signed_times, proof })
+    Ok(Encoded { request, audiences, proof })
 }

@@ -57,6 +57,8 @@ struct ErrorInner {
     note: &'static str,
     /// Replaces the advice that follows from kind and response.
     advice: Option<&'static str>,
+    /// A sentence that follows the advice.
+    hint: Option<Box<str>>,
     /// The label of the credentials.
     label: Option<Box<str>>,
     /// The beginning of the text, and the `scheme://host:port` that follows it.
@@ -107,6 +109,7 @@ impl TokenError {
             kind,
             note,
             advice: None,
+            hint: None,
             label: None,
             origin: None,
             response,
@@ -209,6 +212,14 @@ impl TokenError {
     pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.advice = Some(advice);
+        }
+        self
+    }
+
+    /// Adds a sentence after the advice. Has no effect once the error has been cloned.
+    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.hint = Some(hint.into());
         }
         self
     }

@@ -13,6 +13,9 @@ use crate::util::limits::MAX_LIFETIME;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
+/// The age of `iat` and `nbf`, because servers whose clock is behind refuse times of the future.
+const SET_BACK: Duration = Duration::from_secs(15);
+
 /// Settings for the claims of a JWT.
 #[derive(Clone)]
 pub(crate) struct AssertionClaims {
@@ -82,14 +85,13 @@ impl AssertionClaims {
     }
 
     /// Returns the claims of RFC 7523 section 3, with `issuer` as the default subject.
-    ///
-    /// There is no `nbf` claim, because a server whose clock is behind would refuse it.
     pub(crate) fn claims(
         &self,
         issuer: &str,
         context: &JwtContext<'_>,
     ) -> Result<Map<String, Value>, BoxError> {
-        let issued_at = context.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = context.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let issued_at = now.saturating_sub(SET_BACK).as_secs();
         let mut claims = Map::new();
         let mut insert = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         insert("iss", issuer.into());
@@ -98,7 +100,8 @@ impl AssertionClaims {
             insert("aud", audience.into());
         }
         insert("iat", issued_at.into());
-        insert("exp", issued_at.saturating_add(self.lifetime().as_secs()).into());
+        insert("nbf", issued_at.into());
+        insert("exp", now.saturating_add(self.lifetime()).as_secs().into());
         insert("jti", random_id()?.into());
         claims.extend(self.custom.clone());
         claims.retain(|_, value| !value.is_null());
