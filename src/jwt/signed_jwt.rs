@@ -24,7 +24,7 @@ use crate::util::invisible::fault_of_text;
 /// | `sub` | the same, unless [`subject`](Self::subject) is set |
 /// | `aud` | see [`Audience`] |
 /// | `iat`, `nbf` | 15 seconds ago, because servers whose clock is behind refuse a time of the future |
-/// | `exp` | now plus the [`lifetime`](Self::lifetime) |
+/// | `exp` | `iat` plus the [`lifetime`](Self::lifetime) |
 /// | `jti` | 128 random bits |
 ///
 /// The times go by the server's clock if it is known to differ
@@ -95,11 +95,10 @@ impl SignedJwt {
         self
     }
 
-    /// Sets the time from now to `exp`, in whole seconds and at least one. The default is 60
-    /// seconds.
+    /// Sets the time from `iat` to `exp`, in whole seconds and at least one. The default is 75
+    /// seconds, which is a minute from now.
     ///
-    /// `iat` is 15 seconds earlier. A server that limits the time from `iat` to `exp` may require a
-    /// lifetime that is 15 seconds shorter: Google accepts an hour at most.
+    /// If it is less than 30 seconds, `iat` is set back by the half of it.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.claims.set_lifetime(lifetime);
@@ -136,9 +135,9 @@ impl SignedJwt {
         self
     }
 
-    /// Returns the lifetime of the JWT.
-    pub(crate) fn effective_lifetime(&self) -> Duration {
-        self.claims.lifetime()
+    /// Returns the time from now to `exp`.
+    pub(crate) fn remaining_lifetime(&self) -> Duration {
+        self.claims.remaining_lifetime()
     }
 
     /// Adds the data that distinguishes the JWT from others.

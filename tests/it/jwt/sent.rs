@@ -141,13 +141,11 @@ async fn the_lifetime_of_an_assertion_can_be_set() {
         (Duration::MAX, 365 * 24 * 60 * 60),
     ] {
         let assertion = Jwt::of(&sent(signed(jwt().lifetime(lifetime))).await).await;
-        assert_eq!(
-            assertion.time("exp"),
-            assertion.time("iat") + Duration::from_secs(15 + seconds)
-        );
+        assert_eq!(assertion.time("exp"), assertion.time("iat") + Duration::from_secs(seconds));
         let auth = ClientSecretJwt::new("client-id", SECRET).lifetime(lifetime);
         let jwt = Jwt::of(&sent(ClientAuth::custom(auth)).await).await;
-        assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(15 + seconds));
+        assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(seconds));
+        assert!(jwt.time("iat") <= SystemTime::now() && jwt.time("exp") > SystemTime::now());
     }
 }
 
