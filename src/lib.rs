@@ -13,6 +13,8 @@ extern crate races_std as std;
 pub mod cache;
 pub mod client_auth;
 mod credentials;
+#[cfg(any(feature = "encryption", feature = "jwt"))]
+mod crypto;
 mod endpoint;
 mod error;
 pub mod guide;

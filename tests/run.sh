@@ -20,7 +20,7 @@ main() {
         say "downloading ${missing[*]}"
         download "${missing[@]}"
     fi
-    cargo test --all-features --package tower-oauth2 --package tower-oauth2-server-tests "$@"
+    cargo test --features full --package tower-oauth2 --package tower-oauth2-server-tests "$@"
 }
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }

@@ -2,8 +2,8 @@
 //! loopback.
 //!
 //! ```text
-//! cargo run --all-features --example stories            # all of them
-//! cargo run --all-features --example stories tenants    # one of them
+//! cargo run --features full --example stories            # all of them
+//! cargo run --features full --example stories tenants    # one of them
 //! ```
 
 mod app_state;

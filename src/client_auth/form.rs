@@ -145,8 +145,8 @@ impl TokenRequestParts {
     ///   here.
     /// * The response is 400 or 401, with the error `invalid_client`, `invalid_grant` or
     ///   `invalid_request`, or without an error code.
-    /// * Its `Date`, with its `Age` if there is one, shows a clock that differs by more than 30
-    ///   seconds, and by at most a day.
+    /// * Its `Date`, with its `Age` if there is one, shows a clock that differs by 10 seconds
+    ///   or more, and by at most a day.
     ///
     /// If that brings a token, the credentials remember the difference for this server. They forget
     /// it when a response contradicts it, or when two requests in a row bring no token.

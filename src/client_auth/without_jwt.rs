@@ -9,8 +9,8 @@ use super::ClientAuth;
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "this method needs the feature `jwt` of `tower-oauth2`",
-    label = "enable the feature `jwt`",
-    note = "in Cargo.toml: tower-oauth2 = {{ version = \"0.1\", features = [\"jwt\"] }}"
+    label = "enable the feature `jwt`, and `ring` or `aws-lc-rs`",
+    note = "in Cargo.toml: tower-oauth2 = {{ version = \"0.1\", features = [\"jwt\", \"ring\"] }}"
 )]
 pub trait NeedsJwt {
     #[doc(hidden)]

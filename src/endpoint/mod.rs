@@ -1,5 +1,6 @@
 //! RFC 6749 on the wire: a token endpoint as a service.
 
+mod assertion_audience;
 mod decode;
 mod dialect;
 mod discovery;

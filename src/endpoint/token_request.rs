@@ -7,6 +7,7 @@ use http::{Method, Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt;
 
+use super::assertion_audience::AssertionAudiences;
 use super::decode::{self, ExpectedToken};
 use super::dialect::Dialect;
 use super::not_available;
@@ -69,9 +70,13 @@ pub(super) async fn request_token(
             clock = better;
             continue;
         }
-        let TokenResponse { head, body, requested_at, skew, facts, .. } = response;
+        let TokenResponse { head, body, requested_at, skew, audiences, facts, .. } = response;
         let must_be_bound = credentials.dpop_key().is_some();
         let result = decode::decode(head, &body, ExpectedToken { must_be_bound, dialect });
+        let result = result.map_err(|error| match audiences {
+            Some(audiences) => audiences.explain(error),
+            None => error,
+        });
         match &result {
             Ok(_) => clocks.accept(origin, clock),
             Err(_) => clocks.refuse(origin, clock, skew),
@@ -88,8 +93,8 @@ struct TokenResponse {
     body: Bytes,
     requested_at: Now,
     clock: Offset,
-    /// Says whether the request contained times that were signed here by the clock.
-    has_signed_times: bool,
+    /// `None` unless the request contained times that were signed here by the clock.
+    audiences: Option<AssertionAudiences>,
     skew: Option<SkewEstimate>,
     proof: ProofVerdict,
     facts: RequestFacts,
@@ -112,7 +117,7 @@ impl TokenResponse {
             return Some(Resend::WithNewProof(better.unwrap_or(self.clock)));
         }
         better
-            .filter(|_| self.has_signed_times && self.may_refuse_time())
+            .filter(|_| self.audiences.is_some() && self.may_refuse_time())
             .map(Resend::WithNewAssertion)
     }
 
@@ -145,8 +150,8 @@ async fn send(
             TokenError::from_transport(error).with_causes(|text| secrets.scrub(text))
         })?;
         let skew = SkewEstimate::from_response(response.headers(), wall_clock(), sent_at.elapsed());
-        let Encoded { has_signed_times, proof, facts, .. } = encoded;
-        Ok::<_, TokenError>((response, skew, secrets, (has_signed_times, proof, facts)))
+        let Encoded { audiences, proof, facts, .. } = encoded;
+        Ok::<_, TokenError>((response, skew, secrets, (audiences, proof, facts)))
     };
     let (response, skew, secrets, sent) = match timeout_at(deadline, sent).await {
         Ok(sent) => sent?,
@@ -154,7 +159,7 @@ async fn send(
             return Err(TokenError::with_source(TokenErrorKind::Timeout, elapsed.into()));
         }
     };
-    let (has_signed_times, proof, facts) = sent;
+    let (audiences, proof, facts) = sent;
     let (head, body) = response.into_parts();
     let body = body::read(head.status, body, deadline).await;
     let body = body.map_err(|error| error.with_causes(|text| secrets.scrub(text)))?;
@@ -162,7 +167,7 @@ async fn send(
         let error = decode::error(&body);
         sent.classify(head.status, &head.headers, error.as_deref())
     });
-    Ok(TokenResponse { head, body, requested_at, clock, has_signed_times, skew, proof, facts })
+    Ok(TokenResponse { head, body, requested_at, clock, audiences, skew, proof, facts })
 }
 
 /// A token request, the endpoint that it goes to, and how that one differs from the standard.
@@ -176,7 +181,7 @@ pub(super) struct Target<'a> {
 /// An HTTP request, and the facts about it that its response is judged by.
 struct Encoded {
     request: Request<Bytes>,
-    has_signed_times: bool,
+    audiences: Option<AssertionAudiences>,
     proof: Option<SentProof>,
     facts: RequestFacts,
 }
@@ -206,7 +211,7 @@ async fn encode(
     wait_until_deadline(Some(deadline), auth, auth.authenticate(&mut parts))
         .await
         .map_err(not_available)?;
-    let has_signed_times = parts.is_time_used();
+    let audiences = AssertionAudiences::of(&parts, endpoint.text());
     let grant_type = parts.parameter("grant_type").unwrap_or_default();
     let facts = RequestFacts {
         grant: grant_kind(grant_type),
@@ -237,5 +242,5 @@ async fn encode(
         }),
         Err(error) => return Err(TokenError::with_source(TokenErrorKind::Proof, error)),
     };
-    Ok(Encoded { request, has_signed_times, proof, facts })
+    Ok(Encoded { request, audiences, proof, facts })
 }

@@ -38,7 +38,8 @@ fn system_cause(source: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, note, facts, label, origin, response, .. } = &*self.inner;
+        let ErrorInner { kind, note, facts, advice, hint, label, origin, response, .. } =
+            &*self.inner;
         match origin {
             Some((what_failed, origin)) => write!(f, "{what_failed} {origin}")?,
             None if *kind == TokenErrorKind::InvalidIssuer => f.write_str("no metadata")?,
@@ -59,8 +60,11 @@ impl fmt::Display for TokenError {
         }
         let is_for_metadata =
             origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
-        let advice = advice::for_error(*kind, response.as_ref(), *facts, is_for_metadata);
-        write!(f, "; {advice}")?;
+        let general = || advice::for_error(*kind, response.as_ref(), *facts, is_for_metadata);
+        write!(f, "; {}", advice.unwrap_or_else(general))?;
+        if let Some(hint) = hint {
+            write!(f, "; {hint}")?;
+        }
         match self.error_description() {
             Some(reason) if !reason.trim().is_empty() => {
                 f.write_str("; the server's reason is in error_description()")

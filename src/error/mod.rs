@@ -59,6 +59,10 @@ struct ErrorInner {
     note: Cow<'static, str>,
     /// The token request that failed, as far as it is known.
     facts: RequestFacts,
+    /// Replaces the advice that follows from the kind, the response and the facts.
+    advice: Option<&'static str>,
+    /// A sentence that follows the advice.
+    hint: Option<Box<str>>,
     /// The label of the credentials.
     label: Option<Box<str>>,
     /// The beginning of the text, and the `scheme://host:port` that follows it.
@@ -109,6 +113,8 @@ impl TokenError {
             kind,
             note,
             facts: RequestFacts::default(),
+            advice: None,
+            hint: None,
             label: None,
             origin: None,
             response,
@@ -211,6 +217,14 @@ impl TokenError {
     pub(crate) fn with_request_facts(mut self, facts: RequestFacts) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.facts = facts;
+        }
+        self
+    }
+
+    /// Adds a sentence after the advice. Has no effect once the error has been cloned.
+    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.hint = Some(hint.into());
         }
         self
     }

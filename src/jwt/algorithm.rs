@@ -22,34 +22,56 @@ pub enum Algorithm {
     ES256,
     /// ECDSA with P-384 and SHA-384.
     ES384,
+    /// ECDSA with P-521 and SHA-512. A [`SigningKey`](super::SigningKey) for it needs the feature
+    /// `aws-lc-rs`, and a custom [`Signer`](super::Signer) does not.
+    ES512,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    RS384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    RS512,
     /// RSASSA-PSS with SHA-256.
     PS256,
+    /// RSASSA-PSS with SHA-384.
+    PS384,
+    /// RSASSA-PSS with SHA-512.
+    PS512,
     /// Ed25519.
     EdDSA,
 }
 
 impl Algorithm {
+    const ALL: [Self; 10] = [
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::EdDSA,
+    ];
+
     /// Returns the length of a signature, if it is the same for all keys.
     pub(super) fn signature_len(self) -> Option<usize> {
         match self {
             Self::ES256 | Self::EdDSA => Some(64),
             Self::ES384 => Some(96),
-            Self::RS256 | Self::PS256 => None,
+            Self::ES512 => Some(132),
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => {
+                None
+            }
         }
     }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::RS256 => "RS256",
-            Self::PS256 => "PS256",
-            Self::EdDSA => "EdDSA",
-        })
+        // The variants have the registered names.
+        fmt::Debug::fmt(self, f)
     }
 }
 
@@ -57,17 +79,13 @@ impl FromStr for Algorithm {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
-        match name {
-            "ES256" => Ok(Self::ES256),
-            "ES384" => Ok(Self::ES384),
-            "RS256" => Ok(Self::RS256),
-            "PS256" => Ok(Self::PS256),
-            // The second name of RFC 9864 section 2.2.
-            "EdDSA" | "Ed25519" => Ok(Self::EdDSA),
-            _ => {
-                let problem = "must be ES256, ES384, RS256, PS256 or EdDSA";
-                Err(ConfigError::new("algorithm", problem).with_value(name))
-            }
-        }
+        // The second name of RFC 9864 section 2.2.
+        let registered = if name == "Ed25519" { "EdDSA" } else { name };
+        let known = Self::ALL.into_iter().find(|known| known.to_string() == registered);
+        known.ok_or_else(|| {
+            let problem =
+                "must be ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512 or EdDSA";
+            ConfigError::new("algorithm", problem).with_value(name)
+        })
     }
 }

@@ -11,7 +11,11 @@ use crate::error::ConfigError;
 use crate::secret::Identity;
 use crate::util::limits::MAX_LIFETIME;
 
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// A minute from now, as `iat` is set back.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(75);
+
+/// The age of `iat` and `nbf`, because servers whose clock is behind refuse times of the future.
+const MAX_SET_BACK: Duration = Duration::from_secs(15);
 
 /// Settings for the claims of a JWT.
 #[derive(Clone)]
@@ -60,9 +64,19 @@ impl AssertionClaims {
         self.custom.insert(name, value);
     }
 
-    /// Returns the lifetime in whole seconds, at least one.
-    pub(crate) fn lifetime(&self) -> Duration {
+    /// Returns the time from `iat` to `exp` in whole seconds, at least one.
+    fn lifetime(&self) -> Duration {
         Duration::from_secs(self.lifetime.min(MAX_LIFETIME).as_secs().max(1))
+    }
+
+    /// Returns the age of `iat`, which leaves a short lifetime at least its half.
+    fn set_back(&self) -> Duration {
+        MAX_SET_BACK.min(Duration::from_secs(self.lifetime().as_secs() / 2))
+    }
+
+    /// Returns the time from now to `exp`.
+    pub(crate) fn remaining_lifetime(&self) -> Duration {
+        self.lifetime() - self.set_back()
     }
 
     /// Adds the data that distinguishes the claims from others.
@@ -84,14 +98,13 @@ impl AssertionClaims {
     }
 
     /// Returns the claims of RFC 7523 section 3, with `issuer` as the default subject.
-    ///
-    /// There is no `nbf` claim, because a server whose clock is behind would refuse it.
     pub(crate) fn claims(
         &self,
         issuer: &str,
         context: &JwtContext<'_>,
     ) -> Result<Map<String, Value>, BoxError> {
-        let issued_at = context.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = context.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let issued_at = now.saturating_sub(self.set_back()).as_secs();
         let mut claims = Map::new();
         let mut insert = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         insert("iss", issuer.into());
@@ -100,6 +113,7 @@ impl AssertionClaims {
             insert("aud", audience.into());
         }
         insert("iat", issued_at.into());
+        insert("nbf", issued_at.into());
         insert("exp", issued_at.saturating_add(self.lifetime().as_secs()).into());
         insert("jti", random_id()?.into());
         claims.extend(self.custom.clone());

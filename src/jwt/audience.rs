@@ -1,8 +1,8 @@
 /// The audience of a JWT that is created here (`aud`, RFC 7519 section 4.1.3).
 ///
 /// By default, it is the issuer if the credentials come from the issuer's metadata, and otherwise
-/// the token endpoint. A server that is not the audience of an assertion cannot use it at another
-/// server.
+/// the token endpoint. So metadata that name the token endpoint of another server obtain no
+/// assertion that is valid there.
 ///
 /// # Example
 ///
@@ -28,6 +28,10 @@ pub enum Audience {
     /// JWT fails.
     Issuer,
     /// The URI of the token endpoint, spelled as in the configuration or in the metadata.
+    ///
+    /// Some servers, such as Ory Hydra, accept nothing else. Set it only for an issuer that you
+    /// trust: metadata that name the token endpoint of another server obtain an assertion that is
+    /// valid there (CVE-2025-27370).
     TokenEndpoint,
     /// Another text. An empty one restores the default.
     Custom(String),

@@ -1,9 +1,9 @@
 //! JWS Compact Serialization (RFC 7515 section 7.1).
 
+use crate::crypto::hmac;
+use crate::crypto::rand::{SecureRandom, SystemRandom};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value};
 use tower::BoxError;
 use zeroize::Zeroizing;

@@ -3,10 +3,13 @@
 mod algorithm;
 mod assertion_claims;
 mod audience;
+mod certificate;
+mod der;
 mod dpop;
 mod jws;
 mod key;
 mod key_file;
+mod pem;
 mod signed_jwt;
 mod signer;
 

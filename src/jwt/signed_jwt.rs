@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use tower::BoxError;
 use zeroize::Zeroizing;
 
 use super::assertion_claims::{AssertionClaims, JwtContext};
-use super::{Audience, DynSigner, KeyFile, Signer, encode, sign};
+use super::certificate::Thumbprints;
+use super::{Audience, DynSigner, KeyFile, Signer, sign};
 use crate::error::ConfigError;
 use crate::secret::{Identity, wait_until_deadline};
 use crate::util::invisible::fault_of_text;
@@ -23,7 +23,8 @@ use crate::util::invisible::fault_of_text;
 /// | `iss` | the issuer of the JWT: the client id for client authentication |
 /// | `sub` | the same, unless [`subject`](Self::subject) is set |
 /// | `aud` | see [`Audience`] |
-/// | `iat`, `exp` | now, and now plus the [`lifetime`](Self::lifetime) |
+/// | `iat`, `nbf` | 15 seconds ago, because servers whose clock is behind refuse a time of the future |
+/// | `exp` | `iat` plus the [`lifetime`](Self::lifetime) |
 /// | `jti` | 128 random bits |
 ///
 /// The times go by the server's clock if it is known to differ
@@ -49,8 +50,8 @@ pub struct SignedJwt {
     key: Key,
     claims: AssertionClaims,
     typ: String,
-    /// The thumbprint of the key's certificate.
-    thumbprint: Option<String>,
+    /// The thumbprints of the key's certificate, or the error of one that cannot be used.
+    certificate: Option<Result<Thumbprints, ConfigError>>,
 }
 
 #[derive(Clone)]
@@ -94,19 +95,24 @@ impl SignedJwt {
         self
     }
 
-    /// Sets the time from `iat` to `exp`, in whole seconds and at least one. The default is 60
-    /// seconds.
+    /// Sets the time from `iat` to `exp`, in whole seconds and at least one. The default is 75
+    /// seconds, which is a minute from now.
+    ///
+    /// If it is less than 30 seconds, `iat` is set back by the half of it.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.claims.set_lifetime(lifetime);
         self
     }
 
-    /// Puts the SHA-256 thumbprint of the key's certificate into the header (`x5t#S256`, RFC 7515
-    /// section 4.1.8).
+    /// Puts the thumbprints of the key's certificate into the header: SHA-256 as `x5t#S256`, and
+    /// SHA-1 as `x5t` (RFC 7515 sections 4.1.7 and 4.1.8).
     ///
-    /// `certificate` is the certificate as DER, without its chain. Microsoft Entra ID finds the key
-    /// by the thumbprint; most servers find it by `kid`.
+    /// `certificate` is an X.509 certificate as DER or PEM. Of several ones in a PEM text, the first
+    /// is used, which is the client's own in a chain. Microsoft Entra ID and AD FS find the key by a
+    /// thumbprint; most servers find it by `kid`.
+    ///
+    /// [`Credentials`](crate::Credentials) with anything else as the certificate are an error.
     ///
     /// # Example
     ///
@@ -116,7 +122,7 @@ impl SignedJwt {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let key = KeyFile::new("/run/secrets/client-key.pem").algorithm(Algorithm::PS256);
-    /// let certificate = std::fs::read("/run/secrets/client-certificate.der")?;
+    /// let certificate = std::fs::read("/run/secrets/client-certificate.pem")?;
     /// let jwt = SignedJwt::new(key).certificate(certificate);
     /// let auth = ClientAuth::private_key_jwt("client-id", jwt);
     /// # let _ = auth;
@@ -125,13 +131,13 @@ impl SignedJwt {
     /// ```
     #[must_use]
     pub fn certificate(mut self, certificate: impl AsRef<[u8]>) -> Self {
-        self.thumbprint = Some(encode(Sha256::digest(certificate)));
+        self.certificate = Some(Thumbprints::of(certificate.as_ref()));
         self
     }
 
-    /// Returns the lifetime of the JWT.
-    pub(crate) fn effective_lifetime(&self) -> Duration {
-        self.claims.lifetime()
+    /// Returns the time from now to `exp`.
+    pub(crate) fn remaining_lifetime(&self) -> Duration {
+        self.claims.remaining_lifetime()
     }
 
     /// Adds the data that distinguishes the JWT from others.
@@ -146,12 +152,21 @@ impl SignedJwt {
                 identity.part("file").nested(|identity| file.identify(identity));
             }
         }
-        identity.part(&self.typ).part(self.thumbprint.as_deref().unwrap_or_default());
+        let sha256 = self.thumbprints().map(|thumbprints| &*thumbprints.sha256);
+        identity.part(&self.typ).part(sha256.unwrap_or_default());
         identity.nested(|identity| self.claims.identify(identity));
     }
 
-    /// Returns an error if the name of the key has invisible characters.
+    fn thumbprints(&self) -> Option<&Thumbprints> {
+        self.certificate.as_ref()?.as_ref().ok()
+    }
+
+    /// Returns an error if the certificate is none, or the name of the key has invisible
+    /// characters.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(Err(error)) = &self.certificate {
+            return Err(error.clone());
+        }
         let kid = match &self.key {
             Key::Signer(signer) => signer.kid(),
             Key::File(file) => file.given_kid(),
@@ -191,7 +206,8 @@ impl SignedJwt {
         };
         let fields = [
             ("typ", Some(&*self.typ).filter(|typ| !typ.is_empty())),
-            ("x5t#S256", self.thumbprint.as_deref()),
+            ("x5t", self.thumbprints().map(|thumbprints| &*thumbprints.sha1)),
+            ("x5t#S256", self.thumbprints().map(|thumbprints| &*thumbprints.sha256)),
             ("kid", signer.kid()),
         ];
         let fields =
@@ -214,7 +230,7 @@ impl From<KeyFile> for SignedJwt {
 
 impl From<Key> for SignedJwt {
     fn from(key: Key) -> Self {
-        Self { key, claims: AssertionClaims::default(), typ: "JWT".to_owned(), thumbprint: None }
+        Self { key, claims: AssertionClaims::default(), typ: "JWT".to_owned(), certificate: None }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::util::sync::LockExt;
 /// agrees with this machine's needs no entry.
 const MAX_SERVERS: usize = 64;
 
-/// The smallest difference, in milliseconds, that may be the reason for a refusal. Servers that
-/// check times tolerate smaller ones.
-const MIN_DIFFERENCE: u64 = 30_000;
+/// The smallest difference, in milliseconds, that is corrected. Most servers that check times
+/// tolerate smaller ones.
+const MIN_DIFFERENCE: u64 = 10_000;
 
 /// The largest accepted offset, in milliseconds: a day, which is more than two time zones are
 /// apart. A server that claims more may want an assertion that is still valid in years.
@@ -81,7 +81,7 @@ impl SkewEstimate {
 
     /// Returns whether a server would refuse times that were made with the offset `used`.
     pub(crate) fn contradicts(self, used: Offset) -> bool {
-        used.0.abs_diff(used.0.clamp(self.least, self.most)) > MIN_DIFFERENCE
+        used.0.abs_diff(used.0.clamp(self.least, self.most)) >= MIN_DIFFERENCE
     }
 
     /// Returns the best estimate. It is zero if the server's clock agrees with this machine's.
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn only_a_difference_that_a_server_would_notice_counts() {
-        for (seconds, counts) in [(0, false), (29, false), (-29, false), (32, true), (-32, true)] {
+        for (seconds, counts) in [(0, false), (9, false), (-9, false), (10, true), (-11, true)] {
             assert_eq!(ahead(seconds).contradicts(Offset::default()), counts, "{seconds}");
             assert_eq!(ahead(seconds).offset() != Offset::default(), counts, "{seconds}");
             assert!(!ahead(seconds).contradicts(ahead(seconds).offset()));

@@ -12,7 +12,7 @@ pub(crate) enum Binding {}
 
 impl Binding {
     pub(super) fn to(_: Option<&Path>) -> Result<Self, String> {
-        Err("needs `cargo run --features jwt`".to_owned())
+        Err("needs `cargo run --features jwt,ring`".to_owned())
     }
 
     pub(super) fn of(&self, _: Credentials) -> Credentials {
@@ -30,7 +30,7 @@ impl Group {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "kid" | "alg" | "assertion-audience" => {
-                Err(value.mistake("needs `cargo run --features jwt`"))
+                Err(value.mistake("needs `cargo run --features jwt,ring`"))
             }
             _ => Ok(false),
         }
@@ -41,10 +41,10 @@ impl Group {
     }
 
     pub(super) fn client_secret_jwt(self, _: String, _: Secret) -> Result<ClientAuth, Mistake> {
-        Err(Mistake::new("--auth: this method needs `cargo run --features jwt`"))
+        Err(Mistake::new("--auth: this method needs `cargo run --features jwt,ring`"))
     }
 
     pub(super) fn private_key_jwt(self, _: String) -> Result<ClientAuth, Mistake> {
-        Err(Mistake::new("--auth: this method needs `cargo run --features jwt`"))
+        Err(Mistake::new("--auth: this method needs `cargo run --features jwt,ring`"))
     }
 }

@@ -21,6 +21,9 @@ use crate::util::clock::wall_clock;
 const USE_NONCE: &str = "use_dpop_nonce";
 const INVALID_PROOF: &str = "invalid_dpop_proof";
 
+/// The word of some token endpoints, such as Keycloak's, for a proof whose time they refuse.
+const INVALID_REQUEST: &str = "invalid_request";
+
 /// A key that access tokens are bound to (DPoP, RFC 9449).
 ///
 /// A bound token that leaks is of no use without the key. Pass the key to
@@ -221,7 +224,8 @@ impl ClassifyProof for DpopProof {
                 ProofVerdict::RetryWithNewProof
             }
             Some(USE_NONCE) => ProofVerdict::Rejected,
-            Some(INVALID_PROOF)
+            Some(INVALID_REQUEST) if self.clocks.is_some() => ProofVerdict::Accepted,
+            Some(INVALID_PROOF | INVALID_REQUEST)
                 if estimate.is_some_and(|estimate| estimate.contradicts(self.clock)) =>
             {
                 ProofVerdict::RetryWithNewProof

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::crypto::rsa::{KeyPairComponents, PublicKeyComponents};
+use crate::crypto::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::rsa::{KeyPairComponents, PublicKeyComponents};
-use ring::signature::{Ed25519KeyPair, RsaKeyPair};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::curve::{self, Curve};
 use super::{KEY, Pair, invalid};
 use crate::error::ConfigError;
 use crate::jwt::{Algorithm, encode};
@@ -44,7 +45,8 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
         Some(name) => match name.parse() {
             Ok(algorithm) => Some(algorithm),
             Err(_) => {
-                let problem = "has an `alg` that is not ES256, ES384, RS256, PS256 or EdDSA";
+                let problem = "has an `alg` that is not ES256, ES384, ES512, RS256, RS384, RS512, \
+                               PS256, PS384, PS512 or EdDSA";
                 return Err(ConfigError::new(KEY, problem).with_value(name));
             }
         },
@@ -64,9 +66,15 @@ pub(super) fn read(json: &str) -> Result<Jwk, ConfigError> {
         };
     }
     let pair = match (kind, members.text("crv")) {
-        (Some("EC"), Some("P-256")) => Pair::p256(&members.bytes("d", 32)?, &members.point(32)?)?,
-        (Some("EC"), Some("P-384")) => Pair::p384(&members.bytes("d", 48)?, &members.point(48)?)?,
-        (Some("EC"), curve) => return other_curve(curve, "must be on P-256 or P-384"),
+        (Some("EC"), name) => match name.and_then(Curve::from_name) {
+            Some(curve) => {
+                curve.signing()?;
+                let (private, public) =
+                    (members.bytes("d", curve.len())?, members.point(curve.len())?);
+                Pair::ec(curve, &private, &public)?
+            }
+            None => return other_curve(name, curve::MUST_BE_SUPPORTED),
+        },
         (Some("OKP"), Some("Ed25519")) => {
             let (private, public) = (members.bytes("d", 32)?, members.bytes("x", 32)?);
             Pair::ed25519(Ed25519KeyPair::from_seed_and_public_key(&private, &public))?
@@ -153,6 +161,7 @@ impl Members {
             dQ: components.dQ.as_slice(),
             qInv: components.qInv.as_slice(),
         };
+        Pair::check_modulus(components.public_key.n)?;
         Pair::rsa(RsaKeyPair::from_components(&components))
     }
 }
@@ -161,18 +170,17 @@ impl Pair {
     /// Returns the members in the order of RFC 7638 section 3.3, even if maps keep their order.
     pub(super) fn public_jwk(&self) -> Value {
         let public = self.public();
-        let on_curve = |curve| {
+        let on_curve = |curve: &str| {
             // The first byte says that the point is uncompressed.
             let (x, y) = public[1..].split_at(public.len() / 2);
             json!({ "crv": curve, "kty": "EC", "x": encode(x), "y": encode(y) })
         };
         match self {
-            Self::P256(_) => on_curve("P-256"),
-            Self::P384(_) => on_curve("P-384"),
+            Self::Ec(curve, _) => on_curve(curve.name()),
             Self::Ed25519(_) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(public) }),
             Self::Rsa(pair) => {
                 let PublicKeyComponents { n, e } =
-                    PublicKeyComponents::<Vec<u8>>::from(pair.public());
+                    PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 json!({ "e": encode(e), "kty": "RSA", "n": encode(n) })
             }
         }

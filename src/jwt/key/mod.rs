@@ -1,5 +1,6 @@
 //! Private keys.
 
+mod curve;
 mod der;
 mod jwk;
 mod pem;
@@ -7,21 +8,27 @@ mod pem;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+use crate::crypto::digest::{SHA256, digest};
+use crate::crypto::ecdsa_key_pair;
+use crate::crypto::error::{KeyRejected, Unspecified};
+use crate::crypto::rand::SystemRandom;
+use crate::crypto::signature::{
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+    RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use serde_json::Value;
 use tower::BoxError;
 use zeroize::Zeroizing;
 
+use self::curve::Curve;
+use super::der::SEQUENCE;
 use super::{Algorithm, Signer, encode};
 use crate::error::ConfigError;
 use crate::secret::Identity;
 
 const KEY: &str = "signing key";
+
+const BROKEN: ConfigError = ConfigError::new(KEY, "is damaged, or in an unsupported format");
 
 /// Returns the error of a key that cannot be used.
 fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
@@ -30,8 +37,11 @@ fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
 
 /// A private key that signs JWTs: EC (P-256, P-384), RSA (2048 to 4096 bits) or Ed25519.
 ///
+/// With the feature `aws-lc-rs`, it may also be an EC key on P-521.
+///
 /// A clone is cheap. `Debug` shows the algorithm and the `kid`. Copies that this crate makes while
-/// it reads a key are wiped from memory. The key itself is kept by `ring`, which does not wipe it.
+/// it reads a key are wiped from memory. The key itself is kept by the cryptography
+/// backend, which may not wipe it.
 ///
 /// # Example
 ///
@@ -55,8 +65,7 @@ pub struct SigningKey {
 
 /// A key pair that has been checked.
 enum Pair {
-    P256(EcdsaKeyPair),
-    P384(EcdsaKeyPair),
+    Ec(Curve, EcdsaKeyPair),
     Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
@@ -65,7 +74,8 @@ impl SigningKey {
     /// Reads the private key in a PEM text (RFC 7468).
     ///
     /// Its label is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
-    /// Certificates in the text are ignored.
+    /// Certificates in the text are ignored. Line breaks may be missing, or be spaces or `\n`, as in
+    /// environment variables.
     ///
     /// An RSA key signs with `RS256` unless [`with_algorithm`](Self::with_algorithm) is called.
     ///
@@ -90,7 +100,7 @@ impl SigningKey {
 
     /// Reads a private key from a JSON Web Key (RFC 7517).
     ///
-    /// The key is `EC` with `P-256` or `P-384`, `RSA` with all of its parameters (RFC 7518 section
+    /// The key is `EC` with `P-256`, `P-384` or `P-521` (feature `aws-lc-rs`), `RSA` with all of its parameters (RFC 7518 section
     /// 6.3.2), or `OKP` with `Ed25519` (RFC 8037). Its `kid` and `alg` are used.
     ///
     /// # Errors
@@ -112,7 +122,7 @@ impl SigningKey {
     pub(super) fn from_any(content: &[u8]) -> Result<Self, ConfigError> {
         match content.trim_ascii_start().first() {
             // Neither PEM nor JSON begins with this byte, which is a zero in text.
-            Some(&der::SEQUENCE) => Self::from_der(content),
+            Some(&SEQUENCE) => Self::from_der(content),
             Some(b'{') => match std::str::from_utf8(content) {
                 Ok(json) => Self::from_jwk(json),
                 Err(_) => invalid("is not UTF-8"),
@@ -121,7 +131,7 @@ impl SigningKey {
         }
     }
 
-    /// Generates a new key for `ES256`, `ES384` or `EdDSA`.
+    /// Generates a new key for `ES256`, `ES384`, `ES512` (feature `aws-lc-rs`) or `EdDSA`.
     ///
     /// # Errors
     ///
@@ -129,40 +139,49 @@ impl SigningKey {
     /// the system has no source of randomness.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
+        let ec = |curve: Curve| Ok(EcdsaKeyPair::generate_pkcs8(curve.signing()?, &random));
         let pkcs8 = match algorithm {
-            Algorithm::ES256 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
-            }
-            Algorithm::ES384 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random)
-            }
+            Algorithm::ES256 => ec(Curve::P256)?,
+            Algorithm::ES384 => ec(Curve::P384)?,
+            Algorithm::ES512 => ec(Curve::P521)?,
             Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8(&random),
-            Algorithm::RS256 | Algorithm::PS256 => {
-                return Err(ConfigError::new(
-                    KEY,
-                    "cannot be generated for this algorithm, only read",
-                )
-                .with_value(algorithm));
+            rsa => {
+                let problem = "can be generated for ES256, ES384, ES512 and EdDSA only";
+                return Err(ConfigError::new(KEY, problem).with_value(rsa));
             }
         };
         let no_randomness = "needs a source of randomness, and the system has none";
         Self::from_der(pkcs8.map_err(|_| ConfigError::new(KEY, no_randomness))?)
     }
 
-    /// Sets the algorithm: an RSA key can sign with `PS256` instead of `RS256`.
+    /// Sets the algorithm of an RSA key: `RS256`, `RS384`, `RS512`, `PS256`, `PS384` or `PS512`.
+    ///
+    /// The curve of any other key decides its algorithm.
     ///
     /// # Errors
     ///
-    /// Returns an error if the algorithm is not for keys of this type.
+    /// Returns an error if the algorithm is not for keys of this type. It names those that are.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let is_supported = match &*self.pair {
-            Pair::P256(_) => algorithm == Algorithm::ES256,
-            Pair::P384(_) => algorithm == Algorithm::ES384,
-            Pair::Rsa(_) => matches!(algorithm, Algorithm::RS256 | Algorithm::PS256),
-            Pair::Ed25519(_) => algorithm == Algorithm::EdDSA,
+        let (is_supported, problem) = match &*self.pair {
+            Pair::Ec(Curve::P256, _) => {
+                (algorithm == Algorithm::ES256, "supports ES256, and not the algorithm")
+            }
+            Pair::Ec(Curve::P384, _) => {
+                (algorithm == Algorithm::ES384, "supports ES384, and not the algorithm")
+            }
+            Pair::Ec(Curve::P521, _) => {
+                (algorithm == Algorithm::ES512, "supports ES512, and not the algorithm")
+            }
+            Pair::Rsa(_) => (
+                rsa_encoding(algorithm).is_some(),
+                "supports RS256, RS384, RS512, PS256, PS384 or PS512, and not the algorithm",
+            ),
+            Pair::Ed25519(_) => {
+                (algorithm == Algorithm::EdDSA, "supports EdDSA, and not the algorithm")
+            }
         };
         if !is_supported {
-            return Err(ConfigError::new(KEY, "does not match the algorithm").with_value(algorithm));
+            return Err(ConfigError::new(KEY, problem).with_value(algorithm));
         }
         self.algorithm = algorithm;
         Ok(self)
@@ -191,82 +210,90 @@ impl SigningKey {
 
     fn new(pair: Pair) -> Self {
         let algorithm = match &pair {
-            Pair::P256(_) => Algorithm::ES256,
-            Pair::P384(_) => Algorithm::ES384,
+            Pair::Ec(curve, _) => curve.algorithm(),
             Pair::Rsa(_) => Algorithm::RS256,
             Pair::Ed25519(_) => Algorithm::EdDSA,
         };
         Self { algorithm, kid: None, pair: Arc::new(pair) }
     }
 
-    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
+    pub(super) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         match &*self.pair {
-            Pair::P256(pair) | Pair::P384(pair) => {
+            Pair::Ec(_, pair) => {
                 pair.sign(&random, message).map(|signature| signature.as_ref().to_vec())
             }
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
-                let padding = match self.algorithm {
-                    Algorithm::PS256 => &RSA_PSS_SHA256 as &dyn ring::signature::RsaEncoding,
-                    _ => &RSA_PKCS1_SHA256,
-                };
-                pair.sign(padding, &random, message, &mut signature)?;
+                let mut signature = vec![0; pair.public_key().modulus_len()];
+                let encoding = rsa_encoding(self.algorithm).ok_or(Unspecified)?;
+                pair.sign(encoding, &random, message, &mut signature)?;
                 Ok(signature)
             }
         }
     }
 }
 
+/// Returns how an RSA key signs, or `None` if the algorithm is for other keys.
+fn rsa_encoding(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
+    match algorithm {
+        Algorithm::RS256 => Some(&RSA_PKCS1_SHA256),
+        Algorithm::RS384 => Some(&RSA_PKCS1_SHA384),
+        Algorithm::RS512 => Some(&RSA_PKCS1_SHA512),
+        Algorithm::PS256 => Some(&RSA_PSS_SHA256),
+        Algorithm::PS384 => Some(&RSA_PSS_SHA384),
+        Algorithm::PS512 => Some(&RSA_PSS_SHA512),
+        Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => None,
+    }
+}
+
 impl Pair {
-    fn p256(private: &[u8], public: &[u8]) -> Result<Self, ConfigError> {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let random = SystemRandom::new();
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
-            .map(Self::P256)
+    fn ec(curve: Curve, private: &[u8], public: &[u8]) -> Result<Self, ConfigError> {
+        ecdsa_key_pair(curve.signing()?, private, public)
+            .map(|pair| Self::Ec(curve, pair))
             .map_err(rejected)
     }
 
-    fn p384(private: &[u8], public: &[u8]) -> Result<Self, ConfigError> {
-        let algorithm = &ECDSA_P384_SHA384_FIXED_SIGNING;
-        let random = SystemRandom::new();
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
-            .map(Self::P384)
-            .map_err(rejected)
-    }
-
-    fn rsa(pair: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<Self, ConfigError> {
+    fn rsa(pair: Result<RsaKeyPair, KeyRejected>) -> Result<Self, ConfigError> {
         let pair = pair.map_err(rejected)?;
-        // `ring` compares all parts of the key only when it signs.
-        let mut signature = Zeroizing::new(vec![0; pair.public().modulus_len()]);
+        // `ring` compares all parts of the key when it signs.
+        let mut signature = Zeroizing::new(vec![0; pair.public_key().modulus_len()]);
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"", &mut signature)
             .map_err(|_| ConfigError::new(KEY, "has parts that do not match"))?;
         Ok(Self::Rsa(pair))
     }
 
-    fn ed25519(
-        pair: Result<Ed25519KeyPair, ring::error::KeyRejected>,
-    ) -> Result<Self, ConfigError> {
+    /// Returns an error for a modulus of a size that one of the backends does not support.
+    fn check_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
+        let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+        match modulus[zeros..] {
+            [] => Err(BROKEN),
+            [first, ref rest @ ..] => match 8 * rest.len() + 8 - first.leading_zeros() as usize {
+                ..2048 => invalid("is an RSA key of less than 2048 bits"),
+                2048..=4096 => Ok(()),
+                _ => invalid("is an RSA key of more than 4096 bits"),
+            },
+        }
+    }
+
+    fn ed25519(pair: Result<Ed25519KeyPair, KeyRejected>) -> Result<Self, ConfigError> {
         pair.map(Self::Ed25519).map_err(rejected)
     }
 
     fn public(&self) -> &[u8] {
         match self {
-            Self::P256(pair) | Self::P384(pair) => pair.public_key().as_ref(),
+            Self::Ec(_, pair) => pair.public_key().as_ref(),
             Self::Rsa(pair) => pair.public_key().as_ref(),
             Self::Ed25519(pair) => pair.public_key().as_ref(),
         }
     }
 }
 
-/// Explains why `ring` rejects a key.
-fn rejected(error: ring::error::KeyRejected) -> ConfigError {
+/// Explains why the backend rejects a key.
+fn rejected(error: KeyRejected) -> ConfigError {
     ConfigError::new(
         KEY,
         match error.to_string().as_str() {
-            "TooSmall" => "is an RSA key of less than 2048 bits",
-            "TooLarge" => "is an RSA key of more than 4096 bits",
             "PrivateModulusLenNotMultipleOf512Bits" => {
                 "is an RSA key of an unsupported size: use 2048, 3072 or 4096 bits"
             }

@@ -6,10 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::error::Unspecified;
-use ring::rand::{SecureRandom, SystemRandom};
-use ring::{hkdf, hmac};
+use crate::crypto::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use crate::crypto::error::Unspecified;
+use crate::crypto::rand::{SecureRandom, SystemRandom};
+use crate::crypto::{hkdf, hmac};
 use tower::BoxError;
 use zeroize::Zeroizing;
 

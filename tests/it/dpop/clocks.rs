@@ -145,3 +145,65 @@ async fn credentials_with_one_key_share_no_offset() {
     assert!(is_by_clock(&requests[1], HOUR));
     assert!(is_by_clock(&requests[2], 0), "used the offset of other credentials");
 }
+
+/// Returns the time in a proof, in seconds ahead of this machine's clock.
+fn ahead(request: &Request<Full<Bytes>>) -> i64 {
+    let iat = Proof::of(request).claims["iat"].as_i64().unwrap();
+    let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    iat - i64::try_from(now.as_secs()).unwrap()
+}
+
+/// A token endpoint with another clock, behind a proxy that dates the responses.
+fn endpoint_ahead_by(seconds: i64, error: &'static str) -> Api {
+    Api::new(move |request| {
+        let mut response = match (ahead(request) - seconds).abs() <= 3 {
+            true => Response::new(Full::from(
+                r#"{"access_token":"t","token_type":"DPoP","expires_in":60}"#,
+            )),
+            false => {
+                let mut response = reply(400, &[]);
+                *response.body_mut() = Full::from(error);
+                response
+            }
+        };
+        response.headers_mut().insert("date", date(seconds).parse().unwrap());
+        response
+    })
+}
+
+// W8, W10: Keycloak answers a proof whose time it refuses with `invalid_request`.
+#[tokio::test(start_paused = true)]
+async fn a_stale_proof_for_a_token_endpoint_is_corrected() {
+    for error in [r#"{"error":"invalid_dpop_proof"}"#, r#"{"error":"invalid_request"}"#] {
+        for seconds in [12, -12] {
+            let endpoint = endpoint_ahead_by(seconds, error);
+            let credentials = with_key(DpopKey::generate().unwrap());
+            for requests in [2, 3] {
+                let request = TokenRequest::new(credentials.clone());
+                single_try(endpoint.clone()).oneshot(request).await.unwrap();
+                assert_eq!(endpoint.count(), requests, "{error} {seconds}");
+            }
+            // The time is not set back: some servers accept an age of 20 s at most.
+            assert!(ahead(&endpoint.requests()[0]).abs() <= 1);
+        }
+    }
+}
+
+// W10
+#[tokio::test(start_paused = true)]
+async fn another_refusal_of_a_token_endpoint_changes_no_clock() {
+    for error in [r#"{"error":"invalid_scope"}"#, r#"{"error":"invalid_client"}"#] {
+        let endpoint = endpoint_ahead_by(HOUR, error);
+        let credentials = with_key(DpopKey::generate().unwrap());
+        for requests in [1, 2] {
+            let request = TokenRequest::new(credentials.clone());
+            single_try(endpoint.clone()).oneshot(request).await.unwrap_err();
+            assert_eq!(endpoint.count(), requests, "{error}");
+        }
+    }
+    // An API refuses nothing but a proof for its time.
+    let api = Api::new(|_| refusal(400, r#"DPoP error="invalid_request""#, Some(HOUR)));
+    let source = ScriptedSource::tokens(bound);
+    assert_eq!(call(&client(&source, &api), get("/")).await.status(), 400);
+    assert_eq!(api.count(), 1);
+}

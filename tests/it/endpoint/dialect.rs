@@ -77,7 +77,7 @@ async fn an_error_shows_no_secret_of_a_json_body() {
     const QUOTED: &str = "qu\"oted\\secret";
     let cause =
         format!("sent {SECRET} and {QUOTED} and {} and {}", Value::from(QUOTED), &SECRET[..10]);
-    let http = Http::new(move |_| Err(cause.clone().into()));
+    let http = ScriptedEndpoint::new(move |_| Reply::connection_error(cause.clone()));
     let auth = ClientAuth::client_secret_post("client-id", SECRET);
     let credentials = Credentials::new("https://auth.test/token", auth).unwrap();
     let credentials = credentials.parameter("password", QUOTED).parameter("list", "in-a-list");
@@ -128,7 +128,8 @@ async fn additional_headers_are_sent_and_never_shown() {
     sent(endpoint, Credentials::new("https://auth.test/token", auth).unwrap()).await.unwrap();
     assert_eq!(api.requests()[1].headers()["x-api-key"], "of the client");
 
-    let http = Http::new(|_| Err(format!("header {SECRET} is invalid").into()));
+    let http =
+        ScriptedEndpoint::new(|_| Reply::connection_error(format!("header {SECRET} is invalid")));
     let endpoint = TokenEndpoint::new(http).header("x-api-key", SECRET).unwrap();
     let text = sent(endpoint, credentials()).await.unwrap_err().to_string();
     assert!(text.contains("(header **redacted** is invalid)"), "{text}");
@@ -276,11 +277,7 @@ async fn slow_down_is_not_retried_while_a_grant_is_polled() {
             credentials().parameter("grant_type", grant_type),
         ] {
             for code in ["slow_down", "temporarily_unavailable", "server_error"] {
-                let body = format!(r#"{{"error":"{code}"}}"#);
-                let http = Http::new(move |_| {
-                    let body = Full::from(body.clone());
-                    Ok(Response::builder().status(400).body(body).unwrap())
-                });
+                let http = ScriptedEndpoint::in_order([Reply::error(400, code)]);
                 let request = TokenRequest::new(grant.clone());
                 let error = TokenEndpoint::new(http.clone()).oneshot(request).await.unwrap_err();
                 assert_eq!((error.is_transient(), http.count()), (tries > 1, tries), "{code}");

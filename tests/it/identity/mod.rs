@@ -19,7 +19,7 @@ use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenReques
 
 use self::public::public_settings;
 use self::values::{AUTHS, JWT_SETTERS, SETTERS, Setter, each_setting, servers};
-use crate::support::{Source, get_for, hour, secs};
+use crate::support::{ScriptedSource, get_for, hour, secs};
 
 const ENDPOINT: &str = "https://auth.test/token";
 
@@ -65,7 +65,7 @@ async fn different_credentials_share_no_token_in_a_cache_or_store() {
     let is_bound = Arc::new(AtomicBool::new(false));
     let source = || {
         let is_bound = is_bound.clone();
-        Source::of(move |n| match is_bound.load(Ordering::Relaxed) {
+        ScriptedSource::tokens(move |n| match is_bound.load(Ordering::Relaxed) {
             true => AccessToken::dpop(format!("token-{n}")).unwrap().with_expires_in(secs(3600)),
             false => hour(n),
         })

@@ -97,7 +97,7 @@ async fn an_unusable_file_is_a_transient_error() {
         (Some(certificate.as_bytes()), "signing key is a certificate"),
         (Some(br#"{"kty":"#), "signing key is not a JSON object"),
         (Some(b"{\xff}"), "signing key is not UTF-8"),
-        (Some(b"\xff\xfe-\0-\0"), "signing key is not PEM"),
+        (Some(b"\xff\xfe-\0-\0"), "signing key is not PEM: it may be UTF-16"),
         (Some(&der[..der.len() / 2]), damaged),
         (Some(of_a_certificate.der()), "signing key is not a private key"),
         (Some(&*pair.subject_public_key_info()), "signing key is a public key"),

@@ -1,11 +1,13 @@
 //! JWTs that are signed here: keys, signatures, claims and clocks.
 
 mod audience;
+mod certificates;
 mod clock_memory;
 mod clocks;
 mod jwk;
 mod key_files;
 mod pem;
+mod refusals;
 mod self_signed;
 mod sent;
 mod signatures;
@@ -20,7 +22,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use serde_json::Value;
 use tower_oauth2::{ClientAuth, Credentials};
@@ -118,10 +122,15 @@ fn verifies(public_jwk: &Value, algorithm: &str, message: &[u8], signature: &[u8
             (&ECDSA_P384_SHA384_FIXED, [vec![4], part("x"), part("y")].concat())
         }
         ("EdDSA", Some("Ed25519")) => (&ED25519, part("x")),
-        ("RS256" | "PS256", None) => {
-            let padding = match algorithm {
+        (rsa, None) => {
+            let padding = match rsa {
                 "RS256" => &RSA_PKCS1_2048_8192_SHA256,
-                _ => &RSA_PSS_2048_8192_SHA256,
+                "RS384" => &RSA_PKCS1_2048_8192_SHA384,
+                "RS512" => &RSA_PKCS1_2048_8192_SHA512,
+                "PS256" => &RSA_PSS_2048_8192_SHA256,
+                "PS384" => &RSA_PSS_2048_8192_SHA384,
+                "PS512" => &RSA_PSS_2048_8192_SHA512,
+                _ => panic!("{algorithm} with {public_jwk}"),
             };
             let key = RsaPublicKeyComponents { n: part("n"), e: part("e") };
             return key.verify(padding, message, signature).is_ok();

@@ -66,6 +66,10 @@ async fn signatures_of_every_algorithm_are_verified() {
         SigningKey::generate(Algorithm::ES384).unwrap(),
         SigningKey::generate(Algorithm::EdDSA).unwrap(),
         rsa.clone().with_algorithm(Algorithm::PS256).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::PS384).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::PS512).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::RS384).unwrap(),
+        rsa.clone().with_algorithm(Algorithm::RS512).unwrap(),
         rsa,
     ];
     for key in &keys {
@@ -81,30 +85,76 @@ async fn signatures_of_every_algorithm_are_verified() {
 
 #[test]
 fn a_key_signs_only_with_its_algorithms() {
-    let ec = SigningKey::generate(Algorithm::ES256).unwrap();
-    for algorithm in [Algorithm::ES384, Algorithm::RS256, Algorithm::PS256, Algorithm::EdDSA] {
-        let error = ec.clone().with_algorithm(algorithm).unwrap_err();
-        let text = format!("signing key does not match the algorithm: {algorithm}");
-        assert_eq!(error.to_string(), text);
-    }
-    for algorithm in [Algorithm::RS256, Algorithm::PS256] {
-        let error = SigningKey::generate(algorithm).unwrap_err();
+    let rsa = SigningKey::from_jwk(RSA).unwrap();
+    let supported = "RS256, RS384, RS512, PS256, PS384 or PS512";
+    for (key, supported, algorithm) in [
+        (SigningKey::generate(Algorithm::ES256).unwrap(), "ES256", Algorithm::ES384),
+        (SigningKey::generate(Algorithm::ES256).unwrap(), "ES256", Algorithm::ES512),
+        (SigningKey::generate(Algorithm::ES384).unwrap(), "ES384", Algorithm::RS256),
+        (SigningKey::generate(Algorithm::EdDSA).unwrap(), "EdDSA", Algorithm::PS512),
+        (rsa.clone(), supported, Algorithm::ES256),
+        (rsa, supported, Algorithm::EdDSA),
+    ] {
+        let error = key.with_algorithm(algorithm).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("signing key cannot be generated for this algorithm, only read: {algorithm}")
+            format!("signing key supports {supported}, and not the algorithm: {algorithm}")
         );
     }
+    for algorithm in [Algorithm::RS256, Algorithm::PS512] {
+        let error = SigningKey::generate(algorithm).unwrap_err();
+        let supported = "can be generated for ES256, ES384, ES512 and EdDSA only";
+        assert_eq!(error.to_string(), format!("signing key {supported}: {algorithm}"));
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test]
+async fn es512_is_there_with_aws_lc_rs() {
+    use base64::prelude::BASE64_STANDARD;
+
+    // openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521
+    let key = SigningKey::from_pem(P521_PEM).unwrap();
+    assert_eq!((key.algorithm(), &key.public_jwk()["crv"]), (Algorithm::ES512, &json!("P-521")));
+    assert_eq!(key.sign(b"message").await.unwrap().len(), 132);
+    let der: String = P521_PEM.lines().filter(|line| !line.starts_with('-')).collect();
+    let same = SigningKey::from_der(BASE64_STANDARD.decode(der).unwrap()).unwrap();
+    assert_eq!(key.thumbprint(), same.thumbprint());
+
+    let generated = SigningKey::generate(Algorithm::ES512).unwrap();
+    let signature = generated.sign(b"message").await.unwrap();
+    let [x, y] =
+        ["x", "y"].map(|name| super::decode(generated.public_jwk()[name].as_str().unwrap()));
+    assert_eq!((x.len(), y.len()), (66, 66));
+    let verifies = |message: &[u8]| {
+        let how = &aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
+        let key = [vec![4], x.clone(), y.clone()].concat();
+        aws_lc_rs::signature::UnparsedPublicKey::new(how, key).verify(message, &signature).is_ok()
+    };
+    assert!(verifies(b"message") && !verifies(b"massage"));
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+#[test]
+fn es512_without_aws_lc_rs_is_an_error() {
+    let error = SigningKey::generate(Algorithm::ES512).unwrap_err();
+    let problem = "must be on P-256 or P-384, or on P-521 with the feature `aws-lc-rs`: P-521";
+    assert_eq!(error.to_string(), format!("signing key {problem}"));
 }
 
 #[test]
 fn algorithms_have_their_registered_names() {
-    for name in ["ES256", "ES384", "RS256", "PS256", "EdDSA"] {
+    let all = "ES256 ES384 ES512 RS256 RS384 RS512 PS256 PS384 PS512 EdDSA";
+    for name in all.split(' ') {
         assert_eq!(name.parse::<Algorithm>().unwrap().to_string(), name);
     }
     assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
-    for name in ["", "none", "HS256", "es256", "RS512"] {
-        assert!(name.parse::<Algorithm>().is_err(), "{name}");
+    for name in ["none", "HS256", "es256", "RS1"] {
+        let error = name.parse::<Algorithm>().unwrap_err().to_string();
+        assert!(error.starts_with("algorithm must be ES256, ") && error.ends_with(name), "{error}");
+        assert!(all.split(' ').all(|known| error.contains(known)), "{error}");
     }
+    assert!("".parse::<Algorithm>().is_err());
 }
 
 #[test]

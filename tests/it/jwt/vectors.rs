@@ -133,3 +133,35 @@ pub const RSA_WITH_KID: &str = concat!(
     "puxk_mHZGJ11rxyR8O55XLSe3SPmRfKwZI6yU24ZxvQKFYItdldUKGzO6Ia6zTKhAVRU",
     r#""}"#,
 );
+
+/// openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521
+#[cfg(feature = "aws-lc-rs")]
+pub(super) const P521_PEM: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIAsV4ken8xmZOHJDz0
+/d12BQ96u0OjnZbtQpjgUOoEkVIB3N6rv3g5o9QbfqmGyMa8rIOrTBMN4o9aZcIC
+vkiZUxihgYkDgYYABABx3NNbmf09fnfwS+7jhYl+ubk73nNvm8O5pv6uKXRcvfgt
+q/LtK3q1b5c9GNoiAYf7KBto2LVKddwcIDzIc/zsuABMSNGPFf5ScGA3SMLgPwp5
+RfhRX8waRbE46DK7taebl2MpnhbP4Ve11rEEyBHXZMxQ/uI5YvZfdBDlMdy0AOn1
+OQ==
+-----END PRIVATE KEY-----
+";
+
+/// openssl req -x509 -newkey ed25519 -nodes -subj /CN=client
+pub(super) const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBODCB66ADAgECAhQcMRWCtip0maqSX/pe4gMl2SrZWzAFBgMrZXAwETEPMA0G
+A1UEAwwGY2xpZW50MCAXDTI2MTEyODIzNDUyOVoYDzIxMjYxMTA0MjM0NTI5WjAR
+MQ8wDQYDVQQDDAZjbGllbnQwKjAFBgMrZXADIQCqeEhyQzcvWg0M2bgYZV3rvS7w
+JRDS2kc80XVQUeAmO6NTMFEwHQYDVR0OBBYEFDSvIXcVCQli3IrZbKIopy1moYao
+MB8GA1UdIwQYMBaAFDSvIXcVCQli3IrZbKIopy1moYaoMA8GA1UdEwEB/wQFMAMB
+Af8wBQYDK2VwA0EATy1hIIxIhoME9WkSAmmsJKP81vStyMC6unDLSz4j+GXTrDOO
+iRRLIZRgWTNRRionWLAX1vQnsa/sCtlLeFOdBQ==
+-----END CERTIFICATE-----
+";
+
+/// openssl x509 -outform der | openssl dgst -sha1 -binary, in base64url.
+pub(super) const CERTIFICATE_SHA1: &str = "OzLeE0aaQ27twtzJjODB1ry7JGg";
+
+/// openssl x509 -outform der | openssl dgst -sha256 -binary, in base64url.
+pub(super) const CERTIFICATE_SHA256: &str = "q9nlhLD1jqVkih7yXWddwjfDxL39219C4XilfNBJwiA";

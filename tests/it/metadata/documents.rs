@@ -196,7 +196,9 @@ async fn a_document_can_have_an_internal_address() {
     assert!(error.to_string().contains(&expected), "{error}");
 
     // A query may be a secret.
-    let down = Http::new(|_| Err(format!("cannot connect to {INTERNAL}").into()));
+    let down = ScriptedEndpoint::in_order([Reply::connection_error(format!(
+        "cannot connect to {INTERNAL}"
+    ))]);
     let error = Metadata::fetch_at(INTERNAL, ISSUER, down).await.unwrap_err();
     assert_eq!(error.kind(), Transport);
     assert!(!error.to_string().contains("client=17"), "{error}");
