@@ -13,6 +13,7 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::metadata::{Metadata, invalid_issuer};
 use crate::protocol::http_client::BoxedClient;
 use crate::util::liveness::Liveness;
+use crate::util::printable::Printable;
 
 /// Finds the token endpoint of a request, and fetches the issuer's metadata if necessary.
 ///
@@ -108,7 +109,7 @@ impl Discovery<'_> {
             Ok(endpoint) => Some(endpoint).filter(differs),
             Err(error) => {
                 let label = self.request.credentials().label_field();
-                tracing::debug!(label, %error, "metadata could not be fetched again");
+                tracing::debug!(label, error = %Printable(error), "metadata could not be fetched again");
                 None
             }
         }

@@ -109,7 +109,8 @@ async fn an_error_shows_status_and_code_and_is_retried() {
         error.to_string(),
         format!(
             "no token from http://{endpoint}: the endpoint answered with an error (status 401, \
-             invalid_client); check client id, secret and authentication method"
+             invalid_client); check client id, secret and authentication method; \
+             the server's reason is in error_description()"
         )
     );
     assert_eq!(error.error_description(), Some(format!("not {SECRET}").as_str()));

@@ -195,7 +195,7 @@ async fn debug_redacts_the_parts_of_a_token_request() {
 // X3, W5, alf 40
 #[tokio::test(start_paused = true)]
 async fn a_token_error_shows_status_and_registered_code_only() {
-    let unknown = ("an unregistered code", "error_description() and body()");
+    let unknown = ("an unregistered code", "body()");
     for (error, (shown, look_at)) in [
         (r#""invalid_client""#, ("invalid_client", "client id, secret and authentication method")),
         (r#""s3cr3t-of-the-client""#, unknown),
@@ -217,7 +217,8 @@ async fn a_token_error_shows_status_and_registered_code_only() {
             found.to_string(),
             format!(
                 "no token from https://auth.test: the endpoint answered with an error \
-                 (status 400, {shown}); check {look_at}"
+                 (status 400, {shown}); check {look_at}; the server's reason is in \
+                 error_description()"
             )
         );
         debugs(
