@@ -99,7 +99,7 @@ async fn options_set_the_signing_key() {
     let arguments = ["--auth", "private_key_jwt", "--key", key.path(), "--alg", "EdDSA"];
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!(ended.code, Some(1));
-    let why = "signing key does not match the algorithm";
+    let why = "signing key supports ES256, and not the algorithm: EdDSA";
     assert!(ended.stderr.contains(why), "{}", ended.stderr);
 }
 
