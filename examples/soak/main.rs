@@ -71,7 +71,8 @@ fn run(options: &Options) -> ExitCode {
                 println!("\nEvery request is accounted for, and nothing is left behind.");
                 return ExitCode::SUCCESS;
             }
-            eprintln!("soak: {} promises broken", figures.broken.len());
+            let count = figures.broken.len();
+            eprintln!("soak: {count} promises broken; to repeat: --seed {}", options.seed);
             ExitCode::FAILURE
         }
         Err(error) => {

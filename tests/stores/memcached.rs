@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tower_oauth2::store::{MemcachedStore, TokenStore};
-use tower_oauth2_testkit::{FakeMemcached, opaque};
+use tower_oauth2_testkit::{FakeMemcached, opaque, property};
 
 /// Two keys in the format of a layer.
 const KEY: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
@@ -221,7 +221,7 @@ async fn an_operation_is_sent_at_most_twice() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(property(128))]
 
     #[test]
     fn arbitrary_answers_cause_no_panic_and_no_hang(

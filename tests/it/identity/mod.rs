@@ -19,7 +19,7 @@ use tower_oauth2::{AccessToken, ClientAuth, Credentials, TokenCache, TokenReques
 
 use self::public::public_settings;
 use self::values::{AUTHS, JWT_SETTERS, SETTERS, Setter, each_setting, servers};
-use crate::support::{ScriptedSource, get_for, hour, secs};
+use crate::support::{ScriptedSource, get_for, hour, property, secs};
 
 const ENDPOINT: &str = "https://auth.test/token";
 
@@ -121,6 +121,8 @@ fn built((server, auth): &Base, numbers: &[Option<usize>]) -> (usize, usize, Cre
 }
 
 proptest! {
+    #![proptest_config(property(256))]
+
     // S2
     #[test]
     fn any_two_combinations_of_settings_differ(

@@ -21,6 +21,8 @@ fn odd_value() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(property(256))]
+
     #[test]
     fn no_issuer_panics(issuer in "(https://)?\\PC{0,20}") {
         if let Ok(metadata) = fetch(&issuer, document().to_string().into_bytes()) {

@@ -10,6 +10,7 @@
 //! | a request body | [`body`] |
 //! | a subscriber of `tracing` | [`Trace`] |
 //! | a recorder of `metrics` | [`Meter`] |
+//! | random numbers that can be replayed | [`seed`], [`property`] |
 //! | a file that changes | [`Folder`] |
 //! | a memcached server that breaks its protocol | [`FakeMemcached`] |
 //! | a store under test | [`conformance::check`] |

@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -52,12 +53,20 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Prints the seed that replays the cases.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => fastrand::u64(..),
+    };
+    println!("to replay these cases: PROPTEST_RNG_SEED={seed}");
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases: 128, rng_seed, failure_persistence: None, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_gauge_is_0_or_1_and_the_allowance_is_kept(events in vec(event(), 1..200)) {

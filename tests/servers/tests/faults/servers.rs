@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tower_oauth2_testkit::seed;
 use tower_oauth2_testkit::servers::{Proxy, Redis, run_on};
 
 use super::{CACHES, Load, Trace};
@@ -97,6 +98,7 @@ async fn a_server_may_be_killed_during_requests() {
     let (trace, _guard) = Trace::start();
     let mut redis = Redis::start().await;
     let load = Load::new(&redis);
+    seed();
     for _ in 0..3 {
         let kills = async {
             sleep(Duration::from_millis(fastrand::u64(..20))).await;

@@ -10,15 +10,21 @@ use tower_oauth2::{
     TokenEndpoint, TokenError, Tokens,
 };
 
+use super::seed;
+
 /// The secret of the client.
 pub const SECRET: &str = "s3cr3t-of-the-client";
 
-/// Returns credentials for an endpoint that does not exist.
+/// Returns credentials for an endpoint that does not exist, and seeds the random numbers of the
+/// test.
 pub fn credentials() -> Credentials {
     credentials_at("https://auth.test/token")
 }
 
+/// Returns credentials for `endpoint`, and seeds the random numbers of the test.
 pub fn credentials_at(endpoint: impl AsRef<str>) -> Credentials {
+    // Here, because almost every test has credentials, and jitter makes it random.
+    seed();
     Credentials::new(endpoint, ClientAuth::client_secret_basic("client-id", SECRET)).unwrap()
 }
 

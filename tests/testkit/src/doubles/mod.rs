@@ -5,6 +5,7 @@ mod endpoint;
 mod fake_memcached;
 mod make;
 mod meter;
+mod random;
 mod server;
 mod trace;
 
@@ -12,6 +13,7 @@ pub use self::endpoint::{RawEndpoint, ask, head, nobody, response, scripted, sen
 pub use self::fake_memcached::{FakeMemcached, Peer, opaque};
 pub use self::make::*;
 pub use self::meter::Meter;
+pub use self::random::{property, seed};
 pub use self::server::{Client, Seen, client, raw_server, server};
 pub use self::trace::Trace;
 pub use tower_oauth2::testing::{Reply, ScriptedEndpoint, ScriptedSource};
