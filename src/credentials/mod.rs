@@ -32,7 +32,7 @@ use crate::util::limits::MAX_LIFETIME;
 /// Describes a token to request: its token endpoint, its client and its purpose.
 ///
 /// A clone is cheap. Credentials are equal if everything that distinguishes the token is equal: the
-/// token endpoint, the client and its [authentication](ClientAuth), the [grant](Self::grant), the
+/// token endpoint, the issuer if its metadata are used, the client and its [authentication](ClientAuth), the [grant](Self::grant), the
 /// scope (as a set), audiences, resources, authorization details, other parameters, and the key that the token is bound
 /// to. A cache keeps one token for equal credentials. They are compared by a SHA-256 digest, which
 /// contains no secret.

@@ -103,7 +103,10 @@ impl Server {
         match self {
             Self::TokenEndpoint(endpoint) => {
                 let path = endpoint.uri.path_and_query().map_or("/", |path| path.as_str());
-                identity.part("endpoint").part(endpoint.origin.to_string()).part(path)
+                identity.part("endpoint").part(endpoint.origin.to_string()).part(path);
+                // Metadata may name the token endpoint of another issuer, which must not be a way to
+                // a token that was requested for that one.
+                identity.list(endpoint.issuer())
             }
             Self::Issuer(issuer) => identity.part("issuer").part(issuer.text.as_bytes()),
             Self::Custom(name) => identity.part("name").part(name.as_bytes()),

@@ -152,7 +152,8 @@ impl Metadata {
     ///
     /// [`tls_client_auth`](ClientAuth::tls_client_auth) and
     /// [`self_signed_tls_client_auth`](ClientAuth::self_signed_tls_client_auth) get the
-    /// [endpoint for mutual TLS](Self::mtls_token_endpoint), if there is one.
+    /// [endpoint for mutual TLS](Self::mtls_token_endpoint), if there is one. The issuer is part of
+    /// the identity, so they differ from those of [`Credentials::new`] for the same endpoint.
     ///
     /// # Errors
     ///
