@@ -106,7 +106,10 @@ impl Server {
                 identity.part("endpoint").part(endpoint.origin.to_string()).part(path);
                 // Metadata may name the token endpoint of another issuer, which must not be a way to
                 // a token that was requested for that one.
-                identity.list(endpoint.issuer())
+                match endpoint.issuer() {
+                    Some(issuer) => identity.part(issuer),
+                    None => identity,
+                }
             }
             Self::Issuer(issuer) => identity.part("issuer").part(issuer.text.as_bytes()),
             Self::Custom(name) => identity.part("name").part(name.as_bytes()),
