@@ -104,8 +104,8 @@ impl Server {
             Self::TokenEndpoint(endpoint) => {
                 let path = endpoint.uri.path_and_query().map_or("/", |path| path.as_str());
                 identity.part("endpoint").part(endpoint.origin.to_string()).part(path);
-                // Metadata may name the token endpoint of another issuer, which must not be a way to
-                // a token that was requested for that one.
+                // Metadata may name the token endpoint of another issuer. That must not be a way
+                // to a token that was requested for the other one.
                 match endpoint.issuer() {
                     Some(issuer) => identity.part(issuer),
                     None => identity,

@@ -112,7 +112,11 @@ impl Discovery<'_> {
             Ok(endpoint) => Some(endpoint).filter(differs),
             Err(error) => {
                 let label = self.request.credentials().label_field();
-                tracing::debug!(label, error = %Printable(error), "metadata could not be fetched again");
+                tracing::debug!(
+                    label,
+                    error = %Printable(error),
+                    "metadata could not be fetched again"
+                );
                 None
             }
         }

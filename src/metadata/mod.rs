@@ -93,8 +93,9 @@ struct Endpoint {
     text: String,
 }
 
-/// The registered methods, which a server can list (RFC 7591 section 4.2.2), except `none`: Keycloak
-/// and others take public clients without listing it.
+/// The registered methods, which a server can list (RFC 7591 section 4.2.2).
+///
+/// `none` is missing, because Keycloak and others take public clients without listing it.
 const REGISTERED_METHODS: &[&str] = &[
     "client_secret_basic",
     "client_secret_jwt",
