@@ -84,15 +84,12 @@ impl Description {
             texts.sort_unstable();
             identity.list(texts);
         }
+        identity.list(self.authorization_details.as_deref());
         let mut parameters: Vec<_> = self.parameters.iter().collect();
         parameters.sort_unstable_by_key(|(name, _)| name);
         let texts = parameters.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         identity.list(texts);
         identity.list(self.dpop.as_ref().map(|key| key.thumbprint()));
-        // The number of the other parts is fixed, so this one cannot be mistaken for another.
-        if let Some(details) = &self.authorization_details {
-            identity.part(&**details);
-        }
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
         let credentials = credentials.scope("b a").audience("https://api.example.com");
         assert_eq!(
             &*token_key(&credentials),
-            "6e56e363de368ad53d9048a796429afa4490052d96098cef36bd895934f1586c",
+            "b9cbc754d0b03a0ae1f640998eda7924fb032557cc71f6df49ed6b7dc62828bc",
             "if this has to change, `record::VERSION` has to change with it"
         );
     }
