@@ -32,9 +32,10 @@ use crate::util::limits::MAX_LIFETIME;
 /// Describes a token to request: its token endpoint, its client and its purpose.
 ///
 /// A clone is cheap. Credentials are equal if everything that distinguishes the token is equal: the
-/// token endpoint, the client and its [authentication](ClientAuth), the [grant](Self::grant), the
-/// scope (as a set), audiences, resources, authorization details, other parameters, and the key that the token is bound
-/// to. A cache keeps one token for equal credentials. They are compared by a SHA-256 digest, which
+/// token endpoint, the issuer if its metadata are used, the client and its
+/// [authentication](ClientAuth), the [grant](Self::grant), the scope (as a set), audiences,
+/// resources, authorization details, other parameters, and the key that the token is bound to. A
+/// cache keeps one token for equal credentials. They are compared by a SHA-256 digest, which
 /// contains no secret.
 ///
 /// Pass them to [`Tokens::new`](crate::Tokens::new) or to
@@ -194,8 +195,8 @@ impl Credentials {
 
     /// Sets what the token is to authorize in detail (`authorization_details`, RFC 9396 section 2).
     ///
-    /// `details` is a JSON array of objects, each of which has a `type`. It is sent as JSON text, with
-    /// sorted members. An empty array removes details that were set before.
+    /// `details` is a JSON array of objects, each of which has a `type`. It is sent as JSON text,
+    /// with sorted members. An empty array removes details that were set before.
     ///
     /// # Errors
     ///

@@ -103,7 +103,13 @@ impl Server {
         match self {
             Self::TokenEndpoint(endpoint) => {
                 let path = endpoint.uri.path_and_query().map_or("/", |path| path.as_str());
-                identity.part("endpoint").part(endpoint.origin.to_string()).part(path)
+                identity.part("endpoint").part(endpoint.origin.to_string()).part(path);
+                // Metadata may name the token endpoint of another issuer. That must not be a way
+                // to a token that was requested for the other one.
+                match endpoint.issuer() {
+                    Some(issuer) => identity.part(issuer),
+                    None => identity,
+                }
             }
             Self::Issuer(issuer) => identity.part("issuer").part(issuer.text.as_bytes()),
             Self::Custom(name) => identity.part("name").part(name.as_bytes()),

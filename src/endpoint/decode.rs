@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::dialect::Dialect;
-use crate::error::{TokenError, TokenErrorKind};
+use crate::error::{BOUND_TOKEN, TokenError, TokenErrorKind, UNBOUND_TOKEN};
 use crate::protocol::json::{self, JsonResponse, Members, has_error, text, value};
 use crate::token::AccessToken;
 use crate::util::limits::MAX_LIFETIME;
@@ -51,8 +51,6 @@ fn read_token(
 ) -> Result<AccessToken, (TokenErrorKind, &'static str)> {
     use TokenErrorKind::{InvalidAccessToken, UnsupportedTokenType};
 
-    const BOUND: &str = "the token is bound to a key, and the credentials have no DPoP key";
-
     let token_type = members.get("token_type").map(|_| value(members, "token_type"));
     let is_bearer = match &token_type {
         None | Some(Some(Value::Null)) => true,
@@ -63,8 +61,8 @@ fn read_token(
         if found.eq_ignore_ascii_case("DPoP"));
     if is_bound != must_be_bound {
         let note = match must_be_bound {
-            true => "the credentials have a DPoP key, and the token is not bound to it",
-            false => BOUND,
+            true => UNBOUND_TOKEN,
+            false => BOUND_TOKEN,
         };
         return Err((UnsupportedTokenType, note));
     }

@@ -11,6 +11,7 @@ use crate::credentials::request::TokenRequest;
 use crate::credentials::{EndpointUri, IssuerUri};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::metadata::{Metadata, invalid_issuer};
+use crate::protocol::body::halfway_to;
 use crate::protocol::http_client::BoxedClient;
 use crate::util::liveness::Liveness;
 use crate::util::printable::Printable;
@@ -50,7 +51,7 @@ impl Discovery<'_> {
     /// Returns the token endpoint in the issuer's current metadata if `error`, the response of the
     /// endpoint `used`, says that the server may have changed, and if it has.
     ///
-    /// The metadata are fetched again at most once a minute.
+    /// The metadata are fetched again at most once a minute, within half of the time that is left.
     pub(super) async fn changed_endpoint(
         &self,
         http: BoxedClient,
@@ -61,9 +62,11 @@ impl Discovery<'_> {
         let Some(issuer) = issuer.filter(|_| may_be_outdated(error)) else {
             return Ok(None);
         };
-        // Without an answer in time, the error of the token endpoint says more.
-        let found = timeout_at(self.deadline, self.fetch_again(http, issuer, used)).await;
-        let found = found.ok().flatten();
+        // The other half of the time is for another token request. Without metadata, the error of
+        // the token endpoint says more.
+        let half = Self { deadline: halfway_to(self.deadline), ..*self };
+        let found = half.fetch_again(http, issuer, used);
+        let found = timeout_at(half.deadline, found).await.ok().flatten();
         if let Some(endpoint) = &found {
             self.limits.check(endpoint.uri(), endpoint.origin())?;
             tracing::info!(
@@ -109,7 +112,11 @@ impl Discovery<'_> {
             Ok(endpoint) => Some(endpoint).filter(differs),
             Err(error) => {
                 let label = self.request.credentials().label_field();
-                tracing::debug!(label, error = %Printable(error), "metadata could not be fetched again");
+                tracing::debug!(
+                    label,
+                    error = %Printable(error),
+                    "metadata could not be fetched again"
+                );
                 None
             }
         }

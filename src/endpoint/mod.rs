@@ -96,7 +96,7 @@ use crate::util::one_or_many::OneOrMany;
 /// # let _ = tokens;
 /// ```
 ///
-/// A server that compresses its responses without being asked, with the decompression of tower-http:
+/// A server that compresses responses without being asked, with the decompression of tower-http:
 ///
 /// ```
 /// use bytes::Bytes;

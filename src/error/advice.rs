@@ -69,8 +69,8 @@ pub(super) fn for_error(
 }
 
 const CLIENT: &str = "check client id, secret and authentication method";
-const CLIENT_ASSERTION: &str = "check the client id, and the assertion that authenticates the client: its audience, key \
-                                id and algorithm, and the clocks";
+const CLIENT_ASSERTION: &str = "check the client id, and the assertion that authenticates the \
+                                client: its audience, key id and algorithm, and the clocks";
 const GRANT_ASSERTION: &str =
     "check the assertion of the grant: its audience, key id and algorithm, and the clocks";
 const GRANTS: &str = "check the grants that this client may use";

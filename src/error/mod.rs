@@ -76,6 +76,14 @@ struct ErrorInner {
 /// The beginning of the text of a failure to fetch metadata.
 const NO_METADATA: &str = "no metadata from";
 
+/// The fault of a DPoP token for credentials without a key.
+pub(crate) const BOUND_TOKEN: &str =
+    "the token is bound to a key, and the credentials have no DPoP key";
+
+/// The fault of any other token for credentials with a key.
+pub(crate) const UNBOUND_TOKEN: &str =
+    "the credentials have a DPoP key, and the token is not bound to it";
+
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, note: &'static str) -> Self {
         Self::build(kind, note.into(), None, None)
@@ -95,11 +103,7 @@ impl TokenError {
 
     /// Creates the error of a token whose type is not the one that was requested.
     pub(crate) fn token_type(found: &str) -> Self {
-        let note = if found == "DPoP" {
-            "the token is bound to a key, and the credentials have no DPoP key"
-        } else {
-            "the token is a Bearer token, and the credentials have a DPoP key"
-        };
+        let note = if found == "DPoP" { BOUND_TOKEN } else { UNBOUND_TOKEN };
         Self::new(TokenErrorKind::UnsupportedTokenType, note)
     }
 

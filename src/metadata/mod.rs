@@ -93,8 +93,9 @@ struct Endpoint {
     text: String,
 }
 
-/// The registered methods, which a server can list (RFC 7591 section 4.2.2), except `none`: Keycloak
-/// and others take public clients without listing it.
+/// The registered methods, which a server can list (RFC 7591 section 4.2.2).
+///
+/// `none` is missing, because Keycloak and others take public clients without listing it.
 const REGISTERED_METHODS: &[&str] = &[
     "client_secret_basic",
     "client_secret_jwt",
@@ -152,7 +153,8 @@ impl Metadata {
     ///
     /// [`tls_client_auth`](ClientAuth::tls_client_auth) and
     /// [`self_signed_tls_client_auth`](ClientAuth::self_signed_tls_client_auth) get the
-    /// [endpoint for mutual TLS](Self::mtls_token_endpoint), if there is one.
+    /// [endpoint for mutual TLS](Self::mtls_token_endpoint), if there is one. The issuer is part of
+    /// the identity, so they differ from those of [`Credentials::new`] for the same endpoint.
     ///
     /// # Errors
     ///

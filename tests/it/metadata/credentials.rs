@@ -39,7 +39,8 @@ async fn credentials_are_those_for_the_token_endpoint() {
     let metadata = metadata(json!({ "token_endpoint": endpoint })).await;
     for auth in all_methods() {
         let credentials = metadata.credentials(auth.clone()).unwrap();
-        assert_eq!(credentials, Credentials::new(endpoint, auth).unwrap());
+        assert_eq!(credentials.token_endpoint().unwrap(), endpoint);
+        assert_eq!(credentials, metadata.credentials(auth).unwrap());
     }
     assert!(metadata.credentials(ClientAuth::none("")).is_err());
 }
@@ -173,4 +174,19 @@ async fn a_client_secret_is_sent_by_the_method_that_is_listed() {
             assert_eq!(body, expected, "{listed}");
         }
     }
+}
+
+// S2: a document can name the token endpoint of another issuer, to get the token of that one.
+#[tokio::test]
+async fn credentials_of_two_issuers_share_no_token() {
+    let of = async |issuer: &str| {
+        let document = json!({ "issuer": issuer, "token_endpoint": ENDPOINT }).to_string();
+        let metadata = Metadata::fetch(issuer, always(200, document)).await.unwrap();
+        metadata.credentials(ClientAuth::none("client-id")).unwrap()
+    };
+    let (honest, lying) = (of(ISSUER).await, of("https://evil.test").await);
+    assert_eq!(honest, of(ISSUER).await);
+    assert_eq!(honest.token_endpoint(), lying.token_endpoint());
+    assert_ne!(honest, lying);
+    assert_ne!(lying, Credentials::new(ENDPOINT, ClientAuth::none("client-id")).unwrap());
 }

@@ -362,3 +362,29 @@ async fn an_endpoint_that_is_found_again_must_be_allowed() {
     assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
     assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, WELL_KNOWN]);
 }
+
+// W7
+#[tokio::test(start_paused = true)]
+async fn metadata_that_hang_do_not_hide_the_refusal() {
+    let is_hanging = Arc::new(AtomicBool::new(false));
+    let flag = is_hanging.clone();
+    let http = service_fn(move |request: HttpRequest| {
+        let (is_get, is_hanging) = (request.method() == Method::GET, flag.load(Ordering::Relaxed));
+        async move {
+            match (is_get, is_hanging) {
+                (true, true) => std::future::pending().await,
+                (false, true) => Ok::<_, BoxError>(answer(404, "")),
+                (true, false) => Ok(answer(200, document().to_string())),
+                (false, false) => Ok(answer(200, TOKEN)),
+            }
+        }
+    });
+    let (endpoint, request) = (single_try(http), TokenRequest::new(from_issuer()));
+    endpoint.clone().oneshot(request.clone()).await.unwrap();
+    is_hanging.store(true, Ordering::Relaxed);
+    sleep(MINUTE).await;
+    let start = Instant::now();
+    let error = endpoint.oneshot(request).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 404);
+    assert_eq!(start.elapsed(), Duration::from_secs(15));
+}
