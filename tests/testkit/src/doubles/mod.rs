@@ -5,6 +5,7 @@ mod endpoint;
 mod fake_memcached;
 mod make;
 mod meter;
+pub mod recipes;
 mod server;
 mod trace;
 
