@@ -20,7 +20,8 @@ main() {
         say "downloading ${missing[*]}"
         download "${missing[@]}"
     fi
-    cargo test --features full --package tower-oauth2 --package tower-oauth2-server-tests "$@"
+    cargo test --features full --package tower-oauth2 --package tower-oauth2-server-tests \
+        --package tower-oauth2-compile-errors "$@"
 }
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }

@@ -7,4 +7,4 @@ bash tests/interop/setup.sh
 # The packages are those of tests/run.sh and this one: cargo unites the features of all that are named, so nothing
 # is built a second time with other features.
 cargo test --features full --package tower-oauth2 --package tower-oauth2-server-tests \
-    --package tower-oauth2-interop --test interop "$@"
+    --package tower-oauth2-compile-errors --package tower-oauth2-interop --test interop "$@"

@@ -14,6 +14,7 @@
 //! | a file that changes | [`Folder`] |
 //! | a memcached server that breaks its protocol | [`FakeMemcached`] |
 //! | a store under test | [`conformance::check`] |
+//! | the HTTP client of a recipe in the guide | [`recipes::Http`] |
 //! | an example as a process, with a server | [`examples`] (feature `examples`) |
 //! | redis-server, a cluster, memcached, a lossy network | [`servers`] (feature `servers`) |
 //!

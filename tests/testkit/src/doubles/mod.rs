@@ -6,6 +6,7 @@ mod fake_memcached;
 mod make;
 mod meter;
 mod random;
+pub mod recipes;
 mod server;
 mod trace;
 

@@ -1,31 +1,43 @@
-// Replaces the HTTP client in the recipes of the guide, and acts as the vendor's documentation
-// says.
+//! The HTTP client of the recipes in the guide, which answers as the vendor's documentation says.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use tower::{BoxError, Service, ServiceExt};
 
 /// Responds to each `POST` as configured and to others with an empty 200, and records all requests.
 #[derive(Clone)]
 pub struct Http {
-    answer: std::sync::Arc<Answer>,
-    sent: std::sync::Arc<std::sync::Mutex<Vec<http::Request<String>>>>,
+    answer: Arc<Answer>,
+    sent: Arc<Mutex<Vec<Request<String>>>>,
 }
 
-type Body = http_body_util::Full<bytes::Bytes>;
-type Answer = dyn Fn(&http::Request<String>) -> http::Response<&'static str> + Send + Sync;
+type Body = Full<Bytes>;
+type Answer = dyn Fn(&Request<String>) -> Response<&'static str> + Send + Sync;
 
-#[allow(dead_code, reason = "no recipe needs all of it")]
 impl Http {
     /// Creates a client that gets this token response.
     pub fn answering(body: &'static str) -> Self {
-        Self::asking(move |_| http::Response::new(body))
+        Self::asking(move |_| Response::new(body))
     }
 
     pub fn asking(
-        answer: impl Fn(&http::Request<String>) -> http::Response<&'static str> + Send + Sync + 'static,
+        answer: impl Fn(&Request<String>) -> Response<&'static str> + Send + Sync + 'static,
     ) -> Self {
-        Self { answer: std::sync::Arc::new(answer), sent: Default::default() }
+        Self { answer: Arc::new(answer), sent: Default::default() }
     }
 
-    pub fn sent(&self) -> Vec<http::Request<String>> {
-        let copy = |request: &http::Request<String>| request.clone();
+    pub fn sent(&self) -> Vec<Request<String>> {
+        let copy = |request: &Request<String>| request.clone();
         self.sent.lock().unwrap().iter().map(copy).collect()
     }
 
@@ -39,11 +51,11 @@ impl Http {
         authorization: Option<&str>,
         form: &[(&str, &str)],
     ) where
-        S: tower::Service<http::Request<Body>, Response = http::Response<Body>>,
-        S::Error: std::fmt::Debug,
+        S: Service<Request<Body>, Response = Response<Body>>,
+        S::Error: Debug,
     {
-        let request = http::Request::get(uri).body(Body::default()).unwrap();
-        tower::ServiceExt::oneshot(api, request).await.unwrap();
+        let request = Request::get(uri).body(Body::default()).unwrap();
+        api.oneshot(request).await.unwrap();
 
         let sent = self.sent();
         let [.., asked, called] = &sent[..] else { panic!("one request or none was sent") };
@@ -70,29 +82,24 @@ impl Http {
     }
 }
 
-impl tower::Service<http::Request<Body>> for Http {
-    type Response = http::Response<Body>;
-    type Error = tower::BoxError;
-    type Future = std::pin::Pin<
-        Box<dyn std::future::Future<Output = Result<Self::Response, Self::Error>> + Send>,
-    >;
+impl Service<Request<Body>> for Http {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let body = http_body_util::BodyExt::collect(body).await?.to_bytes();
-            let request = http::Request::from_parts(head, String::from_utf8(body.to_vec())?);
-            let answer = match *request.method() == http::Method::POST {
+            let body = body.collect().await?.to_bytes();
+            let request = Request::from_parts(head, String::from_utf8(body.to_vec())?);
+            let answer = match *request.method() == Method::POST {
                 true => (this.answer)(&request),
-                false => http::Response::new(""),
+                false => Response::new(""),
             };
             this.sent.lock().unwrap().push(request);
             Ok(answer.map(Body::from))
@@ -100,32 +107,31 @@ impl tower::Service<http::Request<Body>> for Http {
     }
 }
 
-fn header(request: &http::Request<String>, name: &str) -> Option<String> {
+/// Returns a header of a request.
+pub fn header(request: &Request<String>, name: &str) -> Option<String> {
     Some(request.headers().get(name)?.to_str().unwrap().to_owned())
 }
 
 /// Returns the form of a request, sorted by name.
-fn form_of(request: &http::Request<String>) -> Vec<(String, String)> {
+pub fn form_of(request: &Request<String>) -> Vec<(String, String)> {
     let mut form: Vec<_> = form_urlencoded::parse(request.body().as_bytes()).into_owned().collect();
     form.sort_unstable();
     form
 }
 
 /// Returns header and claims of the JWT in this parameter.
-#[allow(dead_code, reason = "not every recipe has one")]
-fn jwt_of(request: &http::Request<String>, parameter: &str) -> [serde_json::Value; 2] {
+pub fn jwt_of(request: &Request<String>, parameter: &str) -> [Value; 2] {
     let form = form_of(request);
     let (_, jwt) = form.iter().find(|(name, _)| name == parameter).expect("the parameter is there");
     jwt_parts(jwt)
 }
 
-#[allow(dead_code, reason = "not every recipe has one")]
-fn jwt_parts(jwt: &str) -> [serde_json::Value; 2] {
+/// Returns header and claims of a JWT.
+pub fn jwt_parts(jwt: &str) -> [Value; 2] {
     let parts: Vec<&str> = jwt.split('.').collect();
     assert_eq!(parts.len(), 3);
     [parts[0], parts[1]].map(|part| {
-        use base64::Engine;
-        let part = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        let part = BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
         serde_json::from_slice(&part).unwrap()
     })
 }

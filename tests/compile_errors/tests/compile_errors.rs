@@ -1,11 +1,10 @@
 //! Tests that the compiler names the repair of common mistakes.
 //!
 //! The texts are those of one version of the compiler. Rewrite them with `TRYBUILD=overwrite`.
-#![allow(missing_docs)]
 
 use std::process::Command;
 
-/// The compiler whose texts are in `tests/compile_errors`.
+/// The compiler whose texts are in `cases`.
 const COMPILER: &str = "rustc 1.95.";
 
 #[test]
@@ -13,6 +12,6 @@ fn compile_errors_name_the_repair() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().unwrap();
     if version.stdout.starts_with(COMPILER.as_bytes()) {
-        trybuild::TestCases::new().compile_fail("tests/compile_errors/*.rs");
+        trybuild::TestCases::new().compile_fail("cases/*.rs");
     }
 }
