@@ -12,6 +12,9 @@ extern crate races_std as std;
 
 pub mod cache;
 pub mod client_auth;
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub mod config;
 mod credentials;
 mod endpoint;
 mod error;
