@@ -28,7 +28,10 @@ enum Method {
     None,
     Anonymous,
     Secret(fn(String, Secret) -> ClientAuth, Source),
-    Assertion { assertion: Source, assertion_type: Option<String> },
+    Assertion {
+        assertion: Source,
+        assertion_type: Option<String>,
+    },
     Certificate(fn(String, Vec<u8>) -> ClientAuth, Source),
     #[cfg(feature = "jwt")]
     PrivateKey(PrivateKey),
@@ -97,7 +100,9 @@ impl Method {
             "client_secret_basic_raw" => {
                 Self::Secret(ClientAuth::client_secret_basic_raw, required(CLIENT_SECRET)?)
             }
-            "client_secret_post" => Self::Secret(ClientAuth::client_secret_post, required(CLIENT_SECRET)?),
+            "client_secret_post" => {
+                Self::Secret(ClientAuth::client_secret_post, required(CLIENT_SECRET)?)
+            }
             "client_assertion" => Self::Assertion {
                 assertion: required(ASSERTION)?,
                 assertion_type: fields.text("client_assertion_type")?,

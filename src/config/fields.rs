@@ -113,17 +113,15 @@ impl Fields {
     }
 
     /// Takes a number of seconds, which is a text if it comes from the environment.
-    pub(super) fn seconds(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<Duration>, ConfigError> {
+    pub(super) fn seconds(&mut self, field: &'static str) -> Result<Option<Duration>, ConfigError> {
         let seconds = match self.take(field) {
             None => return Ok(None),
             Some(Value::Integer(seconds)) => u64::try_from(seconds).ok(),
             Some(Value::Text(text)) => text.trim().parse().ok(),
             Some(_) => None,
         };
-        let seconds = seconds.ok_or(ConfigError::new(field, "must be a whole number of seconds"))?;
+        let seconds =
+            seconds.ok_or(ConfigError::new(field, "must be a whole number of seconds"))?;
         Ok(Some(Duration::from_secs(seconds)))
     }
 
@@ -166,11 +164,11 @@ impl Fields {
         let Some((field, _)) = self.0.first() else {
             return Ok(());
         };
-        Err(if AUTH_FIELDS.contains(field) {
+        Err(if GRANT_FIELDS.contains(field) {
+            ConfigError::new(field, "does not go with grant_type").with_value(grant_type)
+        } else {
             ConfigError::new(field, "does not go with token_endpoint_auth_method")
                 .with_value(method)
-        } else {
-            ConfigError::new(field, "does not go with grant_type").with_value(grant_type)
         })
     }
 }

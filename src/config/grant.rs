@@ -35,9 +35,8 @@ impl GrantFields {
     /// Takes the fields of the grant. Returns its type too, for errors.
     pub(super) fn take(fields: &mut Fields) -> Result<(Self, String), ConfigError> {
         let grant_type = fields.text(GRANT_TYPE)?.unwrap_or_else(|| CLIENT_CREDENTIALS.to_owned());
-        let needed = |field| {
-            ConfigError::new(field, "is needed with grant_type").with_value(&grant_type)
-        };
+        let needed =
+            |field| ConfigError::new(field, "is needed with grant_type").with_value(&grant_type);
         let grant = match &*grant_type {
             CLIENT_CREDENTIALS => Self::ClientCredentials,
             REFRESH_TOKEN => Self::RefreshToken(
@@ -66,9 +65,7 @@ impl GrantFields {
         Ok(match self {
             Self::ClientCredentials => Grant::client_credentials(),
             Self::RefreshToken(source) => refresh_token(&source.read(REFRESH_TOKEN)?).into(),
-            Self::JwtBearer(assertion) => {
-                JwtBearer::assertion(assertion.secret(ASSERTION)?).into()
-            }
+            Self::JwtBearer(assertion) => JwtBearer::assertion(assertion.secret(ASSERTION)?).into(),
             Self::TokenExchange { subject: (token, token_type), actor, requested_token_type } => {
                 let mut grant = TokenExchange::new(token.secret(SUBJECT_TOKEN)?, token_type);
                 if let Some((token, token_type)) = actor {

@@ -301,9 +301,7 @@ impl Registration {
         let origins = self.origins.clone();
         match self.credentials(name) {
             Ok(credentials) => Ok(ClientConfig { credentials: Ok(credentials), origins }),
-            Err(Fault::Unavailable(error)) => {
-                Ok(ClientConfig { credentials: Err(error), origins })
-            }
+            Err(Fault::Unavailable(error)) => Ok(ClientConfig { credentials: Err(error), origins }),
             Err(Fault::Invalid(error)) => Err(error),
         }
     }
@@ -318,7 +316,10 @@ impl Registration {
             credentials = credentials.resource(resource);
         }
         for (name, value) in self.parameters {
-            let value = value.read("parameters")?;
+            let value = value.read("value").map_err(|fault| match fault {
+                Fault::Invalid(error) => Fault::Invalid(in_parameter(&name, error)),
+                Fault::Unavailable(error) => Fault::Unavailable(in_parameter(&name, error)),
+            })?;
             credentials = credentials.parameter(name, value.as_str());
         }
         if let Some(default_expires_in) = self.default_expires_in {
@@ -329,6 +330,10 @@ impl Registration {
             None => credentials,
         })
     }
+}
+
+fn in_parameter(name: &str, error: ConfigError) -> ConfigError {
+    error.within(format_args!("parameters.{name}"))
 }
 
 impl Server {
