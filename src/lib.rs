@@ -18,6 +18,9 @@ pub mod config;
 mod credentials;
 mod endpoint;
 mod error;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod grpc;
 pub mod guide;
 #[cfg(feature = "jwt")]
 pub mod jwt;
