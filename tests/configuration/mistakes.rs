@@ -10,6 +10,7 @@ fn expect(registration: &str, expected: &str) {
     assert_eq!(error(registration), format!("client stock: {expected}"));
 }
 
+// X6
 #[test]
 fn an_unknown_field_is_an_error() {
     expect(&public("scop = 'read'"), "registration has an unknown field: scop");
@@ -57,6 +58,7 @@ fn a_missing_field_is_an_error() {
     expect(&public(&fields), "actor_token is needed with: actor_token_type");
 }
 
+// X6
 #[test]
 fn a_contradiction_is_an_error() {
     expect(&public("issuer = 'https://auth.test'"), "token_endpoint must not be set beside issuer");
@@ -143,8 +145,20 @@ fn an_invalid_value_is_an_error() {
     assert!(error(&elsewhere).starts_with("client stock: token endpoint "));
 }
 
+// X6
 #[test]
-fn the_order_of_fields_and_duplicates_are_checked() {
+fn a_file_cannot_give_up_protection() {
+    for origin in ["'*'", "['*']", "'any'"] {
+        let toml = public("").replace("['https://api.test']", origin);
+        let error = error(&toml);
+        assert!(error.starts_with("client stock: origins: origin "), "{error}");
+    }
+    let field = "registration has an unknown field: dangerously_allow_http";
+    expect(&public("dangerously_allow_http = true"), field);
+}
+
+#[test]
+fn duplicates_and_other_shapes_are_errors() {
     let error = |json: &str| serde_json::from_str::<Clients>(json).unwrap_err().to_string();
     let twice = error(r#"{"stock": {"scope": "a", "scope": "b"}}"#);
     assert!(twice.starts_with("client stock: scope is set twice"), "{twice}");

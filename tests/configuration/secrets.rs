@@ -27,6 +27,7 @@ fn no_secret_is_in_debug_output() {
 }
 
 // The errors of all formats are made of the same text, and every type is at the place of a secret.
+// X6
 #[test]
 fn no_error_quotes_a_value_at_the_place_of_a_secret() {
     for value in [

@@ -28,6 +28,7 @@ async fn status_of_tokens(tokens: Tokens) -> Status {
     status_of(OAuth2Layer::new(tokens, origins())).await
 }
 
+// R2
 #[tokio::test(start_paused = true)]
 async fn a_reply_of_the_token_endpoint_decides_about_the_status() {
     for (reply, expected) in [
