@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
+/// The only key of a number, if another crate enables `arbitrary_precision` of `serde_json`.
+const PRECISE_NUMBER: &str = "$serde_json::private::Number";
+
 /// A value as a format describes it.
 ///
 /// The `Deserialize` implementations that serde derives quote invalid values in their errors, which
@@ -105,6 +108,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some(entry) = entries.next_entry()? {
             table.push(entry);
         }
-        Ok(Value::Table(table))
+        Ok(match &*table {
+            [(name, Value::Text(digits))] if name == PRECISE_NUMBER => {
+                digits.parse().map_or(Value::Other, Value::Integer)
+            }
+            _ => Value::Table(table),
+        })
     }
 }

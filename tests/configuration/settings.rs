@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tower_oauth2::config::ClientConfig;
 use tower_oauth2::testing::{Reply, ScriptedEndpoint};
 use tower_oauth2::{TokenEndpoint, Tokens};
 
@@ -52,4 +53,20 @@ fn an_issuer_replaces_the_token_endpoint() {
     let toml = public("").replace("token_endpoint = 'https://auth.test/token'", "");
     let client = client(&format!("issuer = 'https://auth.test'\n{toml}"));
     assert_eq!(client.credentials().unwrap().issuer(), Some("https://auth.test"));
+}
+
+// This is how numbers arrive if a crate enables the feature `arbitrary_precision` of `serde_json`.
+#[test]
+fn precise_numbers_of_json_are_numbers() {
+    let json = |number: &str| {
+        let number = format!(r#"{{"$serde_json::private::Number": "{number}"}}"#);
+        let json = format!(
+            r#"{{"issuer": "https://auth.test", "client_id": "a", "origins": [],
+                "token_endpoint_auth_method": "none", "default_expires_in": {number}}}"#
+        );
+        serde_json::from_str::<ClientConfig>(&json)
+    };
+    assert!(json("600").is_ok());
+    let error = json("1.5").unwrap_err().to_string();
+    assert!(error.starts_with("default_expires_in must be a whole number of seconds"), "{error}");
 }

@@ -67,6 +67,17 @@ async fn the_metrics_example_counts_its_requests() {
     assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
 }
 
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn the_grpc_example_works() {
+    let ended = run(example("grpc")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for seen in ["the status is UNAUTHENTICATED", "the status is UNAVAILABLE"] {
+        assert!(ended.stdout.contains(&format!("  seen      {seen}\n")), "{}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
 #[cfg(feature = "serde")]
 #[tokio::test]
 async fn the_configuration_example_reloads_its_file() {
