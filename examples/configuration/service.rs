@@ -61,19 +61,21 @@ impl Service {
     pub(crate) async fn watch(
         self,
         path: PathBuf,
-        mut current: String,
+        current: String,
         report: impl Fn(Result<(), BoxError>),
     ) {
+        let mut current = Ok(current);
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            match tokio::fs::read_to_string(&path).await {
-                Ok(content) if content == current => {}
-                Ok(content) => {
-                    report(self.reload(&content));
-                    current = content;
-                }
-                Err(error) => report(Err(error.into())),
+            let read = tokio::fs::read_to_string(&path).await.map_err(|error| error.kind());
+            if read == current {
+                continue;
             }
+            report(match &read {
+                Ok(content) => self.reload(content),
+                Err(kind) => Err(format!("{}: {kind}", path.display()).into()),
+            });
+            current = read;
         }
     }
 
