@@ -12,11 +12,17 @@ extern crate races_std as std;
 
 pub mod cache;
 pub mod client_auth;
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub mod config;
 mod credentials;
 #[cfg(any(feature = "encryption", feature = "jwt"))]
 mod crypto;
 mod endpoint;
 mod error;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod grpc;
 pub mod guide;
 #[cfg(feature = "jwt")]
 pub mod jwt;

@@ -12,13 +12,14 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 use tower::BoxError;
-use tower_oauth2::TokenError;
+use tower_oauth2::grpc::AuthorizedChannel;
 use tower_oauth2::replay::Replayed;
+use tower_oauth2::{TokenError, TokenErrorKind};
 
 use crate::server::{self, Running, SUM};
 use crate::support::issuer::{CLIENT_SECRET, Issuer};
 use crate::support::report::{Report, Wire};
-use crate::{AuthorizedChannel, channel, tokens};
+use crate::{channel, tokens};
 
 pub(crate) async fn run() -> Result<Report, BoxError> {
     let issuer = Issuer::new();
@@ -35,6 +36,7 @@ pub(crate) async fn run() -> Result<Report, BoxError> {
     demo.revocation_before_a_stream(channel.clone()).await?;
     demo.revocation_while_the_caller_streams(channel).await?;
     demo.no_token().await?;
+    demo.no_token_endpoint().await?;
     Ok(demo.report)
 }
 
@@ -126,6 +128,22 @@ impl Demo {
         Ok(())
     }
 
+    async fn no_token_endpoint(&mut self) -> Result<(), BoxError> {
+        self.report.begin("A call while the token endpoint is down");
+        let tokens = tokens("http://127.0.0.1:9/token", CLIENT_SECRET)?;
+        let channel = channel(tokens, &self.server.origin)?;
+        let mut request = tonic::Request::new(HealthCheckRequest::default());
+        request.set_timeout(Duration::from_secs(30));
+        let Err(status) = self.health(channel)?.check(request).await else {
+            return Err("a call without a token was answered".into());
+        };
+        self.report.expect("the status is UNAVAILABLE", status.code() == Code::Unavailable);
+        let kind = TokenError::find_in(&status).map(TokenError::kind);
+        self.report.expect("its source says why", kind == Some(TokenErrorKind::Transport));
+        self.end(0, 0, 0, "R2: no token, no call");
+        Ok(())
+    }
+
     async fn no_token(&mut self) -> Result<(), BoxError> {
         self.report.begin("A call of a client with a wrong secret");
         let tokens = tokens(&self.token_endpoint, "a wrong one")?;
@@ -133,9 +151,8 @@ impl Demo {
         let Err(status) = self.health(channel)?.check(HealthCheckRequest::default()).await else {
             return Err("a call without a token was answered".into());
         };
-        self.report.expect("the status is UNKNOWN, tonic's for errors that are none of its own", {
-            status.code() == Code::Unknown
-        });
+        let is_unauthenticated = status.code() == Code::Unauthenticated;
+        self.report.expect("the status is UNAUTHENTICATED", is_unauthenticated);
         let error = TokenError::find_in(&status).and_then(TokenError::error_code);
         self.report.expect("its source says invalid_client", error == Some("invalid_client"));
         self.end(0, 0, 1, "R2: no token, no call");

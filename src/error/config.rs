@@ -27,6 +27,9 @@ pub struct ConfigError {
     problem: &'static str,
     /// The printable value, unless it may be a secret.
     value: Option<Arc<str>>,
+    /// The printable name of what the setting is part of.
+    #[cfg(feature = "serde")]
+    context: Option<Arc<str>>,
 }
 
 impl ConfigError {
@@ -42,7 +45,13 @@ impl ConfigError {
     /// assert_eq!(error.to_string(), "gateway key is empty");
     /// ```
     pub const fn new(setting: &'static str, problem: &'static str) -> Self {
-        Self { setting, problem, value: None }
+        Self {
+            setting,
+            problem,
+            value: None,
+            #[cfg(feature = "serde")]
+            context: None,
+        }
     }
 
     /// Returns an error if there is a fault.
@@ -57,6 +66,17 @@ impl ConfigError {
         self
     }
 
+    /// Names what the setting is part of, at the beginning of the text.
+    #[cfg(feature = "serde")]
+    pub(crate) fn within(mut self, context: impl fmt::Display) -> Self {
+        let outer = printable::bounded(context, MAX_VALUE);
+        self.context = Some(match self.context {
+            Some(inner) => format!("{outer}: {inner}").into(),
+            None => outer.into(),
+        });
+        self
+    }
+
     /// Quotes a URL, without the parts that may be secrets.
     pub(crate) fn with_url(self, url: &str) -> Self {
         self.with_value(UrlWithoutSecrets(url))
@@ -65,6 +85,10 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "serde")]
+        if let Some(context) = &self.context {
+            write!(f, "{context}: ")?;
+        }
         write!(f, "{} {}", self.setting, self.problem)?;
         match &self.value {
             Some(value) => write!(f, ": {value}"),

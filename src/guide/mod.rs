@@ -21,6 +21,13 @@ pub mod one_live_token {}
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 #[doc = include_str!("grpc.md")]
 pub mod grpc {}
 

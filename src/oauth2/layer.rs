@@ -116,6 +116,17 @@ impl OAuth2Layer {
         self.edit(|config| config.set_policy(policy))
     }
 
+    /// Adds the rejections of gRPC servers to the policy, unless it matches no response.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn for_grpc(self) -> Self {
+        self.edit(|config| {
+            if !config.policy.is_never() {
+                let policy = config.policy.clone().or(ReplayPolicy::grpc_unauthenticated());
+                config.set_policy(policy);
+            }
+        })
+    }
+
     /// Sets the header that carries the token, such as `Proxy-Authorization`.
     ///
     /// The default is `Authorization`. With `Proxy-Authorization`, a 407 rejects the token as a 401

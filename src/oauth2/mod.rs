@@ -26,6 +26,8 @@ mod target;
 
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
+#[cfg(feature = "tonic")]
+pub(crate) use self::grpc_timeout::CallTimeout;
 pub use self::http_service::{HttpService, InnerService};
 pub use self::layer::OAuth2Layer;
 pub use self::no_token_sent::NoTokenSent;

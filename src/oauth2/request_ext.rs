@@ -97,6 +97,24 @@ impl RequestExt for request::Builder {
     }
 }
 
+#[cfg(feature = "tonic")]
+impl<T> sealed::Sealed for tonic::Request<T> {}
+
+// tonic sends the extensions of a request along with the call.
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+impl<T> RequestExt for tonic::Request<T> {
+    fn tokens(mut self, tokens: &Tokens) -> Self {
+        set_tokens(self.extensions_mut(), tokens);
+        self
+    }
+
+    fn no_token(mut self) -> Self {
+        set_no_token(self.extensions_mut());
+        self
+    }
+}
+
 fn set_tokens(extensions: &mut Extensions, tokens: &Tokens) {
     extensions.remove::<NoToken>();
     extensions.insert(tokens.clone());

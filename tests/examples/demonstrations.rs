@@ -67,6 +67,33 @@ async fn the_metrics_example_counts_its_requests() {
     assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
 }
 
+#[cfg(feature = "tonic")]
+#[tokio::test]
+async fn the_grpc_example_works() {
+    let ended = run(example("grpc")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for seen in ["the status is UNAUTHENTICATED", "the status is UNAVAILABLE"] {
+        assert!(ended.stdout.contains(&format!("  seen      {seen}\n")), "{}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn the_configuration_example_reloads_its_file() {
+    let ended = run(example("configuration")).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    for line in [
+        "  reported  the new configuration is in use\n",
+        "  reported  client stock: registration has an unknown field: scop\n",
+        "  happened  2 at the API, 0 of them 401; 1 at the token endpoint\n",
+        "  happened  2 at the API, 0 of them 401; 0 at the token endpoint\n",
+    ] {
+        assert!(ended.stdout.contains(line), "{line} is missing in {}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+}
+
 // alf 21, 30
 #[tokio::test]
 async fn the_custom_store_example_works() {

@@ -6,7 +6,7 @@ use crate::jwt::SignedJwt;
 use crate::secret::{Identity, Secret};
 
 /// RFC 7523 section 2.1
-pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The JWT bearer grant: the token is granted for a JWT (RFC 7523 section 2.1).
 ///

@@ -1,9 +1,9 @@
 //! Grants: the authorizations that token requests are based on (RFC 6749 section 1.3).
 
-mod jwt_bearer;
+pub(crate) mod jwt_bearer;
 mod parameter;
 mod refresh_token;
-mod token_exchange;
+pub(crate) mod token_exchange;
 mod token_type;
 
 use std::borrow::Cow;
@@ -53,10 +53,10 @@ enum Kind {
 }
 
 /// RFC 6749 section 4.4.2
-const CLIENT_CREDENTIALS: &str = "client_credentials";
+pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
 
 /// The type of the grant, and the name of its parameter (RFC 6749 section 6).
-const REFRESH_TOKEN: &str = "refresh_token";
+pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
 
 /// Returns which grant a `grant_type` names.
 pub(crate) fn grant_kind(grant_type: &str) -> GrantKind {

@@ -5,7 +5,7 @@ use super::{GrantParameter, TokenType};
 use crate::secret::{Identity, Secret};
 
 /// RFC 8693 section 2.1
-pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// Token exchange (RFC 8693): requests a token in exchange for another one.
 ///

@@ -119,7 +119,7 @@ impl SigningKey {
     }
 
     /// Reads a key in the format that the content has: DER, JWK or PEM.
-    pub(super) fn from_any(content: &[u8]) -> Result<Self, ConfigError> {
+    pub(crate) fn from_any(content: &[u8]) -> Result<Self, ConfigError> {
         match content.trim_ascii_start().first() {
             // Neither PEM nor JSON begins with this byte, which is a zero in text.
             Some(&SEQUENCE) => Self::from_der(content),
