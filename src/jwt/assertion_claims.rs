@@ -14,7 +14,8 @@ use crate::util::limits::MAX_LIFETIME;
 /// A minute from now, as `iat` is set back.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(75);
 
-/// The age of `iat` and `nbf`, because servers whose clock is behind refuse times of the future.
+/// The maximum age of `iat` and `nbf`, because servers whose clock is behind refuse times of the
+/// future.
 const MAX_SET_BACK: Duration = Duration::from_secs(15);
 
 /// Settings for the claims of a JWT.
@@ -22,6 +23,7 @@ const MAX_SET_BACK: Duration = Duration::from_secs(15);
 pub(crate) struct AssertionClaims {
     audience: Option<Audience>,
     lifetime: Duration,
+    has_not_before: bool,
     /// Claims that are added, that replace others, or that remove them if their value is `null`.
     custom: Map<String, Value>,
 }
@@ -47,7 +49,12 @@ pub(crate) enum DefaultAudience {
 
 impl Default for AssertionClaims {
     fn default() -> Self {
-        Self { audience: None, lifetime: DEFAULT_LIFETIME, custom: Map::new() }
+        Self {
+            audience: None,
+            lifetime: DEFAULT_LIFETIME,
+            has_not_before: false,
+            custom: Map::new(),
+        }
     }
 }
 
@@ -58,6 +65,10 @@ impl AssertionClaims {
 
     pub(crate) fn set_lifetime(&mut self, lifetime: Duration) {
         self.lifetime = lifetime;
+    }
+
+    pub(crate) fn add_not_before(&mut self) {
+        self.has_not_before = true;
     }
 
     pub(crate) fn set_claim(&mut self, name: String, value: Value) {
@@ -90,6 +101,7 @@ impl AssertionClaims {
             Some(Audience::Custom(audience)) => identity.part("custom").part(audience),
         };
         identity.part(self.lifetime().as_secs().to_be_bytes());
+        identity.part(if self.has_not_before { "nbf" } else { "" });
         // A JSON map may keep the order in which claims were added, which makes no difference.
         let mut claims: Vec<_> = self.custom.iter().collect();
         claims.sort_unstable_by_key(|(name, _)| *name);
@@ -98,6 +110,9 @@ impl AssertionClaims {
     }
 
     /// Returns the claims of RFC 7523 section 3, with `issuer` as the default subject.
+    ///
+    /// By default there is no `nbf` claim, because some servers accept any `iat`, and refuse an
+    /// `nbf` of the future.
     pub(crate) fn claims(
         &self,
         issuer: &str,
@@ -113,7 +128,9 @@ impl AssertionClaims {
             insert("aud", audience.into());
         }
         insert("iat", issued_at.into());
-        insert("nbf", issued_at.into());
+        if self.has_not_before {
+            insert("nbf", issued_at.into());
+        }
         insert("exp", issued_at.saturating_add(self.lifetime().as_secs()).into());
         insert("jti", random_id()?.into());
         claims.extend(self.custom.clone());

@@ -23,7 +23,7 @@ use crate::util::invisible::fault_of_text;
 /// | `iss` | the issuer of the JWT: the client id for client authentication |
 /// | `sub` | the same, unless [`subject`](Self::subject) is set |
 /// | `aud` | see [`Audience`] |
-/// | `iat`, `nbf` | 15 seconds ago, because servers whose clock is behind refuse a time of the future |
+/// | `iat` | 15 seconds ago, because servers whose clock is behind refuse a time of the future |
 /// | `exp` | `iat` plus the [`lifetime`](Self::lifetime) |
 /// | `jti` | 128 random bits |
 ///
@@ -85,6 +85,16 @@ impl SignedJwt {
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.set_claim(name.into(), value.into());
+        self
+    }
+
+    /// Adds the time before which the JWT is not valid (`nbf`), which is that of `iat`.
+    ///
+    /// Few servers require it. Some of those whose clock is behind accept any `iat`, but no later
+    /// `nbf`.
+    #[must_use]
+    pub fn not_before(mut self) -> Self {
+        self.claims.add_not_before();
         self
     }
 

@@ -71,7 +71,7 @@ async fn the_form_has_the_assertion_and_no_client() {
     assert!(jwt.is_signed_by(&key().public_jwk()));
     let claims = jwt.claims.as_object().unwrap();
     let claim_names: BTreeSet<_> = claims.keys().map(String::as_str).collect();
-    assert_eq!(claim_names, BTreeSet::from(["aud", "exp", "iat", "iss", "jti", "nbf", "sub"]));
+    assert_eq!(claim_names, BTreeSet::from(["aud", "exp", "iat", "iss", "jti", "sub"]));
     assert_eq!((&claims["iss"], &claims["sub"]), (&json!(ROBOT), &json!(ROBOT)));
     assert_eq!(claims["aud"], ENDPOINT);
     assert_eq!(jwt.time("exp"), jwt.time("iat") + Duration::from_secs(75));
@@ -94,7 +94,7 @@ async fn claims_can_be_set() {
         jwt.claims,
         json!({
             "iss": ROBOT, "sub": "alf@project.test", "aud": "https://issuer.test", "iat": issued_at,
-            "nbf": issued_at, "exp": ends, "scope": "a b", "groups": ["x", { "y": 1 }],
+            "exp": ends, "scope": "a b", "groups": ["x", { "y": 1 }],
         })
     );
     // Google requires an assertion without a subject.

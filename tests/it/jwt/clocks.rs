@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tower::{ServiceExt, service_fn};
-use tower_oauth2::jwt::SigningKey;
+use tower_oauth2::jwt::{SignedJwt, SigningKey};
 use tower_oauth2::source::HttpClient;
 use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
@@ -111,7 +111,9 @@ async fn a_clock_that_is_a_little_behind_refuses_nothing() {
                 false => answer(401, None, r#"{"error":"invalid_client"}"#),
             }
         });
-        assert_eq!(Client::new(server.clone()).ask().await.unwrap(), "t", "{behind}");
+        let key = SigningKey::from_jwk(vectors::P256).unwrap();
+        let auth = ClientAuth::private_key_jwt("client-id", SignedJwt::new(key).not_before());
+        assert_eq!(Client::with_auth(server.clone(), auth).ask().await.unwrap(), "t", "{behind}");
         assert_eq!(server.count(), 1);
     }
 }
