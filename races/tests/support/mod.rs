@@ -1,4 +1,7 @@
 //! The world of a scenario, which asserts in every scenario what must hold at all times.
+//!
+//! The doubles are not those of the testkit, because their waits must be points at which a schedule
+//! may switch threads: they use the stand-ins for std and tokio.
 
 mod api;
 mod explore;

@@ -1,6 +1,6 @@
 //! The doubles, recorders and servers that the tests of tower-oauth2 share.
 //!
-//! | to replace | use |
+//! | for | use |
 //! |---|---|
 //! | the API | [`Api`] |
 //! | the token source, below a cache | [`ScriptedSource`] |

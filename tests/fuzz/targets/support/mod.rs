@@ -1,4 +1,7 @@
 //! Responses made from cases, a paused clock, and checks that no secret is shown.
+//!
+//! The doubles are not those of the testkit, because a response comes from the bytes of a case, and
+//! because cargo-fuzz compiles every dependency with instrumentation.
 
 mod events;
 mod reply;
