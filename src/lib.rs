@@ -16,6 +16,9 @@ mod credentials;
 mod endpoint;
 mod error;
 pub mod guide;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod http_client;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod metadata;

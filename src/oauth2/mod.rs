@@ -5,6 +5,7 @@ mod attempt;
 mod authorization;
 mod config;
 mod custom_header;
+mod deadline;
 mod decision;
 mod earlier_sends;
 mod echoing_method;
@@ -24,6 +25,8 @@ mod snapshot;
 mod state;
 mod target;
 
+#[cfg(feature = "reqwest")]
+pub(crate) use self::deadline::Deadline;
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
 pub use self::http_service::{HttpService, InnerService};
