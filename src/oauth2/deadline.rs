@@ -1,5 +1,7 @@
 //! The deadline of a request, which bounds the wait for a token too.
 
+use std::fmt;
+
 use http::Request;
 use tokio::time::{Instant, sleep_until};
 
@@ -7,6 +9,18 @@ use super::grpc_timeout;
 use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::race::run_until;
+
+/// The source of the error of a request that waited for a token until its own deadline.
+#[derive(Debug)]
+pub(crate) struct CallTimeout;
+
+impl fmt::Display for CallTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline of the call has passed")
+    }
+}
+
+impl std::error::Error for CallTimeout {}
 
 /// The end of the wait for a token.
 ///
@@ -52,8 +66,11 @@ impl Deadline {
     ) -> Result<T, TokenError> {
         let timer = async { sleep_until(self.end).await };
         run_until(timer, token).await.unwrap_or_else(|| {
-            let error = TokenError::new(TokenErrorKind::Timeout, self.note);
-            Err(error.at(credentials.server()).with_label(credentials.label_if_set()))
+            let error = TokenError::with_source(TokenErrorKind::Timeout, CallTimeout.into());
+            Err(error
+                .with_note(self.note)
+                .at(credentials.server())
+                .with_label(credentials.label_if_set()))
         })
     }
 }
