@@ -53,7 +53,8 @@ use crate::util::one_or_many::OneOrMany;
 ///   includes the time until the client is ready, client authentication and the response body. The
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
 ///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
-///   identity`). Configure the HTTP client to follow no redirects either.
+///   identity`). Configure the HTTP client to follow no redirects either. If a `reqwest::Client` does,
+///   it takes no secret along, and the response is refused.
 /// - **User agent.** Requests name `tower-oauth2/<version>` as their `User-Agent`. A layer around
 ///   the HTTP client can replace it.
 /// - **Readiness.** A clone of the HTTP client is made ready for each request, and none is held

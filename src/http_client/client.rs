@@ -61,6 +61,9 @@ use crate::replay::ReplayableLayer;
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "bearer")]
+#[doc(alias = "interceptor")]
+#[doc(alias = "middleware")]
 #[derive(Clone)]
 pub struct AuthorizedClient {
     service: OAuth2<Sender>,

@@ -26,6 +26,7 @@ pub struct ReqwestClient;
 
 impl sealed::Sealed<ReqwestClient> for reqwest::Client {}
 
+#[diagnostic::do_not_recommend]
 impl HttpClient<ReqwestClient> for reqwest::Client {
     fn into_boxed(self) -> sealed::Boxed {
         let service = service_fn(move |request| fetch(self.clone(), request));

@@ -50,6 +50,8 @@ use crate::util::sync::LockExt;
 ///     Ok(response.error_for_status()?.text().await?)
 /// }
 /// ```
+#[doc(alias = "bearer")]
+#[doc(alias = "interceptor")]
 #[derive(Clone, Debug)]
 pub struct OAuth2Middleware {
     layer: OAuth2Layer,
