@@ -52,6 +52,22 @@ async fn a_ready_client_keeps_the_authorization_header_to_one_host() {
     }
 }
 
+#[tokio::test]
+async fn a_ready_client_sends_a_body_in_memory_where_a_307_leads() {
+    let http = Client::new();
+    for (client, _) in clients(&http) {
+        let server = Server::start(|request| match request.uri().path() {
+            "/old" => redirect(307, "/new"),
+            _ => respond(200),
+        })
+        .await;
+        let request = http.post(server.url("/old")).body("body");
+        let response = client.send(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{}", client.name());
+        assert_eq!(server.bodies(), ["body", "body"]);
+    }
+}
+
 /// The documented reason to switch off redirects: reqwest removes no other header.
 #[tokio::test]
 async fn a_ready_client_takes_other_headers_to_other_hosts() {
