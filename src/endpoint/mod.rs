@@ -94,6 +94,8 @@ pub struct TokenEndpoint {
 
 impl TokenEndpoint {
     /// Creates an endpoint over `http`, with default settings.
+    ///
+    /// `http` is a tower service or, with the feature `reqwest`, a `reqwest::Client`.
     pub fn new<M>(http: impl HttpClient<M>) -> Self {
         Self::over(http_client::boxed(http))
     }

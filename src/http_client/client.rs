@@ -29,7 +29,8 @@ use crate::replay::ReplayableLayer;
 ///   [`NotReplayed::Body`](crate::replay::NotReplayed::Body).
 /// - **Timeouts.** The [timeout of a request](reqwest::RequestBuilder::timeout) includes the wait
 ///   for a token and the replay. The [timeout of the client](reqwest::ClientBuilder::timeout) applies
-///   to each send, and not to the wait for a token.
+///   to each send, and not to the wait for a token. As a tower service, both apply to each send, and
+///   a [`Timeout`](tower::timeout::Timeout) outside bounds everything.
 /// - **Extensions.** [`Replayed`](crate::replay::Replayed) and
 ///   [`NoTokenSent`](crate::service::NoTokenSent) are in [`reqwest::Response::extensions`].
 ///
@@ -77,7 +78,7 @@ impl AuthorizedClient {
     /// If the client follows redirects, it does so beneath the layer, which cannot tell: reqwest has
     /// no getter for its policy. To another host or port, reqwest then removes the `Authorization`
     /// header, but no other header, so a token in another header
-    /// ([`OAuth2Layer::header_name`]) is sent to whatever host a response names. A 401 of the second
+    /// ([`OAuth2Layer::header_name`]) is sent to any host that a response names. A 401 of the second
     /// host rejects the token of the first one. Use [`from_builder`](Self::from_builder), or build
     /// the client with [`Policy::none`].
     pub fn new(client: reqwest::Client, layer: OAuth2Layer) -> Self {

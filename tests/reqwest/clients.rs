@@ -61,7 +61,7 @@ async fn requests_with_middleware_name_their_tokens() {
 
 // X2
 #[tokio::test]
-async fn credentials_instead_of_tokens_are_an_error_with_middleware_too() {
+async fn credentials_instead_of_tokens_are_an_error_of_middleware() {
     let client = with_middleware(layer(&source()));
     let request = client.get("https://api.test/").with_extension(credentials());
     let error = request.send().await.unwrap_err();
@@ -156,7 +156,7 @@ async fn a_reqwest_service_takes_part_in_a_custom_stack() {
 }
 
 #[tokio::test]
-async fn a_send_can_be_spawned_and_is_sent_with_the_clients_own_connections() {
+async fn a_send_can_be_spawned_and_outlives_its_client() {
     let server = Server::accepting_from(1).await;
     let client = AuthorizedClient::new(Client::new(), layer(&source()));
     let send = client.send(client.client().get(server.url("/")));
