@@ -24,6 +24,9 @@ mod error;
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod grpc;
 pub mod guide;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod http_client;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod metadata;

@@ -65,6 +65,7 @@ use crate::credentials::Credentials;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "token cache")]
 #[derive(Clone)]
 pub struct TokenCache {
     slots: Arc<Slots>,

@@ -63,6 +63,7 @@ use crate::token::AccessToken;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "token cache")]
 #[derive(Clone)]
 pub struct Tokens {
     slot: SlotHandle,

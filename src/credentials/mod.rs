@@ -60,6 +60,7 @@ use crate::util::limits::MAX_LIFETIME;
 /// assert_eq!(credentials, credentials.clone().scope("write read"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias = "client credentials")]
 #[derive(Clone)]
 pub struct Credentials {
     // The fields that each request needs are here and not in `description`, which is seldom in the

@@ -38,8 +38,7 @@ fn system_cause(source: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, note, facts, advice, hint, label, origin, response, .. } =
-            &*self.inner;
+        let ErrorInner { kind, note, facts, hint, label, origin, response, .. } = &*self.inner;
         match origin {
             Some((what_failed, origin)) => write!(f, "{what_failed} {origin}")?,
             None if *kind == TokenErrorKind::InvalidIssuer => f.write_str("no metadata")?,
@@ -60,8 +59,8 @@ impl fmt::Display for TokenError {
         }
         let is_for_metadata =
             origin.as_ref().is_some_and(|(what_failed, _)| *what_failed == NO_METADATA);
-        let general = || advice::for_error(*kind, response.as_ref(), *facts, is_for_metadata);
-        write!(f, "; {}", advice.unwrap_or_else(general))?;
+        let advice = advice::for_error(*kind, response.as_ref(), *facts, is_for_metadata);
+        write!(f, "; {advice}")?;
         if let Some(hint) = hint {
             write!(f, "; {hint}")?;
         }

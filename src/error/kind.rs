@@ -31,6 +31,8 @@ pub enum TokenErrorKind {
     /// The response's body is larger than 1 MiB.
     ResponseTooLarge,
     /// The token endpoint redirects, which this crate does not follow.
+    ///
+    /// The error has the response, unless a `reqwest::Client` has followed the redirect by itself.
     Redirect,
     /// The token endpoint answered with an error (RFC 6749 section 5.2).
     ErrorResponse,

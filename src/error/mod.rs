@@ -59,8 +59,6 @@ struct ErrorInner {
     note: Cow<'static, str>,
     /// The token request that failed, as far as it is known.
     facts: RequestFacts,
-    /// Replaces the advice that follows from the kind, the response and the facts.
-    advice: Option<&'static str>,
     /// A sentence that follows the advice.
     hint: Option<Box<str>>,
     /// The label of the credentials.
@@ -117,7 +115,6 @@ impl TokenError {
             kind,
             note,
             facts: RequestFacts::default(),
-            advice: None,
             hint: None,
             label: None,
             origin: None,

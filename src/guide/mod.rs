@@ -21,6 +21,11 @@ pub mod one_live_token {}
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+#[doc = include_str!("reqwest.md")]
+pub mod reqwest {}
+
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 #[doc = include_str!("configuration.md")]

@@ -321,13 +321,14 @@ async fn send(
     }
 }
 
-/// Returns whether the response did not arrive as a whole, within its time and size.
+/// Returns whether the response did not arrive as a whole, within its time and size, or was that
+/// of a redirect's target.
 ///
 /// Another location of the same server may answer. If there is no connection, it does not.
 fn is_no_response(error: &TokenError) -> bool {
-    use TokenErrorKind::{IncompleteResponse, ResponseTooLarge, Timeout};
+    use TokenErrorKind::{IncompleteResponse, Redirect, ResponseTooLarge, Timeout};
 
-    matches!(error.kind(), Timeout | ResponseTooLarge | IncompleteResponse)
+    matches!(error.kind(), Timeout | ResponseTooLarge | IncompleteResponse | Redirect)
 }
 
 fn is_not_found(error: &TokenError) -> bool {

@@ -1,9 +1,9 @@
 //! The earlier sends of a request.
 
 use http::Response;
-use tokio::time::Instant;
 use tower::BoxError;
 
+use super::deadline::Deadline;
 use super::progress::{Freshness, Progress};
 use crate::cache::{IssuedToken, Requirements, Sequence};
 use crate::error::TokenError;
@@ -14,8 +14,8 @@ pub(super) struct EarlierSends {
     pub(super) progress: Progress,
     /// The token that the request needs.
     pub(super) requirements: Requirements,
-    /// The end of the wait for a token, for gRPC calls with a timeout that have waited.
-    pub(super) deadline: Option<Instant>,
+    /// The end of the wait for a token, for requests with a timeout that have waited.
+    pub(super) deadline: Option<Deadline>,
     /// Present once a token was rejected and the request is resent with another one.
     pub(super) rejection: Option<EarlierRejection>,
 }

@@ -1,45 +1,10 @@
-//! The deadline of a gRPC call, which bounds the wait for a token too.
+//! The timeout of a gRPC call.
 
-use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::{Instant, sleep_until};
 
-use crate::credentials::Credentials;
-use crate::error::{TokenError, TokenErrorKind};
 use crate::util::limits::MAX_LIFETIME;
-use crate::util::race::run_until;
-
-/// The source of the error of a call that waited for a token until its own deadline.
-#[derive(Debug)]
-pub(crate) struct CallTimeout;
-
-impl fmt::Display for CallTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline of the call has passed")
-    }
-}
-
-impl std::error::Error for CallTimeout {}
-
-/// Waits for a token until `deadline`.
-///
-/// The timer is made only once the token is awaited, because a token at hand needs no runtime.
-pub(super) async fn wait_until<T>(
-    deadline: Instant,
-    credentials: Credentials,
-    token: impl Future<Output = Result<T, TokenError>>,
-) -> Result<T, TokenError> {
-    let timer = async { sleep_until(deadline).await };
-    run_until(timer, token).await.unwrap_or_else(|| {
-        let error = TokenError::with_source(TokenErrorKind::Timeout, CallTimeout.into());
-        Err(error
-            .with_note("the grpc-timeout of the call is over")
-            .at(credentials.server())
-            .with_label(credentials.label_if_set()))
-    })
-}
 
 /// Returns the time that a call may take from now on, according to its `grpc-timeout`.
 ///

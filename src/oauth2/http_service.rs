@@ -12,7 +12,9 @@ use tower::{BoxError, Service};
     note = "the body must be of the type that the HTTP client takes, such as `Full<Bytes>` for a \
             `hyper_util::client::legacy::Client<_, Full<Bytes>>`",
     note = "the client must be a `tower::Service<http::Request<{B}>, Response = http::Response<_>>` \
-            that is `Clone`, of `http` 1"
+            that is `Clone`, of `http` 1",
+    note = "wrap a `reqwest::Client` in `tower_oauth2::http_client::AuthorizedClient` (feature \
+            `reqwest`)"
 )]
 pub trait HttpService<B>:
     Service<Request<B>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>> + Clone

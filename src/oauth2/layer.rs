@@ -54,6 +54,9 @@ use crate::replay::ReplayPolicy;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "bearer")]
+#[doc(alias = "interceptor")]
+#[doc(alias = "middleware")]
 #[derive(Clone, Debug)]
 pub struct OAuth2Layer {
     config: Arc<LayerConfig>,

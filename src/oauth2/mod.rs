@@ -5,6 +5,7 @@ mod attempt;
 mod authorization;
 mod config;
 mod custom_header;
+mod deadline;
 mod decision;
 mod earlier_sends;
 mod echoing_method;
@@ -24,10 +25,12 @@ mod snapshot;
 mod state;
 mod target;
 
+#[cfg(feature = "tonic")]
+pub(crate) use self::deadline::CallTimeout;
+#[cfg(feature = "reqwest")]
+pub(crate) use self::deadline::Deadline;
 pub use self::error_response::{ErrorResponseFuture, TokenErrorResponse, TokenErrorResponseLayer};
 pub use self::future::ResponseFuture;
-#[cfg(feature = "tonic")]
-pub(crate) use self::grpc_timeout::CallTimeout;
 pub use self::http_service::{HttpService, InnerService};
 pub use self::layer::OAuth2Layer;
 pub use self::no_token_sent::NoTokenSent;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Request;
-use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::grpc_timeout;
+use super::deadline::Deadline;
 use super::outgoing::Outgoing;
 use super::service_template::replace_with_unready;
 use super::state::RequestState;
@@ -93,13 +92,12 @@ fn acquire<S, B>(outgoing: &mut Outgoing<S, B>) -> PendingToken {
     let required = outgoing.earlier_sends.requirements.clone();
     let token = outgoing.tokens().acquire(required);
     if outgoing.earlier_sends.deadline.is_none() {
-        let timeout = grpc_timeout::parse(outgoing.request.headers());
-        outgoing.earlier_sends.deadline = timeout.map(|timeout| Instant::now() + timeout);
+        outgoing.earlier_sends.deadline = Deadline::of(&outgoing.request);
     }
     PendingToken::Acquiring(match outgoing.earlier_sends.deadline {
         Some(deadline) => {
             let credentials = outgoing.tokens().credentials().clone();
-            Box::pin(grpc_timeout::wait_until(deadline, credentials, token))
+            Box::pin(deadline.wait(credentials, token))
         }
         None => Box::pin(token),
     })

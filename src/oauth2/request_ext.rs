@@ -97,6 +97,23 @@ impl RequestExt for request::Builder {
     }
 }
 
+#[cfg(feature = "reqwest-middleware")]
+impl sealed::Sealed for reqwest_middleware::RequestBuilder {}
+
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+impl RequestExt for reqwest_middleware::RequestBuilder {
+    fn tokens(mut self, tokens: &Tokens) -> Self {
+        set_tokens(self.extensions(), tokens);
+        self
+    }
+
+    fn no_token(mut self) -> Self {
+        set_no_token(self.extensions());
+        self
+    }
+}
+
 #[cfg(feature = "tonic")]
 impl<T> sealed::Sealed for tonic::Request<T> {}
 

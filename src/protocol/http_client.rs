@@ -14,7 +14,7 @@ pub(crate) type BoxedClient = BoxCloneService<Request<Bytes>, Response<BoxedBody
 /// The body of a response without its type.
 pub(crate) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
 
-mod sealed {
+pub(crate) mod sealed {
     /// Holds a boxed client. Cannot be named outside of this crate.
     #[allow(missing_debug_implementations, reason = "it cannot be named")]
     pub struct Boxed(pub(crate) super::BoxedClient);
@@ -25,8 +25,8 @@ mod sealed {
 /// An HTTP client that can send token requests and metadata requests.
 ///
 /// It is implemented for each `tower::Service<http::Request<Full<Bytes>>>` that is
-/// `Clone + Send + 'static` and returns an `http::Response`. `M` tells kinds of clients apart. The
-/// compiler infers it.
+/// `Clone + Send + 'static` and returns an `http::Response`, and, with the feature `reqwest`, for
+/// `reqwest::Client`. `M` tells kinds of clients apart. The compiler infers it.
 ///
 /// # Example
 ///
@@ -43,7 +43,8 @@ mod sealed {
     label = "not a service of `http::Request<Full<Bytes>>` that is `Clone + Send + 'static`",
     note = "a client is a `tower::Service<http::Request<Full<Bytes>>, Response = \
             http::Response<_>>` that is `Clone + Send + 'static`, of `http` 1",
-    note = "for request bodies of another type there is `TokenEndpoint::with_body`"
+    note = "for request bodies of another type there is `TokenEndpoint::with_body`",
+    note = "a `reqwest::Client` of reqwest 0.13 is a client with the feature `reqwest`"
 )]
 pub trait HttpClient<M>: sealed::Sealed<M> + Clone + Send + 'static {
     #[doc(hidden)]
@@ -99,7 +100,8 @@ where
     )
 }
 
-fn erase_body<R>(body: R) -> BoxedBody
+/// Erases the type of the body of a response.
+pub(crate) fn erase_body<R>(body: R) -> BoxedBody
 where
     R: Body<Error: Into<BoxError>> + Send + 'static,
     R::Data: Send,

@@ -46,6 +46,7 @@ const DPOP: &str = "DPoP";
 /// assert!(!format!("{token:?}").contains("2Yotn"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias = "bearer")]
 #[derive(Clone)]
 pub struct AccessToken(Arc<TokenInner>);
 

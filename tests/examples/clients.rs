@@ -13,6 +13,7 @@ async fn everything_is_as_promised(name: &str, lines: &[&str]) {
     assert!(ended.stdout.ends_with("\nEverything happened as promised.\n"), "{}", ended.stdout);
 }
 
+#[cfg(feature = "reqwest")]
 #[tokio::test]
 async fn reqwest_sends_tokens_and_streams() {
     everything_is_as_promised(
@@ -20,6 +21,20 @@ async fn reqwest_sends_tokens_and_streams() {
         &[
             "seen      the whole stream arrived both times",
             "seen      the response says Replayed::No(Body)",
+            "happened  2 at the API, 1 of them 401; 1 at the token endpoint",
+        ],
+    )
+    .await;
+}
+
+#[cfg(feature = "reqwest-middleware")]
+#[tokio::test]
+async fn reqwest_middleware_sends_tokens() {
+    everything_is_as_promised(
+        "reqwest_middleware",
+        &[
+            "seen      GET returns the JSON that was put",
+            "seen      the whole JSON arrived both times",
             "happened  2 at the API, 1 of them 401; 1 at the token endpoint",
         ],
     )

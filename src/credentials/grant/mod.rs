@@ -38,6 +38,7 @@ use crate::secret::{Identity, Secret};
 /// # let _ = credentials;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias = "client credentials")]
 #[derive(Clone)]
 pub struct Grant(Kind);
 

@@ -1,0 +1,24 @@
+//! reqwest: a [`reqwest::Client`] whose requests are sent with a valid token.
+//!
+//! - [`AuthorizedClient`] sends requests that a [`reqwest::RequestBuilder`] has built.
+//! - `OAuth2Middleware` (feature `reqwest-middleware`) keeps `client.get(url).send()` as it is.
+//! - [`ReqwestService`] is for custom stacks of tower layers.
+//! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
+//!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client` as it is.
+//!
+//! The [guide](crate::guide::reqwest) says what works, and what to know about redirects and streams.
+
+mod body;
+mod client;
+mod conversion;
+mod endpoint;
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
+mod service;
+
+pub use self::client::{AuthorizedClient, AuthorizedFuture};
+pub use self::endpoint::ReqwestClient;
+#[cfg(feature = "reqwest-middleware")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+pub use self::middleware::OAuth2Middleware;
+pub use self::service::{ReqwestFuture, ReqwestService};
