@@ -1,5 +1,5 @@
-//! reqwest, for the API and for the token endpoint. Requests are built as usual, and each is sent with
-//! a token.
+//! reqwest, for the API and for the token endpoint. Requests are built as usual, and each is sent
+//! with a token.
 
 #[path = "support/api.rs"]
 mod api;

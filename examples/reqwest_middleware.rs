@@ -1,4 +1,5 @@
-//! reqwest-middleware: the calls of a client stay as they are, and each request is sent with a token.
+//! reqwest-middleware: the calls of a client stay as they are, and each request is sent with a
+//! token.
 
 #[path = "support/api.rs"]
 mod api;

@@ -24,13 +24,13 @@ use crate::replay::ReplayableLayer;
 /// - **Redirects.** [`from_builder`](Self::from_builder) switches off reqwest's own redirects, so a
 ///   302 is returned to the caller. A client for [`new`](Self::new) should have none either.
 /// - **Bodies.** A body in memory, such as JSON or a form, is replayed whatever its size. Of a
-///   stream or a multipart form, up to 64 KiB are remembered ([`replay_limit`](Self::replay_limit)).
-///   Beyond that, a 401 is returned with
+///   stream or a multipart form, up to 64 KiB are remembered
+///   ([`replay_limit`](Self::replay_limit)). Beyond that, a 401 is returned with
 ///   [`NotReplayed::Body`](crate::replay::NotReplayed::Body).
 /// - **Timeouts.** The [timeout of a request](reqwest::RequestBuilder::timeout) includes the wait
-///   for a token and the replay. The [timeout of the client](reqwest::ClientBuilder::timeout) applies
-///   to each send, and not to the wait for a token. As a tower service, both apply to each send, and
-///   a [`Timeout`](tower::timeout::Timeout) outside bounds everything.
+///   for a token and the replay. The [timeout of the client](reqwest::ClientBuilder::timeout)
+///   applies to each send, and not to the wait for a token. As a tower service, both apply to each
+///   send, and a [`Timeout`](tower::timeout::Timeout) outside bounds everything.
 /// - **Extensions.** [`Replayed`](crate::replay::Replayed) and
 ///   [`NoTokenSent`](crate::service::NoTokenSent) are in [`reqwest::Response::extensions`].
 ///
@@ -75,12 +75,12 @@ pub struct AuthorizedClient {
 impl AuthorizedClient {
     /// Creates a client from a ready `reqwest::Client`, whose redirects should be off.
     ///
-    /// If the client follows redirects, it does so beneath the layer, which cannot tell: reqwest has
-    /// no getter for its policy. To another host or port, reqwest then removes the `Authorization`
-    /// header, but no other header, so a token in another header
-    /// ([`OAuth2Layer::header_name`]) is sent to any host that a response names. A 401 of the second
-    /// host rejects the token of the first one. Use [`from_builder`](Self::from_builder), or build
-    /// the client with [`Policy::none`].
+    /// If the client follows redirects, it does so beneath the layer, which cannot tell: reqwest
+    /// has no getter for its policy. When a redirect leads to another host or port, reqwest removes
+    /// `Authorization`, `Proxy-Authorization` and cookies. A token in any other header
+    /// ([`OAuth2Layer::header_name`]) is sent to each host that a response names, and a 401 of that
+    /// host rejects the token. Use [`from_builder`](Self::from_builder), or build the client with
+    /// [`Policy::none`].
     pub fn new(client: reqwest::Client, layer: OAuth2Layer) -> Self {
         Self {
             service: layer.layer(Sender { client }),
@@ -168,7 +168,8 @@ impl AuthorizedClient {
     ///
     /// # Errors
     ///
-    /// Returns a [`reqwest::Error`], or a [`TokenError`](crate::TokenError) if no token is available.
+    /// Returns a [`reqwest::Error`], or a [`TokenError`](crate::TokenError) if no token is
+    /// available.
     pub fn send(
         &self,
         request: reqwest::RequestBuilder,
@@ -182,7 +183,8 @@ impl AuthorizedClient {
     ///
     /// # Errors
     ///
-    /// Returns a [`reqwest::Error`], or a [`TokenError`](crate::TokenError) if no token is available.
+    /// Returns a [`reqwest::Error`], or a [`TokenError`](crate::TokenError) if no token is
+    /// available.
     ///
     /// # Example
     ///
