@@ -190,9 +190,11 @@ pub(crate) fn help() -> String {
          Sends a request with an access token to URL. Prints the body of the response to the last\n\
          request on stdout, and a summary of all requests on stderr. Reads at most 64 MiB of a\n\
          response or a file.\n\n\
-         --explain                  request a token, and print the token request and its response on\n\
-        \x20                          stdout; secrets and signatures are masked, and JWTs are decoded,\n\
-        \x20                          so the output can be shared; the API and the store are not used\n\n\
+         Explain:\n\
+        \x20 --explain                  request a token, and print the token request and the response on\n\
+        \x20                            stdout; secrets and signatures are masked and JWTs decoded, so\n\
+        \x20                            that the output can be shared; nothing is sent to the API, and no\n\
+        \x20                            store is used\n\n\
          {}\n\
          Exit status: 0 if every request was answered, whatever the status; 1 if there were errors;\n\
          2 if the arguments are invalid.\n",

@@ -103,6 +103,7 @@ async fn options_set_the_signing_key() {
     ] {
         let before = server.token_requests().len();
         let mut command = fetch(["--issuer", &server.at("/realm"), "--client-id", "client-id"]);
+        command.args(["--well-known", "/metadata"]);
         command.args(["--auth", "private_key_jwt", "--key", key.path()]);
         command.args(["--claims", r#"{"nbf":null,"tenant":{"id":7}}"#]);
         command.args(["--typ", "client-authentication+jwt"]).args(audience).arg(server.at("/echo"));

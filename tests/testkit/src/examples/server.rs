@@ -231,7 +231,10 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
         "/realm/.well-known/openid-configuration" | "/metadata" => {
             let host = request.headers().get(HOST)?.to_str().ok()?;
             let issuer = format!("http://{host}/realm");
-            let methods = r#"["client_secret_basic"]"#;
+            let methods = match request.uri().path() {
+                "/metadata" => r#"["client_secret_basic","private_key_jwt"]"#,
+                _ => r#"["client_secret_basic"]"#,
+            };
             let body = format!(
                 r#"{{"issuer":"{issuer}","token_endpoint":"http://{host}/token","token_endpoint_auth_methods_supported":{methods}}}"#
             );
