@@ -92,7 +92,9 @@ impl Source {
         }
     }
 
-    /// Returns an error for a missing file or a directory. Opens nothing, because opening a pipe has effects.
+    /// Returns an error for a missing file or a directory.
+    ///
+    /// Opens nothing, because a pipe can be read only once.
     fn check(&self) -> io::Result<()> {
         match self {
             Self::File(path) if fs::metadata(path)?.is_dir() => {

@@ -13,8 +13,8 @@ use crate::bounded;
 pub(super) const HELP: &str = "\
 Connection:
   --cacert FILE              trust these certificates (PEM) instead of the platform's
-  --cert FILE                the client certificate (PEM, followed by its chain), for the API and the
-                             token endpoint; needs --key
+  --cert FILE                the client certificate (PEM, followed by its chain), for the API and
+                             the token endpoint; needs --key
   --key FILE                 the private key of the certificate (PEM)
   --http2                    use HTTP/2 only, for the API and the token endpoint; over plain http
                              with prior knowledge

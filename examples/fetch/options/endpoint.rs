@@ -19,8 +19,8 @@ Token endpoint:
   --json                     send the parameters as a JSON object instead of a form
   --token-type TYPE          a token_type of the server that means Bearer, such as BearerToken; can
                              be repeated
-  --allow-http               allow plain http for the token endpoint, the issuer and the API on other
-                             machines, which sends secrets and tokens in clear text
+  --allow-http               allow plain http for the token endpoint, the issuer and the API on
+                             other machines, which sends secrets and tokens in clear text
 ";
 
 /// How token requests are sent, and how responses are read.

@@ -33,6 +33,13 @@ pub(crate) use self::store::StoreOptions;
 pub(crate) use self::token::Wanted;
 use self::value::Value;
 
+const EXPLAIN_HELP: &str = "\
+Explain:
+  --explain                  request a token, and print the token request and the response on
+                             stdout, with secrets and signatures masked and JWTs decoded, so that
+                             the output can be shared; uses no store, and sends nothing to the API
+";
+
 pub(crate) enum Command {
     Help,
     Fetch(Box<Options>),
@@ -174,6 +181,7 @@ fn unknown(option: &str) -> Mistake {
 
 pub(crate) fn help() -> String {
     let groups = [
+        EXPLAIN_HELP,
         token::HELP,
         client::HELP,
         endpoint::HELP,
@@ -187,17 +195,12 @@ pub(crate) fn help() -> String {
         "Usage: fetch --token-endpoint URL --client-id ID [OPTION]... URL\n\
         \x20      fetch --issuer URL --client-id ID [OPTION]... URL\n\
         \x20      fetch --explain --token-endpoint URL --client-id ID [OPTION]...\n\n\
-         Sends a request with an access token to URL. Prints the body of the response to the last\n\
-         request on stdout, and a summary of all requests on stderr. Reads at most 64 MiB of a\n\
-         response or a file.\n\n\
-         Explain:\n\
-        \x20 --explain                  request a token, and print the token request and the response on\n\
-        \x20                            stdout; secrets and signatures are masked and JWTs decoded, so\n\
-        \x20                            that the output can be shared; nothing is sent to the API, and no\n\
-        \x20                            store is used\n\n\
+         Sends a request with an access token to URL. Prints the body of the response to the\n\
+         last request on stdout, and a summary of all requests on stderr. Reads at most 64 MiB\n\
+         of a response or a file.\n\n\
          {}\n\
-         Exit status: 0 if every request was answered, whatever the status; 1 if there were errors;\n\
-         2 if the arguments are invalid.\n",
+         Exit status: 0 if every request was answered, whatever the status; 1 if there were\n\
+         errors; 2 if the arguments are invalid.\n",
         groups.join("\n"),
     )
 }

@@ -85,7 +85,9 @@ impl Group {
         Ok(())
     }
 
-    /// `has_data` says whether the request has a body, `is_bound` whether its token is bound to a key.
+    /// `has_data` says whether the request has a body.
+    ///
+    /// `is_bound` says whether its token is bound to a key.
     pub(super) fn finish(
         self,
         has_data: bool,

@@ -73,8 +73,8 @@ async fn each_kind_of_error_is_one_line() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
-    let text = "the endpoint answered with an error (status 401, invalid_client); check --client-id, \
-                the secret and --auth";
+    let text = "the endpoint answered with an error (status 401, invalid_client); check \
+                --client-id, the secret and --auth";
     assert_eq!(error, format!("error: 3 x no token from {}: {text}", server.origin));
     assert!(summary.starts_with("0 x 401; "), "{summary}");
     assert!(summary.ends_with(", 0 replays, 3 errors"), "{summary}");
