@@ -1,4 +1,4 @@
-//! A request body that goes out as it is read.
+//! A request body that is sent while it is read.
 
 use std::io::{self, Cursor};
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::options::Source;
 
 const CHUNK: usize = 64 * 1024;
 
-/// What can be read from, piece by piece.
+/// A body that is read in chunks.
 pub(crate) struct Chunks {
     stream: ReaderStream<Pin<Box<dyn AsyncRead + Send>>>,
-    /// How many bytes are left to send, where that is known.
+    /// The number of bytes that are left to send, if it is known.
     left: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ impl Chunks {
             Source::File(path) => {
                 let file = File::open(path).await?;
                 let about = file.metadata().await?;
-                // A pipe or a device is as long as it turns out to be.
+                // The length of a pipe or a device is unknown.
                 Self::new(file, about.is_file().then_some(about.len()))
             }
             Source::Stdin => Self::new(tokio::io::stdin(), None),
@@ -54,7 +54,7 @@ impl Body for Chunks {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let chunk = ready!(Pin::new(&mut self.stream).poll_next(cx));
         if let (Some(left), Some(Ok(chunk))) = (&mut self.left, &chunk) {
-            // A file may have grown since; whoever sends it will say so.
+            // The file may have grown. Then hyper reports the wrong length.
             *left = left.saturating_sub(chunk.len() as u64);
         }
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))

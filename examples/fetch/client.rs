@@ -1,4 +1,4 @@
-//! HTTP clients over TLS, with a layer that authorizes their requests.
+//! Creates HTTP clients over TLS, and the layer that authorizes their requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,108 +12,126 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use tower::timeout::{Timeout, TimeoutLayer};
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::{ReplayBody, Replayable, ReplayableLayer};
 use tower_oauth2::source::TokenRetry;
-use tower_oauth2::{Credentials, OAuth2, OAuth2Layer, TokenEndpoint, Tokens};
+use tower_oauth2::{OAuth2, OAuth2Layer, TokenEndpoint, TokenRequest, Tokens};
 
 use crate::chunks::Chunks;
-use crate::count::{Count, CountLayer};
-use crate::options::Options;
+use crate::explain::{Explained, Transcript};
+use crate::options::{Connection, Options, TokenOptions};
+use crate::token_requests::TokenRequests;
 
 pub(crate) type Http<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 pub(crate) type Client = Timeout<OAuth2<Http<Full<Bytes>>>>;
 pub(crate) type Streaming = Replayable<OAuth2<Http<ReplayBody<Chunks>>>>;
 
-/// A client for bodies that are there as a whole.
-pub(crate) async fn client(options: &Options, token_requests: &Count) -> Result<Client, BoxError> {
-    let connector = connector(options)?;
-    let credentials = credentials(options, connector.clone()).await?;
+/// Creates a client for bodies that are in memory.
+pub(crate) async fn client(
+    options: &Options,
+    token_requests: &TokenRequests,
+) -> Result<Client, BoxError> {
+    let connector = Connector::new(&options.token, options.api_uses_tls())?;
     Ok(ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(30)))
-        .layer(oauth2(options, credentials, connector.clone(), token_requests)?)
-        .service(http(options, connector)))
+        .layer(oauth2(options, &connector, token_requests).await?)
+        .service(connector.http()))
 }
 
-/// A client for bodies that are read as they go out, which takes as long as it takes.
+/// Creates a client for bodies that are sent while they are read. It has no time limit.
 pub(crate) async fn streaming(
     options: &Options,
     replay_limit: Option<usize>,
-    token_requests: &Count,
+    token_requests: &TokenRequests,
 ) -> Result<Streaming, BoxError> {
-    let connector = connector(options)?;
-    let credentials = credentials(options, connector.clone()).await?;
+    let connector = Connector::new(&options.token, options.api_uses_tls())?;
     let replayable = ReplayableLayer::new();
     Ok(ServiceBuilder::new()
         .layer(replay_limit.map_or(replayable, |limit| replayable.limit(limit)))
-        .layer(oauth2(options, credentials, connector.clone(), token_requests)?)
-        .service(http(options, connector)))
+        .layer(oauth2(options, &connector, token_requests).await?)
+        .service(connector.http()))
 }
 
-async fn credentials(
-    options: &Options,
-    connector: HttpsConnector<HttpConnector>,
-) -> Result<Credentials, BoxError> {
-    options.wanted.credentials(http(options, connector)).await
+/// Requests a token, and writes the token requests and responses into the transcript.
+pub(crate) async fn explain(
+    options: &TokenOptions,
+    transcript: Transcript,
+    token_requests: &TokenRequests,
+) -> Result<(), BoxError> {
+    let connector = Connector::new(options, false)?;
+    let credentials = options.wanted.credentials(connector.http()).await?;
+    let http = Explained::new(token_requests.watch(connector.http()), transcript);
+    let endpoint = options.dialect.apply(TokenEndpoint::with_body(http))?;
+    endpoint.retry(TokenRetry::none()).oneshot(TokenRequest::new(credentials)).await?;
+    Ok(())
 }
 
-fn oauth2(
+async fn oauth2(
     options: &Options,
-    credentials: Credentials,
-    connector: HttpsConnector<HttpConnector>,
-    token_requests: &Count,
+    connector: &Connector,
+    token_requests: &TokenRequests,
 ) -> Result<OAuth2Layer, BoxError> {
-    let endpoint = ServiceBuilder::new()
-        .layer(CountLayer::new(token_requests.clone()))
-        .service(http(options, connector));
-    let roots = options.connection.roots.as_ref().map(|roots| &*roots.pem);
-    let store = options
-        .store
-        .as_ref()
-        .map(|store| store.layer(roots, options.seal_keys.as_ref()))
-        .transpose()?;
+    let TokenOptions { wanted, dialect, connection } = &options.token;
+    let credentials = wanted.credentials(connector.http()).await?;
+    let endpoint = TokenEndpoint::with_body(token_requests.watch(connector.http()));
     // A person or a script waits for the result, so a failure is reported at once.
-    let endpoint = TokenEndpoint::new(endpoint).retry(TokenRetry::none());
+    let endpoint = dialect.apply(endpoint)?.retry(TokenRetry::none());
+    let roots = connection.roots.as_ref().map(|roots| &*roots.pem);
+    let store = options.store.as_ref();
+    let store =
+        store.map(|store| store.store.layer(roots, store.seal_keys.as_ref())).transpose()?;
     let source = ServiceBuilder::new().option_layer(store).service(endpoint);
-    let tokens = Tokens::new(credentials, source);
-    Ok(OAuth2Layer::new(tokens, options.origins.clone()))
+    let layer = OAuth2Layer::new(Tokens::new(credentials, source), options.origins.clone());
+    let layer = options.token_header.apply(layer)?;
+    Ok(if dialect.allow_http { layer.dangerously_allow_http() } else { layer })
 }
 
-/// It follows no redirects and asks for no compression.
-fn http<B>(options: &Options, connector: HttpsConnector<HttpConnector>) -> Http<B>
-where
-    B: Body<Data: Send> + Send,
-{
-    legacy::Client::builder(TokioExecutor::new())
-        .http2_only(options.connection.http2)
-        .build(connector)
+/// Opens the connections of all clients.
+struct Connector {
+    connector: HttpsConnector<HttpConnector>,
+    http2: bool,
 }
 
-fn connector(options: &Options) -> Result<HttpsConnector<HttpConnector>, BoxError> {
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls(options)?).https_or_http();
-    Ok(if options.connection.http2 {
-        connector.enable_http2().build()
-    } else {
-        connector.enable_http1().build()
-    })
+impl Connector {
+    fn new(options: &TokenOptions, api_uses_tls: bool) -> Result<Self, BoxError> {
+        let connection = &options.connection;
+        let tls = tls(connection, api_uses_tls || options.wanted.uses_tls())?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let http2 = connection.http2;
+        let connector = match http2 {
+            true => connector.enable_http2().build(),
+            false => connector.enable_http1().build(),
+        };
+        Ok(Self { connector, http2 })
+    }
+
+    /// Creates a client that follows no redirects and asks for no compression.
+    fn http<B>(&self) -> Http<B>
+    where
+        B: Body<Data: Send> + Send,
+    {
+        legacy::Client::builder(TokioExecutor::new())
+            .http2_only(self.http2)
+            .build(self.connector.clone())
+    }
 }
 
-fn tls(options: &Options) -> Result<ClientConfig, BoxError> {
+fn tls(connection: &Connection, uses_tls: bool) -> Result<ClientConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = match &options.connection.roots {
+    let config = match &connection.roots {
         Some(roots) => config.with_root_certificates(roots.certificates.clone()),
-        None if options.uses_tls() => config.try_with_platform_verifier().map_err(|error| {
-            format!("the platform's certificates can not be used, --cacert gives others: {error}")
+        None if uses_tls => config.try_with_platform_verifier().map_err(|error| {
+            format!("the platform's certificates cannot be used, set --cacert: {error}")
         })?,
-        // A machine without any roots can still speak to itself.
+        // A machine without root certificates can still use plain http on loopback.
         None => config.with_root_certificates(RootCertStore::empty()),
     };
-    Ok(match &options.connection.identity {
+    Ok(match &connection.identity {
         Some(identity) => config
             .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-            .map_err(|error| format!("--cert and --key can not be used: {error}"))?,
+            .map_err(|error| format!("--cert and --key cannot be used: {error}"))?,
         None => config.with_no_client_auth(),
     })
 }

@@ -1,16 +1,21 @@
-//! A client for trying a real token endpoint and a real API by hand; `--help` says how.
+//! A client for trying a token endpoint and an API by hand. `--help` lists the options.
 
 mod bounded;
 mod chunks;
 mod client;
-mod count;
+mod explain;
 mod failure;
 mod options;
+mod printable;
 mod run;
+mod secrets;
 mod store;
 mod tally;
+mod token_requests;
+mod wire;
+mod wording;
 
-use std::future;
+use std::future::{self, Future};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -19,62 +24,81 @@ use tokio::runtime::Runtime;
 use tower::BoxError;
 
 use crate::chunks::Chunks;
-use crate::count::Count;
-use crate::options::{Command, Options, Payload};
+use crate::explain::Transcript;
+use crate::failure::Describer;
+use crate::options::{Command, Options, Payload, TokenOptions};
+use crate::run::Plan;
 use crate::tally::Tally;
+use crate::token_requests::TokenRequests;
 
 const BAD_ARGUMENTS: u8 = 2;
 
 fn main() -> ExitCode {
-    match options::parse(lexopt::Parser::from_env()) {
-        Ok(Command::Help) => written(io::stdout(), options::help().as_bytes()),
-        Ok(Command::Fetch(options)) => run_to_end(&options).unwrap_or_else(|error| {
-            say(&format!("error: {}", failure::flat(&*error)));
-            ExitCode::FAILURE
-        }),
+    let token_requests = TokenRequests::default();
+    let result = match options::parse(lexopt::Parser::from_env()) {
+        Ok(Command::Help) => return write(io::stdout(), options::help().as_bytes()),
+        Ok(Command::Fetch(options)) => run_to_end(fetch(&options, &token_requests)),
+        Ok(Command::Explain(options)) => run_to_end(explain(&options, &token_requests)),
         Err(mistake) => {
             say(&format!("fetch: {mistake} (see --help)"));
-            ExitCode::from(BAD_ARGUMENTS)
+            return ExitCode::from(BAD_ARGUMENTS);
         }
-    }
+    };
+    result.unwrap_or_else(|error| {
+        let describer = Describer::new(token_requests.secrets().clone());
+        say(&format!("error: {}", describer.error(&*error)));
+        ExitCode::FAILURE
+    })
 }
 
-fn run_to_end(options: &Options) -> Result<ExitCode, BoxError> {
+fn run_to_end(
+    command: impl Future<Output = Result<ExitCode, BoxError>>,
+) -> Result<ExitCode, BoxError> {
     let runtime = Runtime::new()?;
-    let code = runtime.block_on(fetch(options));
-    // Somebody may still be waiting for stdin, though the response is there.
+    let code = runtime.block_on(command);
+    // A thread may still read stdin after the response has arrived.
     runtime.shutdown_background();
     code
 }
 
-async fn fetch(options: &Options) -> Result<ExitCode, BoxError> {
-    let token_requests = Count::default();
+async fn fetch(options: &Options, token_requests: &TokenRequests) -> Result<ExitCode, BoxError> {
     let Options { request, load, .. } = options;
+    let describer = Describer::new(token_requests.secrets().clone());
+    let plan = Plan { template: request, load, describer };
     let tally = match &options.payload {
         Payload::Whole(bytes) => {
-            let client = client::client(options, &token_requests).await?;
-            let body = || future::ready(Ok(Full::new(bytes.clone())));
-            run::run(client, request, body, load).await
+            let client = client::client(options, token_requests).await?;
+            plan.run(client, || future::ready(Ok(Full::new(bytes.clone())))).await
         }
         Payload::Chunks { source, replay_limit } => {
-            let client = client::streaming(options, *replay_limit, &token_requests).await?;
-            let body = || Chunks::open(source.clone());
-            run::run(client, request, body, load).await
+            let client = client::streaming(options, *replay_limit, token_requests).await?;
+            plan.run(client, || Chunks::open(source.clone())).await
         }
     };
-    Ok(report(&tally, &token_requests))
+    Ok(report(&tally, token_requests))
 }
 
-fn report(tally: &Tally, token_requests: &Count) -> ExitCode {
-    let out = written(io::stdout(), tally.last_body());
+async fn explain(
+    options: &TokenOptions,
+    token_requests: &TokenRequests,
+) -> Result<ExitCode, BoxError> {
+    let transcript = Transcript::new(token_requests.secrets().clone());
+    let result = client::explain(options, transcript.clone(), token_requests).await;
+    // The token request is of interest above all if it failed.
+    let out = write(io::stdout(), transcript.text().as_bytes());
+    result.map(|()| out)
+}
+
+fn report(tally: &Tally, token_requests: &TokenRequests) -> ExitCode {
+    let out = write(io::stdout(), tally.last_body());
     for line in tally.error_lines() {
         say(&format!("error: {line}"));
     }
-    say(&tally.summary(token_requests.get()));
+    say(&tally.summary(token_requests.count()));
     if tally.has_errors() { ExitCode::FAILURE } else { out }
 }
 
-fn written(mut out: impl Write, bytes: &[u8]) -> ExitCode {
+fn write(mut out: impl Write, bytes: &[u8]) -> ExitCode {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -84,7 +108,7 @@ fn written(mut out: impl Write, bytes: &[u8]) -> ExitCode {
     }
 }
 
-/// One line on stderr. Nobody can be told when that is closed.
+/// Prints a line on stderr. An error is ignored, because there is no place to report it.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

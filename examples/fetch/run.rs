@@ -1,4 +1,4 @@
-//! Sends the request as often as asked for, and no more at once than allowed.
+//! Sends the requests to the API.
 
 use std::future::Future;
 use std::io;
@@ -10,44 +10,51 @@ use tokio::time::sleep;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::bounded::{self, Keep};
-use crate::failure;
+use crate::failure::Describer;
 use crate::options::{Load, Template};
 use crate::tally::{Answer, Tally};
 
-/// Sends the requests, and keeps the response to the last one.
-///
-/// Calls `body` for each request.
-pub(crate) async fn run<S, B, F>(
-    client: S,
-    template: &Template,
-    body: impl Fn() -> F,
-    load: &Load,
-) -> Tally
-where
-    S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    F: Future<Output = io::Result<B>> + Send + 'static,
-    B: Send + 'static,
-{
-    let mut tally = Tally::default();
-    let mut requests = JoinSet::new();
-    let mut pause = None;
-    for number in 1..=load.repeat {
-        if requests.len() >= load.concurrency {
+/// What to send, how often, and how errors are described.
+pub(crate) struct Plan<'a> {
+    pub(crate) template: &'a Template,
+    pub(crate) load: &'a Load,
+    pub(crate) describer: Describer,
+}
+
+impl Plan<'_> {
+    /// Sends the requests, and keeps the response to the last one.
+    ///
+    /// Calls `body` for each request.
+    pub(crate) async fn run<S, B, F>(self, client: S, body: impl Fn() -> F) -> Tally
+    where
+        S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        F: Future<Output = io::Result<B>> + Send + 'static,
+        B: Send + 'static,
+    {
+        let Self { template, load, describer } = self;
+        let mut tally = Tally::default();
+        let mut requests = JoinSet::new();
+        let mut pause = None;
+        for number in 1..=load.repeat {
+            if requests.len() >= load.concurrency {
+                take_one(&mut requests, &mut tally).await;
+            }
+            if let Some(pause) = pause.take() {
+                pause.await;
+            }
+            pause = (!load.every.is_zero()).then(|| sleep(load.every));
+            let keep = if number == load.repeat { Keep::Body } else { Keep::Nothing };
+            let exchange =
+                Exchange { template: template.clone(), describer: describer.clone(), keep };
+            requests.spawn(exchange.send(client.clone(), body()));
+        }
+        while !requests.is_empty() {
             take_one(&mut requests, &mut tally).await;
         }
-        if let Some(pause) = pause.take() {
-            pause.await;
-        }
-        pause = (!load.every.is_zero()).then(|| sleep(load.every));
-        let keep = if number == load.repeat { Keep::Body } else { Keep::Nothing };
-        requests.spawn(exchange(client.clone(), template.clone(), body(), keep));
+        tally
     }
-    while !requests.is_empty() {
-        take_one(&mut requests, &mut tally).await;
-    }
-    tally
 }
 
 async fn take_one(requests: &mut JoinSet<Result<Answer, String>>, tally: &mut Tally) {
@@ -59,22 +66,31 @@ async fn take_one(requests: &mut JoinSet<Result<Answer, String>>, tally: &mut Ta
     }
 }
 
-async fn exchange<S, B>(
-    client: S,
+/// One request and its response.
+struct Exchange {
     template: Template,
-    body: impl Future<Output = io::Result<B>>,
+    describer: Describer,
     keep: Keep,
-) -> Result<Answer, String>
-where
-    S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
-{
-    let origin = template.origin();
-    let body = body.await.map_err(|error| format!("the data can not be read: {error}"))?;
-    let response = client.oneshot(template.request(body)).await;
-    let response = response.map_err(|error| failure::of_request(&*error, &origin))?;
-    let (head, body) = response.into_parts();
-    let body = bounded::body(body, keep).await;
-    let body = body.map_err(|error| failure::of_body(&*error, &origin))?;
-    let body = (keep == Keep::Body).then_some(body);
-    Ok(Answer { status: head.status, replayed: head.extensions.get().copied(), body })
+}
+
+impl Exchange {
+    async fn send<S, B>(
+        self,
+        client: S,
+        body: impl Future<Output = io::Result<B>>,
+    ) -> Result<Answer, String>
+    where
+        S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
+    {
+        let Self { template, describer, keep } = self;
+        let origin = template.origin();
+        let body = body.await.map_err(|error| format!("the data cannot be read: {error}"))?;
+        let response = client.oneshot(template.request(body)).await;
+        let response = response.map_err(|error| describer.request(&*error, &origin))?;
+        let (head, body) = response.into_parts();
+        let body = bounded::body(body, keep).await;
+        let body = body.map_err(|error| describer.body(&*error, &origin))?;
+        let body = (keep == Keep::Body).then_some(body);
+        Ok(Answer { status: head.status, replayed: head.extensions.get().copied(), body })
+    }
 }

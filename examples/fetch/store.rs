@@ -1,4 +1,4 @@
-//! Where tokens are shared with other processes.
+//! Opens the store that processes share.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// A server's URL that has been understood.
+/// A store whose URL is valid.
 pub(crate) enum Store {
     #[cfg(feature = "redis")]
     Redis(Box<redis::Client>),
@@ -21,7 +21,7 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    /// What is wrong with a URL does not quote it: it may have a password in it.
+    /// Parses a URL. The error does not quote it, because it may contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         match url.split_once("://") {
             #[cfg(feature = "redis")]
@@ -42,15 +42,53 @@ impl Store {
         }
     }
 
-    /// Trusts these certificates, in PEM, if there are any, and else the platform's.
+    pub(crate) fn takes_password(&self) -> bool {
+        match *self {
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => true,
+            #[cfg(feature = "memcached")]
+            Self::Memcached(_) => false,
+        }
+    }
+
+    pub(crate) fn has_password(&self) -> bool {
+        match *self {
+            #[cfg(feature = "redis")]
+            Self::Redis(ref client) => {
+                client.get_connection_info().redis_settings().password().is_some()
+            }
+            #[cfg(feature = "memcached")]
+            Self::Memcached(_) => false,
+        }
+    }
+
+    /// Sets the password of a store that takes one.
+    pub(crate) fn with_password(self, password: &str) -> Result<Self, &'static str> {
+        // Without the feature `redis`, no store takes a password.
+        let _ = password;
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(client) => {
+                let server = client.get_connection_info().clone();
+                let settings = server.redis_settings().clone().set_password(password);
+                let client = redis::Client::open(server.set_redis_settings(settings));
+                let client = client.map_err(|_| "cannot be used with this password")?;
+                Ok(Self::Redis(Box::new(client)))
+            }
+            #[cfg(feature = "memcached")]
+            Self::Memcached(store) => Ok(Self::Memcached(store)),
+        }
+    }
+
+    /// Creates the layer. `roots` are certificates in PEM that replace the platform's.
     pub(crate) fn layer(
         &self,
         roots: Option<&[u8]>,
         keys: Option<&Keys>,
     ) -> Result<TokenStoreLayer, BoxError> {
-        // Without any of the features there is nothing to choose from.
+        // Without any of the features, there is no store.
         let _ = (roots, keys);
-        tell_of_trouble();
+        log_failures();
         match *self {
             #[cfg(feature = "redis")]
             Self::Redis(ref client) => encrypted(redis_store((**client).clone(), roots)?, keys),
@@ -60,8 +98,8 @@ impl Store {
     }
 }
 
-/// A store's failures fail no request, and are in the trace only: from there to stderr.
-fn tell_of_trouble() {
+/// Prints failures of the store on stderr. They fail no request, so only log events show them.
+fn log_failures() {
     let stores = Targets::new().with_target("tower_oauth2::store", Level::WARN);
     let lines = fmt::layer()
         .with_writer(io::stderr)

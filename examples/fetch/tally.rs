@@ -1,4 +1,4 @@
-//! What came of all requests.
+//! Counts the results of all requests.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            // Of interest even when there is none.
+            // The summary always shows the number of 401 responses.
             statuses: BTreeMap::from([(StatusCode::UNAUTHORIZED.as_u16(), 0)]),
             replays: 0,
             errors: BTreeMap::new(),
@@ -53,7 +53,7 @@ impl Tally {
         &self.last_body
     }
 
-    /// One line for each kind of error.
+    /// Returns one line for each kind of error.
     pub(crate) fn error_lines(&self) -> impl Iterator<Item = String> {
         self.errors.iter().map(|(error, count)| match count {
             1 => error.clone(),
@@ -61,7 +61,7 @@ impl Tally {
         })
     }
 
-    /// `1000 x 200, 0 x 401; 1 token request, 0 replays, 0 errors`
+    /// Returns a line such as `1000 x 200, 0 x 401; 1 token request, 0 replays, 0 errors`.
     pub(crate) fn summary(&self, token_requests: u64) -> String {
         let statuses: Vec<_> =
             self.statuses.iter().map(|(status, count)| format!("{count} x {status}")).collect();

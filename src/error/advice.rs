@@ -40,6 +40,7 @@ pub(super) fn for_error(
         TokenErrorKind::Timeout => "check the load of that host, and the timeouts here",
         TokenErrorKind::IncompleteResponse => "check proxies on the network path, and source()",
         TokenErrorKind::ResponseTooLarge => "check the URL",
+        TokenErrorKind::Redirect if response.is_none() => "check the URL",
         TokenErrorKind::Redirect => "check the URL, and Location in headers()",
         TokenErrorKind::ErrorResponse => match response {
             Some(response) => for_error_response(response, facts, is_for_metadata),

@@ -80,7 +80,7 @@ async fn the_error_of_a_followed_redirect_names_the_repair() {
     let error = get(&server.url("/token")).await.unwrap_err().to_string();
     let expected = format!(
         "no token from {}: the endpoint redirects, and redirects are not followed: reqwest \
-         followed one, and the response to it is not used; check the URL, and build the \
+         followed one, and the response to it is not used; check the URL; build the \
          reqwest::Client with Policy::none()",
         server.url("")
     );

@@ -1,4 +1,4 @@
-//! What the body of a request is, and how it goes out.
+//! Options for the body of the request.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -11,11 +11,11 @@ use crate::bounded;
 
 pub(super) const HELP: &str = "\
 Body:
-  --data DATA                the body; @FILE is what a file holds, and @- what comes from stdin,
-                             at most 64 MiB without --stream
-  --stream                   send it in chunks, as it is read
-  --replay-limit BYTES       how much of a stream is remembered, to be sent again when its token is
-                             rejected; 65536 unless given
+  --data DATA                the body; @FILE reads a file, and @- stdin; at most 64 MiB without
+                             --stream
+  --stream                   send the body in chunks while it is read
+  --replay-limit BYTES       how much of a stream is kept to be sent again if the token is rejected;
+                             65536 by default
 ";
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ pub(crate) enum Payload {
     Chunks { source: Source, replay_limit: Option<usize> },
 }
 
-/// Where chunks come from.
+/// The source of a streamed body.
 #[derive(Clone)]
 pub(crate) enum Source {
     Text(Bytes),
@@ -53,7 +53,7 @@ impl Group {
         self.data.is_some()
     }
 
-    /// `repeat` is how often it will be sent.
+    /// `repeat` is the number of requests.
     pub(super) fn finish(self, repeat: u32) -> Result<Payload, Mistake> {
         let source = self.data.map(Source::new);
         if !self.stream {
@@ -68,7 +68,7 @@ impl Group {
         if matches!(source, Source::Stdin) && repeat > 1 {
             return Err(Mistake::new("--repeat: stdin can be streamed once only"));
         }
-        // What can not be counted can not be remembered either.
+        // More bytes than `usize::MAX` do not fit into memory.
         let replay_limit =
             self.replay_limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(Payload::Chunks { source, replay_limit })
@@ -92,7 +92,9 @@ impl Source {
         }
     }
 
-    /// Whether it looks as if it could be read. It is not opened: a pipe would notice.
+    /// Returns an error for a missing file or a directory.
+    ///
+    /// Opens nothing, because a pipe can be read only once.
     fn check(&self) -> io::Result<()> {
         match self {
             Self::File(path) if fs::metadata(path)?.is_dir() => {

@@ -1,4 +1,4 @@
-//! How to speak, and whom to trust.
+//! Options for connections and TLS.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use crate::bounded;
 
 pub(super) const HELP: &str = "\
 Connection:
-  --cacert FILE              trust these certificates (PEM) and not the platform's
-  --cert FILE                show this certificate (PEM, with its chain after it), to the API and to the
-                             token endpoint; needs --key
-  --key FILE                 the private key to it (PEM)
-  --http2                    speak HTTP/2 only, with the API and with the token endpoint; over plain
-                             http as one who knows that they understand it
+  --cacert FILE              trust these certificates (PEM) instead of the platform's
+  --cert FILE                the client certificate (PEM, followed by its chain), for the API and
+                             the token endpoint; needs --key
+  --key FILE                 the private key of the certificate (PEM)
+  --http2                    use HTTP/2 only, for the API and the token endpoint; over plain http
+                             with prior knowledge
 ";
 
 #[derive(Default)]
 pub(crate) struct Connection {
-    /// In the place of the platform's.
+    /// Replace the platform's roots.
     pub(crate) roots: Option<Roots>,
     pub(crate) identity: Option<Identity>,
-    /// And nothing else.
+    /// Whether only HTTP/2 is used.
     pub(crate) http2: bool,
 }
 
@@ -34,9 +34,9 @@ pub(crate) struct Roots {
     pub(crate) pem: Vec<u8>,
 }
 
-/// A certificate that the client shows, and its key.
+/// The client certificate and its key.
 pub(crate) struct Identity {
-    /// The client's own first; never empty.
+    /// The client's certificate comes first. Never empty.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
@@ -64,7 +64,7 @@ impl Group {
         Ok(true)
     }
 
-    /// `key` is where the key to the certificate is.
+    /// `key` is the file of the certificate's key.
     pub(super) fn finish(self, key: Option<&Path>) -> Result<Connection, Mistake> {
         let identity = match (self.chain, key) {
             (Some(chain), Some(key)) => Some(Identity { chain, key: read_key(key)? }),

@@ -1,21 +1,22 @@
-//! What to sign with, and for whom.
+//! Options for JWTs that are created here: assertions and DPoP proofs.
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Map;
 use tower_oauth2::client_auth::ClientSecretJwt;
-use tower_oauth2::jwt::{Algorithm, DpopKey, KeyFile, SignedJwt, SigningKey};
+use tower_oauth2::jwt::{Algorithm, Audience, DpopKey, KeyFile, SignedJwt, SigningKey};
 use tower_oauth2::{ClientAuth, ConfigError, Credentials, Secret};
 
 use super::Mistake;
 use super::value::Value;
 use crate::bounded;
 
-/// What tokens are bound to.
+/// The key that tokens are bound to.
 #[derive(Clone)]
 pub(crate) struct Binding(DpopKey);
 
 impl Binding {
-    /// To the key in this file, or to a new one.
+    /// Creates a binding to the key in the file, or to a new key.
     pub(super) fn to(file: Option<&Path>) -> Result<Self, String> {
         let key = match file {
             Some(file) => {
@@ -27,20 +28,21 @@ impl Binding {
         key.map(Self).map_err(|error| error.to_string())
     }
 
-    pub(super) fn of(&self, credentials: Credentials) -> Credentials {
-        credentials.dpop(self.0.clone())
+    pub(super) fn add_to(self, credentials: Credentials) -> Credentials {
+        credentials.dpop(self.0)
     }
 }
 
 #[derive(Default)]
-pub(super) struct Group {
-    pub(super) key: Option<PathBuf>,
+pub(super) struct JwtGroup {
     kid: Option<String>,
     algorithm: Option<Algorithm>,
-    audience: String,
+    audience: Option<Audience>,
+    claims: Option<Map<String, serde_json::Value>>,
+    typ: Option<String>,
 }
 
-impl Group {
+impl JwtGroup {
     pub(super) fn take(&mut self, option: &str, value: &mut Value<'_>) -> Result<bool, Mistake> {
         match option {
             "kid" => self.kid = Some(value.text()?),
@@ -49,18 +51,38 @@ impl Group {
                     value.text()?.parse().map_err(|error: ConfigError| error.to_string());
                 self.algorithm = Some(algorithm.map_err(|what| value.mistake(&what))?);
             }
-            "assertion-audience" => self.audience = value.text()?,
+            "assertion-audience" => {
+                self.audience = Some(match &*value.text()? {
+                    "issuer" => Audience::Issuer,
+                    "token-endpoint" => Audience::TokenEndpoint,
+                    "" => return Err(value.mistake("is empty")),
+                    audience => audience.into(),
+                });
+            }
+            "claims" => {
+                let claims = serde_json::from_str(&value.text()?);
+                self.claims = Some(claims.map_err(|_| value.mistake("must be a JSON object"))?);
+            }
+            "typ" => self.typ = Some(value.text()?),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    pub(super) fn is_used(&self) -> bool {
-        self.is_about_keys() || !self.audience.is_empty()
+    /// Returns the options that are set.
+    pub(super) fn used(&self) -> impl Iterator<Item = &'static str> {
+        let options = [
+            ("--kid", self.kid.is_some()),
+            ("--alg", self.algorithm.is_some()),
+            ("--claims", self.claims.is_some()),
+            ("--typ", self.typ.is_some()),
+            ("--assertion-audience", self.audience.is_some()),
+        ];
+        options.into_iter().filter_map(|(option, is_set)| is_set.then_some(option))
     }
 
-    fn is_about_keys(&self) -> bool {
-        self.kid.is_some() || self.algorithm.is_some()
+    pub(super) fn needs_issuer(&self) -> bool {
+        self.audience == Some(Audience::Issuer)
     }
 
     pub(super) fn client_secret_jwt(
@@ -68,20 +90,35 @@ impl Group {
         id: String,
         secret: Secret,
     ) -> Result<ClientAuth, Mistake> {
-        if self.is_about_keys() {
-            return Err(Mistake::new("--kid and --alg: need --auth private_key_jwt"));
-        }
-        Ok(ClientAuth::custom(ClientSecretJwt::new(id, secret).audience(self.audience)))
+        let jwt = ClientSecretJwt::new(id, secret);
+        Ok(ClientAuth::custom(match self.audience {
+            Some(audience) => jwt.audience(audience),
+            None => jwt,
+        }))
     }
 
-    pub(super) fn private_key_jwt(self, id: String) -> Result<ClientAuth, Mistake> {
-        let mut key = KeyFile::new(self.key.ok_or_else(|| Mistake::new("--key is missing"))?);
+    pub(super) fn private_key_jwt(
+        self,
+        id: String,
+        key: Option<PathBuf>,
+    ) -> Result<ClientAuth, Mistake> {
+        let mut key = KeyFile::new(key.ok_or_else(|| Mistake::new("--key is missing"))?);
         if let Some(kid) = self.kid {
             key = key.kid(kid);
         }
         if let Some(algorithm) = self.algorithm {
             key = key.algorithm(algorithm);
         }
-        Ok(ClientAuth::private_key_jwt(id, SignedJwt::new(key).audience(self.audience)))
+        let mut jwt = SignedJwt::new(key);
+        if let Some(audience) = self.audience {
+            jwt = jwt.audience(audience);
+        }
+        if let Some(typ) = self.typ {
+            jwt = jwt.typ(typ);
+        }
+        for (name, value) in self.claims.unwrap_or_default() {
+            jwt = jwt.claim(name, value);
+        }
+        Ok(ClientAuth::private_key_jwt(id, jwt))
     }
 }

@@ -1,4 +1,4 @@
-//! How often, how many at once, and how fast.
+//! Options for the number and the pace of requests.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use super::value::Value;
 
 pub(super) const HELP: &str = "\
 Load:
-  --repeat N                 how many requests in all; 1 unless given
-  --concurrency N            how many at once, at most 65535; 1 unless given
-  --every MS                 at least so many milliseconds between the starts of requests
+  --repeat N                 the number of requests; 1 by default
+  --concurrency N            the number of requests at the same time, at most 65535; 1 by default
+  --every MS                 the least time between the starts of two requests, in milliseconds
 ";
 
 pub(super) struct Group {

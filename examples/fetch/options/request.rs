@@ -1,20 +1,24 @@
-//! What to send to the API.
+//! Options for the request to the API.
 
 use std::ffi::OsString;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use tower_oauth2::{ConfigError, OAuth2Layer};
 
 use super::Mistake;
 use super::value::Value;
 
 pub(super) const HELP: &str = "\
 Request:
-  --method M                 GET unless given, or POST with --data
-  --header NAME:VALUE        may be given several times
+  --method M                 the method; GET by default, and POST with --data
+  --header NAME:VALUE        a header of the request; can be repeated
+  --header-name NAME         the header that carries the token; Authorization by default
+  --scheme SCHEME            the text before the token instead of its type, such as Zoho-oauthtoken;
+                             an empty one sends the bare token
 ";
 
-/// How the request is framed is the client's to say, and it takes no other word for it.
+/// Headers that the HTTP client sets.
 const FRAMING: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 #[derive(Default)]
@@ -22,9 +26,17 @@ pub(super) struct Group {
     uri: Option<Uri>,
     method: Option<Method>,
     headers: HeaderMap,
+    token_header: TokenHeader,
 }
 
-/// All of a request but its body.
+/// The name and the form of the header that carries the token.
+#[derive(Default)]
+pub(crate) struct TokenHeader {
+    name: Option<HeaderName>,
+    scheme: Option<&'static str>,
+}
+
+/// A request without its body.
 #[derive(Clone)]
 pub(crate) struct Template {
     method: Method,
@@ -42,6 +54,23 @@ impl Group {
                     .try_append(name, content)
                     .map_err(|_| value.mistake("there are too many"))?;
             }
+            "header-name" => {
+                let name = HeaderName::try_from(value.text()?);
+                let name = name.map_err(|_| value.mistake("is not the name of a header"))?;
+                if FRAMING.contains(&name) || name == HOST {
+                    return Err(value.mistake(&format!("{name} is set by the client itself")));
+                }
+                self.token_header.name = Some(name);
+            }
+            "scheme" => {
+                let scheme = value.text()?;
+                // The characters of header names are those of a scheme (RFC 9110 section 11.1).
+                if !scheme.is_empty() && HeaderName::try_from(&*scheme).is_err() {
+                    return Err(value.mistake("must be one word of header name characters"));
+                }
+                // The library takes a static text, and the program reads the options once.
+                self.token_header.scheme = Some(scheme.leak());
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -56,13 +85,43 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn finish(self, has_data: bool) -> Result<Template, Mistake> {
+    /// `has_data` says whether the request has a body.
+    ///
+    /// `is_bound` says whether its token is bound to a key.
+    pub(super) fn finish(
+        self,
+        has_data: bool,
+        is_bound: bool,
+    ) -> Result<(Template, TokenHeader), Mistake> {
+        if is_bound && self.token_header.scheme.is_some() {
+            // RFC 9449 section 7.1
+            return Err(Mistake::new("--scheme: not together with --dpop"));
+        }
+        if let Some(name) =
+            self.token_header.name.as_ref().filter(|name| self.headers.contains_key(*name))
+        {
+            return Err(Mistake(format!("--header-name: not together with --header {name}")));
+        }
         let default = if has_data { Method::POST } else { Method::GET };
-        Ok(Template {
+        let template = Template {
             method: self.method.unwrap_or(default),
             uri: self.uri.ok_or_else(|| Mistake::new("the URL is missing"))?,
             headers: self.headers,
-        })
+        };
+        Ok((template, self.token_header))
+    }
+}
+
+impl TokenHeader {
+    pub(crate) fn apply(&self, mut layer: OAuth2Layer) -> Result<OAuth2Layer, ConfigError> {
+        if let Some(name) = &self.name {
+            layer = layer.header_name(name.clone());
+        }
+        match self.scheme {
+            None => Ok(layer),
+            Some("") => Ok(layer.no_scheme()),
+            Some(scheme) => layer.scheme(scheme),
+        }
     }
 }
 
@@ -71,7 +130,7 @@ impl Template {
         &self.uri
     }
 
-    /// Scheme, host and port.
+    /// Returns the scheme, host and port.
     pub(crate) fn origin(&self) -> String {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
@@ -96,7 +155,7 @@ fn uri(url: &str) -> Result<Uri, Mistake> {
     if authority.contains('@') {
         return Err(Mistake::new("URL: must not have a user in it"));
     }
-    // An IPv6 address has colons of its own, within brackets.
+    // The colons of an IPv6 address are within brackets.
     let after_host = authority.rsplit(']').next().unwrap_or(authority);
     match after_host.split_once(':') {
         Some((_, port)) if port.parse::<u16>().is_err() => {
@@ -109,8 +168,8 @@ fn uri(url: &str) -> Result<Uri, Mistake> {
 fn method(value: &mut Value<'_>) -> Result<Method, Mistake> {
     let method = Method::from_bytes(value.text()?.as_bytes())
         .map_err(|_| value.mistake("is not a method"))?;
-    // Its answer is a tunnel, and no response to be read.
-    if method == Method::CONNECT { Err(value.mistake("can not be CONNECT")) } else { Ok(method) }
+    // CONNECT opens a tunnel, and has no response to print.
+    if method == Method::CONNECT { Err(value.mistake("must not be CONNECT")) } else { Ok(method) }
 }
 
 fn header(value: &mut Value<'_>) -> Result<(HeaderName, HeaderValue), Mistake> {

@@ -1,106 +1,78 @@
-//! What to ask for, and as whom.
+//! Options for the token that is requested.
 
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::Full;
 use tower::BoxError;
-use tower_oauth2::metadata::{Metadata, MetadataBuilder};
-use tower_oauth2::{ClientAuth, ConfigError, Credentials, Origins, Secret};
+use tower_oauth2::metadata::{Metadata, MetadataBuilder, WellKnown};
+use tower_oauth2::{ClientAuth, ConfigError, Credentials, Origins};
 
 use super::value::Value;
-use super::{Mistake, jwt};
+use super::{Binding, Mistake};
 use crate::client::Http;
-use crate::store::{Keys, Store};
 
 pub(super) const HELP: &str = "\
 Token:
-  --token-endpoint URL       where tokens come from; or
-  --issuer URL               who issues them, and says where they come from at a well-known place
-  --client-id ID             who asks for them
-  --client-secret-file FILE  the secret, read for every token request; else it is in the
-                             environment, in CLIENT_SECRET
-  --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
-                             client_secret_post, client_secret_jwt, private_key_jwt,
-                             client_assertion, none, or with --cert and --key tls_client_auth
-                             or self_signed_tls_client_auth
-  --key FILE                 for private_key_jwt: the private key (PEM, DER or JWK), read for every
-                             token request; both jwt methods need the feature of that name
-  --kid ID                   the name under which the server knows it; else the JWK's own
-  --alg ALG                  what to sign with: PS256 in the place of RS256
-  --assertion-audience AUD   for both jwt methods: aud; by default the issuer with --issuer, and
-                             otherwise the token endpoint
-  --assertion-file FILE      for client_assertion: the assertion, read for every token request
-  --dpop                     tokens that are bound to a key (RFC 9449): to --dpop-key, or to a new one; needs
-                             the feature jwt
-  --dpop-key FILE            the private key for that (PEM)
-  --scope S                  names with spaces between them
-  --audience A
-  --resource R               may be given several times
-  --param NAME=VALUE         a further parameter; may be given several times
-  --allow-origin URL         send tokens to this origin (https://host:port), and not to that of the
-                             request's URL; may be given several times
-  --store URL                share tokens with others through redis://[USER:PASSWORD@]HOST[:PORT],
-                             through rediss:// over TLS, or through memcached://HOST:PORT
-  --seal-key-file FILE       encrypt what is stored: lines of id:key, the newest first
+  --token-endpoint URL       the token endpoint; or
+  --issuer URL               the issuer, whose metadata name the token endpoint
+  --well-known W             request the metadata there only: openid-configuration,
+                             oauth-authorization-server, a path at the issuer's host such as
+                             /.well-known/openid-configuration, or the URL of the document; by
+                             default, the first two are tried
+  --scope S                  the scopes, separated by spaces
+  --audience A               the audience of the token
+  --resource R               the resource of the token (RFC 8707); can be repeated
+  --param NAME=VALUE         another parameter of the token request; can be repeated
+  --dpop                     bind tokens to --dpop-key, or to a new key (RFC 9449); needs the
+                             feature jwt
+  --dpop-key FILE            the private key for --dpop (PEM)
+  --allow-origin URL         send tokens to this origin (https://host:port) instead of that of the
+                             request's URL; can be repeated
 ";
-
-const SECRET_VARIABLE: &str = "CLIENT_SECRET";
-
-pub(super) struct Token {
-    pub(super) wanted: Wanted,
-    /// Those that were named, if any were.
-    pub(super) origins: Option<Origins>,
-    pub(super) store: Option<Store>,
-    pub(super) seal_keys: Option<Keys>,
-}
 
 #[derive(Default)]
 pub(super) struct Group {
     endpoint: Option<String>,
     issuer: Option<String>,
-    client_id: Option<String>,
-    secret: Option<Secret>,
-    assertion: Option<Secret>,
-    jwt: jwt::Group,
-    auth: Option<String>,
+    well_known: Option<String>,
     scope: String,
     audience: String,
     resources: Vec<String>,
     parameters: Vec<(String, String)>,
     origins: Option<Origins>,
     allowed: Vec<String>,
-    store: Option<Store>,
-    seal_keys: Option<Keys>,
     is_bound: bool,
     dpop_key: Option<PathBuf>,
 }
 
-/// What to ask for, and where.
+/// The credentials of the token request, or where to find its endpoint.
 pub(crate) enum Wanted {
     At(Credentials),
-    /// Its issuer has to be asked where.
     From(Box<Discovery>),
 }
 
+/// An issuer whose metadata name the token endpoint.
 pub(crate) struct Discovery {
     issuer: MetadataBuilder,
     is_https: bool,
     auth: ClientAuth,
-    what: What,
+    parameters: Parameters,
 }
 
-/// What tokens are for.
+/// The parameters of a token request.
 #[derive(Clone)]
-pub(crate) struct What {
+struct Parameters {
     scope: String,
     audience: String,
     resources: Vec<String>,
-    parameters: Vec<(String, String)>,
-    binding: Option<jwt::Binding>,
+    custom: Vec<(String, String)>,
+    binding: Option<Binding>,
 }
 
 impl Wanted {
+    /// Returns the credentials. Fetches the metadata of an issuer.
     pub(crate) async fn credentials(
         &self,
         http: Http<Full<Bytes>>,
@@ -110,13 +82,13 @@ impl Wanted {
             Self::From(discovery) => {
                 let metadata = discovery.issuer.clone().fetch(http).await?;
                 let credentials = metadata.credentials(discovery.auth.clone())?;
-                Ok(discovery.what.clone().of(credentials))
+                Ok(discovery.parameters.clone().add_to(credentials))
             }
         }
     }
 
-    /// Whether it takes TLS to get tokens, as far as that is known.
-    pub(super) fn uses_tls(&self) -> bool {
+    /// Returns whether the first request for a token or metadata uses TLS.
+    pub(crate) fn uses_tls(&self) -> bool {
         match self {
             Self::At(credentials) => {
                 let endpoint = credentials.token_endpoint();
@@ -127,17 +99,17 @@ impl Wanted {
     }
 }
 
-impl What {
-    fn of(self, credentials: Credentials) -> Credentials {
+impl Parameters {
+    fn add_to(self, credentials: Credentials) -> Credentials {
         let mut credentials = credentials.scope(self.scope).audience(self.audience);
         for resource in self.resources {
             credentials = credentials.resource(resource);
         }
-        for (name, value) in self.parameters {
+        for (name, value) in self.custom {
             credentials = credentials.parameter(name, value);
         }
         match self.binding {
-            Some(binding) => binding.of(credentials),
+            Some(binding) => binding.add_to(credentials),
             None => credentials,
         }
     }
@@ -148,10 +120,7 @@ impl Group {
         match option {
             "token-endpoint" => self.endpoint = Some(value.text()?),
             "issuer" => self.issuer = Some(value.text()?),
-            "client-id" => self.client_id = Some(value.text()?),
-            "client-secret-file" => self.secret = Some(Secret::file(value.file()?)),
-            "assertion-file" => self.assertion = Some(Secret::file(value.file()?)),
-            "auth" => self.auth = Some(value.text()?),
+            "well-known" => self.well_known = Some(value.text()?),
             "scope" => self.scope = value.text()?,
             "audience" => self.audience = value.text()?,
             "resource" => self.resources.push(value.text()?),
@@ -161,119 +130,109 @@ impl Group {
                 let origins = Origins::only(&self.allowed);
                 self.origins = Some(origins.map_err(|error| value.mistake(&error.to_string()))?);
             }
-            "store" => {
-                let store = Store::parse(&value.text()?);
-                self.store = Some(store.map_err(|what| value.mistake(what))?);
-            }
             "dpop" => self.is_bound = true,
             "dpop-key" => self.dpop_key = Some(value.file()?),
-            "seal-key-file" => {
-                let keys = Keys::read(&value.path()?);
-                self.seal_keys = Some(keys.map_err(|what| value.mistake(&what))?);
-            }
-            _ => return self.jwt.take(option, value),
+            _ => return Ok(false),
         }
         Ok(true)
     }
 
-    /// `certificate` is the one that the client shows, `key` where the key is.
+    pub(super) fn has_issuer(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
+    /// Returns the credentials, and the origins if any were named.
     pub(super) fn finish(
         mut self,
-        certificate: Option<&[u8]>,
-        key: Option<PathBuf>,
-    ) -> Result<Token, Mistake> {
+        auth: ClientAuth,
+        allow_http: bool,
+    ) -> Result<(Wanted, Option<Origins>), Mistake> {
         let (endpoint, issuer) = (self.endpoint.take(), self.issuer.take());
-        let auth = self.client_auth(certificate, key)?;
-        if self.dpop_key.is_some() && !self.is_bound {
-            return Err(Mistake::new("--dpop-key: needs --dpop"));
+        let (well_known, origins) = (self.well_known.take(), self.origins.take());
+        if well_known.is_some() && issuer.is_none() {
+            return Err(Mistake::new("--well-known: needs --issuer"));
         }
-        let binding = self.is_bound.then(|| jwt::Binding::to(self.dpop_key.as_deref()));
-        let binding = binding.transpose().map_err(|what| Mistake(format!("--dpop: {what}")))?;
-        let what = What {
-            scope: self.scope,
-            audience: self.audience,
-            resources: self.resources,
-            parameters: self.parameters,
-            binding,
-        };
+        let parameters = self.parameters()?;
         let wanted = match (endpoint, issuer) {
             (Some(endpoint), None) => {
-                Wanted::At(what.of(Credentials::new(endpoint, auth).map_err(mistake)?))
+                let credentials = Credentials::new(endpoint, auth).map_err(mistake)?;
+                Wanted::At(parameters.add_to(credentials))
             }
             (None, Some(text)) => {
-                let issuer = Metadata::builder(&text).map_err(mistake)?;
-                let is_https = text.starts_with("https");
-                Wanted::From(Box::new(Discovery { issuer, is_https, auth, what }))
+                let issuer = metadata(&text, well_known.as_deref(), allow_http)?;
+                let is_https = [Some(&text), well_known.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .any(|url| url.starts_with("https"));
+                Wanted::From(Box::new(Discovery { issuer, is_https, auth, parameters }))
             }
             (None, None) => return Err(Mistake::new("--token-endpoint or --issuer is missing")),
             (Some(_), Some(_)) => {
                 return Err(Mistake::new("--issuer: not together with --token-endpoint"));
             }
         };
-        if self.seal_keys.is_some() && self.store.is_none() {
-            return Err(Mistake::new("--seal-key-file: needs --store"));
-        }
-        let (store, seal_keys) = (self.store, self.seal_keys);
-        Ok(Token { wanted, origins: self.origins, store, seal_keys })
+        Ok((wanted, origins))
     }
 
-    pub(super) fn signs_with_a_key(&self) -> bool {
-        self.auth.as_deref() == Some("private_key_jwt")
-    }
-
-    fn client_auth(
-        &mut self,
-        certificate: Option<&[u8]>,
-        key: Option<PathBuf>,
-    ) -> Result<ClientAuth, Mistake> {
-        let id = self.client_id.take().ok_or_else(|| Mistake::new("--client-id is missing"))?;
-        let mut jwt = std::mem::take(&mut self.jwt);
-        match self.auth.as_deref() {
-            Some("private_key_jwt") => jwt.key = key,
-            Some("client_secret_jwt") => {}
-            _ if jwt.is_used() => {
-                return Err(Mistake::new(
-                    "--kid, --alg and --assertion-audience: need --auth private_key_jwt",
-                ));
-            }
-            _ => {}
+    fn parameters(self) -> Result<Parameters, Mistake> {
+        if self.dpop_key.is_some() && !self.is_bound {
+            return Err(Mistake::new("--dpop-key: needs --dpop"));
         }
-        let certificate = || {
-            certificate.ok_or_else(|| Mistake::new("--auth: this method needs --cert and --key"))
-        };
-        Ok(match self.auth.as_deref() {
-            None | Some("client_secret_basic") => {
-                ClientAuth::client_secret_basic(id, self.secret()?)
+        for (option, is_set) in [
+            ("scope", !self.scope.is_empty()),
+            ("audience", !self.audience.is_empty()),
+            ("resource", !self.resources.is_empty()),
+        ] {
+            if is_set && self.parameters.iter().any(|(name, _)| name == option) {
+                return Err(Mistake(format!("--param {option}: not together with --{option}")));
             }
-            Some("client_secret_basic_raw") => {
-                ClientAuth::client_secret_basic_raw(id, self.secret()?)
-            }
-            Some("client_secret_post") => ClientAuth::client_secret_post(id, self.secret()?),
-            Some("client_secret_jwt") => jwt.client_secret_jwt(id, self.secret()?)?,
-            Some("private_key_jwt") => jwt.private_key_jwt(id)?,
-            Some("client_assertion") => {
-                let missing = || Mistake::new("--assertion-file is missing");
-                ClientAuth::client_assertion(id, self.assertion.take().ok_or_else(missing)?)
-            }
-            Some("none") => ClientAuth::none(id),
-            Some("tls_client_auth") => ClientAuth::tls_client_auth(id, certificate()?),
-            Some("self_signed_tls_client_auth") => {
-                ClientAuth::self_signed_tls_client_auth(id, certificate()?)
-            }
-            Some(_) => return Err(Mistake::new("--auth: no such method")),
+        }
+        let binding = self.is_bound.then(|| Binding::to(self.dpop_key.as_deref()));
+        let binding = binding.transpose().map_err(|what| Mistake(format!("--dpop: {what}")))?;
+        Ok(Parameters {
+            scope: self.scope,
+            audience: self.audience,
+            resources: self.resources,
+            custom: self.parameters,
+            binding,
         })
     }
+}
 
-    fn secret(&mut self) -> Result<Secret, Mistake> {
-        if let Some(secret) = self.secret.take() {
-            return Ok(secret);
+fn metadata(
+    issuer: &str,
+    well_known: Option<&str>,
+    allow_http: bool,
+) -> Result<MetadataBuilder, Mistake> {
+    let builder = Metadata::builder(issuer).map_err(mistake)?;
+    let at = |builder: MetadataBuilder, address: &str| {
+        builder.document(address).map_err(|error| Mistake(format!("--well-known: {error}")))
+    };
+    let builder = match well_known {
+        None => builder,
+        Some("openid-configuration") => builder.well_known(WellKnown::OpenidConfiguration),
+        Some("oauth-authorization-server") => {
+            builder.well_known(WellKnown::OauthAuthorizationServer)
         }
-        let secret = std::env::var_os(SECRET_VARIABLE).ok_or_else(|| {
-            Mistake(format!("a secret is missing: {SECRET_VARIABLE} or --client-secret-file"))
-        })?;
-        let secret = secret.into_string();
-        secret.map(Secret::from).map_err(|_| Mistake(format!("{SECRET_VARIABLE}: is not UTF-8")))
-    }
+        Some(path) if path.starts_with('/') => {
+            let issuer: Uri = issuer.parse().unwrap_or_default();
+            let (scheme, authority) = (issuer.scheme_str(), issuer.authority());
+            let authority = authority.map_or("", |authority| authority.as_str());
+            at(builder, &format!("{}://{authority}{path}", scheme.unwrap_or("https")))?
+        }
+        Some(url) if url.contains("://") => at(builder, url)?,
+        Some(_) => {
+            return Err(Mistake::new(
+                "--well-known: must be openid-configuration, oauth-authorization-server, a path \
+                 or a URL",
+            ));
+        }
+    };
+    Ok(if allow_http { builder.dangerously_allow_http() } else { builder })
 }
 
 fn mistake(error: ConfigError) -> Mistake {

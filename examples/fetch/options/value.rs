@@ -1,4 +1,4 @@
-//! The values of options, read and checked.
+//! Reads and checks the values of options.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::Mistake;
 
-/// The value of an option, for whoever knows the option to ask for.
+/// The value of an option, which is read on demand.
 pub(super) struct Value<'a> {
     option: &'a str,
     parser: &'a mut lexopt::Parser,
@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
         self.raw().map(PathBuf::from)
     }
 
-    /// The path of a file that is there now, whatever is in it later.
+    /// Returns the path of a file that exists. Its content may change later.
     pub(super) fn file(&mut self) -> Result<PathBuf, Mistake> {
         let path = self.path()?;
         match path.metadata() {
@@ -46,7 +46,7 @@ impl<'a> Value<'a> {
         number.ok_or_else(|| self.mistake(&format!("is not a number from {least} to {most}")))
     }
 
-    /// Two texts, the first one not empty, with `separator` between them.
+    /// Returns the texts before and after `separator`. The first one is not empty.
     pub(super) fn pair(&mut self, separator: char) -> Result<(String, String), Mistake> {
         match self.text()?.split_once(separator) {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

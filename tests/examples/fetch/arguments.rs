@@ -1,6 +1,7 @@
 //! Invalid and missing arguments.
 
-use crate::process::{File, SECRET, fetch, fetch_from, run};
+use super::run;
+use crate::process::{File, SECRET, fetch, fetch_from};
 use crate::server::{Ca, Server};
 
 const KEY_IS_MISSING: &str =
@@ -73,6 +74,52 @@ async fn bad_arguments_are_a_one_line_error() {
         (&["--key", "/no/such/file", url], "--key: "),
         (&["--alg", "none", url], "--alg: "),
         (&["--kid", "k1", url], "--k"),
+        (&["--auth", "client_assertion", "--assertion-type", "x", url], "--assertion-file is"),
+        (&["--assertion-file", empty.path(), url], "--assertion-file: needs --auth client_asser"),
+        (&["--assertion-type", "x", url], "--assertion-type: needs --auth client_assertion"),
+        (
+            &["--client-secret-file", empty.path(), "--auth", "none", url],
+            "--client-secret-file: not",
+        ),
+        (&["--well-known", "openid-configuration", url], "--well-known: needs --issuer"),
+        (&["--header-name", "a b", url], "--header-name: is not the name of a header"),
+        (&["--header-name", "host", url], "--header-name: host is set by the client"),
+        (&["--header-name", "x-key", "--header", "X-Key:1", url], "--header-name: not together"),
+        (&["--scheme", "a b", url], "--scheme: must be one word"),
+        (&["--token-header", SECRET, url], "--token-header: is not of the form NAME:VALUE"),
+        (&["--token-header", "host:x", url], "--token-header: token request header must not"),
+        (&["--token-header", "x-key:", url], "--token-header: token request header has an empty"),
+        (&["--json=yes", url], "an option has a value that takes none"),
+        (&["--scope", "a", "--param", "scope=b", url], "--param scope: not together with --scope"),
+        (&["--store-password-file", "/no/such/file", url], "--store-password-file: "),
+        (&["--store-password-file", empty.path(), url], "--store-password-file: is empty"),
+        (&["--store-password-file", key.path(), url], "--store-password-file: needs --store"),
+        #[cfg(feature = "redis")]
+        (
+            &["--store", "redis://:a@h", "--store-password-file", key.path(), url],
+            "--store-password-file: not together with a password in --store",
+        ),
+        #[cfg(feature = "memcached")]
+        (
+            &["--store", "memcached://h", "--store-password-file", key.path(), url],
+            "--store-password-file: memcached has no passwords",
+        ),
+        #[cfg(feature = "jwt")]
+        (&["--dpop", "--scheme", "Bearer", url], "--scheme: not together with --dpop"),
+        #[cfg(feature = "jwt")]
+        (&["--claims", SECRET, url], "--claims: must be a JSON object"),
+        #[cfg(feature = "jwt")]
+        (&["--claims", "{}", url], "--claims: needs --auth private_key_jwt"),
+        #[cfg(feature = "jwt")]
+        (&["--auth", "client_secret_jwt", "--typ", "JWT", url], "--typ: needs --auth private_key"),
+        #[cfg(feature = "jwt")]
+        (&["--assertion-audience", "a", url], "--assertion-audience: needs --auth private_key_jwt"),
+        #[cfg(feature = "jwt")]
+        (
+            &["--auth", "client_secret_jwt", "--assertion-audience", "issuer", url],
+            "--assertion-audience issuer: needs --issuer",
+        ),
+        (&["--explain=yes"], "an option has a value that takes none"),
         (&["--repeat", "0", url], "--repeat: "),
         (&["--concurrency", "65536", url], "--concurrency: "),
         (&["--every", "-1", url], "--every: "),
@@ -121,16 +168,16 @@ async fn arguments_that_are_not_text_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
-    let rubbish = OsStr::from_bytes(b"\xff");
+    let not_utf8 = OsStr::from_bytes(b"\xff");
     for option in [&["--client-id"][..], &["--data"], &["--header"], &["--repeat"], &[]] {
         let mut command = fetch(option.iter().copied());
-        command.arg(rubbish);
+        command.arg(not_utf8);
         let ended = run(command).await;
         assert_eq!((ended.code, ended.lines().len()), (Some(2), 1), "{}", ended.stderr);
         assert!(ended.stderr.contains("is not UTF-8"), "{}", ended.stderr);
     }
     let mut command = fetch(["--client-id", "a", "--token-endpoint", "https://a.test"]);
-    command.arg("https://b.test").env("CLIENT_SECRET", rubbish);
+    command.arg("https://b.test").env("CLIENT_SECRET", not_utf8);
     let ended = run(command).await;
     assert_eq!(ended.code, Some(2));
     assert_eq!(ended.stderr, "fetch: CLIENT_SECRET: is not UTF-8 (see --help)\n");
@@ -141,19 +188,16 @@ async fn help_exits_with_success() {
     let ended = run(fetch(["--help"])).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     for option in [
-        "--token-endpoint",
-        "--issuer",
-        "--cert",
-        "--auth",
-        "--resource",
-        "--allow-origin",
-        "--store",
-        "--stream",
-        "--replay-limit",
-        "--cacert",
-        "--http2",
-        "--every",
-    ] {
+        "--token-endpoint --issuer --well-known --scope --audience --resource --param --dpop",
+        "--dpop-key --allow-origin --client-id --client-secret-file --auth --key --kid --alg",
+        "--claims --typ --assertion-audience --assertion-file --assertion-type --token-header",
+        "--json --token-type --allow-http --store --store-password-file --seal-key-file --method",
+        "--header --header-name --scheme --data --stream --replay-limit --repeat --concurrency",
+        "--every --cacert --cert --http2 --explain",
+    ]
+    .into_iter()
+    .flat_map(|options| options.split(' '))
+    {
         assert!(ended.stdout.contains(option), "{option}");
     }
 }

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 
-use super::basic;
-use crate::process::{File, fetch, fetch_from, run};
+use super::{basic, run};
+use crate::process::{File, fetch, fetch_from};
 use crate::server::{Ca, Server};
 
 #[cfg(feature = "jwt")]
@@ -42,6 +42,7 @@ async fn options_set_the_client_authentication() {
         ("none", None, "&client_id=client-id"),
     ] {
         let server = Server::start().await;
+        let secret_file = secret_file.iter().copied().filter(|_| method != "none");
         let arguments = ["--auth", method].into_iter().chain(secret_file);
         let ended = run(fetch_from(&server, "/echo", arguments)).await;
         assert_eq!(ended.code, Some(0), "{method}: {}", ended.stderr);
@@ -55,7 +56,13 @@ async fn options_set_the_client_authentication() {
 /// Returns the header and claims of the assertion in the token request, and the client id.
 #[cfg(feature = "jwt")]
 fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<String>) {
-    let sent = server.token_requests().remove(0);
+    assertion_in(&server.token_requests()[0])
+}
+
+#[cfg(feature = "jwt")]
+fn assertion_in(
+    sent: &http::Request<bytes::Bytes>,
+) -> (serde_json::Value, serde_json::Value, Option<String>) {
     let parameter = |name: &str| {
         let mut form = form_urlencoded::parse(sent.body());
         form.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
@@ -88,6 +95,26 @@ async fn options_set_the_signing_key() {
     let (header, claims, _) = assertion(&server);
     assert_eq!((&header["alg"], &claims["aud"]), (&"HS256".into(), &"https://a.test".into()));
 
+    let audience = ["--assertion-audience", "token-endpoint"];
+    for (audience, expected) in [
+        (&[][..], server.at("/realm")),
+        (&["--assertion-audience", "issuer"], server.at("/realm")),
+        (&audience, server.at("/token")),
+    ] {
+        let before = server.token_requests().len();
+        let mut command = fetch(["--issuer", &server.at("/realm"), "--client-id", "client-id"]);
+        command.args(["--well-known", "/metadata"]);
+        command.args(["--auth", "private_key_jwt", "--key", key.path()]);
+        command.args(["--claims", r#"{"nbf":null,"tenant":{"id":7}}"#]);
+        command.args(["--typ", "client-authentication+jwt"]).args(audience).arg(server.at("/echo"));
+        let ended = run(command).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let (header, claims, _) = assertion_in(&server.token_requests()[before]);
+        assert_eq!(header["typ"], "client-authentication+jwt");
+        assert_eq!((&claims["aud"], &claims["tenant"]["id"]), (&expected.into(), &7.into()));
+        assert!(claims.get("nbf").is_none());
+    }
+
     // An unusable key is an error of the token request, in one line.
     let broken = File::new("broken.pem", "-----BEGIN PRIVATE KEY-----\nAAAA");
     let arguments = ["--auth", "private_key_jwt", "--key", broken.path()];
@@ -111,6 +138,20 @@ async fn an_assertion_is_read_from_a_file() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(server.token_requests()[0].body().ends_with(b"&client_assertion=a.b.c"));
+
+    // An assertion of another type, without a client id.
+    let (endpoint, server) = (server.at("/token"), server);
+    let mut command = fetch(["--token-endpoint", &endpoint, "--auth", "client_assertion"]);
+    command.args(["--assertion-file", file.path(), "--assertion-type", "urn:test:saml"]);
+    let ended = run({
+        command.arg(server.at("/echo"));
+        command
+    })
+    .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let body = "grant_type=client_credentials&client_assertion_type=urn%3Atest%3Asaml&\
+                client_assertion=a.b.c";
+    assert_eq!(server.token_requests()[1].body(), body);
 }
 
 #[tokio::test]
@@ -181,6 +222,6 @@ async fn a_certificate_replaces_a_secret() {
     let arguments = ["--cacert", cacert.path(), "--key", other.path()];
     let ended = run(fetch_from(&server, "/echo", arguments.into_iter().chain(cert))).await;
     assert_eq!((ended.code, ended.lines().len()), (Some(1), 1));
-    assert!(ended.stderr.starts_with("error: --cert and --key can not be used: "));
+    assert!(ended.stderr.starts_with("error: --cert and --key cannot be used: "));
     assert_eq!(server.seen().len(), before);
 }

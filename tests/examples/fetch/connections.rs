@@ -2,7 +2,8 @@
 
 use http::Version;
 
-use crate::process::{File, fetch, fetch_from, run};
+use super::run;
+use crate::process::{File, fetch, fetch_from};
 use crate::server::{self, Ca, Server};
 
 #[tokio::test]
@@ -72,8 +73,8 @@ async fn each_kind_of_error_is_one_line() {
     let ended = run(fetch_from(&server, "/echo", arguments)).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
-    let text = "the endpoint answered with an error (status 401, invalid_client); check client id, secret \
-                and authentication method";
+    let text = "the endpoint answered with an error (status 401, invalid_client); check \
+                --client-id, the secret and --auth";
     assert_eq!(error, format!("error: 3 x no token from {}: {text}", server.origin));
     assert!(summary.starts_with("0 x 401; "), "{summary}");
     assert!(summary.ends_with(", 0 replays, 3 errors"), "{summary}");
@@ -111,6 +112,7 @@ async fn a_token_is_never_sent_in_clear_text() {
     assert_eq!(ended.code, Some(1));
     let [error, summary] = ended.lines()[..] else { panic!("{}", ended.stderr) };
     assert!(error.contains("must use https or a loopback address"), "{error}");
+    assert!(error.ends_with("; check the scheme, or use --allow-http"), "{error}");
     assert_eq!(summary, "0 x 401; 0 token requests, 0 replays, 1 error");
     assert_eq!(server.seen().len(), 0);
 }

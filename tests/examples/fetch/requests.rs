@@ -3,8 +3,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method};
 
-use super::basic;
-use crate::process::{File, SECRET, fetch, fetch_from, run};
+use super::{basic, run};
+use crate::process::{File, SECRET, fetch, fetch_from};
 use crate::server::{self, Server};
 
 #[tokio::test]

@@ -25,6 +25,39 @@ async fn stored_tokens_can_be_encrypted() {
 }
 
 #[tokio::test]
+async fn the_password_of_a_store_is_not_an_argument() {
+    let redis = Redis::start().await;
+    redis.run::<()>("ACL SETUSER tokens on >s3cr3t-of-the-client ~* +@all").await;
+    redis.run::<()>("ACL SETUSER default >s3cr3t-of-the-client").await;
+    let file = File::new("store.password", &format!("{SECRET}\n"));
+    let wrong = File::new("wrong.password", "wrong");
+    let (with_user, plain) = (redis.url().replace("//", "//tokens@"), redis.url());
+    let from_file = ["--store-password-file", file.path()];
+    let server = Server::start().await;
+    // The users share the tokens, so that only the first process requests one.
+    for (url, arguments, variable, requests) in [
+        (&plain, &from_file[..], None, "1 token request"),
+        (&plain, &[], Some(SECRET), "0 token requests"),
+        (&with_user, &from_file, Some("ignored"), "0 token requests"),
+        (&with_user, &[], Some(SECRET), "0 token requests"),
+    ] {
+        let mut command = fetch_from(&server, "/echo", ["--store", url]);
+        command.args(arguments).env_remove("STORE_PASSWORD");
+        let ended = run({
+            command.envs(variable.map(|password| ("STORE_PASSWORD", password)));
+            command
+        })
+        .await;
+        let summary = format!("1 x 200, 0 x 401; {requests}, 0 replays, 0 errors\n");
+        assert_eq!((ended.code, ended.stderr), (Some(0), summary));
+    }
+    let wrong = ["--store", &plain, "--store-password-file", wrong.path()];
+    let ended = run(fetch_from(&server, "/echo", wrong)).await;
+    assert!(ended.stderr.contains("the token store failed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 token request"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn processes_share_a_token_through_memcached() {
     let memcached = Memcached::start().await;
     let url = memcached.url();

@@ -20,6 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+/// The access token of `/jwt`: `{"alg":"RS256","typ":"at+jwt"}` and `{"iss":"issuer","sub":"alf"}`.
+pub const JWT: &str =
+    "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJpc3N1ZXIiLCJzdWIiOiJhbGYifQ.c2lnbmF0dXJl";
+
 /// A certificate authority of the tests.
 pub struct Ca {
     pub pem: String,
@@ -208,10 +212,29 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
             let body = format!(r#"{{"access_token":"token-{token_requests}","expires_in":3600}}"#);
             response(StatusCode::OK, body)
         }
-        "/realm/.well-known/openid-configuration" => {
+        "/jwt" => {
+            let body = format!(r#"{{"access_token":"{JWT}","refresh_token":"refresh-1"}}"#);
+            response(StatusCode::OK, body)
+        }
+        "/apigee" => {
+            response(StatusCode::OK, r#"{"access_token":"token-1","token_type":"BearerToken"}"#)
+        }
+        // Repeats the request, and has codes for a terminal.
+        "/described" => {
+            let sent = std::str::from_utf8(request.body()).ok()?.replace('"', "'");
+            let body = format!(
+                r#"{{"error":"no_such_scope","error_description":"\u001b[31mno\u202e scope in {sent}, {}"}}"#,
+                "x".repeat(1000),
+            );
+            response(StatusCode::BAD_REQUEST, body)
+        }
+        "/realm/.well-known/openid-configuration" | "/metadata" => {
             let host = request.headers().get(HOST)?.to_str().ok()?;
             let issuer = format!("http://{host}/realm");
-            let methods = r#"["client_secret_basic"]"#;
+            let methods = match request.uri().path() {
+                "/metadata" => r#"["client_secret_basic","private_key_jwt"]"#,
+                _ => r#"["client_secret_basic"]"#,
+            };
             let body = format!(
                 r#"{{"issuer":"{issuer}","token_endpoint":"http://{host}/token","token_endpoint_auth_methods_supported":{methods}}}"#
             );
@@ -224,7 +247,9 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
         "/busy" => response(StatusCode::SERVICE_UNAVAILABLE, "busy"),
         "/moved" => {
             let mut response = response(StatusCode::FOUND, "");
-            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/echo"));
+            response
+                .headers_mut()
+                .insert(LOCATION, HeaderValue::from_static("/echo?code=s3cr3t-of-the-client"));
             response
         }
         "/second-token-only" if !is_second => response(StatusCode::UNAUTHORIZED, ""),
