@@ -147,7 +147,7 @@ mod jwt {
             assert!(!error.contains("s3cr3t"), "{error}");
         }
         let fields =
-            format!("{}\ntoken_endpoint_auth_signing_alg = 'RS512'", fields("{ file = 'k' }"));
+            format!("{}\ntoken_endpoint_auth_signing_alg = 'RS1'", fields("{ file = 'k' }"));
         let error = crate::error(&registration(&fields));
         assert!(error.starts_with("client stock: token_endpoint_auth_signing_alg: "), "{error}");
     }
