@@ -3,9 +3,6 @@
 //! What a directory cannot do is compare and lock: when both processes need a token at the same moment, each asks
 //! for one.
 
-#[allow(dead_code, reason = "nothing is uploaded here")]
-#[path = "support/api.rs"]
-mod api;
 mod support;
 
 use std::io::ErrorKind;
@@ -24,7 +21,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::store::{StoredValue, TokenStore, TokenStoreLayer};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-use crate::api::Api;
+use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
 use crate::support::server;

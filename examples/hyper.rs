@@ -3,11 +3,7 @@
 //! A body that is still being made can not be cloned. `ReplayableLayer` remembers what has gone out of
 //! it, so that a revoked token costs the caller nothing.
 
-#[path = "support/api.rs"]
-mod api;
 mod support;
-#[path = "support/tls.rs"]
-mod tls;
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -28,10 +24,10 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayBody, Replayable, ReplayableLayer, Replayed};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-use crate::api::{Api, Digest};
+use crate::support::api::{Api, Digest};
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
-use crate::tls::Ca;
+use crate::support::tls::Ca;
 
 /// Any body, be it a stream or none.
 type Body = UnsyncBoxBody<Bytes, Infallible>;

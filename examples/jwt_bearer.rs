@@ -2,9 +2,6 @@
 //!
 //! There is no client and no secret. A key signs a JWT for each token request.
 
-#[path = "support/grants.rs"]
-mod grants;
-#[allow(dead_code, reason = "the token endpoint is one of its own")]
 mod support;
 
 use std::collections::HashSet;
@@ -26,7 +23,7 @@ use tower_oauth2::grant::JwtBearer;
 use tower_oauth2::jwt::{Algorithm, SignedJwt, SigningKey};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-use crate::grants::{Decision, Form, Grants};
+use crate::support::grants::{Decision, Form, Grants};
 use crate::support::issuer::Issuer;
 use crate::support::report::{self, Report, Wire};
 

@@ -4,9 +4,6 @@
 //! All of it is one function from `TokenRequest` to `AccessToken`. What is around it is what every source has: single
 //! flight, renewal, back-off, replay.
 
-#[path = "support/grants.rs"]
-mod grants;
-#[allow(dead_code, reason = "there is no token endpoint")]
 mod support;
 
 use std::process::ExitCode;
@@ -23,7 +20,7 @@ use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth2::{AccessToken, Credentials, OAuth2, OAuth2Layer, Origins, TokenRequest, Tokens};
 
-use crate::grants::Grants;
+use crate::support::grants::Grants;
 use crate::support::issuer::Issuer;
 use crate::support::report::{self, Report, Wire};
 

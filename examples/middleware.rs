@@ -2,8 +2,6 @@
 //!
 //! What the layers say of each request goes to stderr.
 
-#[path = "support/api.rs"]
-mod api;
 mod support;
 
 use std::process::ExitCode;
@@ -31,7 +29,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::api::{Api, Digest};
+use crate::support::api::{Api, Digest};
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
 use crate::support::server;

@@ -1,9 +1,6 @@
 //! A user's refresh token (RFC 6749 section 6), kept in a file: each token request brings another one, and it is in the
 //! file before anything is done with the token that came with it.
 
-#[path = "support/grants.rs"]
-mod grants;
-#[allow(dead_code, reason = "the token endpoint is one of its own")]
 mod support;
 
 use std::io;
@@ -23,7 +20,7 @@ use tower::{BoxError, ServiceExt};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-use crate::grants::{Decision, Form, Grants};
+use crate::support::grants::{Decision, Form, Grants};
 use crate::support::issuer::Issuer;
 use crate::support::report::{self, Report, Wire};
 

@@ -1,8 +1,6 @@
 //! reqwest, for the API and for the token endpoint. Requests are built as usual, and each is sent
 //! with a token.
 
-#[path = "support/api.rs"]
-mod api;
 mod support;
 
 use std::process::ExitCode;
@@ -21,7 +19,7 @@ use tower_oauth2::{
     BoxError, ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens,
 };
 
-use self::api::{Api, Digest};
+use self::support::api::{Api, Digest};
 use self::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use self::support::report::{Report, Wire, conclude};
 

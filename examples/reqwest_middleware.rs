@@ -1,9 +1,6 @@
 //! reqwest-middleware: the calls of a client stay as they are, and each request is sent with a
 //! token.
 
-#[path = "support/api.rs"]
-mod api;
-#[path = "support/mod.rs"]
 mod support;
 
 use std::process::ExitCode;
@@ -18,7 +15,7 @@ use tower_oauth2::{
     BoxError, ClientAuth, Credentials, OAuth2Layer, Origins, RequestExt, TokenCache, TokenEndpoint,
 };
 
-use self::api::{Api, Digest};
+use self::support::api::{Api, Digest};
 use self::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use self::support::report::{Report, Wire, conclude};
 

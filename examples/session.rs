@@ -4,8 +4,6 @@
 //! The methods are those of `tower-http-client`, which has them for any HTTP client that is a tower
 //! service; so they are there with a layer around it too.
 
-#[path = "support/api.rs"]
-mod api;
 mod support;
 
 use std::process::ExitCode;
@@ -25,7 +23,7 @@ use tower_oauth2::{
     ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens,
 };
 
-use crate::api::{Api, Digest};
+use crate::support::api::{Api, Digest};
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
 use crate::support::server;

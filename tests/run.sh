@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs all tests but those against authorization servers (tests/interop/run.sh). Takes the arguments of
-# `cargo test`.
+# Runs all tests except those against authorization servers (tests/interop/run.sh). Accepts the
+# arguments of `cargo test`.
 #
-# The tests start redis-server and memcached themselves, on free ports. If one of them is not installed, this
-# script downloads its Debian package and unpacks it under the target directory. It installs nothing and needs no
-# root. On other systems, please install both; their services need not run.
+# The tests start redis-server and memcached on free ports. If one of them is not installed, this
+# script downloads its Debian package and unpacks it below the target directory, which needs no
+# root. On systems other than Debian, install both; their services need not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,16 +26,17 @@ main() {
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }
 
-# Unpacks programs, each from the package of its name, with the packages that they need.
+# Downloads and unpacks programs, each from the package of its name, with their dependencies.
 download() {
     local program packages
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-        give_up "$*" 'this system has no packages of Debian'
+        give_up "$*" 'this system does not use Debian packages'
     mkdir -p "$unpacked"/{bin,debs,root,apt/lists/partial,apt/cache/archives/partial}
-    # The lists of packages on this system may be old, or missing.
-    apt_get update >&2 || give_up "$*" 'the lists of packages cannot be downloaded'
-    # The packages that apt-get would install, but not those that it would upgrade. The programs are named too,
-    # because they may be installed but not in PATH. redis-server is in redis-tools.
+    # The package lists of this system may be missing or out of date.
+    apt_get update >&2 || give_up "$*" 'the package lists cannot be downloaded'
+    # The packages that apt-get would install, without those that it would upgrade. The packages of
+    # the programs are listed too, because apt-get omits a package that is installed already.
+    # The program redis-server is in the package redis-tools.
     packages=$(
         printf '%s\n' "$@" "${@/redis-server/redis-tools}"
         apt_get install --simulate --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'
@@ -56,13 +57,14 @@ download() {
     done
 }
 
-# apt-get with lists and a cache of its own, which need no root.
+# Runs apt-get with separate lists and a separate cache, which need no root.
 apt_get() {
-    apt-get -qq -o "Dir::State::Lists=$unpacked/apt/lists" -o "Dir::Cache=$unpacked/apt/cache" \
+    apt-get -qq \
+        -o "Dir::State::Lists=$unpacked/apt/lists" -o "Dir::Cache=$unpacked/apt/cache" \
         -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-# Writes a program that starts the unpacked one with the unpacked libraries.
+# Writes a script that starts the unpacked program with the unpacked libraries.
 start_script() {
     local libraries
     libraries=$(find "$unpacked/root" -name '*.so*' -printf '%h\n' | sort -u | paste -sd :)
@@ -75,7 +77,7 @@ END
 
 give_up() {
     say "the tests need $1: $2."
-    say 'please install what is missing; its service need not run'
+    say "install $1; its service need not run"
     exit 1
 }
 

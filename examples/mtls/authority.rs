@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ServerConfig};
 use tower::{BoxError, Service};
 
 use crate::support::server;
-use crate::tls::{self, Ca, Identity};
+use crate::support::tls::{self, Ca, Identity};
 
 /// What a client has to be configured with, which shows its certificate if it has one.
 pub(crate) fn client_config(ca: &Ca, client: Option<&Identity>) -> Result<ClientConfig, BoxError> {

@@ -18,7 +18,7 @@ use rustls::server::ParsedCertificate;
 use serde_json::{Value, json};
 use tower::{BoxError, Service};
 
-use crate::api::Api;
+use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 
 /// The name that the certificates of the client have (`tls_client_auth_san_dns`, RFC 8705 section

@@ -3,17 +3,10 @@
 //! API and token endpoint see the same certificate, as their HTTP clients are made of one TLS
 //! configuration. A token is worth nothing to anybody who does not have the key to it.
 
-#[path = "../support/api.rs"]
-#[allow(dead_code, reason = "nothing is uploaded here")]
-mod api;
 mod authority;
 mod bound;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the token endpoint is served over TLS, with certificates")]
 mod support;
-#[path = "../support/tls.rs"]
-#[allow(dead_code, reason = "clients without a certificate are not served here")]
-mod tls;
 
 use std::process::ExitCode;
 
@@ -33,12 +26,12 @@ use tower_oauth2::{
     TokenErrorKind, Tokens,
 };
 
-use crate::api::Api;
 use crate::authority::{client_config, serve};
 use crate::bound::{BoundApi, BoundIssuer, CLIENT_NAME, Introspection};
+use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, Issuer};
 use crate::support::report::{self, Report, Wire};
-use crate::tls::{Ca, Identity};
+use crate::support::tls::{Ca, Identity};
 
 type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 

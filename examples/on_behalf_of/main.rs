@@ -1,12 +1,9 @@
 //! A service that calls two others on behalf of its own callers (token exchange, RFC 8693): one HTTP client with one
 //! layer, and a token for each caller and each of the two APIs.
 
-#[path = "../support/grants.rs"]
-mod grants;
 mod service;
 mod steps;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the token endpoint is one of its own")]
 mod support;
 
 use std::process::ExitCode;

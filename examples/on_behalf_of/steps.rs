@@ -10,8 +10,8 @@ use serde_json::json;
 use tower::BoxError;
 use tower_oauth2::grant::TokenType;
 
-use crate::grants::{Decision, Form, Grants};
 use crate::service;
+use crate::support::grants::{Decision, Form, Grants};
 use crate::support::issuer::Issuer;
 use crate::support::report::{Report, Wire};
 

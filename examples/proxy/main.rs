@@ -3,8 +3,6 @@
 //! It runs in a process of its own, so that its memory is its own: `--uploads 100 --mib 1024` sends a
 //! hundred uploads of 1 GiB through it at once, and as many through one without the layer.
 
-#[path = "../support/api.rs"]
-mod api;
 mod options;
 mod process;
 mod proxy;

@@ -14,7 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::task::JoinError;
 
-use crate::api::Digest;
+use crate::support::api::Digest;
 use crate::upstream::IMPATIENT;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tower::Service;
 
-use crate::api::{Api, Digest};
+use crate::support::api::{Api, Digest};
 use crate::support::issuer::Issuer;
 use crate::upload::FIRST;
 

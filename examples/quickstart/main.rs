@@ -1,8 +1,6 @@
 //! A client with a layer that authorizes its requests, against a token endpoint and an API on
 //! loopback: what happens on the wire, next to what the rules promise.
 
-#[path = "../support/api.rs"]
-mod api;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2::replay::Replayed;
 
-use crate::api::{Api, Digest};
+use crate::support::api::{Api, Digest};
 use crate::support::issuer::Issuer;
 use crate::support::report::{Report, Wire};
 use crate::support::server;

@@ -1,7 +1,7 @@
-//! An API that keeps what is put, weighs what is posted, and lets nobody in without a token.
+//! An API that stores resources, and responds to requests without a valid token with 401.
 //!
-//! `PUT`, `GET` and `DELETE` answer with the resource; `POST` with the [`Digest`] of the body, of
-//! which it keeps nothing.
+//! The response to `PUT`, `GET` and `DELETE` is the resource. The response to `POST` is the
+//! [`Digest`] of the request body, which is not stored.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,9 +19,9 @@ use hyper::body::Incoming;
 use ring::digest;
 use tower::Service;
 
-use crate::support::issuer::Issuer;
+use super::issuer::Issuer;
 
-/// Clones are the same one.
+/// Clones share their resources.
 #[derive(Clone)]
 pub(crate) struct Api {
     issuer: Issuer,
@@ -45,12 +45,12 @@ impl Api {
         Self { issuer: issuer.clone(), state: Arc::default() }
     }
 
-    /// The bodies of all requests so far, those of rejected ones too.
+    /// Returns the digests of all request bodies so far, including rejected requests.
     pub(crate) fn bodies(&self) -> Vec<Digest> {
         self.lock().bodies.clone()
     }
 
-    /// The whole body is read first, whatever the answer.
+    /// Reads the whole body first, whatever the response.
     async fn answer(self, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
         let (head, mut body) = request.into_parts();
         let mut hasher = Hasher::new();
@@ -130,7 +130,7 @@ fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>>
     response
 }
 
-/// What tells one body from another.
+/// The length and hash of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
     length: u64,
@@ -138,7 +138,7 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
-    /// Of a body in any number of chunks.
+    /// Computes the digest of a body in any number of chunks.
     pub(crate) fn of<D: AsRef<[u8]>>(chunks: impl IntoIterator<Item = D>) -> Self {
         let mut hasher = Hasher::new();
         chunks.into_iter().for_each(|chunk| hasher.update(chunk.as_ref()));
@@ -146,7 +146,7 @@ impl Digest {
     }
 }
 
-/// `11 bytes, SHA-256 b94d...`
+/// Displays as `11 bytes, SHA-256 b94d...`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, SHA-256 ", self.length)?;

@@ -16,19 +16,19 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, service_fn};
 
-use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
-use crate::support::server;
+use super::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
+use super::server;
 
 pub(crate) type Form = HashMap<String, String>;
 
-/// Whose token it is, and what else the response says; or the code of an error.
+/// The owner of the token and further members of the response, or an error code.
 pub(crate) type Decision = Result<(String, Value), &'static str>;
 
-/// Clones are the same one.
+/// Clones share their tokens.
 #[derive(Clone)]
 pub(crate) struct Grants {
     issuer: Issuer,
-    /// By token.
+    /// The owners, by token.
     subjects: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -37,7 +37,7 @@ impl Grants {
         Self { issuer: issuer.clone(), subjects: Arc::default() }
     }
 
-    /// Serves a token endpoint that grants what `decide` says; returns its URL.
+    /// Serves a token endpoint that responds as `decide` says, and returns its URL.
     pub(crate) async fn serve(
         &self,
         decide: impl Fn(&Parts, &Form) -> Decision + Clone + Send + 'static,
@@ -55,7 +55,7 @@ impl Grants {
         Ok(format!("{}/token", origin.await?))
     }
 
-    /// Serves an API; returns its origin.
+    /// Serves an API, and returns its origin.
     pub(crate) async fn serve_api(&self) -> io::Result<String> {
         let grants = self.clone();
         server::serve(service_fn(move |request: Request<Incoming>| {

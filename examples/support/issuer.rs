@@ -1,4 +1,4 @@
-//! A token endpoint, and what it remembers of the tokens that it issued.
+//! A token endpoint that knows the tokens it issued.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,22 +24,23 @@ use super::server;
 pub(crate) const CLIENT_ID: &str = "client-id";
 pub(crate) const CLIENT_SECRET: &str = "s3cr3t";
 
-/// How long after its end a token is still accepted, as APIs do whose clocks differ a little. It
-/// keeps the counts the same on a machine that is stalled between two lines.
+/// The time for which an expired token is still accepted, as by APIs that allow for clock skew.
+///
+/// It keeps the counts of requests the same on a slow machine.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// Clones are the same one.
+/// Clones share their tokens and counts.
 #[derive(Clone)]
 pub(crate) struct Issuer {
     terms: Arc<Mutex<Terms>>,
     state: Arc<Mutex<State>>,
 }
 
-/// Of the tokens that are still to be issued.
+/// Settings of the next tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) lifetime: Duration,
-    /// How long it takes to issue one.
+    /// The time that issuing a token takes.
     pub(crate) pause: Duration,
 }
 
@@ -55,13 +56,13 @@ struct Token {
 }
 
 impl Issuer {
-    /// With no tokens yet, and those to come live for an hour.
+    /// Creates an issuer whose tokens live for an hour.
     pub(crate) fn new() -> Self {
         let terms = Terms { lifetime: Duration::from_secs(3600), pause: Duration::ZERO };
         Self { terms: Arc::new(Mutex::new(terms)), state: Arc::default() }
     }
 
-    /// Serves a token endpoint; returns its URL.
+    /// Serves a token endpoint, and returns its URL.
     pub(crate) async fn serve(&self) -> io::Result<String> {
         Ok(format!("{}/token", server::serve(self.clone()).await?))
     }
@@ -74,8 +75,8 @@ impl Issuer {
         lock(&self.state).tokens.values_mut().for_each(|token| token.is_revoked = true);
     }
 
-    /// Whether a request with these headers may pass: its token was issued here, lives, and was not
-    /// revoked. Asked once for each request at an API.
+    /// Returns true if the token in these headers was issued here, is not expired and was not
+    /// revoked. An API calls it once for each request, because it counts them.
     pub(crate) fn accepts(&self, headers: &HeaderMap) -> bool {
         let token = headers
             .get(AUTHORIZATION)
@@ -90,12 +91,12 @@ impl Issuer {
         is_accepted
     }
 
-    /// All requests so far.
+    /// Returns the counts of all requests so far.
     pub(crate) fn wire(&self) -> Wire {
         lock(&self.state).wire
     }
 
-    /// A token response, or an error response (RFC 6749 sections 5.1 and 5.2).
+    /// Returns a token response or an error response (RFC 6749 sections 5.1 and 5.2).
     async fn issue(self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         lock(&self.state).wire.token_endpoint += 1;
         let Terms { lifetime, pause } = *self.terms();
@@ -157,7 +158,7 @@ fn is_authenticated(request: &Request<Bytes>) -> bool {
         .is_some_and(|value| *value == *format!("Basic {user_pass}"))
 }
 
-/// Whether the form asks for what this endpoint has; what else is in it makes no difference here.
+/// Returns true if the form has the grant type `client_credentials`. Ignores other parameters.
 fn is_client_credentials(request: &Request<Bytes>) -> bool {
     request.method() == Method::POST
         && form_urlencoded::parse(request.body())

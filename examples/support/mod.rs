@@ -1,9 +1,9 @@
-//! What the examples have in common: a token endpoint and servers on loopback, and a report of what
-//! happened next to what is promised.
-//!
-//! Each example uses all that is in here. What only some need stands beside it, `api.rs` and
-//! `tls.rs`, and is theirs to include.
+//! Servers of the examples on loopback, and a report that compares the requests with the promises.
+#![allow(dead_code, reason = "no example uses all of it")]
 
+pub(crate) mod api;
+pub(crate) mod grants;
 pub(crate) mod issuer;
 pub(crate) mod report;
 pub(crate) mod server;
+pub(crate) mod tls;

@@ -1,4 +1,4 @@
-//! What happened, next to what is promised.
+//! A report that compares the requests on the wire with those promised.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::issuer::Issuer;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wire {
     pub(crate) api: usize,
-    /// Those of them that were answered with 401.
+    /// The requests to the API that were answered with 401.
     pub(crate) rejected: usize,
     pub(crate) token_endpoint: usize,
 }
@@ -43,25 +43,26 @@ impl fmt::Display for Wire {
 pub(crate) struct Report {
     issuer: Issuer,
     step: String,
-    /// All requests before this step.
+    /// The counts at the beginning of the step.
     before: Wire,
     broken: Vec<String>,
 }
 
 impl Report {
-    /// Of what goes over the wire to `issuer`, and to the APIs that ask it about tokens.
+    /// Creates a report of the requests to `issuer`, and to the APIs that ask it about tokens.
     pub(crate) fn new(issuer: &Issuer) -> Self {
         let before = issuer.wire();
         Self { issuer: issuer.clone(), step: String::new(), before, broken: Vec::new() }
     }
 
+    /// Begins a step.
     pub(crate) fn begin(&mut self, step: impl Into<String>) {
         self.step = step.into();
         self.before = self.issuer.wire();
         println!("\n{}", self.step);
     }
 
-    /// Something that the step is expected to bring about.
+    /// Reports an expected effect of the step.
     pub(crate) fn expect(&mut self, what: &str, holds: bool) {
         println!("  {:<10}{what}", if holds { "seen" } else { "NOT SEEN" });
         if !holds {
@@ -69,7 +70,7 @@ impl Report {
         }
     }
 
-    /// What the step has sent, which is the end of it; `rule` says why it is no more and no less.
+    /// Ends the step, and compares its requests with those promised. `rule` is the reason for them.
     pub(crate) fn end(&mut self, promised: Wire, rule: &str) {
         let happened = self.issuer.wire() - self.before;
         println!("  happened  {happened}");
@@ -90,7 +91,7 @@ impl Report {
     }
 }
 
-/// How the example ends.
+/// Returns the exit code of an example, and prints its failures.
 pub(crate) fn conclude(ran: Result<Report, BoxError>) -> ExitCode {
     match ran {
         Ok(report) => report.conclude(),

@@ -15,8 +15,7 @@ use tower::Service;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Answers every request with what `service` makes of it, until the runtime ends; returns the
-/// server's origin.
+/// Serves `service` until the runtime ends, and returns the origin of the server.
 pub(crate) async fn serve<S, B>(service: S) -> io::Result<String>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -34,7 +33,7 @@ where
     Ok(origin)
 }
 
-/// Speaks with one client, in whichever version it begins with.
+/// Serves one connection, with the HTTP version that the client chooses.
 pub(crate) async fn connection<T, S, B>(stream: T, service: S)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -45,6 +44,6 @@ where
 {
     let service = TowerToHyperService::new(service);
     let server = Builder::new(TokioExecutor::new());
-    // A connection that breaks off is the client's to complain about.
+    // The client reports a broken connection.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }

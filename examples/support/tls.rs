@@ -1,4 +1,4 @@
-//! Servers over TLS on loopback, and the certificate authority that vouches for them.
+//! Servers with TLS on loopback, and their certificate authority.
 
 use std::future::Future;
 use std::io;
@@ -17,15 +17,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::{BoxError, Service};
 
-use crate::support::server;
+use super::server;
 
-/// A certificate authority that only this process knows.
+/// A certificate authority that only this process trusts.
 pub(crate) struct Ca {
     roots: RootCertStore,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate with its key.
+/// A certificate and its key.
 pub(crate) struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivateKeyDer<'static>,
@@ -41,12 +41,12 @@ impl Ca {
         Ok(Self { roots, issuer: Issuer::new(params, key) })
     }
 
-    /// What a client has to trust.
+    /// Returns the root certificates for clients.
     pub(crate) fn roots(&self) -> RootCertStore {
         self.roots.clone()
     }
 
-    /// A certificate for a host, or for a client that is named as hosts are.
+    /// Issues a certificate for a host, or for a client with a host name.
     pub(crate) fn certify(&self, name: &str) -> Result<Identity, BoxError> {
         let key = KeyPair::generate()?;
         let certificate =
@@ -55,7 +55,7 @@ impl Ca {
         Ok(Identity { certificate: certificate.into(), key })
     }
 
-    /// As [`server::serve`], for HTTP/2 with those that offer it in their handshake (ALPN).
+    /// Serves `service` over TLS, and returns the origin of the server. HTTP/2 is negotiated by ALPN.
     pub(crate) async fn serve<S>(&self, service: S) -> Result<String, BoxError>
     where
         S: Service<Request<Incoming>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
@@ -68,13 +68,13 @@ impl Ca {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let speak = move |stream| server::connection(stream, service.clone());
-        Ok(listen(config, speak).await?)
+        let serve = move |stream| server::connection(stream, service.clone());
+        Ok(listen(config, serve).await?)
     }
 }
 
-/// Has `speak` speak with each client once the handshake is done; returns the server's origin.
-pub(crate) async fn listen<F, C>(config: ServerConfig, speak: F) -> io::Result<String>
+/// Passes each connection to `serve` after its handshake, and returns the origin of the server.
+pub(crate) async fn listen<F, C>(config: ServerConfig, serve: F) -> io::Result<String>
 where
     F: Fn(TlsStream<TcpStream>) -> C + Clone + Send + 'static,
     C: Future<Output = ()> + Send,
@@ -84,11 +84,11 @@ where
     let origin = format!("https://{}", listener.local_addr()?);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, speak) = (acceptor.clone(), speak.clone());
+            let (acceptor, serve) = (acceptor.clone(), serve.clone());
             tokio::spawn(async move {
-                // A handshake that fails is the client's to complain about.
+                // The client reports a failed handshake.
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    speak(stream).await;
+                    serve(stream).await;
                 }
             });
         }

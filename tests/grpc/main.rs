@@ -12,18 +12,13 @@ use std::time::Duration;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tower_oauth2::grpc::AuthorizedChannel;
-use tower_oauth2::source::TokenRetry;
 use tower_oauth2::testing::{Reply, ScriptedEndpoint};
-use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
+use tower_oauth2::{OAuth2Layer, Origins, Tokens};
+use tower_oauth2_testkit::{credentials, single_try};
 
 use crate::server::Server;
 
 type Channel = AuthorizedChannel<Server>;
-
-fn credentials() -> Credentials {
-    let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
-    Credentials::new("https://auth.test/token", auth).unwrap()
-}
 
 /// Returns a token endpoint with tokens `token-<n>` for an hour.
 fn endpoint() -> ScriptedEndpoint {
@@ -34,8 +29,7 @@ fn endpoint() -> ScriptedEndpoint {
 
 /// Returns tokens of an endpoint that does not retry.
 fn tokens(endpoint: &ScriptedEndpoint) -> Tokens {
-    let source = TokenEndpoint::new(endpoint.clone()).retry(TokenRetry::none());
-    Tokens::new(credentials(), source)
+    Tokens::new(credentials(), single_try(endpoint.clone()))
 }
 
 fn layer(endpoint: &ScriptedEndpoint) -> OAuth2Layer {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the authorization servers that the interop tests start, in the versions that the lock files name: into
+# Installs the authorization servers of the interop tests, in the versions of the lock files, into
 # tests/interop/oidc-provider/node_modules and target/interop. Does nothing if they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,29 +21,30 @@ python_is_new_enough() {
         python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
 
-# What has to come from the system.
+# Missing system packages.
 packages=()
 node_is_new_enough || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 python_is_new_enough || packages+=(python3 python3-venv)
 if ((${#packages[@]})); then
     if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
-        say "these are needed, and can not be installed from here: ${packages[*]}"
-        say 'Node.js 18.18 or later with npm, and Python 3.10 or later with venv, by whatever name they have here'
+        say "missing packages: ${packages[*]}; this script needs apt-get and root to install them"
+        say 'install Node.js 18.18 or later with npm, and Python 3.10 or later with venv'
         exit 1
     fi
-    say "installs ${packages[*]}"
+    say "installing ${packages[*]}"
     as_root apt-get -qq update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${packages[@]}" >/dev/null
-    node_is_new_enough || { say "Node.js 18.18 or later is needed, not $(node --version)"; exit 1; }
-    python_is_new_enough || { say "Python 3.10 or later is needed, not $(python3 --version)"; exit 1; }
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --yes --no-install-recommends "${packages[@]}" >/dev/null
+    node_is_new_enough || { say "Node.js $(node --version) is too old: install 18.18 or later"; exit 1; }
+    python_is_new_enough || { say "$(python3 --version) is too old: install 3.10 or later"; exit 1; }
 fi
 
-# install NAME MARK LOCK FUNCTION: unless it was done for this lock file.
+# install NAME FOLDER LOCK FUNCTION: calls FUNCTION, unless it was called for this lock file before.
 install() {
     local name=$1 mark=$2/.installed lock=$3 how=$4
     cmp --silent "$lock" "$mark" && return
-    say "installs $name"
+    say "installing $name"
     "$how"
     cp "$lock" "$mark"
 }

@@ -20,15 +20,11 @@ use tower_oauth2::client_auth::{
 };
 use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{
-    AccessToken, ClientAuth, Credentials, Secret, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenRequest, Tokens,
+    AccessToken, ClientAuth, Secret, TokenEndpoint, TokenError, TokenErrorKind, TokenRequest,
+    Tokens,
 };
 
-use crate::support::{Api, Folder, SECRET, Trace, ms, secs, settle, text};
-
-fn credentials(auth: ClientAuth) -> Credentials {
-    Credentials::new("https://auth.test/token", auth).unwrap()
-}
+use crate::support::{Api, Folder, SECRET, Trace, credentials_with, ms, secs, settle, text};
 
 fn token() -> Response<Full<Bytes>> {
     Response::new(Full::from(r#"{"access_token":"t","expires_in":3600}"#))
@@ -47,7 +43,7 @@ fn once(http: &Api) -> TokenEndpoint {
 
 async fn ask(auth: ClientAuth) -> Result<Request<Full<Bytes>>, TokenError> {
     let endpoint = Api::new(|_| token());
-    let request = TokenRequest::new(credentials(auth));
+    let request = TokenRequest::new(credentials_with(auth));
     once(&endpoint).oneshot(request).await?;
     Ok(endpoint.requests().remove(0))
 }
@@ -189,7 +185,7 @@ fn tokens_with(auth: ClientAuth, accepted: &'static str) -> (Tokens, Api) {
         let body = futures_util::FutureExt::now_or_never(body).unwrap().unwrap().to_bytes();
         if body.ends_with(accepted.as_bytes()) { token() } else { refusal() }
     });
-    let tokens = Tokens::new(credentials(auth), once(&endpoint));
+    let tokens = Tokens::new(credentials_with(auth), once(&endpoint));
     (tokens, endpoint)
 }
 
@@ -315,7 +311,7 @@ fn secrets_are_compared_by_their_source() {
     };
     for (n, one) in auths().into_iter().enumerate() {
         for (m, other) in auths().into_iter().enumerate() {
-            assert_eq!(credentials(one.clone()) == credentials(other), n == m, "{n} {m}");
+            assert_eq!(credentials_with(one.clone()) == credentials_with(other), n == m, "{n} {m}");
         }
     }
 }
@@ -346,7 +342,7 @@ async fn the_error_names_a_secret_that_hangs() {
     ] {
         let (trace, _guard) = Trace::start();
         let endpoint = Api::new(|_| token());
-        let request = TokenRequest::new(credentials(auth));
+        let request = TokenRequest::new(credentials_with(auth));
         let started = Instant::now();
         let error = once(&endpoint).oneshot(request).await.unwrap_err();
         assert_eq!(started.elapsed(), secs(30));
@@ -435,7 +431,7 @@ fn a_file_is_read_while_all_blocking_threads_are_busy() {
     let busy = runtime.spawn_blocking(move || ended.recv());
     let sent = runtime.block_on(async {
         let endpoint = once(&Api::new(|_| token())).timeout(secs(5));
-        endpoint.oneshot(TokenRequest::new(credentials(post(Secret::file(&path))))).await
+        endpoint.oneshot(TokenRequest::new(credentials_with(post(Secret::file(&path))))).await
     });
     drop(end);
     runtime.block_on(busy).unwrap().unwrap_err();
@@ -487,6 +483,6 @@ async fn texts_of_all_types_are_secrets() {
     assert_eq!(form(post(text)).await, sent);
     // A custom source does not read the secret.
     let source = service_fn(|_: TokenRequest| async { AccessToken::new("t") });
-    Tokens::new(credentials(post("s")), source).warm().await.unwrap();
+    Tokens::new(credentials_with(post("s")), source).warm().await.unwrap();
     settle().await;
 }

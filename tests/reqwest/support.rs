@@ -1,28 +1,26 @@
 //! A server on loopback, a source of tokens, and both kinds of clients.
 
+use std::future::ready;
 use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use tokio::net::TcpListener;
 use tower_oauth2::http_client::{AuthorizedClient, OAuth2Middleware};
 use tower_oauth2::testing::ScriptedSource;
-use tower_oauth2::{AccessToken, BoxError, ClientAuth, Credentials, OAuth2Layer, Origins, Tokens};
+use tower_oauth2::{BoxError, OAuth2Layer, Origins};
+use tower_oauth2_testkit::{Seen, server};
+
+pub use tower_oauth2_testkit::{credentials, hour, tokens};
 
 /// An HTTP/1.1 server that records its requests, and ends with the runtime.
 #[derive(Clone)]
 pub struct Server {
     address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request<Bytes>>>>,
+    requests: Seen,
 }
 
 impl Server {
@@ -30,30 +28,9 @@ impl Server {
     pub async fn start(
         handler: impl Fn(&Request<Bytes>) -> Response<Full<Bytes>> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), requests: Arc::default() };
-        let (requests, handler) = (server.requests.clone(), Arc::new(handler));
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (requests, handler) = (requests.clone(), handler.clone());
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let (requests, handler) = (requests.clone(), handler.clone());
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body.collect().await?.to_bytes();
-                        let request = Request::from_parts(head, body);
-                        let response = handler(&request);
-                        requests.lock().unwrap().push(request);
-                        Ok::<_, hyper::Error>(response)
-                    }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::spawn(connection);
-            }
-        });
-        server
+        let handler = Arc::new(handler);
+        let (address, requests) = server(move |request| ready(handler(&request))).await;
+        Self { address, requests }
     }
 
     /// Accepts `token-<n>` from `n` on. Earlier tokens are revoked.
@@ -102,7 +79,7 @@ pub fn redirect(status: u16, location: &str) -> Response<Full<Bytes>> {
     Response::builder().status(status).header("location", location).body(Full::default()).unwrap()
 }
 
-/// Both kinds of clients, each over a layer of its own.
+/// A client of either kind.
 pub enum Http {
     Client(AuthorizedClient),
     Middleware(ClientWithMiddleware),
@@ -128,12 +105,12 @@ impl Http {
     }
 }
 
-/// A client of each kind, with a source of its own.
+/// Creates a client of each kind, each with its own source.
 pub fn clients(http: &reqwest::Client) -> [(Http, ScriptedSource); 2] {
     clients_with(http, |layer| layer)
 }
 
-/// A client of each kind, over a layer with these settings.
+/// Creates a client of each kind, each over a layer with these settings.
 pub fn clients_with(
     http: &reqwest::Client,
     change: impl Fn(OAuth2Layer) -> OAuth2Layer,
@@ -149,18 +126,6 @@ pub fn clients_with(
 /// Creates a source of the tokens `token-1`, `token-2` and so on, which live for an hour.
 pub fn source() -> ScriptedSource {
     ScriptedSource::tokens(hour)
-}
-
-pub fn hour(n: usize) -> AccessToken {
-    AccessToken::new(format!("token-{n}")).unwrap().with_expires_in(Duration::from_secs(3600))
-}
-
-pub fn credentials() -> Credentials {
-    Credentials::new("https://auth.test/token", ClientAuth::none("client-id")).unwrap()
-}
-
-pub fn tokens(source: &ScriptedSource) -> Tokens {
-    Tokens::new(credentials(), source.clone())
 }
 
 pub fn layer(source: &ScriptedSource) -> OAuth2Layer {

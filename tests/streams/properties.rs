@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response};
 use http_body::Body;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::TestRunner;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayBody, ReplayableLayer, Replayed};
 
@@ -245,8 +245,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 fn check(test: impl Fn(Case) + std::panic::RefUnwindSafe) {
-    let config = Config { cases: 1500, failure_persistence: None, ..Config::default() };
-    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let mut runner = TestRunner::new(property(1500));
     let result = runner.run(&case(), |case| {
         test(case);
         Ok(())

@@ -15,7 +15,7 @@ use tower_oauth2_testkit::tokens;
 pub use tower_oauth2_testkit::body::{
     Broken, Fed, Hint, Pieces, Script, Splitting, Step, fed, hint,
 };
-pub use tower_oauth2_testkit::{Api, ScriptedSource, credentials, hour, settle};
+pub use tower_oauth2_testkit::{Api, ScriptedSource, credentials, hour, property, settle};
 
 /// Chunks of this size and more are counted, and smaller ones copied together.
 pub const COUNTED: usize = 8 * 1024;

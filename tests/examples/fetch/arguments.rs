@@ -12,8 +12,9 @@ async fn bad_arguments_are_a_one_line_error() {
     let needed = ["--token-endpoint", "https://auth.test", "--client-id", "client-id"];
     let url = "https://api.test";
     let empty = File::new("empty.pem", "");
-    let (cert, key) = Ca::new().certify();
-    let (cert, key) = (File::new("cert.pem", &cert), File::new("key.pem", &key));
+    let identity = Ca::new().certify();
+    let cert = File::new("cert.pem", &identity.certificate_pem());
+    let key = File::new("key.pem", &identity.key_pem());
     let cases: &[(&[&str], &str)] = &[
         (&[], "the URL is missing"),
         (&[url, url], "there is more than one URL"),

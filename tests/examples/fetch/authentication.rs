@@ -194,8 +194,9 @@ async fn a_certificate_replaces_a_secret() {
     let ca = Ca::new();
     let server = Server::start_mtls(&ca).await;
     let cacert = File::new("mtls-ca.pem", &ca.pem);
-    let (cert, key) = ca.certify();
-    let (cert, key) = (File::new("mtls-cert.pem", &cert), File::new("mtls-key.pem", &key));
+    let identity = ca.certify();
+    let cert = File::new("mtls-cert.pem", &identity.certificate_pem());
+    let key = File::new("mtls-key.pem", &identity.key_pem());
     let (cert, key) = (["--cert", cert.path()], ["--key", key.path()]);
     for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
         let before = server.seen().len();
@@ -218,7 +219,7 @@ async fn a_certificate_replaces_a_secret() {
     assert_eq!(server.seen().len(), before);
 
     // The key does not belong to the certificate.
-    let other = File::new("mtls-other.pem", &ca.certify().1);
+    let other = File::new("mtls-other.pem", &ca.certify().key_pem());
     let arguments = ["--cacert", cacert.path(), "--key", other.path()];
     let ended = run(fetch_from(&server, "/echo", arguments.into_iter().chain(cert))).await;
     assert_eq!((ended.code, ended.lines().len()), (Some(1), 1));

@@ -30,13 +30,13 @@ impl Server {
         })
     }
 
-    fn api(&self) -> QuickApi {
+    fn api(&self) -> Api {
         let newest = self.newest.clone();
-        QuickApi::accepting(move |seen| seen.token == newest.load(Ordering::SeqCst))
+        api_accepting(move |seen| seen.token == newest.load(Ordering::SeqCst))
     }
 
     /// Returns the client of a process without a store.
-    fn process(&self) -> OAuth2<QuickApi> {
+    fn process(&self) -> OAuth2<Api> {
         layer(self.source(secs(3600))).layer(self.api())
     }
 
@@ -101,7 +101,7 @@ async fn each_of_many_credentials_is_warned_about_once() {
     let revoked = Arc::new(AtomicUsize::new(0));
     let api = {
         let revoked = revoked.clone();
-        QuickApi::accepting(move |seen| seen.token > revoked.load(Ordering::SeqCst))
+        api_accepting(move |seen| seen.token > revoked.load(Ordering::SeqCst))
     };
     let source = ScriptedSource::tokens(hour);
     let cache = builder(&source).build();
@@ -122,7 +122,7 @@ async fn a_few_revocations_in_a_row_are_healed_and_not_warned_about() {
     let (trace, _guard) = Trace::start();
     let server = TokenServer::default();
     let revoking = server.clone();
-    let api = QuickApi::accepting(move |seen| revoking.accepts(&seen));
+    let api = api_accepting(move |seen| revoking.accepts(&seen));
     let service = layer(server.source(ms(50))).layer(api);
     for _ in 0..4 {
         assert_eq!(status(&service, API).await, 200);
@@ -145,8 +145,8 @@ async fn a_broken_api_causes_no_contention_warning() {
     let (trace, _guard) = Trace::start();
     let is_bad = one_in(10);
     let server = TokenServer::default();
-    let bad_node = QuickApi::accepting(move |_| !is_bad());
-    for api in [QuickApi::new(|_| 401), bad_node] {
+    let bad_node = api_accepting(move |_| !is_bad());
+    for api in [Api::always(401).counting_only(), bad_node] {
         let service = layer(server.source(ms(50))).layer(api);
         // Several requests at a time, so that others go on while one is replayed.
         tokio::join!(

@@ -18,7 +18,7 @@ fn changes(meter: &Meter) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_comes_down_30_s_after_the_last_rejection() {
     let (meter, _guard) = Meter::start();
-    let service = layer(ScriptedSource::tokens(hour)).layer(QuickApi::new(|_| 401));
+    let service = layer(ScriptedSource::tokens(hour)).layer(Api::always(401).counting_only());
     assert_eq!(status(&service, API).await, 401);
     assert_eq!(changes(&meter), ["1"]);
     load(&service, ms(100), secs(40), API).await;
@@ -38,7 +38,7 @@ async fn the_gauge_comes_down_30_s_after_the_last_rejection() {
 async fn the_gauge_comes_down_although_a_healed_api_has_traffic() {
     let (meter, _guard) = Meter::start();
     let healed_at = Instant::now() + secs(20);
-    let api = QuickApi::accepting(move |_| Instant::now() >= healed_at);
+    let api = api_accepting(move |_| Instant::now() >= healed_at);
     let service = layer(ScriptedSource::tokens(hour)).layer(api);
     load(&service, ms(100), secs(20), API).await;
     assert_eq!(changes(&meter), ["1"]);
@@ -53,7 +53,7 @@ async fn the_gauge_comes_down_although_a_healed_api_has_traffic() {
 async fn the_gauge_counts_credentials_and_comes_down_for_each() {
     let (meter, _guard) = Meter::start();
     let cache = builder(&ScriptedSource::tokens(hour)).build();
-    let service = OAuth2Layer::per_request(Origins::any()).layer(QuickApi::new(|_| 401));
+    let service = OAuth2Layer::per_request(Origins::any()).layer(Api::always(401).counting_only());
     for n in 0..3 {
         let request = get("/").tokens(&cache.tokens(&tenant(n)));
         assert_eq!(send_request(&service, request).await, 401);
@@ -76,7 +76,7 @@ async fn the_gauge_counts_credentials_and_comes_down_for_each() {
 #[tokio::test(start_paused = true)]
 async fn the_gauge_comes_down_with_the_cache() {
     let (meter, _guard) = Meter::start();
-    let service = layer(ScriptedSource::tokens(hour)).layer(QuickApi::new(|_| 401));
+    let service = layer(ScriptedSource::tokens(hour)).layer(Api::always(401).counting_only());
     assert_eq!(status(&service, API).await, 401);
     assert_eq!(changes(&meter), ["1"]);
     drop(service);
@@ -92,7 +92,7 @@ async fn one_revocation_does_not_move_the_gauge() {
     let (meter, _guard) = Meter::start();
     let server = TokenServer::default();
     let revoking = server.clone();
-    let api = QuickApi::accepting(move |seen| revoking.accepts(&seen));
+    let api = api_accepting(move |seen| revoking.accepts(&seen));
     let service = layer(server.source(ms(50))).layer(api);
     assert_eq!(status(&service, API).await, 200);
     server.revoke();

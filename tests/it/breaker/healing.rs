@@ -7,11 +7,10 @@ use super::*;
 const API: &str = "https://api.test/";
 
 /// An API that answers 401 to everything while it is broken, and to revoked tokens.
-fn breakable(server: &TokenServer) -> (QuickApi, Arc<AtomicBool>) {
+fn breakable(server: &TokenServer) -> (Api, Arc<AtomicBool>) {
     let (server, is_broken) = (server.clone(), Arc::new(AtomicBool::new(false)));
     let broken = is_broken.clone();
-    let api =
-        QuickApi::accepting(move |seen| !broken.load(Ordering::SeqCst) && server.accepts(&seen));
+    let api = api_accepting(move |seen| !broken.load(Ordering::SeqCst) && server.accepts(&seen));
     (api, is_broken)
 }
 
@@ -57,7 +56,7 @@ async fn a_token_that_is_revoked_before_its_first_use_is_healed() {
     let server = TokenServer::default();
     let (api, _) = breakable(&server);
     let layer = layer(server.source(ms(50)));
-    let (service, broken) = (layer.layer(api), layer.layer(QuickApi::new(|_| 401)));
+    let (service, broken) = (layer.layer(api), layer.layer(Api::always(401).counting_only()));
     for _ in 0..3 {
         // The broken origin opens the breaker and has the token replaced.
         load(&broken, ms(10), secs(8), "https://broken.test/").await;
@@ -82,9 +81,8 @@ async fn an_api_whose_clock_is_10_s_late_recovers() {
         times.lock().unwrap().push(Instant::now());
         hour(n)
     });
-    let api = QuickApi::accepting(move |seen| {
-        issued.lock().unwrap()[seen.token - 1].elapsed() >= secs(10)
-    });
+    let api =
+        api_accepting(move |seen| issued.lock().unwrap()[seen.token - 1].elapsed() >= secs(10));
     let service = layer(source.clone()).layer(api);
     load(&service, ms(10), secs(40), API).await;
     assert_eq!(load(&service, ms(10), secs(60), API).await, 0);

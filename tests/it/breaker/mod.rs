@@ -9,12 +9,8 @@ mod gauge;
 mod healing;
 mod others;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +18,7 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::{Instant, sleep};
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, TokenRequest, Tokens};
 
 use crate::support::*;
@@ -44,40 +40,22 @@ impl Seen<'_> {
     }
 }
 
-type Answer = dyn Fn(Seen<'_>) -> u16 + Send + Sync;
-
-/// An API that responds at once and records nothing, so that long tests are quick.
-#[derive(Clone)]
-struct QuickApi(Arc<Answer>);
-
-impl QuickApi {
-    fn new(answer: impl Fn(Seen<'_>) -> u16 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(answer))
-    }
-
-    fn accepting(accepts: impl Fn(Seen<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(move |seen| if accepts(seen) { 200 } else { 401 })
-    }
-}
-
-impl Service<Request<Full<Bytes>>> for QuickApi {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+/// Creates an API that responds with the status `answer` returns. It records nothing, because
+/// some tests send millions of requests.
+fn api(answer: impl Fn(Seen<'_>) -> u16 + Send + Sync + 'static) -> Api {
+    let api = Api::new(move |request| {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| value.strip_prefix("Bearer token-"));
         let token = token.and_then(|number| number.parse().ok()).unwrap_or_default();
-        let status = (self.0)(Seen { request: &request, token });
         let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        Box::pin(std::future::ready(Ok(response)))
-    }
+        *response.status_mut() = StatusCode::from_u16(answer(Seen { request, token })).unwrap();
+        response
+    });
+    api.counting_only()
+}
+
+fn api_accepting(accepts: impl Fn(Seen<'_>) -> bool + Send + Sync + 'static) -> Api {
+    api(move |seen| if accepts(seen) { 200 } else { 401 })
 }
 
 /// A token endpoint that records the times of its requests, and revokes tokens.
@@ -138,16 +116,16 @@ fn request(uri: &str) -> Request<Full<Bytes>> {
 }
 
 /// Sends a request and returns the status of its response.
-async fn status(service: &OAuth2<QuickApi>, uri: &str) -> u16 {
+async fn status(service: &OAuth2<Api>, uri: &str) -> u16 {
     send_request(service, request(uri)).await
 }
 
-async fn send_request(service: &OAuth2<QuickApi>, request: Request<Full<Bytes>>) -> u16 {
+async fn send_request(service: &OAuth2<Api>, request: Request<Full<Bytes>>) -> u16 {
     service.clone().oneshot(request).await.unwrap().status().as_u16()
 }
 
 /// Sends one request after another for `time`. Returns how many responses were not 200.
-async fn load(service: &OAuth2<QuickApi>, pause: Duration, time: Duration, uri: &str) -> usize {
+async fn load(service: &OAuth2<Api>, pause: Duration, time: Duration, uri: &str) -> usize {
     let uri: http::Uri = uri.parse().unwrap();
     let end = Instant::now() + time;
     let mut failed = 0;

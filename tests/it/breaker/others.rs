@@ -12,8 +12,7 @@ async fn one_forbidden_path_does_not_affect_other_paths() {
     for pause in [ms(5), ms(50), secs(1)] {
         let (server, start) = (TokenServer::default(), Instant::now());
         let revoking = server.clone();
-        let api =
-            QuickApi::accepting(move |seen| seen.path() != "/forbidden" && revoking.accepts(&seen));
+        let api = api_accepting(move |seen| seen.path() != "/forbidden" && revoking.accepts(&seen));
         let service = layer(server.source(ms(50))).layer(api);
         let revocations = async {
             for _ in 0..2 {
@@ -38,9 +37,8 @@ async fn one_forbidden_path_does_not_affect_other_paths() {
 async fn a_broken_origin_does_not_affect_a_healthy_one() {
     let (server, start) = (TokenServer::default(), Instant::now());
     let revoking = server.clone();
-    let api = QuickApi::accepting(move |seen| {
-        seen.host() == Some("healthy.test") && revoking.accepts(&seen)
-    });
+    let api =
+        api_accepting(move |seen| seen.host() == Some("healthy.test") && revoking.accepts(&seen));
     let service = layer(server.source(ms(50))).layer(api);
     let revocations = async {
         for pause in [12_300, 1_000, 20_100, 5_050] {
@@ -65,8 +63,8 @@ async fn relative_uris_of_two_services_have_two_origins() {
     let (server, start) = (TokenServer::default(), Instant::now());
     let revoking = server.clone();
     let layer = layer(server.source(ms(50)));
-    let healthy = layer.layer(QuickApi::accepting(move |seen| revoking.accepts(&seen)));
-    let broken = layer.layer(QuickApi::new(|_| 401));
+    let healthy = layer.layer(api_accepting(move |seen| revoking.accepts(&seen)));
+    let broken = layer.layer(Api::always(401).counting_only());
     let (_, failed) = tokio::join!(
         load(&broken, ms(10), secs(65), "/things"),
         load(&healthy, ms(50), secs(65), "/things"),
@@ -91,8 +89,8 @@ async fn clones_of_a_service_have_one_origin() {
     let server = TokenServer::default();
     let revoking = server.clone();
     let layer = layer(server.source(ms(50)));
-    let one = layer.layer(QuickApi::accepting(move |seen| revoking.accepts(&seen)));
-    let broken = layer.layer(QuickApi::new(|_| 401));
+    let one = layer.layer(api_accepting(move |seen| revoking.accepts(&seen)));
+    let broken = layer.layer(Api::always(401).counting_only());
     load(&broken, ms(10), secs(10), "/").await;
     assert_eq!(status(&one, "/").await, 200);
     server.revoke();
@@ -109,7 +107,8 @@ async fn processes_with_one_store_cost_no_more_than_others() {
     let processes = (0..PROCESSES as u64).map(|n| {
         let source = TokenStoreLayer::new(store.clone()).layer(source.clone());
         let tokens = Tokens::new(credentials(), source);
-        let service = OAuth2Layer::new(tokens, Origins::any()).layer(QuickApi::new(|_| 401));
+        let service =
+            OAuth2Layer::new(tokens, Origins::any()).layer(Api::always(401).counting_only());
         async move {
             sleep(ms(7 * n)).await;
             let mut requests = JoinSet::new();

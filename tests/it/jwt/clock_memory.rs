@@ -8,8 +8,8 @@ use tower::ServiceExt;
 use tower_oauth2::jwt::{DpopKey, SigningKey};
 use tower_oauth2::{ClientAuth, Credentials, TokenEndpoint, TokenError, TokenRequest};
 
-use super::{HttpRequest, Jwt, answer, credentials, vectors};
-use crate::support::{Api, single_try};
+use super::{HttpRequest, Jwt, answer, vectors};
+use crate::support::{Api, credentials_with, single_try};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -68,7 +68,7 @@ struct Client {
 
 impl Client {
     fn new(server: &Api) -> Self {
-        Self { endpoint: single_try(server.clone()), credentials: credentials(auth()) }
+        Self { endpoint: single_try(server.clone()), credentials: credentials_with(auth()) }
     }
 
     async fn ask(&self) -> Result<(), TokenError> {
@@ -162,7 +162,7 @@ async fn an_offset_belongs_to_credentials_and_server() {
     let other_client =
         ClientAuth::private_key_jwt("other-client", SigningKey::from_jwk(vectors::P256).unwrap());
     for other in [
-        credentials(other_client),
+        credentials_with(other_client),
         client.credentials.clone().scope("other"),
         client.credentials.clone().parameter("tenant", "other"),
         Credentials::new("https://auth.test/other/token", auth()).unwrap(),
@@ -218,7 +218,7 @@ async fn a_refusal_for_another_reason_is_not_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn assertions_and_proofs_share_an_offset() {
     let server = forged(vec![(401, Some(HOUR), INVALID_CLIENT)], 200);
-    let credentials = credentials(auth()).dpop(DpopKey::generate().unwrap());
+    let credentials = credentials_with(auth()).dpop(DpopKey::generate().unwrap());
     let _ = Client::new(&server).ask_with(credentials).await;
     let requests = server.requests();
     assert_eq!(requests.len(), 2);

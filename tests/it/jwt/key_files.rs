@@ -6,15 +6,16 @@ use tower::ServiceExt;
 use tower_oauth2::jwt::{Algorithm, KeyFile, SigningKey};
 use tower_oauth2::{ClientAuth, TokenError, TokenErrorKind, TokenRequest, Tokens};
 
-use super::{Jwt, answer, credentials, vectors};
-use crate::support::{Api, Folder, single_try};
+use super::{Jwt, answer, vectors};
+use crate::support::{Api, Folder, credentials_with, single_try};
 
 const TOKEN: &str = r#"{"access_token":"t","expires_in":3600}"#;
 
 /// Requests a token, and returns the assertion.
 async fn ask(key: KeyFile) -> Result<Jwt, TokenError> {
     let endpoint = Api::new(|_| answer(200, None, TOKEN));
-    let request = TokenRequest::new(credentials(ClientAuth::private_key_jwt("client-id", key)));
+    let request =
+        TokenRequest::new(credentials_with(ClientAuth::private_key_jwt("client-id", key)));
     single_try(endpoint.clone()).oneshot(request).await?;
     Ok(Jwt::of(&endpoint.requests()[0]).await)
 }
@@ -155,7 +156,7 @@ async fn a_key_file_that_appears_is_used_at_once() {
     let path = folder.path("key.pem");
     let endpoint = Api::new(|_| answer(200, None, TOKEN));
     let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
-    let tokens = Tokens::new(credentials(auth), single_try(endpoint.clone()));
+    let tokens = Tokens::new(credentials_with(auth), single_try(endpoint.clone()));
     let whole = KeyPair::generate().unwrap().serialize_pem();
     for (content, why) in
         [(None, "cannot be read"), (Some(&whole[..whole.len() / 2]), "signing key is truncated")]
@@ -190,7 +191,7 @@ async fn a_replaced_key_is_used_at_once_and_a_current_token_stays() {
     });
     std::fs::write(&path, old.serialize_pem()).unwrap();
     let auth = ClientAuth::private_key_jwt("client-id", KeyFile::new(&path));
-    let tokens = Tokens::new(credentials(auth), single_try(endpoint.clone()));
+    let tokens = Tokens::new(credentials_with(auth), single_try(endpoint.clone()));
     for _ in 0..3 {
         assert_eq!(tokens.get().await.unwrap_err().error_code(), Some("invalid_client"));
     }

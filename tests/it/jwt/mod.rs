@@ -27,7 +27,6 @@ use ring::signature::{
     VerificationAlgorithm,
 };
 use serde_json::Value;
-use tower_oauth2::{ClientAuth, Credentials};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -36,10 +35,6 @@ const ENDPOINT: &str = "https://auth.test/token";
 
 fn decode(text: &str) -> Vec<u8> {
     BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
-}
-
-fn credentials(auth: ClientAuth) -> Credentials {
-    Credentials::new(ENDPOINT, auth).unwrap()
 }
 
 fn answer(status: u16, date: Option<SystemTime>, body: &'static str) -> HttpResponse {

@@ -8,8 +8,8 @@ use tower_oauth2::jwt::{Algorithm, Audience, KeyFile, SignedJwt, Signer, Signing
 use tower_oauth2::source::SelfSigned;
 use tower_oauth2::{AccessToken, Credentials, TokenError, TokenErrorKind, TokenRequest, Tokens};
 
-use super::{Jwt, credentials, vectors};
-use crate::support::Folder;
+use super::{Jwt, vectors};
+use crate::support::{Folder, credentials_with};
 
 const APP: &str = "Iv23liExample";
 
@@ -45,7 +45,7 @@ async fn an_audience_that_is_set_is_used() {
     let jwt = || SignedJwt::new(key());
     let token = token_of(jwt().audience("https://api.test"), app()).await.unwrap();
     assert_eq!(Jwt::parse(token.secret()).claims["aud"], "https://api.test");
-    let at_endpoint = credentials(tower_oauth2::ClientAuth::anonymous());
+    let at_endpoint = credentials_with(tower_oauth2::ClientAuth::anonymous());
     let token = token_of(jwt().audience(Audience::TokenEndpoint), at_endpoint).await.unwrap();
     assert_eq!(Jwt::parse(token.secret()).claims["aud"], super::ENDPOINT);
     let error = token_of(jwt().audience(Audience::TokenEndpoint), app()).await.unwrap_err();

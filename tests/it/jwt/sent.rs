@@ -15,8 +15,8 @@ use tower_oauth2::{
     Tokens,
 };
 
-use super::{ENDPOINT, Jwt, answer, credentials, form, member, vectors};
-use crate::support::{Api, SECRET, Trace, single_try};
+use super::{ENDPOINT, Jwt, answer, form, member, vectors};
+use crate::support::{Api, SECRET, Trace, credentials_with, single_try};
 
 const TOKEN: &str = r#"{"access_token":"t"}"#;
 
@@ -157,7 +157,7 @@ async fn each_attempt_has_its_own_assertion() {
         ClientAuth::private_key_jwt("client-id", key()),
         ClientAuth::client_secret_jwt("client-id", SECRET),
     ] {
-        let request = TokenRequest::new(credentials(auth));
+        let request = TokenRequest::new(credentials_with(auth));
         assert_eq!(source.clone().oneshot(request).await.unwrap_err().status().unwrap(), 503);
     }
     let mut seen = HashSet::new();
@@ -208,7 +208,11 @@ fn different_keys_and_secrets_are_different_clients() {
     let (some, same) = (auths(), auths());
     for (n, one) in some.into_iter().enumerate() {
         for (m, other) in same.iter().enumerate() {
-            assert_eq!(credentials(one.clone()) == credentials(other.clone()), n == m, "{n} {m}");
+            assert_eq!(
+                credentials_with(one.clone()) == credentials_with(other.clone()),
+                n == m,
+                "{n} {m}"
+            );
         }
     }
 }
@@ -245,7 +249,7 @@ async fn nothing_is_sent_if_a_signer_fails() {
     let endpoint = endpoint();
     let ask = async |signer| {
         let auth = ClientAuth::private_key_jwt("client-id", signer);
-        let request = TokenRequest::new(credentials(auth));
+        let request = TokenRequest::new(credentials_with(auth));
         single_try(endpoint.clone()).oneshot(request).await.unwrap_err()
     };
     let error = ask(Remote(|| Err("the HSM is asleep".into()))).await;
@@ -288,8 +292,8 @@ async fn assertions_and_keys_are_not_shown() {
             response.headers_mut().insert("date", "Thu, 01 Jan 2026 00:00:00 GMT".parse().unwrap());
             response
         });
-        shown.push(format!("{auth:?} {:#?}", credentials(auth.clone())));
-        let tokens = Tokens::new(credentials(auth), single_try(endpoint));
+        shown.push(format!("{auth:?} {:#?}", credentials_with(auth.clone())));
+        let tokens = Tokens::new(credentials_with(auth), single_try(endpoint));
         let error = tokens.get().await.unwrap_err();
         shown.push(format!("{error} {error:?} {:?}", error.source()));
     }

@@ -162,8 +162,12 @@ fn generated_keys_differ() {
     let new = || SigningKey::generate(Algorithm::EdDSA).unwrap();
     let (one, other) = (new(), new());
     assert_ne!(one.thumbprint(), other.thumbprint());
-    let credentials =
-        |key| super::credentials(tower_oauth2::ClientAuth::private_key_jwt("client-id", key));
+    let credentials = |key| {
+        crate::support::credentials_with(tower_oauth2::ClientAuth::private_key_jwt(
+            "client-id",
+            key,
+        ))
+    };
     assert_ne!(credentials(one.clone()), credentials(other));
     assert_eq!(one.public_jwk()["kty"], json!("OKP"));
 }

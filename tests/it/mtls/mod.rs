@@ -12,7 +12,8 @@ use tower_oauth2::{
     TokenRequest, Tokens,
 };
 
-use self::server::{Ca, Endpoint};
+use self::server::{Endpoint, client};
+use crate::support::certificates::Ca;
 use crate::support::*;
 
 fn methods(certificate: impl AsRef<[u8]>) -> [ClientAuth; 2] {
@@ -23,10 +24,6 @@ fn methods(certificate: impl AsRef<[u8]>) -> [ClientAuth; 2] {
     ]
 }
 
-fn credentials_with(auth: ClientAuth) -> Credentials {
-    Credentials::new("https://auth.test/token", auth).unwrap()
-}
-
 // X1
 #[tokio::test]
 async fn without_a_certificate_the_api_is_not_called() {
@@ -34,9 +31,9 @@ async fn without_a_certificate_the_api_is_not_called() {
     let endpoint = Endpoint::start(&ca).await;
     let ours = ca.certify();
     for (name, shown) in [("none", None), ("of an unknown authority", Some(other_ca.certify()))] {
-        for auth in methods(&ours.certificate) {
+        for auth in methods(ours.certificate()) {
             let credentials = Credentials::new(endpoint.url(), auth).unwrap();
-            let source = single_try(ca.client(shown.as_ref()));
+            let source = single_try(client(&ca, shown.as_ref()));
             let tokens = Tokens::new(credentials, source);
             let layer = OAuth2Layer::new(tokens, Origins::only(["https://api.test"]).unwrap());
             let api = Api::always(200);
@@ -54,7 +51,7 @@ async fn without_a_certificate_the_api_is_not_called() {
 async fn an_error_shows_why_a_certificate_is_invalid() {
     let endpoint = Endpoint::start(&Ca::new()).await;
     let credentials = Credentials::new(endpoint.url(), ClientAuth::none("id")).unwrap();
-    let source = single_try(Ca::new().client(None));
+    let source = single_try(client(&Ca::new(), None));
     let error = source.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
     for text in [error.to_string(), format!("{error:?}")] {
         // The two authorities have the same name, so the signature is what differs.
@@ -67,7 +64,7 @@ async fn an_error_shows_why_a_certificate_is_invalid() {
 async fn an_error_shows_that_a_host_name_is_unknown() {
     // RFC 6761 section 6.4 reserves the name.
     let credentials = credentials_at("https://auth.invalid/token");
-    let source = single_try(Ca::new().client(None));
+    let source = single_try(client(&Ca::new(), None));
     let error = source.oneshot(TokenRequest::new(credentials)).await.unwrap_err();
     for text in [error.to_string(), format!("{error:?}")] {
         assert!(text.contains("dns error: failed to lookup address information"), "{text}");
@@ -80,14 +77,14 @@ async fn the_server_gets_certificate_and_client_id_and_no_secret() {
     let ca = Ca::new();
     let endpoint = Endpoint::start(&ca).await;
     let ours = ca.certify();
-    for auth in methods(&ours.certificate) {
+    for auth in methods(ours.certificate()) {
         let credentials = Credentials::new(endpoint.url(), auth).unwrap().scope("read");
-        let source = single_try(ca.client(Some(&ours)));
+        let source = single_try(client(&ca, Some(&ours)));
         let token = source.oneshot(TokenRequest::new(credentials)).await.unwrap();
         assert_eq!(token.secret(), "token-1");
     }
     for (request, certificate) in endpoint.seen() {
-        assert_eq!(certificate, ours.certificate);
+        assert_eq!(certificate, ours.certificate());
         assert!(!request.headers().contains_key(AUTHORIZATION));
         assert_eq!(*request.body(), "grant_type=client_credentials&scope=read&client_id=client-id");
     }

@@ -12,6 +12,7 @@
 //! | a recorder of `metrics` | [`Meter`] |
 //! | random numbers that can be replayed | [`seed`], [`property`] |
 //! | a file that changes | [`Folder`] |
+//! | TLS | [`certificates::Ca`] (feature `certificates`) |
 //! | a memcached server that breaks its protocol | [`FakeMemcached`] |
 //! | a store under test | [`conformance::check`] |
 //! | the HTTP client of a recipe in the guide | [`recipes::Http`] |
@@ -27,6 +28,8 @@
 
 mod api;
 pub mod body;
+#[cfg(feature = "certificates")]
+pub mod certificates;
 mod folder;
 mod runtime;
 

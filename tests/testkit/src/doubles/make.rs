@@ -28,6 +28,12 @@ pub fn credentials_at(endpoint: impl AsRef<str>) -> Credentials {
     Credentials::new(endpoint, ClientAuth::client_secret_basic("client-id", SECRET)).unwrap()
 }
 
+/// Returns credentials with this client authentication, and seeds the random numbers of the test.
+pub fn credentials_with(auth: ClientAuth) -> Credentials {
+    seed();
+    Credentials::new("https://auth.test/token", auth).unwrap()
+}
+
 /// Returns a token `token-<n>` that lives for an hour.
 pub fn hour(n: usize) -> AccessToken {
     lasting(n, Duration::from_secs(3600))

@@ -47,7 +47,7 @@ pub fn example(name: &str) -> Command {
     assert!(
         path.exists(),
         "{} does not exist: build it with \
-         `cargo build --package tower-oauth2 --all-features --examples`",
+         `cargo build --package tower-oauth2 --features full --examples`",
         path.display(),
     );
     Command::new(path)

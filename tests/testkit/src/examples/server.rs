@@ -11,69 +11,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+pub use crate::certificates::Ca;
+
 /// The access token of `/jwt`: `{"alg":"RS256","typ":"at+jwt"}` and `{"iss":"issuer","sub":"alf"}`.
 pub const JWT: &str =
     "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJpc3N1ZXIiLCJzdWIiOiJhbGYifQ.c2lnbmF0dXJl";
-
-/// A certificate authority of the tests.
-pub struct Ca {
-    pub pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Ca {
-    pub fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// Returns a certificate for a client, and its key, as PEM.
-    pub fn certify(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["client-id.clients.test".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    /// Configures TLS for all clients, or for those with a certificate of this authority.
-    fn acceptor(&self, needs_certificate: bool) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = if needs_certificate {
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
-            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
-                .build()
-                .unwrap()
-        } else {
-            WebPkiClientVerifier::no_client_auth()
-        };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(clients)
-            .with_single_cert(
-                vec![certificate.into()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
 
 /// Issues `token-1`, `token-2`, ... and records every request.
 pub struct Server {
@@ -87,15 +34,16 @@ impl Server {
     }
 
     pub async fn start_tls(ca: &Ca) -> Self {
-        Self::listen(Some(ca.acceptor(false))).await
+        Self::listen(Some(ca.server())).await
     }
 
     /// Starts a server for clients with a certificate.
     pub async fn start_mtls(ca: &Ca) -> Self {
-        Self::listen(Some(ca.acceptor(true))).await
+        Self::listen(Some(ca.mutual_server())).await
     }
 
-    async fn listen(acceptor: Option<TlsAcceptor>) -> Self {
+    async fn listen(tls: Option<ServerConfig>) -> Self {
+        let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let origin = format!("{scheme}://{}", listener.local_addr().unwrap());

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -9,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use tower_oauth2::store::RedisStore;
 
 use super::{MAX_WAIT, Process, free_port};
+use crate::certificates::Ca;
 
 /// A `redis-server` on its own port.
 pub struct Redis {
@@ -205,22 +205,16 @@ pub struct TlsRedis {
 
 impl TlsRedis {
     pub async fn start() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let ca = Ca::new();
+        let identity = ca.certify();
         let port = free_port();
         let setup = Setup::default()
             .with("tls-port", &port.to_string())
             .with("tls-auth-clients", "no")
-            .with_file("tls-cert-file", "certificate.pem", certificate.pem())
-            .with_file("tls-key-file", "key.pem", key.serialize_pem())
-            .with_file("tls-ca-cert-file", "authority.pem", authority.clone());
-        Self { redis: Redis::start_with(setup).await, port, authority }
+            .with_file("tls-cert-file", "certificate.pem", identity.certificate_pem())
+            .with_file("tls-key-file", "key.pem", identity.key_pem())
+            .with_file("tls-ca-cert-file", "authority.pem", ca.pem.clone());
+        Self { redis: Redis::start_with(setup).await, port, authority: ca.pem }
     }
 
     pub fn url_as(&self, user: &str) -> String {
