@@ -94,9 +94,9 @@ impl ClientAuth {
     /// Sends the unchanged id and secret with HTTP Basic, for servers that do not decode them.
     ///
     /// It differs from [`client_secret_basic`](Self::client_secret_basic) only if there are
-    /// characters other than letters, digits, `-`, `.`, `_` and `*`. [`Credentials`](crate::Credentials)
-    /// with a colon in the id are an error, because the colon separates the id from the secret (RFC
-    /// 7617 section 2).
+    /// characters other than letters, digits, `-`, `.`, `_` and `*`.
+    /// [`Credentials`](crate::Credentials) with a colon in the id are an error, because the colon
+    /// separates the id from the secret (RFC 7617 section 2).
     pub fn client_secret_basic_raw(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,

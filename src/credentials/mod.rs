@@ -76,9 +76,9 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the endpoint is not an absolute URI or has user information or a
-    /// fragment (RFC 6749 section 3.2), if the client id is empty or has control characters or a byte
-    /// order mark, and if the settings of the client authentication cannot work: a secret that is
-    /// empty, ends in a line break or begins with a byte order mark, for example.
+    /// fragment (RFC 6749 section 3.2), if the client id is empty or has control characters or a
+    /// byte order mark, and if the settings of the client authentication cannot work: a secret that
+    /// is empty, ends in a line break or begins with a byte order mark, for example.
     pub fn new(token_endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         let endpoint = EndpointUri::parse(token_endpoint.as_ref())?;
         Self::for_server(Server::TokenEndpoint(endpoint.into()), auth)
@@ -99,8 +99,8 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the issuer is not an absolute URI, has user information, a query or a
-    /// fragment, or uses neither `https` nor a loopback address. Client id and client authentication
-    /// are checked as in [`new`](Self::new).
+    /// fragment, or uses neither `https` nor a loopback address. Client id and client
+    /// authentication are checked as in [`new`](Self::new).
     ///
     /// # Example
     ///
@@ -119,8 +119,8 @@ impl Credentials {
 
     /// Creates credentials for a custom source of tokens, which are equal if their names are equal.
     ///
-    /// The name appears in errors, events and `Debug`, so it must not be a secret. They have no token
-    /// endpoint. A [`TokenEndpoint`](crate::TokenEndpoint) answers them with
+    /// The name appears in errors, events and `Debug`, so it must not be a secret. They have no
+    /// token endpoint. A [`TokenEndpoint`](crate::TokenEndpoint) answers them with
     /// [`TokenErrorKind::NoTokenEndpoint`](crate::TokenErrorKind::NoTokenEndpoint).
     ///
     /// # Example
@@ -251,8 +251,8 @@ impl Credentials {
     }
 
     /// Sets a label that names the credentials in traces and errors, and in metrics if
-    /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) says so.
-    /// An empty one removes the label.
+    /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) says
+    /// so. An empty one removes the label.
     ///
     /// It does not affect whether credentials are equal. A cache uses the label of the first ones
     /// of several equal credentials.

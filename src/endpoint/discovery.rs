@@ -66,7 +66,7 @@ impl Discovery<'_> {
         // the token endpoint says more.
         let half = Self { deadline: halfway_to(self.deadline), ..*self };
         let found = half.fetch_again(http, issuer, used);
-        let found = timeout_at(half.deadline, found).await.ok().flatten();
+        let found = timeout_at(half.deadline, found).await.unwrap_or(Ok(None))?;
         if let Some(endpoint) = &found {
             self.limits.check(endpoint.uri(), endpoint.origin())?;
             tracing::info!(
@@ -94,22 +94,25 @@ impl Discovery<'_> {
     }
 
     /// Returns the endpoint in current metadata, if it differs from `used`.
+    ///
+    /// Fails only if the metadata name an endpoint that must not be called.
     async fn fetch_again(
         &self,
         http: BoxedClient,
         issuer: &IssuerUri,
         used: &EndpointUri,
-    ) -> Option<Arc<EndpointUri>> {
+    ) -> Result<Option<Arc<EndpointUri>>, TokenError> {
         let liveness = Arc::new(Liveness::part_of(self.request.liveness()));
         let _guard = issuer.fetch_lock().acquire(&liveness).await;
         let differs = |endpoint: &Arc<EndpointUri>| **endpoint != *used;
         // Another request may have fetched them while this one waited.
         let known = issuer.endpoint().filter(differs);
         if known.is_some() || !issuer.may_fetch_again() {
-            return known;
+            return Ok(known);
         }
         match liveness.during(self.fetch(http, issuer)).await {
-            Ok(endpoint) => Some(endpoint).filter(differs),
+            Ok(endpoint) => Ok(Some(endpoint).filter(differs)),
+            Err(error) if is_forbidden(&error) => Err(error),
             Err(error) => {
                 let label = self.request.credentials().label_field();
                 tracing::debug!(
@@ -117,12 +120,12 @@ impl Discovery<'_> {
                     error = %Printable(error),
                     "metadata could not be fetched again"
                 );
-                None
+                Ok(None)
             }
         }
     }
 
-    /// Fetches the metadata, and keeps the token endpoint.
+    /// Fetches the metadata, and keeps the token endpoint if it may be called.
     async fn fetch(
         &self,
         http: BoxedClient,
@@ -136,10 +139,17 @@ impl Discovery<'_> {
             TokenError::with_source(TokenErrorKind::InvalidMetadata, error.into())
                 .with_issuer(issuer.origin())
         })?;
+        // An endpoint that was kept would not be looked for again, because it never answers.
+        self.limits.check(endpoint.uri(), endpoint.origin())?;
         let endpoint = Arc::new(endpoint);
         issuer.set_endpoint(&endpoint);
         Ok(endpoint)
     }
+}
+
+/// Returns whether an endpoint was found that must not be called.
+fn is_forbidden(error: &TokenError) -> bool {
+    matches!(error.kind(), TokenErrorKind::EndpointNotAllowed | TokenErrorKind::InsecureUri)
 }
 
 /// Returns whether a token endpoint answers as if it or its clients had moved.

@@ -59,8 +59,8 @@ use crate::util::one_or_many::OneOrMany;
 ///   includes the time until the client is ready, client authentication and the response body. The
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
 ///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
-///   identity`). Configure the HTTP client to follow no redirects either. If a `reqwest::Client` does,
-///   it takes no secret along, and the response is refused.
+///   identity`). Configure the HTTP client to follow no redirects either. If a `reqwest::Client`
+///   does, it takes no secret along, and the response is refused.
 /// - **Compression.** A response in an encoding that no layer decoded is an error that names
 ///   `Content-Encoding`. For servers that compress without being asked, put a decompression layer
 ///   around the HTTP client. A layer may also replace the `Accept-Encoding` of the requests.
@@ -191,8 +191,8 @@ impl TokenEndpoint {
     /// Use it for credentials that tenants configure. Otherwise a tenant can have requests sent to
     /// any host that this process can reach.
     ///
-    /// Credentials [from an issuer](crate::Credentials::from_issuer) need both the issuer and its token
-    /// endpoint in the list.
+    /// Credentials [from an issuer](crate::Credentials::from_issuer) need both the issuer and its
+    /// token endpoint in the list.
     ///
     /// # Errors
     ///
@@ -232,8 +232,8 @@ impl TokenEndpoint {
     /// It replaces a header of this name that was set before, and the defaults of `Accept`,
     /// `Accept-Encoding` and `User-Agent`. A header of client authentication replaces it. The value
     /// is marked as sensitive. It goes to each endpoint that credentials name, so a secret needs
-    /// [`allowed_endpoints`](Self::allowed_endpoints) unless all credentials are trusted. A key that
-    /// is read for each request needs a custom
+    /// [`allowed_endpoints`](Self::allowed_endpoints) unless all credentials are trusted. A key
+    /// that is read for each request needs a custom
     /// [`ClientAuthentication`](crate::client_auth::ClientAuthentication), which has an example.
     /// Requests for metadata do not have the header.
     ///

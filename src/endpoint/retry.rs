@@ -17,9 +17,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Retries failed token requests: how often, after which failures, and after which pause.
 ///
-/// Pass it to [`TokenEndpoint::retry`](crate::TokenEndpoint::retry). It is also a tower [`Policy`], for
-/// a [`RetryLayer`](tower::retry::RetryLayer) around other sources. Around a `TokenEndpoint`, such a
-/// layer needs [`TokenRetry::none`] inside, or the numbers of tries multiply.
+/// Pass it to [`TokenEndpoint::retry`](crate::TokenEndpoint::retry). It is also a tower [`Policy`],
+/// for a [`RetryLayer`](tower::retry::RetryLayer) around other sources. Around a `TokenEndpoint`,
+/// such a layer needs [`TokenRetry::none`] inside, or the numbers of tries multiply.
 ///
 /// A retry follows a failure that may pass ([`TokenError::is_transient`]). For error responses, the
 /// [statuses](Self::statuses) decide, and the codes `temporarily_unavailable`, `server_error` and
@@ -48,10 +48,11 @@ pub struct TokenRetry {
 }
 
 impl TokenRetry {
-    /// Creates a policy with at most `total` retries, on 408, 429, 500, 502, 503 and 504, with a first
-    /// pause of at most 100 ms.
+    /// Creates a policy with at most `total` retries, on 408, 429, 500, 502, 503 and 504, with a
+    /// first pause of at most 100 ms.
     ///
-    /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds them all.
+    /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds them
+    /// all.
     pub fn new(total: u32) -> Self {
         Self {
             total,

@@ -22,9 +22,9 @@ use crate::util::clock::Now;
 /// A source of tokens that are JWTs, and are signed here without a token request.
 ///
 /// GitHub Apps and many APIs of Google accept such tokens. A token has the default claims of a
-/// [`SignedJwt`], except that it has no audience unless one is set. It expires with
-/// the JWT, 15 seconds before its [lifetime](SignedJwt::lifetime) from now is over, and its times go
-/// by this machine's wall clock.
+/// [`SignedJwt`], except that it has no audience unless one is set. It expires with the JWT, 15
+/// seconds before its [lifetime](SignedJwt::lifetime) from now is over, and its times go by this
+/// machine's wall clock.
 ///
 /// # Errors
 ///

@@ -67,7 +67,8 @@ pub enum TokenErrorKind {
     Interrupted,
     /// A request that names no tokens reached a layer that has none of its own.
     NoTokens,
-    /// The URI of the request names no host, and its tokens are not allowed at all hosts of the layer.
+    /// The URI of the request names no host, and its tokens are not allowed at all hosts of the
+    /// layer.
     ///
     /// The tokens are narrowed with [`Tokens::only_for`](crate::Tokens::only_for). Nothing is sent.
     UnknownOrigin,

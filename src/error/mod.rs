@@ -26,10 +26,9 @@ pub(crate) use self::response::ErrorResponse;
 /// The error when no token or no [`Metadata`](crate::metadata::Metadata) is available.
 ///
 /// One failure may reach many callers, so clones are cheap and share their contents. The text says
-/// what failed, at which host, and what to check. If the HTTP client failed, it shows the causes in at
-/// most 300 characters. The text and the `Debug` output are short and printable. They contain no
-/// secret, no token and no body. Methods return the parts of the token
-/// endpoint's response.
+/// what failed, at which host, and what to check. If the HTTP client failed, it shows the causes in
+/// at most 300 characters. The text and the `Debug` output are short and printable. They contain no
+/// secret, no token and no body. Methods return the parts of the token endpoint's response.
 ///
 /// Services return the error inside a [`BoxError`]. [`TokenError::find_in`] finds it there.
 ///
@@ -277,11 +276,13 @@ impl TokenError {
     /// Returns whether the same request may succeed later.
     ///
     /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
-    /// 408 or 429, the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
-    /// status (but not of a device grant or CIBA, which are polled), a secret that could not be read, and a failure in a custom source. False for any
-    /// other error response, a redirect, a response without a usable token, an endpoint that is not
-    /// allowed, an invalid client id, invalid metadata, and a request without tokens. If the
-    /// secret is a token, the failure of that token decides.
+    /// 408 or 429, a secret that could not be read, and a failure in a custom source. True also for
+    /// the codes `temporarily_unavailable`, `server_error` and `slow_down` with any status, unless
+    /// the grant is polled (a device grant or CIBA).
+    ///
+    /// False for any other error response, a redirect, a response without a usable token, an
+    /// endpoint that is not allowed, an invalid client id, invalid metadata, and a request without
+    /// tokens. If the secret is a token, the failure of that token decides.
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {

@@ -118,9 +118,9 @@ impl SignedJwt {
     /// Puts the thumbprints of the key's certificate into the header: SHA-256 as `x5t#S256`, and
     /// SHA-1 as `x5t` (RFC 7515 sections 4.1.7 and 4.1.8).
     ///
-    /// `certificate` is an X.509 certificate as DER or PEM. Of several ones in a PEM text, the first
-    /// is used, which is the client's own in a chain. Microsoft Entra ID and AD FS find the key by a
-    /// thumbprint; most servers find it by `kid`.
+    /// `certificate` is an X.509 certificate as DER or PEM. Of several ones in a PEM text, the
+    /// first is used, which is the client's own in a chain. Microsoft Entra ID and AD FS find the
+    /// key by a thumbprint; most servers find it by `kid`.
     ///
     /// [`Credentials`](crate::Credentials) with anything else as the certificate are an error.
     ///

@@ -77,8 +77,8 @@ pub trait Signer: Send + Sync + 'static {
 
     /// Signs `message`, which is not hashed yet.
     ///
-    /// A signature of `ES256` or `ES384` is the integers R and S of 32 or 48 bytes each (RFC 7518
-    /// section 3.4), and not their DER form, which many services return.
+    /// A signature of `ES256`, `ES384` or `ES512` is the integers R and S of 32, 48 or 66 bytes
+    /// each (RFC 7518 section 3.4), and not their DER form, which many services return.
     ///
     /// # Errors
     ///

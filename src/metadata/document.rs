@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::response::Parts;
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde_json::Value;
 
 use super::lists::{LISTS, TextList};
@@ -39,10 +39,7 @@ pub(super) fn decode(head: Parts, body: &[u8], rules: &Rules<'_>) -> Result<Deco
         return Ok(Decoded::NoDocument(response.refuse(Redirect, "")));
     }
     if !status.is_success() {
-        let error = response.refuse(ErrorResponse, "");
-        // A server that limits requests must not get another one.
-        let may_ask_again = status != StatusCode::TOO_MANY_REQUESTS;
-        return if may_ask_again { Ok(Decoded::NoDocument(error)) } else { Err(error) };
+        return Ok(Decoded::NoDocument(response.refuse(ErrorResponse, "")));
     }
     let Some(members) = &response.members else {
         return Ok(Decoded::NoDocument(response.refuse(MalformedResponse, "")));

@@ -126,7 +126,8 @@ impl MetadataBuilder {
     /// Requests the document at this address, instead of the well-known ones of the issuer.
     ///
     /// The server may have an internal address, such as that of a service in Kubernetes, beside its
-    /// public issuer. The document must still name exactly the issuer.
+    /// public issuer. The document must still name exactly the issuer. A
+    /// [`well_known`](Self::well_known) makes no difference then.
     ///
     /// The connection to that address decides where client secrets are sent, so plain HTTP needs
     /// [`dangerously_allow_http`](Self::dangerously_allow_http) unless the address is on loopback.
@@ -175,11 +176,14 @@ impl MetadataBuilder {
     /// Fetches the metadata.
     ///
     /// It requests `oauth-authorization-server` first. It requests `openid-configuration` if the
-    /// first response is something else: a 4xx other than 429, a 5xx, a redirect, a page of HTML,
-    /// JSON without an `issuer`, a body that breaks off or has no end, or no response in time. Each
-    /// is one `GET` request. It follows no redirect, asks for no compression, and reads at most 1
-    /// MiB. The first document gets at most half of the time, so that there is time for the second
-    /// one. Configure the HTTP client to follow no redirects either.
+    /// first response is something else: a 4xx, a 5xx, a redirect, a page of HTML, JSON without an
+    /// `issuer`, a body that breaks off or has no end, or no response in time. Each is one `GET`
+    /// request. It follows no redirect, asks for no compression, and reads at most 1 MiB. The first
+    /// document gets at most half of the time, so that there is time for the second one. Configure
+    /// the HTTP client to follow no redirects either.
+    ///
+    /// A 429 counts too, because gateways limit the requests to paths that they do not know. A
+    /// server that limits all requests gets one more.
     ///
     /// # Errors
     ///

@@ -92,8 +92,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Returns an error if the variable is not set, empty or not UTF-8, if it ends in a line break, or
-    /// if it begins with a byte order mark.
+    /// Returns an error if the variable is not set, empty or not UTF-8, if it ends in a line break,
+    /// or if it begins with a byte order mark.
     ///
     /// # Example
     ///
@@ -131,9 +131,9 @@ impl Secret {
     ///
     /// The token request fails with
     /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if `read` returns an
-    /// error, or a secret that is empty, ends in a line break or begins with a byte order mark, or does
-    /// not return before the deadline of the token request. The error is transient. Keep secrets
-    /// out of its text.
+    /// error, or a secret that is empty, ends in a line break or begins with a byte order mark, or
+    /// does not return before the deadline of the token request. The error is transient. Keep
+    /// secrets out of its text.
     pub fn from_fn<F, R, T, E>(name: impl Into<String>, read: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,

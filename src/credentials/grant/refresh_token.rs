@@ -118,8 +118,8 @@ pub(crate) struct TokenSnapshot {
 impl RefreshToken {
     /// Creates a grant that begins with `refresh_token` and persists rotated tokens with `save`.
     ///
-    /// `save` may take up to 30 seconds. Its error must not contain the secret. If
-    /// `refresh_token` is empty or ends in a line break, token requests fail before anything is sent.
+    /// `save` may take up to 30 seconds. Its error must not contain the secret. If `refresh_token`
+    /// is empty or ends in a line break, token requests fail before anything is sent.
     pub fn new<F, R, E>(name: impl Into<String>, refresh_token: impl Into<String>, save: F) -> Self
     where
         F: Fn(RotatedToken) -> R + Send + Sync + 'static,

@@ -74,8 +74,8 @@ impl SigningKey {
     /// Reads the private key in a PEM text (RFC 7468).
     ///
     /// Its label is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
-    /// Certificates in the text are ignored. Line breaks may be missing, or be spaces or `\n`, as in
-    /// environment variables.
+    /// Certificates in the text are ignored. Line breaks may be missing, or be spaces or `\n`, as
+    /// in environment variables.
     ///
     /// An RSA key signs with `RS256` unless [`with_algorithm`](Self::with_algorithm) is called.
     ///
@@ -100,8 +100,9 @@ impl SigningKey {
 
     /// Reads a private key from a JSON Web Key (RFC 7517).
     ///
-    /// The key is `EC` with `P-256`, `P-384` or `P-521` (feature `aws-lc-rs`), `RSA` with all of its parameters (RFC 7518 section
-    /// 6.3.2), or `OKP` with `Ed25519` (RFC 8037). Its `kid` and `alg` are used.
+    /// The key is `EC` with `P-256`, `P-384` or `P-521` (feature `aws-lc-rs`), `RSA` with all of
+    /// its parameters (RFC 7518 section 6.3.2), or `OKP` with `Ed25519` (RFC 8037). Its `kid` and
+    /// `alg` are used.
     ///
     /// # Errors
     ///

@@ -65,6 +65,7 @@ fn jwt_setters() -> Vec<Setter<SignedJwt>> {
             (Audience::Issuer), (Audience::TokenEndpoint), ("issuer"), ("token endpoint")),
         setter!(SignedJwt::subject: ("a"), ("b"), ("")),
         setter!(SignedJwt::claim: ("a", "1"), ("a", "2"), ("a", 1), ("b", "1"), ("b", json!(null))),
+        setter!(SignedJwt::not_before: ()),
         setter!(SignedJwt::typ: ("a"), ("b"), ("")),
         setter!(SignedJwt::lifetime: (secs(1)), (secs(2))),
         setter!(SignedJwt::certificate: (&CERTIFICATES[0]), (&CERTIFICATES[1])),

@@ -358,9 +358,28 @@ async fn an_endpoint_that_is_found_again_must_be_allowed() {
     endpoint.clone().oneshot(request.clone()).await.unwrap();
     server.set(MOVED, json!({}));
     sleep(MINUTE).await;
-    let error = endpoint.oneshot(request).await.unwrap_err();
+    let error = endpoint.clone().oneshot(request.clone()).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
     assert_eq!(uris(&http), [WELL_KNOWN, ENDPOINT, ENDPOINT, WELL_KNOWN]);
+
+    // The endpoint before stays in use.
+    server.set(ENDPOINT, json!({}));
+    endpoint.oneshot(request).await.unwrap();
+    assert_eq!(uris(&http)[4..], [ENDPOINT]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_allowed_is_not_kept() {
+    let (server, http) = Changing::at(MOVED);
+    let endpoint = single_try(http.clone()).allowed_endpoints([ISSUER, ENDPOINT]).unwrap();
+    let request = TokenRequest::new(from_issuer());
+    let error = endpoint.clone().oneshot(request.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
+    assert_eq!(request.credentials().token_endpoint(), None);
+    // The server corrects its metadata.
+    server.set(ENDPOINT, json!({}));
+    endpoint.oneshot(request).await.unwrap();
+    assert_eq!(uris(&http), [WELL_KNOWN, WELL_KNOWN, ENDPOINT]);
 }
 
 // W7

@@ -120,6 +120,7 @@ async fn a_first_response_without_a_document_leads_to_the_other_one() {
         (403, ""),
         (405, ""),
         (408, ""),
+        (429, ""),
         (500, "<html>"),
         (502, ""),
         (503, ""),
