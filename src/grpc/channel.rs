@@ -54,6 +54,9 @@ use crate::replay::{Replayable, ReplayableLayer};
 /// }
 /// # let _ = check;
 /// ```
+#[doc(alias = "bearer")]
+#[doc(alias = "interceptor")]
+#[doc(alias = "middleware")]
 #[derive(Clone)]
 pub struct AuthorizedChannel<C = Channel> {
     service: Replayable<OAuth2<IntoTonic<C>>>,

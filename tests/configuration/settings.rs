@@ -22,7 +22,7 @@ async fn a_default_lifetime_is_a_number_or_its_text() {
 
 const DETAILS: &str = r#"[{"amount":12.5,"locations":["a"],"max":7,"type":"payment"}]"#;
 
-// W2
+// W1
 #[tokio::test(start_paused = true)]
 async fn authorization_details_are_tables_or_a_json_text() {
     for value in [
