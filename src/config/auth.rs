@@ -39,9 +39,11 @@ enum Method {
 
 impl Auth {
     /// Takes the fields of the method. Returns its name too, for errors.
-    pub(super) fn take(fields: &mut Fields) -> Result<(Self, String), ConfigError> {
-        // The default of RFC 7591 section 2.
-        let name = fields.text(METHOD)?.unwrap_or_else(|| "client_secret_basic".to_owned());
+    pub(super) fn take(
+        fields: &mut Fields,
+        default_method: &str,
+    ) -> Result<(Self, String), ConfigError> {
+        let name = fields.text(METHOD)?.unwrap_or_else(|| default_method.to_owned());
         let method = Method::take(&name, fields)?;
         let client_id = match method {
             Method::Anonymous => None,
@@ -94,6 +96,7 @@ impl Method {
         Ok(match name {
             "none" => Self::None,
             "anonymous" => Self::Anonymous,
+            CLIENT_SECRET => Self::Secret(ClientAuth::client_secret, required(CLIENT_SECRET)?),
             "client_secret_basic" => {
                 Self::Secret(ClientAuth::client_secret_basic, required(CLIENT_SECRET)?)
             }

@@ -20,6 +20,7 @@ const CLIENT_FIELDS: &[&str] = &[
     "scope",
     "audience",
     "resource",
+    "authorization_details",
     "parameters",
     "default_expires_in",
     "label",
@@ -125,6 +126,21 @@ impl Fields {
         Ok(Some(Duration::from_secs(seconds)))
     }
 
+    /// Takes a list of tables, or its JSON text because an environment has no tables.
+    pub(super) fn authorization_details(
+        &mut self,
+    ) -> Result<Option<serde_json::Value>, ConfigError> {
+        const FIELD: &str = "authorization_details";
+        let json = match self.take(FIELD) {
+            None => return Ok(None),
+            Some(Value::Text(text)) => {
+                serde_json::from_str(&text).map_err(|_| "must be a JSON array of objects")
+            }
+            Some(value) => value.into_json(),
+        };
+        json.map(Some).map_err(|problem| ConfigError::new(FIELD, problem))
+    }
+
     /// Takes a table of texts. Numbers and truth values count as their texts.
     pub(super) fn parameters(&mut self) -> Result<Vec<(String, Source)>, ConfigError> {
         const FIELD: &str = "parameters";
@@ -181,7 +197,7 @@ fn known_field(name: &str) -> Option<&'static str> {
 fn text(field: &'static str, value: Value) -> Result<String, ConfigError> {
     match value {
         Value::Text(mut text) => Ok(std::mem::take(&mut *text)),
-        Value::Integer(_) | Value::Bool(_) | Value::Other => {
+        Value::Integer(_) | Value::Fraction(_) | Value::Bool(_) | Value::Other => {
             Err(ConfigError::new(field, "must be a text: put it into quotes"))
         }
         Value::Null | Value::List(_) | Value::Table(_) => {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::json;
 
 use self::auth::Auth;
 use self::fields::Fields;
@@ -110,10 +111,11 @@ impl Clients {
 /// |---|---|
 /// | `token_endpoint`, `issuer` | the URL of the token endpoint, or the issuer whose metadata names it (RFC 8414); one of both |
 /// | `client_id` | a text; not with `anonymous`, and optional with `client_assertion` |
-/// | `token_endpoint_auth_method` | see below; `client_secret_basic` by default (RFC 7591 section 2) |
+/// | `token_endpoint_auth_method` | see below; by default `client_secret_basic` with a `token_endpoint` (RFC 7591 section 2), and `client_secret` with an `issuer` |
 /// | `grant_type` | see below; `client_credentials` by default |
 /// | `scope` | names with spaces between them, or a list of names |
 /// | `audience`, `resource` | a text or a list of texts |
+/// | `authorization_details` | a list of tables that have a `type` (RFC 9396 section 2), or its JSON as a text |
 /// | `parameters` | a table of other parameters of the token request; the values are secrets as below, numbers or truth values |
 /// | `origins` | required: a list of origins, or a text with commas or spaces between them |
 /// | `default_expires_in` | seconds: the lifetime of tokens whose response has no `expires_in` |
@@ -125,6 +127,7 @@ impl Clients {
 /// | `token_endpoint_auth_method` | fields |
 /// |---|---|
 /// | `client_secret_basic`, `client_secret_basic_raw`, `client_secret_post`, `client_secret_jwt` | `client_secret` |
+/// | `client_secret`: the method that the issuer's metadata list ([`ClientAuth::client_secret`]) | `client_secret` |
 /// | `private_key_jwt` | `private_key` (PEM or JWK, or DER in a file), and optionally `kid` and `token_endpoint_auth_signing_alg` |
 /// | `tls_client_auth`, `self_signed_tls_client_auth` | `client_certificate` (PEM, or DER in a file) |
 /// | `client_assertion` | `client_assertion`, and optionally `client_assertion_type` |
@@ -178,6 +181,7 @@ impl Clients {
 /// # }
 /// ```
 ///
+/// [`ClientAuth::client_secret`]: crate::ClientAuth::client_secret
 /// [`RefreshToken::in_memory`]: crate::grant::RefreshToken::in_memory
 /// [`Secret::file`]: crate::Secret::file
 #[derive(Clone, Debug)]
@@ -239,6 +243,7 @@ struct Registration {
     scope: String,
     audiences: Vec<String>,
     resources: Vec<String>,
+    authorization_details: serde_json::Value,
     parameters: Vec<(String, Source)>,
     default_expires_in: Option<Duration>,
     label: Option<String>,
@@ -277,10 +282,13 @@ impl Registration {
                 return Err(ConfigError::new("token_endpoint", "is missing, and so is issuer"));
             }
         };
-        let (auth, method) = Auth::take(&mut fields)?;
+        let (auth, method) = Auth::take(&mut fields, server.default_method())?;
         let (grant, grant_type) = GrantFields::take(&mut fields)?;
-        // Invalid URLs and client ids are errors also if no secret is available.
-        server.credentials(auth.without_proof())?;
+        let authorization_details = fields.authorization_details()?.unwrap_or_else(|| json!([]));
+        // Invalid values of these settings are errors also if no secret is available.
+        server
+            .credentials(auth.without_proof())?
+            .authorization_details(authorization_details.clone())?;
         let registration = Self {
             server,
             auth,
@@ -288,6 +296,7 @@ impl Registration {
             scope: fields.texts("scope")?.join(" "),
             audiences: fields.texts("audience")?,
             resources: fields.texts("resource")?,
+            authorization_details,
             parameters: fields.parameters()?,
             default_expires_in: fields.seconds("default_expires_in")?,
             label: fields.text("label")?,
@@ -308,7 +317,10 @@ impl Registration {
 
     fn credentials(self, name: Option<&str>) -> Result<Credentials, Fault> {
         let credentials = self.server.credentials(self.auth.build()?)?;
-        let mut credentials = credentials.grant(self.grant.build()?).scope(self.scope);
+        let mut credentials = credentials
+            .grant(self.grant.build()?)
+            .scope(self.scope)
+            .authorization_details(self.authorization_details)?;
         for audience in self.audiences {
             credentials = credentials.audience(audience);
         }
@@ -337,6 +349,16 @@ fn in_parameter(name: &str, error: ConfigError) -> ConfigError {
 }
 
 impl Server {
+    /// Returns the method of a registration that names none.
+    fn default_method(&self) -> &'static str {
+        match self {
+            // The default of RFC 7591 section 2.
+            Self::TokenEndpoint(_) => "client_secret_basic",
+            // The one that the metadata list.
+            Self::Issuer(_) => "client_secret",
+        }
+    }
+
     fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
         match self {
             Self::TokenEndpoint(endpoint) => Credentials::new(endpoint, auth),

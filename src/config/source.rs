@@ -28,7 +28,7 @@ impl Source {
         let table = match value {
             Value::Text(text) => return Ok(Self::Text(text)),
             Value::Table(table) => table,
-            Value::Integer(_) | Value::Bool(_) | Value::Other => {
+            Value::Integer(_) | Value::Fraction(_) | Value::Bool(_) | Value::Other => {
                 return Err(ConfigError::new(field, "must be a text: put it into quotes"));
             }
             Value::Null | Value::List(_) => return Err(ConfigError::new(field, EXPECTED)),

@@ -46,7 +46,7 @@ use crate::replay::{Replayable, ReplayableLayer};
 /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, Tokens};
 ///
 /// async fn check(tokens: Tokens) -> Result<(), BoxError> {
-///     let channel = Endpoint::from_static("https://api.example.com").connect_lazy();
+///     let channel = Endpoint::new("https://api.example.com")?.connect_lazy();
 ///     let layer = OAuth2Layer::new(tokens, Origins::only("https://api.example.com")?);
 ///     let mut health = HealthClient::new(AuthorizedChannel::new(channel, layer));
 ///     health.check(HealthCheckRequest::default()).await?;
@@ -54,6 +54,9 @@ use crate::replay::{Replayable, ReplayableLayer};
 /// }
 /// # let _ = check;
 /// ```
+#[doc(alias = "bearer")]
+#[doc(alias = "interceptor")]
+#[doc(alias = "middleware")]
 #[derive(Clone)]
 pub struct AuthorizedChannel<C = Channel> {
     service: Replayable<OAuth2<IntoTonic<C>>>,

@@ -1,10 +1,6 @@
 //! The bodies of requests that reqwest sends.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-
 use bytes::Bytes;
-use http_body::Body as _;
 use reqwest::Body;
 
 use crate::replay::{KeptBody, ReplayBody, ReplayableBody};
@@ -25,19 +21,20 @@ pub(super) enum KeptRequestBody {
 
 impl RequestBody {
     /// Creates a body that remembers at most `limit` bytes of a stream.
-    pub(super) fn new(mut body: Body, limit: usize) -> Self {
-        if body.as_bytes().is_none() {
-            return Self::Stream(ReplayBody::new(body, limit));
+    pub(super) fn new(body: Body, limit: usize) -> Self {
+        match body.as_bytes() {
+            Some(_) => Self::Buffered(Bytes::from_owner(InMemory(body))),
+            None => Self::Stream(ReplayBody::new(body, limit)),
         }
-        // Polled for its data, because `as_bytes` would only allow a copy.
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut body).poll_frame(&mut context) {
-            Poll::Ready(None) => Self::Buffered(Bytes::new()),
-            Poll::Ready(Some(Ok(frame))) if body.is_end_stream() => {
-                Self::Buffered(frame.into_data().unwrap_or_default())
-            }
-            _ => unreachable!("reqwest returns a body in memory as one frame"),
-        }
+    }
+}
+
+/// A body in memory as the owner of its bytes, because `as_bytes` alone would need a copy.
+struct InMemory(Body);
+
+impl AsRef<[u8]> for InMemory {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes().unwrap_or_default()
     }
 }
 

@@ -1,14 +1,14 @@
 //! Tests the methods of client authentication.
 
-use tower_oauth2::ClientAuth;
 use tower_oauth2::client_auth::ClientAssertion;
+use tower_oauth2::{ClientAuth, Credentials};
 
 use crate::{File, client, registration, token_request};
 
 const CERTIFICATE: [u8; 5] = [0x30, 3, 1, 2, 3];
 
 fn expect(fields: &str, auth: ClientAuth) {
-    let expected = tower_oauth2::Credentials::new("https://auth.test/token", auth).unwrap();
+    let expected = Credentials::new("https://auth.test/token", auth).unwrap();
     assert_eq!(client(&registration(fields)).credentials().unwrap(), expected, "{fields}");
 }
 
@@ -24,6 +24,21 @@ fn each_method_is_the_one_of_its_name() {
     expect(&with_secret("client_secret_basic_raw"), ClientAuth::client_secret_basic_raw("a", "b"));
     expect("client_id = 'a'\ntoken_endpoint_auth_method = 'none'", ClientAuth::none("a"));
     expect("token_endpoint_auth_method = 'anonymous'", ClientAuth::anonymous());
+}
+
+#[test]
+fn the_metadata_of_an_issuer_choose_the_method_by_default() {
+    let fields = "client_id = 'a'\nclient_secret = 'b'";
+    let from_issuer = |fields: &str| {
+        let toml = registration(fields).replace("token_endpoint = ", "issuer = ");
+        client(&toml).credentials().unwrap()
+    };
+    let expected = |auth| Credentials::from_issuer("https://auth.test/token", auth).unwrap();
+    let default = ClientAuth::client_secret("a", "b");
+    assert_eq!(from_issuer(fields), expected(default.clone()));
+    assert_eq!(from_issuer(&with_secret("client_secret")), expected(default));
+    let basic = ClientAuth::client_secret_basic("a", "b");
+    assert_eq!(from_issuer(&with_secret("client_secret_basic")), expected(basic));
 }
 
 #[test]

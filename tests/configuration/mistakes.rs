@@ -94,6 +94,7 @@ fn a_wrong_type_is_an_error_that_quotes_no_value() {
         ("default_expires_in = -1", "default_expires_in must be a whole number of seconds"),
         ("default_expires_in = 'x'", "default_expires_in must be a whole number of seconds"),
         ("parameters = 's3cr3t'", "parameters must be a table of texts"),
+        ("parameters = 2026-01-01", "parameters must be a table of texts"),
         (
             "parameters = { a = ['s3cr3t'] }",
             "parameters needs a text, { file = \"…\" } or { env = \"…\" } for a parameter: a",
@@ -105,6 +106,8 @@ fn a_wrong_type_is_an_error_that_quotes_no_value() {
     for (secret, expected) in [
         ("12345", "client_secret must be a text: put it into quotes"),
         ("true", "client_secret must be a text: put it into quotes"),
+        ("12345.5", "client_secret must be a text: put it into quotes"),
+        ("2026-01-01", "client_secret must be a text: put it into quotes"),
         ("['s3cr3t']", place),
         ("{}", place),
         ("{ s3cr3t = 'x' }", place),

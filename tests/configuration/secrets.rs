@@ -1,5 +1,6 @@
 //! Tests that secrets stay secret, and what happens if they are not available.
 
+use figment::providers::Format;
 use tower_oauth2::TokenErrorKind;
 use tower_oauth2::config::Clients;
 
@@ -57,6 +58,80 @@ fn no_error_quotes_a_value_at_the_place_of_a_secret() {
             for error in errors {
                 assert!(!error.contains("1234567890"), "{error}");
             }
+        }
+    }
+}
+
+/// Returns the errors of all formats for the same file.
+fn errors(toml: &str) -> Vec<String> {
+    let json = toml::from_str::<serde_json::Value>(toml).unwrap().to_string();
+    let file = config::File::from_str(toml, config::FileFormat::Toml);
+    let config = config::Config::builder().add_source(file).build().unwrap();
+    let figment = figment::Figment::new().merge(figment::providers::Toml::string(toml));
+    vec![
+        toml::from_str::<Clients>(toml).unwrap_err().message().to_owned(),
+        serde_json::from_str::<Clients>(&json).unwrap_err().to_string(),
+        serde_norway::from_str::<Clients>(&json).unwrap_err().to_string(),
+        config.try_deserialize::<Clients>().unwrap_err().to_string(),
+        figment.extract::<Clients>().unwrap_err().to_string(),
+    ]
+}
+
+// X3
+#[test]
+fn no_format_quotes_a_secret_in_a_url_or_a_wrong_field() {
+    let url = format!("https://user:{SECRET}@auth.test/?key={SECRET}#{SECRET}");
+    for (field, value) in [
+        ("token_endpoint", format!("'{url}'")),
+        ("token_endpoint", format!("'/{SECRET}?key={SECRET}'")),
+        ("origins", format!("'{url}'")),
+        ("origins", format!("['https://api.test?key={SECRET}']")),
+        ("secret", format!("'{SECRET}'")),
+        ("client_secret", format!("['{SECRET}']")),
+        ("client_secret", format!("{{ fil = '{SECRET}' }}")),
+        ("client_secret", format!("{{ '{SECRET}' = 'file' }}")),
+        ("client_secret", format!("{{ file = {{ path = '{SECRET}' }} }}")),
+        ("client_secret", format!("\"{SECRET}\\n\"")),
+        ("authorization_details", format!("'{SECRET}'")),
+        ("authorization_details", format!("[{{ secret = '{SECRET}' }}]")),
+        ("default_expires_in", format!("'{SECRET}'")),
+    ] {
+        let others = [
+            ("token_endpoint", "'https://auth.test/token'"),
+            ("client_id", "'a'"),
+            ("client_secret", "'b'"),
+            ("origins", "'https://api.test'"),
+        ];
+        let others = others.iter().filter(|(name, _)| *name != field);
+        let others: String = others.map(|(name, value)| format!("{name} = {value}\n")).collect();
+        for error in errors(&format!("[stock]\n{others}{field} = {value}\n")) {
+            assert!(error.contains("client stock: "), "{error}");
+            assert!(!error.contains(SECRET), "{field}: {error}");
+        }
+    }
+    for error in errors(&format!("[stock]\nissuer = '{url}'\nclient_id = 'a'\n")) {
+        assert!(!error.contains(SECRET), "{error}");
+    }
+}
+
+// X3
+#[test]
+fn braces_around_a_secret_do_not_reveal_it() {
+    #[derive(serde::Deserialize, Debug)]
+    struct Flat {
+        #[serde(flatten)]
+        _clients: Clients,
+    }
+    for secret in ["{1234567890}", "{1234567890.5}", "{[1234567890]}", "{{1234567890}}"] {
+        let yaml = format!(
+            "stock: {{issuer: 'https://auth.test', client_id: a, origins: [], \
+             client_secret: {secret}}}"
+        );
+        for error in [
+            serde_norway::from_str::<Clients>(&yaml).unwrap_err().to_string(),
+            serde_norway::from_str::<Flat>(&yaml).unwrap_err().to_string(),
+        ] {
+            assert!(!error.contains("1234567890"), "{error}");
         }
     }
 }

@@ -20,6 +20,53 @@ async fn a_default_lifetime_is_a_number_or_its_text() {
     }
 }
 
+const DETAILS: &str = r#"[{"amount":12.5,"locations":["a"],"max":7,"type":"payment"}]"#;
+
+// W1
+#[tokio::test(start_paused = true)]
+async fn authorization_details_are_tables_or_a_json_text() {
+    for value in [
+        "[{ type = 'payment', locations = ['a'], amount = 12.5, max = 7 }]".to_owned(),
+        format!("'{DETAILS}'"),
+    ] {
+        let client = client(&public(&format!("authorization_details = {value}")));
+        let request = crate::token_request(&client).await;
+        assert_eq!(request.parameter("authorization_details").as_deref(), Some(DETAILS));
+    }
+    let tables = "[[authorization_details]]\ntype = 'payment'\namount = 12.5\nmax = 7\n\
+                  locations = ['a']";
+    let request = crate::token_request(&client(&public(tables))).await;
+    assert_eq!(request.parameter("authorization_details").as_deref(), Some(DETAILS));
+}
+
+#[test]
+fn authorization_details_must_be_objects_with_a_type() {
+    let array = "must be a JSON array of objects";
+    for (value, problem) in [
+        ("'x'", array),
+        ("1", array),
+        ("{ type = 'a' }", array),
+        ("['a']", array),
+        ("[{ kind = 'a' }]", "needs a type in each object"),
+        (
+            "[{ type = 'a', until = 2026-01-01 }]",
+            "has a value that JSON does not have: put it into quotes",
+        ),
+        (
+            "[{ type = 'a', amount = nan }]",
+            "has a value that JSON does not have: put it into quotes",
+        ),
+    ] {
+        let fields = format!("authorization_details = {value}");
+        let expected = format!("client stock: authorization_details {problem}");
+        assert_eq!(crate::error(&public(&fields)), expected, "{value}");
+    }
+    let twice = r#"{"issuer": "https://auth.test", "client_id": "a", "client_secret": "b",
+        "origins": [], "authorization_details": [{"type": "a", "type": "b"}]}"#;
+    let error = serde_json::from_str::<ClientConfig>(twice).unwrap_err().to_string();
+    assert!(error.starts_with("authorization_details has a member twice"), "{error}");
+}
+
 #[test]
 fn the_label_is_the_name_of_the_registration_by_default() {
     let toml = format!("[stock]\n{}\n[mail]\n{}", public("label = 'post'"), public(""));
