@@ -41,12 +41,12 @@ impl Value {
                 (_, Ok(value)) => value.into(),
                 _ => return Err(NOT_IN_JSON),
             },
-            Self::Fraction(value) => {
-                serde_json::Number::from_f64(value).ok_or(NOT_IN_JSON)?.into()
-            }
+            Self::Fraction(value) => serde_json::Number::from_f64(value).ok_or(NOT_IN_JSON)?.into(),
             Self::Other => return Err(NOT_IN_JSON),
             Self::Text(mut text) => std::mem::take(&mut *text).into(),
-            Self::List(items) => items.into_iter().map(Self::into_json).collect::<Result<_, _>>()?,
+            Self::List(items) => {
+                items.into_iter().map(Self::into_json).collect::<Result<_, _>>()?
+            }
             Self::Table(entries) => {
                 let mut members = serde_json::Map::new();
                 for (name, value) in entries {
