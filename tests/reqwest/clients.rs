@@ -42,6 +42,10 @@ async fn a_client_for_a_tenant_sends_its_tokens() {
     tenant.execute(named.try_into().unwrap()).await.unwrap();
     let unnamed = get().no_token().body("").unwrap();
     tenant.execute(unnamed.try_into().unwrap()).await.unwrap();
+    // A request with credentials wants tokens of these, so it gets none of the tenant.
+    let mistaken = get().extension(credentials()).body("").unwrap();
+    let error = tenant.execute(mistaken.try_into().unwrap()).await.unwrap_err();
+    assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::NoTokens);
     assert_eq!(server.authorizations(), ["Bearer tenant-7", "Bearer other", ""]);
 }
 
