@@ -1,8 +1,8 @@
-//! A client that is used as a session is: `client.get(url).send()`, with JSON in and out, and tokens
-//! that nobody has to think of.
+//! A client with the methods of a session: `client.get(url).send()`, with JSON in and out. Each
+//! request is sent with a token.
 //!
-//! The methods are those of `tower-http-client`, which has them for any HTTP client that is a tower
-//! service; so they are there with a layer around it too.
+//! The methods are those of `tower-http-client`, which adds them to every tower service that is an
+//! HTTP client, with or without layers.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn session(token_endpoint: &str, secret: &str, api: &str) -> Result<Session, Box
     let credentials = Credentials::new(token_endpoint, auth)?;
     let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     Ok(ServiceBuilder::new()
-        // When no token can be had, the token endpoint's response is the result.
+        // If no token is available, the caller gets the token endpoint's response.
         .layer(TokenErrorResponseLayer::new())
         .layer(OAuth2Layer::new(tokens, Origins::only([api])?))
         .service(http))
@@ -61,34 +61,35 @@ async fn run() -> Result<Report, BoxError> {
 
     report.begin("PUT, GET, DELETE, GET");
     let put = client.put(&url).json(&alf)?.send().await?;
-    report.expect("PUT is answered with 200", put.status() == StatusCode::OK);
+    report.expect("PUT returns 200", put.status() == StatusCode::OK);
     let person: Value = client.get(&url).send().await?.body_reader().json().await?;
-    report.expect("GET brings the JSON that was put", person == alf);
+    report.expect("GET returns the JSON that was put", person == alf);
     let delete = client.delete(&url).send().await?;
-    report.expect("DELETE is answered with 200", delete.status() == StatusCode::OK);
+    report.expect("DELETE returns 200", delete.status() == StatusCode::OK);
     let get = client.get(&url).send().await?;
-    report.expect("after that, GET is answered with 404", get.status() == StatusCode::NOT_FOUND);
+    report.expect("after that, GET returns 404", get.status() == StatusCode::NOT_FOUND);
     let wire = Wire { api: 4, rejected: 0, token_endpoint: 1 };
     report.end(wire, "C1, C2: one token request, however many calls");
 
     report.begin("PUT with a token that was revoked");
     issuer.revoke_all();
     let put = client.put(&url).json(&alf)?.send().await?;
-    report.expect("it is answered with 200", put.status() == StatusCode::OK);
-    report.expect("it was replayed", put.extensions().get() == Some(&Replayed::Yes));
+    report.expect("the caller gets 200", put.status() == StatusCode::OK);
+    report.expect("the request was replayed", put.extensions().get() == Some(&Replayed::Yes));
     let is_intact = api.bodies().ends_with(&[Digest::of([alf.to_string()]); 2]);
     report.expect("the whole JSON arrived both times", is_intact);
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
     report.end(wire, "R1, R3: one replay, byte for byte, with a fresh token");
 
-    report.begin("GET of somebody who has the wrong secret");
+    report.begin("GET with a wrong client secret");
     let mut stranger = session(&token_endpoint, "a guess", &origin)?;
     let get = stranger.get(&url).send().await?;
-    report.expect("it is answered with 401", get.status() == StatusCode::UNAUTHORIZED);
+    report.expect("the caller gets 401", get.status() == StatusCode::UNAUTHORIZED);
     let is_told = get.extensions().get::<TokenError>().is_some();
-    report.expect("which is said to be the token endpoint's", is_told);
+    report.expect("the response says that it is the token endpoint's", is_told);
     let answer: Value = get.body_reader().json().await?;
-    report.expect("and so is the body", answer == json!({ "error": "invalid_client" }));
+    report
+        .expect("its body is the token endpoint's", answer == json!({ "error": "invalid_client" }));
     let wire = Wire { api: 0, rejected: 0, token_endpoint: 1 };
     report.end(wire, "W6: without a token, nothing is sent to the API");
 

@@ -102,16 +102,16 @@ impl Demo {
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.issuer.revoke_all();
         let sum_begun = self.server.sum_begun.clone();
-        // The rest comes once the server has let the caller in: so the first call is refused in the
-        // middle of its stream.
+        // The rest is sent once the server has accepted the call, so the first call is refused in
+        // the middle of its stream.
         let rest = async move {
             sum_begun.notified().await;
             stream::iter(501..=1000)
         };
         let numbers = stream::iter(1..=500).chain(rest.flatten_stream());
 
-        // This client names no origin, as generated ones that are made with `new`: the channel's
-        // own is where the token goes.
+        // This client names no origin, like generated clients that are made with `new`. Its calls
+        // go to the origin of the channel.
         let mut adder = Grpc::new(channel);
         adder.ready().await?;
         let response = adder

@@ -9,7 +9,7 @@ use tower::{BoxError, Layer, Service};
 use super::future::ChannelFuture;
 use super::into_tonic::IntoTonic;
 use crate::cache::Tokens;
-use crate::oauth2::{NoToken, OAuth2, OAuth2Layer, RequestExt};
+use crate::oauth2::{OAuth2, OAuth2Layer, add_tokens};
 use crate::replay::{Replayable, ReplayableLayer};
 
 /// A channel that sends each call with a valid token, and resends it if the token is rejected.
@@ -75,7 +75,7 @@ impl<C: Clone> AuthorizedChannel<C> {
 
     /// Returns the same channel for calls with `tokens`, for example those of a tenant.
     ///
-    /// Calls that name their tokens or [`NoToken`] themselves, with
+    /// Calls that name their tokens or [`NoToken`](crate::NoToken) themselves, with
     /// [`RequestExt`](crate::RequestExt) on a [`tonic::Request`], keep those.
     ///
     /// # Example
@@ -119,13 +119,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> ChannelFuture<C> {
-        let extensions = request.extensions();
-        let names_tokens =
-            extensions.get::<Tokens>().is_some() || extensions.get::<NoToken>().is_some();
-        let request = match &self.tokens {
-            Some(tokens) if !names_tokens => request.tokens(tokens),
-            _ => request,
-        };
+        let request = add_tokens(request, self.tokens.as_ref());
         ChannelFuture::new(self.service.call(request))
     }
 }

@@ -11,7 +11,7 @@ use super::body::RequestBody;
 use super::conversion::into_http;
 use super::service::Sender;
 use crate::cache::Tokens;
-use crate::oauth2::{NoToken, OAuth2, OAuth2Layer, RequestExt, ResponseFuture};
+use crate::oauth2::{OAuth2, OAuth2Layer, ResponseFuture, add_tokens};
 use crate::replay::ReplayableLayer;
 
 /// A [`reqwest::Client`] that sends each request with a valid token, and resends it if the token is
@@ -132,7 +132,7 @@ impl AuthorizedClient {
     /// Returns a client whose requests are sent with `tokens`, such as those of a tenant.
     ///
     /// Connections and the layer's [`Origins`](crate::Origins) are shared. A request that names its
-    /// own tokens or [`NoToken`] in its extensions keeps them.
+    /// own tokens or [`NoToken`](crate::NoToken) in its extensions keeps them.
     ///
     /// # Example
     ///
@@ -213,19 +213,9 @@ impl AuthorizedClient {
         request: reqwest::Result<reqwest::Request>,
     ) -> impl Future<Output = Result<reqwest::Response, BoxError>> + Send + use<> {
         let request = request.and_then(|request| into_http(request, self.replay_limit));
-        let sent = request.map(|request| self.service.send(self.name_tokens(request)));
+        let sent =
+            request.map(|request| self.service.send(add_tokens(request, self.tokens.as_ref())));
         async move { Ok(sent?.await?.into()) }
-    }
-
-    /// Adds the tokens of this client to a request that names none.
-    fn name_tokens<B>(&self, request: Request<B>) -> Request<B> {
-        let extensions = request.extensions();
-        let is_named =
-            extensions.get::<Tokens>().is_some() || extensions.get::<NoToken>().is_some();
-        match &self.tokens {
-            Some(tokens) if !is_named => request.tokens(tokens),
-            _ => request,
-        }
     }
 }
 
@@ -241,7 +231,8 @@ impl Service<Request<reqwest::Body>> for AuthorizedClient {
     fn call(&mut self, request: Request<reqwest::Body>) -> Self::Future {
         let limit = self.replay_limit;
         let request = request.map(|body| RequestBody::new(body, limit));
-        AuthorizedFuture { response: self.service.call(self.name_tokens(request)) }
+        let request = add_tokens(request, self.tokens.as_ref());
+        AuthorizedFuture { response: self.service.call(request) }
     }
 }
 

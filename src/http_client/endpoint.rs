@@ -43,7 +43,8 @@ async fn fetch(
     let request = request.map(|body| reqwest::Body::wrap(Full::new(body)));
     let request = reqwest::Request::try_from(request)?;
     let url = request.url().clone();
-    let response = client.execute(request).await?;
+    // The query of the URL may contain a secret, which the error would quote.
+    let response = client.execute(request).await.map_err(reqwest::Error::without_url)?;
     if *response.url() != url {
         let note = "reqwest followed one, and the response to it is not used";
         let error = TokenError::new(TokenErrorKind::Redirect, note)

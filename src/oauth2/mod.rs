@@ -34,5 +34,7 @@ pub use self::future::ResponseFuture;
 pub use self::http_service::{HttpService, InnerService};
 pub use self::layer::OAuth2Layer;
 pub use self::no_token_sent::NoTokenSent;
+#[cfg(any(feature = "reqwest", feature = "tonic"))]
+pub(crate) use self::request_ext::add_tokens;
 pub use self::request_ext::{NoToken, RequestExt};
 pub use self::service::OAuth2;

@@ -1,6 +1,8 @@
 use http::{Extensions, Request, request};
 
 use crate::cache::Tokens;
+#[cfg(any(feature = "reqwest", feature = "tonic"))]
+use crate::credentials::Credentials;
 
 /// Marks a request that an [`OAuth2Layer`](crate::OAuth2Layer) sends unchanged.
 ///
@@ -129,6 +131,22 @@ impl<T> RequestExt for tonic::Request<T> {
     fn no_token(mut self) -> Self {
         set_no_token(self.extensions_mut());
         self
+    }
+}
+
+/// Adds the tokens of a client to a request that names none.
+///
+/// A request with credentials keeps them for the layer, which refuses this mistake: its caller
+/// wants tokens of other credentials.
+#[cfg(any(feature = "reqwest", feature = "tonic"))]
+pub(crate) fn add_tokens<B>(request: Request<B>, tokens: Option<&Tokens>) -> Request<B> {
+    let extensions = request.extensions();
+    let is_named = extensions.get::<Tokens>().is_some()
+        || extensions.get::<NoToken>().is_some()
+        || extensions.get::<Credentials>().is_some();
+    match tokens {
+        Some(tokens) if !is_named => request.tokens(tokens),
+        _ => request,
     }
 }
 

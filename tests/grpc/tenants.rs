@@ -5,7 +5,7 @@ use tower_oauth2::grpc::AuthorizedChannel;
 use tower_oauth2::{AccessToken, OAuth2Layer, Origins, RequestExt, Tokens};
 
 use crate::server::Server;
-use crate::{channel, check, endpoint, health};
+use crate::{channel, check, credentials, endpoint, health};
 
 fn fixed(token: &str) -> Tokens {
     Tokens::fixed(AccessToken::new(token).unwrap())
@@ -34,6 +34,11 @@ async fn a_client_can_have_the_tokens_of_a_tenant() {
     tenant.check(Request::new(check()).no_token()).await.unwrap();
     let bearer = |token| Some(format!("Bearer {token}"));
     assert_eq!(server.calls(), [bearer("tenant"), bearer("other"), None]);
+    // A call with credentials wants tokens of these, so it gets none of the tenant.
+    let mut mistaken = Request::new(check());
+    mistaken.extensions_mut().insert(credentials());
+    let status = tenant.check(mistaken).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
     // The channel itself has none.
     let status = health(channel).check(check()).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::Extensions;
@@ -41,6 +42,10 @@ async fn a_client_for_a_tenant_sends_its_tokens() {
     tenant.execute(named.try_into().unwrap()).await.unwrap();
     let unnamed = get().no_token().body("").unwrap();
     tenant.execute(unnamed.try_into().unwrap()).await.unwrap();
+    // A request with credentials wants tokens of these, so it gets none of the tenant.
+    let mistaken = get().extension(credentials()).body("").unwrap();
+    let error = tenant.execute(mistaken.try_into().unwrap()).await.unwrap_err();
+    assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::NoTokens);
     assert_eq!(server.authorizations(), ["Bearer tenant-7", "Bearer other", ""]);
 }
 
@@ -107,6 +112,56 @@ async fn inner_middleware_sees_each_send_and_outer_middleware_one() {
     assert_eq!(*outer.0.lock().unwrap(), [""]);
     assert_eq!(*inner.0.lock().unwrap(), ["Bearer token-1", "Bearer token-2"]);
     assert_eq!(extensions.get(), Some(&Sends(3)));
+}
+
+/// Sends a request again after a 503, as reqwest-retry does.
+struct Retry;
+
+#[async_trait::async_trait]
+impl Middleware for Retry {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let again = request.try_clone().expect("the body is in memory");
+        let response = next.clone().run(request, extensions).await?;
+        if response.status() == 503 { next.run(again, extensions).await } else { Ok(response) }
+    }
+}
+
+// R1, R3
+#[tokio::test]
+async fn middleware_that_retries_goes_outside_or_inside() {
+    for is_outside in [true, false] {
+        // The server is down at first, and the first token is revoked.
+        let sends = AtomicUsize::new(0);
+        let server = Server::start(move |request| {
+            let is_first = sends.fetch_add(1, Ordering::Relaxed) == 0;
+            let is_revoked = request.headers()[AUTHORIZATION] == "Bearer token-1";
+            respond(if is_first {
+                503
+            } else if is_revoked {
+                401
+            } else {
+                200
+            })
+        })
+        .await;
+        let (builder, oauth2) =
+            (ClientBuilder::new(Client::new()), OAuth2Middleware::new(layer(&source())));
+        let client = if is_outside {
+            builder.with(Retry).with(oauth2).build()
+        } else {
+            builder.with(oauth2).with(Retry).build()
+        };
+        let response = client.post(server.url("/")).body("body").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let expected = ["Bearer token-1", "Bearer token-1", "Bearer token-2"];
+        assert_eq!(server.authorizations(), expected);
+        assert_eq!(server.bodies(), ["body"; 3]);
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKi
 use crate::support::*;
 
 /// Returns the URL of a port without a listener.
-async fn nobody() -> String {
+async fn unused_url() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/token", listener.local_addr().unwrap())
 }
@@ -20,7 +20,7 @@ fn find_reqwest<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a reqwest::Err
 
 #[tokio::test]
 async fn a_failed_connection_is_the_error_of_reqwest() {
-    let (http, url) = (Client::new(), nobody().await);
+    let (http, url) = (Client::new(), unused_url().await);
     let [(client, _), (middleware, _)] = clients(&http);
 
     let error = client.send(http.get(&url)).await.unwrap_err();
@@ -46,13 +46,14 @@ async fn a_request_that_cannot_be_built_is_the_error_of_reqwest() {
     }
 }
 
-// W5
+// W5, X3
 #[tokio::test]
 async fn a_missing_token_is_found_in_the_error_with_its_cause() {
-    let (http, url) = (Client::new(), nobody().await);
+    let (http, url) = (Client::new(), unused_url().await);
     let layer = || {
         let auth = tower_oauth2::ClientAuth::none("client-id");
-        let credentials = tower_oauth2::Credentials::new(&url, auth).unwrap();
+        let url = format!("{url}?key=s3cr3t-key");
+        let credentials = tower_oauth2::Credentials::new(url, auth).unwrap();
         let endpoint = TokenEndpoint::new(http.clone());
         let endpoint = endpoint.retry(tower_oauth2::source::TokenRetry::none());
         OAuth2Layer::new(Tokens::new(credentials, endpoint), Origins::any())
@@ -67,6 +68,10 @@ async fn a_missing_token_is_found_in_the_error_with_its_cause() {
         assert!(found.is_transient());
         assert_eq!(error.to_string(), found.to_string());
         assert!(find_reqwest(&*error).unwrap().is_connect());
+        assert!(
+            std::iter::successors(Some(&*error as &dyn Error), |&error| error.source())
+                .all(|error| !format!("{error} {error:?}").contains("s3cr3t"))
+        );
     }
 }
 
