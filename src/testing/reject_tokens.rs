@@ -17,8 +17,9 @@ use crate::util::sync::LockExt;
 ///
 /// A request with one of these tokens in a header gets a 401 with `WWW-Authenticate: Bearer
 /// error="invalid_token"` (RFC 6750 section 3.1), or `DPoP error="invalid_token"` for the scheme
-/// `DPoP` (RFC 9449 section 7.1). The inner service does not see it. Put this layer around the API,
-/// inside an [`OAuth2Layer`](crate::OAuth2Layer).
+/// `DPoP` (RFC 9449 section 7.1). The inner service does not receive it. Put this layer around the
+/// API, inside an [`OAuth2Layer`](crate::OAuth2Layer). The response body of the API must implement
+/// [`Default`], which is the body of the 401.
 ///
 /// Clones, and the services that they make, share the tokens and the number of rejections.
 ///

@@ -15,7 +15,7 @@ use tower::BoxError;
 /// A scripted reply of a [`ScriptedEndpoint`](super::ScriptedEndpoint).
 ///
 /// A reply that cannot be sent, such as one with an invalid status, makes the request fail with a
-/// connection error that names the mistake. `Debug` shows neither headers nor the body.
+/// connection error that names the first mistake. `Debug` shows neither headers nor the body.
 ///
 /// # Example
 ///
@@ -45,6 +45,8 @@ enum Outcome {
     Response(StatusCode, HeaderMap, ReplyBody),
     ConnectionError(ScriptedError),
     NoResponse,
+    /// The text of the first mistake in the script.
+    Mistake(String),
 }
 
 /// An error that is returned for each request that gets a clone of its reply.
@@ -132,6 +134,7 @@ impl Reply {
                 members.insert(name.into(), value.into());
                 self
             }
+            Outcome::Mistake(_) => self,
             _ => Self::mistake("only a token or error response has members"),
         }
     }
@@ -142,8 +145,10 @@ impl Reply {
         N: TryInto<HeaderName, Error: Into<http::Error>>,
         V: TryInto<HeaderValue, Error: Into<http::Error>>,
     {
-        let Outcome::Response(_, headers, _) = &mut self.outcome else {
-            return Self::mistake("only a response has headers");
+        let headers = match &mut self.outcome {
+            Outcome::Response(_, headers, _) => headers,
+            Outcome::Mistake(_) => return self,
+            _ => return Self::mistake("only a response has headers"),
         };
         match (name.try_into().map_err(Into::into), value.try_into().map_err(Into::into)) {
             (Ok(name), Ok(value)) => {
@@ -174,7 +179,7 @@ impl Reply {
 
     /// Creates a reply that makes the request fail, because the script has a mistake.
     fn mistake(text: impl fmt::Display) -> Self {
-        Self::connection_error(format!("the scripted reply cannot be sent: {text}"))
+        Self::new(Outcome::Mistake(format!("the scripted reply cannot be sent: {text}")))
     }
 
     fn new(outcome: Outcome) -> Self {
@@ -195,6 +200,7 @@ impl Reply {
             }
             Outcome::ConnectionError(error) => Err(error.into()),
             Outcome::NoResponse => pending().await,
+            Outcome::Mistake(text) => Err(text.into()),
         }
     }
 }
@@ -227,6 +233,7 @@ impl fmt::Debug for Reply {
             Outcome::Response(status, ..) => output.field("status", status),
             Outcome::ConnectionError(error) => output.field("connection_error", &error.0),
             Outcome::NoResponse => output.field("no_response", &true),
+            Outcome::Mistake(text) => output.field("mistake", text),
         };
         output.field("delay", &self.delay).finish_non_exhaustive()
     }

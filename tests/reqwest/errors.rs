@@ -7,12 +7,6 @@ use tower_oauth2::{OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKi
 
 use crate::support::*;
 
-/// Returns the URL of a port without a listener.
-async fn unused_url() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}/token", listener.local_addr().unwrap())
-}
-
 /// Returns the `reqwest::Error` in a chain of sources.
 fn find_reqwest<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a reqwest::Error> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|e| e.downcast_ref())
@@ -20,7 +14,7 @@ fn find_reqwest<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a reqwest::Err
 
 #[tokio::test]
 async fn a_failed_connection_is_the_error_of_reqwest() {
-    let (http, url) = (Client::new(), unused_url().await);
+    let (http, url) = (Client::new(), unreachable_url().await);
     let [(client, _), (middleware, _)] = clients(&http);
 
     let error = client.send(http.get(&url)).await.unwrap_err();
@@ -49,7 +43,7 @@ async fn a_request_that_cannot_be_built_is_the_error_of_reqwest() {
 // W5, X3
 #[tokio::test]
 async fn a_missing_token_is_found_in_the_error_with_its_cause() {
-    let (http, url) = (Client::new(), unused_url().await);
+    let (http, url) = (Client::new(), unreachable_url().await);
     let layer = || {
         let auth = tower_oauth2::ClientAuth::none("client-id");
         let url = format!("{url}?key=s3cr3t-key");

@@ -14,7 +14,7 @@ use tower_oauth2::testing::ScriptedSource;
 use tower_oauth2::{BoxError, OAuth2Layer, Origins};
 use tower_oauth2_testkit::{Seen, server};
 
-pub use tower_oauth2_testkit::{credentials, hour, tokens};
+pub use tower_oauth2_testkit::{credentials, hour, tokens, unreachable_url};
 
 /// An HTTP/1.1 server that records its requests, and ends with the runtime.
 #[derive(Clone)]

@@ -239,7 +239,7 @@ async fn transient_errors_differ_from_permanent_ones() {
 // alf 38
 #[tokio::test]
 async fn an_unreachable_endpoint_is_a_transport_error_with_its_cause() {
-    let error = ask(credentials_at(nobody().await)).await.unwrap_err();
+    let error = ask(credentials_at(unreachable_url().await)).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::Transport);
     assert!(error.is_transient());
     assert!(error.status().is_none() && error.headers().is_none() && error.body().is_none());

@@ -141,7 +141,7 @@ async fn a_body_that_never_ends_is_read_up_to_the_limit() {
 // alf 38
 #[tokio::test]
 async fn a_connection_that_is_refused_is_a_transport_error() {
-    let error = refused(&nobody().await, LONG, "refused").await;
+    let error = refused(&unreachable_url().await, LONG, "refused").await;
     assert_eq!(error.kind(), Transport);
     assert!(error.is_transient());
     assert_eq!(error.status(), None);

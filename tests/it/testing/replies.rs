@@ -112,6 +112,10 @@ async fn mistakes_in_replies_are_named() {
     let cases = [
         (Reply::error(42, "invalid_client"), "the status 42 is invalid"),
         (Reply::response(1000, ""), "the status 1000 is invalid"),
+        // The first mistake is the one to repair.
+        (Reply::error(42, "slow_down").description("wait"), "the status 42 is invalid"),
+        (Reply::error(42, "slow_down").header("retry-after", "1"), "the status 42 is invalid"),
+        (Reply::token("t").header("no name", "v").expires_in(secs(1)), "a header is invalid"),
         (Reply::token("t").header("no name", "value"), "a header is invalid"),
         (Reply::token("t").header("name", "line\nbreak"), "a header is invalid"),
         (Reply::response(200, "{}").expires_in(secs(1)), "only a token or error response"),

@@ -39,7 +39,8 @@ impl Api {
         Self { keep: |body| Some(body.clone()), ..api }
     }
 
-    /// Responds with 200 to a request whose token `accepts` returns true for, and with 401 to others.
+    /// Responds with 200 if `accepts` returns true for the token of the request, and with 401
+    /// otherwise.
     pub fn accepting(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(move |request| {
             let accepted = bearer(request.headers()).is_some_and(&accepts);
@@ -87,7 +88,8 @@ impl<B, R> Api<B, R> {
         self.seen.lock().unwrap().count
     }
 
-    /// Returns the Bearer token of each request, in order. A request without one is an empty string.
+    /// Returns the Bearer token of each request, in order. It is an empty string for a request
+    /// without one.
     pub fn tokens(&self) -> Vec<String> {
         assert!(self.records, "this API does not record requests");
         let seen = self.seen.lock().unwrap();

@@ -11,7 +11,8 @@ use tower_oauth2_testkit::servers::Memcached;
 
 use super::{KEY, MINUTE, until};
 
-/// Returns the tokens of a process with a cache of its own. `count` counts the token requests of all processes.
+/// Returns the tokens of a process with its own cache. `count` counts the token requests of all
+/// processes.
 fn process(store: impl TokenStore, count: &Arc<AtomicUsize>) -> Tokens {
     process_with(store, count, Duration::from_secs(3600))
 }

@@ -202,7 +202,7 @@ impl<T: TokenStore> Test<T> {
     async fn replaces(self: Arc<Self>) {
         let key = &key();
         assert!(!self.replace(key, Some(b"old"), b"new").await);
-        assert!(!self.replace(key, Some(b""), b"new").await, "nothing is not an empty value");
+        assert!(!self.replace(key, Some(b""), b"new").await, "a missing value is not an empty one");
         assert_eq!(self.value(key).await, None);
         assert!(self.replace(key, None, b"1").await);
         self.check_life(&self.store.get(key).await.unwrap().unwrap());
@@ -211,7 +211,7 @@ impl<T: TokenStore> Test<T> {
             assert_eq!(self.value(key).await.as_deref(), Some(&b"1"[..]));
         }
         assert!(self.replace(key, Some(b"1"), b"").await);
-        assert!(!self.replace(key, None, b"new").await, "an empty value is not nothing");
+        assert!(!self.replace(key, None, b"new").await, "an empty value is not a missing one");
         assert!(self.replace(key, Some(b""), b"\0\r\n\xff").await);
         assert!(self.replace(key, Some(b"\0\r\n\xff"), b"\0\r\n\xff").await);
         assert_eq!(self.value(key).await.as_deref(), Some(&b"\0\r\n\xff"[..]));
@@ -250,17 +250,17 @@ impl<T: TokenStore> Test<T> {
         self.unlock(one, "a").await;
         assert!(self.lock(one, "a", LONG).await);
         assert!(!self.lock(one, "b", LONG).await);
-        assert!(self.lock(one, "a", LONG).await, "it is a's own");
-        assert!(self.lock(other, "b", LONG).await, "the other key is free");
+        assert!(self.lock(one, "a", LONG).await, "a can lock its own lease again");
+        assert!(self.lock(other, "b", LONG).await, "keys have separate leases");
         self.unlock(one, "b").await;
-        assert!(!self.lock(one, "b", LONG).await, "it was not b's to give back");
+        assert!(!self.lock(one, "b", LONG).await, "b cannot unlock the lease of a");
         self.unlock(one, "a").await;
         self.unlock(one, "a").await;
         assert!(self.lock(one, "b", LONG).await);
         assert!(!self.lock(one, "a", LONG).await);
         assert_eq!(self.value(one).await, None, "a lease is not a value");
         self.set(one, b"value", LONG).await;
-        assert!(self.lock(one, "b", LONG).await, "a value is no lease");
+        assert!(self.lock(one, "b", LONG).await, "a value is not a lease");
     }
 
     async fn makes_leases_last_longer(self: Arc<Self>) {
@@ -281,7 +281,7 @@ impl<T: TokenStore> Test<T> {
         until("b has the lease", || self.lock(key, "b", LONG)).await;
         assert!(begin.elapsed() + self.promises.unit >= self.short(), "{:?}", begin.elapsed());
         self.unlock(key, "a").await;
-        assert!(!self.lock(key, "a", LONG).await, "a had lost it");
+        assert!(!self.lock(key, "a", LONG).await, "a cannot unlock the lease of b");
     }
 
     async fn lets_one_lock(self: Arc<Self>) {

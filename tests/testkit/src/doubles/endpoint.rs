@@ -207,8 +207,8 @@ pub fn times(endpoint: &ScriptedEndpoint) -> Vec<Instant> {
     endpoint.requests().iter().map(RecordedRequest::received_at).collect()
 }
 
-/// Returns the URL of an endpoint at a port without a listener.
-pub async fn nobody() -> String {
+/// Returns the URL of a token endpoint at a port without a listener.
+pub async fn unreachable_url() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/token", listener.local_addr().unwrap())
 }

@@ -10,7 +10,9 @@ pub mod recipes;
 mod server;
 mod trace;
 
-pub use self::endpoint::{RawEndpoint, ask, head, nobody, response, scripted, send, times};
+pub use self::endpoint::{
+    RawEndpoint, ask, head, response, scripted, send, times, unreachable_url,
+};
 pub use self::fake_memcached::{FakeMemcached, Peer, opaque};
 pub use self::make::*;
 pub use self::meter::Meter;

@@ -15,7 +15,7 @@ pub struct Trace(Arc<Mutex<Vec<String>>>);
 impl Trace {
     /// Records until the guard is dropped. Needs a current-thread runtime.
     pub fn start() -> (Self, DefaultGuard) {
-        // With a single subscriber, a callsite that another thread reaches first would stay disabled.
+        // With one subscriber, a callsite that another thread reaches first would stay disabled.
         static SECOND: LazyLock<Dispatch> =
             LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
         LazyLock::force(&SECOND);
