@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::response::Parts;
 use http::Uri;
+use http::response::Parts;
 use serde_json::Value;
 
 use super::lists::{LISTS, TextList};
