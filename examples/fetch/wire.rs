@@ -56,9 +56,12 @@ pub(crate) fn is_public_header(name: &HeaderName) -> bool {
     PUBLIC_HEADERS.contains(name)
 }
 
+/// The byte order mark that some servers write before JSON.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Returns the members of a body that is a JSON object.
 pub(crate) fn members(body: &[u8]) -> Option<Map<String, Value>> {
-    serde_json::from_slice(body).ok()
+    serde_json::from_slice(body.strip_prefix(MARK).unwrap_or(body)).ok()
 }
 
 /// Returns the parameters of a token request, whose body is a form or a JSON object.

@@ -96,6 +96,10 @@ impl Credentials {
     /// endpoint, or another method for a [secret](ClientAuth::client_secret), the token request is
     /// sent once more. Otherwise its own error is returned.
     ///
+    /// The metadata are requested at the well-known addresses of the issuer only. For a document at
+    /// an internal address, use [`Metadata::fetch_at`](crate::metadata::Metadata::fetch_at), whose
+    /// credentials keep the endpoint that was found at the start.
+    ///
     /// # Errors
     ///
     /// Returns an error if the issuer is not an absolute URI, has user information, a query or a

@@ -72,6 +72,8 @@ pub(super) fn for_error(
 const CLIENT: &str = "check client id, secret and authentication method";
 const CLIENT_ASSERTION: &str = "check the client id, and the assertion that authenticates the \
                                 client: its audience, key id and algorithm, and the clocks";
+const CLIENT_OR_GRANT_ASSERTION: &str = "check client id, secret and authentication method, and the assertion of the grant: its \
+     audience, key id and algorithm, and the clocks";
 const GRANT_ASSERTION: &str =
     "check the assertion of the grant: its audience, key id and algorithm, and the clocks";
 const GRANTS: &str = "check the grants that this client may use";
@@ -107,6 +109,10 @@ fn for_error_response(
         (_, status) if status.is_server_error() => SERVER,
         _ if is_for_metadata => "check the issuer's URL",
         _ if is_client_refused(error, status) && facts.has_client_assertion => CLIENT_ASSERTION,
+        // The assertion of the grant may be all that the request has of the client.
+        _ if is_client_refused(error, status) && facts.grant == GrantKind::JwtBearer => {
+            CLIENT_OR_GRANT_ASSERTION
+        }
         _ if is_client_refused(error, status) => CLIENT,
         (Some("unauthorized_client" | "unsupported_grant_type"), _) => GRANTS,
         (Some("invalid_scope" | "insufficient_scope"), _) => {

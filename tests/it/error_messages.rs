@@ -325,6 +325,21 @@ async fn the_advice_for_a_refused_grant_depends_on_the_grant() {
     .unwrap();
     let user = RefreshToken::in_memory("alf", "r-1");
     let jwt = JwtBearer::assertion("jwt");
+    for (client, expected) in [
+        (
+            base.clone(),
+            "check client id, secret and authentication method, and the assertion of the grant: \
+             its audience, key id and algorithm, and the clocks",
+        ),
+        (
+            asserted.clone(),
+            "check the client id, and the assertion that authenticates the client: its audience, \
+             key id and algorithm, and the clocks",
+        ),
+    ] {
+        let text = advice(client.grant(jwt.clone()), 401, INVALID_CLIENT).await;
+        assert_eq!(text, expected);
+    }
     let exchange = TokenExchange::new("subject", TokenType::JWT);
     let custom = Grant::custom("urn:ietf:params:oauth:grant-type:token-exchange");
     for (credentials, expected) in [

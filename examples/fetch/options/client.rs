@@ -14,7 +14,8 @@ Client authentication:
   --client-secret-file FILE  the client secret, read for every token request; by default, the
                              environment variable CLIENT_SECRET has it
   --auth METHOD              client_secret_basic (default), client_secret_basic_raw,
-                             client_secret_post, client_secret_jwt, private_key_jwt,
+                             client_secret_post, client_secret (by the method that the metadata of
+                             the issuer list), client_secret_jwt, private_key_jwt,
                              client_assertion, none, or with --cert and --key tls_client_auth
                              or self_signed_tls_client_auth; both jwt methods need the feature jwt
   --key FILE                 for private_key_jwt: the private key (PEM, DER or JWK), read for every
@@ -85,6 +86,7 @@ impl Group {
             certificate.ok_or_else(|| Mistake::new("--auth: this method needs --cert and --key"))
         };
         Ok(match &*method {
+            "client_secret" => ClientAuth::client_secret(id, self.secret()?),
             "client_secret_basic" => ClientAuth::client_secret_basic(id, self.secret()?),
             "client_secret_basic_raw" => ClientAuth::client_secret_basic_raw(id, self.secret()?),
             "client_secret_post" => ClientAuth::client_secret_post(id, self.secret()?),
@@ -113,7 +115,7 @@ impl Group {
                 return Err(Mistake(format!("{option}: needs --auth client_assertion")));
             }
         }
-        if self.secret.is_some() && !method.starts_with("client_secret_") {
+        if self.secret.is_some() && !method.starts_with("client_secret") {
             return Err(Mistake(format!(
                 "--client-secret-file: not together with --auth {}",
                 method.escape_debug()

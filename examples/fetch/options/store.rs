@@ -86,11 +86,12 @@ impl Group {
     }
 }
 
-/// Reads a password without the line break at its end.
+/// Reads a password without the line break at its end and a byte order mark at its beginning.
 fn read_password(path: &Path) -> Result<String, String> {
     let text = bounded::file(path).map_err(|error| error.to_string())?;
     let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }

@@ -22,7 +22,7 @@ Token:
                              /.well-known/openid-configuration, or the URL of the document; by
                              default, the first two are tried
   --scope S                  the scopes, separated by spaces
-  --audience A               the audience of the token
+  --audience A               the audience of the token; can be repeated
   --resource R               the resource of the token (RFC 8707); can be repeated
   --param NAME=VALUE         another parameter of the token request; can be repeated
   --dpop                     bind tokens to --dpop-key, or to a new key (RFC 9449); needs the
@@ -38,7 +38,7 @@ pub(super) struct Group {
     issuer: Option<String>,
     well_known: Option<String>,
     scope: String,
-    audience: String,
+    audiences: Vec<String>,
     resources: Vec<String>,
     parameters: Vec<(String, String)>,
     origins: Option<Origins>,
@@ -65,7 +65,7 @@ pub(crate) struct Discovery {
 #[derive(Clone)]
 struct Parameters {
     scope: String,
-    audience: String,
+    audiences: Vec<String>,
     resources: Vec<String>,
     custom: Vec<(String, String)>,
     binding: Option<Binding>,
@@ -101,7 +101,10 @@ impl Wanted {
 
 impl Parameters {
     fn add_to(self, credentials: Credentials) -> Credentials {
-        let mut credentials = credentials.scope(self.scope).audience(self.audience);
+        let mut credentials = credentials.scope(self.scope);
+        for audience in self.audiences {
+            credentials = credentials.audience(audience);
+        }
         for resource in self.resources {
             credentials = credentials.resource(resource);
         }
@@ -122,7 +125,7 @@ impl Group {
             "issuer" => self.issuer = Some(value.text()?),
             "well-known" => self.well_known = Some(value.text()?),
             "scope" => self.scope = value.text()?,
-            "audience" => self.audience = value.text()?,
+            "audience" => self.audiences.push(value.text()?),
             "resource" => self.resources.push(value.text()?),
             "param" => self.parameters.push(value.pair('=')?),
             "allow-origin" => {
@@ -184,7 +187,7 @@ impl Group {
         }
         for (option, is_set) in [
             ("scope", !self.scope.is_empty()),
-            ("audience", !self.audience.is_empty()),
+            ("audience", !self.audiences.is_empty()),
             ("resource", !self.resources.is_empty()),
         ] {
             if is_set && self.parameters.iter().any(|(name, _)| name == option) {
@@ -195,7 +198,7 @@ impl Group {
         let binding = binding.transpose().map_err(|what| Mistake(format!("--dpop: {what}")))?;
         Ok(Parameters {
             scope: self.scope,
-            audience: self.audience,
+            audiences: self.audiences,
             resources: self.resources,
             custom: self.parameters,
             binding,

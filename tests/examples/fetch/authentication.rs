@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 
 use super::{basic, run};
-use crate::process::{File, fetch, fetch_from};
+use crate::process::{File, SECRET, fetch, fetch_from};
 use crate::server::{Ca, Server};
 
 #[cfg(feature = "jwt")]
@@ -36,6 +36,7 @@ async fn options_set_the_client_authentication() {
     let secret_file = File::new("secret", "from a+file\n");
     let secret_file = ["--client-secret-file", secret_file.path()];
     for (method, header, body) in [
+        ("client_secret", Some(basic("client-id:from%20a%2Bfile")), ""),
         ("client_secret_basic", Some(basic("client-id:from%20a%2Bfile")), ""),
         ("client_secret_basic_raw", Some(basic("client-id:from a+file")), ""),
         ("client_secret_post", None, "&client_id=client-id&client_secret=from+a%2Bfile"),
@@ -51,6 +52,21 @@ async fn options_set_the_client_authentication() {
         assert_eq!(sent_header, header.as_deref(), "{method}");
         assert_eq!(*sent.body(), format!("grant_type=client_credentials{body}"), "{method}");
     }
+}
+
+#[tokio::test]
+async fn metadata_choose_the_place_of_a_secret() {
+    let server = Server::start().await;
+    let mut command = fetch(["--issuer", &server.at("/realm"), "--client-id", "client-id"]);
+    command.args(["--well-known", "/metadata/post", "--auth", "client_secret"]);
+    let ended = run({
+        command.arg(server.at("/echo"));
+        command
+    })
+    .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let body = format!("grant_type=client_credentials&client_id=client-id&client_secret={SECRET}");
+    assert_eq!(*server.token_requests()[0].body(), body);
 }
 
 /// Returns the header and claims of the assertion in the token request, and the client id.

@@ -62,6 +62,9 @@ async fn a_token_request_is_shown_without_secrets() {
     assert!(out.contains(r#""access_token": "***""#), "{out}");
     assert!(out.contains(r#""expires_in": 3600"#), "{out}");
 
+    let out = explain(&server, "/marked", &["--client-id", "client-id"]).await;
+    assert!(out.contains(r#""access_token": "***""#), "{out}");
+
     let arguments = ["--client-id", "client-id", "--auth", "client_secret_post"];
     let custom = ["--param", "refresh_token=r3fr3sh", "--param", "tenant=t3nant"];
     let header = ["--token-header", "X-Api-Key: k3y-of-the-gateway"];

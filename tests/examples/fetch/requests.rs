@@ -15,6 +15,8 @@ async fn options_set_the_request() {
         "read write",
         "--audience",
         "the api",
+        "--audience",
+        "b",
         "--resource",
         "https://a.test",
         "--resource",
@@ -38,7 +40,7 @@ async fn options_set_the_request() {
     assert_eq!(tokens[0].headers()[AUTHORIZATION], basic(&format!("client-id:{SECRET}")));
     assert_eq!(
         tokens[0].body(),
-        "grant_type=client_credentials&scope=read+write&audience=the+api&\
+        "grant_type=client_credentials&scope=read+write&audience=the+api&audience=b&\
          resource=https%3A%2F%2Fa.test&resource=https%3A%2F%2Fb.test&tenant=x%3Dy"
     );
     let requests = server.api_requests();

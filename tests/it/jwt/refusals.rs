@@ -153,6 +153,15 @@ async fn the_error_names_the_audience_and_how_to_set_another() {
         );
         assert!(text.ends_with(&hint), "{text}");
     }
+    // A custom claim may have several.
+    for (claim, shown) in [
+        (serde_json::json!(["https://a.test/?secret", "b"]), "for https://a.test/?... and b: if"),
+        (serde_json::json!(["b", ENDPOINT]), "and https://auth.test/token: SignedJwt::audience"),
+    ] {
+        let auth = ClientAuth::private_key_jwt("id", jwt().claim("aud", claim));
+        let text = refusal(r#"{"error":"invalid_client"}"#, auth, None).await;
+        assert!(text.contains(shown), "{text}");
+    }
     // Two assertions: the code says which one was refused.
     let auth = ClientAuth::private_key_jwt("id", jwt().audience("https://a.test/?secret"));
     let grant = JwtBearer::signed("robot", jwt().audience("the \u{7}grant"));

@@ -29,7 +29,7 @@ async fn the_password_of_a_store_is_not_an_argument() {
     let redis = Redis::start().await;
     redis.run::<()>("ACL SETUSER tokens on >s3cr3t-of-the-client ~* +@all").await;
     redis.run::<()>("ACL SETUSER default >s3cr3t-of-the-client").await;
-    let file = File::new("store.password", &format!("{SECRET}\n"));
+    let file = File::new("store.password", &format!("\u{feff}{SECRET}\n"));
     let wrong = File::new("wrong.password", "wrong");
     let (with_user, plain) = (redis.url().replace("//", "//tokens@"), redis.url());
     let from_file = ["--store-password-file", file.path()];

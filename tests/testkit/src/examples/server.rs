@@ -164,6 +164,7 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
             let body = format!(r#"{{"access_token":"{JWT}","refresh_token":"refresh-1"}}"#);
             response(StatusCode::OK, body)
         }
+        "/marked" => response(StatusCode::OK, "\u{feff}{\"access_token\":\"token-1\"}"),
         "/apigee" => {
             response(StatusCode::OK, r#"{"access_token":"token-1","token_type":"BearerToken"}"#)
         }
@@ -176,10 +177,11 @@ fn answer(request: &Request<Bytes>, token_requests: usize) -> Option<Response<Fu
             );
             response(StatusCode::BAD_REQUEST, body)
         }
-        "/realm/.well-known/openid-configuration" | "/metadata" => {
+        "/realm/.well-known/openid-configuration" | "/metadata" | "/metadata/post" => {
             let host = request.headers().get(HOST)?.to_str().ok()?;
             let issuer = format!("http://{host}/realm");
             let methods = match request.uri().path() {
+                "/metadata/post" => r#"["client_secret_post"]"#,
                 "/metadata" => r#"["client_secret_basic","private_key_jwt"]"#,
                 _ => r#"["client_secret_basic"]"#,
             };
