@@ -140,7 +140,8 @@ impl Discovery<'_> {
                 .with_issuer(issuer.origin())
         })?;
         // An endpoint that was kept would not be looked for again, because it never answers.
-        self.limits.check(endpoint.uri(), endpoint.origin())?;
+        let checked = self.limits.check(endpoint.uri(), endpoint.origin());
+        checked.map_err(|error| error.at(endpoint.origin()))?;
         let endpoint = Arc::new(endpoint);
         issuer.set_endpoint(&endpoint);
         Ok(endpoint)

@@ -370,11 +370,12 @@ async fn an_endpoint_that_is_found_again_must_be_allowed() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_not_allowed_is_not_kept() {
-    let (server, http) = Changing::at(MOVED);
+    let (server, http) = Changing::at("https://elsewhere.test/token");
     let endpoint = single_try(http.clone()).allowed_endpoints([ISSUER, ENDPOINT]).unwrap();
     let request = TokenRequest::new(from_issuer());
     let error = endpoint.clone().oneshot(request.clone()).await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::EndpointNotAllowed);
+    assert!(error.to_string().starts_with("no token from https://elsewhere.test: "), "{error}");
     assert_eq!(request.credentials().token_endpoint(), None);
     // The server corrects its metadata.
     server.set(ENDPOINT, json!({}));
