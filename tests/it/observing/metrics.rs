@@ -534,7 +534,26 @@ async fn all_metrics() -> Vec<String> {
         let request = Request::builder().method(method).uri(uri).body(Full::default()).unwrap();
         layer.layer(api.clone()).oneshot(request).await.unwrap();
     }
+    #[cfg(feature = "jwt")]
+    send_with_a_refused_proof().await;
     meter.take()
+}
+
+/// Sends a request to an API that requires a nonce in each DPoP proof.
+#[cfg(feature = "jwt")]
+async fn send_with_a_refused_proof() {
+    let credentials = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
+    let source =
+        ScriptedSource::tokens(|n| tower_oauth2::AccessToken::dpop(format!("token-{n}")).unwrap());
+    let api = Api::new(|_| {
+        Response::builder()
+            .status(StatusCode::UNAUTHORIZED)
+            .header("www-authenticate", r#"DPoP error="use_dpop_nonce""#)
+            .header("dpop-nonce", "nonce-1")
+            .body(Full::default())
+            .unwrap()
+    });
+    send(&layer(&Tokens::new(credentials, source)), &api).await;
 }
 
 // O: the table of the guide is complete.
