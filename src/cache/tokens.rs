@@ -26,7 +26,7 @@ use crate::token::AccessToken;
 /// call [`get`](Self::get) where there is no HTTP request.
 ///
 /// - A hit takes no exclusive lock, awaits nothing and allocates nothing.
-/// - Callers that miss at the same time share one token request. It runs in a task of its own, so a
+/// - Callers that miss at the same time share one token request. It runs in a separate task, so a
 ///   caller that is dropped does not cancel it.
 /// - A token that is about to expire is renewed while callers continue to use it.
 /// - A rejected token is dropped once, however many callers report it.

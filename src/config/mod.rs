@@ -31,7 +31,7 @@ use crate::protocol::origins::Origins;
 
 /// The registrations of several clients, by name.
 ///
-/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of a type of yours that
+/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of your own type that
 /// derives `Deserialize`. Errors name the registration and its field, and never quote a secret.
 ///
 /// # Example

@@ -53,7 +53,7 @@ use crate::util::one_or_many::OneOrMany;
 ///   besides, and one more try if the metadata have changed.
 /// - **Refresh tokens.** A refresh token ([`RefreshToken`](crate::grant::RefreshToken)) is used by
 ///   one token request at a time, and a rotated one is persisted before its access token is
-///   returned. Such a token request runs in a task of its own, so a caller that is dropped does not
+///   returned. Such a token request runs in a separate task, so a caller that is dropped does not
 ///   lose a rotated token.
 /// - **Bounds.** A try takes at most 30 seconds by default ([`timeout`](Self::timeout)). That
 ///   includes the time until the client is ready, client authentication and the response body. The

@@ -65,7 +65,7 @@ pub enum TokenErrorKind {
     /// The source of tokens panicked twice in a row, or the caller started two token requests whose
     /// runtime ended.
     Interrupted,
-    /// A request that names no tokens reached a layer that has none of its own.
+    /// A request names no tokens, and its layer has no default ones.
     NoTokens,
     /// The URI of the request names no host, and its tokens are not allowed at all hosts of the
     /// layer.

@@ -6,8 +6,8 @@
 //! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
 //!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client` as it is.
 //!
-//! The [guide](crate::guide::reqwest) says what works, and what to know about redirects and
-//! streams.
+//! The [guide](crate::guide::reqwest) has examples for issuers, several APIs and tenants, and
+//! describes redirects and streams.
 
 mod body;
 mod client;
