@@ -1,4 +1,5 @@
-//! Authentication of the client at the token endpoint (RFC 6749 section 2.3).
+//! Authentication of the client at the token endpoint (RFC 6749 section 2.3). [The
+//! guide](crate::guide::authentication) lists the methods.
 
 mod assertion;
 mod client_secret;

@@ -1,4 +1,7 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
+//!
+//! To get tokens from an issuer, [`Credentials::from_issuer`](crate::Credentials::from_issuer) is
+//! enough.
 
 mod document;
 mod fetch;
