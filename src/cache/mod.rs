@@ -102,8 +102,8 @@ impl TokenCache {
     ///
     /// Handles remain valid and keep their label, and their next caller requests a token from the
     /// source. A source with a token store returns the stored token again;
-    /// [reject](CachedToken::reject) it to get another one. Callers that are waiting for a token get
-    /// one. The result of a token request that is running is not kept.
+    /// [reject](CachedToken::reject) it to get another one. Callers that are waiting for a token
+    /// get one. The result of a token request that is running is not kept.
     pub fn remove(&self, credentials: &Credentials) {
         // Dropping a slot that no handle holds forgets everything too.
         if self.slots.remove(credentials).is_none() {

@@ -113,8 +113,8 @@ impl Tokens {
     /// leave without a token. A handle that is narrowed twice allows only the origins that both
     /// calls list.
     ///
-    /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them and
-    /// not the others, the layer cannot tell where the request goes, and the request fails with
+    /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them
+    /// and not the others, the layer cannot tell where the request goes, and the request fails with
     /// [`TokenErrorKind::UnknownOrigin`](crate::TokenErrorKind::UnknownOrigin).
     ///
     /// # Example

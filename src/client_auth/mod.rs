@@ -198,8 +198,9 @@ impl ClientAuth {
     /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) shows the certificate, and
     /// its TLS configuration holds the key. This crate sees neither. A token may be bound to the
     /// certificate that it was requested with (RFC 8705 section 3), and cannot be used with another
-    /// one. So `certificate` distinguishes tokens: it is the client's own certificate as DER, without
-    /// its chain. It is not sent. Credentials with different certificates are different credentials.
+    /// one. So `certificate` distinguishes tokens: it is the client's own certificate as DER,
+    /// without its chain. It is not sent. Credentials with different certificates are different
+    /// credentials.
     ///
     /// After the certificate is replaced, create new credentials, and new HTTP clients for the
     /// token endpoint and the API, because pooled connections keep showing the old certificate.

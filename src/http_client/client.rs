@@ -76,8 +76,8 @@ impl AuthorizedClient {
     /// Creates a client from a ready `reqwest::Client`, whose redirects should be off.
     ///
     /// A client that follows redirects does so beneath the layer, which cannot detect it, because
-    /// reqwest has no getter for its policy. When a redirect leads to another host or port, reqwest removes
-    /// `Authorization`, `Proxy-Authorization` and cookies. A token in any other header
+    /// reqwest has no getter for its policy. When a redirect leads to another host or port, reqwest
+    /// removes `Authorization`, `Proxy-Authorization` and cookies. A token in any other header
     /// ([`OAuth2Layer::header_name`]) is sent to each host that a response names, and a 401 of that
     /// host rejects the token. Use [`from_builder`](Self::from_builder), or build the client with
     /// [`Policy::none`].
