@@ -110,7 +110,7 @@ impl Tokens {
     /// Returns a handle whose tokens are sent to `origins` only.
     ///
     /// A layer sends a token to an origin that both the layer and the handle list. Other requests
-    /// leave without a token. A handle that is narrowed twice allows only the origins that both
+    /// are sent without a token. A handle that is narrowed twice allows only the origins that both
     /// calls list.
     ///
     /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them

@@ -60,7 +60,7 @@ use crate::util::one_or_many::OneOrMany;
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
 ///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
 ///   identity`). Configure the HTTP client to follow no redirects either. If a `reqwest::Client`
-///   does, it takes no secret along, and the response is refused.
+///   follows one, it sends no body there, and the response is refused.
 /// - **Compression.** A response in an encoding that no layer decoded is an error that names
 ///   `Content-Encoding`. For servers that compress without being asked, put a decompression layer
 ///   around the HTTP client. A layer may also replace the `Accept-Encoding` of the requests.
