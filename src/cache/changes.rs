@@ -40,8 +40,9 @@ impl TokenChanges {
     /// current token.
     ///
     /// Tokens are renewed ahead of expiry while this is awaited. The future may be dropped at any
-    /// time: the next call continues. If a token is [rejected](CachedToken::reject) within 30 s of its
-    /// arrival, the next one follows after 1 to 2 s, and after up to a minute if that happens again.
+    /// time: the next call continues. If a token is [rejected](CachedToken::reject) within 30 s of
+    /// its arrival, the next one follows after 1 to 2 s, and after up to a minute if that happens
+    /// again.
     ///
     /// # Errors
     ///

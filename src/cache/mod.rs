@@ -1,4 +1,4 @@
-//! Caches tokens: a hit costs next to nothing, and a miss is one token request for all callers.
+//! Caches tokens. All callers that find no token share one token request.
 
 mod breaker;
 mod builder;
@@ -100,10 +100,10 @@ impl TokenCache {
 
     /// Forgets the token, the failures and the back-off of `credentials`.
     ///
-    /// Handles remain valid, and their next caller requests a token from the source. A source with a
-    /// token store returns the stored token again; [reject](CachedToken::reject) it to get another one.
-    /// Callers that are waiting for a token get one. The result of a token request that is under way is
-    /// not kept.
+    /// Handles remain valid and keep their label, and their next caller requests a token from the
+    /// source. A source with a token store returns the stored token again;
+    /// [reject](CachedToken::reject) it to get another one. Callers that are waiting for a token
+    /// get one. The result of a token request that is running is not kept.
     pub fn remove(&self, credentials: &Credentials) {
         // Dropping a slot that no handle holds forgets everything too.
         if self.slots.remove(credentials).is_none() {

@@ -16,8 +16,8 @@ use crate::util::{race, runtime};
 /// The lateness from which on a sweep counts as lost, for example because its runtime ended.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so the
-/// next sweep is in time for it, however long the back-offs of other slots are.
+/// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so
+/// the next sweep is in time for it, however long the back-offs of other slots are.
 const MAX_PAUSE: Duration = CLOSE_AFTER;
 
 /// The shortest time between two sweeps, because many breakers may close one after the other.

@@ -26,7 +26,7 @@ use crate::token::AccessToken;
 /// call [`get`](Self::get) where there is no HTTP request.
 ///
 /// - A hit takes no exclusive lock, awaits nothing and allocates nothing.
-/// - Callers that miss at the same time share one token request. It runs in a task of its own, so a
+/// - Callers that miss at the same time share one token request. It runs in a separate task, so a
 ///   caller that is dropped does not cancel it.
 /// - A token that is about to expire is renewed while callers continue to use it.
 /// - A rejected token is dropped once, however many callers report it.
@@ -110,11 +110,11 @@ impl Tokens {
     /// Returns a handle whose tokens are sent to `origins` only.
     ///
     /// A layer sends a token to an origin that both the layer and the handle list. Other requests
-    /// leave without a token. A handle that is narrowed twice allows only the origins that both
+    /// are sent without a token. A handle that is narrowed twice allows only the origins that both
     /// calls list.
     ///
-    /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them and
-    /// not the others, the layer cannot tell where the request goes, and the request fails with
+    /// A relative URI stands for the origins that the layer lists. If `origins` allow some of them
+    /// and not the others, the layer cannot tell where the request goes, and the request fails with
     /// [`TokenErrorKind::UnknownOrigin`](crate::TokenErrorKind::UnknownOrigin).
     ///
     /// # Example

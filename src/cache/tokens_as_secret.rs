@@ -9,9 +9,9 @@ use crate::secret::{Identity, ReadFuture, Secret, SecretSource};
 
 /// Uses the current token of these credentials, for example as an assertion or a subject token.
 ///
-/// It is read for each token request, so an expired one is replaced first. If the server refuses the
-/// token before its end, [reject](crate::CachedToken::reject) it: the server's error does not say
-/// which part of the request it refuses.
+/// It is read for each token request, so an expired one is replaced first. If the server refuses
+/// the token before its end, [reject](crate::CachedToken::reject) it: the server's error does not
+/// say which part of the request it refuses.
 ///
 /// Tokens of equal credentials are equal secrets, even if their caches have different sources. So
 /// give [`Credentials::named`](crate::Credentials::named) for different sources different names.

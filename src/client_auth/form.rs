@@ -18,8 +18,8 @@ use crate::util::clock::wall_clock;
 ///
 /// # Example
 ///
-/// The parameter that a method adds. [`ClientAuthentication`](super::ClientAuthentication) has an
-/// example of a custom method.
+/// A test of the parameter that a method adds.
+/// [`ClientAuthentication`](super::ClientAuthentication) has an example of a custom method.
 ///
 /// ```
 /// use tower_oauth2::ClientAuth;

@@ -16,8 +16,8 @@ use crate::secret::Identity;
 ///
 /// # Example
 ///
-/// A gateway before the token endpoint that requires a key of its own, in addition to the client
-/// secret:
+/// A method for a gateway in front of the token endpoint, which requires its own key besides the
+/// client secret:
 ///
 /// ```
 /// use http::HeaderValue;

@@ -1,4 +1,5 @@
-//! Authentication of the client at the token endpoint (RFC 6749 section 2.3).
+//! Authentication of the client at the token endpoint (RFC 6749 section 2.3). [The
+//! guide](crate::guide::authentication) lists the methods.
 
 mod assertion;
 mod client_secret;
@@ -58,12 +59,13 @@ use crate::secret::Secret;
 pub struct ClientAuth(Arc<dyn DynClientAuthentication>);
 
 impl ClientAuth {
-    /// Sends the id and the secret by the method that the server's metadata list.
+    /// Sends the id and the secret by the method that the issuer's metadata list.
     ///
     /// The method is [`client_secret_post`](Self::client_secret_post) if the metadata list it
     /// without `client_secret_basic`, and [`client_secret_basic`](Self::client_secret_basic)
     /// otherwise. If the metadata list neither, it is an error. With
-    /// [`Credentials::new`](crate::Credentials::new) there is no metadata.
+    /// [`Credentials::new`](crate::Credentials::new) there are no metadata, and the method is
+    /// `client_secret_basic`.
     ///
     /// # Example
     ///
@@ -196,15 +198,16 @@ impl ClientAuth {
     /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) shows the certificate, and
     /// its TLS configuration holds the key. This crate sees neither. A token may be bound to the
     /// certificate that it was requested with (RFC 8705 section 3), and cannot be used with another
-    /// one. So `certificate` says which certificate it is: the client's own one as DER, without its
-    /// chain. It is not sent. Credentials with different certificates are different credentials.
+    /// one. So `certificate` distinguishes tokens: it is the client's own certificate as DER,
+    /// without its chain. It is not sent. Credentials with different certificates are different
+    /// credentials.
     ///
     /// After the certificate is replaced, create new credentials, and new HTTP clients for the
     /// token endpoint and the API, because pooled connections keep showing the old certificate.
     ///
     /// An API that requires bound tokens has to be called with the same certificate: give the HTTP
     /// clients for the API and the token endpoint the same TLS configuration. A token endpoint for
-    /// mutual TLS may have an address of its own, see
+    /// mutual TLS may have another address:
     /// [`Metadata::mtls_token_endpoint`](crate::metadata::Metadata::mtls_token_endpoint).
     ///
     /// [`Credentials`](crate::Credentials) with an empty `certificate` are an error.

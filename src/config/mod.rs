@@ -31,7 +31,7 @@ use crate::protocol::origins::Origins;
 
 /// The registrations of several clients, by name.
 ///
-/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of a type of yours that
+/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of your own type that
 /// derives `Deserialize`. Errors name the registration and its field, and never quote a secret.
 ///
 /// # Example
@@ -147,9 +147,8 @@ impl Clients {
 /// certificate and a parameter are read once, and so are environment variables, while the
 /// registration is deserialized.
 ///
-/// Settings that give up protection, such as plain HTTP or tokens for every origin, are not among the
-/// fields. Set them in code, on the results of [`layer`](Self::layer) and
-/// [`credentials`](Self::credentials).
+/// No field turns off protection, for plain HTTP or tokens for every origin. Do that in code, on
+/// the results of [`layer`](Self::layer) and [`credentials`](Self::credentials).
 ///
 /// The format must be self-describing, as TOML, YAML and JSON are. `Debug` shows no secret.
 ///
@@ -158,8 +157,8 @@ impl Clients {
 /// Deserialization fails if a field is unknown, is given twice, has a wrong type or an invalid
 /// value, is missing, or does not go with the method or the grant. If a secret is in an environment
 /// variable that is not set or invalid, or in an unreadable file that is read once, only
-/// [`credentials`](Self::credentials) and [`layer`](Self::layer) fail, because another process may use
-/// the other registrations of the file.
+/// [`credentials`](Self::credentials) and [`layer`](Self::layer) fail, because another process may
+/// use the other registrations of the file.
 ///
 /// # Example
 ///

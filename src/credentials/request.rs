@@ -99,7 +99,8 @@ impl TokenRequest {
         self.liveness.as_ref()
     }
 
-    /// Returns whether the fetch that sends this request has been replaced (C3).
+    /// Returns whether the fetch that sends this request has been
+    /// [replaced](crate::guide::guarantees#c3) by another one.
     #[cfg(races)]
     pub fn is_superseded(&self) -> bool {
         self.liveness.as_ref().is_some_and(|liveness| liveness.is_superseded())

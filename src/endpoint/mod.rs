@@ -53,14 +53,14 @@ use crate::util::one_or_many::OneOrMany;
 ///   besides, and one more try if the metadata have changed.
 /// - **Refresh tokens.** A refresh token ([`RefreshToken`](crate::grant::RefreshToken)) is used by
 ///   one token request at a time, and a rotated one is persisted before its access token is
-///   returned. Such a token request runs in a task of its own, so a caller that is dropped does not
+///   returned. Such a token request runs in a separate task, so a caller that is dropped does not
 ///   lose a rotated token.
 /// - **Bounds.** A try takes at most 30 seconds by default ([`timeout`](Self::timeout)). That
 ///   includes the time until the client is ready, client authentication and the response body. The
 ///   body of an error response gets at most half of the time that is left. At most 1 MiB of a
 ///   response is read. No redirect is followed, and no compression is requested (`Accept-Encoding:
 ///   identity`). Configure the HTTP client to follow no redirects either. If a `reqwest::Client`
-///   does, it takes no secret along, and the response is refused.
+///   follows one, it sends no body there, and the response is refused.
 /// - **Compression.** A response in an encoding that no layer decoded is an error that names
 ///   `Content-Encoding`. For servers that compress without being asked, put a decompression layer
 ///   around the HTTP client. A layer may also replace the `Accept-Encoding` of the requests.

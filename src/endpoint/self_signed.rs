@@ -19,11 +19,11 @@ use crate::jwt::{DefaultAudience, JwtContext, SignedJwt};
 use crate::token::AccessToken;
 use crate::util::clock::Now;
 
-/// A source of tokens that are JWTs, and are signed here without a token request.
+/// A source of tokens that are JWTs, which this crate signs without a token request.
 ///
 /// GitHub Apps and many APIs of Google accept such tokens. A token has the default claims of a
-/// [`SignedJwt`], except that it has no audience unless one is set. It expires with the JWT, 15
-/// seconds before its [lifetime](SignedJwt::lifetime) from now is over, and its times go by this
+/// [`SignedJwt`], except that it has no audience unless one is set. It expires with the JWT: 15
+/// seconds earlier than its [lifetime](SignedJwt::lifetime) from now. Its times follow this
 /// machine's wall clock.
 ///
 /// # Errors

@@ -30,9 +30,9 @@ pub enum TokenErrorKind {
     IncompleteResponse,
     /// The response's body is larger than 1 MiB.
     ResponseTooLarge,
-    /// The token endpoint redirects, which this crate does not follow.
+    /// The token endpoint answered with a redirect, which this crate does not follow.
     ///
-    /// The error has the response, unless a `reqwest::Client` has followed the redirect by itself.
+    /// The error has the response, unless a `reqwest::Client` has followed the redirect.
     Redirect,
     /// The token endpoint answered with an error (RFC 6749 section 5.2).
     ErrorResponse,
@@ -50,7 +50,8 @@ pub enum TokenErrorKind {
     InsecureUri,
     /// The token endpoint is not among the allowed ones.
     EndpointNotAllowed,
-    /// The credentials have a name only, and a token endpoint was asked with them.
+    /// Credentials of [`Credentials::named`](crate::Credentials::named), which have no token
+    /// endpoint, were used with a [`TokenEndpoint`](crate::TokenEndpoint).
     NoTokenEndpoint,
     /// The issuer is not a URI from which metadata can be fetched (RFC 8414 section 2).
     InvalidIssuer,
@@ -65,7 +66,7 @@ pub enum TokenErrorKind {
     /// The source of tokens panicked twice in a row, or the caller started two token requests whose
     /// runtime ended.
     Interrupted,
-    /// A request that names no tokens reached a layer that has none of its own.
+    /// A request names no tokens, and its layer has no default ones.
     NoTokens,
     /// The URI of the request names no host, and its tokens are not allowed at all hosts of the
     /// layer.

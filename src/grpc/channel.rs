@@ -17,8 +17,8 @@ use crate::replay::{Replayable, ReplayableLayer};
 /// Generated clients take it instead of a [`Channel`]. A clone is cheap, and shares the channel and
 /// the tokens.
 ///
-/// A call is resent after the gRPC status `UNAUTHENTICATED` in the headers of the response, that is,
-/// if the server refused the call before it began, and after the responses that the layer's
+/// A call is resent after the gRPC status `UNAUTHENTICATED` in the headers of the response, that
+/// is, if the server refused the call before it began, and after the responses that the layer's
 /// [policy](crate::OAuth2Layer::replay_policy) names: any HTTP 401, by default. With
 /// [`ReplayPolicy::never`](crate::replay::ReplayPolicy::never), no call is resent. The messages of
 /// a call are remembered as they are sent, up to [a limit](Self::replay_limit).

@@ -10,7 +10,8 @@ use tower::BoxError;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::oauth2::CallTimeout;
 
-/// Turns a [`TokenError`] into a status, which generated clients return. Other errors are unchanged.
+/// Turns a [`TokenError`] into a status, which generated clients return. Other errors are
+/// unchanged.
 pub(super) fn from_error(error: BoxError) -> BoxError {
     match error.downcast::<TokenError>() {
         Ok(error) => {

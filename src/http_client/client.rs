@@ -22,10 +22,10 @@ use crate::replay::ReplayableLayer;
 /// [`tower::Service`] of `http::Request<reqwest::Body>` too.
 ///
 /// - **Redirects.** [`from_builder`](Self::from_builder) switches off reqwest's own redirects, so a
-///   302 is returned to the caller. A client for [`new`](Self::new) should have none either.
-/// - **Bodies.** A body in memory, such as JSON or a form, is replayed whatever its size. Of a
-///   stream or a multipart form, up to 64 KiB are remembered
-///   ([`replay_limit`](Self::replay_limit)). Beyond that, a 401 is returned with
+///   302 is returned to the caller. Switch them off in a client for [`new`](Self::new) too.
+/// - **Bodies.** A body in memory, such as JSON or a form, is replayed, whatever its size. For
+///   a stream or a multipart form, up to 64 KiB are remembered
+///   ([`replay_limit`](Self::replay_limit)). If more was sent, the 401 is returned with
 ///   [`NotReplayed::Body`](crate::replay::NotReplayed::Body).
 /// - **Timeouts.** The [timeout of a request](reqwest::RequestBuilder::timeout) includes the wait
 ///   for a token and the replay. The [timeout of the client](reqwest::ClientBuilder::timeout)
@@ -75,9 +75,9 @@ pub struct AuthorizedClient {
 impl AuthorizedClient {
     /// Creates a client from a ready `reqwest::Client`, whose redirects should be off.
     ///
-    /// If the client follows redirects, it does so beneath the layer, which cannot tell: reqwest
-    /// has no getter for its policy. When a redirect leads to another host or port, reqwest removes
-    /// `Authorization`, `Proxy-Authorization` and cookies. A token in any other header
+    /// A client that follows redirects does so beneath the layer, which cannot detect it, because
+    /// reqwest has no getter for its policy. When a redirect leads to another host or port, reqwest
+    /// removes `Authorization`, `Proxy-Authorization` and cookies. A token in any other header
     /// ([`OAuth2Layer::header_name`]) is sent to each host that a response names, and a 401 of that
     /// host rejects the token. Use [`from_builder`](Self::from_builder), or build the client with
     /// [`Policy::none`].
@@ -89,8 +89,7 @@ impl AuthorizedClient {
         }
     }
 
-    /// Builds a client with reqwest's own redirects switched off, so that no redirect can take a
-    /// token elsewhere.
+    /// Builds a client that does not follow redirects, so that none can send a token elsewhere.
     ///
     /// A redirect is returned to the caller. [`client`](Self::client) builds the requests.
     ///
@@ -141,7 +140,7 @@ impl AuthorizedClient {
     /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, Tokens};
     ///
     /// async fn invoices(http: reqwest::Client, tenant: &Tokens) -> Result<String, BoxError> {
-    ///     // Without tokens of its own, the layer cannot send them for a tenant by mistake.
+    ///     // A request without a tenant fails.
     ///     let layer = OAuth2Layer::per_request(Origins::only("https://api.example.com")?);
     ///     let api = AuthorizedClient::new(http.clone(), layer);
     ///     let request = http.get("https://api.example.com/invoices");
@@ -163,8 +162,8 @@ impl AuthorizedClient {
 
     /// Builds a request and sends it with a valid token.
     ///
-    /// It takes the place of [`reqwest::RequestBuilder::send`]. The request is sent with the client
-    /// of this value, whichever client built it.
+    /// Use it instead of [`reqwest::RequestBuilder::send`]. The request is sent with the client of
+    /// this value, even if another client built it.
     ///
     /// # Errors
     ///
@@ -179,7 +178,7 @@ impl AuthorizedClient {
 
     /// Sends a request with a valid token.
     ///
-    /// It takes the place of [`reqwest::Client::execute`].
+    /// Use it instead of [`reqwest::Client::execute`].
     ///
     /// # Errors
     ///
@@ -188,7 +187,7 @@ impl AuthorizedClient {
     ///
     /// # Example
     ///
-    /// A request that names its tokens, or that it needs none, is an `http::Request` in between:
+    /// To name the tokens of a request, or to send it without one, build an `http::Request`:
     ///
     /// ```
     /// use tower_oauth2::http_client::AuthorizedClient;

@@ -1,13 +1,13 @@
 //! reqwest: a [`reqwest::Client`] whose requests are sent with a valid token.
 //!
 //! - [`AuthorizedClient`] sends requests that a [`reqwest::RequestBuilder`] has built.
-//! - `OAuth2Middleware` (feature `reqwest-middleware`) keeps `client.get(url).send()` as it is.
+//! - `OAuth2Middleware` (feature `reqwest-middleware`) keeps `client.get(url).send()`.
 //! - [`ReqwestService`] is for custom stacks of tower layers.
 //! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
-//!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client` as it is.
+//!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client`.
 //!
-//! The [guide](crate::guide::reqwest) says what works, and what to know about redirects and
-//! streams.
+//! The [guide](crate::guide::reqwest) has examples for issuers, several APIs and tenants, and
+//! describes redirects and streams.
 
 mod body;
 mod client;

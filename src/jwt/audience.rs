@@ -1,4 +1,4 @@
-/// The audience of a JWT that is created here (`aud`, RFC 7519 section 4.1.3).
+/// The audience of a JWT that this crate creates (`aud`, RFC 7519 section 4.1.3).
 ///
 /// By default, it is the issuer if the credentials come from the issuer's metadata, and otherwise
 /// the token endpoint. So metadata that name the token endpoint of another server obtain no
@@ -6,7 +6,7 @@
 ///
 /// # Example
 ///
-/// A server that requires its token endpoint as the audience, although its metadata is used:
+/// A server that requires its token endpoint as the audience, with credentials from its metadata:
 ///
 /// ```
 /// use tower_oauth2::ClientAuth;

@@ -1,4 +1,4 @@
-//! JWTs that are created and signed here (RFC 7519, RFC 7515), and the keys that sign them.
+//! JWTs that this crate signs (RFC 7519, RFC 7515), and the keys that sign them.
 
 mod algorithm;
 mod assertion_claims;

@@ -27,7 +27,7 @@ use crate::util::invisible::fault_of_text;
 /// | `exp` | `iat` plus the [`lifetime`](Self::lifetime) |
 /// | `jti` | 128 random bits |
 ///
-/// The times go by the server's clock if it is known to differ
+/// The times follow the server's clock if it is known to differ
 /// ([`TokenRequestParts::now`](crate::client_auth::TokenRequestParts::now)).
 ///
 /// # Example

@@ -189,12 +189,12 @@ impl MetadataBuilder {
     ///
     /// * [`TokenErrorKind::InsecureUri`] for an issuer, or the address of a
     ///   [document](Self::document), that is neither `https` nor loopback, before anything is sent.
-    /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the one
-    ///   that was asked for, or whose `token_endpoint`, or its alias for mutual TLS, is not an
+    /// * [`TokenErrorKind::InvalidMetadata`] for a document whose `issuer` is not exactly the
+    ///   requested one, or whose `token_endpoint`, or its alias for mutual TLS, is not an
     ///   absolute URI over TLS or has user information or a fragment. An endpoint on loopback in
     ///   clear text passes if the document is on loopback too. The text shows the issuer that was
-    ///   found, without user information, query and fragment. Any other member that is not as it
-    ///   should be is taken as absent.
+    ///   found, without user information, query and fragment. Other malformed members are
+    ///   ignored.
     /// * The kinds that a token request ends with. If neither document is available, the error is
     ///   that of the first one, unless it is a 404.
     pub async fn fetch<M>(self, http: impl HttpClient<M>) -> Result<Metadata, TokenError> {

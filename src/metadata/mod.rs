@@ -1,4 +1,7 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
+//!
+//! To get tokens from an issuer, [`Credentials::from_issuer`](crate::Credentials::from_issuer) is
+//! enough.
 
 mod document;
 mod fetch;
@@ -31,7 +34,7 @@ use crate::protocol::origin::Origin;
 /// The document says where client secrets are sent. The issuer must therefore come from
 /// configuration, and the document is fetched over TLS. A document with another `issuer` is an
 /// error, even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must
-/// use TLS, but may be on another host than the issuer, as it is at some providers. To prevent
+/// use TLS, but may be on another host than the issuer, as some providers have it. To prevent
 /// that, and if the issuer comes from another party, list the endpoints with
 /// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints).
 ///

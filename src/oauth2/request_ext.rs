@@ -9,11 +9,10 @@ use crate::credentials::Credentials;
 /// [`RequestExt::no_token`] puts it into the extensions of a request.
 ///
 /// An outer layer that sends its own requests decides whether they keep the extensions. For
-/// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin,
-/// and before version 0.7 with every redirect. If
-/// that origin is listed in the layer's [`Origins`](crate::Origins), the new request gets the
-/// layer's own token, or fails in a layer made with
-/// [`per_request`](crate::OAuth2Layer::per_request).
+/// example, tower-http's `FollowRedirect` drops them when a redirect leads to another origin, and
+/// before version 0.7 with every redirect. If that origin is listed in the layer's
+/// [`Origins`](crate::Origins), the new request gets the layer's own token. In a layer made with
+/// [`per_request`](crate::OAuth2Layer::per_request), it fails.
 ///
 /// # Example
 ///
@@ -37,9 +36,9 @@ mod sealed {
 /// The tokens are in the extensions of the request. An outer layer that sends a new request without
 /// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a
 /// request that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request)
-/// refuses such a request to a listed origin. A layer with tokens of its own would send one of
-/// those, so do not use such a layer for tenants. To keep the tokens across listed origins, allow
-/// the extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
+/// refuses such a request to a listed origin. A layer of [`new`](crate::OAuth2Layer::new) would
+/// send its own token, so do not use one for tenants. To keep the tokens across listed origins,
+/// allow the extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
 ///
 /// # Example
 ///

@@ -35,8 +35,8 @@ use crate::replay::ReplayableBody;
 /// without them, as tower-http's `FollowRedirect` does across origins. See
 /// [`per_request`](crate::OAuth2Layer::per_request).
 ///
-/// A request that waits for a token and has a `grpc-timeout` header waits no longer than that. So does
-/// a request of reqwest with a timeout of its own. A CONNECT request gets a token only in `Proxy-Authorization`
+/// A request with a `grpc-timeout` header, or a reqwest request with a timeout, waits for a token
+/// no longer than that. A CONNECT request gets a token only in `Proxy-Authorization`
 /// ([`header_name`](crate::OAuth2Layer::header_name)).
 ///
 /// If the response rejects the token, the service drops the token, fetches another one, and resends

@@ -21,14 +21,14 @@ use super::policy::{Recipient, ReplayPolicy};
 /// hyper keeps the connection if the rest arrives with its next read, which is the case for most
 /// small bodies with a `Content-Length`, but not for one of several chunks.
 ///
-/// Put this layer inside an [`OAuth2Layer`](crate::OAuth2Layer). Of a response that the
-/// [policy](Self::replay_policy) matches, it reads what has arrived, and stops after 64 KiB. It
-/// waits for nothing: it lets other tasks run a few times, one of which reads the connection, and
-/// goes on if no more data arrives. It helps most if the request runs in a spawned task: tokio then
+/// Put this layer inside an [`OAuth2Layer`](crate::OAuth2Layer). It reads what has arrived of a
+/// response that the [policy](Self::replay_policy) matches, up to 64 KiB. It does not wait for the
+/// server: it lets other tasks run a few times, one of which reads the connection, and stops if no
+/// more data arrives. It helps most if the request runs in a spawned task: tokio then
 /// often runs the connection's task on the same thread, before this layer stops waiting. A response
 /// that is returned and not replayed still has its whole body. Other responses are not touched.
 ///
-/// It is a layer of its own because an [`OAuth2Layer`](crate::OAuth2Layer) also takes responses
+/// It is a separate layer because an [`OAuth2Layer`](crate::OAuth2Layer) also accepts responses
 /// whose bodies are not a [`Body`], such as `Response<()>`.
 ///
 /// # Example

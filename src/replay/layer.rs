@@ -13,8 +13,8 @@ use super::ReplayBody;
 /// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another
 /// token.
 ///
-/// The service takes bodies of any type `B`. The HTTP client inside takes [`ReplayBody<B>`](ReplayBody).
-/// Send requests with [`tower::ServiceExt::oneshot`].
+/// The service takes bodies of any type `B`. The HTTP client inside takes
+/// [`ReplayBody<B>`](ReplayBody). Send requests with [`tower::ServiceExt::oneshot`].
 ///
 /// # Example
 ///

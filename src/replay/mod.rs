@@ -1,4 +1,5 @@
-//! Says which responses reject a token, and makes bodies that can be sent again.
+//! Says which responses reject a token, and makes bodies that can be sent again. [The
+//! guide](crate::guide::streaming) has an example.
 
 mod body;
 mod drain;

@@ -63,8 +63,8 @@ impl ReplayPolicy {
     /// Matches each 401 (RFC 9110 section 15.5.2). This is the default.
     ///
     /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it
-    /// matches each 407 instead (RFC 9110 section 15.5.8), because a 401 comes from the API behind the
-    /// proxy. For a gateway that answers with 401, use `.or(ReplayPolicy::statuses([401]))`.
+    /// matches each 407 instead (RFC 9110 section 15.5.8), because a 401 comes from the API behind
+    /// the proxy. For a gateway that answers with 401, use `.or(ReplayPolicy::statuses([401]))`.
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized(Recipient::Api))
     }

@@ -73,7 +73,7 @@ impl Secret {
     /// `invalid_client` is forgotten as soon as the file has changed (modification time, length or
     /// inode; links are followed).
     ///
-    /// The file is read on a thread of its own, one read per path at a time. If a read hangs, as on
+    /// The file is read on a separate thread, one read per path at a time. If a read hangs, as on
     /// a network file system, only credentials with this path wait for it, each until the deadline
     /// of its token request. A file that changed within the last second is read again after 20 ms
     /// until it stays the same, so that no half-written secret is sent.

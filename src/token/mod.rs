@@ -127,7 +127,7 @@ impl AccessToken {
         self.edit(|inner| inner.lifetime = Some(expires_in.min(MAX_LIFETIME)))
     }
 
-    /// Sets when the server wants the token to be renewed, counted from the request (`refresh_in`).
+    /// Sets when the token should be renewed, counted from the token request (`refresh_in`).
     ///
     /// Microsoft's servers send it.
     #[must_use]
@@ -228,7 +228,7 @@ impl AccessToken {
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 
-    /// Returns when the server wants the token to be renewed, counted from the token request.
+    /// Returns when the token should be renewed, counted from the token request (`refresh_in`).
     pub fn refresh_in(&self) -> Option<Duration> {
         self.0.refresh_in
     }

@@ -59,8 +59,8 @@ impl Machine {
 
     /// Returns until when the failure counts, and the change of the gauge.
     ///
-    /// The failure stays known after that. While a fetch runs, it counts, because the fetch may fail
-    /// too.
+    /// The failure stays known after that. While a fetch runs, it counts, because the fetch may
+    /// fail too.
     fn sweep_failure(&mut self, now: Instant) -> (Option<Instant>, i8) {
         let Some(failure) = self.failure.as_mut().filter(|failure| failure.counts()) else {
             return (None, 0);

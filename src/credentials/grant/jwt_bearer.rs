@@ -10,12 +10,12 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 
 /// The JWT bearer grant: the token is granted for a JWT (RFC 7523 section 2.1).
 ///
-/// The JWT is created by another party ([`assertion`](Self::assertion)), or signed here for each
-/// attempt ([`signed`](Self::signed)), as service accounts of Google and integrations of Salesforce
-/// require it.
+/// Another party creates the JWT ([`assertion`](Self::assertion)), or this crate signs one for each
+/// attempt ([`signed`](Self::signed)), as for service accounts of Google and integrations of
+/// Salesforce.
 ///
-/// Many servers do not require that the client authenticates too: use
-/// [`ClientAuth::anonymous`](crate::ClientAuth::anonymous) there. Do not confuse the grant with
+/// If the server does not require that the client authenticates too, use
+/// [`ClientAuth::anonymous`](crate::ClientAuth::anonymous). Do not confuse the grant with
 /// [`ClientAuth::private_key_jwt`](crate::ClientAuth::private_key_jwt), where a JWT authenticates
 /// the client, and the token is the client's own.
 ///
@@ -61,7 +61,7 @@ impl JwtBearer {
         Self(Assertion::Given(assertion.into()))
     }
 
-    /// Creates a grant for a JWT of `issuer` (`iss`), which is signed here for each attempt.
+    /// Creates a grant for a JWT of `issuer` (`iss`), which this crate signs for each attempt.
     ///
     /// `jwt` is a [`SignedJwt`], or a key to sign it with.
     #[cfg(feature = "jwt")]

@@ -25,17 +25,17 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many servers rotate refresh tokens: each use
 /// returns a new one, and the old one becomes invalid. Therefore
 ///
-/// - a refresh token is used once at a time, by all caches that hold a clone of it. If the runtime
-///   of the task that uses it polls that task no longer, another task takes over after about a
+/// - one token request at a time uses a refresh token, in all caches that hold a clone of it. If
+///   the runtime no longer polls the task of that request, another task takes over after about a
 ///   second;
-/// - a rotated token is persisted before the access token that came with it is returned. If that
+/// - a rotated token is persisted before the access token of its response is returned. If that
 ///   fails, the token request fails too. The rotated token stays in memory, and the next token
-///   request begins with persisting it.
+///   request persists it first.
 ///
 /// Create one `RefreshToken` per grant: clones share their state. Credentials are compared by the
 /// `name`, because the secret changes. Give each grant its own name, in particular the grants of
-/// different users in one [`TokenStore`](crate::store::TokenStore). Two processes cannot take
-/// turns: where the server rotates, each process needs its own grant.
+/// different users in one [`TokenStore`](crate::store::TokenStore). Two processes cannot share a
+/// rotating refresh token: each process needs its own grant.
 ///
 /// The secret is wiped from memory when it is replaced or dropped, except in the encoded token
 /// request. `Debug` shows the name only.
@@ -116,7 +116,7 @@ pub(crate) struct TokenSnapshot {
 }
 
 impl RefreshToken {
-    /// Creates a grant that begins with `refresh_token` and persists rotated tokens with `save`.
+    /// Creates a grant with a first `refresh_token`, which persists rotated tokens with `save`.
     ///
     /// `save` may take up to 30 seconds. Its error must not contain the secret. If `refresh_token`
     /// is empty or ends in a line break, token requests fail before anything is sent.
@@ -135,8 +135,8 @@ impl RefreshToken {
 
     /// Creates a grant for a server that does not rotate.
     ///
-    /// A rotated token that the server issues nevertheless is kept in memory only, and is lost when
-    /// the process ends.
+    /// If the server issues a rotated token nevertheless, it is kept in memory only, and is lost
+    /// when the process ends.
     pub fn in_memory(name: impl Into<String>, refresh_token: impl Into<String>) -> Self {
         Self::build(name.into(), refresh_token.into(), None)
     }
@@ -149,7 +149,7 @@ impl RefreshToken {
         Self(Arc::new(RefreshTokenState { name: name.into(), mutable: Box::new(cells), save }))
     }
 
-    /// Returns the name that tells this grant from others.
+    /// Returns the name that distinguishes this grant from others.
     pub fn name(&self) -> &str {
         &self.0.name
     }

@@ -17,8 +17,8 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exch
 ///
 /// This crate does not know when a subject token expires, and the token that is issued in exchange
 /// may live longer. Check your caller's token for each of its requests before you exchange it. A
-/// caller with a new token gets a new slot. The old slot is evicted in time;
-/// [`TokenCache::remove`](crate::TokenCache::remove) removes it at once.
+/// caller with a new token gets a new slot. The old slot is evicted when the cache is full.
+/// [`TokenCache::remove`](crate::TokenCache::remove) forgets its token at once.
 ///
 /// A subject token or actor token from a file or a function is read for each token request.
 ///
@@ -70,8 +70,8 @@ impl TokenExchange {
     /// request is made.
     ///
     /// With an empty token or type, token requests fail before anything is sent, because a server
-    /// may take an exchange without a subject for a request on the client's own behalf. So they do
-    /// with a token that ends in a line break.
+    /// may take an exchange without a subject for a request on the client's own behalf. They also
+    /// fail with a token that ends in a line break.
     pub fn new(subject_token: impl Into<Secret>, token_type: impl Into<TokenType>) -> Self {
         let subject = TokenWithType::new(subject_token.into(), token_type.into());
         Self { subject, actor: None, requested_token_type: None }

@@ -2,9 +2,9 @@ use std::fmt;
 
 /// Displays a URL without user information, query and fragment, each of which may be a secret.
 ///
-/// The URL need not be valid. Only a scheme, a host, a port and a path are displayed. A text without
-/// a scheme is displayed only if it begins like a host name, because it may be a secret at the place
-/// of a URL, or a connection string with a password.
+/// The URL need not be valid. Only a scheme, a host, a port and a path are displayed. A text
+/// without a scheme is displayed only if it begins like a host name, because it may be a secret at
+/// the place of a URL, or a connection string with a password.
 pub(crate) struct UrlWithoutSecrets<'a>(pub(crate) &'a str);
 
 impl fmt::Display for UrlWithoutSecrets<'_> {
