@@ -151,7 +151,7 @@ async fn the_other_examples_work() {
         (
             "refresh_token",
             &[
-                "  seen      it goes on with what is in the file\n",
+                "  seen      it uses the refresh token from the file\n",
                 "  happened  1 at the API, 1 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
