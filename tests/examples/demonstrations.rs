@@ -158,7 +158,7 @@ async fn the_other_examples_work() {
         (
             "metadata_server",
             &[
-                "  seen      it is answered all the same\n",
+                "  seen      the caller gets 200\n",
                 "  happened  3 at the API, 0 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
