@@ -1,7 +1,7 @@
 //! Streaming uploads with hyper-util's client, over HTTP/1.1 and HTTP/2 with TLS.
 //!
-//! A streaming body cannot be cloned. `ReplayableLayer` buffers the part that has been sent, so that
-//! the request can be replayed when its token has been revoked.
+//! A streaming body cannot be cloned. `ReplayableLayer` buffers the part that has been sent, so
+//! that the request can be replayed when its token has been revoked.
 
 mod support;
 
@@ -62,7 +62,8 @@ where
     legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// Creates the tokens. Token requests have small bodies that can be cloned, so their client needs no
+/// Creates the tokens. Token requests have small bodies that can be cloned, so their client needs
+/// no
 /// `ReplayableLayer`.
 fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
@@ -146,7 +147,8 @@ impl Demo {
         client: &mut Client,
         version: Version,
     ) -> Result<(), BoxError> {
-        self.report.begin(format!("{version:?}: an upload over the limit with a token that was revoked"));
+        self.report
+            .begin(format!("{version:?}: an upload over the limit with a token that was revoked"));
         self.issuer.revoke_all();
         let answer = self.upload(client, LIMIT + 1).await?;
         self.report.expect("the caller gets the 401", answer.status == StatusCode::UNAUTHORIZED);

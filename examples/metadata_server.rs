@@ -1,8 +1,8 @@
-//! Tokens from the metadata server of a cloud's virtual machine. A program needs no credentials: it gets
-//! a token for the machine's service account.
+//! Tokens from the metadata server of a cloud's virtual machine. A program needs no credentials: it
+//! gets a token for the machine's service account.
 //!
-//! The source is one function that returns an `AccessToken`. Like every source, it gets single flight,
-//! renewal, back-off and replay from the cache and the layer.
+//! The source is one function that returns an `AccessToken`. Like every source, it gets single
+//! flight, renewal, back-off and replay from the cache and the layer.
 
 mod support;
 
@@ -35,9 +35,12 @@ async fn from_metadata_server(http: Http, uri: Uri) -> Result<AccessToken, BoxEr
         return Err(format!("metadata server responded with {}", response.status()).into());
     }
     let body = Limited::new(response.into_body(), 64 * 1024).collect().await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&body).map_err(|_| "metadata server's response is not JSON")?;
-    let token = answer["access_token"].as_str().ok_or("metadata server's response has no access_token")?;
-    let expires_in = answer["expires_in"].as_u64().ok_or("metadata server's response has no expires_in")?;
+    let answer: Value =
+        serde_json::from_slice(&body).map_err(|_| "metadata server's response is not JSON")?;
+    let token =
+        answer["access_token"].as_str().ok_or("metadata server's response has no access_token")?;
+    let expires_in =
+        answer["expires_in"].as_u64().ok_or("metadata server's response has no expires_in")?;
     Ok(AccessToken::new(token)?
         .with_expires_in(Duration::from_secs(expires_in))
         .with_age(requested_at.elapsed()))

@@ -1,7 +1,7 @@
 //! A user's refresh token (RFC 6749 section 6), stored in a file.
 //!
-//! The server rotates the refresh token with each token request. The new one is saved before the access
-//! token that came with it is used.
+//! The server rotates the refresh token with each token request. The new one is saved before the
+//! access token that came with it is used.
 
 mod support;
 

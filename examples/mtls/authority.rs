@@ -27,8 +27,8 @@ pub(crate) fn client_config(ca: &Ca, client: Option<&Identity>) -> Result<Client
     })
 }
 
-/// Serves clients whose certificate was issued by `ca`, and returns the server's origin. `service` is
-/// called with a connection's certificate and returns the service for that connection.
+/// Serves clients whose certificate was issued by `ca`, and returns the server's origin. `service`
+/// is called with a connection's certificate and returns the service for that connection.
 pub(crate) async fn serve<S>(
     ca: &Ca,
     service: impl Fn(CertificateDer<'static>) -> S + Clone + Send + 'static,

@@ -1,5 +1,5 @@
-//! A token endpoint that authenticates clients by their certificates and binds tokens to them, and an
-//! API that accepts a token only with the certificate it is bound to (RFC 8705).
+//! A token endpoint that authenticates clients by their certificates and binds tokens to them, and
+//! an API that accepts a token only with the certificate it is bound to (RFC 8705).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +37,8 @@ impl Introspection {
     }
 }
 
-/// The token endpoint on one connection. It authenticates the client by its certificate, and forwards
-/// the request to an issuer that authenticates clients by a secret.
+/// The token endpoint on one connection. It authenticates the client by its certificate, and
+/// forwards the request to an issuer that authenticates clients by a secret.
 #[derive(Clone)]
 pub(crate) struct BoundIssuer {
     pub(crate) issuer: Issuer,

@@ -1,8 +1,8 @@
 //! Mutual TLS (RFC 8705): the client authenticates with a certificate instead of a secret, and its
 //! tokens are bound to that certificate.
 //!
-//! The API and the token endpoint see the same certificate, because the HTTP clients for both use one
-//! TLS configuration. A stolen token is useless without the certificate's private key.
+//! The API and the token endpoint see the same certificate, because the HTTP clients for both use
+//! one TLS configuration. A stolen token is useless without the certificate's private key.
 
 mod authority;
 mod bound;
