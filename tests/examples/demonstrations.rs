@@ -165,7 +165,7 @@ async fn the_other_examples_work() {
         (
             "on_behalf_of",
             &[
-                "  seen      stock sees cat, with a token for stock\n",
+                "  seen      stock sees the caller cat and a token for stock\n",
                 "  happened  12 at the API, 0 of them 401; 6 at the token endpoint\n",
                 "  happened  12 at the API, 6 of them 401; 6 at the token endpoint\n",
             ][..],
