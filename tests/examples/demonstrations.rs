@@ -144,7 +144,7 @@ async fn the_other_examples_work() {
         (
             "jwt_bearer",
             &[
-                "  seen      a second assertion is accepted, as it is another one\n",
+                "  seen      the server accepts the second assertion, which has a new jti\n",
                 "  happened  0 at the API, 0 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
