@@ -27,7 +27,7 @@ async fn the_client_examples_work() {
         ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
         ("session", &["  seen      GET returns the JSON that was put\n"]),
         ("mtls", &["RFC 8705 section 3: a token is valid only with its own certificate\n"]),
-        ("middleware", &["  seen      the second attempt is answered with 200\n"]),
+        ("middleware", &["  seen      the second attempt returns 200\n"]),
     ] {
         let ended = run(example(name)).await;
         assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
