@@ -63,8 +63,7 @@ where
 }
 
 /// Creates the tokens. Token requests have small bodies that can be cloned, so their client needs
-/// no
-/// `ReplayableLayer`.
+/// no `ReplayableLayer`.
 fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
     let credentials = Credentials::new(token_endpoint, auth)?;

@@ -124,7 +124,7 @@ async fn run() -> Result<Report, BoxError> {
     report.begin("A call with a token that was revoked");
     issuer.terms().lifetime = Duration::from_secs(2);
     issuer.revoke_all();
-    // Waits until the back-off after the rejection by the broken API is over.
+    // R8: rejections are ignored for 100 ms after the one by the broken API.
     tokio::time::sleep(Duration::from_millis(150)).await;
     report.expect("the caller gets 200", get("/").await? == StatusCode::OK);
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
