@@ -4,8 +4,8 @@
 //! The API and the token endpoint see the same certificate, because the HTTP clients for both use
 //! one TLS configuration. A stolen token is useless without the certificate's private key.
 
-mod authority;
 mod bound;
+mod mutual_tls;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -27,8 +27,8 @@ use tower_oauth2::{
     TokenErrorKind, Tokens,
 };
 
-use crate::authority::{client_config, serve};
 use crate::bound::{BoundApi, BoundIssuer, CLIENT_NAME, Introspection};
+use crate::mutual_tls::{client_config, serve};
 use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, Issuer};
 use crate::support::report::{self, Report, Wire};
