@@ -186,7 +186,7 @@ async fn the_soak_example_accounts_for_each_request() {
     command.args(["--seconds", "3", "--callers", "8", "--seed", "7"]);
     let ended = run(command).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
-    for row in ["promises broken", "tasks left behind", "connections left behind"] {
+    for row in ["promises broken", "leaked tasks", "leaked connections"] {
         assert!(ended.stdout.contains(&format!("| {row} | 0 |")), "{}", ended.stdout);
     }
     let mut wrong = example("soak");
