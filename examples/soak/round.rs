@@ -27,9 +27,9 @@ const CALLERS_END: Duration = Duration::from_secs(45);
 /// The time in which tasks and connections must end once the callers have been dropped.
 const TASKS_END: Duration = Duration::from_secs(15);
 
-/// The servers and the store that the clients use.
+/// The servers and the store around the clients.
 #[derive(Clone)]
-struct Servers {
+struct Environment {
     issuer: Issuer,
     store: FailingStore,
     token_connections: Connections,
@@ -40,10 +40,10 @@ struct Servers {
 }
 
 pub(crate) fn run(options: &Options, time: Duration) -> Result<Figures, BoxError> {
-    // Servers have their own runtime, so that the tasks of the clients can be counted.
+    // Environment have their own runtime, so that the tasks of the clients can be counted.
     let servers = runtime(1)?;
     let clients = runtime(2)?;
-    let environment = servers.block_on(Servers::start(options.seed))?;
+    let environment = servers.block_on(Environment::start(options.seed))?;
     let samples = servers.spawn(sample(clients.handle().clone(), environment.clone(), time));
     let faults = servers.spawn(environment.clone().cause_faults(options.seed));
     let started = Instant::now();
@@ -73,7 +73,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-impl Servers {
+impl Environment {
     async fn start(seed: u64) -> Result<Self, BoxError> {
         let ledger = Ledger::default();
         let issuer = Issuer::new(seed, &ledger);
@@ -122,7 +122,11 @@ impl Servers {
 }
 
 /// Runs all callers, and returns when they have ended.
-async fn call(environment: &Servers, options: &Options, time: Duration) -> Result<(), BoxError> {
+async fn call(
+    environment: &Environment,
+    options: &Options,
+    time: Duration,
+) -> Result<(), BoxError> {
     let stacks = stacks::all(
         &environment.token_endpoint,
         &environment.api,
@@ -155,7 +159,7 @@ async fn call(environment: &Servers, options: &Options, time: Duration) -> Resul
 
 /// Waits until the tasks and connections of dropped clients have ended. Returns the numbers of
 /// those that have not.
-async fn wait_for_end(environment: &Servers) -> (usize, usize) {
+async fn wait_for_end(environment: &Environment) -> (usize, usize) {
     let end = Instant::now() + TASKS_END;
     loop {
         let tasks = Handle::current().metrics().num_alive_tasks();
@@ -167,7 +171,7 @@ async fn wait_for_end(environment: &Servers) -> (usize, usize) {
     }
 }
 
-async fn sample(clients: Handle, environment: Servers, time: Duration) -> Vec<Sample> {
+async fn sample(clients: Handle, environment: Environment, time: Duration) -> Vec<Sample> {
     const EVERY: Duration = Duration::from_millis(250);
 
     let count = time.as_millis() / EVERY.as_millis();
