@@ -17,7 +17,7 @@ use tower_oauth2::{
 };
 
 use crate::day::{Api, Day, Issuer, Token};
-use crate::store::Counted;
+use crate::store::CountedStore;
 
 /// What becomes of one call.
 pub(crate) enum Answer {
@@ -43,7 +43,7 @@ impl Ours {
     pub(crate) fn new(
         day: &Arc<Day>,
         has_jitter: bool,
-        store: Option<Counted>,
+        store: Option<CountedStore>,
     ) -> Result<Self, ConfigError> {
         let credentials = Credentials::new(
             "https://auth.example.com/token",

@@ -12,7 +12,7 @@ use crate::clients::{Client, On401, OnExpiry, Ours};
 use crate::day::{Day, Plan};
 use crate::figures::Figures;
 use crate::simulation;
-use crate::store::Counted;
+use crate::store::CountedStore;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -81,11 +81,11 @@ impl Scenario {
                 Self::Jitter => live(&day, || ours(&day, true, None)).await,
                 Self::Fixed => live(&day, || ours(&day, false, None)).await,
                 Self::JitterStore => {
-                    let store = Counted::new(&day);
+                    let store = CountedStore::new(&day);
                     live(&day, || ours(&day, true, Some(&store))).await;
                 }
                 Self::FixedStore => {
-                    let store = Counted::new(&day);
+                    let store = CountedStore::new(&day);
                     live(&day, || ours(&day, false, Some(&store))).await;
                 }
                 Self::OnExpiry => live(&day, || OnExpiry::new(&day)).await,
@@ -96,7 +96,7 @@ impl Scenario {
     }
 }
 
-fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&Counted>) -> Ours {
+fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&CountedStore>) -> Ours {
     Ours::new(day, has_jitter, store.cloned()).expect("the credentials are those of an example")
 }
 

@@ -40,7 +40,7 @@ struct Environment {
 }
 
 pub(crate) fn run(options: &Options, time: Duration) -> Result<Figures, BoxError> {
-    // Environment have their own runtime, so that the tasks of the clients can be counted.
+    // The servers have their own runtime, so that the tasks of the clients can be counted.
     let servers = runtime(1)?;
     let clients = runtime(2)?;
     let environment = servers.block_on(Environment::start(options.seed))?;
