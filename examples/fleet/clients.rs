@@ -116,13 +116,13 @@ impl OnExpiry {
 
 impl Client for OnExpiry {
     fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
-        let (day, kept) = (self.day.clone(), self.kept.clone());
+        let (day, cached) = (self.day.clone(), self.cached.clone());
         async move {
             let now = day.now();
-            let valid = read(&kept).filter(|(_, end)| now < *end);
+            let valid = read(&cached).filter(|(_, end)| now < *end);
             let token = match valid {
                 Some((token, _)) => Some(token),
-                None => fetch(&day, &kept).await,
+                None => fetch(&day, &cached).await,
             };
             token.map_or(Answer::NoToken, |token| send(&day, token))
         }
@@ -137,12 +137,12 @@ impl On401 {
 
 impl Client for On401 {
     fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
-        let (day, kept) = (self.day.clone(), self.kept.clone());
+        let (day, cached) = (self.day.clone(), self.cached.clone());
         async move {
-            if read(&kept).is_some_and(|(token, _)| day.accepts(token)) {
+            if read(&cached).is_some_and(|(token, _)| day.accepts(token)) {
                 return Answer::Done;
             }
-            let token = fetch(&day, &kept).await;
+            let token = fetch(&day, &cached).await;
             token.map_or(Answer::NoToken, |token| send(&day, token))
         }
     }
@@ -152,13 +152,13 @@ fn send(day: &Day, token: Token) -> Answer {
     if day.accepts(token) { Answer::Done } else { Answer::Unauthorized }
 }
 
-async fn fetch(day: &Day, kept: &Cached) -> Option<Token> {
+async fn fetch(day: &Day, cached: &Cached) -> Option<Token> {
     let token = day.token_request().await?;
     let end = day.now() + day.plan.lifetime;
-    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, end));
+    *cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, end));
     Some(token)
 }
 
-fn read(kept: &Cached) -> Option<(Token, Duration)> {
-    *kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn read(cached: &Cached) -> Option<(Token, Duration)> {
+    *cached.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -55,7 +55,8 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fleet\" viewBox=\"0 0 {width} {height}\" \
          width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"fleet-title\">\n\
-         <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} hours</title>\n\
+         <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} \
+         hours</title>\n\
          <style>{STYLE}</style>\n\
          <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n\
          <text class=\"title\" x=\"{LEFT}\" y=\"30\">Token requests per minute, {instances} \
@@ -78,8 +79,8 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     };
     let _ = writeln!(
         svg,
-        "<text x=\"{LEFT}\" y=\"{}\">Each column is {each}. The scale is logarithmic and the same in \
-         all panels. The x-axis shows the hours since the deployment.</text>",
+        "<text x=\"{LEFT}\" y=\"{}\">Each column is {each}. The scale is logarithmic and the same \
+         in all panels. The x-axis shows hours since the deployment.</text>",
         height - 16,
     );
     svg += "</svg>\n";
