@@ -102,7 +102,8 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
         );
     }
     text += "\n| at the service | calls | waited for a token | mean wait in ms | \
-             longest wait in ms | 401 responses | 401 returned to the caller | failed without a token |\n\
+             longest wait in ms | 401 responses | 401 returned to the caller | \
+             failed without a token |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n";
     for figures in all {
         row(
@@ -142,8 +143,8 @@ fn introduction(plan: &Plan) -> String {
          The rows are this crate with its defaults, without and with a shared store; this crate \
          set to renew a token one minute before it expires, as many clients do; and two \
          hand-written clients. The first returns a 401 to its caller. The second fetches another \
-         token and resends the request. Instances that renew in step meet an outage all at once or not at all. \
-         `--outage-at` simulates other times.\n",
+         token and resends the request. Instances that renew in step meet an outage all at once or \
+         not at all. `--outage-at` simulates other times.\n",
         thousands((*instances).into()),
         plan.every.as_secs(),
         plan.lifetime.as_secs(),
