@@ -1,4 +1,4 @@
-//! A client in the state of an application, with timeout, retries and a limit around it.
+//! A client in an application's state, with a timeout, retries and a concurrency limit.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -20,7 +20,7 @@ type Body = Full<Bytes>;
 type Traced = Trace<Http, SharedClassifier<ServerErrorsAsFailures>>;
 type Api = Timeout<Retry<Attempts, ConcurrencyLimit<OAuth2<Traced>>>>;
 
-/// Shared by all handlers.
+/// The state that all handlers share.
 #[derive(Clone)]
 struct App {
     things: Api,

@@ -50,7 +50,7 @@ async fn run(story: &str) -> Result<(), BoxError> {
         "tenants" => tenants::run(&world).await,
         "unit_tests" => unit_tests::run().await,
         "user_refresh" => user_refresh::run(&world).await,
-        _ => Err(format!("there is no story {story}; there are {STORIES:?}").into()),
+        _ => Err(format!("unknown story; the stories are {STORIES:?}").into()),
     }
 }
 

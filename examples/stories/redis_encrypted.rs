@@ -1,4 +1,4 @@
-//! Tokens that several processes share through Redis, encrypted.
+//! Encrypted tokens that several processes share through Redis.
 
 use tower_oauth2::store::{EncryptedStore, EncryptionKey, RedisStore, StoredTokens};
 use tower_oauth2::{BoxError, TokenCache, TokenEndpoint};
@@ -12,8 +12,8 @@ fn cache(http: Http, redis_url: &str, key: &str) -> Result<TokenCache, BoxError>
     Ok(TokenCache::new(StoredTokens::new(TokenEndpoint::new(http), store)))
 }
 
-/// Runs against the Redis server that `REDIS_URL` names. Without one, the processes do not share:
-/// a store that is unreachable never fails a request.
+/// Uses the Redis server at `REDIS_URL`. Without it, the processes do not share tokens, because an
+/// unreachable store never fails a request.
 pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
     let redis_url = std::env::var("REDIS_URL").ok();
     let url = redis_url.as_deref().unwrap_or("redis://127.0.0.1:1/");

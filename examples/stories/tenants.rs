@@ -1,5 +1,5 @@
-//! A service that calls an API for many tenants. Each tenant has a handle to its tokens, so a request
-//! looks nothing up.
+//! A service that calls an API for many tenants. Each tenant has a handle to its tokens, so a
+//! request needs no lookup in the cache.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn app(world: &World, tenants: Vec<(String, Secret)>) -> Result<Router, BoxError
         Ok((name, cache.tokens(&credentials)))
     });
     let tenants = tenants.collect::<Result<_, BoxError>>()?;
-    // A request that names no tenant is an error. It must not get the token of another one.
+    // A request without tokens fails, so that it never gets another tenant's token.
     let api = OAuth2Layer::per_request(Origins::only(world.origin())?).layer(http);
     let app = App { tenants, api, things: world.things() };
     Ok(Router::new().route("/{tenant}/things", get(things)).with_state(Arc::new(app)))

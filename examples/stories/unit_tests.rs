@@ -1,4 +1,4 @@
-//! Unit tests of code that calls an API, without a server.
+//! Unit tests for code that calls an API, without a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

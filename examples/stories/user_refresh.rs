@@ -1,4 +1,4 @@
-//! Users who have authorized an application: a refresh token each, which the server rotates.
+//! Users who have authorized an application. Each has a refresh token that the server rotates.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,7 @@ impl Users {
     }
 }
 
+/// Creates a user's tokens. Rotated refresh tokens are saved.
 async fn tokens_of(
     users: &Users,
     user: &str,
@@ -51,7 +52,7 @@ pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
     users.save("alf", "r").await?;
     let cache = TokenCache::new(TokenEndpoint::new(world.http()));
     let tokens = tokens_of(&users, "alf", &world.credentials("app")?, &cache).await?;
-    // Persisted before the access token was returned.
+    // The rotated token was saved before the access token was returned.
     expect(&*users.refresh_token("alf").await?, "r+")?;
 
     tokens.get().await?.reject();

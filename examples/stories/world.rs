@@ -23,8 +23,8 @@ pub(crate) type Http = Client<HttpConnector, Full<Bytes>>;
 /// The parameters of a token request.
 pub(crate) type Form = HashMap<String, String>;
 
-/// A server on loopback. It grants every token request, and its API accepts each token that was issued
-/// and not revoked.
+/// A server on loopback. It grants every token request, and its API accepts each token that was
+/// issued and not revoked.
 #[derive(Clone, Default)]
 pub(crate) struct World {
     origin: String,
@@ -102,7 +102,7 @@ async fn issue(State(world): State<World>, body: Body) -> String {
         .to_string()
 }
 
-/// Issues a token to an app that shows a JWT, as GitHub does.
+/// Issues a token to an app that sends a JWT, as GitHub does.
 async fn installation_token(
     State(world): State<World>,
     Path(id): Path<String>,
@@ -127,10 +127,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-/// Fails a story whose outcome is not the expected one.
+/// Returns an error if the values differ.
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(seen: T, expected: T) -> Result<(), BoxError> {
     if seen == expected {
         return Ok(());
     }
-    Err(format!("{seen:?} instead of {expected:?}").into())
+    Err(format!("got {seen:?}, expected {expected:?}").into())
 }

@@ -134,7 +134,7 @@ async fn every_story_works() {
     command.arg("unknown");
     let ended = run(command).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
-    assert!(ended.stderr.starts_with("unknown: there is no story unknown; "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("unknown: unknown story; "), "{}", ended.stderr);
 }
 
 #[tokio::test]
