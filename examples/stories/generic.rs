@@ -14,7 +14,7 @@ use tower_oauth2::source::{HttpClient, TokenRetry};
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{BoxError, Credentials, TokenCache, TokenEndpoint, Tokens};
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
 /// Creates tokens with any tower service that is an HTTP client.
 fn over_service<H, B>(http: H, credentials: Credentials) -> Tokens
@@ -50,11 +50,11 @@ fn with_axum_bodies() -> TokenEndpoint {
     TokenEndpoint::with_body(http)
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let credentials = world.credentials("generic")?;
-    over_service(world.http(), credentials.clone()).warm().await?;
-    over_client(world.http(), credentials.clone()).warm().await?;
-    with_layers(world.http()).tokens(&credentials).warm().await?;
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let credentials = server.credentials("generic")?;
+    over_service(server.http(), credentials.clone()).warm().await?;
+    over_client(server.http(), credentials.clone()).warm().await?;
+    with_layers(server.http()).tokens(&credentials).warm().await?;
     let tokens = Tokens::new(credentials, with_axum_bodies());
     // Both futures are `Send`, so they can run in tasks.
     let token = tokio::spawn(async move { tokens.get().await }).await??;

@@ -13,7 +13,7 @@ use tower_oauth2::{
     TokenRequest, Tokens,
 };
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
 /// Creates the tokens for one installation of a GitHub App. The app authenticates with a
 /// self-signed JWT.
@@ -45,14 +45,14 @@ fn service_account(http: Http, endpoint: &str, key: SigningKey) -> Result<Tokens
     Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let key = || SigningKey::generate(Algorithm::ES256);
-    let tokens = installation(world.http(), world.origin(), key()?, 17)?;
+    let tokens = installation(server.http(), server.origin(), key()?, 17)?;
     expect(tokens.get().await?.secret(), "token-1")?;
 
-    let account = service_account(world.http(), &world.token_endpoint(), key()?)?;
+    let account = service_account(server.http(), &server.token_endpoint(), key()?)?;
     expect(account.get().await?.secret(), "token-2")?;
-    let form = &world.token_requests()[1];
+    let form = &server.token_requests()[1];
     expect(&*form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer")?;
     expect(form["assertion"].split('.').count(), 3)
 }

@@ -2,7 +2,7 @@
 
 use tower_oauth2::{BoxError, CachedToken, TokenEndpoint, Tokens};
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 /// A connection that accepts a new password at any time, such as one to Redis.
 #[derive(Default)]
@@ -39,8 +39,8 @@ async fn password(tokens: &Tokens) -> Result<String, BoxError> {
     Ok(tokens.get().await?.secret().to_owned())
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let tokens = Tokens::new(world.credentials("app")?, TokenEndpoint::new(world.http()));
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let tokens = Tokens::new(server.credentials("app")?, TokenEndpoint::new(server.http()));
     expect(&*password(&tokens).await?, "token-1")?;
 
     let mut connection = Connection::default();

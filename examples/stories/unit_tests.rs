@@ -12,7 +12,7 @@ use tower_oauth2::{
     AccessToken, BoxError, Credentials, OAuth2Layer, Origins, TokenRequest, Tokens,
 };
 
-use crate::world::expect;
+use crate::server::expect;
 
 /// An API that accepts one token.
 fn api(

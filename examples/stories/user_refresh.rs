@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
 use tower_oauth2::{BoxError, Credentials, TokenCache, TokenEndpoint, Tokens};
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 /// A database with the refresh tokens of all users.
 #[derive(Clone, Default)]
@@ -47,11 +47,11 @@ async fn tokens_of(
     }
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let users = Users::default();
     users.save("alf", "r").await?;
-    let cache = TokenCache::new(TokenEndpoint::new(world.http()));
-    let tokens = tokens_of(&users, "alf", &world.credentials("app")?, &cache).await?;
+    let cache = TokenCache::new(TokenEndpoint::new(server.http()));
+    let tokens = tokens_of(&users, "alf", &server.credentials("app")?, &cache).await?;
     // The rotated token was saved before the access token was returned.
     expect(&*users.refresh_token("alf").await?, "r+")?;
 

@@ -119,7 +119,7 @@ async fn every_story_works() {
         "app_state",
         "generic",
         "github_app",
-        "oddities",
+        "nonstandard",
         "on_behalf_of",
         "password",
         "redis_encrypted",

@@ -13,7 +13,7 @@ use tower_oauth2::{
     Tokens,
 };
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 /// Creates credentials for Zoom, which has a non-standard grant type.
 fn zoom(token_endpoint: &str, account: &str) -> Result<Credentials, BoxError> {
@@ -49,13 +49,13 @@ fn zoho(tokens: Tokens) -> Result<OAuth2Layer, BoxError> {
         ))
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let credentials = zoom(&world.token_endpoint(), "acme")?;
-    Tokens::new(credentials, TokenEndpoint::new(world.http())).warm().await?;
-    let form = &world.token_requests()[0];
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let credentials = zoom(&server.token_endpoint(), "acme")?;
+    Tokens::new(credentials, TokenEndpoint::new(server.http())).warm().await?;
+    let form = &server.token_requests()[0];
     expect(&*form["grant_type"], "account_credentials")?;
     expect(&*form["account_id"], "acme")?;
-    apigee(world.http())?;
+    apigee(server.http())?;
 
     // Responds with the header that contains the token.
     let echo = |name: &'static str| {
