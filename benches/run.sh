@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all benchmarks and prints the results as Markdown. It takes about twenty minutes, most of which
-# is building the crates for comparison.
+# Runs all benchmarks and prints the results as Markdown. It takes about twenty minutes, most of
+# which is building the crates for comparison.
 #
 #   bash benches/run.sh              prints the results
 #   bash benches/run.sh --write      also writes them to README.md, and the pictures to src/guide
@@ -54,7 +54,7 @@ if [[ $write ]]; then
         cat -s "$page"
         sed -n '/^<!-- end of figures -->$/,$p' "$readme"
     } >"$page.new"
-    # Written in place, because mv would replace the file's mode.
+    # Written in place, so that the file keeps its mode.
     cat "$page.new" >"$readme"
     rm "$page.new"
 fi
