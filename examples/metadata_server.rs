@@ -67,7 +67,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<Report, BoxError> {
     let issuer = Issuer::new();
     let grants = Grants::new(&issuer);
-    // Requiring the header stops server-side request forgery: a forged request does not have it.
+    // Like real metadata servers, this one requires a header as a protection against server-side
+    // request forgery.
     let metadata_server = grants
         .serve(|head, _| match head.headers.contains_key("metadata-flavor") {
             true => Ok(("the machine".to_owned(), json!({}))),

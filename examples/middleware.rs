@@ -196,8 +196,8 @@ where
     })
 }
 
-/// A gateway in front of the API. It compresses responses, and replaces the next one with a 503
-/// while `is_busy` is set.
+/// A gateway in front of the API. It compresses responses, and replaces the next 200 with a 503 if
+/// `is_busy` is set.
 #[derive(Clone, Default)]
 struct Gateway {
     is_busy: Arc<AtomicBool>,

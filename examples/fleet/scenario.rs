@@ -75,26 +75,24 @@ impl Scenario {
         // `fastrand::seed` is per thread. A scenario runs on one thread, so it is reproducible.
         fastrand::seed(plan.seed);
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime without I/O needs no resources that can be missing").block_on(
-            async {
-                let day = Day::new(plan);
-                match self {
-                    Self::Jitter => simulate(&day, || ours(&day, true, None)).await,
-                    Self::Fixed => simulate(&day, || ours(&day, false, None)).await,
-                    Self::JitterStore => {
-                        let store = CountedStore::new(&day);
-                        simulate(&day, || ours(&day, true, Some(&store))).await;
-                    }
-                    Self::FixedStore => {
-                        let store = CountedStore::new(&day);
-                        simulate(&day, || ours(&day, false, Some(&store))).await;
-                    }
-                    Self::OnExpiry => simulate(&day, || OnExpiry::new(&day)).await,
-                    Self::On401 => simulate(&day, || On401::new(&day)).await,
+        runtime.expect("a current-thread runtime without I/O can be built").block_on(async {
+            let day = Day::new(plan);
+            match self {
+                Self::Jitter => simulate(&day, || ours(&day, true, None)).await,
+                Self::Fixed => simulate(&day, || ours(&day, false, None)).await,
+                Self::JitterStore => {
+                    let store = CountedStore::new(&day);
+                    simulate(&day, || ours(&day, true, Some(&store))).await;
                 }
-                Figures::of(self, &day)
-            },
-        )
+                Self::FixedStore => {
+                    let store = CountedStore::new(&day);
+                    simulate(&day, || ours(&day, false, Some(&store))).await;
+                }
+                Self::OnExpiry => simulate(&day, || OnExpiry::new(&day)).await,
+                Self::On401 => simulate(&day, || On401::new(&day)).await,
+            }
+            Figures::of(self, &day)
+        })
     }
 }
 

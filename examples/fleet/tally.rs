@@ -46,11 +46,15 @@ pub(crate) struct Tally {
     pub(crate) token_requests: Seconds,
     /// Token requests that got a 503.
     pub(crate) unavailable: Count,
-    /// Token requests of this crate without a valid token. This and the next two are by cause.
+    /// Token requests of this crate by callers that had no valid token.
     pub(crate) cold: Count,
+    /// Token requests of this crate for a renewal.
     pub(crate) renewal: Count,
+    /// Token requests of this crate after a rejection.
     pub(crate) rejected: Count,
+    /// Store operations.
     pub(crate) store: Seconds,
+    /// Store operations that request a lease.
     pub(crate) store_locks: Count,
     /// Requests at the API, including resent ones.
     pub(crate) api_requests: Count,

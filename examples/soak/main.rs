@@ -51,7 +51,7 @@ fn run(options: &Options) -> ExitCode {
     println!("seed {}, {} callers, {:?}", options.seed, options.callers, options.time);
     let short = options.time / 10;
     let rounds = round::run(options, short).and_then(|first| {
-        // The violations of the first round are reported together with those of the second.
+        // Promises that the first round broke are reported together with those of the second.
         let (before, mut broken) = (HEAP.current_usage(), first.broken);
         let mut figures: Figures = round::run(options, options.time - short)?;
         let after = HEAP.current_usage();
