@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             runtime.block_on(tokens.warm()).expect("the source always answers");
         }
     });
-    assert_eq!(cache.len(), CREDENTIALS + 1, "all of them are kept");
+    assert_eq!(cache.len(), CREDENTIALS + 1, "the cache keeps all of them");
 
     let each = |bytes: i64| bytes as f64 / CREDENTIALS as f64;
     let (of_credentials, of_cache) =

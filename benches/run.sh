@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything that is measured here, as one page of Markdown. Takes about twenty minutes, most of them to build the crates that are
-# compared with.
+# Runs all benchmarks and prints the results as Markdown. It takes about twenty minutes, most of
+# which is building the crates for comparison.
 #
-#   bash benches/run.sh              prints it
-#   bash benches/run.sh --write      puts it into README.md, and the pictures into src/guide, where the guide shows them too
-#   bash benches/run.sh --no-peers   without the other crates
+#   bash benches/run.sh              prints the results
+#   bash benches/run.sh --write      also writes them to README.md, and the pictures to src/guide
+#   bash benches/run.sh --no-peers   omits the other crates
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ for arg; do
     --write) write=1 ;;
     --no-peers) peers='' ;;
     *)
-        echo "unknown: $arg" >&2
+        echo "unknown option: $arg" >&2
         exit 2
         ;;
     esac
@@ -23,7 +23,7 @@ done
 page=$(mktemp)
 trap 'rm -f "$page"' EXIT
 say() { tee -a "$page"; }
-# A budget that is broken is seen on the page, and in how this ends.
+# An exceeded budget is printed, and makes the script fail at its end.
 figures() { "$@" | grep -E '^(\||- |$)' | say || failed=1; }
 bench() { figures cargo bench --quiet --package tower-oauth2-benches --bench "$@"; }
 
@@ -54,7 +54,7 @@ if [[ $write ]]; then
         cat -s "$page"
         sed -n '/^<!-- end of figures -->$/,$p' "$readme"
     } >"$page.new"
-    # Not moved: it stays the file that it is.
+    # Written in place, so that the file keeps its mode.
     cat "$page.new" >"$readme"
     rm "$page.new"
 fi

@@ -1,7 +1,7 @@
 //! A custom store: a directory that two processes share. It implements only `get` and `set`.
 //!
-//! What a directory cannot do is compare and lock: when both processes need a token at the same moment, each asks
-//! for one.
+//! A directory has no atomic `replace` and no lock. When both processes need a token at the same
+//! moment, each of them requests one.
 
 mod support;
 
@@ -26,7 +26,8 @@ use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
 use crate::support::server;
 
-/// A file for each key. The record says itself until when it is good.
+/// Stores each key in its own file. It ignores the time to live, because each record contains its
+/// expiry.
 struct Directory(PathBuf);
 
 impl TokenStore for Directory {
@@ -48,7 +49,7 @@ impl TokenStore for Directory {
 
 type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 
-/// As a process of its own has it: what it shares with others is the directory.
+/// Creates the client of one process. It shares only the directory with other processes.
 fn process(directory: PathBuf, token_endpoint: &str, api: &str) -> Result<Client, BoxError> {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
@@ -90,22 +91,22 @@ async fn share(
     report.begin("Two processes, one after the other");
     for client in [process()?, process()?] {
         let status = client.oneshot(get()?).await?.status();
-        report.expect("the API takes the token", status == StatusCode::NOT_FOUND);
+        report.expect("the API accepts the token", status == StatusCode::NOT_FOUND);
     }
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "alf 21: the second finds the token of the first");
+    report.end(wire, "the second process finds the token of the first");
 
-    report.begin("Two processes that hold a token which is revoked then");
-    let (one, other) = (process()?, process()?);
-    for client in [&one, &other] {
+    report.begin("Two processes have a token, and it is revoked");
+    let (first, second) = (process()?, process()?);
+    for client in [&first, &second] {
         client.clone().oneshot(get()?).await?;
     }
     issuer.revoke_all();
-    for client in [one, other] {
+    for client in [first, second] {
         let status = client.oneshot(get()?).await?.status();
-        report.expect("the API takes the next one", status == StatusCode::NOT_FOUND);
+        report.expect("the API accepts the new token", status == StatusCode::NOT_FOUND);
     }
     let wire = Wire { api: 6, rejected: 2, token_endpoint: 1 };
-    report.end(wire, "alf 30: one token request for both");
+    report.end(wire, "the second process finds the new token in the store");
     Ok(report)
 }

@@ -1,7 +1,7 @@
 //! Streaming uploads with hyper-util's client, over HTTP/1.1 and HTTP/2 with TLS.
 //!
-//! A body that is still being made can not be cloned. `ReplayableLayer` remembers what has gone out of
-//! it, so that a revoked token costs the caller nothing.
+//! A streaming body cannot be cloned. `ReplayableLayer` buffers the part that has been sent, so
+//! that the request can be replayed when its token has been revoked.
 
 mod support;
 
@@ -29,14 +29,14 @@ use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 use crate::support::report::{self, Report, Wire};
 use crate::support::tls::Ca;
 
-/// Any body, be it a stream or none.
+/// A type-erased body: a stream, or empty.
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Http<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
 type Client = Replayable<OAuth2<Http<ReplayBody<Body>>>>;
 
 const KIB: usize = 1024;
 
-/// How much of a body is remembered.
+/// The most bytes of a body that are buffered for a replay.
 const LIMIT: usize = 32 * KIB;
 
 fn connector(
@@ -62,7 +62,8 @@ where
     legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// The token endpoint gets small bodies, for which no layer is needed.
+/// Creates the tokens. Token requests have small bodies that can be cloned, so their client needs
+/// no `ReplayableLayer`.
 fn tokens(token_endpoint: &str, http: Http<Full<Bytes>>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
     let credentials = Credentials::new(token_endpoint, auth)?;
@@ -112,12 +113,12 @@ impl Demo {
     async fn reuse(&mut self, client: &mut Client, version: Version) -> Result<(), BoxError> {
         self.report.begin(format!("{version:?}: an upload in chunks, and a GET"));
         let upload = self.upload(client, 16 * KIB).await?;
-        self.report.expect("the upload is answered with its digest", upload.is_receipt(16 * KIB));
+        self.report.expect("the response is the digest of the upload", upload.is_receipt(16 * KIB));
         let get = Request::get(format!("{}/nothing", self.origin));
         let get = send(client, get.body(Empty::new().boxed_unsync())?).await?;
-        self.report.expect("the GET is answered too", get.status == StatusCode::NOT_FOUND);
-        let is_asked_for = upload.version == version && get.version == version;
-        self.report.expect("both in the version that was asked for", is_asked_for);
+        self.report.expect("the GET returns 404", get.status == StatusCode::NOT_FOUND);
+        let is_expected = upload.version == version && get.version == version;
+        self.report.expect("both responses have that HTTP version", is_expected);
         self.report.end(
             Wire { api: 2, rejected: 0, token_endpoint: 1 },
             "C1, C2: both requests share one token request",
@@ -129,8 +130,8 @@ impl Demo {
         self.report.begin(format!("{version:?}: an upload with a token that was revoked"));
         self.issuer.revoke_all();
         let answer = self.upload(client, LIMIT).await?;
-        self.report.expect("the upload is answered with its digest", answer.is_receipt(LIMIT));
-        self.report.expect("it was replayed", answer.replayed == Some(Replayed::Yes));
+        self.report.expect("the response is the digest of the upload", answer.is_receipt(LIMIT));
+        self.report.expect("the request was replayed", answer.replayed == Some(Replayed::Yes));
         let is_intact = self.api.bodies().ends_with(&[Digest::of(chunks(LIMIT)); 2]);
         self.report.expect("the whole body arrived both times", is_intact);
         self.report.end(
@@ -145,17 +146,18 @@ impl Demo {
         client: &mut Client,
         version: Version,
     ) -> Result<(), BoxError> {
-        self.report.begin(format!("{version:?}: the same, with more than is remembered"));
+        self.report
+            .begin(format!("{version:?}: an upload over the limit with a token that was revoked"));
         self.issuer.revoke_all();
         let answer = self.upload(client, LIMIT + 1).await?;
         self.report.expect("the caller gets the 401", answer.status == StatusCode::UNAUTHORIZED);
         let why = Some(Replayed::No(NotReplayed::Body));
-        self.report.expect("and reads why it was not replayed", answer.replayed == why);
+        self.report.expect("the response says why it was not replayed", answer.replayed == why);
         let answer = self.upload(client, LIMIT + 1).await?;
-        self.report.expect("the next upload passes", answer.is_receipt(LIMIT + 1));
+        self.report.expect("the next upload succeeds", answer.is_receipt(LIMIT + 1));
         self.report.end(
             Wire { api: 2, rejected: 1, token_endpoint: 1 },
-            "R3: never a cut body; the token is replaced for the next request",
+            "R3: a truncated body is never sent; the next request gets a new token",
         );
         Ok(())
     }
@@ -168,7 +170,7 @@ impl Demo {
     }
 }
 
-/// `length` bytes, in chunks of no particular size.
+/// Returns `length` bytes in chunks of at most 1,000.
 fn chunks(length: usize) -> impl Iterator<Item = Bytes> + Send {
     const SIZE: usize = 1000;
     let ends = (0..length).step_by(SIZE).map(move |start| SIZE.min(length - start));
@@ -183,7 +185,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Whether the API has seen an upload of this length as it was sent.
+    /// Returns whether the API received an upload of this length unchanged.
     fn is_receipt(&self, length: usize) -> bool {
         self.status == StatusCode::OK && self.body == Digest::of(chunks(length)).to_string()
     }

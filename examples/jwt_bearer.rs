@@ -1,6 +1,6 @@
-//! The JWT bearer grant (RFC 7523 section 2.1), as for a cloud's service account.
+//! The JWT bearer grant (RFC 7523 section 2.1), which clouds use for service accounts.
 //!
-//! There is no client and no secret. A key signs a JWT for each token request.
+//! It needs no client authentication and no secret. A key signs a JWT for each token request.
 
 mod support;
 
@@ -45,7 +45,7 @@ fn client(token_endpoint: &str, key: SigningKey, api: &str) -> Result<Client, Bo
     Ok(ServiceBuilder::new().layer(layer).service(http))
 }
 
-/// A server that knows the account's public key, and accepts no assertion twice.
+/// A service account at the server, which has its public key and accepts each assertion once.
 struct Account {
     public_jwk: Value,
     seen: Arc<Mutex<HashSet<String>>>,
@@ -70,7 +70,7 @@ impl Account {
         Ok((claims["sub"].as_str().unwrap_or_default().to_owned(), json!({})))
     }
 
-    /// The claims, if the account has signed them.
+    /// Returns the claims, if the account's key has signed them.
     fn verify(&self, assertion: &str) -> Option<Value> {
         let (input, signature) = assertion.rsplit_once('.')?;
         let (_, claims) = input.split_once('.')?;
@@ -98,11 +98,11 @@ async fn run() -> Result<Report, BoxError> {
     println!("token endpoint {token_endpoint}, API {api}");
     let mut report = Report::new(&issuer);
 
-    report.begin("Two calls of a service account, on behalf of a user");
+    report.begin("Two calls by a service account on behalf of a user");
     let robot = client(&token_endpoint, key, &api)?;
     for _ in 0..2 {
         let is_alfs = call(&robot, &api).await? == (StatusCode::OK, "alf".into());
-        report.expect("the token is that user's", is_alfs);
+        report.expect("the API sees the user's token", is_alfs);
     }
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
     report.end(wire, "C2: one token request, however many calls");
@@ -110,15 +110,15 @@ async fn run() -> Result<Report, BoxError> {
     report.begin("A call with a token that was revoked");
     issuer.revoke_all();
     let is_alfs = call(&robot, &api).await? == (StatusCode::OK, "alf".into());
-    report.expect("a second assertion is accepted, as it is another one", is_alfs);
+    report.expect("the server accepts the second assertion, which has a new jti", is_alfs);
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
-    report.end(wire, "R1, W8: one replay, with an assertion made anew");
+    report.end(wire, "R1, W8: one replay, and each token request has a new assertion");
 
-    report.begin("A call of somebody with another key");
+    report.begin("A call with another key");
     let stranger = client(&token_endpoint, SigningKey::generate(Algorithm::ES256)?, &api)?;
     let error =
         call(&stranger, &api).await.map_or_else(|error| error.to_string(), |_| String::new());
-    report.expect("there is no token", error.contains("(status 400, invalid_grant)"));
+    report.expect("the error is invalid_grant", error.contains("(status 400, invalid_grant)"));
     let wire = Wire { api: 0, rejected: 0, token_endpoint: 1 };
     report.end(wire, "R2: without a token, nothing is sent to the API");
     Ok(report)

@@ -1,6 +1,6 @@
-//! What is counted and measured, as Prometheus scrapes it, and what is traced meanwhile.
+//! The metrics of this crate in Prometheus, and its log events.
 //!
-//! The trace goes to stderr. The page is served on loopback, and printed at the end.
+//! Log events go to stderr. The metrics are served on loopback, and printed at the end.
 
 mod support;
 
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     report::conclude(run().await)
 }
 
-/// To be called before the first cache is made.
+/// Installs the recorder. Call it before creating the first cache.
 fn install() -> Result<PrometheusHandle, BoxError> {
     let builder = PrometheusBuilder::new()
         .with_recommended_naming(true)
@@ -47,7 +47,7 @@ fn install() -> Result<PrometheusHandle, BoxError> {
     Ok(builder.install_recorder()?)
 }
 
-/// Serves the page that Prometheus scrapes; returns its URL.
+/// Serves the page that Prometheus scrapes, and returns its URL.
 async fn serve_metrics(prometheus: PrometheusHandle) -> std::io::Result<String> {
     let page = service_fn(move |_: Request<Incoming>| {
         let page = Response::new(Full::<Bytes>::from(prometheus.render()));
@@ -56,7 +56,7 @@ async fn serve_metrics(prometheus: PrometheusHandle) -> std::io::Result<String> 
     Ok(format!("{}/metrics", server::serve(page).await?))
 }
 
-/// An API that asks the issuer about tokens, and at `/broken` takes none.
+/// Serves an API, and returns its origin. It accepts valid tokens, but none at `/broken`.
 async fn serve_api(issuer: &Issuer) -> std::io::Result<String> {
     let issuer = issuer.clone();
     let api = service_fn(move |request: Request<Incoming>| {
@@ -72,7 +72,7 @@ async fn serve_api(issuer: &Issuer) -> std::io::Result<String> {
     server::serve(api).await
 }
 
-fn cache(
+fn tokens(
     http: &Client,
     store: &MemoryStore,
     token_endpoint: &str,
@@ -93,8 +93,8 @@ async fn run() -> Result<Report, BoxError> {
 
     let http: Client = legacy::Client::builder(TokioExecutor::new()).build_http();
     let store = MemoryStore::new();
-    let tokens = cache(&http, &store, &token_endpoint, CLIENT_SECRET)?;
-    let layer = OAuth2Layer::new(tokens, Origins::only([&api])?);
+    let first = tokens(&http, &store, &token_endpoint, CLIENT_SECRET)?;
+    let layer = OAuth2Layer::new(first, Origins::only([&api])?);
     let client = layer.layer(http.clone());
     let get = async |path: &str| -> Result<StatusCode, BoxError> {
         let request = Request::get(format!("{api}{path}")).body(Full::default())?;
@@ -103,7 +103,7 @@ async fn run() -> Result<Report, BoxError> {
 
     let mut report = Report::new(&issuer);
 
-    report.begin("100 callers at once, and no token is there");
+    report.begin("100 callers at once, and no token yet");
     let mut callers = JoinSet::new();
     for _ in 0..100 {
         let request = Request::get(format!("{api}/")).body(Full::default())?;
@@ -113,38 +113,41 @@ async fn run() -> Result<Report, BoxError> {
         called??;
     }
     let wire = Wire { api: 100, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "C2: one token request for all");
+    report.end(wire, "C2: one token request, however many callers");
 
-    report.begin("An API that takes no token, however fresh");
+    report.begin("An API that rejects every token");
     let refused = get("/broken").await? == StatusCode::UNAUTHORIZED;
-    report.expect("its second answer is returned", refused);
+    report.expect("the caller gets the second 401", refused);
     let wire = Wire { api: 2, rejected: 2, token_endpoint: 1 };
-    report.end(wire, "R8: one replay, and then its rejections are ignored for a while");
+    report.end(wire, "R8: one replay, and then the API's rejections are ignored for a while");
 
-    report.begin("A token that was revoked");
+    report.begin("A call with a token that was revoked");
     issuer.terms().lifetime = Duration::from_secs(2);
     issuer.revoke_all();
-    // What was held against the broken API is not held against this one, once it is over.
+    // R8: rejections are ignored for 100 ms after the one by the broken API.
     tokio::time::sleep(Duration::from_millis(150)).await;
-    report.expect("the request is answered with 200", get("/").await? == StatusCode::OK);
+    report.expect("the caller gets 200", get("/").await? == StatusCode::OK);
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
     report.end(wire, "R1: one replay, with a fresh token");
 
-    report.begin("A token that has expired");
+    report.begin("A call with a token that has expired");
     issuer.terms().lifetime = Duration::from_secs(3600);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    report.expect("the request is answered with 200", get("/").await? == StatusCode::OK);
+    report.expect("the caller gets 200", get("/").await? == StatusCode::OK);
     let wire = Wire { api: 1, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "C5: it is not sent any more");
+    report.end(wire, "C5: an expired token is not sent");
 
-    report.begin("Another process with the same store, and one with a wrong secret");
-    cache(&http, &store, &token_endpoint, CLIENT_SECRET)?.warm().await?;
-    let stranger = cache(&http, &store, &token_endpoint, "a guess")?;
-    report.expect("the second gets no token", stranger.warm().await.is_err());
+    report.begin("Another process with the same store, and a process with a wrong secret");
+    tokens(&http, &store, &token_endpoint, CLIENT_SECRET)?.warm().await?;
+    let unauthorized = tokens(&http, &store, &token_endpoint, "a guess")?;
+    report.expect(
+        "the process with a wrong secret gets no token",
+        unauthorized.warm().await.is_err(),
+    );
     let wire = Wire { api: 0, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "S2, S5: the first finds one in the store, and the second does not");
+    report.end(wire, "S2, S5: the first process finds the token in the store, the second does not");
 
-    report.begin("What Prometheus sees");
+    report.begin("The metrics");
     let page = http.get(metrics.parse()?).await?.into_body().collect().await?.to_bytes();
     let page = String::from_utf8(page.to_vec())?;
     for line in [
@@ -162,7 +165,7 @@ async fn run() -> Result<Report, BoxError> {
     ] {
         report.expect(line, page.lines().any(|found| found == line));
     }
-    report.end(Wire::default(), "O: to look costs nothing");
+    report.end(Wire::default(), "O: reading the metrics sends no requests");
     println!("\nThe page, without its buckets:\n");
     page.lines().filter(|line| !line.contains("_bucket{")).for_each(|line| println!("{line}"));
     Ok(report)

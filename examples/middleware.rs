@@ -1,6 +1,6 @@
-//! Where the layer goes among others: tracing, retries, a timeout, limits and decompression.
+//! The layer's place among other layers: tracing, retries, a timeout, limits and decompression.
 //!
-//! What the layers say of each request goes to stderr.
+//! Log events go to stderr.
 
 mod support;
 
@@ -54,16 +54,16 @@ fn client(
     let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
 
     Ok(ServiceBuilder::new()
-        // One span for each call, whatever becomes of it below.
+        // One span for each call, which includes its retries and replays.
         .layer(TraceLayer::new_for_http().on_request(()).on_eos(()))
         .layer(RetryLayer::new(WhenBusy { left: 3, pause: Duration::from_millis(20) }))
-        // For one attempt, with the wait for a token and the replay.
+        // Limits one attempt, including the wait for a token and the replay.
         .timeout(Duration::from_secs(30))
-        // Within the retries, so that each attempt leaves with a token that is valid by then.
+        // Inside the retries, so that each attempt is sent with a token that is valid at that time.
         .layer(OAuth2Layer::new(tokens, Origins::only([api])?))
-        // The limits count what goes over the wire, and a replay does. Whoever waits for a token does
-        // not, and holds no place. A rate limit can not be cloned, and what our layer wraps has to
-        // be: hence the buffer.
+        // The limits apply to requests that are sent, replays included. A call that waits for a
+        // token does not count. The buffer is needed because `OAuth2Layer` clones its inner
+        // service, and a rate limit cannot be cloned.
         .buffer(64)
         .rate_limit(1000, Duration::from_secs(1))
         .concurrency_limit(8)
@@ -71,8 +71,8 @@ fn client(
         .service(http))
 }
 
-/// Another attempt, after a pause, for those whom the API is too busy to serve. A 401 is none of
-/// its business.
+/// Retries a request after a pause when the response is 503. It does not retry after a 401, which
+/// `OAuth2Layer` handles.
 #[derive(Clone)]
 struct WhenBusy {
     left: u32,
@@ -122,44 +122,45 @@ async fn run() -> Result<Report, BoxError> {
     let people = r#"{"name":"Alf"}"#.repeat(1000);
     let mut client = client(&token_endpoint, &origin)?;
 
-    report.begin("PUT and GET of 14 KB that the API answers with compressed");
+    report.begin("PUT and GET of 14 KB, with compressed responses");
     let put = send(&mut client, Request::put(&url).body(people.clone().into())?).await?;
-    report.expect("PUT is answered with 200", put.status == StatusCode::OK);
+    report.expect("PUT returns 200", put.status == StatusCode::OK);
     let get = send(&mut client, Request::get(&url).body(Full::default())?).await?;
-    report.expect("GET brings what was put", get.body == people);
-    report.expect("both were compressed", gateway.compressed.load(Ordering::Relaxed) == 2);
+    report.expect("GET returns what was put", get.body == people);
+    report
+        .expect("both responses were compressed", gateway.compressed.load(Ordering::Relaxed) == 2);
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
     report.end(wire, "C1, C2: one token request, however many calls");
 
-    report.begin("GET from an API that is busy for a moment");
+    report.begin("GET from an API that returns 503 once");
     gateway.is_busy.store(true, Ordering::Relaxed);
     let get = send(&mut client, Request::get(&url).body(Full::default())?).await?;
-    report.expect("the second attempt is answered with 200", get.status == StatusCode::OK);
-    report.expect("it was no replay", get.replayed.is_none());
+    report.expect("the second attempt returns 200", get.status == StatusCode::OK);
+    report.expect("the request was not replayed", get.replayed.is_none());
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 0 };
-    report.end(wire, "R7: a 503 is for the retries, and the token stays");
+    report.end(wire, "R7: a 503 causes a retry, and the token is kept");
 
     report.begin("PUT with a token that was revoked");
     issuer.revoke_all();
     let put = send(&mut client, Request::put(&url).body(people.clone().into())?).await?;
-    report.expect("it is answered with 200", put.status == StatusCode::OK);
-    report.expect("it was replayed", put.replayed == Some(Replayed::Yes));
+    report.expect("the caller gets 200", put.status == StatusCode::OK);
+    report.expect("the request was replayed", put.replayed == Some(Replayed::Yes));
     let is_intact = api.bodies().ends_with(&[Digest::of([&people]); 2]);
     report.expect("the whole body arrived both times", is_intact);
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
     report.end(wire, "R1, R3: one replay, byte for byte, with a fresh token");
 
-    report.begin("PUT with a token that was revoked, and the API is busy on top of it");
+    report.begin("PUT with a token that was revoked, to an API that also returns 503 once");
     issuer.revoke_all();
     gateway.is_busy.store(true, Ordering::Relaxed);
     let put = send(&mut client, Request::put(&url).body(people.clone().into())?).await?;
-    report.expect("it is answered with 200", put.status == StatusCode::OK);
+    report.expect("the caller gets 200", put.status == StatusCode::OK);
     let is_intact = api.bodies().ends_with(&[Digest::of([&people]); 3]);
     report.expect("the whole body arrived three times", is_intact);
     let wire = Wire { api: 3, rejected: 1, token_endpoint: 1 };
-    report.end(wire, "R1: replayed for the 401, retried for the 503");
+    report.end(wire, "R1: one replay after the 401, and one retry after the 503");
 
-    report.begin("20 GETs at once, with places for 8");
+    report.begin("20 GETs at once, of which at most 8 are in flight");
     let mut calls = JoinSet::new();
     for _ in 0..20 {
         let (mut client, request) = (client.clone(), Request::get(&url).body(Full::default())?);
@@ -169,9 +170,9 @@ async fn run() -> Result<Report, BoxError> {
     while let Some(answer) = calls.join_next().await {
         served += usize::from(answer??.body == people);
     }
-    report.expect("all are answered", served == 20);
+    report.expect("every caller gets the response", served == 20);
     let wire = Wire { api: 20, rejected: 0, token_endpoint: 0 };
-    report.end(wire, "C1: a token that is there is used");
+    report.end(wire, "C1: a valid token is reused");
 
     Ok(report)
 }
@@ -195,7 +196,8 @@ where
     })
 }
 
-/// Stands before the API, compresses its responses, and loses one when it is busy.
+/// A gateway in front of the API. It compresses responses, and replaces the next 200 with a 503 if
+/// `is_busy` is set.
 #[derive(Clone, Default)]
 struct Gateway {
     is_busy: Arc<AtomicBool>,
@@ -205,7 +207,7 @@ struct Gateway {
 impl Gateway {
     async fn serve(&self, api: &Api) -> std::io::Result<String> {
         let Self { is_busy, compressed } = self.clone();
-        let lose = move |mut response: Response<Full<Bytes>>| {
+        let replace_one = move |mut response: Response<Full<Bytes>>| {
             let is_served = response.status() == StatusCode::OK;
             if is_served && is_busy.swap(false, Ordering::Relaxed) {
                 response = Response::new(Full::default());
@@ -220,7 +222,7 @@ impl Gateway {
                 response
             })
             .layer(CompressionLayer::new())
-            .map_response(lose)
+            .map_response(replace_one)
             .service(api.clone());
         server::serve(service).await
     }

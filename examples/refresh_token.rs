@@ -1,5 +1,7 @@
-//! A user's refresh token (RFC 6749 section 6), kept in a file: each token request brings another one, and it is in the
-//! file before anything is done with the token that came with it.
+//! A user's refresh token (RFC 6749 section 6), stored in a file.
+//!
+//! The server rotates the refresh token with each token request. The new one is saved before the
+//! access token that came with it is used.
 
 mod support;
 
@@ -29,42 +31,42 @@ type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 fn client(token_endpoint: &str, user: RefreshToken, api: &str) -> Result<Client, BoxError> {
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
 
-    // A program on the user's own machine has no secret.
+    // A program on a user's machine cannot keep a client secret.
     let credentials =
         Credentials::new(token_endpoint, ClientAuth::none("installed-program"))?.grant(user);
     let tokens = Tokens::new(credentials, TokenEndpoint::new(http.clone()));
     Ok(OAuth2Layer::new(tokens, Origins::only(api)?).layer(http))
 }
 
-/// The refresh token in a file, and each one that comes in its place.
-async fn in_file(path: &Path) -> io::Result<RefreshToken> {
+/// Reads the refresh token from a file. Rotated tokens are saved to the same file.
+async fn from_file(path: &Path) -> io::Result<RefreshToken> {
     let text = fs::read_to_string(path).await?;
     let path = path.to_owned();
     Ok(RefreshToken::new("alf", text.trim_end(), move |rotated| persist(path.clone(), rotated)))
 }
 
 async fn persist(path: PathBuf, rotated: RotatedToken) -> io::Result<()> {
-    // Written beside it and renamed, so that a crash leaves one of the two.
-    let beside = path.with_extension("new");
-    fs::write(&beside, rotated.secret()).await?;
-    fs::rename(beside, path).await
+    // A rename is atomic, so a crash leaves either the old token or the new one.
+    let new = path.with_extension("new");
+    fs::write(&new, rotated.secret()).await?;
+    fs::rename(new, path).await
 }
 
-/// A server where each refresh token is good once. Clones are the same one.
+/// A server that accepts each refresh token once. Clones share its state.
 #[derive(Clone)]
 struct Rotating(Arc<Mutex<String>>);
 
 impl Rotating {
     fn decide(&self, form: &Form) -> Decision {
-        let mut present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if form.get("grant_type").map(String::as_str) != Some("refresh_token") {
             return Err("unsupported_grant_type");
         }
-        if form.get("refresh_token") != Some(&present) {
+        if form.get("refresh_token") != Some(&current) {
             return Err("invalid_grant");
         }
-        present.push('+');
-        Ok(("alf".to_owned(), json!({ "refresh_token": *present })))
+        current.push('+');
+        Ok(("alf".to_owned(), json!({ "refresh_token": *current })))
     }
 
     fn grant(&self, refresh_token: &str) {
@@ -85,7 +87,7 @@ async fn run() -> Result<Report, BoxError> {
 }
 
 async fn with_file(path: &Path) -> Result<Report, BoxError> {
-    // As it came when the user authorized this program: from a device flow, say.
+    // The first refresh token comes from the user's authorization, for example a device flow.
     fs::write(path, "first").await?;
 
     let issuer = Issuer::new();
@@ -98,23 +100,24 @@ async fn with_file(path: &Path) -> Result<Report, BoxError> {
     let mut report = Report::new(&issuer);
 
     report.begin("Two calls on behalf of a user");
-    let user = in_file(path).await?;
+    let user = from_file(path).await?;
     let program = client(&token_endpoint, user.clone(), &api)?;
     for _ in 0..2 {
-        report.expect("the token is that user's", call(&program, &api).await? == alf());
+        report.expect("the API sees the user's token", call(&program, &api).await? == alf());
     }
     report.expect("the file has the next refresh token", fs::read(path).await? == b"first+");
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
     report.end(wire, "C2: one token request, however many calls");
 
-    report.begin("The program starts again, and makes a call");
-    let after = client(&token_endpoint, in_file(path).await?, &api)?;
-    report.expect("it goes on with what is in the file", call(&after, &api).await? == alf());
+    report.begin("The program restarts and makes a call");
+    let restarted = client(&token_endpoint, from_file(path).await?, &api)?;
+    let is_alfs = call(&restarted, &api).await? == alf();
+    report.expect("it uses the refresh token from the file", is_alfs);
     report.expect("the file has the next refresh token", fs::read(path).await? == b"first++");
     let wire = Wire { api: 1, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "a refresh token is persisted before its access token is used");
+    report.end(wire, "a rotated refresh token is saved before its access token is used");
 
-    report.begin("The user takes the grant back");
+    report.begin("The user revokes the authorization");
     rotating.grant("");
     issuer.revoke_all();
     for _ in 0..2 {
@@ -124,15 +127,15 @@ async fn with_file(path: &Path) -> Result<Report, BoxError> {
         report.expect("the error says what to do", is_told);
     }
     let wire = Wire { api: 1, rejected: 1, token_endpoint: 1 };
-    report.end(wire, "C9: a server that says no is not asked again and again");
+    report.end(wire, "C9: after a permanent error, the second call does not ask the server again");
 
     report.begin("The user authorizes again");
     rotating.grant("second");
     user.set("second");
-    report.expect("it goes on at once", call(&program, &api).await? == alf());
+    report.expect("the next call succeeds at once", call(&program, &api).await? == alf());
     report.expect("the file has the next refresh token", fs::read(path).await? == b"second+");
     let wire = Wire { api: 1, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "C9: what was remembered is forgotten");
+    report.end(wire, "C9: a new refresh token ends the back-off");
     Ok(report)
 }
 

@@ -24,7 +24,7 @@ pub struct Token {
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub type Fetch = Arc<dyn Fn() -> Boxed<(String, Duration)> + Send + Sync>;
 
-/// A token request for callers without one.
+/// Returns a token that lives for a day.
 pub fn endless() -> Boxed<(String, Duration)> {
     Box::pin(async { (secret(0), DAY) })
 }
@@ -61,7 +61,7 @@ impl Lock for RwLocked {
             return header;
         }
         let mut token = self.0.write().await;
-        // Another caller may have been first.
+        // Another caller may have fetched a token in the meantime.
         match good(&token) {
             Some(header) => header,
             None => token.insert(fetched(fetch).await).header.clone(),
@@ -83,11 +83,11 @@ async fn fetched(fetch: &Fetch) -> Token {
     let (secret, lifetime) = fetch().await;
     let mut header: HeaderValue = format!("Bearer {secret}").parse().expect("a valid token");
     header.set_sensitive(true);
-    // The margin keeps the token from expiring on its way.
+    // The margin keeps the token from expiring before it arrives at the API.
     Token { header, expires_at: start + lifetime - lifetime / 10 }
 }
 
-#[allow(clippy::disallowed_methods, reason = "as it is usually written")]
+#[allow(clippy::disallowed_methods, reason = "hand-written code usually does this")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -57,7 +57,10 @@ pub fn run(size: usize) {
                 let tokens = cache.tokens(credentials);
                 async move { tokens.get().await }
             });
-            assert!(poll(&mut caller).is_pending(), "its fetch is not polled");
+            assert!(
+                poll(&mut caller).is_pending(),
+                "the fetch task is not polled, so the caller waits"
+            );
             callers.push(caller);
         }
     });

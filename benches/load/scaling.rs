@@ -137,7 +137,7 @@ fn picture(table: &[[[f64; NAMES.len()]; TASKS.len()]; THREADS.len()]) -> String
         .collect();
     draw(
         "Calls per second on one token, in millions",
-        "Across, the number of tasks; each has a clone of the service. The API answers at once.",
+        "The x-axis shows the number of tasks. Each has a clone of the service. The API responds at once.",
         &NAMES,
         &panels,
     )

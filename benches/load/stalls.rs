@@ -156,7 +156,7 @@ fn picture(all: &[Record]) -> String {
         .collect();
     draw(
         "The slowest request of each 10 ms",
-        "A token lives for 2 s and takes 200 ms to fetch. The API answers at once, so what is seen is the wait for a token.",
+        "A token lives for 2 s and takes 200 ms to fetch. The API responds at once, so the latency is the wait for a token.",
         &[],
         &panels,
     )

@@ -1,4 +1,4 @@
-//! Changes of the file, and what follows from them.
+//! Changes of the file, and their effects.
 
 use std::convert::Infallible;
 use std::fs;
@@ -51,7 +51,7 @@ impl Demo {
         });
         let watching = tokio::spawn(watching);
 
-        self.report.begin("Two APIs, each with a registration of its own");
+        self.report.begin("Two APIs, each with its own registration");
         self.call_both(&service).await?;
         self.end(2, 2, "C2: one token request for each registration");
 
@@ -76,7 +76,7 @@ impl Demo {
         self.call_both(&service).await?;
         self.report.end(
             Wire { api: 4, rejected: 2, token_endpoint: 2 },
-            "R1: each registration heals a rejection",
+            "R1: one replay for each registration, with a fresh token",
         );
         watching.abort();
         Ok(())
@@ -104,7 +104,7 @@ impl Demo {
         )
     }
 
-    /// Writes the file beside it and renames it, so that no reader sees a half of it.
+    /// Replaces the file by a rename, so that a reader never sees an incomplete file.
     fn write(&self, config: &str) -> std::io::Result<()> {
         let new = self.folder.join("new.toml");
         fs::write(&new, config)?;

@@ -1,4 +1,4 @@
-//! Who calls the API: this crate, and what is written by hand in its place.
+//! The clients that call the API: this crate, and two hand-written clients.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,14 @@ use tower_oauth2::{
 };
 
 use crate::day::{Api, Day, Issuer, Token};
-use crate::store::Counted;
+use crate::store::CountedStore;
 
-/// What becomes of one call.
+/// The outcome of one call.
 pub(crate) enum Answer {
     Done,
-    /// 401, after all that the client does about it.
+    /// The client returned a 401 to its caller.
     Unauthorized,
+    /// No token was available.
     NoToken,
 }
 
@@ -31,19 +32,19 @@ pub(crate) trait Client {
     fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static;
 }
 
-/// This crate, as one would set it up.
+/// A client with this crate.
 pub(crate) struct Ours {
     api: OAuth2<Api>,
     uri: Uri,
 }
 
 impl Ours {
-    /// Without jitter, tokens are renewed a minute before their end, as many clients do it: the server
-    /// says so, and the cache's own moment is switched off.
+    /// Creates a client. Without jitter, it renews tokens one minute before they expire, as many
+    /// clients do: the server sends `refresh_in`, and the cache's renewal time is disabled.
     pub(crate) fn new(
         day: &Arc<Day>,
         has_jitter: bool,
-        store: Option<Counted>,
+        store: Option<CountedStore>,
     ) -> Result<Self, ConfigError> {
         let credentials = Credentials::new(
             "https://auth.example.com/token",
@@ -61,7 +62,8 @@ impl Ours {
                     request
                 }
             })
-            // The clients by hand do not retry either, so the numbers of requests can be compared.
+            // The hand-written clients do not retry either, so the numbers of requests are
+            // comparable.
             .service(TokenEndpoint::new(issuer).retry(TokenRetry::none()));
         let cache = TokenCache::builder(source);
         let cache = if has_jitter { cache } else { cache.renew_ahead(Duration::ZERO) };
@@ -77,7 +79,7 @@ impl Client for Ours {
         let mut request = Request::new(Full::<Bytes>::default());
         *request.uri_mut() = self.uri.clone();
         let ready = self.api.poll_ready(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(ready, Poll::Ready(Ok(()))), "the API is always ready");
+        assert!(matches!(ready, Poll::Ready(Ok(()))), "the simulated API is always ready");
         let response = self.api.call(request);
         async move {
             match response.await {
@@ -91,36 +93,36 @@ impl Client for Ours {
     }
 }
 
-/// A token, and the end of it as the client reckons: from when it arrived.
-type Kept = Arc<Mutex<Option<(Token, Duration)>>>;
+/// A token, and when it expires. A hand-written client counts its lifetime from its arrival.
+type Cached = Arc<Mutex<Option<(Token, Duration)>>>;
 
-/// Asks when its token is past its end. A 401 it hands on.
+/// Fetches a token when its token has expired. It returns a 401 to its caller.
 pub(crate) struct OnExpiry {
     day: Arc<Day>,
-    kept: Kept,
+    cached: Cached,
 }
 
-/// Asks when its API says 401, and then sends the request again.
+/// Fetches a token after a 401 from the API, and resends the request.
 pub(crate) struct On401 {
     day: Arc<Day>,
-    kept: Kept,
+    cached: Cached,
 }
 
 impl OnExpiry {
     pub(crate) fn new(day: &Arc<Day>) -> Self {
-        Self { day: day.clone(), kept: Kept::default() }
+        Self { day: day.clone(), cached: Cached::default() }
     }
 }
 
 impl Client for OnExpiry {
     fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
-        let (day, kept) = (self.day.clone(), self.kept.clone());
+        let (day, cached) = (self.day.clone(), self.cached.clone());
         async move {
             let now = day.now();
-            let valid = read(&kept).filter(|(_, end)| now < *end);
+            let valid = read(&cached).filter(|(_, end)| now < *end);
             let token = match valid {
                 Some((token, _)) => Some(token),
-                None => fetch(&day, &kept).await,
+                None => fetch(&day, &cached).await,
             };
             token.map_or(Answer::NoToken, |token| send(&day, token))
         }
@@ -129,18 +131,18 @@ impl Client for OnExpiry {
 
 impl On401 {
     pub(crate) fn new(day: &Arc<Day>) -> Self {
-        Self { day: day.clone(), kept: Kept::default() }
+        Self { day: day.clone(), cached: Cached::default() }
     }
 }
 
 impl Client for On401 {
     fn call(&mut self) -> impl Future<Output = Answer> + Send + 'static {
-        let (day, kept) = (self.day.clone(), self.kept.clone());
+        let (day, cached) = (self.day.clone(), self.cached.clone());
         async move {
-            if read(&kept).is_some_and(|(token, _)| day.accepts(token)) {
+            if read(&cached).is_some_and(|(token, _)| day.accepts(token)) {
                 return Answer::Done;
             }
-            let token = fetch(&day, &kept).await;
+            let token = fetch(&day, &cached).await;
             token.map_or(Answer::NoToken, |token| send(&day, token))
         }
     }
@@ -150,13 +152,13 @@ fn send(day: &Day, token: Token) -> Answer {
     if day.accepts(token) { Answer::Done } else { Answer::Unauthorized }
 }
 
-async fn fetch(day: &Day, kept: &Kept) -> Option<Token> {
+async fn fetch(day: &Day, cached: &Cached) -> Option<Token> {
     let token = day.token_request().await?;
     let end = day.now() + day.plan.lifetime;
-    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, end));
+    *cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((token, end));
     Some(token)
 }
 
-fn read(kept: &Kept) -> Option<(Token, Duration)> {
-    *kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn read(cached: &Cached) -> Option<(Token, Duration)> {
+    *cached.lock().unwrap_or_else(PoisonError::into_inner)
 }

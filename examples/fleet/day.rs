@@ -1,4 +1,4 @@
-//! The world around the fleet: a token endpoint and an API, and what befalls them in the course of a day.
+//! The simulated token endpoint and API, with the events of a day.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -18,22 +18,23 @@ use tower::Service;
 
 use crate::tally::Tally;
 
-/// From a client to the API.
+/// Latency from a client to the API.
 const ONE_WAY: Duration = Duration::from_millis(25);
 
+/// The parameters of a simulation.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) instances: u32,
     pub(crate) hours: u32,
-    /// Of a token.
+    /// The lifetime of a token.
     pub(crate) lifetime: Duration,
-    /// Between two calls of one instance, on average.
+    /// The mean time between two calls of one instance.
     pub(crate) every: Duration,
-    /// How long the token endpoint takes to answer.
+    /// The round-trip time of a token request.
     pub(crate) latency: Duration,
     /// When the token endpoint is down.
     pub(crate) outage: Range<Duration>,
-    /// When all tokens are revoked that were issued before.
+    /// When all tokens issued before are revoked.
     pub(crate) revoked: Duration,
     pub(crate) seed: u64,
 }
@@ -44,14 +45,15 @@ impl Plan {
     }
 }
 
+/// The state of a simulation.
 pub(crate) struct Day {
     pub(crate) plan: Plan,
     pub(crate) tally: Tally,
-    began: Instant,
+    started: Instant,
     issued: AtomicU64,
 }
 
-/// A token is the moment of its issue, and a number that makes it unlike all others.
+/// A token: the time of its issue and a unique number.
 #[derive(Clone, Copy)]
 pub(crate) struct Token {
     issued_at: Duration,
@@ -75,16 +77,16 @@ impl Day {
         Arc::new(Self {
             plan: plan.clone(),
             tally: Tally::new(plan),
-            began: Instant::now(),
+            started: Instant::now(),
             issued: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
-    /// A token request and its way back; no token while the endpoint is down.
+    /// Requests a token, and returns `None` if the token endpoint is down.
     pub(crate) async fn token_request(&self) -> Option<Token> {
         let arrived = self.now() + self.plan.latency / 2;
         let is_down = self.plan.outage.contains(&arrived);
@@ -94,7 +96,8 @@ impl Day {
         (!is_down).then_some(Token { issued_at: arrived, number })
     }
 
-    /// Whether the API takes a token that is sent now. It allows its clock no leeway.
+    /// Returns whether the API accepts a token that is sent now. The API allows no leeway for
+    /// clocks.
     pub(crate) fn accepts(&self, token: Token) -> bool {
         let arrived = self.now() + ONE_WAY;
         let is_revoked = token.issued_at < self.plan.revoked && self.plan.revoked <= arrived;
@@ -104,11 +107,11 @@ impl Day {
     }
 }
 
-/// The token endpoint, as an HTTP client sees it.
+/// The token endpoint, as an HTTP client.
 #[derive(Clone)]
 pub(crate) struct Issuer {
     pub(crate) day: Arc<Day>,
-    /// When it tells its clients to renew.
+    /// The `refresh_in` of its responses.
     pub(crate) refresh_in: Option<Duration>,
 }
 
@@ -146,7 +149,7 @@ impl Service<Request<Full<Bytes>>> for Issuer {
     }
 }
 
-/// The API, as an HTTP client sees it. It answers at once: how long it takes changes nothing here.
+/// The API, as an HTTP client. It responds at once, because its latency has no effect on tokens.
 #[derive(Clone)]
 pub(crate) struct Api(pub(crate) Arc<Day>);
 

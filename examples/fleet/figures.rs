@@ -1,4 +1,4 @@
-//! What the counts come to, as tables.
+//! The results of the scenarios, printed as tables.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -54,7 +54,8 @@ impl Figures {
         self.seconds.chunks(60).map(|minute| minute.iter().sum()).collect()
     }
 
-    /// So many in a second that `share` of all seconds have no more.
+    /// Returns the quantile of token requests per second, for example the median for a `share` of
+    /// 0.5.
     fn quantile(&self, share: f64) -> u32 {
         let mut seconds = self.seconds.clone();
         seconds.sort_unstable();
@@ -72,12 +73,12 @@ fn during(seconds: &[u32], time: Range<Duration>) -> &[u32] {
     &seconds[index(time.start)..index(time.end)]
 }
 
-/// All of it, as Markdown.
+/// Returns all tables as Markdown.
 pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
     let mut text = introduction(plan);
-    text += "\n| at the token endpoint | token requests | a second: median | p99 | peak | \
-             busiest minute | peak second of the outage | in the minute after it | \
-             in the minute after the revocation |\n\
+    text += "\n| at the token endpoint | token requests | per second: median | p99 | peak | \
+             busiest minute | peak second of the outage | minute after the outage | \
+             minute after the revocation |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
     let minute = Duration::from_secs(60);
     for figures in all {
@@ -100,8 +101,9 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
             ],
         );
     }
-    text += "\n| at the service | calls | that waited for a token | ms on average | ms at most | \
-             401 at first | 401 after all | failed without a token |\n\
+    text += "\n| at the service | calls | waited for a token | mean wait in ms | \
+             longest wait in ms | 401 responses | 401 returned to the caller | \
+             failed without a token |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n";
     for figures in all {
         row(
@@ -118,8 +120,8 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
             ],
         );
     }
-    text += "\n| why, and at the store | 503 | first or expired | renewal | after 401 | \
-             store operations | that asked for the lease | peak second |\n\
+    text += "\n| causes, and at the store | 503 | first or expired | renewal | after 401 | \
+             store operations | lease requests | peak second |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n";
     for figures in all.iter().filter(|figures| figures.scenario.has_cache()) {
         let [cold, renewal, rejected] = figures.causes;
@@ -135,13 +137,14 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
 fn introduction(plan: &Plan) -> String {
     let Plan { instances, hours, outage, .. } = plan;
     format!(
-        "{} instances for {hours} hours, all started within the first minute; each calls the API every \
-         {} s or so, and a token lives for {} s. The token endpoint is down from {} to {}, all tokens \
-         are revoked at {}. The rows: this crate with its defaults, without and with a store that all \
-         share; the same with renewal a minute before the end, as many clients do it; and two clients as \
-         they are written by hand, of which the first hands on a 401 and the second fetches a token and \
-         tries again. A fleet in step meets an outage all at once or not at all: with `--outage-at`, \
-         other moments can be looked at.\n",
+        "{} instances run for {hours} hours. All start within the first minute. Each calls the \
+         API every {} s on average, and a token lives for {} s. The token endpoint is down from \
+         {} to {}. All tokens are revoked at {}.\n\n\
+         The rows are this crate with its defaults, without and with a shared store; this crate \
+         set to renew a token one minute before it expires, as many clients do; and two \
+         hand-written clients. The first returns a 401 to its caller. The second fetches another \
+         token and resends the request. Instances that renew in step meet an outage all at once or \
+         not at all. `--outage-at` simulates other times.\n",
         thousands((*instances).into()),
         plan.every.as_secs(),
         plan.lifetime.as_secs(),
@@ -163,13 +166,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `6:05`
+/// Formats a time of day, such as `6:05`.
 pub(crate) fn clock(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// `1,234,567`
+/// Formats a number, such as `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

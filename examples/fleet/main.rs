@@ -1,9 +1,10 @@
-//! A fleet on paper: ten thousand instances of a service, a day of calls to an API, and what reaches the
-//! token endpoint, for this crate and for two clients as they are often written by hand.
+//! A simulation of a fleet: 10,000 instances of a service call an API for a day. The example prints
+//! the load on the token endpoint as Markdown tables, for this crate and for two common
+//! hand-written clients.
 //!
-//! Time is paused tokio time, and a seed makes a run repeatable. What is simulated are the network, the
-//! API, the token endpoint and the store's delay; `OAuth2Layer`, `TokenCache`, `TokenStoreLayer`,
-//! `MemoryStore` and `TokenEndpoint` are the real ones. The tables go to stdout, as Markdown.
+//! The network, the API, the token endpoint and the store's latency are simulated. `OAuth2Layer`,
+//! `TokenCache`, `TokenStoreLayer`, `MemoryStore` and `TokenEndpoint` are real. Time is tokio's
+//! paused time, and a seed makes a run reproducible.
 
 mod clients;
 mod day;
@@ -29,9 +30,9 @@ fn main() -> ExitCode {
         }
         Ok(Command::Run(options)) => match run(&options) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&error, 1),
+            Err(error) => fail(&error, 1),
         },
-        Err(error) => complain(&error, 2),
+        Err(error) => fail(&error, 2),
     }
 }
 
@@ -44,7 +45,7 @@ fn run(options: &Options) -> io::Result<()> {
     }
 }
 
-fn complain(error: &dyn Error, code: u8) -> ExitCode {
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
     eprintln!("fleet: {error}");
     code.into()
 }

@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -12,21 +12,23 @@ use crate::scenario::Scenario;
 pub(crate) const HELP: &str = "\
 Usage: fleet [OPTION]...
 
-Simulates a fleet of clients and prints what reaches the token endpoint, as Markdown.
+Simulates a fleet of clients and prints the load on the token endpoint as Markdown.
 
-  --instances N      instances of the service, 10000 unless set
-  --hours N          24 unless set
-  --lifetime SECONDS how long a token lives, 3600 unless set
-  --every SECONDS    between two calls of one instance, on average: 45 unless set
-  --latency MS       of the token endpoint, 50 unless set
-  --outage-at MIN    when the token endpoint goes down, 5 minutes before a quarter of the run is over
-                     unless set
-  --outage-for MIN   for how long, 10 unless set
-  --revoke-at MIN    when all tokens are revoked, five eighths into the run unless set
-  --scenario NAME    one of these and not all of them; may be repeated:
+  --instances N      instances of the service (default: 10000)
+  --hours N          length of the simulation (default: 24)
+  --lifetime SECONDS lifetime of a token (default: 3600)
+  --every SECONDS    mean time between two calls of one instance (default: 45)
+  --latency MS       latency of the token endpoint (default: 50)
+  --outage-at MIN    start of the token endpoint's outage
+                     (default: 5 minutes before a quarter of the simulation)
+  --outage-for MIN   length of the outage (default: 10)
+  --revoke-at MIN    time at which all tokens are revoked
+                     (default: five eighths of the simulation)
+  --scenario NAME    runs only this scenario; may be repeated:
                      jitter, jitter-store, fixed, fixed-store, on-expiry, on-401
-  --seed N           of the random numbers, 1 unless set
-  --svg FILE         draws a picture too
+                     (default: all scenarios)
+  --seed N           seed of the random numbers (default: 1)
+  --svg FILE         also writes a picture
   --quick            200 instances, 4 hours
 ";
 
@@ -86,10 +88,10 @@ impl Options {
 }
 
 fn number(parser: &mut lexopt::Parser) -> Result<u32, lexopt::Error> {
-    // What is larger than that takes longer than anybody waits, and more memory than there is.
+    // Larger numbers would need too much time and memory.
     let at_most = |text: &str| match text.parse::<NonZeroU32>() {
         Ok(number) if number.get() <= 1_000_000 => Ok(number.get()),
-        _ => Err("it is to be a number from 1 to 1000000"),
+        _ => Err("must be a number from 1 to 1000000"),
     };
     parser.value()?.parse_with(at_most)
 }

@@ -1,4 +1,5 @@
-//! The token requests of a day, drawn: a panel for each scenario, all on the same scale.
+//! Draws the token requests of a day as an SVG. Each scenario has a panel, and all panels have the
+//! same scale.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,21 +8,21 @@ use crate::day::Plan;
 use crate::figures::{Figures, clock, thousands};
 
 const COLUMNS: usize = 2;
-/// Of the plot within a panel.
+/// The size of the plot in a panel.
 const WIDTH: usize = 360;
 const HEIGHT: usize = 120;
-/// Around it: the axis on the left, the title above, the hours below.
+/// The margins of a plot: the axis on the left, the title above, the hours below.
 const LEFT: usize = 48;
 const ABOVE: usize = 52;
 const BELOW: usize = 26;
 const RIGHT: usize = 20;
 const HEAD: usize = 68;
 const FOOT: usize = 34;
-/// Less than one a minute is none.
-const LEAST: f64 = 0.5;
+/// The lower end of the logarithmic scale. Fewer requests per minute are drawn as none.
+const MIN_VALUE: f64 = 0.5;
 
-/// Colours for light and dark surroundings, each with a ground of its own: legible in a page of
-/// either kind.
+/// Colours for the light and the dark scheme. The picture has its own background, so that it is
+/// legible on any page.
 const STYLE: &str = "\
 .fleet text{font-family:system-ui,sans-serif;font-size:11px;fill:#57606a}\
 .fleet .ground{fill:#fff}\
@@ -54,7 +55,8 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fleet\" viewBox=\"0 0 {width} {height}\" \
          width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"fleet-title\">\n\
-         <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} hours</title>\n\
+         <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} \
+         hours</title>\n\
          <style>{STYLE}</style>\n\
          <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n\
          <text class=\"title\" x=\"{LEFT}\" y=\"30\">Token requests per minute, {instances} \
@@ -77,8 +79,8 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     };
     let _ = writeln!(
         svg,
-        "<text x=\"{LEFT}\" y=\"{}\">Each column is {each}. The scale is logarithmic and the same in \
-         all panels; across, hours since the deployment.</text>",
+        "<text x=\"{LEFT}\" y=\"{}\">Each column is {each}. The scale is logarithmic and the same \
+         in all panels. The x-axis shows hours since the deployment.</text>",
         height - 16,
     );
     svg += "</svg>\n";
@@ -153,7 +155,7 @@ fn minutes_in_a_column(plan: &Plan) -> usize {
     (plan.hours as usize * 60).div_ceil(WIDTH)
 }
 
-/// The outline of all columns, those of equal height in one.
+/// Returns the outline of all columns. Adjacent columns of equal height are merged.
 fn columns(plan: &Plan, minutes: &[u32], scale: &Scale) -> String {
     let in_a_column = minutes_in_a_column(plan);
     let width = WIDTH as f64 * in_a_column as f64 / minutes.len().max(1) as f64;
@@ -168,7 +170,7 @@ fn columns(plan: &Plan, minutes: &[u32], scale: &Scale) -> String {
     path + &format!("V{HEIGHT}z")
 }
 
-/// From a count to a height.
+/// Maps a count to a height on a logarithmic scale.
 struct Scale {
     most: f64,
 }
@@ -180,8 +182,8 @@ impl Scale {
     }
 
     fn y(&self, value: f64) -> f64 {
-        let span = (self.most / LEAST).log10();
-        let part = (value.max(LEAST) / LEAST).log10() / span;
+        let span = (self.most / MIN_VALUE).log10();
+        let part = (value.max(MIN_VALUE) / MIN_VALUE).log10() / span;
         HEIGHT as f64 * (1.0 - part)
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of the table: who calls, and with what.
+//! The scenarios: the clients of the instances, one row of the tables each.
 
 use std::iter::repeat_with;
 use std::num::NonZeroUsize;
@@ -12,7 +12,7 @@ use crate::clients::{Client, On401, OnExpiry, Ours};
 use crate::day::{Day, Plan};
 use crate::figures::Figures;
 use crate::simulation;
-use crate::store::Counted;
+use crate::store::CountedStore;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -36,7 +36,7 @@ impl Scenario {
 
     pub(crate) fn named(name: &str) -> Result<Self, &'static str> {
         let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
-        found.ok_or("there is no such scenario (see --help)")
+        found.ok_or("unknown scenario, see --help")
     }
 
     fn name(self) -> &'static str {
@@ -61,51 +61,51 @@ impl Scenario {
         }
     }
 
-    /// With this crate's own schedule.
+    /// Returns whether the clients use this crate with its default renewal.
     pub(crate) fn is_ours(self) -> bool {
         matches!(self, Self::Jitter | Self::JitterStore)
     }
 
-    /// Whose causes and store are known.
+    /// Returns whether the clients use this crate, so that the causes of token requests are known.
     pub(crate) fn has_cache(self) -> bool {
         !matches!(self, Self::OnExpiry | Self::On401)
     }
 
     fn run(self, plan: &Plan) -> Figures {
-        // Of this thread: whatever draws on it does so in the same order in each run.
+        // `fastrand::seed` is per thread. A scenario runs on one thread, so it is reproducible.
         fastrand::seed(plan.seed);
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime without I/O").block_on(async {
+        runtime.expect("a current-thread runtime without I/O can be built").block_on(async {
             let day = Day::new(plan);
             match self {
-                Self::Jitter => live(&day, || ours(&day, true, None)).await,
-                Self::Fixed => live(&day, || ours(&day, false, None)).await,
+                Self::Jitter => simulate(&day, || ours(&day, true, None)).await,
+                Self::Fixed => simulate(&day, || ours(&day, false, None)).await,
                 Self::JitterStore => {
-                    let store = Counted::new(&day);
-                    live(&day, || ours(&day, true, Some(&store))).await;
+                    let store = CountedStore::new(&day);
+                    simulate(&day, || ours(&day, true, Some(&store))).await;
                 }
                 Self::FixedStore => {
-                    let store = Counted::new(&day);
-                    live(&day, || ours(&day, false, Some(&store))).await;
+                    let store = CountedStore::new(&day);
+                    simulate(&day, || ours(&day, false, Some(&store))).await;
                 }
-                Self::OnExpiry => live(&day, || OnExpiry::new(&day)).await,
-                Self::On401 => live(&day, || On401::new(&day)).await,
+                Self::OnExpiry => simulate(&day, || OnExpiry::new(&day)).await,
+                Self::On401 => simulate(&day, || On401::new(&day)).await,
             }
             Figures::of(self, &day)
         })
     }
 }
 
-fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&Counted>) -> Ours {
-    Ours::new(day, has_jitter, store.cloned()).expect("the credentials are those of an example")
+fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&CountedStore>) -> Ours {
+    Ours::new(day, has_jitter, store.cloned()).expect("the URLs are valid constants")
 }
 
-async fn live<C: Client>(day: &Arc<Day>, instance: impl FnMut() -> C) {
+async fn simulate<C: Client>(day: &Arc<Day>, instance: impl FnMut() -> C) {
     let instances = repeat_with(instance).take(day.plan.instances as usize).collect();
-    simulation::live(day, instances).await;
+    simulation::run(day, instances).await;
 }
 
-/// Each of them from the start, on as many threads as there are processors.
+/// Runs all scenarios, on as many threads as there are processors.
 pub(crate) fn run(scenarios: &[Scenario], plan: &Plan) -> Vec<Figures> {
     let figures: Vec<_> = scenarios.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);

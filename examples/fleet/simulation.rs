@@ -1,4 +1,4 @@
-//! A day in the life of a fleet: when each instance calls, and what becomes of it.
+//! Runs the calls of all instances in simulated time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use tokio::time::{Instant, interval, sleep};
 use crate::clients::Client;
 use crate::day::{Day, Plan};
 
-/// Calls begin on a grid of this width: ten thousand timers would be most of the work.
+/// The resolution of the times at which calls start. One timer for each instance would be too slow.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A deployment starts all instances within this time.
+/// The time within which the deployment starts all instances.
 const DEPLOYMENT: Duration = Duration::from_secs(60);
 
-/// Lives through the whole day with these instances.
-pub(crate) async fn live<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
+/// Simulates the day with these instances.
+pub(crate) async fn run<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
     let calls = Calls::of(&day.plan);
-    // Who calls at which tick, as far ahead as anybody plans.
+    // A timer wheel: the instances that call at each tick, up to the longest pause ahead.
     let mut wheel = vec![Vec::new(); calls.longest.max(ticks(DEPLOYMENT)) + 1];
     for instance in 0..instances.len() {
         wheel[fastrand::usize(..ticks(DEPLOYMENT))].push(instance);
@@ -31,15 +31,16 @@ pub(crate) async fn live<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
         let slots = wheel.len();
         std::mem::swap(&mut now, &mut wheel[tick % slots]);
         for instance in now.drain(..) {
-            begin(day, instances[instance].call());
+            start(day, instances[instance].call());
             wheel[(tick + calls.draw()) % slots].push(instance);
         }
     }
-    // Calls that wait at the end of the day come to their end too.
+    // Lets calls complete that still wait at the end of the day.
     sleep(Duration::from_secs(60)).await;
 }
 
-/// The pause between two calls of an instance, in ticks: up to a third more or less than the mean.
+/// The range of the pause between two calls of an instance, in ticks: the mean plus or minus a
+/// third.
 struct Calls {
     shortest: usize,
     longest: usize,
@@ -60,16 +61,16 @@ fn ticks(time: Duration) -> usize {
     usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX)
 }
 
-/// Most calls find a token and are done at once; the others go on in a task.
-fn begin(day: &Arc<Day>, call: impl Future<Output = crate::clients::Answer> + Send + 'static) {
+/// Starts a call. Most calls have a token and complete at once. The others continue in a task.
+fn start(day: &Arc<Day>, call: impl Future<Output = crate::clients::Answer> + Send + 'static) {
     let mut call = Box::pin(call);
     match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => day.tally.call(answer, Duration::ZERO),
         Poll::Pending => {
-            let (day, begun) = (day.clone(), Instant::now());
+            let (day, started) = (day.clone(), Instant::now());
             tokio::spawn(async move {
                 let answer = call.await;
-                day.tally.call(answer, begun.elapsed());
+                day.tally.call(answer, started.elapsed());
             });
         }
     }

@@ -1,4 +1,4 @@
-//! A store on the network: the one in memory, a millisecond away, and each operation counted.
+//! A simulated network store: the store in memory, with a latency, that counts its operations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,33 +9,34 @@ use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore};
 
 use crate::day::Day;
 
-const AWAY: Duration = Duration::from_millis(1);
+const LATENCY: Duration = Duration::from_millis(1);
 
 #[derive(Clone)]
-pub(crate) struct Counted {
+pub(crate) struct CountedStore {
     inner: MemoryStore,
     day: Arc<Day>,
 }
 
-impl Counted {
+impl CountedStore {
     pub(crate) fn new(day: &Arc<Day>) -> Self {
         Self { inner: MemoryStore::new(), day: day.clone() }
     }
 
-    async fn reach(&self, is_lock: bool) {
+    /// Counts an operation, and waits for the latency.
+    async fn count(&self, is_lock: bool) {
         self.day.tally.store_operation(self.day.now(), is_lock);
-        sleep(AWAY).await;
+        sleep(LATENCY).await;
     }
 }
 
-impl TokenStore for Counted {
+impl TokenStore for CountedStore {
     async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
-        self.reach(false).await;
+        self.count(false).await;
         self.inner.get(key).await
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
-        self.reach(false).await;
+        self.count(false).await;
         self.inner.set(key, value, time_to_live).await
     }
 
@@ -46,17 +47,17 @@ impl TokenStore for Counted {
         value: &[u8],
         time_to_live: Duration,
     ) -> Result<bool, BoxError> {
-        self.reach(false).await;
+        self.count(false).await;
         self.inner.replace(key, expected, value, time_to_live).await
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
-        self.reach(true).await;
+        self.count(true).await;
         self.inner.lock(key, owner, lease).await
     }
 
     async fn unlock(&self, key: &str, owner: &str) -> Result<(), BoxError> {
-        self.reach(false).await;
+        self.count(false).await;
         self.inner.unlock(key, owner).await
     }
 }

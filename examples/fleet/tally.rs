@@ -1,4 +1,4 @@
-//! What is counted.
+//! The counters of a simulation.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ impl Count {
     }
 }
 
-/// How often, in each second of the day.
+/// A counter for each second of the day.
 pub(crate) struct Seconds(Vec<AtomicU32>);
 
 impl Seconds {
@@ -29,7 +29,7 @@ impl Seconds {
         Self((0..plan.length().as_secs()).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// What happens after the last one belongs to another day.
+    /// Counts an event. Events after the end of the day are ignored.
     fn count(&self, at: Duration) {
         let second = usize::try_from(at.as_secs()).unwrap_or(usize::MAX);
         if let Some(second) = self.0.get(second) {
@@ -44,24 +44,29 @@ impl Seconds {
 
 pub(crate) struct Tally {
     pub(crate) token_requests: Seconds,
-    /// Those of them that were answered with 503.
+    /// Token requests that got a 503.
     pub(crate) unavailable: Count,
-    /// Why this crate's caches asked.
+    /// Token requests of this crate by callers that had no valid token.
     pub(crate) cold: Count,
+    /// Token requests of this crate for a renewal.
     pub(crate) renewal: Count,
+    /// Token requests of this crate after a rejection.
     pub(crate) rejected: Count,
+    /// Store operations.
     pub(crate) store: Seconds,
+    /// Store operations that request a lease.
     pub(crate) store_locks: Count,
-    /// On the wire.
+    /// Requests at the API, including resent ones.
     pub(crate) api_requests: Count,
     pub(crate) api_refused: Count,
-    /// Of the service's calls.
+    /// Calls by the instances.
     pub(crate) calls: Count,
     pub(crate) unauthorized: Count,
     pub(crate) without_token: Count,
     pub(crate) waited: Count,
-    /// Milliseconds.
+    /// The longest wait for a token, in milliseconds.
     pub(crate) longest_wait: AtomicU64,
+    /// The sum of all waits for a token, in milliseconds.
     pub(crate) all_waits: Count,
 }
 

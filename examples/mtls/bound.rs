@@ -1,5 +1,5 @@
-//! A token endpoint that knows clients by their certificates and binds tokens to them, and an API that
-//! takes a token from nobody else (RFC 8705).
+//! A token endpoint that authenticates clients by their certificates and binds tokens to them, and
+//! an API that accepts a token only with the certificate it is bound to (RFC 8705).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +21,13 @@ use tower::{BoxError, Service};
 use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET, Issuer};
 
-/// The name that the certificates of the client have (`tls_client_auth_san_dns`, RFC 8705 section
+/// The DNS name in the client's certificates (`tls_client_auth_san_dns`, RFC 8705 section
 /// 2.1.2).
 pub(crate) const CLIENT_NAME: &str = "client-id.clients.test";
 
 type Answer = Result<Response<Full<Bytes>>, BoxError>;
 
-/// What the token endpoint knows of each token, for APIs that ask (RFC 8705 section 3.2).
+/// The token endpoint's record of each token, for introspection by APIs (RFC 8705 section 3.2).
 #[derive(Clone, Default)]
 pub(crate) struct Introspection(Arc<Mutex<HashMap<String, Value>>>);
 
@@ -37,12 +37,13 @@ impl Introspection {
     }
 }
 
-/// For one connection: the token endpoint, in front of an issuer that knows its clients by their secrets.
+/// The token endpoint on one connection. It authenticates the client by its certificate, and
+/// forwards the request to an issuer that authenticates clients by a secret.
 #[derive(Clone)]
 pub(crate) struct BoundIssuer {
     pub(crate) issuer: Issuer,
     pub(crate) introspection: Introspection,
-    /// What the client has shown.
+    /// The client's certificate on this connection.
     pub(crate) certificate: CertificateDer<'static>,
 }
 
@@ -68,30 +69,31 @@ impl BoundIssuer {
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
-    /// Whether the client is the one that the certificate names, and has sent no secret beside it (RFC
-    /// 8705 section 2).
+    /// Returns whether the certificate names the client, and the request has no secret (RFC 8705
+    /// section 2).
     fn is_authenticated(&self, form: &[u8]) -> bool {
         let parameter = |name| form_urlencoded::parse(form).find(|(known, _)| known == name);
         let is_named = parameter("client_id").is_some_and(|(_, value)| value == CLIENT_ID);
-        let name = ServerName::try_from(CLIENT_NAME).expect("it is a name");
+        let name = ServerName::try_from(CLIENT_NAME).expect("the constant is a DNS name");
         let is_certified = ParsedCertificate::try_from(&self.certificate)
             .is_ok_and(|certificate| verify_server_name(&certificate, &name).is_ok());
         is_named && is_certified && parameter("client_secret").is_none()
     }
 }
 
-/// For one connection: the API, for tokens that are bound to the certificate that the client has shown.
+/// The API on one connection. It accepts tokens that are bound to the client's certificate.
 #[derive(Clone)]
 pub(crate) struct BoundApi {
     pub(crate) api: Api,
     pub(crate) introspection: Introspection,
+    /// The client's certificate on this connection.
     pub(crate) certificate: CertificateDer<'static>,
 }
 
 impl BoundApi {
     pub(crate) async fn answer(mut self, mut request: Request<Incoming>) -> Answer {
         if !self.is_bound(request.headers()) {
-            // As good as none (RFC 8705 section 3).
+            // A token that is bound to another certificate is invalid (RFC 8705 section 3).
             request.headers_mut().remove(AUTHORIZATION);
         }
         Ok(self.api.call(request).await?)
@@ -106,7 +108,7 @@ impl BoundApi {
     }
 }
 
-/// `x5t#S256` (RFC 8705 section 3.1).
+/// Returns the certificate's `x5t#S256` (RFC 8705 section 3.1).
 fn thumbprint(certificate: &CertificateDer<'_>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate))
 }

@@ -1,10 +1,11 @@
-//! Mutual TLS (RFC 8705): the client's certificate takes the place of a secret, and tokens are bound to it.
+//! Mutual TLS (RFC 8705): the client authenticates with a certificate instead of a secret, and its
+//! tokens are bound to that certificate.
 //!
-//! API and token endpoint see the same certificate, as their HTTP clients are made of one TLS
-//! configuration. A token is worth nothing to anybody who does not have the key to it.
+//! The API and the token endpoint see the same certificate, because the HTTP clients for both use
+//! one TLS configuration. A stolen token is useless without the certificate's private key.
 
-mod authority;
 mod bound;
+mod mutual_tls;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,8 +27,8 @@ use tower_oauth2::{
     TokenErrorKind, Tokens,
 };
 
-use crate::authority::{client_config, serve};
 use crate::bound::{BoundApi, BoundIssuer, CLIENT_NAME, Introspection};
+use crate::mutual_tls::{client_config, serve};
 use crate::support::api::Api;
 use crate::support::issuer::{CLIENT_ID, Issuer};
 use crate::support::report::{self, Report, Wire};
@@ -37,14 +38,14 @@ type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 struct Client {
     api: OAuth2<Http>,
-    /// The same without a layer.
+    /// The HTTP client of the API, without the layer.
     http: Http,
     tokens: Tokens,
 }
 
-/// `tls` shows the certificate that `credentials` were made with.
+/// Creates a client. `tls` presents the certificate that `credentials` were created with.
 fn client(tls: &ClientConfig, credentials: Credentials, api: &str) -> Result<Client, BoxError> {
-    // Each with connections of its own. That they show the same certificate is what counts.
+    // The HTTP clients share no connections, but both present the same certificate.
     let (to_token_endpoint, to_api) = (http(tls), http(tls));
     let tokens = Tokens::new(credentials, TokenEndpoint::new(to_token_endpoint));
     let layer = OAuth2Layer::new(tokens.clone(), Origins::only([api])?);
@@ -61,7 +62,8 @@ fn http(tls: &ClientConfig) -> Http {
     legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// Which certificate the TLS configuration shows can not be seen in it, so credentials are told.
+/// Creates the credentials. They need the certificate itself, because it cannot be read from a TLS
+/// configuration.
 fn credentials(endpoint: &str, identity: &Identity) -> Result<Credentials, BoxError> {
     let auth = ClientAuth::tls_client_auth(CLIENT_ID, &identity.certificate);
     Ok(Credentials::new(endpoint, auth)?)
@@ -102,57 +104,57 @@ async fn run() -> Result<Report, BoxError> {
     let ours = client(&tls, ours, &api)?;
     let put = || Request::put(format!("{api}/people/1")).body(Full::from("Alf"));
 
-    report.begin("two requests of a client with a certificate, and no secret anywhere");
+    report.begin("Two requests from a client with a certificate and no secret");
     for _ in 0..2 {
         let response = ours.api.clone().oneshot(put()?).await?;
-        report.expect("it is answered with 200", response.status() == StatusCode::OK);
+        report.expect("the caller gets 200", response.status() == StatusCode::OK);
     }
     let wire = Wire { api: 2, rejected: 0, token_endpoint: 1 };
     report.end(wire, "C1, C2: one token request, and the token is bound to the certificate");
 
-    report.begin("a request with a token that was revoked");
+    report.begin("A request with a token that was revoked");
     issuer.revoke_all();
     let response = ours.api.clone().oneshot(put()?).await?;
-    report.expect("it is answered with 200", response.status() == StatusCode::OK);
-    report.expect("it was replayed", response.extensions().get() == Some(&Replayed::Yes));
+    report.expect("the caller gets 200", response.status() == StatusCode::OK);
+    report.expect("the request was replayed", response.extensions().get() == Some(&Replayed::Yes));
     let wire = Wire { api: 2, rejected: 1, token_endpoint: 1 };
-    report.end(wire, "R1: the next token is bound to the same certificate");
+    report.end(wire, "R1: one replay, with a token bound to the same certificate");
 
-    report.begin("the same client with another certificate");
+    report.begin("The same client with another certificate");
     let next_identity = ca.certify(CLIENT_NAME)?;
     let next_tls = client_config(&ca, Some(&next_identity))?;
     let next = credentials(&token_endpoint, &next_identity)?;
-    report.expect("these are other credentials", next != credentials(&token_endpoint, &identity)?);
+    report.expect("the credentials differ", next != credentials(&token_endpoint, &identity)?);
     let next = client(&next_tls, next, &api)?;
     let response = next.api.clone().oneshot(put()?).await?;
-    report.expect("it is answered with 200", response.status() == StatusCode::OK);
+    report.expect("the caller gets 200", response.status() == StatusCode::OK);
     let wire = Wire { api: 1, rejected: 0, token_endpoint: 1 };
     report.end(wire, "two certificates never share a token");
 
-    report.begin("the token of the one with the certificate of the other");
+    report.begin("A token sent with a certificate it is not bound to");
     let mut request = put()?;
     let stolen = ours.tokens.get().await?;
     request.headers_mut().insert(AUTHORIZATION, format!("Bearer {}", stolen.secret()).parse()?);
     let response = next.http.oneshot(request).await?;
-    report.expect("it is answered with 401", response.status() == StatusCode::UNAUTHORIZED);
+    report.expect("the caller gets 401", response.status() == StatusCode::UNAUTHORIZED);
     let wire = Wire { api: 1, rejected: 1, token_endpoint: 0 };
-    report.end(wire, "RFC 8705 section 3: a token is good with its own certificate only");
+    report.end(wire, "RFC 8705 section 3: a token is valid only with its own certificate");
 
-    for (step, shown, kind) in [
-        ("a client without a certificate", None, TokenErrorKind::Transport),
+    for (step, presented, kind) in [
+        ("A client without a certificate", None, TokenErrorKind::Transport),
         (
-            "a client with the certificate of somebody else",
-            Some(ca.certify("somebody-else.clients.test")?),
+            "A client with another client's certificate",
+            Some(ca.certify("other-id.clients.test")?),
             TokenErrorKind::ErrorResponse,
         ),
     ] {
         report.begin(step);
-        let tls = client_config(&ca, shown.as_ref())?;
+        let tls = client_config(&ca, presented.as_ref())?;
         let stranger = client(&tls, credentials(&token_endpoint, &identity)?, &api)?;
         let error = stranger.api.oneshot(put()?).await.err();
         let error = error.as_ref().and_then(|error| TokenError::find_in(&**error));
-        report.expect("it is told so", error.map(TokenError::kind) == Some(kind));
-        let token_endpoint = usize::from(shown.is_some());
+        report.expect("the error has the expected kind", error.map(TokenError::kind) == Some(kind));
+        let token_endpoint = usize::from(presented.is_some());
         let wire = Wire { api: 0, rejected: 0, token_endpoint };
         report.end(wire, "R2: without a token, nothing is sent to the API");
     }

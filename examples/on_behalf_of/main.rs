@@ -1,5 +1,5 @@
-//! A service that calls two others on behalf of its own callers (token exchange, RFC 8693): one HTTP client with one
-//! layer, and a token for each caller and each of the two APIs.
+//! A service that calls two APIs on behalf of its callers (token exchange, RFC 8693). It has one
+//! HTTP client with one layer, and a token for each caller and API.
 
 mod service;
 mod steps;

@@ -1,4 +1,4 @@
-//! The service in the middle.
+//! The service between the callers and the APIs.
 
 use std::sync::Arc;
 
@@ -29,38 +29,40 @@ type Client = OAuth2<legacy::Client<HttpConnector, Full<Bytes>>>;
 struct Service {
     client: Client,
     cache: TokenCache,
-    apis: Arc<[Further]>,
+    apis: Arc<[TargetApi]>,
 }
 
-/// An API that this service calls, and its credentials for it.
-struct Further {
+/// An API that this service calls.
+struct TargetApi {
     name: String,
     origin: String,
-    /// A token for one API is never sent to the other.
+    /// Restricts this API's tokens to its origin, so that they are not sent to the other API.
     origins: Origins,
+    /// The service's credentials, with this API as the audience.
     credentials: Credentials,
 }
 
-/// Serves `GET /{api}` for each of these, by name and origin; returns the service's own origin.
+/// Serves `GET /{name}` for each API, and returns the service's origin. `apis` has names and
+/// origins.
 pub(crate) async fn serve(
     token_endpoint: &str,
     apis: &[(&str, String)],
 ) -> Result<String, BoxError> {
     let auth = ClientAuth::client_secret_post("this-service", "s3cr3t");
     let own = Credentials::new(token_endpoint, auth)?;
-    let further = apis.iter().map(|(name, origin)| {
+    let targets = apis.iter().map(|(name, origin)| {
         let (name, credentials) = ((*name).to_owned(), own.clone().audience(*name));
         let origins = Origins::only(origin)?;
-        Ok(Further { name, origin: origin.clone(), origins, credentials })
+        Ok(TargetApi { name, origin: origin.clone(), origins, credentials })
     });
-    let further = further.collect::<Result<_, BoxError>>()?;
+    let targets = targets.collect::<Result<_, BoxError>>()?;
 
     let http = legacy::Client::builder(TokioExecutor::new()).build_http();
     let cache = TokenCache::builder(TokenEndpoint::new(http.clone())).capacity(1000).build();
     let origins = Origins::only(apis.iter().map(|(_, origin)| origin).collect::<Vec<_>>())?;
     let client = ServiceBuilder::new().layer(OAuth2Layer::per_request(origins)).service(http);
 
-    let service = Service { client, cache, apis: further };
+    let service = Service { client, cache, apis: targets };
     let router = Router::new().route("/{api}", get(on_behalf_of_caller)).with_state(service);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
@@ -73,23 +75,24 @@ async fn on_behalf_of_caller(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(further) = service.apis.iter().find(|further| further.name == name) else {
+    let Some(api) = service.apis.iter().find(|api| api.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Here a real service checks the token: that it is meant for this service, and has not ended.
+    // A real service verifies here that the token has not expired and has this service as audience.
     let Some(token) = bearer(&headers).filter(|token| !token.is_empty()) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
     let exchange = TokenExchange::new(token, TokenType::ACCESS_TOKEN);
-    let tokens = service.cache.tokens(&further.credentials.clone().grant(exchange));
+    let tokens = service.cache.tokens(&api.credentials.clone().grant(exchange));
     let mut request = Request::new(Full::default());
-    let uri = format!("{}/things", further.origin);
-    *request.uri_mut() = uri.parse().expect("the origin was parsed for the layer");
-    let request = request.tokens(&tokens.only_for(further.origins.clone()));
+    let uri = format!("{}/things", api.origin);
+    *request.uri_mut() = uri.parse().expect("Origins::only has parsed the origin");
+    let request = request.tokens(&tokens.only_for(api.origins.clone()));
     match service.client.oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) => match TokenError::find_in(&*error) {
-            // The caller's token is to blame; an `invalid_client` would be ours.
+            // These errors are about the caller's token. Others, such as `invalid_client`, are
+            // about this service.
             Some(error)
                 if error.kind() == TokenErrorKind::ErrorResponse
                     && matches!(error.error_code(), Some("invalid_request" | "invalid_grant")) =>

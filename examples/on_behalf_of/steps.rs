@@ -1,4 +1,4 @@
-//! Three callers, two APIs further on, and what goes over the wire.
+//! Calls by three callers to two APIs, and the requests that they cause.
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -17,7 +17,8 @@ use crate::support::report::{Report, Wire};
 
 const CALLERS: [&str; 3] = ["alf", "bea", "cat"];
 
-/// RFC 8693: a caller's token is `<name>s-own`, and what it is exchanged for is that caller's too, for one API.
+/// Decides about a token exchange (RFC 8693). A caller's token is `<name>s-own`. The token issued
+/// for it has the same subject, and one API as its audience.
 fn decide(form: &Form) -> Decision {
     let member = |name: &str| form.get(name).map_or("", String::as_str);
     if member("grant_type") != "urn:ietf:params:oauth:grant-type:token-exchange" {
@@ -43,33 +44,33 @@ pub(crate) async fn run() -> Result<Report, BoxError> {
 
     report.begin("Three callers, two APIs, twice each");
     for _ in 0..2 {
-        all_are_served(&mut report, &service).await?;
+        expect_all_served(&mut report, &service).await?;
     }
     let wire = Wire { api: 12, rejected: 0, token_endpoint: 6 };
     report.end(wire, "C2: one token request for each caller and each API");
 
-    report.begin("The same with tokens that were revoked");
+    report.begin("The same calls with tokens that were revoked");
     issuer.revoke_all();
-    all_are_served(&mut report, &service).await?;
+    expect_all_served(&mut report, &service).await?;
     let wire = Wire { api: 12, rejected: 6, token_endpoint: 6 };
-    report.end(wire, "R1: one replay each, with a fresh token of the same caller");
+    report.end(wire, "R1: one replay for each call, with a fresh token for the same caller");
 
-    report.begin("Somebody with no token, and somebody with one that is not accepted");
+    report.begin("A caller without a token, and a caller whose token is not accepted");
     for token in [None, Some("Bearer a guess")] {
         let (status, _) = call(&service, "orders", token).await?;
-        report.expect("it is answered with 401", status == StatusCode::UNAUTHORIZED);
+        report.expect("the caller gets 401", status == StatusCode::UNAUTHORIZED);
     }
     let wire = Wire { api: 0, rejected: 0, token_endpoint: 1 };
-    report.end(wire, "R2: without a token, nothing is sent further on");
+    report.end(wire, "R2: without a token, nothing is sent to the API");
     Ok(report)
 }
 
-async fn all_are_served(report: &mut Report, service: &str) -> Result<(), BoxError> {
+async fn expect_all_served(report: &mut Report, service: &str) -> Result<(), BoxError> {
     for caller in CALLERS {
         for api in ["orders", "stock"] {
             let (_, body) = call(service, api, Some(&format!("Bearer {caller}s-own"))).await?;
-            let what = format!("{api} sees {caller}, with a token for {api}");
-            report.expect(&what, body == format!("{caller} at {api}"));
+            let effect = format!("{api} sees the caller {caller} and a token for {api}");
+            report.expect(&effect, body == format!("{caller} at {api}"));
         }
     }
     Ok(())

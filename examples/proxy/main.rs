@@ -1,7 +1,9 @@
-//! A reverse proxy that streams uploads and adds the service's own token: `proxy.rs` is all of it.
+//! A reverse proxy that streams uploads and adds the service's own token. The proxy is in
+//! `proxy.rs`.
 //!
-//! It runs in a process of its own, so that its memory is its own: `--uploads 100 --mib 1024` sends a
-//! hundred uploads of 1 GiB through it at once, and as many through one without the layer.
+//! The proxy runs in a separate process, so that its memory can be measured. The options
+//! `--uploads 100 --mib 1024` send 100 uploads of 1 GiB through it at once, and then the same uploads
+//! through a proxy without the layers.
 
 mod options;
 mod process;
@@ -24,13 +26,13 @@ async fn main() -> ExitCode {
         Ok(Options::Demo(size)) => report::conclude(steps::run(size).await),
         Ok(Options::Serve(role)) => match process::serve(role).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&*error, 1),
+            Err(error) => fail(&*error, 1),
         },
-        Err(error) => complain(&error, 2),
+        Err(error) => fail(&error, 2),
     }
 }
 
-fn complain(error: &dyn Error, code: u8) -> ExitCode {
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
     eprintln!("proxy: {error}");
     code.into()
 }

@@ -1,22 +1,23 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use lexopt::prelude::*;
 
 pub(crate) enum Options {
-    /// `[--uploads N] [--mib N]`
+    /// Runs the demo: `[--uploads N] [--mib N]`.
     Demo(Size),
-    /// What the demo starts itself with, for the proxies: `with-token UPSTREAM TOKEN_ENDPOINT` or
-    /// `pass-through UPSTREAM`.
+    /// Runs one proxy: `with-token UPSTREAM TOKEN_ENDPOINT` or `pass-through UPSTREAM`. The demo
+    /// starts itself with these arguments.
     Serve(Role),
 }
 
-/// Of the uploads whose memory is looked at.
+/// The number and size of the uploads whose memory is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) uploads: u32,
     pub(crate) mib: u64,
 }
 
+/// A proxy with or without the layers.
 #[derive(Clone)]
 pub(crate) enum Role {
     WithToken { upstream: String, token_endpoint: String },
@@ -64,7 +65,8 @@ fn uploads(text: &str) -> Result<u32, &'static str> {
     number.ok_or("must be a number from 1 to 10000")
 }
 
-/// Parses the size of an upload. Less than 8 MiB fits into the buffers of connections.
+/// Parses the size of an upload. Smaller uploads than 8 MiB would fit into the connections'
+/// buffers.
 fn mib(text: &str) -> Result<u64, &'static str> {
     let number = text.parse().ok().filter(|mib| (8..=1024 * 1024).contains(mib));
     number.ok_or("must be a number from 8 to 1048576")

@@ -1,4 +1,4 @@
-//! A proxy in a process of its own, and how much memory it takes.
+//! A proxy in a separate process, and its memory usage.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -10,7 +10,7 @@ use tower::BoxError;
 use crate::options::Role;
 use crate::proxy;
 
-/// Serves until the process that started this one is gone; prints the origin first.
+/// Prints the proxy's origin, and serves until the parent process ends.
 pub(crate) async fn serve(role: Role) -> Result<(), BoxError> {
     let router = match role {
         Role::WithToken { upstream, token_endpoint } => {
@@ -20,14 +20,15 @@ pub(crate) async fn serve(role: Role) -> Result<(), BoxError> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
-    let parent_gone = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
+    let parent_ended = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
     tokio::select! {
         served = axum::serve(listener, router) => served?,
-        gone = parent_gone => drop(gone?),
+        ended = parent_ended => drop(ended?),
     }
     Ok(())
 }
 
+/// A handle to a proxy process. Dropping it kills the process.
 pub(crate) struct Process {
     child: Child,
     pub(crate) origin: String,
@@ -47,7 +48,7 @@ impl Process {
         Ok(process)
     }
 
-    /// In KiB; `None` where the system does not tell it as Linux does.
+    /// Returns the process's memory usage, or `None` on systems other than Linux.
     pub(crate) fn memory(&self) -> Option<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let field = |name| {
@@ -60,13 +61,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Resident, in KiB.
+/// Resident memory, in KiB.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) now: u64,

@@ -1,4 +1,4 @@
-//! The proxy: an axum router over a client with two layers.
+//! The proxy: an axum router that forwards requests with a client that has two layers.
 
 use axum::Router;
 use axum::body::Body;
@@ -25,12 +25,12 @@ use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
 
 type HttpClient = BoxCloneSyncService<Request, Response, BoxError>;
 
-/// A proxy whose requests to `upstream` leave with the service's own token, in the place of whatever
-/// the caller has in `Authorization`.
+/// Creates a proxy that forwards requests to `upstream`. The service's token replaces the caller's
+/// `Authorization` header.
 pub(crate) fn with_token(upstream: &str, token_endpoint: &str) -> Result<Router, BoxError> {
     let client = ServiceBuilder::new()
         .map_response(|response: Response<Incoming>| response.map(Body::new))
-        // Uploads are streams: they are remembered as they go out, up to 64 KiB of each.
+        // Uploads are streams. Up to 64 KiB of each are buffered for a replay.
         .layer(ReplayableLayer::new())
         .layer(OAuth2Layer::new(tokens(token_endpoint)?, Origins::only([upstream])?))
         .service(Client::builder(TokioExecutor::new()).build_http());
@@ -46,7 +46,7 @@ pub(crate) fn tokens(token_endpoint: &str) -> Result<Tokens, BoxError> {
     Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
-/// A proxy without the layers, to compare it with.
+/// Creates a proxy without the layers, for comparison.
 pub(crate) fn pass_through(upstream: &str) -> Result<Router, BoxError> {
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let client = ServiceBuilder::new()
@@ -59,7 +59,7 @@ pub(crate) fn pass_through(upstream: &str) -> Result<Router, BoxError> {
 fn router(client: HttpClient, upstream: &str) -> Result<Router, BoxError> {
     let upstream = upstream.parse::<Uri>()?.into_parts();
     let (Some(scheme), Some(authority)) = (upstream.scheme, upstream.authority) else {
-        return Err("the upstream needs a scheme and a host".into());
+        return Err("upstream URL must have a scheme and a host".into());
     };
     let proxy = Proxy { client, scheme, authority };
     Ok(Router::new().fallback(forward).with_state(proxy))
@@ -73,8 +73,8 @@ struct Proxy {
 }
 
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
-    // The response to TRACE is the request as the upstream saw it, with everything that the proxy
-    // has added (RFC 9110 section 9.3.8).
+    // A TRACE response contains the request as the upstream received it, token included (RFC 9110
+    // section 9.3.8).
     if request.method() == Method::TRACE {
         let allowed = [(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"))];
         return (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response();
@@ -84,18 +84,18 @@ async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
         Err(error) => Err(error.into()),
     };
     match response {
-        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => rejected(&response),
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => unauthorized(&response),
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             response
         }
-        Err(error) => failed(&error),
+        Err(error) => error_response(&error),
     }
 }
 
 impl Proxy {
-    /// The caller's request, as the upstream is to see it. Version and extensions are those of the
-    /// caller's connection, and stay behind.
+    /// Converts the caller's request to a request to the upstream. HTTP version and extensions
+    /// belong to the caller's connection, and are not copied.
     fn to_upstream(&self, request: Request) -> http::Result<Request> {
         let (head, body) = request.into_parts();
         let path = head.uri.into_parts().path_and_query;
@@ -106,13 +106,13 @@ impl Proxy {
         let mut request = Request::builder().method(head.method).uri(uri.build()?).body(body)?;
         *request.headers_mut() = head.headers;
         remove_hop_by_hop(request.headers_mut());
-        // The client names the upstream's own.
+        // The client sets the upstream's host.
         request.headers_mut().remove(HOST);
         Ok(request)
     }
 }
 
-/// Headers that are meant for one connection only (RFC 9110 section 7.6.1).
+/// Removes the headers that apply to one connection only (RFC 9110 section 7.6.1).
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -136,24 +136,25 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The upstream refused the service's token: nothing that the caller could log in against.
-fn rejected(response: &Response) -> Response {
+/// Returns the response for the caller after the upstream rejected the service's token. It is not a
+/// 401, because the caller cannot fix the service's token.
+fn unauthorized(response: &Response) -> Response {
     match response.extensions().get() {
-        // The next request has another token.
-        Some(Replayed::No(NotReplayed::Body)) => try_again_in(0),
+        // The next request gets a new token.
+        Some(Replayed::No(NotReplayed::Body)) => retry_after(0),
         _ => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-fn failed(error: &BoxError) -> Response {
+fn error_response(error: &BoxError) -> Response {
     eprintln!("proxy: {error}");
     match TokenError::find_in(&**error).and_then(TokenError::retry_in) {
-        Some(wait) => try_again_in(wait.as_secs() + 1),
+        Some(wait) => retry_after(wait.as_secs() + 1),
         None => StatusCode::BAD_GATEWAY.into_response(),
     }
 }
 
-fn try_again_in(seconds: u64) -> Response {
+fn retry_after(seconds: u64) -> Response {
     let headers = [(RETRY_AFTER, HeaderValue::from(seconds))];
     (StatusCode::SERVICE_UNAVAILABLE, headers).into_response()
 }

@@ -1,4 +1,4 @@
-//! A request and uploads through the proxy, and how much memory they take.
+//! Requests and uploads through the proxy, and the memory that they use.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::support::server;
 use crate::upload::{Body, Client, Upload};
 use crate::upstream::Upstream;
 
-/// What is remembered of each upload.
+/// The part of each upload that the proxy buffers for a replay.
 const LIMIT_KIB: u64 = 64;
 
 pub(crate) async fn run(size: Size) -> Result<Report, BoxError> {
@@ -51,7 +51,7 @@ struct Demo {
     upstream: Upstream,
     upstream_origin: String,
     proxy: Process,
-    /// Tokens of callers that bring their own.
+    /// Tokens of callers that authenticate to the upstream themselves.
     callers: Tokens,
     client: Client,
     report: Report,
@@ -74,14 +74,18 @@ impl Demo {
         let has = |name, value: &str| arrived.headers.get(name).is_some_and(|v| v == value);
         let host = self.upstream_origin.trim_start_matches("http://");
         let is_rewritten = arrived.uri == "/things?page=2" && has(HOST, host);
-        self.report.expect("it is for the upstream, path and query as they were", is_rewritten);
+        self.report.expect(
+            "the request has the upstream's host, and its path and query are unchanged",
+            is_rewritten,
+        );
         let is_replaced = has(AUTHORIZATION, "Bearer token-1");
-        self.report.expect("it has the service's token, not the caller's", is_replaced);
+        self.report.expect("it has the service's token instead of the caller's", is_replaced);
         let is_stripped = !arrived.headers.contains_key(CONNECTION)
             && !arrived.headers.contains_key("x-for-the-proxy")
             && arrived.headers.contains_key("x-for-all");
-        self.report.expect("headers for the proxy stay there, others arrive", is_stripped);
-        self.end(1, 0, 1, "one token request, of the proxy");
+        self.report
+            .expect("headers for the proxy are removed, and others are forwarded", is_stripped);
+        self.end(1, 0, 1, "one token request, by the proxy");
         Ok(())
     }
 
@@ -91,43 +95,47 @@ impl Demo {
         let response = self.client.request(request.body(Empty::new().boxed_unsync())?).await?;
         let is_refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
         self.report.expect("the caller gets 405", is_refused);
-        self.end(0, 0, 0, "W11: TRACE does not carry a token");
+        self.end(0, 0, 0, "W11: TRACE is never sent with a token");
         Ok(())
     }
 
     async fn early_rejection(&mut self) -> Result<(), BoxError> {
-        self.report.begin("8 MiB with a token that was revoked, refused when they begin to arrive");
+        self.report.begin(
+            "An 8 MiB upload with a token that was revoked; the 401 comes after the first 64 KiB",
+        );
         self.issuer.revoke_all();
         let upload = Upload { number: 1, mib: 8 };
-        // The caller is slow: one that is past the limit before the refusal is back ends as in the
-        // next step.
+        // The caller waits after 64 KiB. If it sent more before the 401 arrived, there would be no
+        // replay, as in the next step.
         let upstream = self.upstream.clone();
-        let ready = async move { upstream.let_in(1).await };
+        let ready = async move { upstream.accepted(1).await };
         let response = self.client.request(upload.in_two(&self.proxy.origin, ready)?).await?;
         self.report.expect("the caller gets 200", response.status() == StatusCode::OK);
         let answer = response.into_body().collect().await?.to_bytes();
         let digest = upload.digest().await?.to_string();
-        self.report.expect(&format!("what arrived is {digest}"), answer == digest);
-        self.end(2, 1, 1, "R4: the replay takes over the rest of the stream");
+        self.report.expect(&format!("the upload arrived whole: {digest}"), answer == digest);
+        self.end(2, 1, 1, "R4: the replay sends the buffered part and then the rest of the stream");
         Ok(())
     }
 
     async fn late_rejection(&mut self) -> Result<(), BoxError> {
-        self.report.begin("8 MiB with a token that was revoked, refused when all have arrived");
+        self.report.begin(
+            "An 8 MiB upload with a token that was revoked; the 401 comes after the whole body",
+        );
         self.issuer.revoke_all();
         let upload = Upload { number: 2, mib: 8 };
         let response = self.client.request(upload.to(&self.proxy.origin)?).await?;
-        let may_try_again = response.status() == StatusCode::SERVICE_UNAVAILABLE
+        let may_retry = response.status() == StatusCode::SERVICE_UNAVAILABLE
             && response.headers().contains_key(RETRY_AFTER);
-        self.report.expect("the caller gets 503 and may try again", may_try_again);
+        self.report.expect("the caller gets 503 with Retry-After", may_retry);
         let response = self.client.request(upload.to(&self.proxy.origin)?).await?;
-        self.report.expect("then the caller gets 200", response.status() == StatusCode::OK);
+        self.report.expect("the second attempt returns 200", response.status() == StatusCode::OK);
         let answer = response.into_body().collect().await?.to_bytes();
         let digest = upload.digest().await?.to_string();
-        self.report.expect(&format!("what arrived is {digest}"), answer == digest);
+        self.report.expect(&format!("the upload arrived whole: {digest}"), answer == digest);
         let is_whole = self.upstream.bodies().ends_with(&[upload.digest().await?; 2]);
-        self.report.expect("all of it arrived both times", is_whole);
-        self.end(2, 1, 1, "R3: over the limit there is no replay, but a token for the next one");
+        self.report.expect("the whole body arrived both times", is_whole);
+        self.end(2, 1, 1, "R3: no replay over the limit; the next request gets a new token");
         Ok(())
     }
 
@@ -138,33 +146,34 @@ impl Demo {
         let pass_through = Role::PassThrough { upstream: self.upstream_origin.clone() };
         let token = self.callers.get().await?;
         let without = self.grow(&pass_through, size, token.header_value()).await?;
-        self.end(uploads_sent, 0, 1, "one token request, of the callers");
+        self.end(uploads_sent, 0, 1, "one token request, by the callers");
 
         self.report.begin(format!("{uploads} uploads of {mib} MiB at once, with the layers"));
         let of_the_caller = HeaderValue::from_static("Basic of-the-caller");
         let with = self.grow(with_token, size, &of_the_caller).await?;
-        self.end(uploads_sent, 0, 1, "C2: one token request, of the proxy");
+        self.end(uploads_sent, 0, 1, "C2: one token request, by the proxy");
 
-        self.report.begin("What the layers take of that");
+        self.report.begin("Memory used by the layers");
         let (Some(without), Some(with)) = (without, with) else {
-            println!("  skipped   this system does not tell how much memory a process takes");
+            println!("  skipped   the memory of a process is only measured on Linux");
             return Ok(());
         };
-        let remembered = u64::from(uploads) * LIMIT_KIB;
+        let buffered = u64::from(uploads) * LIMIT_KIB;
         let more = with.held.saturating_sub(without.held);
         self.report.expect(
-            &format!("{more} KiB while all are held, of the {remembered} that are remembered"),
-            more <= remembered,
+            &format!(
+                "{more} KiB while all uploads wait, at most the {buffered} KiB that are buffered"
+            ),
+            more <= buffered,
         );
         let half = u64::from(uploads) * mib * 1024 / 2;
-        self.report.expect(
-            "the proxy never has half of what is sent at the same time",
-            with.at_most <= half,
-        );
+        self.report
+            .expect("the proxy never uses half the size of the uploads", with.at_most <= half);
         Ok(())
     }
 
-    /// How much a proxy of its own grows over what it takes when it is idle.
+    /// Starts another proxy, sends uploads through it, and returns the growth of its memory.
+    /// Returns `None` on systems other than Linux.
     async fn grow(
         &mut self,
         role: &Role,
@@ -175,18 +184,18 @@ impl Demo {
         let proxy = Process::start(role)?;
         let requests = Requests { origin: &proxy.origin, authorization };
         let warm_up = self.start(1, 1, |upload| requests.whole(upload))?;
-        self.all_arrive(warm_up).await?;
+        self.expect_arrivals(warm_up).await?;
         let idle = proxy.memory();
 
         let (go, wait) = watch::channel(false);
         let held = self.start(uploads, 1, |upload| requests.held(upload, wait.clone()))?;
-        timeout(Duration::from_secs(60), self.upstream.let_in(uploads)).await?;
+        timeout(Duration::from_secs(60), self.upstream.accepted(uploads)).await?;
         let while_held = proxy.memory();
         go.send(true)?;
-        self.all_arrive(held).await?;
+        self.expect_arrivals(held).await?;
 
         let whole = self.start(uploads, mib, |upload| requests.whole(upload))?;
-        self.all_arrive(whole).await?;
+        self.expect_arrivals(whole).await?;
         let (Some(idle), Some(held), Some(after)) = (idle, while_held, proxy.memory()) else {
             return Ok(None);
         };
@@ -195,12 +204,12 @@ impl Demo {
             at_most: after.peak.saturating_sub(idle.now),
         };
         println!("  measured  {} KiB when idle", idle.now);
-        println!("  measured  {} KiB more while all are held after 64 KiB", growth.held);
-        println!("  measured  {} KiB more at the most", growth.at_most);
+        println!("  measured  {} KiB more while all uploads wait after 64 KiB", growth.held);
+        println!("  measured  {} KiB more at most", growth.at_most);
         Ok(Some(growth))
     }
 
-    /// Sends uploads at the same time; each tells whether it arrived whole.
+    /// Starts uploads at the same time. Each task returns whether its upload arrived whole.
     fn start(
         &self,
         uploads: u32,
@@ -220,7 +229,7 @@ impl Demo {
         Ok(started)
     }
 
-    async fn all_arrive(
+    async fn expect_arrivals(
         &mut self,
         mut started: JoinSet<Result<bool, BoxError>>,
     ) -> Result<(), BoxError> {
@@ -229,7 +238,8 @@ impl Demo {
             all += 1;
             whole += usize::from(is_whole??);
         }
-        self.report.expect(&format!("{all} arrived whole: length and SHA-256"), whole == all);
+        self.report
+            .expect(&format!("{all} uploads arrived whole: length and SHA-256"), whole == all);
         Ok(())
     }
 
@@ -248,10 +258,10 @@ impl Requests<'_> {
         upload.to(self.origin).map(|request| self.authorized(request))
     }
 
-    /// The rest of it comes when `wait` says so.
+    /// Creates a request whose body waits after the first chunk until `wait` is true.
     fn held(&self, upload: Upload, mut wait: watch::Receiver<bool>) -> http::Result<Request<Body>> {
         let ready = async move {
-            // Whoever would say so may have given up.
+            // Fails if the demo has dropped the sender after an error.
             let _ = wait.wait_for(|go| *go).await;
         };
         upload.in_two(self.origin, ready).map(|request| self.authorized(request))
@@ -263,9 +273,10 @@ impl Requests<'_> {
     }
 }
 
-/// In KiB.
+/// Growth of a proxy's memory over its idle memory, in KiB.
 struct Growth {
-    /// While all uploads are held after as much as is remembered of them.
+    /// Growth while all uploads wait after the part that is buffered.
     held: u64,
+    /// Growth of the peak.
     at_most: u64,
 }

@@ -1,4 +1,4 @@
-//! Uploads that are made up while they are sent.
+//! Uploads whose content is generated while they are sent.
 
 use std::convert::Infallible;
 
@@ -15,17 +15,17 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::task::JoinError;
 
 use crate::support::api::Digest;
-use crate::upstream::IMPATIENT;
+use crate::upstream::EARLY;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub(crate) type Client = legacy::Client<HttpConnector, Body>;
 
 const CHUNK: usize = 64 * 1024;
 
-/// What an upload in two begins with: as much as is remembered of it.
+/// The bytes that [`Upload::in_two`] sends before it waits: as many as the proxy buffers.
 pub(crate) const FIRST: usize = CHUNK;
 
-/// Tells its bytes from those of any other.
+/// An upload whose bytes differ from those of any other number.
 #[derive(Clone, Copy)]
 pub(crate) struct Upload {
     pub(crate) number: u32,
@@ -43,7 +43,7 @@ impl Upload {
             .header(CONTENT_LENGTH, self.chunk_count() * CHUNK as u64)
     }
 
-    /// [`FIRST`] bytes, and the rest when `ready` is.
+    /// Creates a request that sends [`FIRST`] bytes, and the rest once `ready` completes.
     pub(crate) fn in_two(
         self,
         origin: &str,
@@ -56,7 +56,7 @@ impl Upload {
             stream::iter(chunks)
         };
         let body = StreamBody::new(first.chain(rest.flatten_stream()).map(frame));
-        self.request(origin, IMPATIENT).body(body.boxed_unsync())
+        self.request(origin, EARLY).body(body.boxed_unsync())
     }
 
     pub(crate) async fn digest(self) -> Result<Digest, JoinError> {

@@ -1,4 +1,4 @@
-//! What the proxy stands in front of: an API, and a path at which uploads are refused in the middle.
+//! The upstream of the proxy: an API, and a path that responds to uploads before their end.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,37 +17,37 @@ use crate::support::api::{Api, Digest};
 use crate::support::issuer::Issuer;
 use crate::upload::FIRST;
 
-/// Uploads are refused or let in once their [`FIRST`] bytes have arrived.
-pub(crate) const IMPATIENT: &str = "/impatient";
+/// The path at which uploads are rejected or accepted once their [`FIRST`] bytes have arrived.
+pub(crate) const EARLY: &str = "/early";
 
 #[derive(Clone)]
 pub(crate) struct Upstream {
     issuer: Issuer,
     api: Api,
     last: Arc<Mutex<Option<Parts>>>,
-    /// One permit for each upload that was let in there.
-    let_in: Arc<Semaphore>,
+    /// One permit for each upload that was accepted at [`EARLY`].
+    accepted: Arc<Semaphore>,
 }
 
 impl Upstream {
     pub(crate) fn new(issuer: &Issuer) -> Self {
-        let let_in = Arc::new(Semaphore::new(0));
-        Self { issuer: issuer.clone(), api: Api::new(issuer), last: Arc::default(), let_in }
+        let accepted = Arc::new(Semaphore::new(0));
+        Self { issuer: issuer.clone(), api: Api::new(issuer), last: Arc::default(), accepted }
     }
 
-    /// Those that the API has read to their end, whatever its answer.
+    /// Returns the digests of the bodies that the API has read to their end, whatever its response.
     pub(crate) fn bodies(&self) -> Vec<Digest> {
         self.api.bodies()
     }
 
-    /// The last request as it arrived here, without its body.
+    /// Returns the last request that arrived, without its body.
     pub(crate) fn last(&self) -> Option<Parts> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many more uploads were let in.
-    pub(crate) async fn let_in(&self, uploads: u32) {
-        self.let_in.acquire_many(uploads).await.expect("it is never closed").forget();
+    /// Waits until this many more uploads have been accepted at [`EARLY`].
+    pub(crate) async fn accepted(&self, uploads: u32) {
+        self.accepted.acquire_many(uploads).await.expect("the semaphore is never closed").forget();
     }
 
     async fn answer(mut self, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
@@ -55,12 +55,15 @@ impl Upstream {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(head.clone());
         let request = Request::from_parts(head, body);
         match request.uri().path() {
-            IMPATIENT => self.impatient(request).await,
+            EARLY => self.respond_early(request).await,
             _ => self.api.call(request).await,
         }
     }
 
-    async fn impatient(self, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
+    async fn respond_early(
+        self,
+        request: Request<Incoming>,
+    ) -> hyper::Result<Response<Full<Bytes>>> {
         let is_accepted = self.issuer.accepts(request.headers());
         let mut body = request.into_body();
         let mut first = BytesMut::new();
@@ -69,11 +72,11 @@ impl Upstream {
             first.extend(frame.into_data().unwrap_or_default());
         }
         if !is_accepted {
-            let mut refusal = Response::default();
-            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
-            return Ok(refusal);
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            return Ok(response);
         }
-        self.let_in.add_permits(1);
+        self.accepted.add_permits(1);
         let rest = body.collect().await?.to_bytes();
         Ok(Response::new(Digest::of([first.freeze(), rest]).to_string().into()))
     }

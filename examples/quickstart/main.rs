@@ -1,5 +1,5 @@
-//! A client with a layer that authorizes its requests, against a token endpoint and an API on
-//! loopback: what happens on the wire, next to what the rules promise.
+//! A client whose requests carry an access token, with a token endpoint and an API on loopback.
+//! Each step prints how many requests were sent, and how many the rules promise.
 
 mod steps;
 #[path = "../support/mod.rs"]
@@ -24,9 +24,9 @@ use crate::support::report;
 type Http = ConcurrencyLimit<Client<HttpConnector, Full<Bytes>>>;
 type ApiClient = Timeout<OAuth2<Http>>;
 
-/// A client whose requests to `api` leave with a token from `token_endpoint`.
+/// Creates a client that sends requests to `api` with a token from `token_endpoint`.
 fn client(token_endpoint: &str, api: &str) -> Result<ApiClient, BoxError> {
-    // API and token endpoint share one HTTP client, and its limit too.
+    // The API and the token endpoint share one HTTP client and its concurrency limit.
     let http = ServiceBuilder::new()
         .layer(ConcurrencyLimitLayer::new(32))
         .service(Client::builder(TokioExecutor::new()).build_http());

@@ -1,4 +1,4 @@
-//! What alf's README does, and what may come between.
+//! Requests with and without a valid token, and the token requests that they cause.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::report::{Report, Wire};
 use crate::support::server;
 use crate::{ApiClient, client};
 
-const ALF: &str = r#"{"name":"Alf"}"#;
+const PERSON: &str = r#"{"name":"Alf"}"#;
 
 pub(crate) async fn run() -> Result<Report, BoxError> {
     let mut demo = Demo::start().await?;
@@ -53,11 +53,11 @@ impl Demo {
     }
 
     async fn put_get_delete(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
-        self.report.begin("PUT, GET, DELETE, as in alf's README");
-        for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::DELETE, "")] {
-            let what = format!("{method} is answered with 200 and {ALF}");
+        self.report.begin("PUT, GET, DELETE");
+        for (method, body) in [(Method::PUT, PERSON), (Method::GET, ""), (Method::DELETE, "")] {
+            let effect = format!("{method} returns 200 and {PERSON}");
             let answer = send(client, self.request(method, body)?).await?;
-            self.report.expect(&what, answer.is(StatusCode::OK, ALF));
+            self.report.expect(&effect, answer.is(StatusCode::OK, PERSON));
         }
         self.report.end(
             Wire { api: 3, rejected: 0, token_endpoint: 1 },
@@ -67,19 +67,17 @@ impl Demo {
     }
 
     async fn reuse(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
-        self.report.begin("Three more calls, with the token that is there");
-        for (method, body) in [(Method::PUT, ALF), (Method::GET, ""), (Method::GET, "")] {
+        self.report.begin("Three more calls");
+        for (method, body) in [(Method::PUT, PERSON), (Method::GET, ""), (Method::GET, "")] {
             send(client, self.request(method, body)?).await?;
         }
-        self.report.end(
-            Wire { api: 3, rejected: 0, token_endpoint: 0 },
-            "C1: a token that is there is used",
-        );
+        self.report
+            .end(Wire { api: 3, rejected: 0, token_endpoint: 0 }, "C1: a valid token is reused");
         Ok(())
     }
 
     async fn expiry(&mut self) -> Result<(), BoxError> {
-        self.report.begin("Two calls, and the token's life of one second is over in between");
+        self.report.begin("Two calls, between which the token expires");
         let lifetime = Duration::from_secs(1);
         self.issuer.terms().lifetime = lifetime;
         let mut client = self.client()?;
@@ -97,13 +95,13 @@ impl Demo {
     async fn revocation(&mut self, client: &mut ApiClient) -> Result<(), BoxError> {
         self.report.begin("PUT with a token that was revoked");
         self.issuer.revoke_all();
-        let answer = send(client, self.request(Method::PUT, ALF)?).await?;
-        self.report.expect("the caller gets 200", answer.is(StatusCode::OK, ALF));
+        let answer = send(client, self.request(Method::PUT, PERSON)?).await?;
+        self.report.expect("the caller gets 200", answer.is(StatusCode::OK, PERSON));
         self.report.expect(
-            "the response says that it was replayed",
+            "the response says that the request was replayed",
             answer.replayed == Some(Replayed::Yes),
         );
-        let is_intact = self.api.bodies().ends_with(&[Digest::of([ALF]); 2]);
+        let is_intact = self.api.bodies().ends_with(&[Digest::of([PERSON]); 2]);
         self.report.expect("the whole body arrived both times", is_intact);
         self.report.end(
             Wire { api: 2, rejected: 1, token_endpoint: 1 },
@@ -114,8 +112,8 @@ impl Demo {
 
     async fn cold_callers(&mut self) -> Result<(), BoxError> {
         const CALLERS: usize = 1000;
-        self.report.begin("1,000 callers at once, and no token is there");
-        // Long enough for most of them to find that somebody has asked already.
+        self.report.begin("1,000 callers at once, and no token yet");
+        // Long enough for most callers to arrive while the token request is in flight.
         self.issuer.terms().pause = Duration::from_millis(100);
         let client = self.client()?;
         let mut callers = JoinSet::new();
@@ -125,7 +123,7 @@ impl Demo {
         }
         let mut served = 0;
         while let Some(answer) = callers.join_next().await {
-            served += usize::from(answer??.is(StatusCode::OK, ALF));
+            served += usize::from(answer??.is(StatusCode::OK, PERSON));
         }
         self.report.expect("every caller gets 200", served == CALLERS);
         self.report.end(

@@ -1,4 +1,4 @@
-//! A `redis-server` on loopback that keeps nothing.
+//! A `redis-server` on loopback without persistence.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tower::BoxError;
 
-/// Killed when it is dropped.
+/// A running Redis server. Dropping it kills the server.
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
@@ -23,12 +23,14 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|error| format!("redis-server: {error}; a URL names one that is there"))?;
+            .map_err(|error| {
+                format!("failed to start redis-server: {error}; install it, or pass a server's URL")
+            })?;
         let mut server = Self { child, url: format!("redis://{address}") };
         let ready = async {
             while TcpStream::connect(address).await.is_err() {
                 if let Some(status) = server.child.try_wait()? {
-                    return Err(format!("redis-server has ended: {status}").into());
+                    return Err(format!("redis-server ended: {status}").into());
                 }
                 sleep(Duration::from_millis(10)).await;
             }
@@ -41,7 +43,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the server has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

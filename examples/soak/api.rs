@@ -1,4 +1,4 @@
-//! An API that lets nobody in without a token, looks at every byte, and has moods of its own.
+//! An API that requires tokens, verifies every byte of request bodies, and fails at random.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,25 +12,25 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 use tower::BoxError;
 
-use crate::authority::{Authority, Token};
 use crate::body;
+use crate::issuer::{Issuer, Token};
 use crate::ledger::Ledger;
 
-/// The number of a request.
+/// The header with the ID of a request.
 pub(crate) const ID: &str = "x-request-id";
 
-/// Clones are the same one.
+/// Clones share the random numbers.
 #[derive(Clone)]
 pub(crate) struct Api {
-    authority: Authority,
+    issuer: Issuer,
     ledger: Ledger,
     rng: Arc<Mutex<Rng>>,
 }
 
 impl Api {
-    pub(crate) fn new(seed: u64, authority: &Authority, ledger: &Ledger) -> Self {
+    pub(crate) fn new(seed: u64, issuer: &Issuer, ledger: &Ledger) -> Self {
         let rng = Arc::new(Mutex::new(Rng::with_seed(seed)));
-        Self { authority: authority.clone(), ledger: ledger.clone(), rng }
+        Self { issuer: issuer.clone(), ledger: ledger.clone(), rng }
     }
 
     pub(crate) async fn answer(
@@ -38,57 +38,57 @@ impl Api {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, BoxError> {
         let (head, mut incoming) = request.into_parts();
-        let token =
-            self.authority.judge(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes));
+        let token = self.issuer.check(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes));
         let number = match token {
-            Token::Good(number) | Token::Over(number) => number,
-            Token::Forged => {
+            Token::Valid(number) | Token::Ended(number) => number,
+            Token::Unknown => {
                 self.ledger.broken("a request with a token that was never issued");
-                return Err("forged".into());
+                return Err("unknown token".into());
             }
         };
         let id = head.headers.get(ID).and_then(|id| id.to_str().ok()?.parse().ok());
-        let id: u64 = id.ok_or("no number")?;
-        let (place, len) = self.ledger.arrive(id, number).ok_or("not expected")?;
+        let id: u64 = id.ok_or("no request ID")?;
+        let (index, len) = self.ledger.arrive(id, number).ok_or("unexpected request")?;
 
-        let mood = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u16(..1000);
-        // Now and then it does not take a token that is good.
-        let is_rejected = matches!(token, Token::Over(_)) || mood < 8;
-        if is_rejected && mood % 2 == 0 {
-            // The caller may be sending its body still.
-            return Ok(self.respond(id, place, 401, false));
+        let fault = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u16(..1000);
+        // The API rejects some valid tokens.
+        let is_rejected = matches!(token, Token::Ended(_)) || fault < 8;
+        if is_rejected && fault % 2 == 0 {
+            // The caller may still be sending its body.
+            return Ok(self.respond(id, index, 401, false));
         }
-        if (10..20).contains(&mood) {
-            return Err("broken off before it was read".into());
+        if (10..20).contains(&fault) {
+            return Err("connection closed before the body was read".into());
         }
         let mut at = 0;
         while let Some(frame) = incoming.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            if !body::is_of(id, at, &data) {
-                self.ledger.broken(format!("request {id} has another body at {at}"));
+            if !body::matches(id, at, &data) {
+                self.ledger.broken(format!("request {id} has a wrong body at byte {at}"));
             }
             at += data.len();
         }
         if at != len {
-            self.ledger.broken(format!("request {id} ends after {at} bytes of {len}"));
+            self.ledger.broken(format!("the body of request {id} ends after {at} of {len} bytes"));
         }
         if is_rejected {
-            return Ok(self.respond(id, place, 401, true));
+            return Ok(self.respond(id, index, 401, true));
         }
-        match mood {
-            20..30 => return Err("broken off after it was read".into()),
-            30..45 => return Ok(self.respond(id, place, 503, true)),
+        match fault {
+            20..30 => return Err("connection closed after the body was read".into()),
+            30..45 => return Ok(self.respond(id, index, 503, true)),
             45..50 => sleep(Duration::from_millis(300)).await,
-            50..200 => sleep(Duration::from_millis(u64::from(mood / 10))).await,
+            50..200 => sleep(Duration::from_millis(u64::from(fault / 10))).await,
             _ => {}
         }
-        Ok(self.respond(id, place, 200, true))
+        Ok(self.respond(id, index, 200, true))
     }
 
-    fn respond(&self, id: u64, place: usize, status: u16, is_whole: bool) -> Response<Full<Bytes>> {
-        self.ledger.answer(id, place, status, is_whole);
+    fn respond(&self, id: u64, index: usize, status: u16, is_whole: bool) -> Response<Full<Bytes>> {
+        self.ledger.answer(id, index, status, is_whole);
         let mut response = Response::new(Full::from(id.to_string()));
-        *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
+        *response.status_mut() =
+            StatusCode::from_u16(status).expect("the status codes here are valid");
         if status == 401 {
             let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

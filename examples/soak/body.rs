@@ -1,4 +1,4 @@
-//! Request bodies that tell themselves from those of any other request.
+//! Request bodies whose bytes depend on the ID of the request.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use http_body_util::{BodyExt, StreamBody};
 
 pub(crate) type Stream = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What stands at this place in the body of request `id`.
+/// Returns the byte at this offset in the body of request `id`.
 fn byte(id: u64, at: usize) -> u8 {
     (id as usize).wrapping_mul(31).wrapping_add(at ^ at >> 8) as u8
 }
 
+/// Returns `len` bytes of the body of request `id`.
 pub(crate) fn data(id: u64, from: usize, len: usize) -> Bytes {
     (from..from + len).map(|at| byte(id, at)).collect()
 }
 
-/// Whether `data` is what the body of request `id` has at this place.
-pub(crate) fn is_of(id: u64, from: usize, data: &[u8]) -> bool {
+/// Returns whether `data` is the part of the body of request `id` at this offset.
+pub(crate) fn matches(id: u64, from: usize, data: &[u8]) -> bool {
     data.iter().enumerate().all(|(at, found)| *found == byte(id, from + at))
 }
 
-/// The body of request `id` in chunks, some of which take their time. It does not tell its size.
+/// Creates the body of request `id` as chunks, some of which are delayed. It has no size hint.
 pub(crate) fn stream(id: u64, len: usize, mut rng: Rng) -> Stream {
     let frames = stream::unfold(0, move |at| {
         let chunk = rng.usize(1..4096).min(len - at);

@@ -1,4 +1,4 @@
-//! A caller: it sends one request after the other, and has more or less patience.
+//! A caller that sends requests one after another, and cancels some of them.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,8 +21,8 @@ use crate::body;
 use crate::ledger::{Ledger, Outcome};
 use crate::stacks::{LIMIT, Stack, Tenants};
 
-/// Nobody waits for longer than this, whatever is down.
-const LONGEST: Duration = Duration::from_secs(30);
+/// The time after which every request must have completed, whatever fails.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Caller {
     pub(crate) stacks: Arc<Vec<Stack>>,
@@ -32,55 +32,55 @@ pub(crate) struct Caller {
     pub(crate) rng: Rng,
 }
 
-/// How long a caller waits.
+/// When a caller cancels its request.
 #[derive(Clone, Copy)]
-enum Patience {
-    Endless,
-    /// Until the time is up.
-    Time(Duration),
-    /// Until it was looked at so often.
-    Looks(u8),
+enum Cancel {
+    Never,
+    /// After this time.
+    After(Duration),
+    /// After the request has been polled this many times.
+    AfterPolls(u8),
 }
 
 impl Caller {
     pub(crate) async fn run(mut self, until: Instant) {
         while Instant::now() < until {
             let id = self.ids.fetch_add(1, Ordering::Relaxed);
-            let patience = match self.rng.u8(..100) {
-                0..75 => Patience::Endless,
-                75..90 => Patience::Time(Duration::from_millis(self.rng.u64(..60))),
-                _ => Patience::Looks(self.rng.u8(1..6)),
+            let cancel = match self.rng.u8(..100) {
+                0..75 => Cancel::Never,
+                75..90 => Cancel::After(Duration::from_millis(self.rng.u64(..60))),
+                _ => Cancel::AfterPolls(self.rng.u8(1..6)),
             };
             let at = self.rng.usize(..self.stacks.len());
             let stack = self.stacks[at].clone();
             let outcome = match self.rng.u8(..10) {
-                0..4 => self.get(id, stack, patience).await,
-                4..7 => self.post(id, stack, patience).await,
-                _ => self.upload(id, stack, patience).await,
+                0..4 => self.get(id, stack, cancel).await,
+                4..7 => self.post(id, stack, cancel).await,
+                _ => self.upload(id, stack, cancel).await,
             };
             self.ledger.close(id, outcome);
             sleep(Duration::from_millis(self.rng.u64(..20))).await;
         }
     }
 
-    async fn get(&mut self, id: u64, stack: Stack, patience: Patience) -> Outcome {
+    async fn get(&mut self, id: u64, stack: Stack, cancel: Cancel) -> Outcome {
         let request = self.request(id, 0, &stack, Full::default(), Method::GET);
-        self.send(id, stack.plain, request, patience).await
+        self.send(id, stack.plain, request, cancel).await
     }
 
-    async fn post(&mut self, id: u64, stack: Stack, patience: Patience) -> Outcome {
+    async fn post(&mut self, id: u64, stack: Stack, cancel: Cancel) -> Outcome {
         let len = self.rng.usize(..20_000);
         let body = Full::new(body::data(id, 0, len));
         let request = self.request(id, len, &stack, body, Method::POST);
-        self.send(id, stack.plain, request, patience).await
+        self.send(id, stack.plain, request, cancel).await
     }
 
-    async fn upload(&mut self, id: u64, stack: Stack, patience: Patience) -> Outcome {
-        // Some are longer than what is kept of them.
+    async fn upload(&mut self, id: u64, stack: Stack, cancel: Cancel) -> Outcome {
+        // Some bodies are longer than the replay buffer.
         let len = self.rng.usize(..LIMIT * 5 / 4);
         let body = body::stream(id, len, self.rng.fork());
         let request = self.request(id, len, &stack, body, Method::PUT);
-        self.send(id, stack.stream, request, patience).await
+        self.send(id, stack.stream, request, cancel).await
     }
 
     fn request<B>(
@@ -103,13 +103,7 @@ impl Caller {
         request.tokens(&cache.tokens(tenant))
     }
 
-    async fn send<S, B>(
-        &self,
-        id: u64,
-        service: S,
-        request: Request<B>,
-        patience: Patience,
-    ) -> Outcome
+    async fn send<S, B>(&self, id: u64, service: S, request: Request<B>, cancel: Cancel) -> Outcome
     where
         S: Service<Request<B>, Response = Response<Incoming>, Error = BoxError>,
     {
@@ -119,23 +113,25 @@ impl Caller {
             let replayed = response.extensions().get::<Replayed>().copied();
             let echo = response.into_body().collect().await?.to_bytes();
             if echo != id.to_string() {
-                self.ledger.broken(format!("request {id} has the answer to another one"));
+                self.ledger.broken(format!("request {id} got the response to another request"));
             }
             Ok::<_, BoxError>(Outcome::Answered { status, replayed })
         };
-        let answer = match patience {
-            Patience::Endless => {
-                let answer = timeout(LONGEST, answer).await;
+        let answer = match cancel {
+            Cancel::Never => {
+                let answer = timeout(MAX_WAIT, answer).await;
                 if answer.is_err() {
-                    self.ledger.broken(format!("the caller of request {id} waits for ever"));
+                    self.ledger.broken(format!("request {id} did not complete in time"));
                 }
                 answer.ok()
             }
-            Patience::Time(time) => timeout(time, answer).await.ok(),
-            Patience::Looks(looks) => timeout(LONGEST, look(answer, looks)).await.ok().flatten(),
+            Cancel::After(time) => timeout(time, answer).await.ok(),
+            Cancel::AfterPolls(polls) => {
+                timeout(MAX_WAIT, poll_at_most(answer, polls)).await.ok().flatten()
+            }
         };
         match answer {
-            None => Outcome::GaveUp,
+            None => Outcome::Canceled,
             Some(Ok(outcome)) => outcome,
             Some(Err(error)) => match TokenError::find_in(&*error) {
                 Some(error) => Outcome::NoToken {
@@ -148,10 +144,10 @@ impl Caller {
     }
 }
 
-/// Looks at a future so many times at the most, and drops it then.
-async fn look<T>(future: impl Future<Output = T>, looks: u8) -> Option<T> {
+/// Polls a future at most this many times, and then drops it.
+async fn poll_at_most<T>(future: impl Future<Output = T>, polls: u8) -> Option<T> {
     let mut future = pin!(future);
-    let mut left = looks;
+    let mut left = polls;
     poll_fn(|cx| {
         left -= 1;
         match future.as_mut().poll(cx) {

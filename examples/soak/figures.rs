@@ -1,4 +1,4 @@
-//! What a round came to, as a table.
+//! The results of a round, printed as a table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,19 +7,21 @@ use std::time::Duration;
 use crate::memory::Quarter;
 
 pub(crate) struct Figures {
-    pub(crate) took: Duration,
+    pub(crate) duration: Duration,
     pub(crate) counts: BTreeMap<String, u64>,
     pub(crate) quarters: [Quarter; 4],
-    /// Left when everything was dropped.
+    /// Tasks that still ran after everything was dropped.
     pub(crate) tasks: usize,
+    /// Connections that were still open after everything was dropped.
     pub(crate) connections: usize,
-    /// How many bytes more than after the first round.
+    /// Bytes by which the heap is larger than after the first round.
     pub(crate) left_on_heap: Option<usize>,
+    /// The promises that were broken.
     pub(crate) broken: Vec<String>,
 }
 
 impl Figures {
-    /// About how much of the heap these take.
+    /// Returns about how many bytes of the heap the figures use.
     pub(crate) fn heap_size(&self) -> usize {
         let counts = self.counts.keys().map(|name| name.capacity() + 64).sum::<usize>();
         let broken = self.broken.iter().map(|text| text.capacity() + 64).sum::<usize>();
@@ -33,28 +35,28 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.took.as_secs_f64();
-        writeln!(f, "\n| in {seconds:.1} s | |\n|---|---:|")?;
+        let seconds = self.duration.as_secs_f64();
+        writeln!(f, "\n| in {seconds:.1} s | count |\n|---|---:|")?;
         for (what, count) in &self.counts {
             writeln!(f, "| {what} | {count} |")?;
         }
-        let sent = self.count("sent for the first time") + self.count("sent again");
-        writeln!(f, "| requests a second at the API | {:.0} |", sent as f64 / seconds)?;
-        writeln!(f, "| tasks left behind | {} |", self.tasks)?;
-        writeln!(f, "| connections left behind | {} |", self.connections)?;
+        let sent = self.count("requests sent") + self.count("requests resent");
+        writeln!(f, "| requests per second at the API | {:.0} |", sent as f64 / seconds)?;
+        writeln!(f, "| leaked tasks | {} |", self.tasks)?;
+        writeln!(f, "| leaked connections | {} |", self.connections)?;
         if let Some(left) = self.left_on_heap {
-            writeln!(f, "| bytes left on the heap since the first round | {left} |")?;
+            writeln!(f, "| heap growth since the first round, bytes | {left} |")?;
         }
         writeln!(f, "| promises broken | {} |", self.broken.len())?;
 
-        writeln!(f, "\n| most in each quarter | 1 | 2 | 3 | 4 |\n|---|---:|---:|---:|---:|")?;
+        writeln!(f, "\n| maximum in each quarter | 1 | 2 | 3 | 4 |\n|---|---:|---:|---:|---:|")?;
         let mut row = |what: &str, of: fn(&Quarter) -> u64| {
             let [a, b, c, d] = self.quarters.each_ref().map(of);
             writeln!(f, "| {what} | {a} | {b} | {c} | {d} |")
         };
-        row("KiB on the heap", |quarter| quarter.0.live)?;
-        row("KiB resident", |quarter| quarter.0.resident)?;
-        row("tasks of clients", |quarter| quarter.0.tasks as u64)?;
+        row("heap, KiB", |quarter| quarter.0.live)?;
+        row("resident memory, KiB", |quarter| quarter.0.resident)?;
+        row("client tasks", |quarter| quarter.0.tasks as u64)?;
         row("connections", |quarter| quarter.0.connections as u64)
     }
 }

@@ -1,4 +1,4 @@
-//! Every request, as its caller sees it and as the API does.
+//! Records each request as seen by its caller and by the API, and compares the two.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_oauth2::replay::{NotReplayed, Replayed};
 
-/// How long after its caller is gone a request may still arrive.
+/// The time for which a request may still arrive at the API after its caller has canceled it.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Clones are the same one.
+/// Clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<State>>);
 
@@ -22,103 +22,104 @@ struct State {
 }
 
 struct Entry {
-    /// How long its body is.
+    /// The length of the body.
     len: usize,
-    /// Its tokens come by way of a store. It may be sent three times then, for the second token may be an old one, and
-    /// the flapping store may bring back the very one that was rejected.
+    /// Whether its tokens come from a store. If so, it may be sent three times, because the second
+    /// token may be an old one. The failing store may even return the token that was rejected.
     has_store: bool,
     arrivals: Vec<Arrival>,
-    /// When its caller was done with it, and what came of it.
+    /// When the request ended for its caller, and how.
     closed: Option<(Instant, Outcome)>,
 }
 
 struct Arrival {
     token: u64,
     status: Option<u16>,
-    /// All of its body was read, and it is the right one.
+    /// Whether the API has read the whole body without an error.
     is_whole: bool,
 }
 
-/// What a caller sees.
+/// The result that a caller gets.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Answered {
         status: u16,
         replayed: Option<Replayed>,
     },
-    /// No token was to be had. Whether an earlier one was rejected.
+    /// No token was available. `has_rejected` is set if an earlier token was rejected.
     NoToken {
         kind: String,
         has_rejected: bool,
     },
-    /// The connection broke, before or in the response.
+    /// The connection was closed before the end of the response.
     Failed,
-    GaveUp,
+    Canceled,
 }
 
 impl Ledger {
-    /// A caller begins to send a request.
+    /// Records that a caller starts a request.
     pub(crate) fn open(&self, id: u64, len: usize, has_store: bool) {
         let entry = Entry { len, has_store, arrivals: Vec::new(), closed: None };
         self.lock().entries.insert(id, entry);
     }
 
-    /// A request arrives at the API, with the token of this number. How long its body is to be; none for one
-    /// that nobody can have sent.
+    /// Records that a request arrives at the API with the token of this number. Returns the index
+    /// of the arrival and the expected length of the body, or `None` if the request has already
+    /// ended.
     pub(crate) fn arrive(&self, id: u64, token: u64) -> Option<(usize, usize)> {
         let mut state = self.lock();
         let State { entries, broken, .. } = &mut *state;
         let Some(entry) = entries.get_mut(&id) else {
-            broken.push(format!("request {id} arrives after its caller has had its answer"));
+            broken.push(format!("request {id} arrives after its caller got the result"));
             return None;
         };
-        let place = entry.arrivals.len();
+        let index = entry.arrivals.len();
         if let Some(Arrival { status, .. }) =
             entry.arrivals.iter().find(|arrival| arrival.status != Some(401))
         {
-            broken.push(format!("request {id} is sent again after {status:?}"));
+            broken.push(format!("request {id} is resent after {status:?}"));
         }
         let is_same = entry.arrivals.last().is_some_and(|last| last.token == token);
         if is_same && !entry.has_store {
-            broken.push(format!("request {id} is sent again with the same token"));
+            broken.push(format!("request {id} is resent with the same token"));
         }
-        if place >= if entry.has_store { 3 } else { 2 } {
-            broken.push(format!("request {id} is sent for time number {}", place + 1));
+        if index >= if entry.has_store { 3 } else { 2 } {
+            broken.push(format!("request {id} is sent {} times", index + 1));
         }
         entry.arrivals.push(Arrival { token, status: None, is_whole: false });
         let len = entry.len;
-        state.count(if place == 0 { "sent for the first time" } else { "sent again" });
+        state.count(if index == 0 { "requests sent" } else { "requests resent" });
         if is_same {
-            state.count("sent again with a token that the store brought back");
+            state.count("requests resent with the rejected token, which the store returned");
         }
-        Some((place, len))
+        Some((index, len))
     }
 
-    /// The API is about to answer. `is_whole` if it has read all of the body.
-    pub(crate) fn answer(&self, id: u64, place: usize, status: u16, is_whole: bool) {
+    /// Records the API's response. `is_whole` is set if it has read the whole body.
+    pub(crate) fn answer(&self, id: u64, index: usize, status: u16, is_whole: bool) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {
-            let arrival = &mut entry.arrivals[place];
+            let arrival = &mut entry.arrivals[index];
             arrival.status = Some(status);
             arrival.is_whole = is_whole;
         }
     }
 
-    /// A caller is done with a request.
+    /// Records the result that a caller got.
     pub(crate) fn close(&self, id: u64, outcome: Outcome) {
         let mut state = self.lock();
         let name = outcome.name();
         state.count(&name);
-        let entry = state.entries.get_mut(&id).expect("it was opened");
+        let entry = state.entries.get_mut(&id).expect("the caller has opened the request");
         let is_final = matches!(outcome, Outcome::Answered { .. } | Outcome::NoToken { .. });
         entry.closed = Some((Instant::now(), outcome));
         if is_final {
-            // Nothing of it can come any more.
+            // The request cannot arrive again.
             state.settle(id);
         }
     }
 
-    /// Settles what was given up long ago. Once in a while, so that nothing piles up.
-    pub(crate) fn tidy(&self) {
+    /// Settles requests that ended long ago, so that entries do not accumulate.
+    pub(crate) fn settle_old(&self) {
         let mut state = self.lock();
         let is_old =
             |entry: &Entry| entry.closed.as_ref().is_some_and(|(at, _)| at.elapsed() > GRACE);
@@ -127,6 +128,7 @@ impl Ledger {
         old.into_iter().for_each(|id| state.settle(id));
     }
 
+    /// Records a broken promise.
     pub(crate) fn broken(&self, what: impl Into<String>) {
         self.lock().broken.push(what.into());
     }
@@ -135,7 +137,7 @@ impl Ledger {
         self.lock().count(what);
     }
 
-    /// Settles all; what was counted, and what was broken.
+    /// Settles all requests. Returns the counts and the broken promises.
     pub(crate) fn conclude(&self) -> (BTreeMap<String, u64>, Vec<String>) {
         let mut state = self.lock();
         let all: Vec<_> = state.entries.keys().copied().collect();
@@ -159,15 +161,15 @@ impl State {
         }
     }
 
-    /// Compares what both sides have seen of a request, and forgets it.
+    /// Compares what the caller and the API saw of a request, and removes it.
     fn settle(&mut self, id: u64) {
         let Some(Entry { arrivals, closed, .. }) = self.entries.remove(&id) else { return };
         let Some((_, outcome)) = closed else {
-            self.broken.push(format!("nobody knows what came of request {id}"));
+            self.broken.push(format!("request {id} never ended"));
             return;
         };
         if let Err(why) = outcome.agrees_with(&arrivals) {
-            self.broken.push(format!("request {id}: {outcome:?}, but it {why}"));
+            self.broken.push(format!("request {id}: the caller saw {outcome:?}, but {why}"));
         }
     }
 }
@@ -190,28 +192,28 @@ impl Outcome {
             Self::NoToken { has_rejected, .. } => {
                 are_all_rejected && arrivals.is_empty() != *has_rejected
             }
-            // It may have been answered, and the answer lost.
-            Self::Failed | Self::GaveUp => true,
+            // The API may have responded, and the response was lost.
+            Self::Failed | Self::Canceled => true,
         };
-        if agrees { Ok(()) } else { Err(format!("was answered at the API with {statuses:?}")) }
+        if agrees { Ok(()) } else { Err(format!("the API responded with {statuses:?}")) }
     }
 
     fn name(&self) -> String {
         match self {
-            Self::Answered { status, replayed: None } => format!("answered with {status}"),
+            Self::Answered { status, replayed: None } => format!("status {status}"),
             Self::Answered { status, replayed: Some(Replayed::Yes) } => {
-                format!("answered with {status} after a replay")
+                format!("status {status} after a replay")
             }
             Self::Answered { replayed: Some(Replayed::No(NotReplayed::Body)), .. } => {
-                "answered with 401, the body too long to be sent again".to_owned()
+                "status 401, body too long for a replay".to_owned()
             }
             Self::Answered { replayed: Some(_), .. } => {
-                "answered with 401, fresh tokens being rejected".to_owned()
+                "status 401, not replayed because fresh tokens are rejected".to_owned()
             }
             Self::NoToken { kind, has_rejected: false } => format!("no token: {kind}"),
-            Self::NoToken { kind, has_rejected: true } => format!("no other token: {kind}"),
-            Self::Failed => "connection broken".to_owned(),
-            Self::GaveUp => "given up by the caller".to_owned(),
+            Self::NoToken { kind, has_rejected: true } => format!("no token for a replay: {kind}"),
+            Self::Failed => "connection closed".to_owned(),
+            Self::Canceled => "canceled by the caller".to_owned(),
         }
     }
 }

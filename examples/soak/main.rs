@@ -1,19 +1,21 @@
-//! An hour's worth of trouble in a minute: callers by the dozen, some of whom give up, against a token endpoint, an API and
-//! a store that break down in turn, over loopback. Every request is accounted for on both sides, and nothing is left behind.
+//! A soak test over loopback: many callers, some of which cancel their requests, and a token
+//! endpoint, an API and a store that fail in turn. The test compares what the callers and the API
+//! saw of each request, and checks that no task, connection or memory leaks.
 //!
-//! Two rounds of the same: a short one, after which all is dropped and what the heap holds is the measure, and the
-//! long one, which may hold no more when it is over. Ends with a table, and with an error if a promise was broken.
+//! It runs a short round and a long round. After each, everything is dropped. The heap may not be
+//! larger after the long round than after the short one. The test prints a table, and fails if the
+//! crate broke a promise.
 
 mod api;
-mod authority;
 mod body;
 mod caller;
 mod figures;
+mod issuer;
 mod ledger;
 mod memory;
 mod options;
 mod round;
-#[allow(dead_code, reason = "connections are accepted another way here")]
+#[allow(dead_code, reason = "the soak test accepts connections itself")]
 #[path = "../support/server.rs"]
 mod server;
 mod servers;
@@ -49,15 +51,17 @@ fn run(options: &Options) -> ExitCode {
     println!("seed {}, {} callers, {:?}", options.seed, options.callers, options.time);
     let short = options.time / 10;
     let rounds = round::run(options, short).and_then(|first| {
-        // What the first one came to is told with the second.
+        // Promises that the first round broke are reported together with those of the second.
         let (before, mut broken) = (HEAP.current_usage(), first.broken);
         let mut figures: Figures = round::run(options, options.time - short)?;
         let after = HEAP.current_usage();
-        // The figures themselves are there now, and were dropped before.
+        // `before` does not contain the figures of its round, which were dropped, but `after` does.
         let grown = after.saturating_sub(before).saturating_sub(figures.heap_size());
         figures.left_on_heap = Some(grown);
         if grown > HEAP_MAY_GROW {
-            figures.broken.push(format!("{grown} bytes more are left on the heap"));
+            figures
+                .broken
+                .push(format!("the heap is {grown} bytes larger than after the first round"));
         }
         figures.broken.append(&mut broken);
         Ok(figures)
@@ -65,14 +69,14 @@ fn run(options: &Options) -> ExitCode {
     match rounds {
         Ok(figures) => {
             print!("{figures}");
-            let few = figures.broken.iter().take(20);
-            few.for_each(|broken| eprintln!("soak: {broken}"));
+            let first = figures.broken.iter().take(20);
+            first.for_each(|broken| eprintln!("soak: {broken}"));
             if figures.broken.is_empty() {
-                println!("\nEvery request is accounted for, and nothing is left behind.");
+                println!("\nEvery request is accounted for, and nothing leaked.");
                 return ExitCode::SUCCESS;
             }
             let count = figures.broken.len();
-            eprintln!("soak: {count} promises broken; to repeat: --seed {}", options.seed);
+            eprintln!("soak: {count} promises broken; repeat the run with --seed {}", options.seed);
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -1,31 +1,31 @@
-//! What is there while it runs: memory, tasks, connections.
+//! Memory, tasks and connections during a round, and their limits.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::HEAP;
 
-/// How much more may be on the heap when all is dropped than there was after the first round: what grows with each request
-/// would be a multiple.
+/// The bytes by which the heap may be larger than after the first round, once everything is
+/// dropped. A leak in each request would exceed this many times over.
 pub(crate) const HEAP_MAY_GROW: usize = 64 * 1024;
 
-/// How much the memory may grow from the second quarter of a round to the last, in KiB: that on the heap, and that which the
-/// system has given.
+/// The KiB by which the heap and the resident memory may grow from the second quarter of a round to
+/// the last.
 const LIVE_MAY_GROW: u64 = 2 * 1024;
 const RESIDENT_MAY_GROW: u64 = 16 * 1024;
 
-/// What grows for less than this is still warming up.
-const LEAST: Duration = Duration::from_secs(40);
+/// The length of a round from which growth is checked. Shorter rounds are still warming up.
+const MIN_TIME: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
-    /// On the heap, in KiB.
+    /// Heap in use, in KiB.
     pub(crate) live: u64,
-    /// In KiB; 0 where the system does not tell it as Linux does.
+    /// Resident memory in KiB. It is 0 on systems other than Linux.
     pub(crate) resident: u64,
-    /// Of the clients.
+    /// Tasks of the clients.
     pub(crate) tasks: usize,
-    /// At both servers.
+    /// Open connections at both servers.
     pub(crate) connections: usize,
 }
 
@@ -42,11 +42,11 @@ fn resident() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// The largest of each in one quarter of a round.
+/// The maximum of each figure in one quarter of a round.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Quarter(pub(crate) Sample);
 
-/// Samples that were taken in even steps, quarter by quarter.
+/// Returns the maxima of the four quarters of a round. `samples` are at regular intervals.
 pub(crate) fn quarters(samples: &[Sample]) -> [Quarter; 4] {
     let of = |n: usize| {
         let (from, to) = (samples.len() * n / 4, samples.len() * (n + 1) / 4);
@@ -61,16 +61,16 @@ pub(crate) fn quarters(samples: &[Sample]) -> [Quarter; 4] {
     [of(0), of(1), of(2), of(3)]
 }
 
-/// What has grown that should not.
+/// Returns what grew more than it may during a round.
 pub(crate) fn growth(time: Duration, quarters: &[Quarter; 4]) -> Vec<String> {
-    if time < LEAST {
+    if time < MIN_TIME {
         return Vec::new();
     }
     let [_, Quarter(then), _, Quarter(now)] = quarters;
     let mut grown = Vec::new();
     for (what, then, now, may_grow) in [
-        ("memory on the heap", then.live, now.live, LIVE_MAY_GROW),
-        ("resident memory", then.resident, now.resident, RESIDENT_MAY_GROW),
+        ("the heap in KiB", then.live, now.live, LIVE_MAY_GROW),
+        ("resident memory in KiB", then.resident, now.resident, RESIDENT_MAY_GROW),
         ("the number of tasks", then.tasks as u64, now.tasks as u64, 64 + then.tasks as u64),
         (
             "the number of connections",
@@ -80,7 +80,7 @@ pub(crate) fn growth(time: Duration, quarters: &[Quarter; 4]) -> Vec<String> {
         ),
     ] {
         if now > then + may_grow {
-            grown.push(format!("{what} has grown from {then} to {now}"));
+            grown.push(format!("{what} grew from {then} to {now}"));
         }
     }
     grown

@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use lexopt::prelude::*;
 pub(crate) const HELP: &str = "\
 Usage: soak [OPTION]...
 
-Lets callers, a token endpoint, an API and a store give each other trouble, and accounts for every request.
+Runs callers against a failing token endpoint, API and store, and checks every request.
 
-  --seconds N   how long, 60 unless set, from 2 to 86400
-  --callers N   how many at once, 32 unless set
-  --seed N      of the random numbers; another each time unless set
+  --seconds N   duration, from 2 to 86400 (default: 60)
+  --callers N   number of concurrent callers, up to 10000 (default: 32)
+  --seed N      seed of the random numbers (default: random)
 ";
 
 pub(crate) enum Command {
@@ -46,6 +46,6 @@ impl Options {
 fn between(parser: &mut lexopt::Parser, least: u64, most: u64) -> Result<u64, lexopt::Error> {
     parser.value()?.parse_with(|text: &str| match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("it is to be a number from {least} to {most}")),
+        _ => Err(format!("must be a number from {least} to {most}")),
     })
 }

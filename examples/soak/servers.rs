@@ -1,4 +1,4 @@
-//! Servers whose connections are counted, and can be broken off all at once.
+//! Servers that count their connections, and can close all of them at once.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::server;
 #[derive(Clone)]
 pub(crate) struct Connections {
     open: Arc<AtomicUsize>,
-    breaks: watch::Sender<()>,
+    close: watch::Sender<()>,
 }
 
 struct Open(Arc<AtomicUsize>);
@@ -31,19 +31,20 @@ impl Drop for Open {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        Self { open: Arc::default(), breaks: watch::Sender::new(()) }
+        Self { open: Arc::default(), close: watch::Sender::new(()) }
     }
 
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Breaks off all that are open, whatever is on its way in them.
-    pub(crate) fn break_off(&self) {
-        self.breaks.send_replace(());
+    /// Closes all open connections, even in the middle of a request or response.
+    pub(crate) fn close_all(&self) {
+        self.close.send_replace(());
     }
 
-    /// Serves on loopback until the runtime ends; returns the server's origin.
+    /// Serves on loopback until the runtime ends, and returns the server's origin.
     pub(crate) async fn serve<S>(&self, service: S) -> io::Result<String>
     where
         S: Service<Request<Incoming>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
@@ -57,12 +58,12 @@ impl Connections {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 this.open.fetch_add(1, Ordering::Relaxed);
-                let (open, mut breaks) = (Open(this.open.clone()), this.breaks.subscribe());
+                let (open, mut close) = (Open(this.open.clone()), this.close.subscribe());
                 let service = service.clone();
                 tokio::spawn(async move {
                     tokio::select! {
                         () = server::connection(stream, service) => {}
-                        _ = breaks.changed() => {}
+                        _ = close.changed() => {}
                     }
                     drop(open);
                 });

@@ -1,4 +1,4 @@
-//! The clients under test, each a stack of its own.
+//! The clients under test, as stacks of layers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,16 +18,17 @@ use tower_oauth2::{
     TokenRequest,
 };
 
-use crate::authority::{CLIENT_ID, CLIENT_SECRET};
 use crate::body::Stream;
+use crate::issuer::{CLIENT_ID, CLIENT_SECRET};
 use crate::ledger::Ledger;
-use crate::store::FlappingStore;
+use crate::store::FailingStore;
 
-/// How much of a stream is kept to be sent again.
+/// The most bytes of a stream that are buffered for a replay.
 pub(crate) const LIMIT: usize = 16 * 1024;
 
-/// How many credentials the stack with tenants has, and of how many it keeps the tokens.
+/// The number of credentials in the stack with tenants.
 const TENANTS: usize = 12;
+/// The capacity of that stack's cache.
 const SLOTS: usize = 4;
 
 type Client<B> = legacy::Client<HttpConnector, B>;
@@ -37,47 +38,47 @@ pub(crate) struct Stack {
     pub(crate) plain: OAuth2<Client<Full<Bytes>>>,
     pub(crate) stream: Replayable<OAuth2<Client<ReplayBody<Stream>>>>,
     pub(crate) has_store: bool,
-    /// Each request names the tokens of one of them.
+    /// Set if each request names the tokens of one tenant.
     pub(crate) tenants: Option<Tenants>,
 }
 
-/// More tenants than the cache has slots for.
+/// More tenants than slots in the cache.
 #[derive(Clone)]
 pub(crate) struct Tenants {
     pub(crate) cache: TokenCache,
     pub(crate) credentials: Vec<Credentials>,
 }
 
+/// Creates all clients under test.
 pub(crate) fn all(
     token_endpoint: &str,
     api: &str,
-    store: &FlappingStore,
+    store: &FailingStore,
     ledger: &Ledger,
 ) -> Result<Vec<Stack>, BoxError> {
     let credentials = |audience: &str| {
         let auth = ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET);
         Credentials::new(token_endpoint, auth).map(|made| made.audience(audience))
     };
-    // One of them is on its way at a time, however many callers there are.
     let endpoint = || TokenEndpoint::new(client()).timeout(Duration::from_millis(700));
-    let alone = counted(endpoint(), ledger);
+    let single = single_flight(endpoint(), ledger);
     let tenants = (0..TENANTS).map(|n| credentials(&n.to_string())).collect::<Result<_, _>>()?;
 
-    let plain = patient(TokenCache::builder(alone)).build().tokens(&credentials("plain")?);
-    let warm = counted(endpoint(), ledger);
-    let warm = patient(TokenCache::builder(warm)).build().tokens(&credentials("warm")?);
+    let plain = short_backoff(TokenCache::builder(single)).build().tokens(&credentials("plain")?);
+    let warm = single_flight(endpoint(), ledger);
+    let warm = short_backoff(TokenCache::builder(warm)).build().tokens(&credentials("warm")?);
     warm.keep_warm()?;
-    let many = patient(TokenCache::builder(endpoint())).capacity(SLOTS).build();
+    let many = short_backoff(TokenCache::builder(endpoint())).capacity(SLOTS).build();
     let own = many.tokens(&credentials("many")?);
     let tenants = Tenants { cache: many, credentials: tenants };
-    // Two of one fleet.
+    // Two processes that share a store.
     let shared = || {
         let layer = TokenStoreLayer::new(store.clone())
             .lease(Duration::from_secs(1))
             .backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)));
-        let source = counted(layer.layer(endpoint()), ledger);
+        let source = single_flight(layer.layer(endpoint()), ledger);
         Ok::<_, BoxError>(
-            patient(TokenCache::builder(source)).build().tokens(&credentials("shared")?),
+            short_backoff(TokenCache::builder(source)).build().tokens(&credentials("shared")?),
         )
     };
     let stack = |tokens, has_store, tenants| {
@@ -98,8 +99,8 @@ pub(crate) fn all(
     ])
 }
 
-/// With back-off for tokens that live for two seconds.
-fn patient(
+/// Shortens the back-off, because tokens live for two seconds only.
+fn short_backoff(
     builder: tower_oauth2::cache::TokenCacheBuilder,
 ) -> tower_oauth2::cache::TokenCacheBuilder {
     builder
@@ -107,7 +108,7 @@ fn patient(
         .permanent_backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)))
 }
 
-/// Nobody but the layer under test sends anything again.
+/// Creates an HTTP client that never retries, so that only the layer under test resends requests.
 fn client<B>() -> Client<B>
 where
     B: http_body::Body<Data: Send> + Send,
@@ -115,8 +116,8 @@ where
     legacy::Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 
-/// C2: of a cache's token requests for one credentials, one is on its way at a time.
-fn counted<S>(
+/// Checks C2: a cache has at most one token request in flight for one set of credentials.
+fn single_flight<S>(
     source: S,
     ledger: &Ledger,
 ) -> impl Service<TokenRequest, Response = AccessToken, Error = BoxError, Future: Send + 'static>
@@ -128,23 +129,23 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let (on_their_way, ledger) = (Arc::new(AtomicUsize::new(0)), ledger.clone());
+    let (in_flight, ledger) = (Arc::new(AtomicUsize::new(0)), ledger.clone());
     service_fn(move |request: TokenRequest| {
-        let ask = source.clone().oneshot(request);
-        let way = OnItsWay(on_their_way.clone());
-        if way.0.fetch_add(1, Ordering::Relaxed) > 0 {
-            ledger.broken("two token requests of one cache are on their way");
+        let fetch = source.clone().oneshot(request);
+        let guard = InFlight(in_flight.clone());
+        if guard.0.fetch_add(1, Ordering::Relaxed) > 0 {
+            ledger.broken("a cache has two token requests in flight");
         }
         async move {
-            let _way = way;
-            ask.await.map_err(Into::into)
+            let _guard = guard;
+            fetch.await.map_err(Into::into)
         }
     })
 }
 
-struct OnItsWay(Arc<AtomicUsize>);
+struct InFlight(Arc<AtomicUsize>);
 
-impl Drop for OnItsWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

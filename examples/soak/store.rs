@@ -1,4 +1,4 @@
-//! A store that is in trouble every other time.
+//! A store that alternates between working and failing.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use tower_oauth2::store::{MemoryStore, StoredValue, TokenStore};
 
 use crate::ledger::Ledger;
 
-/// Clones are the same one.
+/// Clones share their state.
 #[derive(Clone)]
-pub(crate) struct FlappingStore {
+pub(crate) struct FailingStore {
     inner: MemoryStore,
     state: Arc<Mutex<State>>,
     ledger: Ledger,
@@ -21,67 +21,74 @@ pub(crate) struct FlappingStore {
 
 struct State {
     rng: Rng,
-    mood: Mood,
-    /// A value that was there some time ago.
+    fault: Option<Fault>,
+    /// A value that the store had some time ago.
     old: Vec<u8>,
 }
 
+/// A fault of the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Fine,
-    Fails,
-    Hangs,
+enum Fault {
+    /// Every operation fails.
+    Error,
+    /// Operations never complete.
+    Hang,
     Slow,
-    /// What it answers with is cut, made up, or old.
-    Rubbish,
+    /// Reads return truncated, random or old values.
+    Malformed,
+    /// Writes fail.
     ReadOnly,
-    /// It takes nothing in the place of anything, and gives no lease.
-    Stubborn,
+    /// `replace` and `lock` return false.
+    Conflict,
 }
 
-impl FlappingStore {
+impl FailingStore {
     pub(crate) fn new(seed: u64, ledger: &Ledger) -> Self {
-        let state = State { rng: Rng::with_seed(seed), mood: Mood::Fine, old: Vec::new() };
+        let state = State { rng: Rng::with_seed(seed), fault: None, old: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         Self { inner: MemoryStore::new(), state, ledger: ledger.clone() }
     }
 
-    /// Another mood. For how long it lasts.
+    /// Starts a fault, or ends the current one. Returns the time until the next change.
     pub(crate) fn change(&self) -> Duration {
-        use Mood::*;
+        use Fault::*;
 
         let mut state = self.lock();
-        let bad = [Fails, Hangs, Slow, Rubbish, ReadOnly, Stubborn];
-        state.mood = if state.mood == Fine { bad[state.rng.usize(..bad.len())] } else { Fine };
-        if state.mood != Fine {
-            self.ledger.count("bad moods of the store");
+        let faults = [Error, Hang, Slow, Malformed, ReadOnly, Conflict];
+        state.fault = match state.fault {
+            None => Some(faults[state.rng.usize(..faults.len())]),
+            Some(_) => None,
+        };
+        if state.fault.is_some() {
+            self.ledger.count("faults of the store");
         }
         Duration::from_millis(state.rng.u64(200..1500))
     }
 
-    /// Waits as long as it takes, and tells the mood.
-    async fn begin(&self, writes: bool) -> Result<Mood, BoxError> {
-        let (mood, pause) = {
+    /// Starts an operation: fails or waits as the current fault requires, and returns the fault.
+    async fn begin(&self, is_write: bool) -> Result<Option<Fault>, BoxError> {
+        let (fault, pause) = {
             let mut state = self.lock();
-            (state.mood, state.rng.u64(1..150))
+            (state.fault, state.rng.u64(1..150))
         };
         self.ledger.count("store operations");
-        match mood {
-            Mood::Fails => Err("the store is down".into()),
-            Mood::ReadOnly if writes => Err("the store is read-only".into()),
-            Mood::Hangs => pending().await,
-            Mood::Slow => {
+        match fault {
+            Some(Fault::Error) => Err("the store is down".into()),
+            Some(Fault::ReadOnly) if is_write => Err("the store is read-only".into()),
+            Some(Fault::Hang) => pending().await,
+            Some(Fault::Slow) => {
                 sleep(Duration::from_millis(pause)).await;
-                Ok(mood)
+                Ok(fault)
             }
-            mood => Ok(mood),
+            _ => Ok(fault),
         }
     }
 
-    fn rubbish(&self, stored: Option<StoredValue>) -> StoredValue {
+    /// Returns a truncated, random or old value.
+    fn malformed(&self, stored: Option<StoredValue>) -> StoredValue {
         let mut state = self.lock();
         let value = stored.map(|stored| stored.value().to_vec()).unwrap_or_default();
-        let rubbish = match state.rng.u8(..3) {
+        let malformed = match state.rng.u8(..3) {
             0 => value[..value.len() / 2].to_vec(),
             1 => std::iter::repeat_with(|| state.rng.u8(..)).take(200).collect(),
             _ => state.old.clone(),
@@ -89,7 +96,7 @@ impl FlappingStore {
         if state.rng.u8(..10) == 0 {
             state.old = value;
         }
-        StoredValue::new(rubbish).with_time_to_live(Duration::from_secs(1))
+        StoredValue::new(malformed).with_time_to_live(Duration::from_secs(1))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,11 +104,11 @@ impl FlappingStore {
     }
 }
 
-impl TokenStore for FlappingStore {
+impl TokenStore for FailingStore {
     async fn get(&self, key: &str) -> Result<Option<StoredValue>, BoxError> {
-        let mood = self.begin(false).await?;
+        let fault = self.begin(false).await?;
         let stored = self.inner.get(key).await?;
-        Ok(if mood == Mood::Rubbish { Some(self.rubbish(stored)) } else { stored })
+        Ok(if fault == Some(Fault::Malformed) { Some(self.malformed(stored)) } else { stored })
     }
 
     async fn set(&self, key: &str, value: &[u8], time_to_live: Duration) -> Result<(), BoxError> {
@@ -117,14 +124,14 @@ impl TokenStore for FlappingStore {
         time_to_live: Duration,
     ) -> Result<bool, BoxError> {
         match self.begin(true).await? {
-            Mood::Stubborn => Ok(false),
+            Some(Fault::Conflict) => Ok(false),
             _ => self.inner.replace(key, expected, value, time_to_live).await,
         }
     }
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
         match self.begin(true).await? {
-            Mood::Stubborn => Ok(false),
+            Some(Fault::Conflict) => Ok(false),
             _ => self.inner.lock(key, owner, lease).await,
         }
     }

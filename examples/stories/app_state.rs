@@ -1,4 +1,4 @@
-//! A client in the state of an application, with timeout, retries and a limit around it.
+//! A client in an application's state, with a timeout, retries and a concurrency limit.
 
 use std::future::{Ready, ready};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
 use tower_http::trace::{Trace, TraceLayer};
 use tower_oauth2::{BoxError, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
 type Body = Full<Bytes>;
 type Traced = Trace<Http, SharedClassifier<ServerErrorsAsFailures>>;
 type Api = Timeout<Retry<Attempts, ConcurrencyLimit<OAuth2<Traced>>>>;
 
-/// Shared by all handlers.
+/// The state that all handlers share.
 #[derive(Clone)]
 struct App {
     things: Api,
@@ -65,14 +65,14 @@ async fn handler(app: App, uri: &str) -> Result<http::StatusCode, BoxError> {
     Ok(app.things.oneshot(request).await?.status())
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let app = app(world.http(), world.credentials("app")?, world.origin())?;
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let app = app(server.http(), server.credentials("app")?, server.origin())?;
     for _ in 0..2 {
-        expect(handler(app.clone(), &world.things()).await?.as_u16(), 200)?;
+        expect(handler(app.clone(), &server.things()).await?.as_u16(), 200)?;
     }
-    expect(world.token_requests().len(), 1)?;
+    expect(server.token_requests().len(), 1)?;
     // The layer gets another token when the API rejects the first one.
-    world.revoke_all();
-    expect(handler(app, &world.things()).await?.as_u16(), 200)?;
-    expect(world.token_requests().len(), 2)
+    server.revoke_all();
+    expect(handler(app, &server.things()).await?.as_u16(), 200)?;
+    expect(server.token_requests().len(), 2)
 }

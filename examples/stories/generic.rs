@@ -1,4 +1,5 @@
-//! Code that is generic over the HTTP client, clients with other body types, layers around a source.
+//! Code that is generic over the HTTP client, a client with another body type, and layers around a
+//! token source.
 
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use tower_oauth2::source::{HttpClient, TokenRetry};
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{BoxError, Credentials, TokenCache, TokenEndpoint, Tokens};
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
-/// Takes any tower service that is an HTTP client.
+/// Creates tokens with any tower service that is an HTTP client.
 fn over_service<H, B>(http: H, credentials: Credentials) -> Tokens
 where
     H: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
@@ -27,12 +28,12 @@ where
     Tokens::new(credentials, TokenEndpoint::new(http))
 }
 
-/// The same with one bound.
+/// Does the same as `over_service`, with a shorter bound.
 fn over_client<M>(http: impl HttpClient<M>, credentials: Credentials) -> Tokens {
     Tokens::new(credentials, TokenEndpoint::new(http))
 }
 
-/// Puts a store, a timeout and a limit around the token endpoint.
+/// Adds a store, a timeout and a concurrency limit to the token endpoint.
 fn with_layers(http: Http) -> TokenCache {
     TokenCache::new(
         ServiceBuilder::new()
@@ -43,17 +44,17 @@ fn with_layers(http: Http) -> TokenCache {
     )
 }
 
-/// Uses a client whose request bodies are axum's.
+/// Creates a token endpoint whose client has axum's request bodies.
 fn with_axum_bodies() -> TokenEndpoint {
     let http: Client<_, axum::body::Body> = Client::builder(TokioExecutor::new()).build_http();
     TokenEndpoint::with_body(http)
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let credentials = world.credentials("generic")?;
-    over_service(world.http(), credentials.clone()).warm().await?;
-    over_client(world.http(), credentials.clone()).warm().await?;
-    with_layers(world.http()).tokens(&credentials).warm().await?;
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let credentials = server.credentials("generic")?;
+    over_service(server.http(), credentials.clone()).warm().await?;
+    over_client(server.http(), credentials.clone()).warm().await?;
+    with_layers(server.http()).tokens(&credentials).warm().await?;
     let tokens = Tokens::new(credentials, with_axum_bodies());
     // Both futures are `Send`, so they can run in tasks.
     let token = tokio::spawn(async move { tokens.get().await }).await??;

@@ -1,4 +1,4 @@
-//! Keys instead of secrets: a GitHub App, and a service account of Google.
+//! Keys instead of secrets: a GitHub App and a Google service account.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use tower_oauth2::{
     TokenRequest, Tokens,
 };
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
-/// A GitHub App shows a JWT that it signs itself, and gets a token for one of its installations.
+/// Creates the tokens for one installation of a GitHub App. The app authenticates with a
+/// self-signed JWT.
 fn installation(http: Http, github: &str, key: SigningKey, id: u64) -> Result<Tokens, BoxError> {
     let jwt = SignedJwt::new(key).lifetime(Duration::from_secs(540));
     let app = Tokens::new(Credentials::named("app"), SelfSigned::new("Iv23liExample", jwt));
@@ -35,7 +36,7 @@ fn installation(http: Http, github: &str, key: SigningKey, id: u64) -> Result<To
     Ok(Tokens::new(Credentials::named(format!("installation {id}")), source))
 }
 
-/// A service account of Google uses the grant of RFC 7523 section 2.1.
+/// Creates the tokens of a Google service account (RFC 7523 section 2.1).
 fn service_account(http: Http, endpoint: &str, key: SigningKey) -> Result<Tokens, BoxError> {
     let jwt =
         SignedJwt::new(key).claim("scope", "https://www.googleapis.com/auth/devstorage.read_only");
@@ -44,14 +45,14 @@ fn service_account(http: Http, endpoint: &str, key: SigningKey) -> Result<Tokens
     Ok(Tokens::new(credentials, TokenEndpoint::new(http)))
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let key = || SigningKey::generate(Algorithm::ES256);
-    let tokens = installation(world.http(), world.origin(), key()?, 17)?;
+    let tokens = installation(server.http(), server.origin(), key()?, 17)?;
     expect(tokens.get().await?.secret(), "token-1")?;
 
-    let account = service_account(world.http(), &world.token_endpoint(), key()?)?;
+    let account = service_account(server.http(), &server.token_endpoint(), key()?)?;
     expect(account.get().await?.secret(), "token-2")?;
-    let form = &world.token_requests()[1];
+    let form = &server.token_requests()[1];
     expect(&*form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer")?;
     expect(form["assertion"].split('.').count(), 3)
 }

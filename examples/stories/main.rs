@@ -9,26 +9,26 @@
 mod app_state;
 mod generic;
 mod github_app;
-mod oddities;
+mod nonstandard;
 mod on_behalf_of;
 mod password;
 mod redis_encrypted;
+mod server;
 mod tenants;
 mod unit_tests;
 mod user_refresh;
-mod world;
 
 use std::process::ExitCode;
 
 use tower_oauth2::BoxError;
 
-use crate::world::World;
+use crate::server::TestServer;
 
 const STORIES: [&str; 10] = [
     "app_state",
     "generic",
     "github_app",
-    "oddities",
+    "nonstandard",
     "on_behalf_of",
     "password",
     "redis_encrypted",
@@ -38,19 +38,19 @@ const STORIES: [&str; 10] = [
 ];
 
 async fn run(story: &str) -> Result<(), BoxError> {
-    let world = World::start().await?;
+    let server = TestServer::start().await?;
     match story {
-        "app_state" => app_state::run(&world).await,
-        "generic" => generic::run(&world).await,
-        "github_app" => github_app::run(&world).await,
-        "oddities" => oddities::run(&world).await,
-        "on_behalf_of" => on_behalf_of::run(&world).await,
-        "password" => password::run(&world).await,
-        "redis_encrypted" => redis_encrypted::run(&world).await,
-        "tenants" => tenants::run(&world).await,
+        "app_state" => app_state::run(&server).await,
+        "generic" => generic::run(&server).await,
+        "github_app" => github_app::run(&server).await,
+        "nonstandard" => nonstandard::run(&server).await,
+        "on_behalf_of" => on_behalf_of::run(&server).await,
+        "password" => password::run(&server).await,
+        "redis_encrypted" => redis_encrypted::run(&server).await,
+        "tenants" => tenants::run(&server).await,
         "unit_tests" => unit_tests::run().await,
-        "user_refresh" => user_refresh::run(&world).await,
-        _ => Err(format!("there is no story {story}; there are {STORIES:?}").into()),
+        "user_refresh" => user_refresh::run(&server).await,
+        _ => Err(format!("unknown story; the stories are {STORIES:?}").into()),
     }
 }
 

@@ -9,7 +9,7 @@ use tower_oauth2::{
     BoxError, Credentials, OAuth2, OAuth2Layer, Origins, RequestExt, TokenCache, TokenEndpoint,
 };
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 struct App<S> {
     own: Credentials,
@@ -27,17 +27,17 @@ impl<S: HttpService<Full<Bytes>>> App<S> {
     }
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let http = world.http();
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let http = server.http();
     let app = App {
-        own: world.credentials("service")?,
+        own: server.credentials("service")?,
         cache: TokenCache::new(TokenEndpoint::new(http.clone())),
-        api: OAuth2Layer::per_request(Origins::only(world.origin())?).layer(http),
-        things: world.things(),
+        api: OAuth2Layer::per_request(Origins::only(server.origin())?).layer(http),
+        things: server.things(),
     };
     for caller in ["alf", "brian", "alf"] {
         expect(app.things(caller).await?.status().as_u16(), 200)?;
     }
-    let callers = world.token_requests().into_iter().map(|mut form| form.remove("subject_token"));
+    let callers = server.token_requests().into_iter().map(|mut form| form.remove("subject_token"));
     expect(callers.collect::<Vec<_>>(), vec![Some("alf".to_owned()), Some("brian".to_owned())])
 }

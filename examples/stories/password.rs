@@ -1,8 +1,8 @@
-//! A connection whose password is a token, for example to a database.
+//! A token as the password of a connection, for example to a database.
 
 use tower_oauth2::{BoxError, CachedToken, TokenEndpoint, Tokens};
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 /// A connection that accepts a new password at any time, such as one to Redis.
 #[derive(Default)]
@@ -17,7 +17,7 @@ impl Connection {
     }
 }
 
-/// Authenticates again with each new token. In an application this runs in a task, without an end.
+/// Authenticates again with each new token. An application runs this in a task, without a limit.
 async fn keep_authenticated(tokens: &Tokens, connection: &mut Connection, times: usize) {
     let mut changes = tokens.changes();
     for _ in 0..times {
@@ -34,18 +34,18 @@ async fn authenticate(connection: &mut Connection, token: &CachedToken) {
     }
 }
 
-/// Returns the password for a pool that asks whenever it connects.
+/// Returns the password. A connection pool calls this whenever it connects.
 async fn password(tokens: &Tokens) -> Result<String, BoxError> {
     Ok(tokens.get().await?.secret().to_owned())
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let tokens = Tokens::new(world.credentials("app")?, TokenEndpoint::new(world.http()));
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let tokens = Tokens::new(server.credentials("app")?, TokenEndpoint::new(server.http()));
     expect(&*password(&tokens).await?, "token-1")?;
 
     let mut connection = Connection::default();
     keep_authenticated(&tokens, &mut connection, 1).await;
-    // The server revokes the token, and another part of the application notices first.
+    // The server has revoked the token, and another part of the application reports it.
     tokens.get().await?.reject();
     keep_authenticated(&tokens, &mut connection, 1).await;
     expect(connection.passwords, vec!["token-1".to_owned(), "token-2".to_owned()])

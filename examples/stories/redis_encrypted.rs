@@ -1,9 +1,9 @@
-//! Tokens that several processes share through Redis, encrypted.
+//! Encrypted tokens that several processes share through Redis.
 
 use tower_oauth2::store::{EncryptedStore, EncryptionKey, RedisStore, StoredTokens};
 use tower_oauth2::{BoxError, TokenCache, TokenEndpoint};
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
 /// Creates the cache of one process.
 fn cache(http: Http, redis_url: &str, key: &str) -> Result<TokenCache, BoxError> {
@@ -12,15 +12,15 @@ fn cache(http: Http, redis_url: &str, key: &str) -> Result<TokenCache, BoxError>
     Ok(TokenCache::new(StoredTokens::new(TokenEndpoint::new(http), store)))
 }
 
-/// Runs against the Redis server that `REDIS_URL` names. Without one, the processes do not share:
-/// a store that is unreachable never fails a request.
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+/// Uses the Redis server at `REDIS_URL`. Without it, the processes do not share tokens, because an
+/// unreachable store never fails a request.
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let redis_url = std::env::var("REDIS_URL").ok();
     let url = redis_url.as_deref().unwrap_or("redis://127.0.0.1:1/");
     let key = EncryptionKey::generate("2026-01")?.to_text();
-    let credentials = world.credentials("shop")?;
+    let credentials = server.credentials("shop")?;
     for _process in 0..2 {
-        cache(world.http(), url, &key)?.tokens(&credentials).warm().await?;
+        cache(server.http(), url, &key)?.tokens(&credentials).warm().await?;
     }
-    expect(world.token_requests().len(), if redis_url.is_some() { 1 } else { 2 })
+    expect(server.token_requests().len(), if redis_url.is_some() { 1 } else { 2 })
 }

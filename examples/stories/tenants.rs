@@ -1,5 +1,5 @@
-//! A service that calls an API for many tenants. Each tenant has a handle to its tokens, so a request
-//! looks nothing up.
+//! A service that calls an API for many tenants. Each tenant has a handle to its tokens, so a
+//! request needs no lookup in the cache.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tower_oauth2::{
     TokenCache, TokenEndpoint, Tokens,
 };
 
-use crate::world::{Http, World, expect};
+use crate::server::{Http, TestServer, expect};
 
 struct App {
     tenants: HashMap<String, Tokens>,
@@ -36,30 +36,30 @@ async fn things(
     Ok(Body::new(response.into_body()))
 }
 
-fn app(world: &World, tenants: Vec<(String, Secret)>) -> Result<Router, BoxError> {
-    let http = world.http();
+fn app(server: &TestServer, tenants: Vec<(String, Secret)>) -> Result<Router, BoxError> {
+    let http = server.http();
     let cache = TokenCache::new(TokenEndpoint::new(http.clone()));
     let tenants = tenants.into_iter().map(|(name, secret)| {
         let auth = ClientAuth::client_secret_post(&*name, secret);
-        let credentials = Credentials::new(world.token_endpoint(), auth)?.label(&*name);
+        let credentials = Credentials::new(server.token_endpoint(), auth)?.label(&*name);
         Ok((name, cache.tokens(&credentials)))
     });
     let tenants = tenants.collect::<Result<_, BoxError>>()?;
-    // A request that names no tenant is an error. It must not get the token of another one.
-    let api = OAuth2Layer::per_request(Origins::only(world.origin())?).layer(http);
-    let app = App { tenants, api, things: world.things() };
+    // A request without tokens fails, so that it never gets another tenant's token.
+    let api = OAuth2Layer::per_request(Origins::only(server.origin())?).layer(http);
+    let app = App { tenants, api, things: server.things() };
     Ok(Router::new().route("/{tenant}/things", get(things)).with_state(Arc::new(app)))
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let secret = |tenant: &str| (tenant.to_owned(), Secret::from("s3cr3t"));
-    let app = app(world, vec![secret("acme"), secret("initech")])?;
+    let app = app(server, vec![secret("acme"), secret("initech")])?;
     for (path, status) in
         [("/acme/things", 200), ("/initech/things", 200), ("/acme/things", 200), ("/a/things", 404)]
     {
         let response = app.clone().oneshot(Request::get(path).body(Body::empty())?).await?;
         expect(response.status().as_u16(), status)?;
     }
-    let clients = world.token_requests().into_iter().map(|mut form| form.remove("client_id"));
+    let clients = server.token_requests().into_iter().map(|mut form| form.remove("client_id"));
     expect(clients.collect::<Vec<_>>(), vec![Some("acme".to_owned()), Some("initech".to_owned())])
 }

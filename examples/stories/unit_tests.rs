@@ -1,4 +1,4 @@
-//! Unit tests of code that calls an API, without a server.
+//! Unit tests for code that calls an API, without a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use tower_oauth2::{
     AccessToken, BoxError, Credentials, OAuth2Layer, Origins, TokenRequest, Tokens,
 };
 
-use crate::world::expect;
+use crate::server::expect;
 
 /// An API that accepts one token.
 fn api(

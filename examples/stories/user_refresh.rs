@@ -1,4 +1,4 @@
-//! Users who have authorized an application: a refresh token each, which the server rotates.
+//! Users who have authorized an application. Each has a refresh token that the server rotates.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
 use tower_oauth2::{BoxError, Credentials, TokenCache, TokenEndpoint, Tokens};
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
 /// A database with the refresh tokens of all users.
 #[derive(Clone, Default)]
@@ -25,6 +25,7 @@ impl Users {
     }
 }
 
+/// Creates a user's tokens. Rotated refresh tokens are saved.
 async fn tokens_of(
     users: &Users,
     user: &str,
@@ -46,12 +47,12 @@ async fn tokens_of(
     }
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
     let users = Users::default();
     users.save("alf", "r").await?;
-    let cache = TokenCache::new(TokenEndpoint::new(world.http()));
-    let tokens = tokens_of(&users, "alf", &world.credentials("app")?, &cache).await?;
-    // Persisted before the access token was returned.
+    let cache = TokenCache::new(TokenEndpoint::new(server.http()));
+    let tokens = tokens_of(&users, "alf", &server.credentials("app")?, &cache).await?;
+    // The rotated token was saved before the access token was returned.
     expect(&*users.refresh_token("alf").await?, "r+")?;
 
     tokens.get().await?.reject();

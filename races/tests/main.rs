@@ -1,10 +1,10 @@
-//! Concurrent callers, fetches and stores, in many orders in which their threads may meet.
+//! Concurrent callers, fetches and stores, under many schedules of their threads.
 //!
 //! The sources of the crate are compiled over stand-ins (`races/std`, `races/tokio`,
 //! `races/arc-swap`, `races/wall-clock`). At each use of a lock, an atomic or a channel,
-//! [shuttle](https://docs.rs/shuttle) decides which thread continues. The scenarios play callers,
-//! sources, APIs, stores and ends of runtimes on threads of their own, each under thousands of
-//! schedules:
+//! [shuttle](https://docs.rs/shuttle) decides which thread continues. The scenarios run callers,
+//! sources, APIs, stores and shutdowns of runtimes on separate threads, under thousands of
+//! schedules each:
 //!
 //! ```sh
 //! cargo test --package tower-oauth2-races
@@ -21,26 +21,26 @@
 //!
 //! | rule | invariant | scenarios |
 //! |---|---|---|
-//! | C2 * | A slot has at most one live fetch, beside those that were replaced or forgotten. | all |
+//! | C2 * | A slot has at most one live fetch, besides those that were replaced or removed. | all |
 //! | C3, C4 * | All callers return. | all |
-//! | C5 * | A token is not handed out after its end by either clock, except to those who waited for it. | all |
-//! | C8 * | A token is not handed out by a poll that begins after its rejection. | all |
+//! | C5 * | A token is not returned after its end by either clock, except to callers that waited for it. | all |
+//! | C8 * | A token is not returned by a poll that begins after its rejection. | all |
 //! | C3 | A fetch that is lost or silent is replaced, and changes nothing when it completes late. | `fetches`, `liveness`, `renewals` |
-//! | C4 | A failure reaches all who waited. | `fetches` |
-//! | C6 | A due token is renewed once, and a failed renewal displaces nothing. | `renewals` |
+//! | C4 | All waiting callers get a failure. | `fetches` |
+//! | C6 | A due token is renewed once, and a failed renewal does not replace the token. | `renewals` |
 //! | C8 | No rejection is lost, and many reports of one token cost one token request. | `rejections`, `services` |
-//! | C10 | Slots are bounded and counted right, and none that is held is evicted. | `removal` |
+//! | C10 | The number of slots is bounded and exact, and a slot in use is not evicted. | `removal` |
 //! | C11 | The keep-warm task and `changes` notice a rejection. The task ends with the last handle. | `renewals`, `removal` |
 //! | C12 | Other origins use a rejected token only while fetches fail. | `services` |
-//! | R1, R7, R8 | Revoked tokens are healed, claims are requested, and the gauge of breakers comes down. | `services`, `breaker` |
-//! | G3, G5 | A refresh token is used by one task at a time, and persisted before. | `grants` |
-//! | S4, S5 | A fleet makes one token request and leaves no lease behind. | `stores` |
+//! | R1, R7, R8 | Requests with revoked tokens are replayed, claims are requested, and the gauge of open breakers returns to zero. | `services`, `breaker` |
+//! | G3, G5 | A refresh token is persisted before it is used, and one task at a time uses it. | `grants` |
+//! | S4, S5 | Caches that share a store make one token request, and release all leases. | `stores` |
 //!
-//! # Seeded breaks
+//! # Seeded defects
 //!
-//! Each break was put into the sources by hand, and the scenario in the last column failed.
+//! Each defect was introduced into the sources by hand, and the scenario in the last column failed.
 //!
-//! | rule | break | caught by |
+//! | rule | defect | caught by |
 //! |---|---|---|
 //! | C2 | hits renew a token although its renewal is running | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` and 2 more |
 //! | C2, C10 | a slot is inserted without another look | `removal::a_removed_slot_is_replaced_by_another_one` and 2 more |
@@ -134,15 +134,14 @@
 //! - *An eviction does not examine the released slot.* With so few slots it examines all of them.
 //! - *A late task of the sweeper goes on beside its successor.* It only ticks breakers once more.
 //!
-//! Breaks of the first version that were dropped, because they can no longer be written:
+//! Defects that the current sources make impossible:
 //!
 //! - *A fetch is entered into its slot after the lock was released*, and *a token that came in the
 //!   meantime is renewed*: one transition decides and records.
 //! - *A renewal is claimed without a comparison*: there is no claim.
 //! - *An overdue fetch is waited for*: a fetch is replaced if it shows no sign of life, and not
 //!   because of a deadline.
-//! - *Those who waited in vain twice are given nothing*: a rejected token is no longer handed out
-//!   to them either.
+//! - *Callers that waited in vain twice get nothing*: they do not get a rejected token any more.
 //!
 //! # Limits
 //!

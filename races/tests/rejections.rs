@@ -1,4 +1,4 @@
-//! Rejections by hand: each one takes effect, and none counts twice (C8).
+//! Calls of `reject`: each one takes effect, and none counts twice (C8).
 
 use std::pin::pin;
 use std::task::Poll;
@@ -82,10 +82,16 @@ fn a_waiter_gives_up_after_eight_rejected_tokens() {
             world.reject(&got);
             world.settle();
             match world.poll_once(waiting.as_mut()) {
-                Poll::Pending => assert!(n < MAX_REJECTED_TOKENS, "it waits after {n} tokens"),
+                Poll::Pending => assert!(
+                    n < MAX_REJECTED_TOKENS,
+                    "the caller still waits after {n} rejected tokens"
+                ),
                 Poll::Ready(result) => {
                     assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Rejected);
-                    assert_eq!(n, MAX_REJECTED_TOKENS, "it has given up after {n} tokens");
+                    assert_eq!(
+                        n, MAX_REJECTED_TOKENS,
+                        "the caller has given up after {n} rejected tokens"
+                    );
                 }
             }
         }

@@ -116,7 +116,7 @@ fn a_renewal_and_a_rejection_share_one_token_request() {
         }
         world.settle();
         assert_ne!(call_of(&world.get_at_once()), 1);
-        // Those who come after the rejection join a renewal that is running.
+        // Callers after the rejection join a running renewal.
         assert_eq!(world.journal.count(), 2, "{:?}", world.journal.causes());
     });
 }

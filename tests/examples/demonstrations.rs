@@ -26,8 +26,8 @@ async fn the_client_examples_work() {
     for (name, seen) in [
         ("hyper", &["HTTP/1.1: an upload with a token", "HTTP/2.0: an upload with a token"][..]),
         ("session", &["  seen      GET returns the JSON that was put\n"]),
-        ("mtls", &["RFC 8705 section 3: a token is good with its own certificate only\n"]),
-        ("middleware", &["  seen      the second attempt is answered with 200\n"]),
+        ("mtls", &["RFC 8705 section 3: a token is valid only with its own certificate\n"]),
+        ("middleware", &["  seen      the second attempt returns 200\n"]),
     ] {
         let ended = run(example(name)).await;
         assert_eq!(ended.code, Some(0), "{name}: {}{}", ended.stdout, ended.stderr);
@@ -119,7 +119,7 @@ async fn every_story_works() {
         "app_state",
         "generic",
         "github_app",
-        "oddities",
+        "nonstandard",
         "on_behalf_of",
         "password",
         "redis_encrypted",
@@ -134,7 +134,7 @@ async fn every_story_works() {
     command.arg("unknown");
     let ended = run(command).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
-    assert!(ended.stderr.starts_with("unknown: there is no story unknown; "), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("unknown: unknown story; "), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -144,28 +144,28 @@ async fn the_other_examples_work() {
         (
             "jwt_bearer",
             &[
-                "  seen      a second assertion is accepted, as it is another one\n",
+                "  seen      the server accepts the second assertion, which has a new jti\n",
                 "  happened  0 at the API, 0 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
         (
             "refresh_token",
             &[
-                "  seen      it goes on with what is in the file\n",
+                "  seen      it uses the refresh token from the file\n",
                 "  happened  1 at the API, 1 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
         (
             "metadata_server",
             &[
-                "  seen      it is answered all the same\n",
+                "  seen      the caller gets 200\n",
                 "  happened  3 at the API, 0 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
         (
             "on_behalf_of",
             &[
-                "  seen      stock sees cat, with a token for stock\n",
+                "  seen      stock sees the caller cat and a token for stock\n",
                 "  happened  12 at the API, 0 of them 401; 6 at the token endpoint\n",
                 "  happened  12 at the API, 6 of them 401; 6 at the token endpoint\n",
             ][..],
@@ -186,7 +186,7 @@ async fn the_soak_example_accounts_for_each_request() {
     command.args(["--seconds", "3", "--callers", "8", "--seed", "7"]);
     let ended = run(command).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
-    for row in ["promises broken", "tasks left behind", "connections left behind"] {
+    for row in ["promises broken", "leaked tasks", "leaked connections"] {
         assert!(ended.stdout.contains(&format!("| {row} | 0 |")), "{}", ended.stdout);
     }
     let mut wrong = example("soak");

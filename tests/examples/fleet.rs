@@ -28,23 +28,33 @@ async fn a_fleet_shares_its_token_requests() {
     let [total, _, _, _, minute, outage, ..] = requests("tower-oauth2")[..] else { panic!() };
     // For each of 200: the first token, four renewals, one after the revocation, some failures.
     assert!((200 * 5..200 * 9).contains(&total), "{total}");
-    assert_eq!(minute, 200, "when all are started at once, and no other time");
+    assert_eq!(minute, 200, "the busiest minute is the deployment");
     let [.., unauthorized, failed] = calls("tower-oauth2")[..] else { panic!() };
     assert_eq!(unauthorized, 0);
 
     let shared = requests("tower-oauth2, shared store");
-    assert!((5..=8).contains(&shared[0]), "{} for the whole fleet", shared[0]);
-    assert_eq!(shared[4], 1, "not even when all are started, and when all are turned away");
+    assert!((5..=8).contains(&shared[0]), "{} token requests of the whole fleet", shared[0]);
+    assert_eq!(
+        shared[4], 1,
+        "at most one token request a minute, even at the deployment and the revocation"
+    );
     let [.., unauthorized, without_token] = calls("tower-oauth2, shared store")[..] else {
         panic!()
     };
     assert_eq!((unauthorized, without_token), (0, 0));
 
     let in_step = requests("renewal a minute ahead");
-    assert!(in_step[5] > 2 * outage, "{} and {outage} a second in the outage", in_step[5]);
+    assert!(
+        in_step[5] > 2 * outage,
+        "peak of {} in the outage, and {outage} with jitter",
+        in_step[5]
+    );
     let failed_in_step = calls("renewal a minute ahead")[6];
-    assert!(failed_in_step > 4 * failed, "{failed_in_step} and {failed} without a token");
-    assert!(calls("by hand: fetch on expiry")[5] > 200 * 10, "nobody tells it of the revocation");
+    assert!(failed_in_step > 4 * failed, "{failed_in_step} calls failed, and {failed} with jitter");
+    assert!(
+        calls("by hand: fetch on expiry")[5] > 200 * 10,
+        "the client returns the 401s of revoked tokens"
+    );
     let [.., refused, unauthorized, _] = calls("by hand: fetch on 401")[..] else { panic!() };
     assert!(refused > 200 * 3 && unauthorized == 0, "{refused}, {unauthorized}");
 

@@ -1,4 +1,4 @@
-//! The world of a scenario, which asserts in every scenario what must hold at all times.
+//! The world of a scenario. It asserts the invariants that hold in every scenario.
 //!
 //! The doubles are not those of the testkit, because their waits must be points at which a schedule
 //! may switch threads: they use the stand-ins for std and tokio.

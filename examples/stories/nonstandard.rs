@@ -1,4 +1,4 @@
-//! Servers that leave the standards, and the settings for them.
+//! Settings for servers that do not follow the standards.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tower_oauth2::{
     Tokens,
 };
 
-use crate::world::{World, expect};
+use crate::server::{TestServer, expect};
 
-/// Zoom has a grant type of its own.
+/// Creates credentials for Zoom, which has a non-standard grant type.
 fn zoom(token_endpoint: &str, account: &str) -> Result<Credentials, BoxError> {
     let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
     Ok(Credentials::new(token_endpoint, auth)?
@@ -23,8 +23,8 @@ fn zoom(token_endpoint: &str, account: &str) -> Result<Credentials, BoxError> {
         .parameter("account_id", account))
 }
 
-/// Apigee reads the grant type from the query, may not say how long a token lives, and has its own
-/// name for Bearer tokens.
+/// Creates tokens for Apigee. It reads the grant type from the query, may omit `expires_in`, and
+/// has its own name for Bearer tokens.
 fn apigee<M>(http: impl HttpClient<M>) -> Result<Tokens, BoxError> {
     let auth = ClientAuth::client_secret_basic_raw("key", Secret::file("/run/secrets/apigee"));
     let endpoint = "https://org.apigee.example/oauth/token?grant_type=client_credentials";
@@ -33,14 +33,14 @@ fn apigee<M>(http: impl HttpClient<M>) -> Result<Tokens, BoxError> {
     Ok(Tokens::new(credentials, TokenEndpoint::new(http).token_type_alias("BearerToken")))
 }
 
-/// Shopify takes the bare token in a header of its own.
+/// Creates a layer for Shopify, which expects the bare token in a custom header.
 fn shopify(tokens: Tokens, shop: &str) -> Result<OAuth2Layer, BoxError> {
     Ok(OAuth2Layer::new(tokens, Origins::only(format!("https://{shop}.myshopify.com"))?)
         .header_name(HeaderName::from_static("x-shopify-access-token"))
         .no_scheme())
 }
 
-/// Zoho has a scheme of its own, and rejects tokens with 400.
+/// Creates a layer for Zoho, which has a custom scheme and rejects tokens with 400.
 fn zoho(tokens: Tokens) -> Result<OAuth2Layer, BoxError> {
     Ok(OAuth2Layer::new(tokens, Origins::only("https://www.zohoapis.eu")?)
         .scheme("Zoho-oauthtoken")?
@@ -49,15 +49,15 @@ fn zoho(tokens: Tokens) -> Result<OAuth2Layer, BoxError> {
         ))
 }
 
-pub(crate) async fn run(world: &World) -> Result<(), BoxError> {
-    let credentials = zoom(&world.token_endpoint(), "acme")?;
-    Tokens::new(credentials, TokenEndpoint::new(world.http())).warm().await?;
-    let form = &world.token_requests()[0];
+pub(crate) async fn run(server: &TestServer) -> Result<(), BoxError> {
+    let credentials = zoom(&server.token_endpoint(), "acme")?;
+    Tokens::new(credentials, TokenEndpoint::new(server.http())).warm().await?;
+    let form = &server.token_requests()[0];
     expect(&*form["grant_type"], "account_credentials")?;
     expect(&*form["account_id"], "acme")?;
-    apigee(world.http())?;
+    apigee(server.http())?;
 
-    // Answers with the header that carries the token.
+    // Responds with the header that contains the token.
     let echo = |name: &'static str| {
         service_fn(move |request: Request<Full<bytes::Bytes>>| async move {
             Ok::<_, BoxError>(http::Response::new(request.headers()[name].clone()))

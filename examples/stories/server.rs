@@ -1,4 +1,4 @@
-//! A token endpoint and an API on one loopback server.
+//! A token endpoint and an API on one loopback server, for the stories.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,32 +23,32 @@ pub(crate) type Http = Client<HttpConnector, Full<Bytes>>;
 /// The parameters of a token request.
 pub(crate) type Form = HashMap<String, String>;
 
-/// A server on loopback. It grants every token request, and its API accepts each token that was issued
-/// and not revoked.
+/// A server on loopback. It grants every token request, and its API accepts each token that was
+/// issued and not revoked.
 #[derive(Clone, Default)]
-pub(crate) struct World {
+pub(crate) struct TestServer {
     origin: String,
-    server: Arc<Mutex<Server>>,
+    state: Arc<Mutex<ServerState>>,
 }
 
 #[derive(Default)]
-struct Server {
+struct ServerState {
     token_requests: Vec<Form>,
     accepted: Vec<String>,
 }
 
-impl World {
+impl TestServer {
     pub(crate) async fn start() -> Result<Self, BoxError> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = format!("http://{}", listener.local_addr()?);
-        let world = Self { origin, ..Self::default() };
+        let server = Self { origin, ..Self::default() };
         let app = Router::new()
             .route("/token", post(issue))
             .route("/things", get(things))
             .route("/app/installations/{id}/access_tokens", post(installation_token))
-            .with_state(world.clone());
+            .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(world)
+        Ok(server)
     }
 
     pub(crate) fn http(&self) -> Http {
@@ -74,49 +74,52 @@ impl World {
 
     /// Returns the token requests so far.
     pub(crate) fn token_requests(&self) -> Vec<Form> {
-        self.server().token_requests.clone()
+        self.state().token_requests.clone()
     }
 
     pub(crate) fn revoke_all(&self) {
-        self.server().accepted.clear();
+        self.state().accepted.clear();
     }
 
-    fn server(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ServerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn issue(&self, form: Form) -> String {
-        let mut server = self.server();
-        server.token_requests.push(form);
-        let token = format!("token-{}", server.token_requests.len());
-        server.accepted.push(token.clone());
+        let mut state = self.state();
+        state.token_requests.push(form);
+        let token = format!("token-{}", state.token_requests.len());
+        state.accepted.push(token.clone());
         token
     }
 }
 
-async fn issue(State(world): State<World>, body: Body) -> String {
+async fn issue(State(server): State<TestServer>, body: Body) -> String {
     let form: Form = form_urlencoded::parse(&body).into_owned().collect();
     let refresh_token = form.get("refresh_token").map(|used| format!("{used}+"));
-    let access_token = world.issue(form);
+    let access_token = server.issue(form);
     json!({ "access_token": access_token, "expires_in": 3600, "refresh_token": refresh_token })
         .to_string()
 }
 
-/// Issues a token to an app that shows a JWT, as GitHub does.
+/// Issues a token to an app that sends a JWT, as GitHub does.
 async fn installation_token(
-    State(world): State<World>,
+    State(server): State<TestServer>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, String), StatusCode> {
     let jwt = bearer(&headers).filter(|jwt| jwt.split('.').count() == 3);
     jwt.ok_or(StatusCode::UNAUTHORIZED)?;
-    let token = world.issue(Form::from([("installation".to_owned(), id)]));
+    let token = server.issue(Form::from([("installation".to_owned(), id)]));
     Ok((StatusCode::CREATED, json!({ "token": token }).to_string()))
 }
 
-async fn things(State(world): State<World>, headers: HeaderMap) -> Result<String, StatusCode> {
+async fn things(
+    State(server): State<TestServer>,
+    headers: HeaderMap,
+) -> Result<String, StatusCode> {
     let token = bearer(&headers).unwrap_or_default();
-    if world.server().accepted.iter().any(|accepted| accepted == token) {
+    if server.state().accepted.iter().any(|accepted| accepted == token) {
         Ok(token.to_owned())
     } else {
         Err(StatusCode::UNAUTHORIZED)
@@ -127,10 +130,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-/// Fails a story whose outcome is not the expected one.
+/// Returns an error if the values differ.
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(seen: T, expected: T) -> Result<(), BoxError> {
     if seen == expected {
         return Ok(());
     }
-    Err(format!("{seen:?} instead of {expected:?}").into())
+    Err(format!("got {seen:?}, expected {expected:?}").into())
 }

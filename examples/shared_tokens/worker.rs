@@ -1,4 +1,5 @@
-//! One of the processes: it sends a request for each line that it reads, and prints the status.
+//! A worker process. It sends a request for each line that it reads from stdin, and prints the
+//! status of the response.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -23,7 +24,7 @@ pub(crate) async fn run(
     api: &str,
 ) -> Result<(), BoxError> {
     let store = RedisStore::open(redis)?.prefix(prefix)?;
-    // The store connects with its first operation. Without a server there is nothing to show.
+    // The store connects with its first operation. This example fails early if there is no server.
     store.get("connection").await?;
 
     let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
@@ -32,7 +33,7 @@ pub(crate) async fn run(
         ClientAuth::client_secret_basic(CLIENT_ID, CLIENT_SECRET),
     )?;
     let source = ServiceBuilder::new()
-        // A machine that is busy with all of the processes may take its time.
+        // The default deadline can be too short when all processes run on one busy machine.
         .layer(TokenStoreLayer::new(store).deadline(Duration::from_secs(5)))
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .service(TokenEndpoint::new(http.clone()));
@@ -48,54 +49,54 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Another process that does so. Killed when it is dropped.
-pub(crate) struct Member {
+/// A handle to a worker process. Dropping it kills the process.
+pub(crate) struct Worker {
     child: Child,
-    answers: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
-impl Member {
+impl Worker {
     pub(crate) fn start(arguments: [&str; 4]) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("member")
+            .arg("worker")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        Ok(Self { child, answers })
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        Ok(Self { child, stdout })
     }
 
-    /// Tells the process to send a request.
+    /// Tells the process to send a request, and does not wait for the response.
     pub(crate) fn begin(&mut self) -> Result<(), BoxError> {
         let stdin = self.child.stdin.as_mut().expect("stdin is piped");
         stdin.write_all(b"\n").or_else(|_| Err(self.failure()?.into()))
     }
 
-    /// Returns the status of the response.
+    /// Waits for the response, and returns its status.
     pub(crate) fn end(&mut self) -> Result<String, BoxError> {
         let mut status = String::new();
-        match self.answers.read_line(&mut status)? {
+        match self.stdout.read_line(&mut status)? {
             0 => Err(self.failure()?.into()),
             _ => Ok(status.trim_end().to_owned()),
         }
     }
 
-    /// Returns what the process has said about its end.
+    /// Returns the error that the process printed before it ended.
     fn failure(&mut self) -> io::Result<String> {
-        let mut said = String::new();
+        let mut message = String::new();
         if let Some(stderr) = &mut self.child.stderr {
-            stderr.read_to_string(&mut said)?;
+            stderr.read_to_string(&mut message)?;
         }
         let status = self.child.wait()?;
-        Ok(format!("a process has ended ({status}): {}", said.trim_end()))
+        Ok(format!("worker process ended ({status}): {}", message.trim_end()))
     }
 }
 
-impl Drop for Member {
+impl Drop for Worker {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,4 @@
-//! TLS where both sides show a certificate: how a client is configured, and a server that serves nobody
-//! without one.
+//! Mutual TLS: the configuration of a client, and a server that requires client certificates.
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use tower::{BoxError, Service};
 use crate::support::server;
 use crate::support::tls::{self, Ca, Identity};
 
-/// What a client has to be configured with, which shows its certificate if it has one.
+/// Creates a client's TLS configuration, with its certificate if it has one.
 pub(crate) fn client_config(ca: &Ca, client: Option<&Identity>) -> Result<ClientConfig, BoxError> {
     let config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()?
@@ -28,8 +27,8 @@ pub(crate) fn client_config(ca: &Ca, client: Option<&Identity>) -> Result<Client
     })
 }
 
-/// Serves each client that shows a certificate of `ca`'s with what `service` makes of that certificate;
-/// returns the server's origin.
+/// Serves clients whose certificate was issued by `ca`, and returns the server's origin. `service`
+/// is called with a connection's certificate and returns the service for that connection.
 pub(crate) async fn serve<S>(
     ca: &Ca,
     service: impl Fn(CertificateDer<'static>) -> S + Clone + Send + 'static,
@@ -47,8 +46,8 @@ where
         .with_client_cert_verifier(clients)
         .with_single_cert(vec![certificate], key)?;
     let origin = tls::listen(config, move |stream| {
-        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let service = shown.map(|certificate| service(certificate.clone().into_owned()));
+        let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let service = presented.map(|certificate| service(certificate.clone().into_owned()));
         async move {
             if let Some(service) = service {
                 server::connection(stream, service).await;

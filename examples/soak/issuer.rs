@@ -1,4 +1,4 @@
-//! A token endpoint whose tokens live for two seconds, and which is often down.
+//! A token endpoint that often fails. Its tokens live for two seconds.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -23,57 +23,56 @@ pub(crate) const CLIENT_SECRET: &str = "s3cr3t";
 
 const LIFETIME: Duration = Duration::from_secs(2);
 
-/// Clones are the same one.
+/// Clones share their state.
 #[derive(Clone)]
-pub(crate) struct Authority {
+pub(crate) struct Issuer {
     state: Arc<Mutex<State>>,
     ledger: Ledger,
 }
 
 struct State {
     rng: Rng,
-    weather: Weather,
+    fault: Option<Fault>,
     /// The number of the next token.
     next: u64,
-    /// Those below are revoked.
+    /// Tokens with a smaller number are revoked.
     revoked: u64,
-    /// When the last ones were issued, the newest at the end.
+    /// When the last tokens were issued, with the newest at the end.
     issued: VecDeque<Instant>,
 }
 
-/// What it does at present.
-#[derive(Clone, Copy, Debug)]
-enum Weather {
-    Fine,
-    /// It answers, late.
+/// A fault of the token endpoint.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Responds late.
     Slow,
-    /// 503, now and then with `Retry-After`.
-    Busy,
-    /// `invalid_client`, which is no transient failure.
-    Refuses,
-    /// No answer ever.
-    Hangs,
-    /// The connection ends in the place of an answer.
-    Resets,
-    /// 200, and no token.
-    Rubbish,
+    /// Responds with 503, sometimes with `Retry-After`.
+    Unavailable,
+    /// Responds with `invalid_client`, which is a permanent error.
+    InvalidClient,
+    /// Never responds.
+    Hang,
+    /// Closes the connection instead of responding.
+    Reset,
+    /// Responds with 200 and a body that is not JSON.
+    Malformed,
 }
 
-/// What the API thinks of a token.
+/// The state of a token that the API has received.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
-    Good(u64),
+    Valid(u64),
     /// Expired or revoked.
-    Over(u64),
-    /// It was never issued.
-    Forged,
+    Ended(u64),
+    /// Never issued.
+    Unknown,
 }
 
-impl Authority {
+impl Issuer {
     pub(crate) fn new(seed: u64, ledger: &Ledger) -> Self {
         let state = State {
             rng: Rng::with_seed(seed),
-            weather: Weather::Fine,
+            fault: None,
             next: 0,
             revoked: 0,
             issued: VecDeque::new(),
@@ -81,24 +80,21 @@ impl Authority {
         Self { state: Arc::new(Mutex::new(state)), ledger: ledger.clone() }
     }
 
-    /// Other weather, fine every other time. For how long it lasts.
+    /// Starts a fault, or ends the current one. Returns the time until the next change.
     pub(crate) fn change(&self) -> Duration {
-        use Weather::*;
+        use Fault::*;
 
         let mut state = self.lock();
-        let bad = [Slow, Busy, Refuses, Hangs, Resets, Rubbish];
-        state.weather = match state.weather {
-            Fine => {
-                let at = state.rng.usize(..bad.len());
-                bad[at]
-            }
-            _ => Fine,
+        let faults = [Slow, Unavailable, InvalidClient, Hang, Reset, Malformed];
+        state.fault = match state.fault {
+            None => Some(faults[state.rng.usize(..faults.len())]),
+            Some(_) => None,
         };
-        let is_fine = matches!(state.weather, Fine);
-        if !is_fine {
-            self.ledger.count("outages of the token endpoint");
+        if state.fault.is_some() {
+            self.ledger.count("faults of the token endpoint");
         }
-        Duration::from_millis(state.rng.u64(if is_fine { 500..3000 } else { 100..1200 }))
+        let is_working = state.fault.is_none();
+        Duration::from_millis(state.rng.u64(if is_working { 500..3000 } else { 100..1200 }))
     }
 
     pub(crate) fn revoke_all(&self) {
@@ -107,18 +103,22 @@ impl Authority {
         self.ledger.count("revocations");
     }
 
-    /// What `Authorization` is worth.
-    pub(crate) fn judge(&self, field: Option<&[u8]>) -> Token {
+    /// Returns the state of the token in an `Authorization` header.
+    pub(crate) fn check(&self, field: Option<&[u8]>) -> Token {
         let text = field.and_then(|field| std::str::from_utf8(field).ok());
         let number = text.and_then(|text| text.strip_prefix("Bearer token-")?.parse().ok());
         let state = self.lock();
         let Some(number) = number.filter(|number| *number < state.next) else {
-            return Token::Forged;
+            return Token::Unknown;
         };
         let behind = usize::try_from(state.next - 1 - number).unwrap_or(usize::MAX);
         let issued = state.issued.len().checked_sub(behind.saturating_add(1));
         let is_alive = issued.is_some_and(|at| state.issued[at].elapsed() < LIFETIME);
-        if is_alive && number >= state.revoked { Token::Good(number) } else { Token::Over(number) }
+        if is_alive && number >= state.revoked {
+            Token::Valid(number)
+        } else {
+            Token::Ended(number)
+        }
     }
 
     pub(crate) async fn answer(
@@ -130,31 +130,31 @@ impl Authority {
         let (head, body) = request.into_parts();
         let authorization = head.headers.get(AUTHORIZATION);
         if authorization.is_none_or(|value| *value != *format!("Basic {user_pass}")) {
-            self.ledger.broken("a token request without the client's secret");
+            self.ledger.broken("a token request without the client secret");
         }
         body.collect().await?;
-        let (weather, retry_after, pause) = {
+        let (fault, retry_after, pause) = {
             let mut state = self.lock();
-            (state.weather, state.rng.u8(..4) == 0, state.rng.u64(..4))
+            (state.fault, state.rng.u8(..4) == 0, state.rng.u64(..4))
         };
         sleep(Duration::from_millis(pause)).await;
-        match weather {
-            Weather::Fine => Ok(self.issue()),
-            Weather::Slow => {
+        match fault {
+            None => Ok(self.issue()),
+            Some(Fault::Slow) => {
                 sleep(Duration::from_millis(50 + 100 * pause)).await;
                 Ok(self.issue())
             }
-            Weather::Busy => {
+            Some(Fault::Unavailable) => {
                 let mut response = respond(503, "<html>busy</html>");
                 if retry_after {
                     response.headers_mut().insert(RETRY_AFTER, 1.into());
                 }
                 Ok(response)
             }
-            Weather::Refuses => Ok(respond(401, r#"{"error":"invalid_client"}"#)),
-            Weather::Hangs => pending().await,
-            Weather::Resets => Err("broken off".into()),
-            Weather::Rubbish => Ok(respond(200, "<html>welcome</html>")),
+            Some(Fault::InvalidClient) => Ok(respond(401, r#"{"error":"invalid_client"}"#)),
+            Some(Fault::Hang) => pending().await,
+            Some(Fault::Reset) => Err("connection closed".into()),
+            Some(Fault::Malformed) => Ok(respond(200, "<html>welcome</html>")),
         }
     }
 
@@ -183,6 +183,6 @@ impl Authority {
 
 fn respond(status: u16, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = StatusCode::from_u16(status).expect("it is one");
+    *response.status_mut() = StatusCode::from_u16(status).expect("the status codes here are valid");
     response
 }
