@@ -1,9 +1,5 @@
 //! Client authentication from the fields of a registration.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use zeroize::Zeroizing;
-
 use super::Fault;
 use super::fields::Fields;
 #[cfg(feature = "jwt")]
@@ -12,6 +8,7 @@ use super::source::Source;
 use crate::client_auth::{ClientAssertion, ClientAuth};
 use crate::error::ConfigError;
 use crate::secret::Secret;
+use crate::util::pem;
 
 const METHOD: &str = "token_endpoint_auth_method";
 const CLIENT_SECRET: &str = "client_secret";
@@ -79,8 +76,10 @@ impl Auth {
             }
             Method::Certificate(method, source) => {
                 let content = source.content(CERTIFICATE)?;
-                let invalid = ConfigError::new(CERTIFICATE, "is neither PEM nor DER");
-                method(client_id, certificate(content).ok_or(Fault::Unavailable(invalid))?)
+                let certificate = pem::certificate(&content).map_err(|problem| {
+                    Fault::Unavailable(ConfigError::new(CERTIFICATE, problem))
+                })?;
+                method(client_id, certificate.to_vec())
             }
             #[cfg(feature = "jwt")]
             Method::PrivateKey(key) => ClientAuth::private_key_jwt(client_id, key.build()?),
@@ -135,17 +134,4 @@ impl Method {
             _ => return Err(ConfigError::new(METHOD, "is not supported").with_value(name)),
         })
     }
-}
-
-/// Returns the DER of the first certificate: what distinguishes it from others.
-fn certificate(content: Zeroizing<Vec<u8>>) -> Option<Vec<u8>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const SEQUENCE: u8 = 0x30;
-    if content.first() == Some(&SEQUENCE) {
-        return Some(content.to_vec());
-    }
-    let (_, rest) = std::str::from_utf8(&content).ok()?.split_once(BEGIN)?;
-    let (body, _) = rest.split_once("-----END")?;
-    let base64: String = body.split_ascii_whitespace().collect();
-    BASE64_STANDARD.decode(base64).ok().filter(|der| der.first() == Some(&SEQUENCE))
 }

@@ -3,9 +3,10 @@
 use sha2::{Digest, Sha256};
 
 use super::der::{BIT_STRING, Reader, SEQUENCE};
-use super::{encode, pem};
+use super::encode;
 use crate::crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use crate::error::ConfigError;
+use crate::util::pem;
 
 /// The thumbprints of a certificate, by which a server finds the key.
 #[derive(Clone)]
@@ -19,25 +20,14 @@ pub(super) struct Thumbprints {
 impl Thumbprints {
     /// Reads a certificate in DER, or the first one in a PEM text.
     pub(super) fn of(certificate: &[u8]) -> Result<Self, ConfigError> {
-        if certificate.first() == Some(&SEQUENCE) {
-            return Self::of_der(certificate);
-        }
         let invalid = |problem| ConfigError::new("certificate", problem);
-        let sections = pem::sections(certificate).map_err(invalid)?;
-        let mut labels = sections.iter().map(|section| &*section.label);
-        match labels.position(|label| matches!(label, "CERTIFICATE" | "X509CERTIFICATE")) {
-            Some(at) => Self::of_der(&sections[at].decode().map_err(invalid)?),
-            None => Err(invalid("must be a certificate: the PEM text has none")),
-        }
-    }
-
-    fn of_der(certificate: &[u8]) -> Result<Self, ConfigError> {
-        if !is_certificate(certificate) {
-            return Err(ConfigError::new("certificate", "must be an X.509 certificate"));
+        let der = pem::certificate(certificate).map_err(invalid)?;
+        if !is_certificate(&der) {
+            return Err(invalid("must be an X.509 certificate"));
         }
         Ok(Self {
-            sha1: encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate)),
-            sha256: encode(Sha256::digest(certificate)),
+            sha1: encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der)),
+            sha256: encode(Sha256::digest(&*der)),
         })
     }
 }

@@ -9,7 +9,6 @@ mod dpop;
 mod jws;
 mod key;
 mod key_file;
-mod pem;
 mod signed_jwt;
 mod signer;
 

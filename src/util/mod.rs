@@ -9,6 +9,8 @@ pub(crate) mod jitter;
 pub(crate) mod limits;
 pub(crate) mod liveness;
 pub(crate) mod one_or_many;
+#[cfg(any(feature = "jwt", feature = "serde"))]
+pub(crate) mod pem;
 pub(crate) mod printable;
 pub(crate) mod race;
 pub(crate) mod runtime;

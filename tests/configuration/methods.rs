@@ -57,7 +57,9 @@ fn an_assertion_may_have_a_client_id_and_a_type() {
 fn certificates_are_equal_in_pem_and_der() {
     let pem = "text\n-----BEGIN CERTIFICATE-----\nMAMB\nAgM=\n-----END CERTIFICATE-----\n";
     let (der_file, pem_file) = (File::new(CERTIFICATE), File::new(pem));
-    for source in [der_file.toml(), pem_file.toml(), format!("'''{pem}'''")] {
+    // An environment may have escaped the line breaks.
+    let escaped = format!("'{}'", pem.replace('\n', "\\n"));
+    for source in [der_file.toml(), pem_file.toml(), format!("'''{pem}'''"), escaped] {
         let fields = |method| {
             format!(
                 "client_id = 'a'\ntoken_endpoint_auth_method = '{method}'\n\
@@ -73,7 +75,18 @@ fn certificates_are_equal_in_pem_and_der() {
 
 #[test]
 fn a_file_that_is_no_certificate_is_an_error() {
-    for content in ["", "nonsense", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----"] {
+    for (content, problem) in [
+        ("", "is empty"),
+        ("nonsense", "is not PEM: it has no BEGIN line"),
+        (
+            "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----",
+            "is not valid PEM: its base64 is damaged",
+        ),
+        (
+            "-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----",
+            "must be a certificate: the PEM text has none",
+        ),
+    ] {
         let file = File::new(content);
         let client = client(&registration(&format!(
             "client_id = 'a'\ntoken_endpoint_auth_method = 'tls_client_auth'\n\
@@ -81,7 +94,7 @@ fn a_file_that_is_no_certificate_is_an_error() {
             file.toml()
         )));
         let error = client.credentials().unwrap_err().to_string();
-        assert_eq!(error, "client_certificate is neither PEM nor DER");
+        assert_eq!(error, format!("client_certificate {problem}"));
     }
 }
 

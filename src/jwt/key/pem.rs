@@ -2,7 +2,7 @@
 
 use super::{Pair, der, invalid};
 use crate::error::ConfigError;
-use crate::jwt::pem::{self, Section};
+use crate::util::pem::{self, Section};
 
 pub(super) fn read(text: &[u8]) -> Result<Pair, ConfigError> {
     let sections = pem::sections(text).or_else(invalid)?;

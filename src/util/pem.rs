@@ -12,14 +12,14 @@ const END: &[u8] = b"-----END";
 const DASHES: &[u8] = b"-----";
 
 /// What is between a `BEGIN` line and its `END` line.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// The label without spaces, for example `RSAPRIVATEKEY`.
-    pub(super) label: String,
+    pub(crate) label: String,
     text: &'a [u8],
 }
 
 /// Returns the sections of a text, or the problem with it. Text around them is ignored.
-pub(super) fn sections(pem: &[u8]) -> Result<Vec<Section<'_>>, &'static str> {
+pub(crate) fn sections(pem: &[u8]) -> Result<Vec<Section<'_>>, &'static str> {
     let mut sections = Vec::new();
     let mut rest = pem;
     while let Some((_, after)) = split_at_first(rest, BEGIN) {
@@ -39,9 +39,25 @@ pub(super) fn sections(pem: &[u8]) -> Result<Vec<Section<'_>>, &'static str> {
     if sections.is_empty() { Err(problem_without_sections(pem)) } else { Ok(sections) }
 }
 
+/// Returns the DER of a certificate in DER, or of the first one in a PEM text, or the problem.
+pub(crate) fn certificate(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    // A certificate is a sequence (RFC 5280 section 4.1).
+    const SEQUENCE: u8 = 0x30;
+    if content.first() == Some(&SEQUENCE) {
+        return Ok(Zeroizing::new(content.to_vec()));
+    }
+    let sections = sections(content)?;
+    let is_certificate =
+        |section: &&Section<'_>| matches!(&*section.label, "CERTIFICATE" | "X509CERTIFICATE");
+    match sections.iter().find(is_certificate) {
+        Some(section) => section.decode(),
+        None => Err("must be a certificate: the PEM text has none"),
+    }
+}
+
 impl Section<'_> {
     /// Decodes the base64, or returns the problem with it.
-    pub(super) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    pub(crate) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, &'static str> {
         if self.is_encrypted() {
             return Err("is encrypted: decrypt it first");
         }
@@ -58,7 +74,7 @@ impl Section<'_> {
     }
 
     /// Returns whether a password protects a private key.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         // Older tools write a header instead of the label (RFC 1421 section 4.6.1.1).
         self.label == "ENCRYPTEDPRIVATEKEY"
             || split_at_first(self.text, b"Proc-Type: 4,ENCRYPTED").is_some()
