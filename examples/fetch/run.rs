@@ -14,7 +14,7 @@ use crate::failure::Describer;
 use crate::options::{Load, Template};
 use crate::tally::{Answer, Tally};
 
-/// What to send, how often, and how errors are described.
+/// The request to send, the number of times, and the wording of errors.
 pub(crate) struct Plan<'a> {
     pub(crate) template: &'a Template,
     pub(crate) load: &'a Load,

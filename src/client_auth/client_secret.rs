@@ -22,7 +22,8 @@ pub(super) struct ClientSecret {
 /// The place of the id and the secret in the request.
 #[derive(Clone, Copy)]
 pub(super) enum SecretPlacement {
-    /// As the server's metadata say: in the form if they do not list HTTP Basic.
+    /// The form if the server's metadata list `client_secret_post` and not HTTP Basic, and otherwise
+    /// HTTP Basic.
     Listed,
     Basic,
     BasicRaw,

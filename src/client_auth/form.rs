@@ -40,7 +40,7 @@ pub struct TokenRequestParts {
     #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain it"))]
     endpoint_text: Box<str>,
     issuer: Option<Box<str>>,
-    /// Whether the server takes a client secret in the form only.
+    /// `true` if the server accepts a client secret in the form only.
     takes_secret_in_form: bool,
     headers: HeaderMap,
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,

@@ -1,4 +1,4 @@
-//! What a token authorizes in detail (RFC 9396).
+//! The JSON text of `authorization_details` (RFC 9396).
 
 use serde_json::{Map, Value};
 

@@ -35,7 +35,7 @@ pub(crate) struct EndpointUri {
     origin: Origin,
     /// The issuer whose metadata names the endpoint.
     issuer: Option<Box<str>>,
-    /// Whether the metadata list `client_secret_post` and not `client_secret_basic`.
+    /// `true` if the metadata list `client_secret_post` and not `client_secret_basic`.
     takes_secret_in_form: bool,
 }
 
@@ -67,7 +67,7 @@ struct DiscoveryCells {
 #[derive(Default)]
 struct Discovered {
     endpoint: Option<Arc<EndpointUri>>,
-    /// When the metadata were last fetched, or when a fetch of other metadata began.
+    /// The end of the first fetch of metadata, or the start of the last fetch after it.
     fetched_at: Option<Instant>,
 }
 

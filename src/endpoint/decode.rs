@@ -15,7 +15,7 @@ use crate::util::limits::MAX_LIFETIME;
 /// The token type that a token request is answered with.
 #[derive(Clone, Copy)]
 pub(super) struct ExpectedToken<'a> {
-    /// Whether the credentials have a DPoP key.
+    /// `true` if the credentials have a DPoP key.
     pub(super) must_be_bound: bool,
     pub(super) dialect: &'a Dialect,
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::error::ConfigError;
 use crate::protocol::dpop::DPOP;
 
-/// How token requests are sent to an endpoint, and how its responses are read.
+/// The format of the requests to an endpoint, and the token types that it may return.
 #[derive(Clone, Default)]
 pub(super) struct Dialect {
     pub(super) has_json_body: bool,

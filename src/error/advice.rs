@@ -9,11 +9,11 @@ use super::response::ErrorResponse;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RequestFacts {
     pub(crate) grant: GrantKind,
-    /// Whether an assertion authenticates the client.
+    /// `true` if an assertion authenticates the client.
     pub(crate) has_client_assertion: bool,
-    /// Whether the request has a DPoP proof.
+    /// `true` if the request has a DPoP proof.
     pub(crate) has_proof: bool,
-    /// Whether the grant is polled at an interval that the caller keeps (RFC 8628 section 3.5).
+    /// `true` if the grant is polled at an interval that the caller keeps (RFC 8628 section 3.5).
     pub(crate) is_polled: bool,
 }
 

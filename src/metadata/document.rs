@@ -18,7 +18,7 @@ use crate::util::printable::{self, UrlWithoutSecrets};
 pub(super) struct Rules<'a> {
     /// The issuer as it was configured.
     pub(super) issuer: &'a str,
-    /// Whether this machine serves the document.
+    /// `true` if this machine serves the document.
     pub(super) is_from_loopback: bool,
     pub(super) allow_http: bool,
 }

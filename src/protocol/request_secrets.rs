@@ -179,7 +179,7 @@ fn add_forms(secrets: &mut Vec<Secret>, secret: &str) {
 /// A secret in lower case.
 struct Secret {
     text: Zeroizing<String>,
-    /// Whether its parts are secret too.
+    /// `true` if parts of the text are secret too.
     has_secret_parts: bool,
 }
 
@@ -203,7 +203,7 @@ impl Secret {
 /// The parts of a text that are secret.
 struct Found<'a> {
     text: &'a str,
-    /// Whether each byte belongs to a secret.
+    /// Contains `true` for each byte that belongs to a secret.
     is_marked: Vec<bool>,
     /// All parts of the text that are long enough to be compared with parts of a secret.
     parts: HashSet<&'a [u8]>,

@@ -11,7 +11,7 @@ const BEGIN: &[u8] = b"-----BEGIN";
 const END: &[u8] = b"-----END";
 const DASHES: &[u8] = b"-----";
 
-/// What is between a `BEGIN` line and its `END` line.
+/// The text between a `BEGIN` line and its `END` line.
 pub(crate) struct Section<'a> {
     /// The label without spaces, for example `RSAPRIVATEKEY`.
     pub(crate) label: String,

@@ -29,7 +29,7 @@ async fn a_client_can_have_the_tokens_of_a_tenant() {
     let channel = AuthorizedChannel::new(server.clone(), layer);
     let mut tenant = health(channel.with_tokens(&fixed("tenant")));
     tenant.check(check()).await.unwrap();
-    // What the call names has precedence.
+    // The tokens that a call names take precedence.
     tenant.check(Request::new(check()).tokens(&fixed("other"))).await.unwrap();
     tenant.check(Request::new(check()).no_token()).await.unwrap();
     let bearer = |token| Some(format!("Bearer {token}"));

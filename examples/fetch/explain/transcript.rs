@@ -21,7 +21,7 @@ const SECRET_NAMES: [&str; 6] = ["assertion", "code", "key", "password", "secret
 /// The members of a private or symmetric JWK that hold the key (RFC 7518 section 6).
 const KEY_MEMBERS: [&str; 8] = ["d", "dp", "dq", "k", "oth", "p", "q", "qi"];
 
-/// What was sent and received, without secrets. Clones share it.
+/// Records requests and responses without their secrets. Clones share the record.
 #[derive(Clone)]
 pub(crate) struct Transcript {
     text: Arc<Mutex<String>>,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep};
 use tower_oauth2::{Credentials, TokenCache};
 
+use super::gated;
 use crate::support::*;
 
 /// Returns the number of token requests for `tenant`.
@@ -82,18 +83,6 @@ async fn a_capacity_of_zero_still_serves() {
     use_in_order(&cache, &[1, 1]).await;
     assert_eq!(source.count(), 2);
     assert_eq!(cache.len(), 0);
-}
-
-/// Creates a source that responds to a request once the gate has a permit.
-fn gated(gate: &Arc<Semaphore>) -> ScriptedSource {
-    let gate = gate.clone();
-    ScriptedSource::new(move |n, _| {
-        let gate = gate.clone();
-        async move {
-            gate.acquire().await?.forget();
-            Ok(hour(n))
-        }
-    })
 }
 
 // C2, C10

@@ -18,8 +18,10 @@ mod renewal;
 mod status;
 mod warm;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tower_oauth2::Tokens;
 
 use crate::support::*;
@@ -27,4 +29,16 @@ use crate::support::*;
 /// Returns tokens that are not renewed before their end, for tests of other behaviour.
 fn without_renewal(source: &ScriptedSource) -> Tokens {
     builder(source).renew_ahead(Duration::ZERO).build().tokens(&credentials())
+}
+
+/// Creates a source that responds to a request once the gate has a permit.
+fn gated(gate: &Arc<Semaphore>) -> ScriptedSource {
+    let gate = gate.clone();
+    ScriptedSource::new(move |n, _| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await?.forget();
+            Ok(hour(n))
+        }
+    })
 }

@@ -6,19 +6,8 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tower::BoxError;
 
+use super::gated;
 use crate::support::*;
-
-/// Creates a source that responds to a request once the gate has a permit.
-fn gated(gate: &Arc<Semaphore>) -> ScriptedSource {
-    let gate = gate.clone();
-    ScriptedSource::new(move |n, _| {
-        let gate = gate.clone();
-        async move {
-            gate.acquire().await?.forget();
-            Ok(hour(n))
-        }
-    })
-}
 
 // C10
 #[tokio::test(start_paused = true)]
