@@ -75,10 +75,10 @@ impl Auth {
                 ClientAuth::custom(method)
             }
             Method::Certificate(method, source) => {
+                let fault = source.fault();
                 let content = source.content(CERTIFICATE)?;
-                let certificate = pem::certificate(&content).map_err(|problem| {
-                    Fault::Unavailable(ConfigError::new(CERTIFICATE, problem))
-                })?;
+                let certificate = pem::certificate(&content)
+                    .map_err(|problem| fault(ConfigError::new(CERTIFICATE, problem)))?;
                 method(client_id, certificate.to_vec())
             }
             #[cfg(feature = "jwt")]

@@ -37,11 +37,8 @@ impl PrivateKey {
             }
             source => source,
         };
-        let is_text = matches!(source, Source::Text(_));
-        let invalid = |error: ConfigError| {
-            let error = error.within(PRIVATE_KEY);
-            if is_text { Fault::Invalid(error) } else { Fault::Unavailable(error) }
-        };
+        let fault = source.fault();
+        let invalid = |error: ConfigError| fault(error.within(PRIVATE_KEY));
         let content = source.content(PRIVATE_KEY)?;
         let mut key = SigningKey::from_any(&content).map_err(invalid)?;
         if let Some(algorithm) = self.algorithm {

@@ -54,6 +54,14 @@ impl Source {
         place.ok_or(ConfigError::new(field, EXPECTED))
     }
 
+    /// Returns the kind of fault that an invalid value is: only a text is part of the configuration.
+    pub(super) fn fault(&self) -> fn(ConfigError) -> Fault {
+        match self {
+            Self::Text(_) => Fault::Invalid,
+            Self::File(_) | Self::Env(_) => Fault::Unavailable,
+        }
+    }
+
     /// Creates the secret. A file is not read yet, and an environment variable is.
     pub(super) fn secret(self, field: &'static str) -> Result<Secret, Fault> {
         match self {

@@ -98,6 +98,15 @@ fn a_file_that_is_no_certificate_is_an_error() {
     }
 }
 
+#[test]
+fn a_text_that_is_no_certificate_is_an_error_at_once() {
+    let error = crate::error(&registration(
+        "client_id = 'a'\ntoken_endpoint_auth_method = 'tls_client_auth'\n\
+         client_certificate = 'nonsense'",
+    ));
+    assert_eq!(error, "client stock: client_certificate is not PEM: it has no BEGIN line");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_secret_in_a_file_is_read_for_each_token_request() {
     let file = File::new("first\n");
