@@ -25,6 +25,7 @@ mod metadata;
 mod mtls;
 mod oauth2;
 mod observing;
+mod readme;
 mod replay;
 mod rule_names;
 mod security;
