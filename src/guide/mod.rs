@@ -49,8 +49,11 @@ pub mod configuration {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
-#[doc = include_str!("observing.md")]
-pub mod observing {}
+#[doc = include_str!("monitoring.md")]
+pub mod monitoring {}
+
+#[doc = include_str!("tracing.md")]
+pub mod tracing {}
 
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}
@@ -79,6 +82,15 @@ pub mod threat_model {}
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
 
 #[doc = include_str!("servers.md")]
 pub mod servers {}

@@ -240,7 +240,7 @@ async fn a_fetch_that_panics_is_logged() {
 // O: fails for an event that is not documented.
 #[test]
 fn the_guide_has_every_event_and_its_level() {
-    let guide = include_str!("../../../src/guide/observing.md");
+    let guide = include_str!("../../../src/guide/events.md");
     let mut events = 0;
     for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         for event in source.split("tracing::").skip(1) {
