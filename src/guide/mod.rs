@@ -92,5 +92,8 @@ pub mod metrics {}
 #[doc = include_str!("events.md")]
 pub mod events {}
 
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
 #[doc = include_str!("servers.md")]
 pub mod servers {}
