@@ -25,11 +25,8 @@ pub mod grpc {}
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 
-#[doc = include_str!("stores.md")]
-#[doc = include_str!("fleet.svg")]
-#[doc = ""]
-#[doc = include_str!("fleet.md")]
-pub mod stores {}
+#[doc = include_str!("processes.md")]
+pub mod processes {}
 
 #[doc = include_str!("one_live_token.md")]
 pub mod one_live_token {}
