@@ -8,6 +8,7 @@ mod changing_secrets;
 mod composition;
 mod construction;
 mod credentials;
+mod default_settings;
 #[cfg(feature = "jwt")]
 mod dpop;
 mod edges;
@@ -30,6 +31,7 @@ mod replay;
 mod rule_names;
 mod security;
 mod single_flight;
+mod sources;
 mod store;
 #[cfg(feature = "testing")]
 mod testing;
