@@ -66,6 +66,17 @@ pub mod coming_from {}
 #[doc = include_str!("renewal.md")]
 pub mod renewal {}
 
+#[doc = include_str!("replay.md")]
+pub mod replay {}
+
+#[doc = include_str!("sharing.md")]
+#[doc = ""]
+#[doc = include_str!("fleet.svg")]
+pub mod sharing {}
+
+#[doc = include_str!("no_flood.md")]
+pub mod no_flood {}
+
 #[doc = include_str!("performance.md")]
 #[doc = include_str!("scaling.svg")]
 #[doc = ""]
