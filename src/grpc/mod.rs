@@ -1,6 +1,6 @@
 //! A tonic channel with tokens, for generated gRPC clients.
 //!
-//! [The guide](crate::guide::grpc) has an example, and a table of the statuses.
+//! [The guide](crate::guide::grpc) has an example, and explains the statuses.
 
 mod channel;
 mod future;

@@ -1,16 +1,14 @@
 #![doc = include_str!("index.md")]
 
-// Tutorial.
+// Tutorials.
 
-#[doc = include_str!("first_steps.md")]
-pub mod first_steps {}
+#[doc = include_str!("first_token.md")]
+pub mod first_token {}
 
-// How-to.
+#[doc = include_str!("first_client.md")]
+pub mod first_client {}
 
-#[doc = include_str!("authentication.md")]
-pub mod authentication {}
-
-pub mod recipes;
+// How-to pages.
 
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
@@ -22,19 +20,37 @@ pub mod reqwest {}
 #[doc = include_str!("grpc.md")]
 pub mod grpc {}
 
+#[doc = include_str!("application.md")]
+pub mod application {}
+
+#[doc = include_str!("tenants.md")]
+pub mod tenants {}
+
+#[doc = include_str!("authentication.md")]
+pub mod authentication {}
+
+#[doc = include_str!("secrets.md")]
+pub mod secrets {}
+
+#[doc = include_str!("keys.md")]
+pub mod keys {}
+
+#[cfg(feature = "jwt")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+#[doc = include_str!("dpop.md")]
+pub mod dpop {}
+
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
+
+#[doc = include_str!("other_connections.md")]
+pub mod other_connections {}
 
 #[doc = include_str!("processes.md")]
 pub mod processes {}
 
 #[doc = include_str!("one_live_token.md")]
 pub mod one_live_token {}
-
-#[cfg(feature = "jwt")]
-#[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
-#[doc = include_str!("dpop.md")]
-pub mod dpop {}
 
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
@@ -52,16 +68,12 @@ pub mod monitoring {}
 #[doc = include_str!("tracing.md")]
 pub mod tracing {}
 
+pub mod recipes;
+
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}
 
-#[doc = include_str!("alf.md")]
-pub mod alf {}
-
-#[doc = include_str!("coming_from.md")]
-pub mod coming_from {}
-
-// Explanation.
+// Explanations.
 
 #[doc = include_str!("renewal.md")]
 pub mod renewal {}
@@ -77,14 +89,15 @@ pub mod sharing {}
 #[doc = include_str!("no_flood.md")]
 pub mod no_flood {}
 
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}
+
 #[doc = include_str!("performance.md")]
+#[doc = ""]
 #[doc = include_str!("scaling.svg")]
 #[doc = ""]
 #[doc = include_str!("stalls.svg")]
 pub mod performance {}
-
-#[doc = include_str!("threat_model.md")]
-pub mod threat_model {}
 
 // Reference.
 
@@ -105,3 +118,9 @@ pub mod defaults {}
 
 #[doc = include_str!("servers.md")]
 pub mod servers {}
+
+#[doc = include_str!("alf.md")]
+pub mod alf {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}

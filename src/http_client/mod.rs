@@ -6,8 +6,8 @@
 //! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
 //!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client`.
 //!
-//! The [guide](crate::guide::reqwest) has examples for issuers, several APIs and tenants, and
-//! describes redirects and streams.
+//! The [guide](crate::guide::reqwest) has examples for tenants and errors, and describes timeouts,
+//! streams and redirects.
 
 mod body;
 mod client;
