@@ -162,7 +162,8 @@ fn picture(all: &[Record]) -> String {
     )
 }
 
-/// Returns the points: the start in seconds, and the duration as a power of ten of microseconds.
+/// Returns the slowest calls as points. `x` is the start in seconds, and `y` the duration as a
+/// power of ten of microseconds.
 fn slowest(record: &Record) -> Vec<(f64, f64)> {
     const BUCKET: f64 = 0.01;
     let mut buckets = vec![0.0_f64; (LENGTH.as_secs_f64() / BUCKET) as usize + 1];

@@ -1,4 +1,4 @@
-//! Counts the token requests and the failed calls when all callers need a token at once.
+//! Counts token requests and failed calls when all callers need a token at once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub fn run() -> bool {
     is_within
 }
 
-/// Runs the storms, each over its own world, or over the state after the one before.
+/// Runs the storms, each with a new server or the server of the storm before.
 pub async fn all<S>(make: impl AsyncFn(&World, Api) -> S) -> [Outcome; STORMS.len()]
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>

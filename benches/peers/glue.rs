@@ -93,7 +93,8 @@ impl<S: Api> Service<Request<Body>> for Middle<S> {
     }
 }
 
-/// `cf-gears-toolkit-auth` has two layers. Both require the error type of its own HTTP client.
+/// Wraps `inner` in the two layers of `cf-gears-toolkit-auth`. Both require the error type of its
+/// own HTTP client.
 pub async fn cf_gears<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
     let layer = BearerAuthLayer::new(provider(world).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
@@ -205,8 +206,8 @@ impl HttpClient for Endpoint {
     }
 }
 
-/// `kube-client` makes its layer from its configuration, and has no client credentials. Its token
-/// from a file is compared.
+/// Wraps `inner` in the layer of `kube-client`, with its token from a file. `kube-client` makes the
+/// layer from its configuration, and has no client credentials. Its token from a file is compared.
 pub fn kube<S: Api>(inner: S) -> impl Service<Request<Body>, Error = BoxError> + Clone {
     let file = std::env::temp_dir().join(format!("tower-oauth2-peers.{}", std::process::id()));
     std::fs::write(&file, secret(0)).expect("a file");

@@ -1,4 +1,4 @@
-//! Compares this crate with others that do part of the same job: the cost of a hit, and storms.
+//! Compares this crate with similar ones: the cost of a hit, and storms of requests.
 //!
 //! `cargo bench --manifest-path benches/peers/Cargo.toml` (needs valgrind), and `-- --time` for the
 //! time as well.

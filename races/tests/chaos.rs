@@ -70,7 +70,7 @@ fn play(removals: Removals) {
     assert_eq!(gauge(FAILING_CREDENTIALS), 0.0);
 }
 
-/// Does one thing at random. `last` is the last token of this thread.
+/// Performs a random step. `last` is the last token of this thread.
 fn step(world: &World, removals: Removals, last: &mut Option<CachedToken>) {
     let seconds = |most| Duration::from_secs(thread_rng().gen_range(1..most));
     match (thread_rng().gen_range(0..9), last.as_ref()) {

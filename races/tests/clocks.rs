@@ -33,7 +33,7 @@ fn no_caller_gets_a_token_after_its_end() {
     });
 }
 
-/// Hits between two looks at the wall clock, while a renewal is due and cannot succeed.
+/// Sends hits between two readings of the wall clock. A renewal is due and cannot succeed.
 #[test]
 fn a_hit_just_before_the_end_prolongs_nothing() {
     explore(|| {

@@ -1,4 +1,4 @@
-//! Fetches that show no sign of life: their runtime is stalled, and may come back at any time (C3).
+//! Fetches whose runtime stalls and may resume at any time (C3).
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::time::{advance, elapsed, timeout};
 
 use crate::support::*;
 
-/// The runtime of call `n` stalls in the middle of that call. The other calls bring a token.
+/// Creates a script in which the runtime of call `n` stalls during that call. The other calls bring
+/// a token.
 fn stalls_in_call(n: usize) -> impl Fn(usize) -> Answer + Send + Sync + 'static {
     move |call| match call == n {
         true => Answer::TokenAfterStall(token(call)),

@@ -103,7 +103,7 @@ fn a_slot_that_is_taken_during_an_eviction_stays() {
     });
 }
 
-/// Several slots are released at the same time, by callers and by fetches that end in any way.
+/// Callers and fetches release several slots at the same time, and end in any way.
 #[test]
 fn slots_that_are_released_together_are_evicted() {
     explore(|| {

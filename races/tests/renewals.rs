@@ -13,7 +13,7 @@ use crate::support::*;
 /// The age from which on a token counts as no longer young.
 const NO_LONGER_YOUNG: Duration = Duration::from_secs(30);
 
-/// Longer than the pause after a failed renewal, and shorter than the rest of the token's life.
+/// A time between the pause after a failed renewal and the token's remaining life.
 const RETRY: Duration = Duration::from_secs(4);
 
 // C2, C6
@@ -156,7 +156,7 @@ fn a_keep_warm_task_replaces_a_rejected_token() {
     });
 }
 
-/// A handle is dropped and another one is taken while the task of the first ends.
+/// A caller takes a handle while the task of a dropped handle ends.
 // C11
 #[test]
 fn a_handle_is_kept_warm_although_an_earlier_task_is_ending() {

@@ -1,4 +1,4 @@
-//! Caches that share a store: one holder of a lease at a time, and no lease is left (S4, S5).
+//! Caches that share a store: a lease has one holder, and none remains (S4, S5).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ impl TokenStore for WatchedStore {
     }
 }
 
-/// Creates a cache with a store layer of its own, on a runtime of its own.
+/// Creates a cache with its own store layer on its own runtime.
 fn process(store: &WatchedStore) -> (World, Runtime) {
     let script = |n| Answer::Token(token(n));
     cache_over(&TokenStoreLayer::new(store.clone()), &store.journal, script)
@@ -172,7 +172,7 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
         let callers = [(); 2].map(|()| {
             world.spawn(|world| {
                 let got = world.get().unwrap();
-                // Not the end of the lease, which lasts for 10 s.
+                // The caller does not wait for the end of the lease, which lasts for 10 s.
                 assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
                 call_of(&got)
             })

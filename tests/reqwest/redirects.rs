@@ -7,7 +7,7 @@ use crate::support::*;
 
 const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
 
-/// A server that redirects everything to another one, and the other one.
+/// Starts a server that redirects everything to another one. Returns both.
 async fn redirecting(status: u16) -> (Server, Server) {
     let other = Server::start(|_| respond(200)).await;
     let location = other.url("/elsewhere");

@@ -40,7 +40,7 @@ pub struct Rules {
     pub sent: Vec<usize>,
 }
 
-/// Carries the beginning of the present poll of a request to the API that it is sent to.
+/// Carries the start of the current poll of a request to the API.
 #[derive(Clone)]
 struct CurrentPoll(Arc<Mutex<PollStart>>);
 
@@ -149,7 +149,7 @@ pub fn request() -> Request<()> {
     Request::get("https://api.test/").body(()).unwrap()
 }
 
-/// Sends a request, and asserts at each send that the token was not rejected before by hand.
+/// Sends a request, and asserts at each send that no test has rejected the token.
 pub fn try_send(service: &OAuth2<Api>) -> Result<Response<()>, BoxError> {
     try_send_to(service, "https://api.test/")
 }

@@ -34,7 +34,7 @@ pub const LIFETIME: Duration = Duration::from_secs(100);
 pub const USABLE: Duration = Duration::from_secs(90);
 /// The age from which on every token is due for renewal.
 pub const DUE: Duration = Duration::from_secs(80);
-/// The interval at which a fetch shows that it is alive, and at which others look.
+/// The interval at which a fetch shows signs of life, and at which observers look.
 pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The time after which a fetch that shows no sign of life is replaced.
 pub const SILENCE: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub fn token(n: usize) -> AccessToken {
     reissued(n, n)
 }
 
-/// Returns the token that call `n` brings if the server returns the text of an earlier call again.
+/// Returns the token of call `n`, with the text of an earlier token.
 pub fn reissued(text_of: usize, n: usize) -> AccessToken {
     let token = AccessToken::new(format!("token-{text_of}")).unwrap();
     token.with_extra("call", n).with_expires_in(LIFETIME)

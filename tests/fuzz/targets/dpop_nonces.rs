@@ -171,7 +171,7 @@ async fn play(text: String) {
         assert!(world.token_requests <= 2 * (calls.len() + world.arrivals.len()));
     }
     for call in calls.into_iter().flatten() {
-        assert!(call.is_finished(), "it does not end");
+        assert!(call.is_finished(), "the call does not end");
         if let Err(error) = call.await.unwrap() {
             assert_texts(TokenError::find_in(&*error).expect("no other error is there"));
         }

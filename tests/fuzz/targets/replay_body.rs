@@ -1,4 +1,4 @@
-//! Fuzzes the methods of `ReplayBody` in any order: a body yields all of its data or an error.
+//! Fuzzes `ReplayBody`: after any calls, a body yields all of its data or an error.
 //!
 //! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
 //! actions: a letter and the digit of a body or of kept data. `p` polls a body, `k` keeps it, `r`
@@ -24,7 +24,7 @@ struct One {
 
 struct Kept {
     kept: KeptBody<Script>,
-    /// The body that was kept, while it is the newest one, and the data that a replay must yield.
+    /// The number of the newest body, if this is what it kept.
     of: Option<u32>,
 }
 
@@ -136,7 +136,7 @@ fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, wake_ups
     one.has_begun = true;
     one.waits = frame.is_pending().then(|| wake_ups.0.load(Ordering::Relaxed));
     if says_it_has_ended {
-        assert!(matches!(frame, std::task::Poll::Ready(None)), "it was not the end: {frame:?}");
+        assert!(matches!(frame, std::task::Poll::Ready(None)), "is_end_stream() was true before the end: {frame:?}");
     }
     let is_taken = !is_newest;
     if is_taken {

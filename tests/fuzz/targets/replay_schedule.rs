@@ -1,5 +1,5 @@
-//! Fuzzes the schedule of a streamed request: the second send has the original body, or the 401 is
-//! returned.
+//! Fuzzes the schedule of a streamed request. The second send has the original body, or the caller
+//! gets the 401.
 //!
 //! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
 //! actions as letters. `1` and `2` poll the body of the first and the second request at the API,
@@ -96,7 +96,7 @@ async fn play(limit: usize, script: Script, deeds: String) {
         poll(&mut response, &mut result);
         assert_sent(&world, &script, limit);
     }
-    assert!(response.is_none(), "it does not end");
+    assert!(response.is_none(), "the call does not end");
     if let Some(result) = result {
         assert_result(&result, &world.lock().unwrap(), &script, limit);
     }
@@ -192,13 +192,13 @@ fn poll<F: Future<Output = Answer>>(
     }
 }
 
-/// Only a rejected request whose body is complete is sent twice.
+/// Asserts that only a rejected request with a complete body is sent twice.
 fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
     let world = world.lock().unwrap();
-    assert!(world.arrivals.len() <= 2, "R1: sent once more, and no more");
+    assert!(world.arrivals.len() <= 2, "R1: a request is sent twice at most");
     if let [first, second] = &world.arrivals[..] {
-        assert_eq!(first.status, Some(401), "sent again, and it was not rejected");
-        assert_ne!(first.token, second.token, "with the same token");
+        assert_eq!(first.status, Some(401), "a request that was not rejected was sent again");
+        assert_ne!(first.token, second.token, "both sends have the same token");
         assert!(first.emitted.len <= limit && !first.emitted.has_failed);
         // R3: the end and the size hint are those of the original (`Emitted::take`).
         if let Some(body) = &second.body {

@@ -97,7 +97,7 @@ async fn clones_of_a_service_have_one_origin() {
     assert_eq!(status(&one.clone(), "/").await, 200);
 }
 
-/// A process may get a token from the store that is as old as the one that was rejected.
+/// The store may have a token that is as old as the rejected one.
 // R8, S4
 #[tokio::test(start_paused = true)]
 async fn processes_with_one_store_cost_no_more_than_others() {

@@ -1,5 +1,5 @@
-//! Tests other layers outside, inside and on the token path: no service is called before it is
-//! ready, and no request holds what another one waits for.
+//! Tests other layers outside, inside and on the token path. No service is called before it is
+//! ready, and no request holds a resource that another one waits for.
 
 mod auto_traits;
 mod inside;
@@ -145,7 +145,7 @@ async fn next<T, U>(calls: &mut mock::Handle<T, U>) -> (T, mock::SendResponse<U>
     call.expect("no call").expect("all callers are gone")
 }
 
-/// Sends a request, and checks that the response is a 200 with the body of the request.
+/// Sends a request, and checks that the API echoes its body with a 200.
 async fn send_well<S>(stack: &mut S) -> Option<Replayed>
 where
     S: Service<HttpRequest, Response = HttpResponse>,
@@ -158,7 +158,7 @@ where
     replayed
 }
 
-/// Sends a miss, a hit and a replayed request, and checks the requests at API and source each time.
+/// Sends a miss, a hit and a replayed request. Checks the requests at API and source each time.
 async fn miss_hit_and_replay<S>(world: &World, stack: &mut S)
 where
     S: Service<HttpRequest, Response = HttpResponse>,

@@ -29,7 +29,7 @@ fn answer_to(request: &HttpRequest, document: &str) -> Response<Full<Bytes>> {
     answer(200, body.to_owned())
 }
 
-/// A server with metadata and a token endpoint.
+/// Creates a server with metadata and a token endpoint.
 fn server(members: Value) -> Api {
     let document = with(members);
     Api::new(move |request| answer_to(request, &document))
@@ -121,7 +121,7 @@ async fn allowed_endpoints_hold_for_the_issuer_and_its_endpoint() {
     }
 }
 
-/// An HTTP client that answers after a while, and records its requests.
+/// Creates an HTTP client that answers after a while, and records its requests.
 fn slow(
     api: Api,
     delay: Duration,

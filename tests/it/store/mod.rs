@@ -36,7 +36,7 @@ fn slow(
     })
 }
 
-/// Returns the tokens of a process with a cache of its own, which renews no token ahead of its expiry.
+/// Returns the tokens of a process whose own cache never renews a token early.
 fn process(store: impl TokenStore, source: &ScriptedSource) -> Tokens {
     over(TokenStoreLayer::new(store), source)
 }

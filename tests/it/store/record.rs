@@ -13,8 +13,8 @@ fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
 }
 
-/// Returns the token and the number of token requests for a stored value, with and without a time
-/// to live.
+/// Returns the token for a stored value, and the number of token requests. The first result is with
+/// a time to live, the second without.
 async fn found(value: impl AsRef<[u8]>) -> [(AccessToken, usize); 2] {
     let key = key_of(&credentials()).await;
     let (knows, does_not) = (MemoryStore::new(), Plain::default());

@@ -106,7 +106,7 @@ async fn an_upload_stops_while_a_replay_waits_for_its_token() {
     feeder.data("two");
     let mut first = held.lock().unwrap().take().unwrap();
     assert!(matches!(look(&mut first), Poll::Ready(Some(Err(_)))));
-    assert_eq!(feeder.looks(), 1, "it has not got hold of the rest");
+    assert_eq!(feeder.looks(), 1, "the first body did not take the rest of the stream");
     bell.notify_one();
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
     assert_eq!(api.tokens(), ["token-1", "token-2"]);
