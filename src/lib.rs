@@ -1,8 +1,8 @@
-// This definition of the link `flow` comes first, because the README's own one is a file of the
-// repository.
+// The first definition of a link counts. The README's own ones lead to the latest release.
 #![doc = concat!("[flow]: data:image/svg+xml;base64,", include_str!("guide/flow.base64"))]
-#![doc = ""]
-#![doc = include_str!("../README.md")]
+#![doc = include_str!("guide/readme_links.md")]
+// The test `readme` compiles the code of the README.
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

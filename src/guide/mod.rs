@@ -25,11 +25,8 @@ pub mod grpc {}
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 
-#[doc = include_str!("stores.md")]
-#[doc = include_str!("fleet.svg")]
-#[doc = ""]
-#[doc = include_str!("fleet.md")]
-pub mod stores {}
+#[doc = include_str!("processes.md")]
+pub mod processes {}
 
 #[doc = include_str!("one_live_token.md")]
 pub mod one_live_token {}
@@ -49,8 +46,11 @@ pub mod configuration {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
-#[doc = include_str!("observing.md")]
-pub mod observing {}
+#[doc = include_str!("monitoring.md")]
+pub mod monitoring {}
+
+#[doc = include_str!("tracing.md")]
+pub mod tracing {}
 
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}
@@ -79,6 +79,18 @@ pub mod threat_model {}
 
 #[doc = include_str!("guarantees.md")]
 pub mod guarantees {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
 
 #[doc = include_str!("servers.md")]
 pub mod servers {}

@@ -1,5 +1,5 @@
 //! Stores that share tokens between caches, processes and machines. [The
-//! guide](crate::guide::stores) has an example with Redis and encryption.
+//! guide](crate::guide::processes) has an example with Redis and encryption.
 
 mod client;
 mod dyn_store;

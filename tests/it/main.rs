@@ -8,6 +8,7 @@ mod changing_secrets;
 mod composition;
 mod construction;
 mod credentials;
+mod default_settings;
 #[cfg(feature = "jwt")]
 mod dpop;
 mod edges;
@@ -25,10 +26,12 @@ mod metadata;
 mod mtls;
 mod oauth2;
 mod observing;
+mod readme;
 mod replay;
 mod rule_names;
 mod security;
 mod single_flight;
+mod sources;
 mod store;
 #[cfg(feature = "testing")]
 mod testing;

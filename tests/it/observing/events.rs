@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -8,6 +7,7 @@ use tower_oauth2::source::TokenRetry;
 use tower_oauth2::{RequestExt, TokenCache, Tokens};
 
 use super::{layer, said, send};
+use crate::sources::sources;
 use crate::support::{
     Api, ScriptedSource, Trace, credentials, get, hour, lasting, settle, single_try,
 };
@@ -240,9 +240,9 @@ async fn a_fetch_that_panics_is_logged() {
 // O: fails for an event that is not documented.
 #[test]
 fn the_guide_has_every_event_and_its_level() {
-    let guide = include_str!("../../../src/guide/observing.md");
+    let guide = include_str!("../../../src/guide/events.md");
     let mut events = 0;
-    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    for source in sources() {
         for event in source.split("tracing::").skip(1) {
             let Some((level, rest)) = event.split_once("!(") else { continue };
             if !matches!(level, "error" | "warn" | "info" | "debug" | "trace") {
@@ -266,7 +266,7 @@ fn the_guide_has_every_event_and_its_level() {
 #[test]
 fn every_text_in_an_event_is_made_printable() {
     let mut texts = 0;
-    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    for source in sources() {
         for event in source.split("tracing::").skip(1) {
             let Some((_, rest)) = event.split_once("!(") else { continue };
             let fields = rest.split_once(");").map_or(rest, |(fields, _)| fields);
@@ -290,18 +290,4 @@ fn is_event(line: &str) -> bool {
     ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"]
         .iter()
         .any(|level| line.starts_with(&format!("| `{level}` | ")))
-}
-
-/// Returns the text of each Rust file in a folder and its subfolders.
-fn sources(folder: &Path) -> Vec<String> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all.push(std::fs::read_to_string(path).unwrap());
-        }
-    }
-    all
 }

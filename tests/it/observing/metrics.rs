@@ -562,7 +562,7 @@ async fn the_guide_has_every_name_unit_and_label() {
     let (meter, _guard) = Meter::start();
     drop(Tokens::new(credentials(), ScriptedSource::tokens(hour)));
     let described = meter.described();
-    let guide = include_str!("../../../src/guide/observing.md");
+    let guide = include_str!("../../../src/guide/metrics.md");
     let rows: Vec<_> = guide.lines().filter(|line| line.starts_with("| `tower_oauth2.")).collect();
     assert_eq!(rows.len(), described.len());
     let row = |name: &str| {
