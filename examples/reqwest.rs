@@ -85,7 +85,8 @@ impl Demo {
         ] {
             let response = self.client.send(request).await?.error_for_status()?;
             self.report.expect("the response has its URL", response.url().as_str() == self.url);
-            self.report.expect("the response has the JSON", response.json::<Value>().await? == alf());
+            self.report
+                .expect("the response has the JSON", response.json::<Value>().await? == alf());
         }
         self.end(3, 0, 1, "C2: one token request, however many calls");
         Ok(())

@@ -50,7 +50,10 @@ impl Drop for Trying<'_> {
 }
 
 fn run(target: &str, name: &str, data: &[u8]) {
-    let (_, run) = targets::ALL.iter().find(|(found, _)| *found == target).expect("targets::ALL lists every target");
+    let (_, run) = targets::ALL
+        .iter()
+        .find(|(found, _)| *found == target)
+        .expect("targets::ALL lists every target");
     let _trying = Trying(name, data);
     run(data);
 }

@@ -136,7 +136,10 @@ fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, wake_ups
     one.has_begun = true;
     one.waits = frame.is_pending().then(|| wake_ups.0.load(Ordering::Relaxed));
     if says_it_has_ended {
-        assert!(matches!(frame, std::task::Poll::Ready(None)), "is_end_stream() was true before the end: {frame:?}");
+        assert!(
+            matches!(frame, std::task::Poll::Ready(None)),
+            "is_end_stream() was true before the end: {frame:?}"
+        );
     }
     let is_taken = !is_newest;
     if is_taken {

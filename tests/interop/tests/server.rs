@@ -93,7 +93,8 @@ impl Server {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            let read = BufReader::new(stdout.expect("standard output is piped")).read_line(&mut line);
+            let read =
+                BufReader::new(stdout.expect("standard output is piped")).read_line(&mut line);
             let _ = sender.send(read.map(|_| line));
         });
         let line = receiver.recv_timeout(START).map_err(|error| failed(&error))?;
