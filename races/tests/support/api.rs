@@ -12,7 +12,7 @@ use shuttle::future::block_on;
 use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2_races::{OAuth2, OAuth2Layer, Origins, RequestExt, Tokens};
 
-use super::{BoxFuture, Journal, PollStart, World, pause, token};
+use super::{BoxFuture, CacheFixture, Journal, PollStart, pause, token};
 
 /// An API that answers 401 to tokens that it does not accept.
 #[derive(Clone)]
@@ -45,8 +45,8 @@ pub struct Rules {
 struct CurrentPoll(Arc<Mutex<PollStart>>);
 
 impl Api {
-    pub fn new(world: &World) -> Self {
-        Self { journal: world.journal.clone(), rules: Arc::default() }
+    pub fn new(fixture: &CacheFixture) -> Self {
+        Self { journal: fixture.journal.clone(), rules: Arc::default() }
     }
 
     pub fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -62,9 +62,9 @@ impl Api {
         self.rules().revoked_through = self.journal.count();
     }
 
-    /// Returns a service that sends requests to this API with the world's own tokens.
-    pub fn service(&self, world: &World) -> OAuth2<Self> {
-        OAuth2Layer::new(world.tokens.clone(), Origins::any()).layer(self.clone())
+    /// Returns a service that sends requests to this API with the fixture's own tokens.
+    pub fn service(&self, fixture: &CacheFixture) -> OAuth2<Self> {
+        OAuth2Layer::new(fixture.tokens.clone(), Origins::any()).layer(self.clone())
     }
 
     /// Makes the API not ready until [`release`](Self::release).

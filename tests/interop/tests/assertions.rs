@@ -156,7 +156,7 @@ async fn a_retry_has_its_own_assertion() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_the_clients_is_an_invalid_client() {
+async fn a_key_of_another_client_is_an_invalid_client() {
     let server = Server::oidc_provider();
     let name = "assertion-stranger";
     let kid = server.told("/clients/assertion-stranger/kid");

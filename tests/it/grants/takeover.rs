@@ -155,7 +155,7 @@ fn a_late_rotation_is_kept_if_the_successor_has_failed() {
 
 // C3, G3
 #[test]
-fn a_successor_that_fails_goes_on_with_a_late_rotation() {
+fn a_successor_that_fails_continues_with_a_late_rotation() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Fail]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);

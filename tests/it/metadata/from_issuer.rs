@@ -326,7 +326,7 @@ async fn many_refused_requests_resolve_a_server_once() {
 
 // W7: the server no longer accepts HTTP Basic.
 #[tokio::test(start_paused = true)]
-async fn a_secret_moves_to_the_form_when_the_metadata_say_so() {
+async fn a_secret_is_sent_in_the_form_if_the_metadata_say_so() {
     let members = Arc::new(Mutex::new(with(json!({}))));
     let document = members.clone();
     let http = Api::new(move |request| {

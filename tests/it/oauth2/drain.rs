@@ -186,7 +186,7 @@ async fn a_response_that_is_returned_still_has_its_whole_body() {
 
 // R5
 #[tokio::test]
-async fn a_body_is_read_only_as_far_as_it_is_there() {
+async fn a_body_is_read_only_as_far_as_it_has_arrived() {
     // Nothing arrives, or nothing more.
     for frames in [vec![], vec![data("one")]] {
         let count = frames.len();

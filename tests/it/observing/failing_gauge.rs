@@ -89,7 +89,7 @@ async fn the_gauge_stays_up_during_the_next_fetch() {
 
 // O, C10
 #[tokio::test(start_paused = true)]
-async fn each_failing_tenant_comes_down_once_however_it_goes() {
+async fn each_failing_tenant_is_subtracted_once() {
     let (meter, _guard) = Meter::start();
     let source = failing_until(usize::MAX);
     let cache =

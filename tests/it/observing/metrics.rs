@@ -121,7 +121,7 @@ async fn a_renewal_measures_the_remaining_lifetime() {
 
 // O, W7: token requests are measured, and fetches too.
 #[tokio::test(start_paused = true)]
-async fn each_try_is_a_measured_request_and_all_are_one_fetch() {
+async fn each_attempt_is_measured_and_all_attempts_are_one_fetch() {
     let (meter, _guard) = Meter::start();
     let http = scripted(|n| {
         let mut response = Response::new(Full::from(r#"{"access_token":"t"}"#));

@@ -77,7 +77,7 @@ async fn ask(layer: &TokenStoreLayer, source: &ScriptedSource) -> Result<AccessT
     layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())).await
 }
 
-fn in_place_of(token: &AccessToken, cause: Cause) -> TokenRequest {
+fn request_to_replace(token: &AccessToken, cause: Cause) -> TokenRequest {
     TokenRequest::new(credentials()).in_place_of(token.clone(), cause)
 }
 

@@ -37,7 +37,7 @@ async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_body_is_not_touched_before_the_first_token_is_there() {
+async fn a_body_is_not_polled_before_the_first_token_arrives() {
     let (source, bell) = notified_source(0);
     let api = Api::serving(|_, request| {
         let mut body = request.into_body();

@@ -174,7 +174,7 @@ async fn an_older_token_does_not_replace_a_rejected_one() {
 
 // S1
 #[tokio::test]
-async fn the_shorter_life_of_redis_and_the_record_counts() {
+async fn the_shorter_lifetime_of_redis_and_the_record_counts() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
