@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::issuer::Issuer;
 
-/// Serves the tokens of a issuer for as long as the runtime lasts.
+/// Serves the tokens of an issuer for as long as the runtime lasts.
 pub async fn serve(issuer: &Issuer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
