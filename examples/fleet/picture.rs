@@ -11,7 +11,7 @@ const COLUMNS: usize = 2;
 /// The size of the plot in a panel.
 const WIDTH: usize = 360;
 const HEIGHT: usize = 120;
-/// The margins of a plot: left (axis), top (title) and bottom (hours).
+/// The margins of a plot: the axis on the left, the title above, the hours below.
 const LEFT: usize = 48;
 const ABOVE: usize = 52;
 const BELOW: usize = 26;
