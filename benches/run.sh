@@ -28,7 +28,7 @@ figures() { "$@" | grep -E '^(\||- |$)' | say || failed=1; }
 bench() { figures cargo bench --quiet --package tower-oauth2-benches --bench "$@"; }
 
 cargo bench --quiet --package tower-oauth2-benches --no-run
-printf '## What a request costs\n\n' | say
+printf '## Cost of a request\n\n' | say
 bench instructions -- --time
 printf '\n## One of many credentials\n\n' | say
 bench load -- many

@@ -45,7 +45,8 @@ fn client(token_endpoint: &str, key: SigningKey, api: &str) -> Result<Client, Bo
     Ok(ServiceBuilder::new().layer(layer).service(http))
 }
 
-/// A service account at the server, which has its public key and accepts each assertion once.
+/// A service account at the server, which accepts each of its assertions once. The server has its
+/// public key.
 struct Account {
     public_jwk: Value,
     seen: Arc<Mutex<HashSet<String>>>,

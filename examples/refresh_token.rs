@@ -112,7 +112,7 @@ async fn with_file(path: &Path) -> Result<Report, BoxError> {
     report.begin("The program restarts and makes a call");
     let restarted = client(&token_endpoint, from_file(path).await?, &api)?;
     let is_alfs = call(&restarted, &api).await? == alf();
-    report.expect("it uses the refresh token from the file", is_alfs);
+    report.expect("the program uses the refresh token from the file", is_alfs);
     report.expect("the file has the next refresh token", fs::read(path).await? == b"first++");
     let wire = Wire { api: 1, rejected: 0, token_endpoint: 1 };
     report.end(wire, "a rotated refresh token is saved before its access token is used");

@@ -85,7 +85,8 @@ impl Demo {
         ] {
             let response = self.client.send(request).await?.error_for_status()?;
             self.report.expect("the response has its URL", response.url().as_str() == self.url);
-            self.report.expect("it has the JSON", response.json::<Value>().await? == alf());
+            self.report
+                .expect("the response has the JSON", response.json::<Value>().await? == alf());
         }
         self.end(3, 0, 1, "C2: one token request, however many calls");
         Ok(())
@@ -96,7 +97,7 @@ impl Demo {
         self.issuer.revoke_all();
         let response = self.client.send(self.http.put(&self.url).json(&alf())).await?;
         self.expect_answer(&response, StatusCode::OK, Replayed::Yes);
-        self.report.expect("it has the JSON", response.json::<Value>().await? == alf());
+        self.report.expect("the response has the JSON", response.json::<Value>().await? == alf());
         self.end(2, 1, 1, "R1, R3: one replay, byte for byte, with a fresh token");
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! reqwest-middleware: the calls of a client stay as they are, and each request is sent with a
-//! token.
+//! Sends each request of a `reqwest-middleware` client with a token, without changes to its calls.
 
 mod support;
 

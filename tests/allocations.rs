@@ -49,7 +49,7 @@ fn credentials(n: usize) -> Credentials {
     Credentials::new("https://auth.example.com/token", auth).unwrap()
 }
 
-/// Returns the tokens of the first `n` credentials, fetched, and a layer with the first ones.
+/// Returns fetched tokens of the first `n` credentials, and a layer with the first ones.
 fn layer(n: usize) -> (OAuth2Layer, Vec<Tokens>) {
     let source = service_fn(|_: TokenRequest| async {
         let token = AccessToken::new("t".repeat(256))?;
@@ -94,7 +94,8 @@ fn allocated(layer: &OAuth2Layer, named: Option<&Tokens>) -> AllocationInfo {
     call()
 }
 
-/// Returns what the copy for a replay allocates: body, extensions, and one block for all headers.
+/// Returns the allocations of the copy for a replay. It has one each for body, extensions and
+/// headers.
 fn copied(named: Option<&Tokens>) -> u64 {
     let copy = || {
         let request = request(named);

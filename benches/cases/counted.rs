@@ -74,7 +74,8 @@ pub fn count_calls(case: &str, calls: usize) -> Option<Vec<Counts>> {
     Some(counts)
 }
 
-/// A call is a line with the name of the function, and a line with the number of calls.
+/// Returns the number of calls of the allocator that callgrind reports. A line names the function,
+/// and the next one has the number of its calls.
 fn calls_of_the_allocator(report: &str) -> u64 {
     const ALLOCATE: [&str; 4] = ["malloc", "calloc", "realloc", "posix_memalign"];
     let (mut sum, mut is_it) = (0, false);
@@ -116,7 +117,7 @@ impl Measure for Counted {
     }
 }
 
-/// The counts of callgrind.
+/// Sends a request. Callgrind counts the instructions of this function.
 #[inline(never)]
 pub fn measured<R>(request: R, mut send: impl FnMut(R)) {
     send(request);

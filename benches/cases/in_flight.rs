@@ -1,4 +1,4 @@
-//! Many credentials with a fetch in flight at once, three times as many as the cache has room for.
+//! A fetch in flight for three times as many credentials as the cache can hold.
 
 use std::future::{Future, ready};
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! Sends the same request through stacks that add a token, and through one that does not.
+//! Sends the same request through stacks that add a token and a stack without tokens.
 
 pub mod by_hand;
 pub mod counted;
@@ -65,13 +65,13 @@ pub const CASES: &[Case] = &[
 
 /// The use of a stack.
 pub trait Measure {
-    /// A stack that answers at once, without a runtime.
+    /// Measures a stack that answers at once, without a runtime.
     fn measure<S, R>(self, service: S, next: impl FnMut() -> R)
     where
         S: Service<R> + Clone,
         S::Error: std::fmt::Debug;
 
-    /// A stack that waits for a token. `next` prepares each request if it `is_staged`.
+    /// Measures a stack that waits for a token. `next` prepares each request if it `is_staged`.
     fn measure_waiting<S, R>(
         self,
         runtime: &Runtime,
@@ -265,8 +265,8 @@ impl Service<Request<Body>> for Api {
     }
 }
 
-/// The same service as another type, so that code that waits does not use up the compiler's limit
-/// for inlining a hit.
+/// Gives a service another type. Otherwise, code that waits would use up the compiler's limit for
+/// inlining a hit.
 #[derive(Clone)]
 struct Apart(Api);
 

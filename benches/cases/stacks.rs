@@ -19,7 +19,7 @@ use tower_oauth2::{
 
 use super::{Body, DAY};
 
-/// A token of 256 characters.
+/// Returns a token of 256 characters.
 pub fn secret(n: u64) -> String {
     format!("{n:0>256}")
 }
@@ -46,7 +46,7 @@ pub fn layer(tokens: Tokens) -> OAuth2Layer {
     OAuth2Layer::new(tokens, origins)
 }
 
-/// A source whose tokens live for a day.
+/// Returns a source whose tokens live for a day.
 pub fn endless() -> Source {
     issuing(DAY.as_secs(), false)
 }
@@ -83,7 +83,7 @@ impl Service<TokenRequest> for Source {
     }
 }
 
-/// The usual form of a retry: a clone of the request and a clone of the service.
+/// A retry as most services write it: it clones the request and the service.
 #[derive(Clone)]
 pub struct Cloning<S>(S);
 

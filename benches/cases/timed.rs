@@ -27,7 +27,7 @@ impl Stopwatch {
         Self { criterion, directory }
     }
 
-    /// The median of nanoseconds per call.
+    /// Returns the median time of a call in nanoseconds.
     pub fn time(&mut self, case: &str, run: impl FnOnce(&str, Timed<'_>)) -> f64 {
         run(case, Timed { case, criterion: &mut self.criterion });
         let file = self.directory.join(case).join("new/estimates.json");

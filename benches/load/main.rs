@@ -11,13 +11,13 @@
 #[allow(dead_code, reason = "the other benches use all of it")]
 #[path = "../cases/mod.rs"]
 mod cases;
+mod issuer;
 mod loopback;
 mod many;
 mod picture;
 mod scaling;
 mod stalls;
 mod storms;
-mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

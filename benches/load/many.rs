@@ -1,4 +1,4 @@
-//! Compares the time of a hit among many credentials with that of a hit on the only ones.
+//! Compares a hit among many credentials with a hit on the only credentials.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use crate::cases::stacks::{cache, credentials, endless, layer};
 use crate::cases::{Api, Body, crowd, naming, send};
 use crate::{median, now};
 
-/// A few requests at a time, so that all stay in the caches of the processor.
+/// The number of requests in flight, small enough for the caches of the processor.
 const BATCH: usize = 16;
 const ROUNDS: usize = 20_000;
 

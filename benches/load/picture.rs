@@ -57,13 +57,13 @@ pub struct Panel<'a> {
 }
 
 pub struct Series {
-    /// The number of the colour, and the position of the name in the legend, if there is one.
+    /// The number of the colour, and of the name in the legend.
     pub colour: usize,
     pub points: Vec<(f64, f64)>,
 }
 
 impl Axis {
-    /// The points, from 0 to 1.
+    /// Returns the position of a value on the axis, from 0 to 1.
     fn part(&self, value: f64) -> f64 {
         ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }

@@ -1,4 +1,4 @@
-//! Measures calls per second with a growing number of tasks, on one thread and on two.
+//! Measures calls per second for more and more tasks, on one thread and on two.
 
 use std::time::Duration;
 

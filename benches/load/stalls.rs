@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tower::{BoxError, Service, ServiceExt};
 
+use super::issuer::{Issued, Issuer};
 use super::picture::{Axis, Panel, Series, draw};
-use super::world::{Issued, World};
 use crate::cases::by_hand::{Mutexed, RwLocked};
 use crate::cases::{Body, request};
 use crate::{Pictures, now, runtime};
@@ -37,12 +37,12 @@ pub fn run(pictures: &Pictures) {
     let runtime = runtime(2);
     let at_once = || Duration::ZERO;
     let all = [
-        runtime.block_on(record(|world| world.ours(world.api(at_once), |cache| cache))),
-        runtime.block_on(record(|world| {
-            world.ours(world.api(at_once), |cache| cache.renew_ahead(Duration::ZERO))
+        runtime.block_on(record(|issuer| issuer.ours(issuer.api(at_once), |cache| cache))),
+        runtime.block_on(record(|issuer| {
+            issuer.ours(issuer.api(at_once), |cache| cache.renew_ahead(Duration::ZERO))
         })),
-        runtime.block_on(record(|world| world.by_hand::<Mutexed>(world.api(at_once)))),
-        runtime.block_on(record(|world| world.by_hand::<RwLocked>(world.api(at_once)))),
+        runtime.block_on(record(|issuer| issuer.by_hand::<Mutexed>(issuer.api(at_once)))),
+        runtime.block_on(record(|issuer| issuer.by_hand::<RwLocked>(issuer.api(at_once)))),
     ];
     println!(
         "| {CALLERS} callers, each every {} ms; a token request takes {} ms | replacements | \
@@ -63,7 +63,7 @@ pub fn run(pictures: &Pictures) {
     pictures.write("stalls.svg", || picture(&all));
 }
 
-async fn record<S>(make: impl FnOnce(&World) -> S) -> Record
+async fn record<S>(make: impl FnOnce(&Issuer) -> S) -> Record
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
         + Clone
@@ -71,8 +71,8 @@ where
         + 'static,
     S::Future: Send,
 {
-    let world = World::new(LIFETIME, DELAY);
-    let service = make(&world);
+    let issuer = Issuer::new(LIFETIME, DELAY);
+    let service = make(&issuer);
     service.clone().oneshot(request()).await.expect("a token");
     let start = now();
     let mut callers = JoinSet::<Vec<Call>>::new();
@@ -97,7 +97,7 @@ where
         });
     }
     let calls = callers.join_all().await.concat();
-    Record { start, calls, issued: world.issued() }
+    Record { start, calls, issued: issuer.issued() }
 }
 
 impl Record {
@@ -162,7 +162,8 @@ fn picture(all: &[Record]) -> String {
     )
 }
 
-/// Returns the points: the start in seconds, and the duration as a power of ten of microseconds.
+/// Returns the slowest calls as points. `x` is the start in seconds, and `y` the duration as a
+/// power of ten of microseconds.
 fn slowest(record: &Record) -> Vec<(f64, f64)> {
     const BUCKET: f64 = 0.01;
     let mut buckets = vec![0.0_f64; (LENGTH.as_secs_f64() / BUCKET) as usize + 1];

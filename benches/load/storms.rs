@@ -1,4 +1,4 @@
-//! Counts the token requests and the failed calls when all callers need a token at once.
+//! Counts token requests and failed calls when all callers need a token at once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::world::{Api, World};
+use super::issuer::{Api, Issuer};
 use crate::cases::by_hand::{Mutexed, RwLocked};
 use crate::cases::{Body, DAY, request};
 use crate::{now, runtime};
@@ -47,9 +47,9 @@ impl fmt::Display for Outcome {
 /// Returns whether each storm of this crate took one token request and answered all requests.
 pub fn run() -> bool {
     let runtime = runtime(2);
-    let ours = async |world: &World, api| world.ours(api, |cache| cache);
-    let mutex = async |world: &World, api| world.by_hand::<Mutexed>(api);
-    let rwlock = async |world: &World, api| world.by_hand::<RwLocked>(api);
+    let ours = async |issuer: &Issuer, api| issuer.ours(api, |cache| cache);
+    let mutex = async |issuer: &Issuer, api| issuer.by_hand::<Mutexed>(api);
+    let rwlock = async |issuer: &Issuer, api| issuer.by_hand::<RwLocked>(api);
     let ours = runtime.block_on(all(ours));
     let mutex = runtime.block_on(all(mutex));
     let rwlock = runtime.block_on(all(rwlock));
@@ -64,8 +64,8 @@ pub fn run() -> bool {
     is_within
 }
 
-/// Runs the storms, each over its own world, or over the state after the one before.
-pub async fn all<S>(make: impl AsyncFn(&World, Api) -> S) -> [Outcome; STORMS.len()]
+/// Runs the storms, each with a new server or the server of the storm before.
+pub async fn all<S>(make: impl AsyncFn(&Issuer, Api) -> S) -> [Outcome; STORMS.len()]
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
         + Clone
@@ -76,32 +76,32 @@ where
     let at_once = || Duration::from_millis(5);
     let spread = || Duration::from_micros(fastrand::u64(0..300_000));
 
-    let world = World::new(DAY, DELAY);
-    let mut cold = storm(&world, &make(&world, world.api(at_once)).await).await;
+    let issuer = Issuer::new(DAY, DELAY);
+    let mut cold = storm(&issuer, &make(&issuer, issuer.api(at_once)).await).await;
     // Some crates do not fetch before the first request.
-    cold.token_requests = world.requests();
+    cold.token_requests = issuer.requests();
 
-    let world = World::new(Duration::from_secs(2), DELAY);
-    let expiry = under_load(&world, &make(&world, world.api(at_once)).await).await;
+    let issuer = Issuer::new(Duration::from_secs(2), DELAY);
+    let expiry = under_load(&issuer, &make(&issuer, issuer.api(at_once)).await).await;
 
-    let world = World::new(DAY, DELAY);
-    let service = make(&world, world.api(at_once)).await;
-    storm(&world, &service).await;
-    world.revoke();
-    let revoked = storm(&world, &service).await;
+    let issuer = Issuer::new(DAY, DELAY);
+    let service = make(&issuer, issuer.api(at_once)).await;
+    storm(&issuer, &service).await;
+    issuer.revoke();
+    let revoked = storm(&issuer, &service).await;
 
-    let world = World::new(DAY, DELAY);
-    let service = make(&world, world.api(spread)).await;
-    storm(&world, &service).await;
-    world.revoke();
-    let revoked_spread = storm(&world, &service).await;
-    world.revoke();
-    let again = storm(&world, &service).await;
+    let issuer = Issuer::new(DAY, DELAY);
+    let service = make(&issuer, issuer.api(spread)).await;
+    storm(&issuer, &service).await;
+    issuer.revoke();
+    let revoked_spread = storm(&issuer, &service).await;
+    issuer.revoke();
+    let again = storm(&issuer, &service).await;
     [cold, expiry, revoked, revoked_spread, again]
 }
 
 /// Sends one request for each of a thousand callers at the same time.
-async fn storm<S>(world: &World, service: &S) -> Outcome
+async fn storm<S>(issuer: &Issuer, service: &S) -> Outcome
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
         + Clone
@@ -109,7 +109,7 @@ where
         + 'static,
     S::Future: Send,
 {
-    let before = world.requests();
+    let before = issuer.requests();
     let barrier = Arc::new(Barrier::new(CALLERS));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -120,11 +120,11 @@ where
         });
     }
     let good = callers.join_all().await.into_iter().filter(|is_good| *is_good).count();
-    Outcome { token_requests: world.requests() - before, good, bad: CALLERS - good }
+    Outcome { token_requests: issuer.requests() - before, good, bad: CALLERS - good }
 }
 
 /// Runs callers that never pause while the token is replaced.
-async fn under_load<S>(world: &World, service: &S) -> Outcome
+async fn under_load<S>(issuer: &Issuer, service: &S) -> Outcome
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = BoxError>
         + Clone
@@ -133,7 +133,7 @@ where
     S::Future: Send,
 {
     is_good(service.clone().oneshot(request()).await);
-    let before = world.requests();
+    let before = issuer.requests();
     // Longer than the life of the first token, and shorter than that of two.
     let end = now() + Duration::from_millis(2500);
     let mut callers = JoinSet::new();
@@ -155,7 +155,7 @@ where
         all.good += outcome.good;
         all.bad += outcome.bad;
     }
-    Outcome { token_requests: world.requests() - before, ..all }
+    Outcome { token_requests: issuer.requests() - before, ..all }
 }
 
 fn is_good(result: Result<http::Response<Body>, BoxError>) -> bool {

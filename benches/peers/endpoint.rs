@@ -10,22 +10,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::world::World;
+use crate::issuer::Issuer;
 
-/// Serves the tokens of a world for as long as the runtime lasts.
-pub async fn serve(world: &World) -> SocketAddr {
+/// Serves the tokens of an issuer for as long as the runtime lasts.
+pub async fn serve(issuer: &Issuer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let world = world.clone();
+    let issuer = issuer.clone();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");
-            let world = world.clone();
+            let issuer = issuer.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let world = world.clone();
+                let issuer = issuer.clone();
                 async move {
                     request.into_body().collect().await?;
-                    let (secret, lifetime) = world.issue().await;
+                    let (secret, lifetime) = issuer.issue().await;
                     let token = serde_json::json!({
                         "access_token": secret,
                         "token_type": "Bearer",

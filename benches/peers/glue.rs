@@ -34,7 +34,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use crate::cases::Body;
 use crate::cases::stacks::secret;
 use crate::endpoint::serve;
-use crate::world::World;
+use crate::issuer::Issuer;
 
 /// The time before its end at which a token is replaced.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -65,8 +65,8 @@ pub struct Middle<S> {
     authorizer: BasicClientCredentialAuthorizer,
 }
 
-pub async fn middle<S: Api>(world: &World, inner: S) -> Middle<S> {
-    let endpoint = format!("http://{}/token", serve(world).await).parse().expect("a URL");
+pub async fn middle<S: Api>(issuer: &Issuer, inner: S) -> Middle<S> {
+    let endpoint = format!("http://{}/token", serve(issuer).await).parse().expect("a URL");
     let authorizer = BasicClientCredentialAuthorizer::basic_builder("client-id", "s3cr3t", endpoint)
         .refresh_tolerance(MARGIN)
         .build();
@@ -93,21 +93,22 @@ impl<S: Api> Service<Request<Body>> for Middle<S> {
     }
 }
 
-/// `cf-gears-toolkit-auth` has two layers. Both require the error type of its own HTTP client.
-pub async fn cf_gears<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
-    let layer = BearerAuthLayer::new(provider(world).await);
+/// Wraps `inner` in the two layers of `cf-gears-toolkit-auth`. Both require the error type of its
+/// own HTTP client.
+pub async fn cf_gears<S: Api>(issuer: &Issuer, inner: S) -> impl Api + use<S> {
+    let layer = BearerAuthLayer::new(provider(issuer).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
     service.map_err(BoxError::from as fn(HttpError) -> BoxError)
 }
 
-pub async fn cf_gears_refresh<S: Api>(world: &World, inner: S) -> impl Api + use<S> {
-    let layer = BearerAuthAutoRefreshLayer::new(provider(world).await);
+pub async fn cf_gears_refresh<S: Api>(issuer: &Issuer, inner: S) -> impl Api + use<S> {
+    let layer = BearerAuthAutoRefreshLayer::new(provider(issuer).await);
     let service = layer.layer(inner.map_err(HttpError::Transport as fn(BoxError) -> HttpError));
     service.map_err(BoxError::from as fn(HttpError) -> BoxError)
 }
 
-async fn provider(world: &World) -> TokenProvider {
-    let endpoint = format!("http://{}/token", serve(world).await).parse().expect("a URL");
+async fn provider(issuer: &Issuer) -> TokenProvider {
+    let endpoint = format!("http://{}/token", serve(issuer).await).parse().expect("a URL");
     let config = OAuthClientConfig {
         token_endpoint: Some(endpoint),
         client_id: "client-id".into(),
@@ -128,13 +129,13 @@ pub struct Huskarl<S> {
     authorizer: Arc<HttpAuthorizer>,
 }
 
-pub async fn huskarl<S: Api>(world: &World, inner: S) -> Huskarl<S> {
+pub async fn huskarl<S: Api>(issuer: &Issuer, inner: S) -> Huskarl<S> {
     let secret = ProvidedSecret::new(SecretString::new("s3cr3t"));
     let grant = ClientCredentialsGrant::builder()
         .client_id("client-id")
         .client_auth(ClientSecret::new(secret))
         .token_endpoint("https://auth.example.com/token".parse().expect("a URL"))
-        .http_client(Endpoint(world.clone()))
+        .http_client(Endpoint(issuer.clone()))
         .build();
     let source = GrantTokenSource::builder()
         .grant(grant)
@@ -182,7 +183,7 @@ impl<S: Api> Service<Request<Body>> for Huskarl<S> {
 }
 
 /// The HTTP client with which `huskarl` calls the token endpoint.
-struct Endpoint(World);
+struct Endpoint(Issuer);
 
 impl HttpClient for Endpoint {
     fn execute(
@@ -205,8 +206,8 @@ impl HttpClient for Endpoint {
     }
 }
 
-/// `kube-client` makes its layer from its configuration, and has no client credentials. Its token
-/// from a file is compared.
+/// Wraps `inner` in the layer of `kube-client`, with its token from a file. `kube-client` makes the
+/// layer from its configuration, and has no client credentials. Its token from a file is compared.
 pub fn kube<S: Api>(inner: S) -> impl Service<Request<Body>, Error = BoxError> + Clone {
     let file = std::env::temp_dir().join(format!("tower-oauth2-peers.{}", std::process::id()));
     std::fs::write(&file, secret(0)).expect("a file");

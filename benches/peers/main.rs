@@ -1,4 +1,4 @@
-//! Compares this crate with others that do part of the same job: the cost of a hit, and storms.
+//! Compares this crate with similar ones: the cost of a hit, and storms of requests.
 //!
 //! `cargo bench --manifest-path benches/peers/Cargo.toml` (needs valgrind), and `-- --time` for the
 //! time as well.
@@ -14,8 +14,8 @@ mod glue;
 #[path = "../load/storms.rs"]
 mod storms;
 #[allow(dead_code, reason = "the other benches use all of it")]
-#[path = "../load/world.rs"]
-mod world;
+#[path = "../load/issuer.rs"]
+mod issuer;
 
 use std::env;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ use cases::timed::Stopwatch;
 use cases::{Api, DAY, Measure, request};
 use storms::{Outcome, STORMS, all};
 use tokio::runtime::Runtime;
-use world::World;
+use issuer::Issuer;
 
 /// The name and the case. The first ones are cases of the other benches too.
 const CASES: [(&str, &str); 9] = [
@@ -71,17 +71,17 @@ fn run(case: &str, with: impl Measure) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = &runtime.expect("a runtime");
     let entered = runtime.enter();
-    let world = World::new(DAY, Duration::ZERO);
+    let issuer = Issuer::new(DAY, Duration::ZERO);
     match case {
         "middle" => {
-            let service = runtime.block_on(glue::middle(&world, Api));
+            let service = runtime.block_on(glue::middle(&issuer, Api));
             warmed(runtime, with, service);
         }
-        "cf-gears" => warmed(runtime, with, runtime.block_on(glue::cf_gears(&world, Api))),
+        "cf-gears" => warmed(runtime, with, runtime.block_on(glue::cf_gears(&issuer, Api))),
         "cf-gears-refresh" => {
-            warmed(runtime, with, runtime.block_on(glue::cf_gears_refresh(&world, Api)));
+            warmed(runtime, with, runtime.block_on(glue::cf_gears_refresh(&issuer, Api)));
         }
-        "huskarl" => warmed(runtime, with, runtime.block_on(glue::huskarl(&world, Api))),
+        "huskarl" => warmed(runtime, with, runtime.block_on(glue::huskarl(&issuer, Api))),
         "kube" => warmed(runtime, with, glue::kube(Api)),
         _ => cases::run(case, with),
     }
@@ -101,12 +101,12 @@ where
 
 fn storm() {
     let runtime = runtime(2);
-    let ours = async |world: &World, api| world.ours(api, |cache| cache);
+    let ours = async |issuer: &Issuer, api| issuer.ours(api, |cache| cache);
     let ours = runtime.block_on(all(ours));
-    let middle = runtime.block_on(all(async |world: &World, api| glue::middle(world, api).await));
+    let middle = runtime.block_on(all(async |issuer: &Issuer, api| glue::middle(issuer, api).await));
     let cf_gears =
-        runtime.block_on(all(async |world: &World, api| glue::cf_gears_refresh(world, api).await));
-    let huskarl = runtime.block_on(all(async |world: &World, api| glue::huskarl(world, api).await));
+        runtime.block_on(all(async |issuer: &Issuer, api| glue::cf_gears_refresh(issuer, api).await));
+    let huskarl = runtime.block_on(all(async |issuer: &Issuer, api| glue::huskarl(issuer, api).await));
     println!(
         "| token requests in a storm | `tower-oauth2` | `cf-gears-toolkit-auth` | `huskarl` | `middle` |"
     );

@@ -9,7 +9,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tower::BoxError;
 
-/// The most that is read of a file or a response, because an endless one would fill the memory.
+/// The most MiB that are read of a file or a response. An endless one would fill the memory.
 pub(crate) const MAX_MIB: usize = 64;
 
 const MAX_BYTES: usize = MAX_MIB * 1024 * 1024;
@@ -36,7 +36,7 @@ pub(crate) fn to_end(reader: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a body to its end, and returns it if it is to be kept.
+/// Reads a body to its end, and returns it unless `keep` discards it.
 pub(crate) async fn body<B>(body: B, keep: Keep) -> Result<Bytes, BoxError>
 where
     B: Body<Data = Bytes>,

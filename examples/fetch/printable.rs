@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// Characters without ink that `char::escape_debug` does not escape: fillers of Hangul, and the
-/// blank of Braille.
+/// Characters without ink that `char::escape_debug` does not escape (Hangul fillers and the Braille
+/// blank).
 const BLANK: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
 /// Returns the first `max` characters of a text, and escapes control and invisible characters.

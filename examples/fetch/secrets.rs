@@ -14,7 +14,8 @@ use crate::wire;
 /// Stands for a secret in all output.
 pub(crate) const MASK: &str = "***";
 
-/// A shorter text is not searched for, because it occurs in words that are no secrets.
+/// The length from which on a text is masked. A shorter text may also occur in words that are not
+/// secret.
 const MIN_CHARS: usize = 4;
 
 /// The beginning of a JWT: `{"` in base64url.

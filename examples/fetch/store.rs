@@ -38,7 +38,7 @@ impl Store {
             }
             #[cfg(not(feature = "memcached"))]
             Some(("memcached", _)) => Err("needs `cargo run --features memcached`"),
-            _ => Err("is none of redis://, rediss://, memcached://"),
+            _ => Err("does not begin with redis://, rediss:// or memcached://"),
         }
     }
 
@@ -149,7 +149,7 @@ fn encrypted(store: impl TokenStore, keys: Option<&Keys>) -> Result<TokenStoreLa
     }
 }
 
-/// Allows more time for an operation, because the first one of each run connects, perhaps over TLS.
+/// Allows more time for an operation. The first operation of each run connects, perhaps over TLS.
 #[allow(dead_code, reason = "without any of the features there is no store")]
 fn patient(store: impl TokenStore) -> TokenStoreLayer {
     TokenStoreLayer::new(store).deadline(Duration::from_secs(2))

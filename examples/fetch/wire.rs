@@ -20,8 +20,8 @@ const PUBLIC_PARAMETERS: [&str; 9] = [
     "subject_token_type",
 ];
 
-/// Members of a token response whose values are no secrets (RFC 6749 sections 5.1 and 5.2, RFC
-/// 8693 section 2.2.1).
+/// The public members of a token response. RFC 6749 sections 5.1 and 5.2, and RFC 8693 section
+/// 2.2.1, define them.
 const PUBLIC_MEMBERS: [&str; 7] = [
     "error",
     "error_description",
@@ -64,7 +64,7 @@ pub(crate) fn members(body: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(body.strip_prefix(MARK).unwrap_or(body)).ok()
 }
 
-/// Returns the parameters of a token request, whose body is a form or a JSON object.
+/// Returns the parameters of a token request from its form or JSON object.
 pub(crate) fn parameters(body: &[u8]) -> Vec<(String, String)> {
     let Some(members) = members(body) else {
         return form_urlencoded::parse(body).into_owned().collect();

@@ -1,4 +1,4 @@
-//! Replaces the names of the library's API in error texts with the options of this program.
+//! Names the options of this program in error texts instead of the library's API.
 
 /// Parts of the library's texts, and what a user of this program can act on. An entry comes before
 /// those that are parts of it.

@@ -54,8 +54,7 @@ impl Figures {
         self.seconds.chunks(60).map(|minute| minute.iter().sum()).collect()
     }
 
-    /// Returns the quantile of token requests per second, for example the median for a `share` of
-    /// 0.5.
+    /// Returns a quantile of the token requests per second. A `share` of 0.5 is the median.
     fn quantile(&self, share: f64) -> u32 {
         let mut seconds = self.seconds.clone();
         seconds.sort_unstable();

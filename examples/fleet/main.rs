@@ -1,6 +1,6 @@
-//! A simulation of a fleet: 10,000 instances of a service call an API for a day. The example prints
-//! the load on the token endpoint as Markdown tables, for this crate and for two common
-//! hand-written clients.
+//! Simulates a fleet: 10,000 instances of a service call an API for a day. The example prints the
+//! load on the token endpoint as Markdown tables, for this crate and for two common hand-written
+//! clients.
 //!
 //! The network, the API, the token endpoint and the store's latency are simulated. `OAuth2Layer`,
 //! `TokenCache`, `TokenStoreLayer`, `MemoryStore` and `TokenEndpoint` are real. Time is tokio's

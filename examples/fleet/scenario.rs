@@ -66,7 +66,7 @@ impl Scenario {
         matches!(self, Self::Jitter | Self::JitterStore)
     }
 
-    /// Returns whether the clients use this crate, so that the causes of token requests are known.
+    /// Returns whether the clients use this crate, which reports the causes of token requests.
     pub(crate) fn has_cache(self) -> bool {
         !matches!(self, Self::OnExpiry | Self::On401)
     }

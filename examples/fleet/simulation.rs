@@ -39,8 +39,8 @@ pub(crate) async fn run<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
     sleep(Duration::from_secs(60)).await;
 }
 
-/// The range of the pause between two calls of an instance, in ticks: the mean plus or minus a
-/// third.
+/// The range of the pause between two calls of an instance, in ticks. It is the mean plus or minus
+/// a third.
 struct Calls {
     shortest: usize,
     longest: usize,

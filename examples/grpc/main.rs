@@ -1,5 +1,5 @@
-//! gRPC calls over a tonic channel, each with a token: unary and streaming ones, against a tonic
-//! server that refuses calls without a valid token as `UNAUTHENTICATED`.
+//! Sends unary and streaming gRPC calls with tokens over a tonic channel. The tonic server answers
+//! calls without a valid token with `UNAUTHENTICATED`.
 
 mod server;
 mod steps;

@@ -52,8 +52,8 @@ pub(crate) async fn start(issuer: &Issuer) -> io::Result<Running> {
     Ok(Running { origin, health, sum_begun })
 }
 
-/// `rpc Sum(stream google.protobuf.UInt64Value) returns (google.protobuf.UInt64Value)`, in the
-/// place of what protoc would generate.
+/// A hand-written service instead of one that protoc would generate. It serves `rpc Sum(stream
+/// google.protobuf.UInt64Value) returns (google.protobuf.UInt64Value)`.
 #[derive(Clone, Default)]
 struct Adder {
     begun: Arc<Notify>,

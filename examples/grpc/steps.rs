@@ -97,8 +97,8 @@ impl Demo {
         channel: AuthorizedChannel,
     ) -> Result<(), BoxError> {
         self.report.begin("The caller streams numbers, and the token was revoked");
-        // The breaker is open for a moment after the last revocation, and this client's URIs name no
-        // origin that has accepted a token before.
+        // The breaker is open for a moment after the last revocation. It affects this client too,
+        // because its URIs name no origin that has accepted a token before.
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.issuer.revoke_all();
         let sum_begun = self.server.sum_begun.clone();
@@ -159,7 +159,8 @@ impl Demo {
         Ok(())
     }
 
-    /// A client as generated code makes it. Since it names the origin, the token goes nowhere else.
+    /// Creates a client as generated code does. Since it names the origin, the token goes nowhere
+    /// else.
     fn health(
         &self,
         channel: AuthorizedChannel,

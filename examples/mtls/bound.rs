@@ -1,5 +1,6 @@
-//! A token endpoint that authenticates clients by their certificates and binds tokens to them, and
-//! an API that accepts a token only with the certificate it is bound to (RFC 8705).
+//! A token endpoint and an API that check client certificates (RFC 8705). The token endpoint
+//! authenticates clients by their certificates and binds tokens to them. The API accepts a token
+//! only with the certificate that it is bound to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,8 +70,7 @@ impl BoundIssuer {
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
-    /// Returns whether the certificate names the client, and the request has no secret (RFC 8705
-    /// section 2).
+    /// Returns whether the request has the client's certificate and no secret (RFC 8705 section 2).
     fn is_authenticated(&self, form: &[u8]) -> bool {
         let parameter = |name| form_urlencoded::parse(form).find(|(known, _)| known == name);
         let is_named = parameter("client_id").is_some_and(|(_, value)| value == CLIENT_ID);

@@ -1,4 +1,4 @@
-//! Mutual TLS (RFC 8705): the client authenticates with a certificate instead of a secret, and its
+//! Mutual TLS (RFC 8705): the client authenticates with a certificate instead of a secret. Its
 //! tokens are bound to that certificate.
 //!
 //! The API and the token endpoint see the same certificate, because the HTTP clients for both use

@@ -36,7 +36,7 @@ struct Service {
 struct TargetApi {
     name: String,
     origin: String,
-    /// Restricts this API's tokens to its origin, so that they are not sent to the other API.
+    /// Restricts this API's tokens to its origin. They are not sent to the other API.
     origins: Origins,
     /// The service's credentials, with this API as the audience.
     credentials: Credentials,

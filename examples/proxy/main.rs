@@ -2,8 +2,8 @@
 //! `proxy.rs`.
 //!
 //! The proxy runs in a separate process, so that its memory can be measured. The options
-//! `--uploads 100 --mib 1024` send 100 uploads of 1 GiB through it at once, and then the same uploads
-//! through a proxy without the layers.
+//! `--uploads 100 --mib 1024` send 100 uploads of 1 GiB through it at once, and then through a
+//! proxy without the layers.
 
 mod options;
 mod process;

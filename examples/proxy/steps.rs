@@ -79,7 +79,8 @@ impl Demo {
             is_rewritten,
         );
         let is_replaced = has(AUTHORIZATION, "Bearer token-1");
-        self.report.expect("it has the service's token instead of the caller's", is_replaced);
+        self.report
+            .expect("the request has the service's token instead of the caller's", is_replaced);
         let is_stripped = !arrived.headers.contains_key(CONNECTION)
             && !arrived.headers.contains_key("x-for-the-proxy")
             && arrived.headers.contains_key("x-for-all");

@@ -1,4 +1,4 @@
-//! The upstream of the proxy: an API, and a path that responds to uploads before their end.
+//! The upstream of the proxy: an API, and a path that responds to uploads early.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,7 +35,8 @@ impl Upstream {
         Self { issuer: issuer.clone(), api: Api::new(issuer), last: Arc::default(), accepted }
     }
 
-    /// Returns the digests of the bodies that the API has read to their end, whatever its response.
+    /// Returns the digests of the bodies that the API has read to their end. The API may have
+    /// accepted or rejected them.
     pub(crate) fn bodies(&self) -> Vec<Digest> {
         self.api.bodies()
     }

@@ -46,7 +46,7 @@ pub(crate) async fn run(url: Option<&str>) -> Result<Report, BoxError> {
 
     workers = vec![start()?];
     report.begin("Another process starts");
-    report.expect("it gets 200", all_get_200(&mut workers)?);
+    report.expect("the new worker gets 200", all_get_200(&mut workers)?);
     report.end(Wire { api: 1, rejected: 0, token_endpoint: 0 }, "the token comes from the store");
     Ok(report)
 }
@@ -58,7 +58,7 @@ fn all_get_200(workers: &mut [Worker]) -> Result<bool, BoxError> {
     Ok(statuses?.iter().all(|status| status == "200"))
 }
 
-/// Creates an API that responds with 200 to requests with a valid token, and with 401 to others.
+/// Creates an API that responds with 200 if a token is valid, otherwise with 401.
 fn api(
     issuer: &Issuer,
 ) -> impl tower::Service<

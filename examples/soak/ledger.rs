@@ -1,4 +1,4 @@
-//! Records each request as seen by its caller and by the API, and compares the two.
+//! Records each request on the caller's and the API's side, and compares both records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_oauth2::replay::{NotReplayed, Replayed};
 
-/// The time for which a request may still arrive at the API after its caller has canceled it.
+/// The longest time from the cancellation of a request to its arrival at the API.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Clones share their state.

@@ -1,6 +1,6 @@
-//! A soak test over loopback: many callers, some of which cancel their requests, and a token
-//! endpoint, an API and a store that fail in turn. The test compares what the callers and the API
-//! saw of each request, and checks that no task, connection or memory leaks.
+//! A soak test over loopback. A token endpoint, an API and a store fail in turn. Many callers send
+//! requests, and some of them cancel theirs. The test compares what the callers and the API saw of
+//! each request, and checks that no task, connection or memory leaks.
 //!
 //! It runs a short round and a long round. After each, everything is dropped. The heap may not be
 //! larger after the long round than after the short one. The test prints a table, and fails if the

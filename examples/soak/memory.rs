@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::HEAP;
 
-/// The bytes by which the heap may be larger than after the first round, once everything is
-/// dropped. A leak in each request would exceed this many times over.
+/// The limit on the growth of the heap since the first round, in bytes. It applies once everything
+/// is dropped. A leak in each request would exceed this many times over.
 pub(crate) const HEAP_MAY_GROW: usize = 64 * 1024;
 
-/// The KiB by which the heap and the resident memory may grow from the second quarter of a round to
-/// the last.
+/// The limit on the growth of the heap and the resident memory, in KiB. It applies from the second
+/// quarter of a round to the last.
 const LIVE_MAY_GROW: u64 = 2 * 1024;
 const RESIDENT_MAY_GROW: u64 = 16 * 1024;
 

@@ -108,7 +108,7 @@ fn short_backoff(
         .permanent_backoff(Backoff::new(Duration::from_millis(50), Duration::from_millis(500)))
 }
 
-/// Creates an HTTP client that never retries, so that only the layer under test resends requests.
+/// Creates an HTTP client that never retries. Only the layer under test resends requests.
 fn client<B>() -> Client<B>
 where
     B: http_body::Body<Data: Send> + Send,
@@ -116,7 +116,7 @@ where
     legacy::Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 
-/// Checks C2: a cache has at most one token request in flight for one set of credentials.
+/// Checks that a cache has one token request at a time for equal credentials (C2).
 fn single_flight<S>(
     source: S,
     ledger: &Ledger,

@@ -1,5 +1,4 @@
-//! Code that is generic over the HTTP client, a client with another body type, and layers around a
-//! token source.
+//! Generic code over HTTP clients with any body type, and layers around a token source.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ where
     Tokens::new(credentials, TokenEndpoint::new(http))
 }
 
-/// Does the same as `over_service`, with a shorter bound.
+/// Returns tokens as `over_service` does, with a shorter bound.
 fn over_client<M>(http: impl HttpClient<M>, credentials: Credentials) -> Tokens {
     Tokens::new(credentials, TokenEndpoint::new(http))
 }

@@ -14,7 +14,7 @@ use tower_oauth2::{
 
 use crate::server::expect;
 
-/// An API that accepts one token.
+/// Creates an API that accepts one token.
 fn api(
     good: &'static str,
 ) -> impl Service<Request<Empty<Bytes>>, Response = Response<()>, Error = BoxError, Future: Send> + Clone

@@ -1,4 +1,4 @@
-//! A token endpoint with custom grants, and an API that answers with the name of the token's owner.
+//! A token endpoint with custom grants, and an API that names the token's owner.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -24,7 +24,8 @@ use super::server;
 pub(crate) const CLIENT_ID: &str = "client-id";
 pub(crate) const CLIENT_SECRET: &str = "s3cr3t";
 
-/// The time for which an expired token is still accepted, as by APIs that allow for clock skew.
+/// The time for which an expired token is still accepted. APIs that allow for clock skew have one
+/// too.
 ///
 /// It keeps the counts of requests the same on a slow machine.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -75,8 +76,8 @@ impl Issuer {
         lock(&self.state).tokens.values_mut().for_each(|token| token.is_revoked = true);
     }
 
-    /// Returns true if the token in these headers was issued here, is not expired and was not
-    /// revoked. An API calls it once for each request, because it counts them.
+    /// Returns whether the token was issued here, is not expired and was not revoked. An API calls
+    /// it once for each request, because it counts them.
     pub(crate) fn accepts(&self, headers: &HeaderMap) -> bool {
         let token = headers
             .get(AUTHORIZATION)

@@ -1,4 +1,5 @@
-//! Servers of the examples on loopback, and a report that compares the requests with the promises.
+//! The servers of the examples on loopback, and a report on their requests. The report compares the
+//! requests with what the crate promises.
 #![allow(dead_code, reason = "no example uses all of it")]
 
 pub(crate) mod api;

@@ -49,7 +49,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Creates a report of the requests to `issuer`, and to the APIs that ask it about tokens.
+    /// Creates a report on the requests to `issuer` and to the APIs that use it.
     pub(crate) fn new(issuer: &Issuer) -> Self {
         let before = issuer.wire();
         Self { issuer: issuer.clone(), step: String::new(), before, broken: Vec::new() }

@@ -55,7 +55,7 @@ impl Ca {
         Ok(Identity { certificate: certificate.into(), key })
     }
 
-    /// Serves `service` over TLS, and returns the origin of the server. HTTP/2 is negotiated by ALPN.
+    /// Serves `service` over TLS, and returns the origin of the server. ALPN negotiates HTTP/2.
     pub(crate) async fn serve<S>(&self, service: S) -> Result<String, BoxError>
     where
         S: Service<Request<Incoming>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,

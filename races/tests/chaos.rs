@@ -43,44 +43,45 @@ fn play(removals: Removals) {
         3 => Answer::SlowToken(Duration::from_millis(600), token(n)),
         _ => Answer::Token(token(n)),
     };
-    let (world, _runtime) = World::with(script, |cache| cache.transient_backoff(Backoff::none()));
+    let (fixture, _runtime) =
+        CacheFixture::with(script, |cache| cache.transient_backoff(Backoff::none()));
     let ending = Runtime::new();
-    let elsewhere = world.on(&ending);
-    let threads = [&world, &world, &elsewhere].map(|world| {
-        world.spawn(move |world| {
+    let elsewhere = fixture.on(&ending);
+    let threads = [&fixture, &fixture, &elsewhere].map(|fixture| {
+        fixture.spawn(move |fixture| {
             let mut last = None;
             for _ in 0..4 {
-                step(world, removals, &mut last);
+                step(fixture, removals, &mut last);
             }
         })
     });
-    let end = world.spawn(|_| {
+    let end = fixture.spawn(|_| {
         ending.handle().stall();
         ending.handle().resume();
         drop(ending);
     });
     join(threads);
     end.join().unwrap();
-    world.settle();
+    fixture.settle();
     // The cache still works.
-    while world.get().is_err() {}
-    world.settle();
+    while fixture.get().is_err() {}
+    fixture.settle();
     elsewhere.settle();
-    world.clear();
+    fixture.clear();
     assert_eq!(gauge(FAILING_CREDENTIALS), 0.0);
 }
 
-/// Does one thing at random. `last` is the last token of this thread.
-fn step(world: &World, removals: Removals, last: &mut Option<CachedToken>) {
+/// Performs a random step. `last` is the last token of this thread.
+fn step(fixture: &CacheFixture, removals: Removals, last: &mut Option<CachedToken>) {
     let seconds = |most| Duration::from_secs(thread_rng().gen_range(1..most));
     match (thread_rng().gen_range(0..9), last.as_ref()) {
-        (0, _) => world.give_up(thread_rng().gen_range(1..4)),
+        (0, _) => fixture.give_up(thread_rng().gen_range(1..4)),
         (1, _) => advance(seconds(40)),
-        (2, _) => world.suspend(seconds(40)),
-        (3, _) => world.set_wall_clock_back(seconds(40)),
-        (4, Some(token)) => world.reject(token),
-        (5, _) if removals == Removals::Some => world.clear(),
-        _ => match world.get() {
+        (2, _) => fixture.suspend(seconds(40)),
+        (3, _) => fixture.set_wall_clock_back(seconds(40)),
+        (4, Some(token)) => fixture.reject(token),
+        (5, _) if removals == Removals::Some => fixture.clear(),
+        _ => match fixture.get() {
             Ok(token) => *last = Some(token),
             Err(error) => {
                 let kinds = [TokenErrorKind::Source, TokenErrorKind::Interrupted];

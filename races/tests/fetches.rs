@@ -15,11 +15,11 @@ use crate::support::*;
 #[test]
 fn concurrent_misses_make_one_token_request() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        for got in join(world.callers(3)) {
+        let (fixture, _runtime) = CacheFixture::simple();
+        for got in join(fixture.callers(3)) {
             assert_eq!(call_of(&got.unwrap()), 1);
         }
-        assert_eq!(world.journal.count(), 1);
+        assert_eq!(fixture.journal.count(), 1);
         assert_no_timer_was_needed();
     });
 }
@@ -28,14 +28,14 @@ fn concurrent_misses_make_one_token_request() {
 #[test]
 fn a_dropped_caller_does_not_affect_others() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let dropped = world.spawn(|world| world.give_up(thread_rng().gen_range(1..4)));
-        let callers = world.callers(2);
+        let (fixture, _runtime) = CacheFixture::simple();
+        let dropped = fixture.spawn(|fixture| fixture.give_up(thread_rng().gen_range(1..4)));
+        let callers = fixture.callers(2);
         dropped.join().unwrap();
         for got in join(callers) {
             assert_eq!(call_of(&got.unwrap()), 1);
         }
-        assert_eq!(world.journal.count(), 1);
+        assert_eq!(fixture.journal.count(), 1);
         assert_no_timer_was_needed();
     });
 }
@@ -44,11 +44,11 @@ fn a_dropped_caller_does_not_affect_others() {
 #[test]
 fn a_token_arrives_although_all_callers_were_dropped() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        join((0..2).map(|_| world.spawn(|world| world.give_up(1))));
-        world.settle();
-        assert_eq!(call_of(&world.get_at_once()), 1);
-        assert_eq!(world.journal.count(), 1);
+        let (fixture, _runtime) = CacheFixture::simple();
+        join((0..2).map(|_| fixture.spawn(|fixture| fixture.give_up(1))));
+        fixture.settle();
+        assert_eq!(call_of(&fixture.get_at_once()), 1);
+        assert_eq!(fixture.journal.count(), 1);
     });
 }
 
@@ -56,16 +56,16 @@ fn a_token_arrives_although_all_callers_were_dropped() {
 #[test]
 fn a_failure_reaches_all_waiters_and_is_remembered() {
     explore(|| {
-        let (world, _runtime) = World::new(|_| Answer::Fail);
+        let (fixture, _runtime) = CacheFixture::new(|_| Answer::Fail);
         let errors: Vec<TokenError> =
-            join(world.callers(3)).into_iter().map(|got| got.unwrap_err()).collect();
+            join(fixture.callers(3)).into_iter().map(|got| got.unwrap_err()).collect();
         for error in &errors {
             let cause =
                 |error: &TokenError| std::ptr::from_ref(error.source().unwrap()).cast::<()>();
             assert_eq!(cause(error), cause(&errors[0]), "they share one cause");
             assert!(error.retry_in().is_some());
         }
-        assert_eq!(world.journal.count(), 1);
+        assert_eq!(fixture.journal.count(), 1);
         assert_eq!(gauge(FAILING_CREDENTIALS), 1.0);
         assert_no_timer_was_needed();
     });
@@ -75,15 +75,15 @@ fn a_failure_reaches_all_waiters_and_is_remembered() {
 #[test]
 fn without_backoff_no_caller_gets_an_earlier_failure() {
     explore(|| {
-        let (world, _runtime) =
-            World::with(|_| Answer::Fail, |cache| cache.transient_backoff(Backoff::none()));
+        let (fixture, _runtime) =
+            CacheFixture::with(|_| Answer::Fail, |cache| cache.transient_backoff(Backoff::none()));
         let ask = |_| {
-            world.spawn(|world| {
-                let called_at = world.journal.moment();
-                let error = world.get().unwrap_err();
+            fixture.spawn(|fixture| {
+                let called_at = fixture.journal.moment();
+                let error = fixture.get().unwrap_err();
                 let text = error.source().unwrap().to_string();
                 let number: usize = text.strip_prefix("down-").unwrap().parse().unwrap();
-                let call = &world.journal.calls()[number - 1];
+                let call = &fixture.journal.calls()[number - 1];
                 assert!(
                     call.ended.unwrap() > called_at,
                     "the failure is older than the call of get"
@@ -91,7 +91,7 @@ fn without_backoff_no_caller_gets_an_earlier_failure() {
             })
         };
         join((0..3).map(ask));
-        assert!(world.journal.count() <= 3);
+        assert!(fixture.journal.count() <= 3);
         assert_no_timer_was_needed();
     });
 }
@@ -100,23 +100,23 @@ fn without_backoff_no_caller_gets_an_earlier_failure() {
 #[test]
 fn the_gauge_of_failures_is_back_at_zero_after_a_success() {
     explore(|| {
-        let (world, _runtime) = World::with(
+        let (fixture, _runtime) = CacheFixture::with(
             |n| if n % 2 == 1 { Answer::Fail } else { Answer::Token(token(n)) },
             |cache| cache.transient_backoff(Backoff::none()),
         );
         let repeat = |_| {
-            world.spawn(|world| {
+            fixture.spawn(|fixture| {
                 let got = loop {
-                    if let Ok(got) = world.get() {
+                    if let Ok(got) = fixture.get() {
                         break got;
                     }
                 };
-                world.reject(&got);
+                fixture.reject(&got);
             })
         };
         join((0..2).map(repeat));
-        while world.get().is_err() {}
-        world.settle();
+        while fixture.get().is_err() {}
+        fixture.settle();
         assert_eq!(gauge(FAILING_CREDENTIALS), 0.0);
     });
 }
@@ -125,12 +125,12 @@ fn the_gauge_of_failures_is_back_at_zero_after_a_success() {
 #[test]
 fn a_waiter_replaces_a_fetch_that_panics() {
     explore(|| {
-        let (world, _runtime) =
-            World::new(|n| if n == 1 { Answer::Panic } else { Answer::Token(token(n)) });
-        for got in join(world.callers(3)) {
+        let (fixture, _runtime) =
+            CacheFixture::new(|n| if n == 1 { Answer::Panic } else { Answer::Token(token(n)) });
+        for got in join(fixture.callers(3)) {
             assert_eq!(call_of(&got.unwrap()), 2);
         }
-        assert_eq!(world.journal.count(), 2);
+        assert_eq!(fixture.journal.count(), 2);
         assert_eq!(gauge(FAILING_CREDENTIALS), 0.0);
         assert_no_timer_was_needed();
     });
@@ -140,11 +140,11 @@ fn a_waiter_replaces_a_fetch_that_panics() {
 #[test]
 fn two_panics_in_a_row_are_a_failure() {
     explore(|| {
-        let (world, _runtime) = World::new(|_| Answer::Panic);
-        for got in join(world.callers(3)) {
+        let (fixture, _runtime) = CacheFixture::new(|_| Answer::Panic);
+        for got in join(fixture.callers(3)) {
             assert_eq!(got.unwrap_err().kind(), TokenErrorKind::Interrupted);
         }
-        assert_eq!(world.journal.count(), 2);
+        assert_eq!(fixture.journal.count(), 2);
         assert_eq!(gauge(FAILING_CREDENTIALS), 1.0);
         assert_no_timer_was_needed();
     });
@@ -154,21 +154,21 @@ fn two_panics_in_a_row_are_a_failure() {
 #[test]
 fn all_waiters_get_the_failure_of_the_second_panic() {
     explore(|| {
-        let (world, _runtime) =
-            World::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
-        let mut waiting = [pin!(world.tokens.get()), pin!(world.tokens.get())];
-        let mut poll = |index: usize| world.poll_once(waiting[index].as_mut());
+        let (fixture, _runtime) =
+            CacheFixture::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
+        let mut waiting = [pin!(fixture.tokens.get()), pin!(fixture.tokens.get())];
+        let mut poll = |index: usize| fixture.poll_once(waiting[index].as_mut());
         assert!(poll(0).is_pending());
-        world.settle();
+        fixture.settle();
         // The first waiter has lost its fetch, and joins the one of the second waiter.
         assert!(poll(1).is_pending());
         assert!(poll(0).is_pending());
-        world.settle();
+        fixture.settle();
         for index in [0, 1] {
             let Poll::Ready(result) = poll(index) else { panic!("a waiter starts a third fetch") };
             assert_eq!(result.unwrap_err().kind(), TokenErrorKind::Interrupted);
         }
-        assert_eq!(world.journal.count(), 2);
+        assert_eq!(fixture.journal.count(), 2);
     });
 }
 
@@ -177,12 +177,12 @@ fn all_waiters_get_the_failure_of_the_second_panic() {
 fn a_caller_starts_at_most_two_fetches_that_panic() {
     explore(|| {
         // Without back-off, no remembered failure stops the callers.
-        let (world, _runtime) =
-            World::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
-        for got in join(world.callers(3)) {
+        let (fixture, _runtime) =
+            CacheFixture::with(|_| Answer::Panic, |cache| cache.transient_backoff(Backoff::none()));
+        for got in join(fixture.callers(3)) {
             assert_eq!(got.unwrap_err().kind(), TokenErrorKind::Interrupted);
         }
-        assert_at_most_two_each(&world);
+        assert_at_most_two_each(&fixture);
         assert_no_timer_was_needed();
     });
 }
@@ -191,17 +191,17 @@ fn a_caller_starts_at_most_two_fetches_that_panic() {
 #[test]
 fn waiters_elsewhere_replace_the_fetch_of_a_runtime_that_ends() {
     explore(|| {
-        let (world, _runtime) = World::simple();
+        let (fixture, _runtime) = CacheFixture::simple();
         let ending = Runtime::new();
-        let dropped = world.on(&ending).spawn(|world| world.give_up(1));
-        let callers = world.callers(2);
-        let end = world.spawn(|_| drop(ending));
+        let dropped = fixture.on(&ending).spawn(|fixture| fixture.give_up(1));
+        let callers = fixture.callers(2);
+        let end = fixture.spawn(|_| drop(ending));
         dropped.join().unwrap();
         end.join().unwrap();
         for got in join(callers) {
             got.unwrap();
         }
-        assert!(world.journal.count() <= 2);
+        assert!(fixture.journal.count() <= 2);
         assert_no_timer_was_needed();
     });
 }
@@ -210,15 +210,15 @@ fn waiters_elsewhere_replace_the_fetch_of_a_runtime_that_ends() {
 #[test]
 fn a_caller_replaces_lost_fetches_of_others_without_limit() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let ended: Vec<World> = (0..3)
+        let (fixture, _runtime) = CacheFixture::simple();
+        let ended: Vec<CacheFixture> = (0..3)
             .map(|_| {
                 let runtime = Runtime::new();
-                world.on(&runtime)
+                fixture.on(&runtime)
             })
             .collect();
-        let doomed: Vec<_> = ended.iter().map(|world| world.spawn(World::get)).collect();
-        let healthy = world.callers(1);
+        let doomed: Vec<_> = ended.iter().map(|fixture| fixture.spawn(CacheFixture::get)).collect();
+        let healthy = fixture.callers(1);
         for got in join(doomed) {
             if let Err(error) = got {
                 assert_eq!(error.kind(), TokenErrorKind::Interrupted);
@@ -234,8 +234,8 @@ fn a_caller_replaces_lost_fetches_of_others_without_limit() {
 }
 
 /// Asserts that no caller has started more than two fetches.
-fn assert_at_most_two_each(world: &World) {
-    let spawners = world.handle.spawners();
+fn assert_at_most_two_each(fixture: &CacheFixture) {
+    let spawners = fixture.handle.spawners();
     for spawner in &spawners {
         let fetches = spawners.iter().filter(|other| *other == spawner).count();
         assert!(fetches <= 2, "one caller has started {fetches} fetches");

@@ -1,4 +1,4 @@
-//! Refresh tokens: used by one task at a time, and persisted before they are used again (G3, G5).
+//! Refresh tokens: each has one user at a time, and is persisted first (G3, G5).
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -16,8 +16,8 @@
 //!
 //! # Invariants
 //!
-//! The first column names the rule in the guarantees. `World` and `Journal` in `support` check the
-//! rules with a `*` in every scenario, at each poll and each token request.
+//! The first column names the rule in the guarantees. `CacheFixture` and `Journal` in
+//! `support` check the rules with a `*` in every scenario, at each poll and each token request.
 //!
 //! | rule | invariant | scenarios |
 //! |---|---|---|
@@ -38,118 +38,109 @@
 //!
 //! # Seeded defects
 //!
-//! Each defect was introduced into the sources by hand, and the scenario in the last column failed.
+//! Each defect was introduced into the sources by hand, and a scenario failed.
 //!
-//! | rule | defect | caught by |
+//! | rule | defect | scenario |
 //! |---|---|---|
-//! | C2 | hits renew a token although its renewal is running | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` and 2 more |
-//! | C2, C10 | a slot is inserted without another look | `removal::a_removed_slot_is_replaced_by_another_one` and 2 more |
-//! | C3 | a fetch shows no beats | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` and 3 more |
-//! | C3 | waiters count looks with beats too | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` and 2 more |
-//! | C3 | hits count looks with beats too | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` |
-//! | C3 | waiters wait for a silent fetch | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 3 more |
-//! | C3 | callers with short timeouts do not look | `liveness::callers_with_short_timeouts_replace_a_silent_fetch` |
-//! | C3 | hits do not look | `liveness::hits_replace_a_silent_renewal_once` |
-//! | C3 | a waiter replaces a fetch without a comparison of numbers | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 4 more |
-//! | C3 | a replaced fetch completes into the slot | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` and 4 more |
-//! | C3 | a replaced fetch is not marked as superseded | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` and 5 more |
-//! | C3 | a lost fetch clears the slot of another one | `liveness::a_runtime_that_ends_while_its_fetch_is_replaced` |
-//! | C3 | a lost fetch stays in its slot | `fetches::a_waiter_replaces_a_fetch_that_panics` and more |
-//! | C3 | waiters of a lost fetch are not notified | `fetches::waiters_elsewhere_replace_the_fetch_of_a_runtime_that_ends` and more |
-//! | C3 | they are notified before the slot is cleared | `fetches::a_waiter_replaces_a_fetch_that_panics` and more |
-//! | C3 | waiters of a silent fetch are notified before the slot is cleared | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` and 1 more |
-//! | C3 | a caller replaces its own lost fetches without limit | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 6 more |
-//! | C3 | the lost fetches of others count | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 1 more |
-//! | C3 | a lost fetch counts as a panic | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` and 1 more |
-//! | C3 | two panics are no failure | `fetches::two_panics_in_a_row_are_a_failure` and 1 more |
-//! | C4 | the failure after two panics is given as a loss | `fetches::all_waiters_get_the_failure_of_the_second_panic` |
-//! | C4 | waiters learn of a failure before the slot does | `fetches::without_backoff_no_caller_gets_an_earlier_failure` and 8 more |
-//! | C5 | the monotonic end is ignored | `clocks::a_wall_clock_that_is_set_back_prolongs_nothing` and `chaos` |
-//! | C5 | the wall-clock end is ignored | `clocks::a_suspend_ends_a_token` and 4 more |
-//! | C5 | an expired token becomes current again | `clocks::a_token_stays_expired_when_the_wall_clock_is_set_back` and more |
-//! | C5 | waiters use a token after its end | `clocks::a_suspend_ends_a_token_before_its_waiters_run` |
-//! | C5 | a hit prolongs a token beyond its end | `clocks::a_hit_just_before_the_end_prolongs_nothing` |
-//! | C6 | a failed renewal displaces the token | `renewals::a_failed_renewal_displaces_nothing_and_is_repeated` and 4 more |
-//! | C6 | a lost renewal is not repeated | `renewals::a_renewal_whose_runtime_ends_is_repeated` and 1 more |
-//! | C8 | a transition publishes after the lock is released | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` and more |
-//! | C8 | the published number is not cleared | `services::in_every_order_a_hit_sends_no_rejected_token` and 1 more |
-//! | C8 | a service does not compare the number of its local token | `services::in_every_order_a_hit_sends_no_rejected_token` and 1 more |
-//! | C8 | waiters use any token that arrives | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` and more |
-//! | C8 | `reject` ignores the number of the token | `services::requests_with_a_revoked_token_make_one_token_request` and 3 more |
-//! | C8 | the sequence does not advance at a rejection, or at all | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
-//! | C8 | a renewal brings the rejected token again | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
-//! | C8 | `rejected_through` is not raised | `services::a_waiting_request_sends_no_token_older_than_a_rejected_one` |
-//! | C8 | a request that waited does not check its token again | `services::a_waiting_request_sends_no_token_older_than_a_rejected_one` |
-//! | C8 | a failed fetch forgets the rejection | `rejections::a_rejected_token_stays_known_across_failed_fetches` and 1 more |
-//! | C8 | each second token counts as fresh | `services::a_renewal_from_before_a_revocation_is_replaced_too` |
-//! | C8 | a waiter gives up after another number of rejected tokens, or never | `rejections::a_waiter_gives_up_after_eight_rejected_tokens` |
-//! | C9 | no attempt follows a renewal that fails after the end | `renewals::a_renewal_that_fails_after_the_end_fails_no_caller` |
-//! | C9 | the gauge of failures does not come down | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` and 4 more |
-//! | C10 | a cleared slot keeps its fetch | `removal::a_cleared_slot_serves_its_waiters_with_a_new_token` |
-//! | C10 | a slot in use is evicted | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
-//! | C10 | a removal drops a slot that is held | `removal::a_handle_taken_during_a_removal_is_in_the_cache` and 1 more |
-//! | C10 | two evictions run at once | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
-//! | C10 | a release evicts nothing, or still holds the slot | `removal::slots_that_are_released_together_are_evicted` and more |
-//! | C10 | a guard, a panic or a sweep does not release its slot | `removal::slots_that_are_released_together_are_evicted`, `removal::a_slot_that_is_released_during_a_sweep_is_evicted` |
-//! | C10 | slots are miscounted | `removal::the_number_of_slots_is_bounded_and_counted_right` and 4 more |
-//! | C11 | the keep-warm task looks before it listens | `renewals::a_keep_warm_task_ends_with_the_last_handle` and 2 more |
-//! | C11 | `changes` looks before it listens | `renewals::changes_notice_a_token_that_another_caller_fetched` |
-//! | C11 | the keep-warm task ends without another look for handles | `renewals::a_handle_is_kept_warm_although_an_earlier_task_is_ending` |
-//! | C11 | a rejection does not wake the keep-warm task, or not at once | `renewals::a_keep_warm_task_replaces_a_rejected_token` |
-//! | C12 | the fallback ignores the origin | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
-//! | C12 | `get` returns a rejected token | `services::other_origins_use_a_rejected_token_while_fetches_fail` and 5 more |
-//! | R7 | claims of later rejections are lost | `services::claims_of_concurrent_rejections_are_all_requested` |
-//! | R8 | rejections count while the breaker is open | `breaker::a_late_acceptance_counts_for_its_own_token` |
-//! | R8 | the refusals of one token count several times | `breaker::an_api_that_rejects_every_token_costs_one_fetch_per_window` |
-//! | R8 | acceptances are not reported | `breaker::an_acceptance_that_meets_a_rejection_is_not_lost` and 2 more |
-//! | R8 | an acceptance counts for another token | `breaker::a_late_acceptance_counts_for_its_own_token` |
-//! | R8 | an open breaker is not watched | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` and 1 more |
-//! | R8 | a sweep clears the mark of a slot after the look | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
-//! | R8 | a sweep drops slots that came in the meantime, or ends before they are closed | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
-//! | R8 | a lost sweeper is not replaced | `breaker::a_sweeper_whose_runtime_ends_is_replaced` |
-//! | G3 | the lock of a refresh token is given to all | `grants::a_refresh_token_is_used_by_one_task_at_a_time` and 2 more |
-//! | G3 | a lock is taken over without a new generation | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | a holder that is alive is displaced by those who saw the last one | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | an earlier holder releases the lock | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | an earlier holder goes on with a save | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | a late refresh token displaces a newer one, or is lost | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | a refresh token is used before it is persisted | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
-//! | G3 | an access token is handed out before that | `grants::a_refresh_token_is_used_by_one_task_at_a_time` and 2 more |
-//! | G5 | a refresh token that was set is displaced | `grants::a_refresh_token_that_is_set_is_not_displaced` and 1 more |
-//! | G5 | a request with the earlier refresh token is not repeated | `grants::a_refresh_token_that_is_set_is_not_displaced` |
-//! | S5 | a lease is given to all, is not released, or is taken without another look | `stores::concurrent_misses_of_a_fleet_make_one_token_request` and more |
-//! | S5 | the lease of a dead fetch is not adopted | `stores::a_lease_of_a_replaced_fetch_is_adopted` and 1 more |
-//! | S5 | a lease is adopted by several | `stores::one_of_several_caches_adopts_a_lease` |
-//! | S5 | an earlier holder extends or releases a lease | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
-//! | S5 | a replaced fetch stores its token | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
+//! | C2 | A hit renews a token although its renewal is running. | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` |
+//! | C2, C10 | A slot is inserted without a second check for an existing one. | `removal::a_removed_slot_is_replaced_by_another_one` |
+//! | C3 | A fetch gives no signs of life. | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` |
+//! | C3 | Waiters replace a fetch although it gives signs of life. | `liveness::a_fetch_that_shows_signs_of_life_is_not_replaced` |
+//! | C3 | Hits replace a renewal although it gives signs of life. | `liveness::a_renewal_that_shows_signs_of_life_is_not_replaced` |
+//! | C3 | Waiters do not replace a silent fetch. | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` |
+//! | C3 | Callers with short timeouts do not detect a silent fetch. | `liveness::callers_with_short_timeouts_replace_a_silent_fetch` |
+//! | C3 | Hits do not detect a silent renewal. | `liveness::hits_replace_a_silent_renewal_once` |
+//! | C3 | A waiter replaces a fetch that is not the one it observed. | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` |
+//! | C3 | A replaced fetch stores its result in the slot. | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` |
+//! | C3 | A replaced fetch is not marked as superseded. | `liveness::a_replaced_fetch_that_completes_late_changes_nothing` |
+//! | C3 | A lost fetch removes its successor from the slot. | `liveness::a_runtime_that_ends_while_its_fetch_is_replaced` |
+//! | C3 | A lost fetch stays in its slot. | `fetches::a_waiter_replaces_a_fetch_that_panics` |
+//! | C3 | Waiters are not notified when their fetch is lost. | `fetches::waiters_elsewhere_replace_the_fetch_of_a_runtime_that_ends` |
+//! | C3 | Waiters of a lost fetch are notified before it leaves the slot. | `fetches::a_waiter_replaces_a_fetch_that_panics` |
+//! | C3 | Waiters of a silent fetch are notified before it leaves the slot. | `liveness::waiters_replace_a_fetch_that_no_runtime_polls` |
+//! | C3 | A caller replaces its own lost fetches without limit. | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` |
+//! | C3 | Lost fetches of other callers count towards a caller's limit. | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` |
+//! | C3 | A lost fetch counts as a panic. | `fetches::a_caller_replaces_lost_fetches_of_others_without_limit` |
+//! | C3 | Two panics in a row do not count as a failure. | `fetches::two_panics_in_a_row_are_a_failure` |
+//! | C4 | Waiters get the failure after two panics as a lost fetch. | `fetches::all_waiters_get_the_failure_of_the_second_panic` |
+//! | C4 | Waiters are notified of a failure before it is in the slot. | `fetches::without_backoff_no_caller_gets_an_earlier_failure` |
+//! | C5 | The end by the monotonic clock is ignored. | `clocks::a_wall_clock_that_is_set_back_prolongs_nothing` |
+//! | C5 | The end by the wall clock is ignored. | `clocks::a_suspend_ends_a_token` |
+//! | C5 | An expired token becomes valid again. | `clocks::a_token_stays_expired_when_the_wall_clock_is_set_back` |
+//! | C5 | Waiters use a token after its end. | `clocks::a_suspend_ends_a_token_before_its_waiters_run` |
+//! | C5 | A hit prolongs a token beyond its end. | `clocks::a_hit_just_before_the_end_prolongs_nothing` |
+//! | C6 | A failed renewal removes the token. | `renewals::a_failed_renewal_displaces_nothing_and_is_repeated` |
+//! | C6 | A lost renewal is not repeated. | `renewals::a_renewal_whose_runtime_ends_is_repeated` |
+//! | C8 | A transition publishes its result after it releases the lock. | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` |
+//! | C8 | A rejection does not clear the published token number. | `services::in_every_order_a_hit_sends_no_rejected_token` |
+//! | C8 | A service does not compare its local token with the published number. | `services::in_every_order_a_hit_sends_no_rejected_token` |
+//! | C8 | Waiters use any token that arrives. | `rejections::waiters_do_not_get_a_token_that_was_rejected_before_they_ran` |
+//! | C8 | `reject` ignores the number of the token. | `services::requests_with_a_revoked_token_make_one_token_request` |
+//! | C8 | A rejection does not advance the sequence number. | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
+//! | C8 | A renewal returns the rejected token again. | `rejections::a_renewal_that_brings_the_rejected_token_again_is_repeated` |
+//! | C8 | A rejection does not raise `rejected_through`. | `services::a_waiting_request_sends_no_token_older_than_a_rejected_one` |
+//! | C8 | A request that waited does not check its token again. | `services::a_waiting_request_sends_no_token_older_than_a_rejected_one` |
+//! | C8 | A failed fetch forgets the rejection. | `rejections::a_rejected_token_stays_known_across_failed_fetches` |
+//! | C8 | The second token of a request always counts as fresh. | `services::a_renewal_from_before_a_revocation_is_replaced_too` |
+//! | C8 | A waiter gives up after too few or too many rejected tokens. | `rejections::a_waiter_gives_up_after_eight_rejected_tokens` |
+//! | C9 | No fetch follows a renewal that fails after the token's end. | `renewals::a_renewal_that_fails_after_the_end_fails_no_caller` |
+//! | C9 | The gauge of failures is never decremented. | `fetches::the_gauge_of_failures_is_back_at_zero_after_a_success` |
+//! | C10 | A cleared slot keeps its fetch. | `removal::a_cleared_slot_serves_its_waiters_with_a_new_token` |
+//! | C10 | A slot in use is evicted. | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
+//! | C10 | A removal drops a slot that has a handle. | `removal::a_handle_taken_during_a_removal_is_in_the_cache` |
+//! | C10 | Two evictions run at the same time. | `removal::a_slot_that_is_taken_during_an_eviction_stays` |
+//! | C10 | A release evicts nothing, or still holds the slot. | `removal::slots_that_are_released_together_are_evicted` |
+//! | C10 | A guard, a panic or a sweep does not release its slot. | `removal::slots_that_are_released_together_are_evicted` |
+//! | C10 | The number of slots is wrong. | `removal::the_number_of_slots_is_bounded_and_counted_right` |
+//! | C11 | The keep-warm task checks the slot before it listens. | `renewals::a_keep_warm_task_ends_with_the_last_handle` |
+//! | C11 | `changes` checks the slot before it listens. | `renewals::changes_notice_a_token_that_another_caller_fetched` |
+//! | C11 | The keep-warm task ends without a last check for handles. | `renewals::a_handle_is_kept_warm_although_an_earlier_task_is_ending` |
+//! | C11 | A rejection does not wake the keep-warm task at once. | `renewals::a_keep_warm_task_replaces_a_rejected_token` |
+//! | C12 | The fallback ignores the origin. | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
+//! | C12 | `get` returns a rejected token. | `services::other_origins_use_a_rejected_token_while_fetches_fail` |
+//! | R7 | Claims of later rejections are lost. | `services::claims_of_concurrent_rejections_are_all_requested` |
+//! | R8 | Rejections count while the breaker is open. | `breaker::a_late_acceptance_counts_for_its_own_token` |
+//! | R8 | Several refusals of one token count. | `breaker::an_api_that_rejects_every_token_costs_one_fetch_per_window` |
+//! | R8 | Accepted tokens are not reported. | `breaker::an_acceptance_that_meets_a_rejection_is_not_lost` |
+//! | R8 | An acceptance counts for another token. | `breaker::a_late_acceptance_counts_for_its_own_token` |
+//! | R8 | No task watches an open breaker. | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
+//! | R8 | A sweep clears the mark of a slot after it has examined the slot. | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
+//! | R8 | A sweep ends while slots that were added during it have open breakers. | `breaker::the_gauge_of_broken_apis_is_back_at_zero_without_traffic` |
+//! | R8 | A lost sweeper is not replaced. | `breaker::a_sweeper_whose_runtime_ends_is_replaced` |
+//! | G3 | All tasks get the lock of a refresh token at once. | `grants::a_refresh_token_is_used_by_one_task_at_a_time` |
+//! | G3 | A takeover of the lock does not change its generation. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | Waiters that observed the previous holder take over from its live successor. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | A former holder releases the lock. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | A former holder continues to persist its refresh token. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | A late refresh token is lost, or replaces a newer one. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | A refresh token is used before it is persisted. | `grants::a_refresh_token_is_taken_over_and_none_is_lost` |
+//! | G3 | An access token is returned before its refresh token is persisted. | `grants::a_refresh_token_is_used_by_one_task_at_a_time` |
+//! | G5 | A response replaces a refresh token that the application has set. | `grants::a_refresh_token_that_is_set_is_not_displaced` |
+//! | G5 | A request with the previous refresh token is not repeated. | `grants::a_refresh_token_that_is_set_is_not_displaced` |
+//! | S5 | A lease is given to all, is never released, or is taken without a second look. | `stores::concurrent_misses_of_a_fleet_make_one_token_request` |
+//! | S5 | The lease of a dead fetch is not adopted. | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
+//! | S5 | Several caches adopt one lease. | `stores::one_of_several_caches_adopts_a_lease` |
+//! | S5 | A former holder extends or releases a lease. | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
+//! | S5 | A replaced fetch stores its token. | `stores::a_lease_of_a_replaced_fetch_is_adopted` |
 //!
-//! Not caught, because nothing observable changes:
+//! No scenario fails with these defects, because nothing observable changes:
 //!
 //! - *The number of a token is published before the token.* A hit that sees the new number with the
-//!   old token looks at the slot again the next time.
-//! - *A caller that loses the exchange of a token's next look does not read the wall clock.* It
-//!   acts like a hit within the 250 ms in which hits do not read it.
-//! - *No attempt follows a renewal that fails after a rejection.* The token is gone then, so the
+//!   old token reads the slot again.
+//! - *A hit whose exchange of `fresh_until` fails does not read the wall clock.* Another hit has
+//!   just read it, and hits read it every 250 ms only.
+//! - *No fetch follows a renewal that fails after a rejection.* The slot has no token then, so the
 //!   rule for renewals that fail after the token's end applies.
-//! - *An eviction does not examine the released slot.* With so few slots it examines all of them.
-//! - *A late task of the sweeper goes on beside its successor.* It only ticks breakers once more.
-//!
-//! Defects that the current sources make impossible:
-//!
-//! - *A fetch is entered into its slot after the lock was released*, and *a token that came in the
-//!   meantime is renewed*: one transition decides and records.
-//! - *A renewal is claimed without a comparison*: there is no claim.
-//! - *An overdue fetch is waited for*: a fetch is replaced if it shows no sign of life, and not
-//!   because of a deadline.
-//! - *Callers that waited in vain twice get nothing*: they do not get a rejected token any more.
+//! - *An eviction does not examine the released slot.* With so few slots, it examines all of them.
+//! - *A replaced sweeper continues beside its successor.* It only ticks breakers once more.
 //!
 //! # Limits
 //!
-//! Schedules are drawn at random, so a pass is no proof. `in_every_order` in a name says that all
-//! schedules were tried. All orderings of atomics count as `SeqCst`. Operations of arc-swap and of
+//! Schedules are random, so a pass proves nothing. A scenario with `in_every_order` in its name
+//! tries all schedules. All orderings of atomics count as `SeqCst`. Operations of arc-swap and of
 //! tokio's channels count as atomic. No other thread runs when the count of an `Arc` changes, or
 //! while a panic unwinds. Stores over a network, secrets in files, `jwt` and streaming bodies are
-//! left out.
+//! not tested here.
 
 mod breaker;
 mod chaos;

@@ -17,17 +17,17 @@ use crate::support::*;
 #[test]
 fn requests_with_a_revoked_token_make_one_token_request() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let api = Api::new(&world);
-        let service = api.service(&world);
-        world.get().unwrap();
+        let (fixture, _runtime) = CacheFixture::simple();
+        let api = Api::new(&fixture);
+        let service = api.service(&fixture);
+        fixture.get().unwrap();
         api.revoke_all();
         let requests = [(); 3].map(|()| {
             let service = service.clone();
-            world.spawn(move |_| send(&service).status())
+            fixture.spawn(move |_| send(&service).status())
         });
         assert!(join(requests).iter().all(|status| *status == StatusCode::OK));
-        assert_eq!(world.journal.count(), 2);
+        assert_eq!(fixture.journal.count(), 2);
         assert!(api.sent().len() <= 6);
         assert_no_timer_was_needed();
     });
@@ -37,14 +37,14 @@ fn requests_with_a_revoked_token_make_one_token_request() {
 #[test]
 fn a_dropped_request_does_not_affect_others() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let api = Api::new(&world);
-        let service = api.service(&world);
-        world.get().unwrap();
+        let (fixture, _runtime) = CacheFixture::simple();
+        let api = Api::new(&fixture);
+        let service = api.service(&fixture);
+        fixture.get().unwrap();
         api.revoke_all();
         let dropped = {
             let service = service.clone();
-            world.spawn(move |_| {
+            fixture.spawn(move |_| {
                 let mut response = pin!(service.oneshot(request()));
                 for _ in 0..3 {
                     let mut cx = Context::from_waker(Waker::noop());
@@ -55,10 +55,10 @@ fn a_dropped_request_does_not_affect_others() {
                 }
             })
         };
-        let other = world.spawn(move |_| send(&service).status());
+        let other = fixture.spawn(move |_| send(&service).status());
         dropped.join().unwrap();
         assert_eq!(other.join().unwrap(), StatusCode::OK);
-        assert_eq!(world.journal.count(), 2);
+        assert_eq!(fixture.journal.count(), 2);
         assert_no_timer_was_needed();
     });
 }
@@ -67,19 +67,19 @@ fn a_dropped_request_does_not_affect_others() {
 #[test]
 fn a_service_does_not_send_its_local_token_after_its_rejection() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let api = Api::new(&world);
-        let first = world.get().unwrap();
-        let rejecting = world.spawn(move |world| {
-            world.reject(&first);
-            world.get().unwrap();
+        let (fixture, _runtime) = CacheFixture::simple();
+        let api = Api::new(&fixture);
+        let first = fixture.get().unwrap();
+        let rejecting = fixture.spawn(move |fixture| {
+            fixture.reject(&first);
+            fixture.get().unwrap();
         });
-        let mut service = api.service(&world);
+        let mut service = api.service(&fixture);
         for _ in 0..5 {
-            let start = world.journal.poll_start();
+            let start = fixture.journal.poll_start();
             call_and_drop(&mut service);
             if let Some(sent) = api.rules().sent.pop() {
-                world.journal.assert_may_be_sent(&token(sent), start);
+                fixture.journal.assert_may_be_sent(&token(sent), start);
             }
         }
         rejecting.join().unwrap();
@@ -92,16 +92,16 @@ fn a_service_does_not_send_its_local_token_after_its_rejection() {
 #[test]
 fn in_every_order_a_hit_sends_no_rejected_token() {
     explore_all(|| {
-        let (world, _runtime) = World::simple();
-        let api = Api::new(&world);
-        let mut service = api.service(&world);
-        let first = world.get().unwrap();
-        world.settle();
+        let (fixture, _runtime) = CacheFixture::simple();
+        let api = Api::new(&fixture);
+        let mut service = api.service(&fixture);
+        let first = fixture.get().unwrap();
+        fixture.settle();
         // From the second use on, the service keeps the token.
         (0..3).for_each(|_| call_and_drop(&mut service));
-        let rejecting = world.spawn(move |world| {
+        let rejecting = fixture.spawn(move |fixture| {
             explore_from_here();
-            world.reject(&first);
+            fixture.reject(&first);
         });
         thread::yield_now();
         call_and_drop(&mut service);
@@ -117,22 +117,22 @@ fn in_every_order_a_hit_sends_no_rejected_token() {
 #[test]
 fn a_waiting_request_sends_no_token_older_than_a_rejected_one() {
     explore(|| {
-        let (world, _runtime) = World::new(|n| match n {
+        let (fixture, _runtime) = CacheFixture::new(|n| match n {
             3 => Answer::SlowToken(Duration::from_secs(1), token(n)),
             _ => Answer::Token(token(n)),
         });
-        let api = Api::new(&world);
-        let service = api.service(&world);
-        let waiting = world.spawn(move |_| send(&service).status());
-        world.get().unwrap();
+        let api = Api::new(&fixture);
+        let service = api.service(&fixture);
+        let waiting = fixture.spawn(move |_| send(&service).status());
+        fixture.get().unwrap();
         api.make_busy();
         advance(DUE);
-        world.get_at_once();
-        world.settle();
-        world.reject(&world.get_at_once());
+        fixture.get_at_once();
+        fixture.settle();
+        fixture.reject(&fixture.get_at_once());
         api.release();
         assert_eq!(waiting.join().unwrap(), StatusCode::OK);
-        assert!(world.journal.count() <= 3);
+        assert!(fixture.journal.count() <= 3);
     });
 }
 
@@ -140,24 +140,24 @@ fn a_waiting_request_sends_no_token_older_than_a_rejected_one() {
 #[test]
 fn a_renewal_from_before_a_revocation_is_replaced_too() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let api = Api::new(&world);
-        let service = api.service(&world);
-        world.get().unwrap();
+        let (fixture, _runtime) = CacheFixture::simple();
+        let api = Api::new(&fixture);
+        let service = api.service(&fixture);
+        fixture.get().unwrap();
         advance(DUE);
-        world.get_at_once();
+        fixture.get_at_once();
         let requests = [(); 2].map(|()| {
             let service = service.clone();
-            world.spawn(move |_| send(&service).status())
+            fixture.spawn(move |_| send(&service).status())
         });
         let revoking = {
             let api = api.clone();
-            world.spawn(move |_| api.revoke_all())
+            fixture.spawn(move |_| api.revoke_all())
         };
         revoking.join().unwrap();
         assert!(join(requests).iter().all(|status| *status == StatusCode::OK));
         assert_eq!(send(&service).status(), StatusCode::OK);
-        assert!(world.journal.count() <= 3);
+        assert!(fixture.journal.count() <= 3);
     });
 }
 
@@ -166,16 +166,16 @@ fn a_renewal_from_before_a_revocation_is_replaced_too() {
 fn other_origins_use_a_rejected_token_while_fetches_fail() {
     explore(|| {
         let script = |n| if n == 1 { Answer::Token(token(n)) } else { Answer::Fail };
-        let (world, _runtime) = World::new(script);
-        let (rejecting, accepting) = (Api::new(&world), Api::new(&world));
-        let services = [rejecting.service(&world), accepting.service(&world)];
-        world.get().unwrap();
+        let (fixture, _runtime) = CacheFixture::new(script);
+        let (rejecting, accepting) = (Api::new(&fixture), Api::new(&fixture));
+        let services = [rejecting.service(&fixture), accepting.service(&fixture)];
+        fixture.get().unwrap();
         rejecting.revoke_all();
         for round in 0..2 {
             let requests = [0, 1, 0, 1].map(|index| {
                 let service = services[index].clone();
                 let uri = ["https://one.test/", "https://other.test/"][index];
-                world.spawn(move |_| (index, try_send_to(&service, uri)))
+                fixture.spawn(move |_| (index, try_send_to(&service, uri)))
             });
             let sent_before = rejecting.sent().len();
             for (index, result) in join(requests) {
@@ -190,7 +190,7 @@ fn other_origins_use_a_rejected_token_while_fetches_fail() {
                 round == 0 || rejecting.sent().len() == sent_before,
                 "an API gets a token again that it has rejected"
             );
-            assert!(world.get().is_err(), "get never returns a rejected token");
+            assert!(fixture.get().is_err(), "get never returns a rejected token");
             // The back-off has ended, and the token is still valid.
             advance(Duration::from_secs(15));
         }
@@ -202,15 +202,15 @@ fn other_origins_use_a_rejected_token_while_fetches_fail() {
 #[test]
 fn claims_of_concurrent_rejections_are_all_requested() {
     explore(|| {
-        let (world, _runtime) = World::simple();
-        let apis = [Api::new(&world), Api::new(&world)];
+        let (fixture, _runtime) = CacheFixture::simple();
+        let apis = [Api::new(&fixture), Api::new(&fixture)];
         apis[0].rules().required_claim = Some("one");
         apis[1].rules().required_claim = Some("other");
-        world.get().unwrap();
+        fixture.get().unwrap();
         let requests = [0, 1].map(|index| {
-            let service = apis[index].service(&world);
+            let service = apis[index].service(&fixture);
             let uri = ["https://one.test/", "https://other.test/"][index];
-            world.spawn(move |_| try_send_to(&service, uri).unwrap())
+            fixture.spawn(move |_| try_send_to(&service, uri).unwrap())
         });
         let responses = join(requests);
         let is_ok = responses.iter().map(|response| response.status() == StatusCode::OK);
@@ -223,9 +223,9 @@ fn claims_of_concurrent_rejections_are_all_requested() {
         // A token that has the claims of one API gets those of the other one too.
         advance(Duration::from_millis(100));
         for (api, uri) in apis.iter().zip(["https://one.test/", "https://other.test/"]) {
-            let response = try_send_to(&api.service(&world), uri).unwrap();
+            let response = try_send_to(&api.service(&fixture), uri).unwrap();
             assert_eq!(response.status(), StatusCode::OK);
         }
-        assert!(world.journal.count() <= 3);
+        assert!(fixture.journal.count() <= 3);
     });
 }

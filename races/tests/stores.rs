@@ -1,4 +1,4 @@
-//! Caches that share a store: one holder of a lease at a time, and no lease is left (S4, S5).
+//! Caches that share a store: a lease has one holder, and none remains (S4, S5).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -76,8 +76,8 @@ impl TokenStore for WatchedStore {
     }
 }
 
-/// Creates a cache with a store layer of its own, on a runtime of its own.
-fn process(store: &WatchedStore) -> (World, Runtime) {
+/// Creates a cache with its own store layer on its own runtime.
+fn process(store: &WatchedStore) -> (CacheFixture, Runtime) {
     let script = |n| Answer::Token(token(n));
     cache_over(&TokenStoreLayer::new(store.clone()), &store.journal, script)
 }
@@ -87,11 +87,11 @@ fn cache_over(
     layer: &TokenStoreLayer,
     journal: &Journal,
     script: impl Fn(usize) -> Answer + Send + Sync + 'static,
-) -> (World, Runtime) {
+) -> (CacheFixture, Runtime) {
     let runtime = Runtime::new();
     let source = Source::new(journal.clone(), script);
     let cache = TokenCache::new(layer.layer(source));
-    (World::over(cache, journal, &runtime), runtime)
+    (CacheFixture::over(cache, journal, &runtime), runtime)
 }
 
 // S5
@@ -101,11 +101,12 @@ fn concurrent_misses_of_a_fleet_make_one_token_request() {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
         let fleet = [(); 3].map(|()| process(&store));
-        let callers: Vec<_> = fleet.iter().map(|(world, _)| world.spawn(World::get)).collect();
+        let callers: Vec<_> =
+            fleet.iter().map(|(fixture, _)| fixture.spawn(CacheFixture::get)).collect();
         for got in join(callers) {
             assert_eq!(call_of(&got.unwrap()), 1);
         }
-        fleet.iter().for_each(|(world, _)| world.settle());
+        fleet.iter().for_each(|(fixture, _)| fixture.settle());
         assert_eq!(journal.count(), 1);
         store.assert_no_lease_is_left();
         // The others look into the store after 20 ms, and do not wait for the end of a lease.
@@ -120,17 +121,17 @@ fn a_revocation_costs_a_fleet_one_token_request() {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
         let fleet = [(); 2].map(|()| process(&store));
-        for (world, _) in &fleet {
-            assert_eq!(call_of(&world.spawn(World::get).join().unwrap().unwrap()), 1);
+        for (fixture, _) in &fleet {
+            assert_eq!(call_of(&fixture.spawn(CacheFixture::get).join().unwrap().unwrap()), 1);
         }
-        let callers = fleet.iter().map(|(world, _)| {
-            world.spawn(|world| {
-                world.get().unwrap().reject();
-                assert_eq!(call_of(&world.get().unwrap()), 2);
+        let callers = fleet.iter().map(|(fixture, _)| {
+            fixture.spawn(|fixture| {
+                fixture.get().unwrap().reject();
+                assert_eq!(call_of(&fixture.get().unwrap()), 2);
             })
         });
         join(callers.collect::<Vec<_>>());
-        fleet.iter().for_each(|(world, _)| world.settle());
+        fleet.iter().for_each(|(fixture, _)| fixture.settle());
         assert_eq!(journal.count(), 2);
         store.assert_no_lease_is_left();
     });
@@ -143,10 +144,10 @@ fn a_process_that_ends_delays_the_others_by_one_lease() {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
         let (ending, runtime) = process(&store);
-        let (world, _runtime) = process(&store);
-        let first = ending.spawn(|world| world.give_up(1));
-        let end = world.spawn(|_| drop(runtime));
-        let caller = world.spawn(World::get);
+        let (fixture, _runtime) = process(&store);
+        let first = ending.spawn(|fixture| fixture.give_up(1));
+        let end = fixture.spawn(|_| drop(runtime));
+        let caller = fixture.spawn(CacheFixture::get);
         first.join().unwrap();
         end.join().unwrap();
         caller.join().unwrap().unwrap();
@@ -162,17 +163,17 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
         let journal = Journal::default();
         let store = WatchedStore::new(&journal);
         let layer = TokenStoreLayer::new(store.clone());
-        let (world, _runtime) = cache_over(&layer, &journal, |n| match n {
+        let (fixture, _runtime) = cache_over(&layer, &journal, |n| match n {
             1 => Answer::TokenAfterStall(token(n)),
             _ => Answer::Token(token(n)),
         });
         let stalling = Runtime::new();
-        world.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        fixture.on(&stalling).spawn(|fixture| fixture.give_up(1)).join().unwrap();
         wait_until(|| journal.count() == 1);
         let callers = [(); 2].map(|()| {
-            world.spawn(|world| {
-                let got = world.get().unwrap();
-                // Not the end of the lease, which lasts for 10 s.
+            fixture.spawn(|fixture| {
+                let got = fixture.get().unwrap();
+                // The caller does not wait for the end of the lease, which lasts for 10 s.
                 assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
                 call_of(&got)
             })
@@ -180,21 +181,21 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
         let handle = stalling.handle().clone();
         // The runtime comes back during the takeover, or when the lease must be extended.
         let later = [SILENCE, Duration::from_secs(4)][thread_rng().gen_range(0..2)];
-        let resume = world.spawn(move |_| {
+        let resume = fixture.spawn(move |_| {
             sleep(later);
             handle.resume();
         });
         let got = join(callers);
         assert_eq!(got[0], got[1]);
         resume.join().unwrap();
-        world.on(&stalling).settle();
-        world.settle();
-        assert_eq!(call_of(&world.get_at_once()), got[0]);
+        fixture.on(&stalling).settle();
+        fixture.settle();
+        assert_eq!(call_of(&fixture.get_at_once()), got[0]);
         assert!(journal.count() <= 2);
         store.assert_no_lease_is_left();
         // Another process finds the same token in the store.
         let (other, _runtime) = process(&store);
-        assert_eq!(call_of(&other.spawn(World::get).join().unwrap().unwrap()), got[0]);
+        assert_eq!(call_of(&other.spawn(CacheFixture::get).join().unwrap().unwrap()), got[0]);
     });
 }
 
@@ -214,17 +215,17 @@ fn one_of_several_caches_adopts_a_lease() {
         });
         let stalling = Runtime::new();
         let (first, _) = &caches[0];
-        first.on(&stalling).spawn(|world| world.give_up(1)).join().unwrap();
+        first.on(&stalling).spawn(|fixture| fixture.give_up(1)).join().unwrap();
         wait_until(|| journals[0].count() == 1);
         // All presume the first fetch dead at the same time.
-        let callers = caches.each_ref().map(|(world, _)| {
+        let callers = caches.each_ref().map(|(fixture, _)| {
             // Not recorded in a journal, because each cache may bring the token of another one.
-            world.spawn(|world| block_on(world.tokens.get()).map(drop).unwrap())
+            fixture.spawn(|fixture| block_on(fixture.tokens.get()).map(drop).unwrap())
         });
         join(callers);
         assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
         drop(stalling);
-        caches.iter().for_each(|(world, _)| world.settle());
+        caches.iter().for_each(|(fixture, _)| fixture.settle());
         let calls: usize = journals.iter().map(Journal::count).sum();
         assert_eq!(calls, 2, "several caches have adopted the lease");
         store.assert_no_lease_is_left();

@@ -47,7 +47,7 @@ async fn variables_override_fields_through_config() -> Result<(), Box<dyn Error>
 }
 
 #[test]
-fn a_place_from_the_environment_replaces_a_text() {
+fn a_variable_can_name_the_source_of_a_secret_in_the_file() {
     let clients = with_config(&[("APP_STOCK__CLIENT_SECRET__ENV", "CARGO_PKG_NAME")]).unwrap();
     let expected = tower_oauth2::ClientAuth::client_secret_basic("shop", "tower-oauth2");
     let expected = tower_oauth2::Credentials::new("https://auth.test/token", expected).unwrap();

@@ -60,7 +60,7 @@ fn a_missing_field_is_an_error() {
 
 // X6
 #[test]
-fn a_contradiction_is_an_error() {
+fn fields_that_exclude_each_other_are_an_error() {
     expect(&public("issuer = 'https://auth.test'"), "token_endpoint must not be set beside issuer");
     for field in ["client_secret", "client_assertion", "private_key", "client_certificate", "kid"] {
         expect(
@@ -150,7 +150,7 @@ fn an_invalid_value_is_an_error() {
 
 // X6
 #[test]
-fn a_file_cannot_give_up_protection() {
+fn a_file_cannot_switch_off_a_protection() {
     for origin in ["'*'", "['*']", "'any'"] {
         let toml = public("").replace("['https://api.test']", origin);
         let error = error(&toml);

@@ -116,7 +116,7 @@ fn no_format_quotes_a_secret_in_a_url_or_a_wrong_field() {
 
 // X3
 #[test]
-fn braces_around_a_secret_do_not_reveal_it() {
+fn a_secret_in_braces_is_not_shown() {
     #[derive(serde::Deserialize, Debug)]
     struct Flat {
         #[serde(flatten)]

@@ -24,7 +24,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
 }
 
-/// Returns the cases of a target with their names, in the same order on every machine.
+/// Returns the named cases of a target, in the same order on every machine.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = here().join("corpus").join(name);
     let mut cases: Vec<_> = fs::read_dir(folder)
@@ -50,7 +50,10 @@ impl Drop for Trying<'_> {
 }
 
 fn run(target: &str, name: &str, data: &[u8]) {
-    let (_, run) = targets::ALL.iter().find(|(found, _)| *found == target).expect("it is listed");
+    let (_, run) = targets::ALL
+        .iter()
+        .find(|(found, _)| *found == target)
+        .expect("targets::ALL lists every target");
     let _trying = Trying(name, data);
     run(data);
 }

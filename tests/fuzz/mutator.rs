@@ -108,7 +108,7 @@ impl Mutator {
     }
 }
 
-/// Parses a libFuzzer dictionary: one word in quotes per line, with the escapes `\\`, `\"` and
+/// Parses a libFuzzer dictionary. Each line is a word in quotes, with the escapes `\\`, `\"` and
 /// `\xNN`.
 pub fn words(dictionary: &str) -> Vec<Vec<u8>> {
     let lines = dictionary.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -96,7 +96,7 @@ async fn messages_beyond_the_limit_are_not_resent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_in_the_trailers_is_the_callers() {
+async fn a_refusal_in_the_trailers_is_returned_to_the_caller() {
     let server = Server::refusing(&["token-1"], Refusal::InTrailers);
     let response = upload(channel(&server, &endpoint())).await.unwrap();
     let body = response.into_body().collect().await.unwrap();

@@ -440,7 +440,7 @@ fn a_file_is_read_while_all_blocking_threads_are_busy() {
 
 // C9, W9
 #[tokio::test(start_paused = true)]
-async fn a_custom_method_may_pass_a_version_on() {
+async fn a_custom_method_can_return_the_version_of_its_secret() {
     struct Wrapped(ClientAuth);
 
     impl ClientAuthentication for Wrapped {

@@ -127,7 +127,7 @@ fn a_key_id_with_invisible_characters_is_an_error() {
 
 // W12: a custom method can check its settings.
 #[test]
-fn a_custom_method_passes_the_check_on() {
+fn a_custom_method_can_check_the_method_it_wraps() {
     use tower_oauth2::BoxError;
     use tower_oauth2::client_auth::{ClientAuthentication, Identity, TokenRequestParts};
 

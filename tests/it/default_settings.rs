@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::sources::sources;
 
-/// Types whose methods take and return `Self`, but are no settings: values, handles, policies that
-/// are combined, and test doubles.
+/// Types whose methods take and return `Self`, but are not settings. They are values, handles,
+/// policies that are combined, and test doubles.
 const NOT_SETTINGS: &[&str] =
     &["AccessToken", "Reply", "ReplayPolicy", "StoredValue", "TokenRequest", "Tokens"];
 

@@ -1,5 +1,4 @@
-//! The code of the README compiles, and links of the README lead to the same pages in the crate's
-//! documentation.
+//! The code of the README compiles, and its links work in the crate's documentation.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +11,7 @@ use tower_oauth2::{
 
 const README: &str = include_str!("../../README.md");
 
-/// Has the code of the README between two comments, indented.
+/// Sends a request with the code of the README, which stands between two comments.
 async fn request(
     http: hyper_util::client::legacy::Client<
         hyper_util::client::legacy::connect::HttpConnector,

@@ -31,8 +31,8 @@ fn collect_names(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns the names of the numbered rules, such as `C4`: sections begin with `# C: `, rules with
-/// their number.
+/// Returns the names of the numbered rules, such as `C4`. A section begins with `# C: `, and a rule
+/// with its number.
 fn rules(page: &Path) -> Vec<String> {
     let mut section = "";
     let mut names = Vec::new();

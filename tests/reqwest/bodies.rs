@@ -17,7 +17,7 @@ use crate::support::*;
 
 const KIB: usize = 1024;
 
-/// Creates a body of unknown length in chunks of 16 KiB, which counts the chunks that are taken.
+/// Creates a body of unknown length in chunks of 16 KiB. Counts the chunks that are taken.
 fn stream_of(chunks: usize, taken: &Arc<AtomicUsize>) -> Body {
     let taken = taken.clone();
     let frames = (0..chunks).map(move |n| {

@@ -192,7 +192,7 @@ async fn tower_http_client_sends_through_an_authorized_client() {
 }
 
 #[tokio::test]
-async fn a_reqwest_service_takes_part_in_a_custom_stack() {
+async fn a_reqwest_service_works_in_a_custom_stack() {
     let server = Server::accepting_from(2).await;
     let service = ServiceBuilder::new()
         .layer(ReplayableLayer::new())

@@ -7,7 +7,7 @@ use crate::support::*;
 
 const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
 
-/// A server that redirects everything to another one, and the other one.
+/// Starts a server that redirects everything to another one. Returns both.
 async fn redirecting(status: u16) -> (Server, Server) {
     let other = Server::start(|_| respond(200)).await;
     let location = other.url("/elsewhere");
@@ -70,7 +70,7 @@ async fn a_ready_client_sends_a_body_in_memory_where_a_307_leads() {
 
 /// The documented reason to switch off redirects: reqwest removes no other header.
 #[tokio::test]
-async fn a_ready_client_takes_other_headers_to_other_hosts() {
+async fn a_ready_client_sends_other_headers_to_other_hosts() {
     let http = Client::new();
     for (client, _) in clients_with(&http, |layer| layer.header_name(X_TOKEN)) {
         let (server, other) = redirecting(302).await;

@@ -123,7 +123,7 @@ pub fn clients_with(
     [(client, one), (Http::Middleware(middleware), other)]
 }
 
-/// Creates a source of the tokens `token-1`, `token-2` and so on, which live for an hour.
+/// Creates a source of `token-1`, `token-2` and so on, which live for an hour.
 pub fn source() -> ScriptedSource {
     ScriptedSource::tokens(hour)
 }

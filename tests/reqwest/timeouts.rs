@@ -12,7 +12,7 @@ use crate::support::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A client of each kind, over sources that never issue the `last` token.
+/// Creates a client of each kind over sources that never issue the `last` token.
 fn without_token(http: &Client, last: usize) -> [Http; 2] {
     let source = || {
         ScriptedSource::new(move |n, _| async move {
@@ -137,7 +137,7 @@ async fn the_timeout_of_a_client_bounds_each_send() {
 }
 
 #[tokio::test]
-async fn a_timeout_beyond_the_clock_is_none() {
+async fn a_timeout_beyond_the_clock_is_ignored() {
     let http = Client::new();
     for (client, _) in clients(&http) {
         let server = Server::accepting_from(2).await;

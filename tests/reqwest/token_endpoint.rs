@@ -55,7 +55,7 @@ async fn one_client_serves_the_token_endpoint_and_the_api() {
 
 // W4
 #[tokio::test]
-async fn a_redirected_token_request_fails_and_takes_no_secret_along() {
+async fn a_redirected_token_request_fails_and_sends_no_secret() {
     for status in [301, 302, 303, 307, 308] {
         let other = Server::start(|_| token()).await;
         let location = other.url("/token");

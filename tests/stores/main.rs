@@ -1,4 +1,4 @@
-//! Stores that need no server, in real time, and a memcached server that breaks its protocol.
+//! Stores without a server, in real time, and a memcached server that breaks its protocol.
 //!
 //! Each store runs `conformance::check` of the testkit. `tests/servers` runs it on real servers.
 #![allow(unreachable_pub, missing_docs)]

@@ -234,7 +234,7 @@ proptest! {
         runtime.block_on(async {
             let server = FakeMemcached::once([start.as_bytes(), &rest].concat(), true).await;
             let store = store(&server);
-            let answer = timeout(MINUTE, store.get(KEY)).await.expect("it does not hang");
+            let answer = timeout(MINUTE, store.get(KEY)).await.expect("get ends");
             if let Ok(Some(stored)) = answer {
                 prop_assert_eq!(stored.value().len(), 3);
             }

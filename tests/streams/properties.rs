@@ -107,7 +107,7 @@ async fn read_in_step(body: &mut ReplayBody<Splitting>, mut within: Splitting, l
     }
 }
 
-/// Reads the second body to its end, and polls the first one beside it if it still exists.
+/// Reads the second body to its end. Polls the first one beside it if it still exists.
 async fn read_again(
     body: &mut ReplayBody<Splitting>,
     old: Option<&mut ReplayBody<Splitting>>,
@@ -146,8 +146,7 @@ async fn read_again(
     }
 }
 
-/// Sends the body to an API that answers the first request like this, and reads the second one
-/// completely.
+/// Sends the body to an API that responds with `status` first. Reads the second body completely.
 async fn send(case: &Case, status: u16) -> (Response<()>, Vec<Content>) {
     let contents = Arc::<Mutex<Vec<Content>>>::default();
     let old = Arc::new(Mutex::new(None));

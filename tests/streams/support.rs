@@ -32,7 +32,7 @@ pub async fn warm_layer(source: &ScriptedSource) -> OAuth2Layer {
     OAuth2Layer::new(tokens, Origins::any())
 }
 
-/// Creates a source that returns the first tokens at once, and others when it is notified.
+/// Creates a source that returns the first tokens at once, and others when notified.
 pub fn notified_source(at_once: usize) -> (ScriptedSource, Arc<Notify>) {
     let bell = Arc::new(Notify::new());
     let ringing = bell.clone();

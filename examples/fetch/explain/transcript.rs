@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 512;
 /// The ends of names of members and claims that hold secrets.
 const SECRET_NAMES: [&str; 6] = ["assertion", "code", "key", "password", "secret", "token"];
 
-/// The members of a private or symmetric JWK that hold the key (RFC 7518 section 6).
+/// The members of a JWK with a private or symmetric key (RFC 7518 section 6).
 const KEY_MEMBERS: [&str; 8] = ["d", "dp", "dq", "k", "oth", "p", "q", "qi"];
 
 /// Records requests and responses without their secrets. Clones share the record.
@@ -135,7 +135,7 @@ impl Transcript {
         }
     }
 
-    /// Returns the members with a mask in place of those that are not public.
+    /// Returns the members, with a mask instead of each value that is not public.
     fn masked(
         &self,
         members: Map<String, Value>,
@@ -157,7 +157,7 @@ impl Transcript {
         }
     }
 
-    /// Returns claims with a mask in place of secrets.
+    /// Returns claims with a mask instead of secrets.
     fn cleaned_members(&self, members: Map<String, Value>) -> Map<String, Value> {
         let is_key = members.contains_key("kty");
         let cleaned = members.into_iter().map(|(name, value)| {

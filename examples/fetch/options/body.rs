@@ -53,7 +53,7 @@ impl Group {
         self.data.is_some()
     }
 
-    /// `repeat` is the number of requests.
+    /// Checks the options, and returns the body of `repeat` requests.
     pub(super) fn finish(self, repeat: u32) -> Result<Payload, Mistake> {
         let source = self.data.map(Source::new);
         if !self.stream {

@@ -70,7 +70,8 @@ impl Group {
         self.auth.as_deref().unwrap_or("client_secret_basic")
     }
 
-    /// `certificate` is that of the client, and `key` the file of its key or of the assertion's.
+    /// Checks the options, and returns the client authentication. `certificate` is the client's
+    /// certificate. `key` is the file of its key, or of the key of an assertion.
     pub(super) fn finish(
         mut self,
         certificate: Option<&[u8]>,

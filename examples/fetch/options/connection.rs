@@ -64,7 +64,7 @@ impl Group {
         Ok(true)
     }
 
-    /// `key` is the file of the certificate's key.
+    /// Checks the options, and returns the settings of connections.
     pub(super) fn finish(self, key: Option<&Path>) -> Result<Connection, Mistake> {
         let identity = match (self.chain, key) {
             (Some(chain), Some(key)) => Some(Identity { chain, key: read_key(key)? }),

@@ -85,7 +85,7 @@ impl Group {
         Ok(())
     }
 
-    /// `has_data` says whether the request has a body.
+    /// Checks the options, and returns the request and the header of its token.
     ///
     /// `is_bound` says whether its token is bound to a key.
     pub(super) fn finish(

@@ -86,7 +86,7 @@ impl Group {
     }
 }
 
-/// Reads a password without the line break at its end and a byte order mark at its beginning.
+/// Reads a password, without a byte order mark and the last line break.
 fn read_password(path: &Path) -> Result<String, String> {
     let text = bounded::file(path).map_err(|error| error.to_string())?;
     let text = String::from_utf8(text).map_err(|_| "is not UTF-8".to_owned())?;

@@ -109,7 +109,7 @@ thread_local! {
     static IS_POINTLESS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A point at which shuttle may let another thread run.
+/// Lets shuttle run another thread.
 pub fn point() {
     // There is no next thread while a panic unwinds, and after an execution.
     if !std::thread::panicking()
@@ -120,8 +120,8 @@ pub fn point() {
     }
 }
 
-/// Calls `look` without any point in it, so that no other thread runs before it returns. Locks of
-/// shuttle have points of their own, so `look` must not use them.
+/// Calls `look` without a point in it. No other thread runs before it returns. Locks of shuttle
+/// have points of their own, so `look` must not use them.
 pub fn without_points<T>(look: impl FnOnce() -> T) -> T {
     IS_POINTLESS.set(true);
     let result = look();

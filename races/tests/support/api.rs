@@ -12,7 +12,7 @@ use shuttle::future::block_on;
 use tower::{BoxError, Service, ServiceExt};
 use tower_oauth2_races::{OAuth2, OAuth2Layer, Origins, RequestExt, Tokens};
 
-use super::{BoxFuture, Journal, PollStart, World, pause, token};
+use super::{BoxFuture, CacheFixture, Journal, PollStart, pause, token};
 
 /// An API that answers 401 to tokens that it does not accept.
 #[derive(Clone)]
@@ -40,13 +40,13 @@ pub struct Rules {
     pub sent: Vec<usize>,
 }
 
-/// Carries the beginning of the present poll of a request to the API that it is sent to.
+/// Carries the start of the current poll of a request to the API.
 #[derive(Clone)]
 struct CurrentPoll(Arc<Mutex<PollStart>>);
 
 impl Api {
-    pub fn new(world: &World) -> Self {
-        Self { journal: world.journal.clone(), rules: Arc::default() }
+    pub fn new(fixture: &CacheFixture) -> Self {
+        Self { journal: fixture.journal.clone(), rules: Arc::default() }
     }
 
     pub fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -62,9 +62,9 @@ impl Api {
         self.rules().revoked_through = self.journal.count();
     }
 
-    /// Returns a service that sends requests to this API with the world's own tokens.
-    pub fn service(&self, world: &World) -> OAuth2<Self> {
-        OAuth2Layer::new(world.tokens.clone(), Origins::any()).layer(self.clone())
+    /// Returns a service that sends requests to this API with the fixture's own tokens.
+    pub fn service(&self, fixture: &CacheFixture) -> OAuth2<Self> {
+        OAuth2Layer::new(fixture.tokens.clone(), Origins::any()).layer(self.clone())
     }
 
     /// Makes the API not ready until [`release`](Self::release).
@@ -149,7 +149,7 @@ pub fn request() -> Request<()> {
     Request::get("https://api.test/").body(()).unwrap()
 }
 
-/// Sends a request, and asserts at each send that the token was not rejected before by hand.
+/// Sends a request, and asserts at each send that no test has rejected the token.
 pub fn try_send(service: &OAuth2<Api>) -> Result<Response<()>, BoxError> {
     try_send_to(service, "https://api.test/")
 }

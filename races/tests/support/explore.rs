@@ -61,7 +61,7 @@ pub fn explore_from_here() {
     IS_EXPLORING.set(true);
 }
 
-/// Runs `scenario` twice under each of some schedules, and asserts that both runs are the same.
+/// Runs `scenario` twice under each schedule, and asserts that both runs are the same.
 pub fn explore_twice(scenario: impl Fn() + Send + Sync + 'static) {
     let random = RandomScheduler::new_from_seed(1, 100);
     run(UncontrolledNondeterminismCheckScheduler::new(random), prepare(scenario));
@@ -123,7 +123,7 @@ impl<S: Scheduler> Scheduler for ClockLast<S> {
     }
 }
 
-/// Runs the setup of a scenario in one order only: each thread runs until it blocks.
+/// Runs the setup of a scenario without switching threads until each one blocks.
 struct AfterSetup<S>(S);
 
 impl<S: Scheduler> Scheduler for AfterSetup<S> {

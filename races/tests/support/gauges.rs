@@ -1,4 +1,4 @@
-//! The gauges of the crate's metrics, which must be right in every order of the threads.
+//! The gauges of the crate's metrics. They must be right in every order of the threads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -170,7 +170,7 @@ impl Journal {
         entries.assert_not_over(token, start);
     }
 
-    /// Asserts that a request may be sent with this token, by a poll that takes it from the cache.
+    /// Asserts that a poll may take this token from the cache for a request.
     pub fn assert_may_be_sent(&self, token: &AccessToken, start: PollStart) {
         self.entries().assert_not_rejected(token, start);
     }
@@ -186,8 +186,9 @@ impl Entries {
         without_points(|| in_progress.filter(|call| !call.request.is_superseded()).count())
     }
 
-    /// C8: no token is handed out that was rejected before the poll, or that is older than such a
-    /// token. Nor is the same text from a token request that was in progress at the rejection.
+    /// Asserts that the token was not rejected before the poll (C8). It must not be older than a
+    /// rejected token, and must not have the same text from a token request that was in progress at
+    /// the rejection.
     fn assert_not_rejected(&self, token: &AccessToken, start: PollStart) {
         let (secret, number) = (token.secret(), call_of(token));
         let call = &self.calls[number - 1];
@@ -211,7 +212,8 @@ impl Entries {
         }
     }
 
-    /// C5: a token request with the cause `Cold` shows that all earlier tokens are gone.
+    /// Asserts that no later token request shows that this token has ended (C5). A token request
+    /// has the cause `Cold` only if the slot has no token.
     fn assert_not_replaced(&self, token: &AccessToken, start: PollStart) {
         let number = call_of(token);
         let call = &self.calls[number - 1];
@@ -229,8 +231,8 @@ impl Entries {
         );
     }
 
-    /// C5: no token is handed out after its end by either clock, except to those who waited for a
-    /// token that arrived too late. Hits may notice a step of the wall clock after 250 ms.
+    /// Asserts that the token has not ended by either clock (C5). Callers that waited for a token
+    /// that arrived too late may get it. Hits may notice a step of the wall clock after 250 ms.
     fn assert_not_over(&mut self, token: &AccessToken, start: PollStart) {
         let number = call_of(token);
         let (mono_end, wall_end) = self.calls[number - 1].end();

@@ -1,4 +1,4 @@
-//! The world of a scenario. It asserts the invariants that hold in every scenario.
+//! The fixture of a scenario. It asserts the invariants that hold in every scenario.
 //!
 //! The doubles are not those of the testkit, because their waits must be points at which a schedule
 //! may switch threads: they use the stand-ins for std and tokio.
@@ -34,7 +34,7 @@ pub const LIFETIME: Duration = Duration::from_secs(100);
 pub const USABLE: Duration = Duration::from_secs(90);
 /// The age from which on every token is due for renewal.
 pub const DUE: Duration = Duration::from_secs(80);
-/// The interval at which a fetch shows that it is alive, and at which others look.
+/// The interval at which a fetch shows signs of life, and at which observers look.
 pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The time after which a fetch that shows no sign of life is replaced.
 pub const SILENCE: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub fn token(n: usize) -> AccessToken {
     reissued(n, n)
 }
 
-/// Returns the token that call `n` brings if the server returns the text of an earlier call again.
+/// Returns the token of call `n`, with the text of an earlier token.
 pub fn reissued(text_of: usize, n: usize) -> AccessToken {
     let token = AccessToken::new(format!("token-{text_of}")).unwrap();
     token.with_extra("call", n).with_expires_in(LIFETIME)
@@ -62,7 +62,7 @@ pub fn call_of(token: &AccessToken) -> usize {
 
 /// A cache over a source that follows a script. The journal records what happens to it.
 #[derive(Clone)]
-pub struct World {
+pub struct CacheFixture {
     pub cache: TokenCache,
     /// The tokens of the credentials `own`. Their slot is always held.
     pub tokens: Tokens,
@@ -70,13 +70,13 @@ pub struct World {
     pub handle: Handle,
 }
 
-impl World {
-    /// Creates a world with default settings. Its runtime is the current one of this thread.
+impl CacheFixture {
+    /// Creates a fixture with default settings. Its runtime is the current one of this thread.
     pub fn new(script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> (Self, Runtime) {
         Self::with(script, |cache| cache)
     }
 
-    /// Creates a world whose cache has other settings.
+    /// Creates a fixture whose cache has other settings.
     pub fn with(
         script: impl Fn(usize) -> Answer + Send + Sync + 'static,
         set: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder,
@@ -89,38 +89,38 @@ impl World {
         (Self::over(cache, &journal, &runtime), runtime)
     }
 
-    /// Creates a world over a cache.
+    /// Creates a fixture over a cache.
     pub fn over(cache: TokenCache, journal: &Journal, runtime: &Runtime) -> Self {
         let tokens = cache.tokens(&credentials("own"));
         Self { cache, tokens, journal: journal.clone(), handle: runtime.handle().clone() }
     }
 
-    /// Returns the number of slots besides that of the world's own credentials.
+    /// Returns the number of slots besides that of the fixture's own credentials.
     pub fn other_slots(&self) -> usize {
         let len = self.cache.len();
         len.checked_sub(1).expect("the own slot is held")
     }
 
-    /// Creates a world in which each call brings a token of its own.
+    /// Creates a fixture in which each call brings its own token.
     pub fn simple() -> (Self, Runtime) {
         Self::new(|n| Answer::Token(token(n)))
     }
 
-    /// Returns the same world for threads on another runtime.
+    /// Returns the same fixture for threads on another runtime.
     #[must_use]
     pub fn on(&self, runtime: &Runtime) -> Self {
         Self { handle: runtime.handle().clone(), ..self.clone() }
     }
 
-    /// Runs `work` on a new thread, on the runtime of this world.
+    /// Runs `work` on a new thread, on the runtime of this fixture.
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let world = self.clone();
+        let fixture = self.clone();
         thread::spawn(move || {
-            world.handle.enter();
-            work(&world)
+            fixture.handle.enter();
+            work(&fixture)
         })
     }
 
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// Polls a future once, while no fetch runs on the runtime of this world.
+    /// Polls a future once, while no fetch runs on the runtime of this fixture.
     pub fn poll_once<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
         self.handle.stall();
         let polled = future.poll(&mut Context::from_waker(Waker::noop()));
@@ -179,13 +179,13 @@ impl World {
         }
     }
 
-    /// Removes the slot of other credentials than the world's own.
+    /// Removes the slot of other credentials than the fixture's own.
     pub fn remove(&self, id: &str) {
         self.journal.record_removal(id);
         self.cache.remove(&credentials(id));
     }
 
-    /// Clears the slot of the world's own credentials.
+    /// Clears the slot of the fixture's own credentials.
     pub fn clear(&self) {
         self.journal.record_removal("own");
         self.cache.remove(&credentials("own"));

@@ -9,7 +9,7 @@ use tower_oauth2_races::{AccessToken, TokenRequest};
 
 use super::{BoxFuture, Journal};
 
-/// The number of points within a call, so that other threads have time to make another one.
+/// The number of points within a call. It gives other threads time to make another call.
 const PAUSES: usize = 15;
 
 /// The answer to one token request.

@@ -1,4 +1,4 @@
-//! A runtime that scenarios control, a clock that they advance, and tokio's own channels and locks.
+//! A runtime and a clock that scenarios control, and tokio's own channels and locks.
 
 pub mod runtime;
 pub mod sync;

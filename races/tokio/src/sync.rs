@@ -1,4 +1,5 @@
-//! tokio's channels and locks with a point before each operation, at which another task may run next.
+//! The channels and locks of tokio, with a point before each operation. At a point, another task
+//! may run.
 //!
 //! Each operation counts as atomic, because tokio tests its own with loom.
 

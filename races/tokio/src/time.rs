@@ -1,5 +1,5 @@
-//! A clock that scenarios advance. Like tokio's paused clock, it also advances to the next timer when
-//! no task can run.
+//! A clock that scenarios advance. Like tokio's paused clock, it also advances to the next timer
+//! when no task can run.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ thread_local! {
     };
 }
 
-/// Resets the clock at the beginning of an execution, and starts the task that advances it.
+/// Resets the clock when an execution begins, and starts the task that advances it.
 ///
 /// That task must be the first one, and the scheduler must choose it only if no other can run.
 pub fn start() {

@@ -1,4 +1,5 @@
-//! A wall clock that follows the simulated monotonic clock, and that scenarios move apart from it.
+//! A wall clock that follows the simulated monotonic clock. Scenarios move it apart from that
+//! clock.
 //!
 //! A reading depends on the schedule only, so a schedule can be replayed.
 

@@ -4,8 +4,7 @@ use tower_oauth2_clocks::Tokens;
 
 use crate::support::*;
 
-/// Checks that a token that was fetched just now is used for an hour by the monotonic clock, and
-/// then replaced once.
+/// Checks that a new token is used for an hour by the monotonic clock. It is then replaced once.
 async fn check_ordinary_life(server: &ScriptedEndpoint, tokens: &Tokens) {
     let (token, count) = (get(tokens).await, server.count());
     for _ in 0..USABLE.as_secs() / 10 - 1 {

@@ -1,4 +1,4 @@
-//! A token that is kept warm is replaced after a suspend, and no more often than once a second.
+//! A suspend replaces a token that is kept warm, at most once a second.
 
 use std::time::Duration;
 

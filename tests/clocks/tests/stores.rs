@@ -37,7 +37,7 @@ async fn a_record_that_ended_during_a_suspend_is_not_used() {
 
 // C5, S3
 #[tokio::test(start_paused = true)]
-async fn a_record_lives_no_longer_because_of_a_suspend() {
+async fn a_suspend_does_not_prolong_a_record() {
     let (store, server) = (store(), hourly());
     get(&process(&store, &server)).await;
     pass(MINUTE).await;
@@ -54,7 +54,7 @@ async fn a_record_lives_no_longer_because_of_a_suspend() {
 
 // C5, S3
 #[tokio::test(start_paused = true)]
-async fn a_record_lives_no_longer_because_the_clock_is_set_back() {
+async fn a_clock_that_is_set_back_does_not_prolong_a_record() {
     let (store, server) = (store(), hourly());
     get(&process(&store, &server)).await;
     pass(MINUTE).await;

@@ -21,8 +21,7 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const DAY: Duration = Duration::from_secs(86_400);
 
-/// The time for which a token of an hour is handed out, because it is not used within 10 s of its
-/// end.
+/// The time for which a token of an hour is used.
 pub const USABLE: Duration = Duration::from_secs(3590);
 
 /// The longest time for which hits do not read the wall clock.

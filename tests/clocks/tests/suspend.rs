@@ -1,4 +1,4 @@
-//! A token expires once the wall clock has reached its end, although the monotonic clock stopped.
+//! A token expires when the wall clock reaches its end, although the monotonic clock stopped.
 
 use std::sync::Arc;
 

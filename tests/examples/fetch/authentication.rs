@@ -69,7 +69,7 @@ async fn metadata_choose_the_place_of_a_secret() {
     assert_eq!(*server.token_requests()[0].body(), body);
 }
 
-/// Returns the header and claims of the assertion in the token request, and the client id.
+/// Returns the header and claims of a token request's assertion, and the client id.
 #[cfg(feature = "jwt")]
 fn assertion(server: &Server) -> (serde_json::Value, serde_json::Value, Option<String>) {
     assertion_in(&server.token_requests()[0])

@@ -19,7 +19,7 @@ fn basic(user_pass: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(user_pass))
 }
 
-/// Runs `fetch` to its end, and checks that its messages name no API of the library.
+/// Runs `fetch` to its end, and checks that its messages name no library API.
 async fn run(command: Command) -> Ended {
     let ended = process::run(command).await;
     for api in ["()", "::", "dangerously_", "_alias"] {

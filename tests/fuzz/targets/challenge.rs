@@ -114,7 +114,7 @@ struct Strict {
     claims: Option<Value>,
 }
 
-/// Returns `None` for fields that the strict parser refuses, because a lenient one may accept them.
+/// Parses fields strictly, or returns `None` because a lenient parser may accept them.
 fn strict(fields: &[HeaderValue]) -> Option<Strict> {
     let mut all = Strict { says_invalid_token: false, claims: None };
     let mut has_claims = false;

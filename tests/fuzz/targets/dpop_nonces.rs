@@ -81,7 +81,7 @@ impl Words {
 type Call = JoinHandle<Result<Response<()>, BoxError>>;
 
 #[derive(Default)]
-struct World {
+struct Servers {
     /// The newest nonce of each server.
     known: HashMap<String, String>,
     arrivals: Vec<Arrival>,
@@ -109,19 +109,19 @@ async fn play(text: String) {
     static KEY: LazyLock<SigningKey> =
         LazyLock::new(|| SigningKey::generate(Algorithm::EdDSA).unwrap());
 
-    let world = Arc::new(Mutex::new(World::default()));
+    let servers = Arc::new(Mutex::new(Servers::default()));
     // A new key for each case, because a key keeps the nonces of earlier cases.
     let credentials = credentials().dpop(DpopKey::new(KEY.clone()));
     let endpoint = TokenEndpoint::new(http({
-        let world = world.clone();
-        move |request| issue(&mut world.lock().unwrap(), &request)
+        let servers = servers.clone();
+        move |request| issue(&mut servers.lock().unwrap(), &request)
     }));
     let layer = OAuth2Layer::new(Tokens::new(credentials, endpoint), Origins::any());
     let service = layer.layer(service_fn({
-        let world = world.clone();
+        let servers = servers.clone();
         move |request: Request<Full<Bytes>>| {
             let (sender, receiver) = oneshot::channel();
-            arrive(&mut world.lock().unwrap(), &request, sender);
+            arrive(&mut servers.lock().unwrap(), &request, sender);
             async move { receiver.await.map_err(|_| BoxError::from("no answer")) }
         }
     }));
@@ -134,7 +134,7 @@ async fn play(text: String) {
             "B" => "http://127.0.0.1:8080/x",
             "C" => "https://A.TEST:443/x",
             "T" => {
-                world.lock().unwrap().answers.push_back(Words::read(rest));
+                servers.lock().unwrap().answers.push_back(Words::read(rest));
                 continue;
             }
             "x" => {
@@ -147,7 +147,7 @@ async fn play(text: String) {
             _ => {
                 let (number, words) = line.split_once(' ').unwrap_or((line, ""));
                 if let Ok(number) = number.parse() {
-                    answer(&mut world.lock().unwrap(), number, &Words::read(words));
+                    answer(&mut servers.lock().unwrap(), number, &Words::read(words));
                     settle().await;
                 }
                 continue;
@@ -159,19 +159,19 @@ async fn play(text: String) {
     }
     // All remaining requests are answered, and all calls end.
     for _ in 0..4 {
-        let count = world.lock().unwrap().arrivals.len();
+        let count = servers.lock().unwrap().arrivals.len();
         for number in 0..count {
-            answer(&mut world.lock().unwrap(), number, &Words::read("200"));
+            answer(&mut servers.lock().unwrap(), number, &Words::read("200"));
         }
         tokio::time::sleep(Duration::from_secs(120)).await;
     }
     {
         // Each is resent at most once with another clock, and once with another nonce.
-        let world = world.lock().unwrap();
-        assert!(world.token_requests <= 2 * (calls.len() + world.arrivals.len()));
+        let servers = servers.lock().unwrap();
+        assert!(servers.token_requests <= 2 * (calls.len() + servers.arrivals.len()));
     }
     for call in calls.into_iter().flatten() {
-        assert!(call.is_finished(), "it does not end");
+        assert!(call.is_finished(), "the call does not end");
         if let Err(error) = call.await.unwrap() {
             assert_texts(TokenError::find_in(&*error).expect("no other error is there"));
         }
@@ -180,7 +180,7 @@ async fn play(text: String) {
 
 /// Checks the only proof of a request, and returns its nonce.
 fn prove(
-    world: &mut World,
+    servers: &mut Servers,
     request: &Request<Full<Bytes>>,
     origin: &str,
     path: &str,
@@ -195,27 +195,27 @@ fn prove(
         serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     assert_eq!(claims["htm"], "POST");
     assert_eq!(claims["htu"], format!("{origin}{path}"));
-    assert!(world.ids.insert(claims["jti"].as_str().unwrap().to_owned()), "used twice");
+    assert!(servers.ids.insert(claims["jti"].as_str().unwrap().to_owned()), "used twice");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     // An offset of more than a day is ignored.
     assert!(claims["iat"].as_u64().unwrap().abs_diff(now) <= 24 * 60 * 60 + 60);
     let nonce = claims.get("nonce").map(|nonce| nonce.as_str().unwrap().to_owned());
-    assert_eq!(nonce.as_ref(), world.known.get(origin), "not the newest nonce of {origin}");
+    assert_eq!(nonce.as_ref(), servers.known.get(origin), "not the newest nonce of {origin}");
     nonce
 }
 
 /// Remembers the nonce of a response, unless its request had the same one.
-fn learn(world: &mut World, origin: &str, sent: Option<&str>, words: &Words) {
+fn learn(servers: &mut Servers, origin: &str, sent: Option<&str>, words: &Words) {
     if let Some(nonce) = words.news() {
         let is_news = sent != Some(nonce);
-        if is_news || !world.known.contains_key(origin) {
-            world.known.insert(origin.to_owned(), nonce.to_owned());
+        if is_news || !servers.known.contains_key(origin) {
+            servers.known.insert(origin.to_owned(), nonce.to_owned());
         }
     }
 }
 
 fn arrive(
-    world: &mut World,
+    servers: &mut Servers,
     request: &Request<Full<Bytes>>,
     answer: oneshot::Sender<Response<()>>,
 ) {
@@ -223,18 +223,18 @@ fn arrive(
         Some(8080) => "http://127.0.0.1:8080",
         _ => "https://a.test",
     };
-    let nonce = prove(world, request, origin, "/x");
+    let nonce = prove(servers, request, origin, "/x");
     let token = request.headers()[AUTHORIZATION].to_str().unwrap();
     assert!(token.starts_with("DPoP token-"), "{token}");
     let call = request.headers()["x-call"].to_str().unwrap().parse().unwrap();
     // One resend with another proof, and one with another token.
-    let before = world.arrivals.iter().filter(|arrival| arrival.call == call).count();
+    let before = servers.arrivals.iter().filter(|arrival| arrival.call == call).count();
     assert!(before < 3, "sent {} times", before + 1);
-    world.arrivals.push(Arrival { call, origin: origin.to_owned(), nonce, answer: Some(answer) });
+    servers.arrivals.push(Arrival { call, origin: origin.to_owned(), nonce, answer: Some(answer) });
 }
 
-fn answer(world: &mut World, number: usize, words: &Words) {
-    let Some(arrival) = world.arrivals.get_mut(number) else { return };
+fn answer(servers: &mut Servers, number: usize, words: &Words) {
+    let Some(arrival) = servers.arrivals.get_mut(number) else { return };
     let Some(answer) = arrival.answer.take() else { return };
     let mut response = Response::new(());
     *response.status_mut() = words.status;
@@ -242,22 +242,22 @@ fn answer(world: &mut World, number: usize, words: &Words) {
     let (origin, nonce) = (arrival.origin.clone(), arrival.nonce.clone());
     // A dropped call gets no result.
     if answer.send(response).is_ok() {
-        learn(world, &origin, nonce.as_deref(), words);
+        learn(servers, &origin, nonce.as_deref(), words);
     }
 }
 
 /// Returns the response of the token endpoint.
-fn issue(world: &mut World, request: &Request<Full<Bytes>>) -> Response<Frames> {
+fn issue(servers: &mut Servers, request: &Request<Full<Bytes>>) -> Response<Frames> {
     assert_eq!(request.uri(), AUTH);
-    let nonce = prove(world, request, "https://auth.test", "/token");
-    world.token_requests += 1;
-    let words = world.answers.pop_front().unwrap_or(Words::read("200"));
-    learn(world, "https://auth.test", nonce.as_deref(), &words);
+    let nonce = prove(servers, request, "https://auth.test", "/token");
+    servers.token_requests += 1;
+    let words = servers.answers.pop_front().unwrap_or(Words::read("200"));
+    learn(servers, "https://auth.test", nonce.as_deref(), &words);
     let body = match &words.error {
         Some(error) => serde_json::json!({ "error": error }).to_string(),
         None => {
-            world.tokens += 1;
-            let n = world.tokens;
+            servers.tokens += 1;
+            let n = servers.tokens;
             format!(
                 "{{\"access_token\":\"token-{n}\",\"token_type\":\"DPoP\",\"expires_in\":3600}}"
             )

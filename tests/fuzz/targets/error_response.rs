@@ -88,7 +88,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-/// Checks a response of the API, or of the token endpoint with the headers that are forwarded.
+/// Checks a response of the API or of the layer, which forwards the token endpoint's.
 async fn assert_response(response: Response<Either<Body, Full<Bytes>>>, reply: &Reply) {
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

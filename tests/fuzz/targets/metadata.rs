@@ -1,5 +1,5 @@
-//! Fuzzes an issuer's metadata: it is checked by RFC 8414, and never leads to a secret in clear
-//! text.
+//! Fuzzes an issuer's metadata. The crate checks it as RFC 8414 requires, and sends no secret in
+//! clear text because of it.
 //!
 //! A case is two responses (`support/reply.rs`) with a line `=====` between them: those of
 //! `oauth-authorization-server` and of `openid-configuration`. `i<n>` after the first status

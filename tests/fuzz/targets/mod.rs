@@ -16,7 +16,7 @@ pub mod stored_record;
 mod support;
 pub mod token_response;
 
-/// One target: its name, which is also the name of its folder in `corpus/`, and its function.
+/// The name of a target and of its folder in `corpus/`, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const ALL: &[Target] = &[

@@ -1,4 +1,4 @@
-//! Fuzzes the methods of `ReplayBody` in any order: a body yields all of its data or an error.
+//! Fuzzes `ReplayBody`: after any calls, a body yields all of its data or an error.
 //!
 //! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
 //! actions: a letter and the digit of a body or of kept data. `p` polls a body, `k` keeps it, `r`
@@ -14,7 +14,7 @@ use tower_oauth2::replay::{KeptBody, ReplayBody, ReplayableBody};
 
 use super::support::*;
 
-struct One {
+struct WatchedBody {
     body: ReplayBody<Script>,
     emitted: Emitted,
     has_begun: bool,
@@ -22,10 +22,10 @@ struct One {
     waits: Option<usize>,
 }
 
-struct Kept {
+struct KeptData {
     kept: KeptBody<Script>,
-    /// The body that was kept, while it is the newest one, and the data that a replay must yield.
-    of: Option<u32>,
+    /// The number of the newest body, if a replay up to the limit must succeed.
+    certain_for: Option<u32>,
 }
 
 /// Counts the wake-ups of the waiting body.
@@ -47,9 +47,10 @@ pub fn run(data: &[u8]) {
 
     let wake_ups = Arc::new(WakeUps::default());
     let waker = Waker::from(wake_ups.clone());
-    let new = |body| One { body, emitted: Emitted::default(), has_begun: false, waits: None };
+    let new =
+        |body| WatchedBody { body, emitted: Emitted::default(), has_begun: false, waits: None };
     let mut bodies = vec![Some(new(ReplayBody::new(script.clone(), limit)))];
-    let mut all_kept: Vec<Option<Kept>> = Vec::new();
+    let mut all_kept: Vec<Option<KeptData>> = Vec::new();
     // The index of the body that owns the stream.
     let mut newest = 0;
     let mut deeds = deeds.iter().take(256).copied().filter(|byte| !byte.is_ascii_whitespace());
@@ -68,20 +69,23 @@ pub fn run(data: &[u8]) {
                 let is_sole = all_kept.iter().all(Option::is_none);
                 let is_certain = at == newest && !one.has_begun && is_sole;
                 for kept in all_kept.iter_mut().flatten() {
-                    kept.of = None;
+                    kept.certain_for = None;
                 }
                 let kept = one.body.keep();
-                all_kept.push(Some(Kept { kept, of: is_certain.then_some(at as u32) }));
+                all_kept
+                    .push(Some(KeptData { kept, certain_for: is_certain.then_some(at as u32) }));
             }
             b'r' => {
                 let at = index(all_kept.len());
-                let Some(Kept { kept, of }) = all_kept.get_mut(at).and_then(Option::take) else {
+                let Some(KeptData { kept, certain_for }) =
+                    all_kept.get_mut(at).and_then(Option::take)
+                else {
                     continue;
                 };
                 let waiting = bodies[newest].as_ref().and_then(|one| one.waits);
                 let is_there = bodies[newest].is_some();
                 let emitted = bodies[newest].as_ref().map(|one| &one.emitted);
-                let certain = of.filter(|_| is_there).map(|of| {
+                let certain = certain_for.filter(|_| is_there).map(|of| {
                     let emitted = emitted.unwrap();
                     assert_eq!(of as usize, newest);
                     emitted.len <= limit && !emitted.has_failed
@@ -128,7 +132,13 @@ pub fn run(data: &[u8]) {
 }
 
 /// Polls a body once, and compares the result with its size hint.
-fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, wake_ups: &WakeUps) {
+fn look(
+    one: &mut WatchedBody,
+    is_newest: bool,
+    script: &Script,
+    waker: &Waker,
+    wake_ups: &WakeUps,
+) {
     let hint = one.body.size_hint();
     let says_it_has_ended = one.body.is_end_stream();
     let had_failed = one.emitted.has_failed;
@@ -136,7 +146,10 @@ fn look(one: &mut One, is_newest: bool, script: &Script, waker: &Waker, wake_ups
     one.has_begun = true;
     one.waits = frame.is_pending().then(|| wake_ups.0.load(Ordering::Relaxed));
     if says_it_has_ended {
-        assert!(matches!(frame, std::task::Poll::Ready(None)), "it was not the end: {frame:?}");
+        assert!(
+            matches!(frame, std::task::Poll::Ready(None)),
+            "is_end_stream() was true before the end: {frame:?}"
+        );
     }
     let is_taken = !is_newest;
     if is_taken {

@@ -1,5 +1,5 @@
-//! Fuzzes the schedule of a streamed request: the second send has the original body, or the 401 is
-//! returned.
+//! Fuzzes the schedule of a streamed request. The second send has the original body, or the caller
+//! gets the 401.
 //!
 //! The first line is the limit, the second the script (`support/script.rs`). The rest is a list of
 //! actions as letters. `1` and `2` poll the body of the first and the second request at the API,
@@ -33,7 +33,7 @@ struct Arrival {
 }
 
 #[derive(Default)]
-struct World {
+struct Servers {
     arrivals: Vec<Arrival>,
     /// The token requests that are waiting, after the first one.
     fetches: Vec<oneshot::Sender<bool>>,
@@ -50,26 +50,26 @@ pub fn run(data: &[u8]) {
 }
 
 async fn play(limit: usize, script: Script, deeds: String) {
-    let world = Arc::new(Mutex::new(World::default()));
-    let tokens = Tokens::new(credentials(), source(world.clone()));
+    let servers = Arc::new(Mutex::new(Servers::default()));
+    let tokens = Tokens::new(credentials(), source(servers.clone()));
     tokens.warm().await.unwrap();
     let layer = OAuth2Layer::new(tokens, Origins::any());
-    let mut service = ReplayableLayer::new().limit(limit).layer(layer.layer(api(world.clone())));
+    let mut service = ReplayableLayer::new().limit(limit).layer(layer.layer(api(servers.clone())));
     let request = Request::put("https://api.test/").body(script.clone()).unwrap();
     let mut response = Some(Box::pin(service.call(request)));
     let mut result = None;
     for deed in deeds.bytes().take(256) {
         let at = usize::from(matches!(deed, b'2' | b'z' | b'b' | b'q' | b'h'));
         match deed {
-            b'1' | b'2' => look(&world, at, &script),
+            b'1' | b'2' => look(&servers, at, &script),
             b'x' | b'z' => {
-                world.lock().unwrap().arrivals.get_mut(at).map(|arrival| arrival.body.take());
+                servers.lock().unwrap().arrivals.get_mut(at).map(|arrival| arrival.body.take());
             }
-            b'a' | b'b' => answer(&world, at, Some(401)),
-            b'o' | b'q' => answer(&world, at, Some(200)),
-            b'f' | b'h' => answer(&world, at, None),
+            b'a' | b'b' => answer(&servers, at, Some(401)),
+            b'o' | b'q' => answer(&servers, at, Some(200)),
+            b'f' | b'h' => answer(&servers, at, None),
             b't' | b'n' => {
-                let fetch = world.lock().unwrap().fetches.pop();
+                let fetch = servers.lock().unwrap().fetches.pop();
                 let _ = fetch.map(|fetch| fetch.send(deed == b't'));
             }
             b'd' => response = None,
@@ -77,11 +77,11 @@ async fn play(limit: usize, script: Script, deeds: String) {
             _ => continue,
         }
         settle().await;
-        assert_sent(&world, &script, limit);
+        assert_sent(&servers, &script, limit);
     }
     // All open requests are completed.
     for _ in 0..4 {
-        let fetches = std::mem::take(&mut world.lock().unwrap().fetches);
+        let fetches = std::mem::take(&mut servers.lock().unwrap().fetches);
         for fetch in fetches {
             let _ = fetch.send(true);
         }
@@ -89,29 +89,29 @@ async fn play(limit: usize, script: Script, deeds: String) {
         poll(&mut response, &mut result);
         for at in 0..2 {
             for _ in 0..70 {
-                look(&world, at, &script);
+                look(&servers, at, &script);
             }
-            answer(&world, at, Some(200));
+            answer(&servers, at, Some(200));
         }
         poll(&mut response, &mut result);
-        assert_sent(&world, &script, limit);
+        assert_sent(&servers, &script, limit);
     }
-    assert!(response.is_none(), "it does not end");
+    assert!(response.is_none(), "the call does not end");
     if let Some(result) = result {
-        assert_result(&result, &world.lock().unwrap(), &script, limit);
+        assert_result(&result, &servers.lock().unwrap(), &script, limit);
     }
 }
 
 /// Returns the first token at once, and each further one when the schedule says so.
 fn source(
-    world: Arc<Mutex<World>>,
+    servers: Arc<Mutex<Servers>>,
 ) -> impl Service<TokenRequest, Response = AccessToken, Error = BoxError, Future: Send + 'static>
 + Clone
 + Send
 + 'static {
     let count = Arc::new(Mutex::new(0));
     service_fn(move |_| {
-        let (world, count) = (world.clone(), count.clone());
+        let (servers, count) = (servers.clone(), count.clone());
         async move {
             let n = {
                 let mut count = count.lock().unwrap();
@@ -120,9 +120,9 @@ fn source(
             };
             if n > 1 {
                 let (sender, receiver) = oneshot::channel();
-                world.lock().unwrap().fetches.push(sender);
+                servers.lock().unwrap().fetches.push(sender);
                 if receiver.await != Ok(true) {
-                    world.lock().unwrap().has_failed = true;
+                    servers.lock().unwrap().has_failed = true;
                     return Err("no token".into());
                 }
             }
@@ -132,7 +132,7 @@ fn source(
 }
 
 fn api(
-    world: Arc<Mutex<World>>,
+    servers: Arc<Mutex<Servers>>,
 ) -> impl Service<
     Request<ReplayBody<Script>>,
     Response = Response<()>,
@@ -142,7 +142,7 @@ fn api(
     service_fn(move |request: Request<ReplayBody<Script>>| {
         let (sender, receiver) = oneshot::channel();
         let token = request.headers()["authorization"].to_str().unwrap().to_owned();
-        world.lock().unwrap().arrivals.push(Arrival {
+        servers.lock().unwrap().arrivals.push(Arrival {
             token,
             body: Some(request.into_body()),
             emitted: Emitted::default(),
@@ -153,10 +153,10 @@ fn api(
     })
 }
 
-fn look(world: &Mutex<World>, at: usize, script: &Script) {
-    let mut world = world.lock().unwrap();
-    let was_followed = world.arrivals.len() > at + 1;
-    let Some(arrival) = world.arrivals.get_mut(at) else { return };
+fn look(servers: &Mutex<Servers>, at: usize, script: &Script) {
+    let mut servers = servers.lock().unwrap();
+    let was_followed = servers.arrivals.len() > at + 1;
+    let Some(arrival) = servers.arrivals.get_mut(at) else { return };
     let Some(body) = &mut arrival.body else { return };
     let frame = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
     // R4: a body that was taken over ends with an error, so that it does not look complete.
@@ -170,9 +170,9 @@ fn look(world: &Mutex<World>, at: usize, script: &Script) {
     arrival.emitted.take(frame, script);
 }
 
-fn answer(world: &Mutex<World>, at: usize, status: Option<u16>) {
-    let mut world = world.lock().unwrap();
-    let Some(arrival) = world.arrivals.get_mut(at) else { return };
+fn answer(servers: &Mutex<Servers>, at: usize, status: Option<u16>) {
+    let mut servers = servers.lock().unwrap();
+    let Some(arrival) = servers.arrivals.get_mut(at) else { return };
     let Some(answer) = arrival.answer.take() else { return };
     arrival.status = status;
     let _ = answer.send(match status {
@@ -192,13 +192,13 @@ fn poll<F: Future<Output = Answer>>(
     }
 }
 
-/// Only a rejected request whose body is complete is sent twice.
-fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
-    let world = world.lock().unwrap();
-    assert!(world.arrivals.len() <= 2, "R1: sent once more, and no more");
-    if let [first, second] = &world.arrivals[..] {
-        assert_eq!(first.status, Some(401), "sent again, and it was not rejected");
-        assert_ne!(first.token, second.token, "with the same token");
+/// Asserts that only a rejected request with a complete body is sent twice.
+fn assert_sent(servers: &Mutex<Servers>, script: &Script, limit: usize) {
+    let servers = servers.lock().unwrap();
+    assert!(servers.arrivals.len() <= 2, "R1: a request is sent twice at most");
+    if let [first, second] = &servers.arrivals[..] {
+        assert_eq!(first.status, Some(401), "a request that was not rejected was sent again");
+        assert_ne!(first.token, second.token, "both sends have the same token");
         assert!(first.emitted.len <= limit && !first.emitted.has_failed);
         // R3: the end and the size hint are those of the original (`Emitted::take`).
         if let Some(body) = &second.body {
@@ -210,23 +210,23 @@ fn assert_sent(world: &Mutex<World>, script: &Script, limit: usize) {
     }
 }
 
-fn assert_result(result: &Answer, world: &World, script: &Script, limit: usize) {
-    let first = &world.arrivals[0];
-    let last = world.arrivals.last().unwrap();
+fn assert_result(result: &Answer, servers: &Servers, script: &Script, limit: usize) {
+    let first = &servers.arrivals[0];
+    let last = servers.arrivals.last().unwrap();
     let could_be_sent_again = first.emitted.len <= limit && !first.emitted.has_failed;
     match result {
         Ok(response) => {
             assert_eq!(Some(response.status().as_u16()), last.status);
             match response.extensions().get::<Replayed>() {
-                Some(Replayed::Yes) => assert_eq!(world.arrivals.len(), 2),
+                Some(Replayed::Yes) => assert_eq!(servers.arrivals.len(), 2),
                 Some(Replayed::No(reason)) => {
                     assert_eq!(*reason, NotReplayed::Body);
                     assert!(!could_be_sent_again, "it could have been sent again");
                     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-                    assert_eq!(world.arrivals.len(), 1);
+                    assert_eq!(servers.arrivals.len(), 1);
                 }
                 _ => {
-                    assert_eq!(world.arrivals.len(), 1);
+                    assert_eq!(servers.arrivals.len(), 1);
                     assert_ne!(response.status(), StatusCode::UNAUTHORIZED);
                 }
             }
@@ -234,7 +234,7 @@ fn assert_result(result: &Answer, world: &World, script: &Script, limit: usize) 
         Err(error) => match TokenError::find_in(&**error) {
             Some(error) => {
                 // R2
-                assert!(world.has_failed && world.arrivals.len() == 1);
+                assert!(servers.has_failed && servers.arrivals.len() == 1);
                 assert_eq!(error.rejected_response().unwrap().status(), StatusCode::UNAUTHORIZED);
                 assert_texts(error);
             }

@@ -1,4 +1,5 @@
-//! Fuzzes the value in a store: it is a token that answers the request, or a miss that replaces it.
+//! Fuzzes the value in a store. It is a token for the request, or a miss after which it is
+//! replaced.
 //!
 //! It never leads to an error or to the rejected token.
 //!
@@ -97,7 +98,7 @@ fn with_times(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A store with the value of the case under every key, until another value is stored.
+/// A store with the case's value under every key, until another value is stored.
 #[derive(Clone)]
 struct Found {
     case: Arc<Case>,
@@ -197,7 +198,7 @@ fn assert_answers(case: &Case, token: &AccessToken) {
     assert_eq!(json["access_token"], token.secret());
     assert_eq!(json["scope"].as_str(), token.scope());
     assert_eq!(token.refresh_token(), None);
-    assert!(token.time_left().is_none_or(|left| !left.is_zero()), "it has ended");
+    assert!(token.time_left().is_none_or(|left| !left.is_zero()), "the token has expired");
     assert!(token.time_left() <= token.lifetime());
     match case.time_to_live {
         // S3: the store's time to live counts, or else the expiry in the record.
@@ -214,9 +215,9 @@ fn assert_answers(case: &Case, token: &AccessToken) {
         _ => {}
     }
     if case.cause.is_some() {
-        assert_ne!(token.secret(), "shown-token", "it was shown");
+        assert_ne!(token.secret(), "shown-token", "the rejected token is returned");
     }
     if case.has_claims {
-        assert!(json["claims"].is_string(), "it was requested with other claims");
+        assert!(json["claims"].is_string(), "the token was requested with other claims");
     }
 }

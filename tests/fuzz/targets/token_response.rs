@@ -1,5 +1,5 @@
-//! Fuzzes the response of a token endpoint: it is a token that can be sent, or an error without
-//! secrets.
+//! Fuzzes the response of a token endpoint. The result is a token that can be sent, or an error
+//! without secrets.
 //!
 //! The case is one response (`support/reply.rs`).
 

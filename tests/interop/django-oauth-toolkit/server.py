@@ -1,6 +1,7 @@
-"""An authorization server (django-oauth-toolkit) and an API beside it, on loopback, for the tests of tests/interop.rs.
+"""An authorization server (django-oauth-toolkit) and an API on loopback, for tests/interop/.
 
-The first line on standard output is a JSON object with all that a test needs. It ends when its standard input does.
+The first line on standard output is a JSON object with all that a test needs. The program ends when
+its standard input ends.
 """
 
 import base64
@@ -17,10 +18,10 @@ from urllib.parse import unquote_plus
 import django
 from django.conf import settings
 
-# What came in, in order, for a test to count.
+# The requests that arrived, in order.
 LOG = []
 
-# What has to be encoded, and what is not Latin.
+# Characters of ids and secrets that must be encoded, and characters of other scripts.
 ODD = " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ %3A%2B a+b "
 NOT_LATIN = " ключ-鍵-🔑-é"
 
@@ -38,14 +39,14 @@ def configure(directory):
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
         LOGGING_CONFIG=None,
         MIDDLEWARE=["server.log"],
-        # Tables are made as the models have them now: a minute's worth of migrations would lead there too.
+        # Creates the tables from the models, because the migrations would take a minute.
         MIGRATION_MODULES={"auth": None, "contenttypes": None, "oauth2_provider": None},
         OAUTH2_PROVIDER={
             "ACCESS_TOKEN_EXPIRE_SECONDS": 600,
             "SCOPES": {"read": "read", "write": "write", "introspection": "ask about tokens"},
             "DEFAULT_SCOPES": ["read"],
         },
-        # Quick: secrets are hashed in any case.
+        # A fast hash, because the tests need no strong one.
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         ROOT_URLCONF="server",
         SECRET_KEY=secrets.token_hex(),
@@ -61,7 +62,7 @@ def client_id_of(request):
 
 
 def log(get_response):
-    """Middleware that notes each request with its answer."""
+    """Middleware that records each request with the status of its response."""
 
     def middleware(request):
         body = request.body
@@ -97,7 +98,8 @@ def urls():
     return [
         path("", include((oauth2_urls.metadata_urlpatterns, "oauth2_provider"), namespace="metadata")),
         path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),
-        # An API that answers a bad token as RFC 6750 has it, and one with this library's default, a 403.
+        # The first API answers an invalid token with a 401 (RFC 6750), the second with a 403, which
+        # is the library's default.
         path("api/bearer/<name>", csrf_exempt(protected_resource_metadata(scopes=["read"])(api))),
         path("api/forbidden/<name>", csrf_exempt(protected_resource(scopes=["read"])(api))),
         path("control/log", lambda request: JsonResponse(LOG, safe=False)),
@@ -124,13 +126,13 @@ def make_clients():
         "not-latin-basic": client("not-latin-basic", "basic" + NOT_LATIN, "s" + NOT_LATIN),
         "not-latin-post": client("not-latin-post", "post" + NOT_LATIN, "s" + NOT_LATIN),
     }
-    # One for each test, so that the log can be read by client.
+    # One client for each test, which counts the client's requests.
     for name in [
         "basic", "post", "wrong-secret", "scoped", "bad-scope", "resource", "revoked", "forbidden", "discovered", "downgraded",
         "api",
     ]:
         clients[name] = client(name)
-    # A user gives those a refresh token.
+    # These clients get a refresh token from a user.
     for name in ["refreshed", "refreshed-by-many"]:
         clients[name] = client(name, grant=Application.GRANT_PASSWORD)
     return clients
@@ -161,7 +163,7 @@ def serve():
 
 def main():
     global urlpatterns
-    # Answers that a test wants are none of a log's business.
+    # Omits the warnings about error responses, which tests provoke.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as directory:
         configure(directory)
@@ -193,6 +195,6 @@ def main():
 
 
 if __name__ == "__main__":
-    # By its name too: Django imports what settings name.
+    # Django imports this module under the name in the settings.
     sys.modules["server"] = sys.modules[__name__]
     main()

@@ -1,12 +1,12 @@
-// An API that truly validates what it is sent: opaque tokens by introspection (RFC 7662), JWTs by their
-// signature (RFC 9068), proofs of possession (RFC 9449), certificates (RFC 8705 section 3).
+// An API that validates opaque tokens by introspection (RFC 7662), JWTs by their signature (RFC
+// 9068), proofs of possession (RFC 9449), and certificates (RFC 8705 section 3).
 
 import { createHash, randomBytes } from 'node:crypto';
 
 import { EmbeddedJWK, calculateJwkThumbprint, createRemoteJWKSet, jwtVerify } from 'jose';
 
 const PROOF_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'EdDSA', 'RS256', 'PS256'];
-/** How far a proof's `iat` may be from now, in seconds. */
+/** The most seconds between a proof's `iat` and now. */
 const PROOF_WINDOW = 30;
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('base64url');
@@ -19,9 +19,10 @@ class Refusal extends Error {
 }
 
 /**
- * `/{kind}/anything`, for any method. `kind` is what tokens the path takes: `plain` (opaque, for no resource),
- * `opaque` and `jwt` (for the resource of this name). With `/nonce` before it, proofs need a nonce of this API's.
- * `?scope=write` needs that scope; `?refuse` refuses any token.
+ * Serves `/{kind}/anything` for any method. `kind` says which tokens the path accepts: `plain`
+ * (opaque tokens without a resource), `opaque` or `jwt` (tokens for the resource of this name).
+ * Below `/nonce`, proofs need a nonce of this API. `?scope=write` requires that scope, and
+ * `?refuse` refuses any token.
  */
 export class Api {
   #jtis = new Map();
@@ -29,7 +30,7 @@ export class Api {
 
   constructor({ issuers, resources, client, log }) {
     Object.assign(this, { issuers, resources, client, log });
-    // They share their tokens and keys.
+    // The issuers share their tokens and keys.
     this.keys = createRemoteJWKSet(new URL('/jwks', issuers[0]));
   }
 
@@ -67,7 +68,7 @@ export class Api {
       const params = { realm: 'interop', error: refusal.error, error_description: refusal.message };
       if (refusal.error === 'insufficient_scope') params.scope = url.searchParams.get('scope');
       if (scheme === 'DPoP') params.algs = PROOF_ALGORITHMS.join(' ');
-      // A request without a token is told no more than what is needed (RFC 6750 section 3.1).
+      // A request without a token gets no description of an error (RFC 6750 section 3.1).
       if (!refusal.error) delete params.error_description;
       headers['www-authenticate'] = `${scheme} ${Object.entries(params)
         .filter(([, value]) => value)
@@ -145,7 +146,7 @@ export class Api {
       return;
     }
     const refuse = (why) => { throw new Refusal(401, 'invalid_dpop_proof', why); };
-    // Several come joined with commas, and are then not one proof.
+    // Node joins several headers with commas, which is no valid proof.
     const proof = request.headers.dpop ?? refuse('no proof');
     const { payload, protectedHeader } = await jwtVerify(proof, EmbeddedJWK, {
       typ: 'dpop+jwt',
@@ -155,7 +156,7 @@ export class Api {
     if (payload.htm !== request.method) refuse(`htm is ${payload.htm}`);
     const here = `${url.origin}${url.pathname}`;
     if (payload.htu !== here) refuse(`htu is ${payload.htu}, not ${here}`);
-    if (payload.ath !== sha256(value)) refuse('ath is of another token');
+    if (payload.ath !== sha256(value)) refuse('ath belongs to another token');
     if (!(Math.abs(payload.iat - Date.now() / 1000) <= PROOF_WINDOW)) refuse('iat is not recent');
     if ((await calculateJwkThumbprint(protectedHeader.jwk)) !== bound) refuse('the key is another one');
     if (typeof payload.jti !== 'string' || payload.jti.length < 12) refuse('jti is missing or short');
@@ -168,7 +169,7 @@ export class Api {
     }
   }
 
-  /** A proof is good for one request (RFC 9449 section 11.1). */
+  /** Refuses a proof that was used before (RFC 9449 section 11.1). */
   once(jti, refuse) {
     const now = Date.now() / 1000;
     for (const [known, until] of this.#jtis) if (until < now) this.#jtis.delete(known);

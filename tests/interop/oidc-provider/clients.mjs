@@ -1,13 +1,13 @@
-// The clients that the authorization server knows: one for each test, so that its log can be read by client.
+// The clients of the authorization server: one for each test, which counts the client's requests.
 
 import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 
-/** What RFC 6749 appendix A allows in an id and a secret (VSCHAR), as awkward as it comes. */
+/** Every special character that an id and a secret may have (VSCHAR of RFC 6749 appendix A). */
 const ODD = ` !"#$%&'()*+,-./:;<=>?@[\\]^_\`{|}~ %3A%2B a+b `;
 
 const CURVES = { ES256: 'P-256', ES384: 'P-384', ES512: 'P-521' };
 
-/** An algorithm and a key for it, of the smallest size that it allows. */
+/** The signature algorithms of assertions. */
 export const SIGNATURES = [
   'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA',
 ];
@@ -17,12 +17,12 @@ let rsa;
 function keyPair(alg) {
   if (alg === 'EdDSA') return generateKeyPairSync('ed25519');
   if (CURVES[alg]) return generateKeyPairSync('ec', { namedCurve: CURVES[alg] });
-  // One for all: they take long to make, and nothing here depends on their being different.
+  // All clients share one key, because it takes long to generate.
   rsa ??= generateKeyPairSync('rsa', { modulusLength: 2048 });
   return rsa;
 }
 
-/** For the server's own signatures too. */
+/** Creates a key. The server signs with such a key too. */
 export function signingKey(alg) {
   const { privateKey, publicKey } = keyPair(alg);
   const kid = `${alg}-${randomBytes(4).toString('hex')}`;
@@ -36,7 +36,7 @@ export function signingKey(alg) {
 
 const secret = () => randomBytes(48).toString('base64url');
 
-/** A client's public key with the certificate that it came in (RFC 8705 section 2.2.2). */
+/** Returns the public key of a certificate, with the certificate (RFC 8705 section 2.2.2). */
 function certified(pem) {
   const certificate = new X509Certificate(pem);
   const jwk = certificate.publicKey.export({ format: 'jwk' });
@@ -44,9 +44,9 @@ function certified(pem) {
 }
 
 /**
- * What to register, and what to tell the test, by name.
+ * Creates the clients by name.
  *
- * `registered` is client metadata (RFC 7591 section 2), `told` what the client itself has to know.
+ * `registered` is client metadata (RFC 7591 section 2), and `told` the settings of the client.
  */
 export function makeClients({ certificates = {} } = {}) {
   const all = {};
@@ -115,7 +115,7 @@ export function makeClients({ certificates = {} } = {}) {
       { tls_client_auth_san_dns: certificates.san_dns, ...bound });
     add('tls-discovered', 'tls_client_auth',
       { tls_client_auth_san_dns: certificates.san_dns, ...bound });
-    // Its certificate is genuine, and another's.
+    // This client sends a valid certificate of another client.
     add('tls-stranger', 'tls_client_auth',
       { tls_client_auth_san_dns: 'stranger.example', ...bound });
   }
@@ -123,14 +123,14 @@ export function makeClients({ certificates = {} } = {}) {
     add('tls-self-signed', 'self_signed_tls_client_auth',
       { jwks: { keys: [certified(certificates.self_signed)] }, ...bound });
   }
-  // Says who it is with a secret; its tokens are bound to its certificate all the same.
+  // This client authenticates with a secret, and its tokens are bound to its certificate.
   basic('tls-bound', bound);
 
   for (const name of [
     'dpop', 'dpop-keys', 'dpop-required', 'dpop-revoked', 'dpop-revoked-nonce', 'dpop-api-nonce', 'dpop-rotated',
     'dpop-rotated-at-once', 'dpop-rotated-late', 'dpop-opaque', 'dpop-jwt', 'dpop-tls', 'dpop-stolen',
     'dpop-early', 'dpop-late',
-    // The token endpoint wants nonces of those.
+    // The token endpoint requires nonces of these clients.
     'dpop-nonce', 'dpop-nonce-at-once', 'dpop-nonce-everywhere',
   ]) basic(name, { dpop_bound_access_tokens: true });
   basic('dpop-optional');
@@ -140,7 +140,7 @@ export function makeClients({ certificates = {} } = {}) {
       { alg: 'ES256', kid, private_key: pem });
   }
 
-  // The API, which asks about tokens.
+  // The API, which introspects tokens.
   basic('api');
   return all;
 }

@@ -1,9 +1,13 @@
-// An authorization server (oidc-provider) and an API beside it, on loopback, for the tests of tests/interop.rs.
+// An authorization server (oidc-provider) and an API on loopback, for the tests in tests/interop/.
 //
-// The first line on standard input is a JSON object, `{}` at least; `tls` in it (`key`, `certificate`, and
-// `authority` for the certificates of clients) and `certificates` (`authorized`, with `subject_dn` and `san_dns`, and
-// `self_signed`), all PEM, make it speak TLS too. The first line on standard output is a JSON object with all that a
-// test needs. It ends when its standard input does.
+// The first line on standard input is a JSON object, at least `{}`. Two members make both servers
+// also listen with TLS; all of their values are PEM:
+//
+// - `tls`: `key`, `certificate`, and `authority`, which signs the certificates of clients.
+// - `certificates`: `authorized` (with `subject_dn` and `san_dns`) and `self_signed`.
+//
+// The first line on standard output is a JSON object with all that a test needs. The program ends
+// when its standard input ends.
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -18,10 +22,10 @@ import Provider, { errors } from 'oidc-provider';
 import { Api } from './api.mjs';
 import { MACS, SIGNATURES, makeClients, signingKey } from './clients.mjs';
 
-// Nobody reads standard output after its first line, and what the library has to say goes there.
+// The tests read only the first line of standard output, where the library would print warnings.
 console.info = console.error;
 
-// So that a test can let tokens expire without waiting.
+// Tests move this clock, so that tokens expire without a wait.
 let ahead = 0;
 const now = Date.now;
 globalThis.Date = class extends Date {
@@ -47,7 +51,7 @@ async function listen(secure) {
     })
     : http.createServer();
   server.on('request', (request, response) => {
-    // Node's own goes by the clock that is not moved.
+    // Node would send the time of the clock that does not move.
     response.setHeader('date', new Date().toUTCString());
     const path = request.url;
     if (!path.startsWith('/.well-known/')) return;
@@ -58,7 +62,7 @@ async function listen(secure) {
   return { server, origin: `http${secure ? 's' : ''}://127.0.0.1:${server.address().port}` };
 }
 
-/** What came in, in order, for a test to count. */
+/** The requests that arrived, in order. */
 const log = [];
 
 const [authorization, protectedApi] = [await listen(false), await listen(false)];
@@ -68,7 +72,7 @@ const clients = makeClients({ certificates });
 const resources = { opaque: 'https://api.example/opaque', jwt: 'https://api.example/jwt' };
 const signing = signingKey('ES256');
 
-/** Which key an assertion says that it is signed with. */
+/** Returns the key id that an assertion names. */
 function kidOf(assertion) {
   try {
     return decodeProtectedHeader(assertion).kid;
@@ -93,7 +97,7 @@ function makeProvider(issuer, aliases) {
     jwks: { keys: [signing.jwk] },
     cookies: { keys: [randomBytes(16).toString('hex')] },
     scopes: ['read', 'write', 'offline_access'],
-    // Each is good for one use, and a second one takes the grant back.
+    // Each is valid once. A second use revokes the grant.
     rotateRefreshToken: true,
     findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
     responseTypes: [],
@@ -173,7 +177,7 @@ const provider = makeProvider(issuer, aliases);
 authorization.server.on('request', provider.callback());
 secureAuthorization?.server.on('request', makeProvider(secureAuthorization.origin).callback());
 
-/** What a user would have granted a client, with nobody there to sign in: a refresh token. */
+/** Returns a refresh token for a client, as if a user had signed in and consented. */
 async function grantTo(clientId) {
   const accountId = 'alf';
   const client = await provider.Client.find(clientId);

@@ -16,7 +16,7 @@ use tower_oauth2::{ClientAuth, TokenEndpoint, TokenError, TokenErrorKind, Tokens
 use crate::client::{http, send, try_send};
 use crate::server::Server;
 
-/// Asserts that the API accepts the client after one token request, signed with the key `kid`.
+/// Asserts that one token request, with an assertion by key `kid`, authenticates the client.
 async fn assert_accepted(name: &str, auth: ClientAuth, kid: Option<&str>) {
     let server = Server::oidc_provider();
     let client = server.client(name);
@@ -30,7 +30,7 @@ async fn assert_accepted(name: &str, auth: ClientAuth, kid: Option<&str>) {
 }
 
 fn refused(error: BoxError) -> TokenError {
-    let error = TokenError::find_in(&*error).expect("it is about the token").clone();
+    let error = TokenError::find_in(&*error).expect("a TokenError is among the sources").clone();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
     assert_eq!(
         (error.status().unwrap().as_u16(), error.error_code()),
@@ -156,7 +156,7 @@ async fn a_retry_has_its_own_assertion() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_the_clients_is_an_invalid_client() {
+async fn a_key_of_another_client_is_an_invalid_client() {
     let server = Server::oidc_provider();
     let name = "assertion-stranger";
     let kid = server.told("/clients/assertion-stranger/kid");

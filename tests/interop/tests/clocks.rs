@@ -33,7 +33,8 @@ async fn an_assertion_for_a_server_that_is_behind() {
     assert_token_requests(-300, "assertion-early", &[200]).await;
 }
 
-/// The server tolerates five minutes, and the API half a minute.
+/// Sends a request twice although this machine's clock differs from the API's. The server tolerates
+/// five minutes, and the API half a minute.
 async fn proofs_go_through(ahead: i64, name: &str) {
     let server = Server::oidc_provider_alone();
     server.control(&format!("clock?ahead={ahead}")).await;

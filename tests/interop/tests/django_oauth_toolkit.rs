@@ -69,7 +69,7 @@ async fn a_wrong_secret_is_a_typed_error_that_holds_no_secret() {
         let api = server.api(server.credentials(auth));
         let request = server.get("/api/bearer/wrong-secret").body(Default::default()).unwrap();
         let error = try_send(api, request).await.err().unwrap();
-        let error = TokenError::find_in(&*error).expect("it is about the token");
+        let error = TokenError::find_in(&*error).expect("a TokenError is among the sources");
         assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
         assert_eq!(error.status().unwrap(), 401);
         assert_eq!(error.error_code(), Some("invalid_client"));
@@ -112,7 +112,7 @@ async fn a_token_is_valid_for_its_resource() {
     assert_eq!((answer.status.as_u16(), answer.replayed), (401, Some(Replayed::Yes)));
 }
 
-/// Asserts that a revoked token is replaced at an API of this kind, which answers it with `status`.
+/// Asserts that a revoked token is replaced at an API that answers with `status`.
 async fn is_healed(name: &str, kind: &str, status: u64, policy: ReplayPolicy) {
     let server = Server::django_oauth_toolkit();
     let client = server.client(name);

@@ -175,7 +175,7 @@ async fn an_assertion_and_a_proof_in_one_request() {
     assert_eq!(server.token_statuses(name).await, [200, 200]);
 }
 
-/// RFC 8707, with a token that the API looks up or decodes.
+/// Sends a token for a resource (RFC 8707). The API looks it up or decodes it.
 async fn is_for_the_resource(kind: &str) {
     let server = Server::oidc_provider();
     let (key, name) = (key(), format!("dpop-{kind}"));

@@ -40,7 +40,7 @@ const AUTHORIZED: Method = |id, certificate| ClientAuth::tls_client_auth(id, cer
 const SELF_SIGNED: Method =
     |id, certificate| ClientAuth::self_signed_tls_client_auth(id, certificate);
 
-/// RFC 8705 sections 2 and 3: the certificate authenticates the client and binds the token.
+/// Asserts that the certificate authenticates the client and binds the token (RFC 8705).
 async fn assert_certificate_authenticates(
     name: &str,
     method: Method,
@@ -82,7 +82,7 @@ async fn a_self_signed_certificate_that_is_registered_itself() {
     assert_certificate_authenticates("tls-self-signed", SELF_SIGNED, own, another).await;
 }
 
-/// RFC 8707 and RFC 9068: the API decodes from the token which certificate it is bound to.
+/// A JWT names the certificate that it is bound to (RFC 8707, RFC 9068).
 #[tokio::test]
 async fn a_jwt_for_a_resource_is_bound_to_the_certificate() {
     let server = Server::oidc_provider();

@@ -21,7 +21,7 @@ async fn assert_accepted(server: &Server, client: &Registered, auth: ClientAuth,
 }
 
 fn refused(error: BoxError) -> TokenError {
-    let error = TokenError::find_in(&*error).expect("it is about the token").clone();
+    let error = TokenError::find_in(&*error).expect("a TokenError is among the sources").clone();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
     assert!(!error.is_transient());
     error
@@ -66,7 +66,7 @@ async fn many_requests_at_once_cost_one_token_request() {
     assert_eq!(server.api_statuses("/plain/concurrent").await, [200; 64]);
 }
 
-/// RFC 8707: the API accepts only tokens for its resource.
+/// Asserts that the API accepts only tokens for its resource (RFC 8707).
 async fn is_for_the_resource(kind: &str) {
     let server = Server::oidc_provider();
     let client = server.client(kind);

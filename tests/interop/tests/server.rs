@@ -76,7 +76,7 @@ impl Server {
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{number}.log"));
         let failed = |why: &dyn std::fmt::Display| {
             let told = std::fs::read_to_string(&log).unwrap_or_default();
-            format!("{name} does not start: {why}. {MISSING}. What it said:\n{told}")
+            format!("{name} does not start: {why}. {MISSING}. Its output was:\n{told}")
         };
         let stderr = File::create(&log).map_err(|error| failed(&error))?;
         let mut child = command
@@ -87,13 +87,14 @@ impl Server {
             .map_err(|error| failed(&error))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let mut server = Self { told: Value::Null, child, stdin };
-        let stdin = server.stdin.as_mut().expect("it was just asked for");
+        let stdin = server.stdin.as_mut().expect("standard input is piped");
         // The reason why a process has ended is read below.
         let _ = writeln!(stdin, "{first}");
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            let read = BufReader::new(stdout.expect("it was just asked for")).read_line(&mut line);
+            let read =
+                BufReader::new(stdout.expect("standard output is piped")).read_line(&mut line);
             let _ = sender.send(read.map(|_| line));
         });
         let line = receiver.recv_timeout(START).map_err(|error| failed(&error))?;
@@ -208,7 +209,7 @@ fn source(path: &str) -> PathBuf {
 /// Returns the directory into which `setup.sh` installs: the target directory of this build.
 fn target() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    tmp.parent().expect("it is in the target directory").to_owned()
+    tmp.parent().expect("CARGO_TARGET_TMPDIR has a parent").to_owned()
 }
 
 #[test]

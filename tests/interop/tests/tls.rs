@@ -95,7 +95,7 @@ pub enum Shows {
 }
 
 impl Shows {
-    /// The certificate, in DER.
+    /// Returns the certificate in DER.
     pub fn certificate(self) -> &'static [u8] {
         let certificates = Certificates::get();
         match self {

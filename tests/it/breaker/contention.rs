@@ -1,4 +1,4 @@
-//! Servers that keep one live token per client: each new token revokes the one before it.
+//! Servers with one live token per client: each new token revokes the previous one.
 
 use tower::Layer;
 use tower_oauth2::store::{MemoryStore, TokenStoreLayer};

@@ -6,7 +6,7 @@ use super::*;
 
 const API: &str = "https://api.test/";
 
-/// An API that answers 401 to everything while it is broken, and to revoked tokens.
+/// Creates an API that answers 401 to revoked tokens, and to all while broken.
 fn breakable(server: &TokenServer) -> (Api, Arc<AtomicBool>) {
     let (server, is_broken) = (server.clone(), Arc::new(AtomicBool::new(false)));
     let broken = is_broken.clone();

@@ -1,4 +1,4 @@
-//! R8: the cost of APIs that reject tokens, and their effect on requests to other APIs.
+//! R8: the cost of APIs that reject tokens, and their effect on other APIs.
 //!
 //! The unit tests of the breaker simulate more situations, over longer times.
 

@@ -97,10 +97,10 @@ async fn clones_of_a_service_have_one_origin() {
     assert_eq!(status(&one.clone(), "/").await, 200);
 }
 
-/// A process may get a token from the store that is as old as the one that was rejected.
+/// The store may have a token that is as old as the rejected one.
 // R8, S4
 #[tokio::test(start_paused = true)]
-async fn processes_with_one_store_cost_no_more_than_others() {
+async fn processes_that_share_a_store_make_no_more_token_requests() {
     const PROCESSES: usize = 8;
     let (server, store) = (TokenServer::default(), MemoryStore::new());
     let source = server.source(ms(50));

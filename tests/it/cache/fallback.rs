@@ -232,7 +232,7 @@ async fn a_rejected_token_is_not_sent_after_its_end() {
 
 // C12
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_rejects_the_token_later_loses_it_too() {
+async fn no_origin_gets_the_token_after_its_own_later_rejection() {
     let outage = Outage::lasting_an_hour().await;
     token_error(outage.send(STRICT).await);
     outage.assert_sent(outage.send(LATER).await);

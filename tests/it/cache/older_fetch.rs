@@ -1,4 +1,4 @@
-//! C8: a token whose fetch began before the rejection may be as old as the rejected one.
+//! C8: a token of an earlier fetch may be as old as the rejected one.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ async fn renewing() -> Renewing {
     Renewing { tokens, source, gate }
 }
 
-/// An API that rejects the tokens with these numbers.
+/// Creates an API that rejects the tokens with these numbers.
 fn rejecting(numbers: impl IntoIterator<Item = usize>) -> Api {
     let rejected: BTreeSet<_> = numbers.into_iter().map(|n| format!("token-{n}")).collect();
     Api::accepting(move |token| !rejected.contains(token))

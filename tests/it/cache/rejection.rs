@@ -83,7 +83,7 @@ async fn a_rejected_token_stays_known_until_another_arrives() {
     assert_eq!(causes(&source)[4], Cause::Cold);
 }
 
-/// Tokens whose renewal runs, and waits until the semaphore has a permit.
+/// Returns tokens whose renewal waits until the semaphore has a permit.
 async fn renewing(
     answer: impl Fn(usize) -> Result<AccessToken, BoxError> + Send + Sync + 'static,
 ) -> (Tokens, ScriptedSource, Arc<Semaphore>, CachedToken) {

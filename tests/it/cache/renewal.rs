@@ -120,7 +120,8 @@ async fn a_failed_renewal_is_retried_with_back_off() {
         assert_eq!(secret(&tokens).await, "token-1");
         settle().await;
         assert_eq!(source.count(), failed);
-        // The back-off is at least a tenth of the remaining time: of 190 s at first, of 114 s at last.
+        // The back-off is at least a tenth of the remaining time, which is 190 s at first and 114 s
+        // at last.
         advance(secs(11)).await;
         assert_eq!(secret(&tokens).await, "token-1");
         settle().await;

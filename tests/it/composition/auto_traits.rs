@@ -168,8 +168,8 @@ async fn a_source_that_is_not_sync_serves_many_threads() {
     assert_eq!(source.count(), 1);
 }
 
-/// Returns a 401 to the first request and a 200 to others, with futures that are neither `Send` nor
-/// `Unpin`.
+/// An API whose futures are neither `Send` nor `Unpin`. Returns a 401 to the first request and a
+/// 200 to others.
 #[derive(Clone)]
 struct Immobile {
     seen: Rc<Cell<usize>>,

@@ -1,5 +1,5 @@
-//! Tests other layers outside, inside and on the token path: no service is called before it is
-//! ready, and no request holds what another one waits for.
+//! Tests other layers outside, inside and on the token path. No service is called before it is
+//! ready, and no request holds a resource that another one waits for.
 
 mod auto_traits;
 mod inside;
@@ -34,14 +34,14 @@ const BODY: &str = "sent whole, each time";
 
 /// An API and a source of tokens. Both are mocks, which panic if they are called before they are
 /// ready.
-struct World {
+struct Mocks {
     api: HttpMock,
     source: Mock<TokenRequest, AccessToken>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MockState>>,
 }
 
 #[derive(Default)]
-struct State {
+struct MockState {
     issued: usize,
     /// Tokens `token-<n>` up to this number get a 401.
     revoked: usize,
@@ -50,9 +50,9 @@ struct State {
     seen: Vec<String>,
 }
 
-impl World {
+impl Mocks {
     fn new() -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(MockState::default()));
         let (api, mut requests) = mock::pair::<HttpRequest, HttpResponse>();
         let api_state = state.clone();
         tokio::spawn(async move {
@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-impl State {
+impl MockState {
     fn answer(&mut self, request: &HttpRequest) -> StatusCode {
         let value = request.headers()[AUTHORIZATION].to_str().unwrap();
         let token = value.strip_prefix("Bearer ").unwrap().to_owned();
@@ -145,7 +145,7 @@ async fn next<T, U>(calls: &mut mock::Handle<T, U>) -> (T, mock::SendResponse<U>
     call.expect("no call").expect("all callers are gone")
 }
 
-/// Sends a request, and checks that the response is a 200 with the body of the request.
+/// Sends a request, and checks that the API echoes its body with a 200.
 async fn send_well<S>(stack: &mut S) -> Option<Replayed>
 where
     S: Service<HttpRequest, Response = HttpResponse>,
@@ -158,24 +158,24 @@ where
     replayed
 }
 
-/// Sends a miss, a hit and a replayed request, and checks the requests at API and source each time.
-async fn miss_hit_and_replay<S>(world: &World, stack: &mut S)
+/// Sends a miss, a hit and a replayed request. Checks the requests at API and source each time.
+async fn miss_hit_and_replay<S>(mocks: &Mocks, stack: &mut S)
 where
     S: Service<HttpRequest, Response = HttpResponse>,
     S::Error: Into<BoxError>,
 {
     assert_eq!(send_well(stack).await, None);
-    assert_eq!((world.seen(), world.token_requests()), (tokens([1]), 1), "miss");
+    assert_eq!((mocks.seen(), mocks.token_requests()), (tokens([1]), 1), "miss");
 
     assert_eq!(send_well(stack).await, None);
-    assert_eq!((world.seen(), world.token_requests()), (tokens([1, 1]), 1), "hit");
+    assert_eq!((mocks.seen(), mocks.token_requests()), (tokens([1, 1]), 1), "hit");
 
-    world.revoke();
+    mocks.revoke();
     assert_eq!(send_well(stack).await, Some(Replayed::Yes));
-    assert_eq!((world.seen(), world.token_requests()), (tokens([1, 1, 1, 2]), 2), "replay");
+    assert_eq!((mocks.seen(), mocks.token_requests()), (tokens([1, 1, 1, 2]), 2), "replay");
 
     assert_eq!(send_well(stack).await, None);
-    assert_eq!((world.seen(), world.token_requests()), (tokens([1, 1, 1, 2, 2]), 2), "hit again");
+    assert_eq!((mocks.seen(), mocks.token_requests()), (tokens([1, 1, 1, 2, 2]), 2), "hit again");
 }
 
 fn tokens<const N: usize>(numbers: [usize; N]) -> Vec<String> {

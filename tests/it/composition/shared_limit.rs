@@ -91,22 +91,22 @@ impl State {
 // R5
 #[tokio::test(start_paused = true)]
 async fn api_and_token_endpoint_can_share_one_connection() {
-    let world = OneAtATime::new();
-    let mut stack = world.stack();
+    let mocks = OneAtATime::new();
+    let mut stack = mocks.stack();
     assert_eq!(send_well(&mut stack).await, None);
     assert_eq!(send_well(&mut stack).await, None);
-    assert_eq!(world.counts(), (1, 2));
-    world.revoke();
+    assert_eq!(mocks.counts(), (1, 2));
+    mocks.revoke();
     assert!(send_well(&mut stack).await.is_some());
-    assert_eq!(world.counts(), (2, 4));
-    assert_eq!(world.semaphore.available_permits(), 1);
+    assert_eq!(mocks.counts(), (2, 4));
+    assert_eq!(mocks.semaphore.available_permits(), 1);
 }
 
 // R5, C2
 #[tokio::test(start_paused = true)]
 async fn many_requests_share_one_connection_with_the_token_endpoint() {
-    let world = OneAtATime::new();
-    let stack = world.stack();
+    let mocks = OneAtATime::new();
+    let stack = mocks.stack();
     for round in 1..=3 {
         let all: Vec<_> = (0..100)
             .map(|_| {
@@ -118,16 +118,16 @@ async fn many_requests_share_one_connection_with_the_token_endpoint() {
             one.await.unwrap();
         }
         // One request discovers each revocation.
-        assert_eq!(world.counts(), (round, 100 * round + round - 1));
-        world.revoke();
+        assert_eq!(mocks.counts(), (round, 100 * round + round - 1));
+        mocks.revoke();
     }
 }
 
 // R5
 #[tokio::test(start_paused = true)]
 async fn dropped_requests_release_the_connection() {
-    let world = OneAtATime::new();
-    let stack = world.stack();
+    let mocks = OneAtATime::new();
+    let stack = mocks.stack();
     // Drops a miss or a replay at each of its awaits.
     for polls in 0..20 {
         let mut dropped = Box::pin(stack.clone().oneshot(put()));
@@ -144,7 +144,7 @@ async fn dropped_requests_release_the_connection() {
         }
         drop(dropped);
         send_well(&mut stack.clone()).await;
-        world.revoke();
+        mocks.revoke();
         // The breaker tolerates that many revocations only if time passes between them (R8).
         tokio::time::advance(std::time::Duration::from_secs(7)).await;
     }
@@ -153,20 +153,20 @@ async fn dropped_requests_release_the_connection() {
 // R5
 #[tokio::test(start_paused = true)]
 async fn a_failed_token_request_releases_the_connection() {
-    let world = OneAtATime::new();
-    let mut stack = world.stack();
-    world.state.lock().unwrap().is_down = true;
+    let mocks = OneAtATime::new();
+    let mut stack = mocks.stack();
+    mocks.state.lock().unwrap().is_down = true;
     let error = send(&mut stack).await.unwrap_err();
     assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::ErrorResponse);
-    assert_eq!(world.semaphore.available_permits(), 1);
-    assert_eq!(world.counts(), (1, 0));
+    assert_eq!(mocks.semaphore.available_permits(), 1);
+    assert_eq!(mocks.counts(), (1, 0));
 }
 
 // R5: nothing waits here, but nothing is sent either.
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_releases_the_connection() {
-    let world = OneAtATime::new();
-    let mut refusing = world.stack();
+    let mocks = OneAtATime::new();
+    let mut refusing = mocks.stack();
     let insecure = Request::get("http://insecure.test/").body(Full::default()).unwrap();
     let error = refusing.ready().await.unwrap().call(insecure).await.unwrap_err();
     assert_eq!(TokenError::find_in(&*error).unwrap().kind(), TokenErrorKind::InsecureUri);

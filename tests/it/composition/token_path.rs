@@ -19,7 +19,7 @@ use tower_oauth2::{AccessToken, TokenEndpoint, TokenError, TokenErrorKind, Token
 use tower_test::mock;
 
 use super::{
-    HttpMock, HttpRequest, HttpResponse, World, layer_over, miss_hit_and_replay, next, send,
+    HttpMock, HttpRequest, HttpResponse, Mocks, layer_over, miss_hit_and_replay, next, send,
     send_well, tokens,
 };
 use crate::support::credentials;
@@ -55,48 +55,48 @@ fn single(http: HttpMock) -> TokenEndpoint {
 // alf 5, 6
 #[tokio::test(start_paused = true)]
 async fn a_retry_on_the_token_path_retries_the_token_request_only() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let (http, count) = endpoint(&[Some(500), Some(500)]);
     let source = ServiceBuilder::new()
         .layer(RetryLayer::new(TokenRetry::new(5).statuses([500])))
         .service(single(http));
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     send_well(&mut stack).await;
     assert_eq!(count.load(Ordering::SeqCst), 3);
-    assert_eq!(world.seen(), tokens([1]));
+    assert_eq!(mocks.seen(), tokens([1]));
 
     // A 503 from the API is not retried.
-    world.fail_next(1);
+    mocks.fail_next(1);
     assert_eq!(send(&mut stack).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_on_the_token_path_has_a_kind_of_token_error() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let (http, count) = endpoint(&[None, None]);
     let source = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Duration::from_secs(3)))
         .service(single(http));
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     let started = Instant::now();
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!((error.kind(), started.elapsed().as_secs()), (TokenErrorKind::Timeout, 3));
     assert!(error.is_transient());
-    assert_eq!((count.load(Ordering::SeqCst), world.seen()), (1, tokens([])));
+    assert_eq!((count.load(Ordering::SeqCst), mocks.seen()), (1, tokens([])));
 }
 
 #[tokio::test(start_paused = true)]
 async fn retry_timeout_and_buffer_compose_on_the_token_path() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let (http, count) = endpoint(&[Some(503), None, Some(500)]);
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(RetryLayer::new(TokenRetry::new(3).backoff(Duration::ZERO)))
         .layer(TimeoutLayer::new(Duration::from_secs(3)))
         .service(single(http));
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     let started = Instant::now();
     send_well(&mut stack).await;
     assert_eq!(count.load(Ordering::SeqCst), 4);
@@ -107,13 +107,13 @@ async fn retry_timeout_and_buffer_compose_on_the_token_path() {
 // C9
 #[tokio::test(start_paused = true)]
 async fn the_last_error_is_found_through_retry_and_buffer() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let (http, count) = endpoint(&[Some(503), Some(502)]);
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(RetryLayer::new(TokenRetry::new(1)))
         .service(single(http));
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
@@ -149,8 +149,8 @@ async fn a_token_error_is_found_in_the_error_of_a_buffer() {
     assert!(wrapped.is::<ServiceError>(), "{wrapped:?}");
     assert_eq!(TokenError::find_in(&*wrapped).unwrap().status().unwrap(), 500);
 
-    let world = World::new();
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mocks = Mocks::new();
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     let error = send(&mut stack).await.unwrap_err();
     let error = TokenError::find_in(&*error).unwrap();
     assert_eq!(error.kind(), TokenErrorKind::ErrorResponse);
@@ -159,7 +159,7 @@ async fn a_token_error_is_found_in_the_error_of_a_buffer() {
 
 #[tokio::test(start_paused = true)]
 async fn all_layers_compose_on_the_token_path() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let source = ServiceBuilder::new()
         .layer(BufferLayer::new(1))
         .layer(RateLimitLayer::new(1, Duration::from_secs(1)))
@@ -167,19 +167,19 @@ async fn all_layers_compose_on_the_token_path() {
         .layer(ConcurrencyLimitLayer::new(1))
         .layer(RetryLayer::new(TokenRetry::new(1)))
         .layer(TimeoutLayer::new(Duration::from_secs(1)))
-        .service(world.source.clone());
+        .service(mocks.source.clone());
     let tokens = Tokens::new(credentials(), source);
-    let mut stack = layer_over(tokens).layer(world.api.clone());
-    miss_hit_and_replay(&world, &mut stack).await;
+    let mut stack = layer_over(tokens).layer(mocks.api.clone());
+    miss_hit_and_replay(&mocks, &mut stack).await;
 }
 
 // The source is made ready for each token request, which has its cause.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_not_ready_is_waited_for() {
-    let world = World::new();
+    let mocks = Mocks::new();
     let (source, mut requests) = mock::pair::<TokenRequest, AccessToken>();
     requests.allow(0);
-    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(world.api.clone());
+    let mut stack = layer_over(Tokens::new(credentials(), source)).layer(mocks.api.clone());
     let sent = tokio::spawn(async move { send_well(&mut stack).await });
     crate::support::settle().await;
     assert!(requests.poll_request().is_pending());

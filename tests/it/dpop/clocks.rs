@@ -19,8 +19,7 @@ fn date(by: i64) -> String {
     httpdate::fmt_http_date(moved(by))
 }
 
-/// Returns whether the time in the proof of a request is `ahead` seconds ahead of this machine's
-/// clock.
+/// Returns whether a proof's time is `ahead` seconds ahead of this machine's clock.
 fn is_by_clock(request: &Request<Full<Bytes>>, ahead: i64) -> bool {
     let iat = Proof::of(request).claims["iat"].as_u64().unwrap();
     let iat = std::time::UNIX_EPOCH + Duration::from_secs(iat);
@@ -153,7 +152,7 @@ fn ahead(request: &Request<Full<Bytes>>) -> i64 {
     iat - i64::try_from(now.as_secs()).unwrap()
 }
 
-/// A token endpoint with another clock, behind a proxy that dates the responses.
+/// Creates a token endpoint with another clock, behind a proxy that dates the responses.
 fn endpoint_ahead_by(seconds: i64, error: &'static str) -> Api {
     Api::new(move |request| {
         let mut response = match (ahead(request) - seconds).abs() <= 3 {

@@ -38,7 +38,7 @@ struct Proof {
 }
 
 impl Proof {
-    /// Verifies the only proof of a request: signature, type, and no private part of the key.
+    /// Verifies the only proof of a request: signature, type, and a public key.
     fn of<B>(request: &Request<B>) -> Self {
         let fields: Vec<_> = request.headers().get_all("dpop").iter().collect();
         let [field] = fields[..] else { panic!("{} proofs", fields.len()) };

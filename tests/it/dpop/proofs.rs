@@ -41,7 +41,7 @@ async fn each_request_has_another_proof() {
     }
 }
 
-/// RFC 9449 sections 4.1 and 7.1: the header of both proofs, and the rest of each.
+/// The header of both proofs, as in RFC 9449 sections 4.1 and 7.1.
 const HEADER: &str = concat!(
     "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6Ik",
     "VDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCR",

@@ -39,7 +39,7 @@ fn all(mut builder: TokenCacheBuilder, duration: Duration) -> TokenCacheBuilder 
     builder
 }
 
-/// Creates a source. If `fails`, four requests out of five fail, so that a repeated fetch fails too.
+/// Creates a source. If `fails`, four of five requests fail, so that a repeated fetch fails too.
 fn source(token: &AccessToken, fails: bool) -> ScriptedSource {
     let token = token.clone();
     ScriptedSource::new(move |n, _| {
@@ -86,7 +86,7 @@ fn alive_tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-/// Drops the last handle, which ends the keep-warm task, and then the cache, which ends the sweeper.
+/// Drops the last handle and the cache. This ends the keep-warm task and the sweeper.
 async fn drop_last(tokens: Tokens, cache: TokenCache) {
     let tasks = alive_tasks();
     drop(tokens);

@@ -18,7 +18,7 @@ type Body = Full<Bytes>;
 type Calls = mock::Handle<Request<Body>, Response<Body>>;
 type Sent = JoinHandle<Result<Response<Body>, BoxError>>;
 
-/// Starts a request that gets its token and then waits for an API that is not ready.
+/// Starts a request that has its token and waits until the API is ready.
 async fn waiting_for_api(source: &ScriptedSource) -> (Calls, Sent) {
     let (mock, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
     let origins = Origins::only(["https://api.test"]).unwrap();

@@ -1,4 +1,4 @@
-//! A request that has its token, and waits while that token and its successors are rejected.
+//! A request waits with its token while that token and its successors are rejected.
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -16,7 +16,7 @@ type Body = Full<Bytes>;
 type Calls = mock::Handle<Request<Body>, Response<Body>>;
 type Sent = JoinHandle<Result<Response<Body>, BoxError>>;
 
-/// Starts a request that gets `token-1` and then waits for an API that is not ready.
+/// Starts a request that has `token-1` and waits until the API is ready.
 async fn waiting_with_first_token(tokens: &Tokens, layer: OAuth2Layer) -> (Calls, Sent) {
     let (mock, mut calls) = mock::pair::<Request<Body>, Response<Body>>();
     let mut api = layer.layer(mock);

@@ -137,7 +137,7 @@ async fn additional_headers_are_sent_and_never_shown() {
 
 // W12
 #[test]
-fn a_header_that_is_not_the_callers_is_a_config_error() {
+fn a_header_that_callers_must_not_set_is_a_config_error() {
     let with = |name: &str, value: &str| TokenEndpoint::new(Api::always(200)).header(name, value);
     for name in [
         "authorization",

@@ -12,7 +12,7 @@ use crate::support::*;
 
 type Answered = Result<Response<Either<Full<Bytes>, Full<Bytes>>>, BoxError>;
 
-/// One request through a whole stack whose token endpoint is at `url`.
+/// Sends a request through a whole stack whose token endpoint is at `url`.
 async fn answered(url: String, api: Api) -> Answered {
     let tokens = Tokens::new(credentials_at(url), single_try(client()));
     let origins = Origins::only(["https://api.test"]).unwrap();

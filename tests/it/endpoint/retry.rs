@@ -245,13 +245,13 @@ async fn an_incomplete_response_is_retried() {
 // alf 5, W7
 #[tokio::test(start_paused = true)]
 async fn timeouts_of_the_endpoint_and_of_tower_are_retried() {
-    async fn silent_twice(n: usize, request: TokenRequest) -> Result<AccessToken, BoxError> {
+    async fn time_out_twice(n: usize, request: TokenRequest) -> Result<AccessToken, BoxError> {
         let http = service_fn(|_| pending::<Result<Response<Full<Bytes>>, Infallible>>());
         let endpoint = single_try(http).timeout(Duration::from_secs(20));
         if n < 3 { Ok(endpoint.oneshot(request).await?) } else { Ok(hour(n)) }
     }
     for timeout in [Duration::from_secs(10), Duration::from_secs(25)] {
-        let inner = ScriptedSource::new(silent_twice);
+        let inner = ScriptedSource::new(time_out_twice);
         let source = ServiceBuilder::new()
             .layer(RetryLayer::new(TokenRetry::new(2).statuses([])))
             .layer(TimeoutLayer::new(timeout))

@@ -274,7 +274,7 @@ fn a_refresh_without_a_runtime_is_an_error() {
     let source = single_try(Api::always(200));
     let call = source.oneshot(TokenRequest::new(credentials().grant(in_memory())));
     let std::task::Poll::Ready(outcome) = tokio_test::task::spawn(call).poll() else {
-        panic!("there is nobody to wait for");
+        panic!("the call waits although no runtime can run its task");
     };
     assert_eq!(outcome.unwrap_err().kind(), TokenErrorKind::NoRuntime);
 }

@@ -21,7 +21,7 @@ fn credentials(grant: impl Into<Grant>) -> Credentials {
     Credentials::new(ENDPOINT, ClientAuth::anonymous()).unwrap().grant(grant)
 }
 
-/// A secret that differs each time it is read.
+/// Creates a secret that differs each time it is read.
 fn counting() -> Secret {
     let count = AtomicU64::new(1);
     Secret::from_fn("counting", move || {

@@ -1,5 +1,4 @@
-//! Refresh tokens that are in use on a runtime that does not poll its tasks, or by a request whose
-//! result the cache does not use.
+//! Refresh tokens in use on a stalled runtime, or by a superseded request.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,7 +41,8 @@ struct Grant {
 }
 
 impl Grant {
-    /// Request number n gets the n-th answer. Requests after the last one are answered at once.
+    /// Creates a grant whose request number n gets the n-th answer. Requests after the last answer
+    /// are answered at once.
     fn new(answers: &'static [Answer]) -> Self {
         let saved = Arc::new(Mutex::new(Vec::new()));
         let written = saved.clone();
@@ -94,7 +94,7 @@ impl Grant {
         }
     }
 
-    /// Starts a request on a runtime, which then stops for good or until its next `block_on`.
+    /// Starts a request on a runtime, which then stops until its next `block_on`.
     fn start_on(&self, runtime: &Runtime) -> JoinHandle<Result<String, TokenErrorKind>> {
         let request = runtime.spawn(self.ask());
         runtime.block_on(settle());
@@ -114,7 +114,7 @@ impl Grant {
         })
     }
 
-    /// The refresh tokens that were sent, in order.
+    /// Returns the refresh tokens that were sent, in order.
     fn used(&self) -> Vec<String> {
         self.used.lock().unwrap().clone()
     }
@@ -155,7 +155,7 @@ fn a_late_rotation_is_kept_if_the_successor_has_failed() {
 
 // C3, G3
 #[test]
-fn a_successor_that_fails_goes_on_with_a_late_rotation() {
+fn a_successor_that_fails_continues_with_a_late_rotation() {
     let grant = Grant::new(&[Answer::Rotate, Answer::Fail]);
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = grant.start_on(&stopped);
@@ -196,7 +196,7 @@ fn a_save_on_a_stopped_runtime_is_repeated_and_never_completes() {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = stopped.spawn(grant.ask());
     run(&stopped, PAUSE + PAUSE / 2);
-    assert_eq!(grant.used(), ["r-0"], "it is being persisted");
+    assert_eq!(grant.used(), ["r-0"], "the next token is still being persisted");
     assert_eq!(grant.take_over_on(&driven).unwrap(), "token-2");
     assert_eq!(grant.saved(), ["r-1", "r-2"]);
 
@@ -260,7 +260,7 @@ fn tokens(grant: &Grant) -> Tokens {
     Tokens::new(credentials().grant(grant.user.clone()), grant.endpoint.clone())
 }
 
-/// Lets `first` start a fetch on a runtime that stops, and `second` get a token on another one.
+/// Starts a fetch of `first` on a runtime that stops, and awaits `second` elsewhere.
 fn get_beside_a_stopped_fetch(grant: &Grant, first: &Tokens, second: &Tokens) {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let first = first.clone();

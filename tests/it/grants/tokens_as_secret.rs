@@ -36,7 +36,7 @@ async fn sent(api: &Api, name: &str) -> Vec<String> {
     sent
 }
 
-/// Returns a source whose every clone holds the value, and a way to see whether one is left.
+/// Returns a source whose clones hold a value, and a weak reference to the value.
 fn watched() -> (impl TokenSource, Weak<()>) {
     let alive = Arc::new(());
     let left = Arc::downgrade(&alive);

@@ -61,7 +61,7 @@ async fn refused(url: &str, timeout: Duration, name: &str) -> TokenError {
     error.downcast_ref::<TokenError>().expect(name).clone()
 }
 
-/// Sends a request, and checks that it has the endpoint's token and that no secret is shown.
+/// Sends a request, and checks that it has the endpoint's token and shows no secret.
 async fn assert_used(endpoint: &RawEndpoint, name: &str) {
     let (trace, _listening) = Trace::start();
     let stack = Stack::new(&endpoint.url("/token"), LONG);

@@ -53,7 +53,7 @@ fn a_certificate_is_the_same_in_der_and_pem() {
 
 // W12
 #[tokio::test]
-async fn anything_else_as_the_certificate_is_an_error() {
+async fn a_value_that_is_not_a_certificate_is_an_error() {
     let der = der();
     let key = rcgen::KeyPair::generate().unwrap();
     let not_one = "certificate must be an X.509 certificate";

@@ -23,7 +23,7 @@ fn moved(by: i64) -> SystemTime {
     if by < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
 }
 
-/// Returns by how many seconds the assertion of a request is ahead of this machine's clock.
+/// Returns by how many seconds an assertion is ahead of this machine's clock.
 fn ahead_of_us(request: &HttpRequest) -> i64 {
     let jwt = futures_util::FutureExt::now_or_never(Jwt::of(request)).unwrap();
     match (jwt.time("iat") + Duration::from_secs(15)).duration_since(SystemTime::now()) {
@@ -43,7 +43,7 @@ fn auth() -> ClientAuth {
 /// The responses in order: status, seconds by which `Date` is ahead, body.
 type Script = Vec<(u16, Option<i64>, &'static str)>;
 
-/// A token endpoint whose responses are first those of a script.
+/// Creates a token endpoint whose responses are first those of a script.
 ///
 /// After those it is honest: it accepts assertions by its own clock, which is this machine's, and
 /// answers others with `refusal`.

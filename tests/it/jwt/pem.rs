@@ -258,7 +258,7 @@ fn no_error_quotes_the_key() {
     }
 }
 
-/// Asserts that `lost` is read as the same key as the text that it was made of.
+/// Asserts that the damaged text `lost` yields the same key as the original.
 #[track_caller]
 fn read_anyway(lost: &str, whole: &str) {
     let thumbprint = |pem| SigningKey::from_pem(pem).map(|key| key.thumbprint());

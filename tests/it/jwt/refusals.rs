@@ -25,7 +25,7 @@ async fn audience(request: &HttpRequest) -> String {
     Jwt::parse(jwt).claims["aud"].as_str().unwrap().to_owned()
 }
 
-/// A server that accepts assertions for its token endpoint and for its issuer.
+/// Creates a server that accepts assertions for its token endpoint and for its issuer.
 fn honest() -> Api {
     Api::new(|request| {
         let audience = futures_util::FutureExt::now_or_never(audience(request)).unwrap();
@@ -36,7 +36,7 @@ fn honest() -> Api {
     })
 }
 
-/// A server whose metadata names the token endpoint of the honest one.
+/// Creates a server whose metadata names the token endpoint of the honest one.
 fn liar(document: &'static str) -> Api {
     Api::new(move |request| {
         assert_eq!(request.method(), http::Method::GET);
@@ -118,7 +118,7 @@ const REALM: &str = "https://auth.test/realm";
 const REALM_DOCUMENT: &str =
     r#"{"issuer":"https://auth.test/realm","token_endpoint":"https://auth.test/token"}"#;
 
-/// Returns the text of the error of a server that accepts only its token endpoint as the audience.
+/// Returns the error of a server that accepts only its token endpoint as the audience.
 async fn refusal(error: &'static str, auth: ClientAuth, grant: Option<JwtBearer>) -> String {
     let server = Api::new(move |request| match request.method() {
         &http::Method::GET => answer(200, None, REALM_DOCUMENT),

@@ -110,7 +110,7 @@ fn a_key_signs_only_with_its_algorithms() {
 
 #[cfg(feature = "aws-lc-rs")]
 #[tokio::test]
-async fn es512_is_there_with_aws_lc_rs() {
+async fn es512_is_available_with_aws_lc_rs() {
     use base64::prelude::BASE64_STANDARD;
 
     // openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521

@@ -7,8 +7,8 @@ const NO_URI: &str = "token_endpoint is not an absolute URI without user informa
 const INSECURE: &str = "token_endpoint is not https";
 const LOOK_AT: &str = "check the issuer's URL and body()";
 
-/// Returns the error for a document at the first place, while the second has a valid one: a
-/// document that is wrong is not requested elsewhere.
+/// Returns the error for an invalid document at the first place. No other place is asked, although
+/// the second has a valid document.
 async fn refused(issuer: &str, body: impl Into<Bytes>, name: &str) -> TokenError {
     let body = body.into();
     let good = json!({ "issuer": issuer, "token_endpoint": ENDPOINT }).to_string();

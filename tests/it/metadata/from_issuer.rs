@@ -29,7 +29,7 @@ fn answer_to(request: &HttpRequest, document: &str) -> Response<Full<Bytes>> {
     answer(200, body.to_owned())
 }
 
-/// A server with metadata and a token endpoint.
+/// Creates a server with metadata and a token endpoint.
 fn server(members: Value) -> Api {
     let document = with(members);
     Api::new(move |request| answer_to(request, &document))
@@ -121,7 +121,7 @@ async fn allowed_endpoints_hold_for_the_issuer_and_its_endpoint() {
     }
 }
 
-/// An HTTP client that answers after a while, and records its requests.
+/// Creates an HTTP client that answers after a while, and records its requests.
 fn slow(
     api: Api,
     delay: Duration,
@@ -326,7 +326,7 @@ async fn many_refused_requests_resolve_a_server_once() {
 
 // W7: the server no longer accepts HTTP Basic.
 #[tokio::test(start_paused = true)]
-async fn a_secret_moves_to_the_form_when_the_metadata_say_so() {
+async fn a_secret_is_sent_in_the_form_if_the_metadata_say_so() {
     let members = Arc::new(Mutex::new(with(json!({}))));
     let document = members.clone();
     let http = Api::new(move |request| {

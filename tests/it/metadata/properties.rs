@@ -24,7 +24,7 @@ proptest! {
     #![proptest_config(property(256))]
 
     #[test]
-    fn no_issuer_panics(issuer in "(https://)?\\PC{0,20}") {
+    fn no_text_of_an_issuer_causes_a_panic(issuer in "(https://)?\\PC{0,20}") {
         if let Ok(metadata) = fetch(&issuer, document().to_string().into_bytes()) {
             prop_assert_eq!(metadata.issuer(), ISSUER);
         }

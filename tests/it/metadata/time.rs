@@ -93,7 +93,7 @@ async fn documents_within_the_timeout_are_read() {
     assert_eq!(task.await.unwrap().unwrap().issuer(), ISSUER);
 }
 
-/// Creates a server with an endless body at the first place, and `second` at the other.
+/// Creates a server with an endless body at the first place, and `second` elsewhere.
 async fn endless_then(
     status: u16,
     second: (u16, String),

@@ -1,4 +1,4 @@
-//! Tests that the body of a rejected response is read, so that its connection is kept.
+//! The body of a rejected response is read, so that its connection is kept.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -104,7 +104,7 @@ async fn a_body_whose_rest_does_not_arrive_costs_its_connection() {
     assert_eq!(connections(sized(500, 100)).await, 2);
 }
 
-/// A body of a script, whose end is the end of the script or never comes.
+/// A body that follows a script. It ends with the script, or never.
 struct Scripted {
     frames: VecDeque<Option<Frame<Bytes>>>,
     has_end: bool,
@@ -132,7 +132,7 @@ fn data(text: &'static str) -> Option<Frame<Bytes>> {
     Some(Frame::data(Bytes::from_static(text.as_bytes())))
 }
 
-/// Returns the response to a request, and the number of polls of its body until then.
+/// Returns the response, and the number of polls of its body before that.
 async fn drain(
     status: u16,
     frames: impl IntoIterator<Item = Option<Frame<Bytes>>>,
@@ -186,7 +186,7 @@ async fn a_response_that_is_returned_still_has_its_whole_body() {
 
 // R5
 #[tokio::test]
-async fn a_body_is_read_only_as_far_as_it_is_there() {
+async fn a_body_is_read_only_as_far_as_it_has_arrived() {
     // Nothing arrives, or nothing more.
     for frames in [vec![], vec![data("one")]] {
         let count = frames.len();

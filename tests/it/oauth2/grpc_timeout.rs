@@ -107,9 +107,9 @@ async fn a_grpc_timeout_bounds_the_wait_after_a_rejection() {
     assert_eq!((start.elapsed(), api.count()), (secs(1), 1));
 }
 
-// R5: fixed tokens are at hand, and no runtime is needed for them.
+// R5: fixed tokens need no fetch, and so no runtime.
 #[test]
-fn a_grpc_timeout_needs_no_runtime_if_a_token_is_at_hand() {
+fn a_grpc_timeout_needs_no_runtime_for_a_fixed_token() {
     let tokens = Tokens::fixed(AccessToken::new("fixed").unwrap());
     let service = OAuth2Layer::new(tokens, origins()).layer(Api::always(200));
     let mut call = tokio_test::task::spawn(service.send(with_timeout("1S")));

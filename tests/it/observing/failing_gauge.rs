@@ -89,7 +89,7 @@ async fn the_gauge_stays_up_during_the_next_fetch() {
 
 // O, C10
 #[tokio::test(start_paused = true)]
-async fn each_failing_tenant_comes_down_once_however_it_goes() {
+async fn each_failing_tenant_is_subtracted_once() {
     let (meter, _guard) = Meter::start();
     let source = failing_until(usize::MAX);
     let cache =
@@ -101,7 +101,7 @@ async fn each_failing_tenant_comes_down_once_however_it_goes() {
     let total = || changes(&meter).iter().map(|change| change.parse::<f64>().unwrap()).sum::<f64>();
     assert_eq!(total(), 2.0, "evicted slots do not count");
     pass(secs(10) + MARGIN).await;
-    assert_eq!(total(), -2.0, "the back-offs are over");
+    assert_eq!(total(), -2.0, "the back-offs have ended");
     for n in 0..5 {
         get_for(&cache, &tenant(n)).await.unwrap_err();
     }

@@ -65,7 +65,7 @@ async fn an_open_breaker_names_the_label() {
 
 // O, S6
 #[tokio::test(start_paused = true)]
-async fn trouble_with_a_store_names_the_label() {
+async fn failures_of_a_store_name_the_label() {
     for (op, act, text) in [
         (Op::Get, Act::Fail, "the token store failed"),
         (Op::Lock, Act::Fail, "the token store failed"),

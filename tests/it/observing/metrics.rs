@@ -121,7 +121,7 @@ async fn a_renewal_measures_the_remaining_lifetime() {
 
 // O, W7: token requests are measured, and fetches too.
 #[tokio::test(start_paused = true)]
-async fn each_try_is_a_measured_request_and_all_are_one_fetch() {
+async fn each_attempt_is_measured_and_all_attempts_are_one_fetch() {
     let (meter, _guard) = Meter::start();
     let http = scripted(|n| {
         let mut response = Response::new(Full::from(r#"{"access_token":"t"}"#));
@@ -253,12 +253,12 @@ async fn credentials_count_as_failing_until_a_fetch_succeeds() {
     }
     failing(1.0, &mut total, "three failures of one slot count once");
     assert!(cache.tokens(&tenant(1)).get().await.is_err());
-    failing(2.0, &mut total, "another one");
+    failing(2.0, &mut total, "another slot fails");
     is_up.store(1, Ordering::SeqCst);
     tokens.get().await.unwrap();
     failing(1.0, &mut total, "a token arrived");
     cache.remove(&tenant(1));
-    failing(0.0, &mut total, "it was removed");
+    failing(0.0, &mut total, "the failing slot was removed");
 
     is_up.store(0, Ordering::SeqCst);
     assert!(cache.tokens(&rotated).get().await.is_err());

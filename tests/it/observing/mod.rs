@@ -32,7 +32,7 @@ async fn send(layer: &OAuth2Layer, api: &Api) -> u16 {
         .map_or(0, |response| response.status().as_u16())
 }
 
-/// Returns the level and message of each event, and the name of each span, since line `from`.
+/// Returns the level and message of each event since line `from`, and names of spans.
 fn said(trace: &Trace, from: usize) -> Vec<String> {
     trace.lines()[from..].iter().map(|line| gist(line)).collect()
 }

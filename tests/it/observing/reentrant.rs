@@ -13,8 +13,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::{layer, send};
 use crate::support::{Api, ScriptedSource, credentials, hour, settle};
 
-/// A subscriber and recorder that runs an action at each event and measurement, such as a request
-/// to a collector that needs a token too.
+/// A subscriber and recorder that runs an action at each event and measurement. For example, a
+/// request to a collector needs a token too.
 #[derive(Clone, Default)]
 pub struct Busy {
     action: Arc<Mutex<Option<Action>>>,

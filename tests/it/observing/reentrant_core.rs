@@ -1,4 +1,4 @@
-//! Listeners that call back into the cache at the events of refused claims and lost fetches.
+//! Listeners that call back into the cache at events of refused claims and lost fetches.
 
 use std::pin::pin;
 use std::sync::Arc;

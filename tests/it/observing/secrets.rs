@@ -74,8 +74,7 @@ fn echo(n: usize, request: &HttpRequest) -> HttpResponse {
     response
 }
 
-/// Returns an API response that repeats the request, requires claims, and rejects two of three
-/// requests.
+/// Repeats the request in the response, and rejects two of three requests. Requires claims.
 fn rejecting(n: usize, request: &HttpRequest) -> HttpResponse {
     let mut response = Response::new(request.body().clone());
     if n % 3 != 0 {

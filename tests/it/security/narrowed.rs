@@ -5,7 +5,7 @@ use tower_oauth2::{OAuth2Layer, Origins, RequestExt, TokenErrorKind, Tokens};
 use super::{kind, only, request, send};
 use crate::support::{Api, ScriptedSource, credentials, hour};
 
-/// Sends a relative URI with narrowed tokens, as the layer's own tokens and as those of a request.
+/// Sends a relative URI with narrowed tokens, of the layer and of a request.
 ///
 /// Returns the tokens that the API got, or `None` if both are refused because the origin is
 /// unknown.

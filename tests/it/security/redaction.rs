@@ -61,7 +61,7 @@ fn token() -> AccessToken {
         .with_extra("id_token", EXTRA)
 }
 
-/// Asserts the exact `Debug` text, and that neither it nor the long form contains a secret.
+/// Asserts the exact `Debug` text, and that no form of it contains a secret.
 #[track_caller]
 fn debugs(value: &impl Debug, expected: &str) {
     assert_eq!(format!("{value:?}"), expected);

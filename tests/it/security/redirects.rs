@@ -24,7 +24,7 @@ fn redirecting(status: u16, location: &'static str, then: u16) -> Api {
 
 // X2
 #[tokio::test]
-async fn a_redirect_to_another_origin_takes_no_token_along() {
+async fn a_redirect_to_another_origin_is_followed_without_the_token() {
     for location in [
         "https://evil.test/",
         "//evil.test/",
@@ -56,7 +56,7 @@ async fn a_redirect_to_another_origin_takes_no_token_along() {
 
 // X2
 #[tokio::test]
-async fn a_redirect_within_the_origin_takes_the_token_along() {
+async fn a_redirect_within_the_origin_is_followed_with_the_token() {
     for location in [
         "/there",
         "there",

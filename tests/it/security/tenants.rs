@@ -28,7 +28,7 @@ fn with(cache: &TokenCache, credentials: &Credentials) -> HttpRequest {
     request("https://api.test/").tokens(&cache.tokens(credentials))
 }
 
-/// Returns a cache over a source of `token-<n>`, and a layer for requests that name their tokens.
+/// Returns a cache over `token-<n>`, and a layer for requests that name their tokens.
 fn per_request(origins: Origins) -> (OAuth2Layer, TokenCache, ScriptedSource) {
     let source = ScriptedSource::tokens(hour);
     let cache = TokenCache::new(source.clone());

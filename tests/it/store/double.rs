@@ -87,7 +87,7 @@ impl Double {
         self.log.lock().unwrap().len()
     }
 
-    /// Does `work` as scripted, or returns `pretended`.
+    /// Awaits `work` as scripted, or returns `pretended`.
     async fn act<T>(
         &self,
         op: Op,

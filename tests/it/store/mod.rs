@@ -36,7 +36,7 @@ fn slow(
     })
 }
 
-/// Returns the tokens of a process with a cache of its own, which renews no token ahead of its expiry.
+/// Returns the tokens of a process whose own cache never renews a token early.
 fn process(store: impl TokenStore, source: &ScriptedSource) -> Tokens {
     over(TokenStoreLayer::new(store), source)
 }
@@ -77,7 +77,7 @@ async fn ask(layer: &TokenStoreLayer, source: &ScriptedSource) -> Result<AccessT
     layer.layer(source.clone()).oneshot(TokenRequest::new(credentials())).await
 }
 
-fn in_place_of(token: &AccessToken, cause: Cause) -> TokenRequest {
+fn request_to_replace(token: &AccessToken, cause: Cause) -> TokenRequest {
     TokenRequest::new(credentials()).in_place_of(token.clone(), cause)
 }
 

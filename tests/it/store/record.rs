@@ -13,8 +13,8 @@ fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
 }
 
-/// Returns the token and the number of token requests for a stored value, with and without a time
-/// to live.
+/// Returns the token for a stored value, and the number of token requests. The first result is with
+/// a time to live, the second without.
 async fn found(value: impl AsRef<[u8]>) -> [(AccessToken, usize); 2] {
     let key = key_of(&credentials()).await;
     let (knows, does_not) = (MemoryStore::new(), Plain::default());
@@ -120,7 +120,7 @@ async fn malformed_optional_members_are_ignored() {
 
 // S3, S6, alf 28: setting the clock of a store back prolongs its values.
 #[tokio::test(start_paused = true)]
-async fn the_shorter_life_of_store_and_record_counts() {
+async fn the_shorter_lifetime_of_store_and_record_counts() {
     let key = key_of(&credentials()).await;
     let (minute, hour) = (60_000, 3_600_000);
     let now = wall_clock();
@@ -286,7 +286,7 @@ async fn all_data_of_a_token_is_stored() {
 
 // S3
 #[tokio::test(start_paused = true)]
-async fn a_life_counts_from_the_start_of_the_attempt() {
+async fn a_stored_lifetime_counts_from_the_start_of_the_attempt() {
     let store = MemoryStore::new();
     let source = ScriptedSource::new(|n, _| async move {
         let token = hour(n);

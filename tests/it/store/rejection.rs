@@ -47,34 +47,35 @@ async fn rejecting_an_older_token_returns_the_newer_stored_token() {
 
 // S4
 #[tokio::test(start_paused = true)]
-async fn the_token_in_a_request_is_never_the_answer() {
+async fn the_token_that_a_request_replaces_is_never_returned() {
     let layer = TokenStoreLayer::new(MemoryStore::new());
     // The token endpoint always returns the same token.
     let source = ScriptedSource::tokens(|_| hour(1));
     let service = layer.layer(source.clone());
     let first = service.clone().oneshot(TokenRequest::new(credentials())).await.unwrap();
     for (n, cause) in [Cause::Rejected, Cause::Renewal, Cause::Cold].into_iter().enumerate() {
-        let again = service.clone().oneshot(in_place_of(&first, cause)).await.unwrap();
+        let again = service.clone().oneshot(request_to_replace(&first, cause)).await.unwrap();
         assert_eq!((again.secret(), source.count()), ("token-1", n + 2));
     }
 }
 
 // S4
 #[tokio::test(start_paused = true)]
-async fn a_renewal_needs_a_longer_life_and_a_rejection_does_not() {
+async fn a_renewal_needs_a_longer_lifetime_and_a_rejection_does_not() {
     for (cause, found, count) in [(Cause::Renewal, "token-2", 2), (Cause::Rejected, "token-1", 1)] {
         let layer = TokenStoreLayer::new(MemoryStore::new());
         let source = ScriptedSource::tokens(hour);
         ask(&layer, &source).await.unwrap();
         let shown = hour(9);
-        let got = layer.layer(source.clone()).oneshot(in_place_of(&shown, cause)).await.unwrap();
+        let got =
+            layer.layer(source.clone()).oneshot(request_to_replace(&shown, cause)).await.unwrap();
         assert_eq!((got.secret(), source.count()), (found, count), "{cause:?}");
     }
 }
 
-// S4: a store may round a life to whole seconds.
+// S4: a store may round a lifetime to whole seconds.
 #[tokio::test(start_paused = true)]
-async fn rounding_does_not_change_whether_a_token_answers() {
+async fn rounding_does_not_change_whether_a_stored_token_is_used() {
     let (hour_long, longer) = (3_600_000, 3_601_001);
     for (cause, lifetime, left, answers) in [
         (Cause::Rejected, hour_long, hour_long - 5_000, true),
@@ -88,7 +89,7 @@ async fn rounding_does_not_change_whether_a_token_answers() {
         store.set(&key, record.to_string().as_bytes(), ms(left)).await.unwrap();
         let source = ScriptedSource::tokens(hour);
         let service = TokenStoreLayer::new(store).layer(source.clone());
-        let got = service.oneshot(in_place_of(&hour(9), cause)).await.unwrap();
+        let got = service.oneshot(request_to_replace(&hour(9), cause)).await.unwrap();
         assert_eq!(got.secret() == "theirs", answers, "{cause:?}, {left} ms left");
     }
 }
@@ -102,8 +103,9 @@ async fn a_token_stored_by_another_process_is_kept() {
     let source = slow(secs(1), hour);
     let first = ask(&layer, &source).await.unwrap();
 
-    let rejecting =
-        tokio::spawn(layer.layer(source.clone()).oneshot(in_place_of(&first, Cause::Rejected)));
+    let rejecting = tokio::spawn(
+        layer.layer(source.clone()).oneshot(request_to_replace(&first, Cause::Rejected)),
+    );
     settle().await;
     store.set(&key, br#"{"v":1,"access_token":"theirs"}"#, secs(60)).await.unwrap();
     assert_eq!(rejecting.await.unwrap().unwrap().secret(), "token-2");

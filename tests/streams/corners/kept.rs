@@ -127,7 +127,7 @@ fn a_body_that_is_kept_twice_is_replayed_once() {
     let inner = first.keep();
     assert!(look(&mut first).is_ready());
     drop(inner);
-    let mut second = ReplayBody::replay(outer).expect("it is still kept");
+    let mut second = ReplayBody::replay(outer).expect("the outer copy is still kept");
     assert_eq!(read(&mut second), b"one two");
 
     let mut first = ReplayBody::new(Script::of(["one ", "two"]), LIMIT);

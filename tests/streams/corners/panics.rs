@@ -9,7 +9,7 @@ use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 
-/// A body that loses its second frame in a panic, and would continue with the third.
+/// A body that panics instead of its second frame, and has a third one.
 struct Panicking(Script, usize);
 
 impl Body for Panicking {

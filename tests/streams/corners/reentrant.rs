@@ -24,7 +24,7 @@ enum Method {
     ReadChunk,
 }
 
-/// Holds what a call holds of its body, until a method of the body drops it.
+/// Holds a call's share of its body, until a method of the body drops it.
 struct Call<B>(Mutex<Option<KeptBody<B>>>);
 
 impl<B> Call<B> {

@@ -26,7 +26,7 @@ fn a_waiting_first_body_is_woken_by_a_takeover_and_fails() {
     assert!(!first.is_woken());
 
     let second = ReplayBody::replay(kept).unwrap();
-    assert!(first.is_woken(), "it would wait for ever");
+    assert!(first.is_woken(), "the first body would wait forever");
     let frame = first.enter(|cx, body| body.poll_frame(cx));
     let Poll::Ready(Some(Err(error))) = frame else { panic!("not an error: {frame:?}") };
     assert_eq!(error.to_string(), "the request is sent again, with the rest of this body");

@@ -37,7 +37,7 @@ async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
 
 // R5
 #[tokio::test(start_paused = true)]
-async fn a_body_is_not_touched_before_the_first_token_is_there() {
+async fn a_body_is_not_polled_before_the_first_token_arrives() {
     let (source, bell) = notified_source(0);
     let api = Api::serving(|_, request| {
         let mut body = request.into_body();
@@ -106,7 +106,7 @@ async fn an_upload_stops_while_a_replay_waits_for_its_token() {
     feeder.data("two");
     let mut first = held.lock().unwrap().take().unwrap();
     assert!(matches!(look(&mut first), Poll::Ready(Some(Err(_)))));
-    assert_eq!(feeder.looks(), 1, "it has not got hold of the rest");
+    assert_eq!(feeder.looks(), 1, "the first body did not take the rest of the stream");
     bell.notify_one();
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
     assert_eq!(api.tokens(), ["token-1", "token-2"]);

@@ -3,8 +3,8 @@ use tower_oauth2::replay::{NotReplayed, Replayed};
 
 use super::*;
 
-/// Checks that each body that a server has read to its end is complete, and returns the result of
-/// the request.
+/// Returns the result of a request, and checks the bodies that a server has read. Each body that it
+/// read to its end is complete.
 fn assert_whole(
     context: &str,
     body: Upload,
@@ -41,7 +41,8 @@ enum Outcome {
     Returned,
 }
 
-/// Sends all sizes to a server that answers 401 after nothing, one frame or half of the body.
+/// Sends all sizes to a server that rejects early. It answers after nothing, one frame or half of
+/// the body.
 async fn rejected_early(protocol: Protocol, rest: Rest) {
     for is_exact in [true, false] {
         for (limit, sizes) in [(LIMIT, &SIZES[..]), (LARGE, &[LARGE])] {
@@ -126,7 +127,7 @@ async fn taken_over_in_the_middle(protocol: Protocol, rest: Rest) {
                     if rest != Rest::Drops {
                         let end = arrived.read(&mut body, usize::MAX).await;
                         assert!(end.is_err(), "the abandoned upload has an end");
-                        assert_eq!(arrived.len, 4, "it had more than what was sent by then");
+                        assert_eq!(arrived.len, 4, "more data arrived than was sent by then");
                     }
                     saw.send("the end of the first".to_owned()).unwrap();
                 });

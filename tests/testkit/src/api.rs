@@ -39,8 +39,7 @@ impl Api {
         Self { keep: |body| Some(body.clone()), ..api }
     }
 
-    /// Responds with 200 if `accepts` returns true for the token of the request, and with 401
-    /// otherwise.
+    /// Responds with 200 if `accepts` returns true for the token, otherwise with 401.
     pub fn accepting(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(move |request| {
             let accepted = bearer(request.headers()).is_some_and(&accepts);
@@ -66,7 +65,7 @@ impl Api {
 }
 
 impl<B, R> Api<B, R> {
-    /// Responds to request number n, from 1, with the result of `handler`, which gets the body.
+    /// Responds to request number n, from 1, with `handler(n, request)`. The handler gets the body.
     pub fn serving<F>(handler: impl Fn(usize, Request<B>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Response<R>> + Send + 'static,

@@ -164,7 +164,7 @@ pub fn hint(body: &impl Body) -> (u64, Option<u64>) {
     (hint.lower(), hint.upper())
 }
 
-/// A body that is fed while it is read; it ends when the feeder is dropped.
+/// A body that is fed while it is read. It ends when the feeder is dropped.
 pub struct Fed {
     frames: UnboundedReceiver<Frame<Bytes>>,
     looks: Arc<AtomicUsize>,
@@ -187,7 +187,7 @@ impl Feeder {
         self.frames.send(Frame::data(data.into())).expect("the body is there");
     }
 
-    /// The number of polls of the body.
+    /// Returns the number of polls of the body.
     pub fn looks(&self) -> usize {
         self.looks.load(Ordering::Relaxed)
     }

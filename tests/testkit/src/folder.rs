@@ -24,7 +24,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// Replaces a file by renaming a new one, so that no reader sees it half written.
+    /// Replaces a file by renaming a new one. No reader sees it half written.
     pub fn replace(&self, name: &str, content: &str) {
         let new = self.path("new");
         fs::write(&new, content).unwrap();

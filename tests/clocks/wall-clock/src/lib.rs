@@ -41,7 +41,8 @@ pub fn set_back(duration: Duration) {
     BASE.set(Some(Base { wall: base.wall - duration, ..base }));
 }
 
-/// Sets the wall clock to its start. A test calls this first, because a thread may run several tests.
+/// Sets the wall clock to its start. A test calls this first, because a thread may run several
+/// tests.
 pub fn reset() {
     BASE.set(Some(start()));
 }

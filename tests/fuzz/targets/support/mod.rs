@@ -107,8 +107,7 @@ pub fn assert_shows_no_secret(text: &str) {
     }
 }
 
-/// Checks that the texts of an error and its sources are short and printable and contain no secret.
-/// Checks the `Debug` texts too.
+/// Checks that error texts are short, printable and free of secrets. Checks the `Debug` texts too.
 pub fn assert_texts(error: &(dyn StdError + 'static)) {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     for error in chain {
@@ -158,7 +157,7 @@ pub fn assert_error(error: &TokenError, reply: &Reply) {
     assert!(error.retry_in().is_none_or(|after| after <= Duration::from_secs(60)));
 }
 
-/// Checks the properties of every token: it can be sent, is not shown, and has a bounded lifetime.
+/// Checks that a token can be sent, is not shown and has a bounded lifetime.
 pub fn assert_token(token: &AccessToken) {
     let (secret, header) = (token.secret(), token.header_value());
     assert!(!secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -102,7 +102,7 @@ fn byte_at(at: usize) -> u8 {
     (at ^ at >> 8).wrapping_mul(31) as u8
 }
 
-/// The remaining data of a script.
+/// Returns `len` bytes of the script's data.
 fn expected(from: usize, len: usize) -> impl Iterator<Item = u8> {
     (from..from + len).map(byte_at)
 }
@@ -151,7 +151,7 @@ pub struct Emitted {
 }
 
 impl Emitted {
-    /// Checks the result of one poll: the data is the script's, and the end is not early.
+    /// Checks the result of one poll: the script's data, and no early end.
     pub fn take(&mut self, look: Poll<Option<Result<Frame<Bytes>, BoxError>>>, script: &Script) {
         match look {
             Poll::Pending => {}

@@ -1,4 +1,4 @@
-//! R7: claims that an API requires of the next token, and token endpoints that refuse them.
+//! R7: claims that an API requires of the next token, and their refusal.
 
 mod challenged_every_time;
 mod failing;

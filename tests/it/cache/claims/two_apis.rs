@@ -28,7 +28,7 @@ async fn the_second_challenge_with_refused_claims_is_returned_at_once() {
     assert_eq!(setup.status(B).await, (200, None), "the token has kept the granted claims");
 }
 
-/// Sends 50 requests a second to [`A`] and to [`B`] for two minutes, and counts the responses.
+/// Sends 50 requests a second to [`A`] and [`B`] for two minutes. Counts the responses.
 async fn two_minutes_of_both(setup: &Setup) -> BTreeMap<String, usize> {
     let mut requests = JoinSet::new();
     for _ in 0..120 * 50 {

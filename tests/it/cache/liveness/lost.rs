@@ -63,7 +63,8 @@ fn a_caller_that_loses_two_fetches_of_its_own_is_interrupted() {
     assert_eq!(secret_of(healthy.block_on(tokens.get())), "token-3");
 }
 
-/// A source whose tokens are due for renewal when they arrive. The first `lost` renewals hang.
+/// Creates a source whose tokens are due for renewal when they arrive. The first `lost` renewals
+/// hang.
 fn due_source(lost: usize) -> ScriptedSource {
     ScriptedSource::new(move |n, _| async move {
         if (2..2 + lost).contains(&n) {

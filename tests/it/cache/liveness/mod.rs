@@ -39,7 +39,7 @@ fn poll_pending(runtime: &Runtime, caller: &mut Caller) {
     runtime.block_on(async { assert!(caller.poll().is_pending(), "waits for a token") });
 }
 
-/// Starts a fetch on a runtime, and polls its task until the source has been called.
+/// Starts a fetch on a runtime, and polls its task until it calls the source.
 fn start_fetch(runtime: &Runtime, tokens: &Tokens) -> Caller {
     let mut caller = caller(tokens);
     poll_pending(runtime, &mut caller);

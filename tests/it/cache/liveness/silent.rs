@@ -8,7 +8,7 @@ use tower::BoxError;
 
 use super::*;
 
-/// Waits on a runtime that is polled, and returns the token and how long it took.
+/// Waits on a runtime that is polled. Returns the token and the duration of the wait.
 fn wait_on(runtime: &Runtime, tokens: &Tokens) -> (String, Duration) {
     runtime.block_on(async {
         let start = Instant::now();

@@ -61,7 +61,7 @@ async fn a_thread_that_stalls_both_sides_replaces_nothing() {
     assert_eq!(source.count(), 1);
 }
 
-/// Moves the clock without a chance for other tasks to run, as a stalled thread does.
+/// Moves the clock while no other task can run, as a stalled thread does.
 fn stall(time: Duration) {
     assert!(tokio_test::task::spawn(advance(time)).poll().is_pending());
 }

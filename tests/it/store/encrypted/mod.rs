@@ -46,7 +46,7 @@ async fn value(store: &impl TokenStore, key: &str) -> Option<Vec<u8>> {
     store.get(key).await.unwrap().map(|stored| stored.value().to_vec())
 }
 
-/// A store that shows its keys and values, as an attacker who can read it sees them.
+/// A store that shows its keys and values, as they are visible to an attacker.
 #[derive(Clone, Default)]
 struct Inner {
     inner: MemoryStore,

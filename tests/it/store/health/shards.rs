@@ -65,8 +65,7 @@ fn ask_for(
     layer.layer(source.clone()).oneshot(TokenRequest::new(nth_credentials(n)))
 }
 
-/// Returns a store with a token for each of the credentials, and the number of tokens on its first
-/// shard.
+/// Returns a store with a token for all credentials. Counts the tokens on its first shard.
 async fn sharded() -> (Sharded, usize) {
     let store = Sharded::default();
     let (layer, source) = (TokenStoreLayer::new(store.clone()), ScriptedSource::tokens(hour));

@@ -245,7 +245,7 @@ async fn a_failed_renewal_keeps_the_stored_token() {
         if n == 1 { Ok(hour(n)) } else { Err(BoxError::from("down")) }
     });
     let shown = ask(&layer, &source).await.unwrap();
-    let renewal = in_place_of(&shown, Cause::Renewal);
+    let renewal = request_to_replace(&shown, Cause::Renewal);
     layer.layer(source.clone()).oneshot(renewal).await.unwrap_err();
     assert_eq!(ask(&layer, &source).await.unwrap().secret(), "token-1");
 }
@@ -317,7 +317,7 @@ async fn a_lease_is_waited_for_again_after_it_was_free() {
     let slow_source = slow(secs(8), |n| hour(n + 100));
     let slow_layer = TokenStoreLayer::new(store.clone());
     let rejected = AccessToken::new("token-3").unwrap();
-    let request = in_place_of(&rejected, Cause::Rejected);
+    let request = request_to_replace(&rejected, Cause::Rejected);
     let holder = tokio::spawn(slow_layer.layer(slow_source).oneshot(request));
     settle().await;
     assert_eq!(secret(&tokens).await, "token-101");

@@ -36,7 +36,7 @@ fn hold_on(
     holder
 }
 
-/// Gets a token on a runtime and checks that this takes between one and two seconds.
+/// Gets a token on a runtime, and checks that this takes one to two seconds.
 fn take_over_on(runtime: &Runtime, layer: &TokenStoreLayer, source: &ScriptedSource) -> String {
     runtime.block_on(async {
         let start = Instant::now();
@@ -218,8 +218,7 @@ fn a_store_that_fails_during_a_takeover_fails_no_request() {
     assert_eq!(driven.block_on(successor).unwrap().unwrap(), "token-2");
 }
 
-/// Starts a fetch of `first` on a runtime that stops, and gets a token from `second` on another
-/// one.
+/// Starts a fetch of `first` on a runtime that stops, and awaits `second` elsewhere.
 fn get_beside_a_stopped_fetch(source: &ScriptedSource, first: &Tokens, second: &Tokens) {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let first = first.clone();

@@ -174,7 +174,7 @@ async fn an_older_token_does_not_replace_a_rejected_one() {
 
 // S1
 #[tokio::test]
-async fn the_shorter_life_of_redis_and_the_record_counts() {
+async fn the_shorter_lifetime_of_redis_and_the_record_counts() {
     let (redis, load, key) = with_record().await;
     let whole = record(&redis, &key).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -193,7 +193,7 @@ async fn the_shorter_life_of_redis_and_the_record_counts() {
     }
 }
 
-/// A server whose clock is set back by an hour keeps each key for an hour longer.
+/// A server whose clock is set back by an hour keeps keys an hour longer.
 // S1
 #[tokio::test]
 async fn an_expired_token_stays_expired_if_the_clock_is_set_back() {
@@ -204,5 +204,5 @@ async fn an_expired_token_stays_expired_if_the_clock_is_set_back() {
     put(&redis, &key, &with(&whole, "ends", ended), DAY).await;
     redis.run::<()>(&format!("PEXPIRE {key} {}", 60 * 60 * 1000)).await;
     assert_eq!(newcomer(&redis, &load).await, 1);
-    assert_eq!(newcomer(&redis, &load).await, 0, "it was replaced");
+    assert_eq!(newcomer(&redis, &load).await, 0, "the expired token was replaced");
 }

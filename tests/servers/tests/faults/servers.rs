@@ -6,7 +6,8 @@ use tower_oauth2_testkit::servers::{Proxy, Redis, run_on};
 
 use super::{CACHES, Load, Trace};
 
-/// The token requests of each cache without the store, in a round that begins with a revoked token.
+/// The most token requests without a store, in a round that begins with a revocation. Each cache
+/// makes one.
 const ALONE: usize = CACHES;
 
 /// Returns a load whose clients have shared tokens.
@@ -34,8 +35,8 @@ fn assert_no_failure(trace: &Trace) {
     assert_eq!(failed, None);
 }
 
-/// Runs rounds with a failing store: all requests succeed, with at most one token request per
-/// cache.
+/// Runs rounds with a failing store, and asserts that all requests succeed. Each cache makes at
+/// most one token request.
 async fn assert_no_request_fails(load: &Load) {
     for _ in 0..5 {
         let asked = load.renewal().await;

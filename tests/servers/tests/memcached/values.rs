@@ -8,7 +8,7 @@ use tower_oauth2_testkit::servers::Memcached;
 use super::{KEY, MINUTE, OTHER, until};
 
 #[tokio::test]
-async fn get_returns_the_value_and_its_remaining_life() {
+async fn get_returns_the_value_and_its_remaining_lifetime() {
     let server = Memcached::start().await;
     let (one, other) = (server.store(), server.store());
     assert_eq!(one.get(KEY).await.unwrap(), None);

@@ -56,7 +56,7 @@ impl Worker {
                     return;
                 }
             }
-            panic!("it has ended");
+            panic!("the worker has ended");
         };
         timeout(Duration::from_secs(60), hear).await.expect(expected);
     }

@@ -14,8 +14,8 @@ use tower::{BoxError, ServiceBuilder};
 use tower_oauth2::store::{RedisStore, StoredValue, TokenStore, TokenStoreLayer};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, Tokens};
 
-/// The environment variables of a worker: the server, the origin, the lease in milliseconds, and
-/// the place at which to stop.
+/// The environment variables of a worker. They have the server, the origin, the lease in
+/// milliseconds, and the place at which to stop.
 pub const VARIABLE: &str = "TOWER_OAUTH2_TEST_WORKER";
 
 /// The places at which a holder is killed.

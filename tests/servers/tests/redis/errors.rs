@@ -72,8 +72,8 @@ async fn a_refused_connection_is_reported() {
     assert_eq!(error.to_string(), "Redis: the connection was refused");
 }
 
-/// Returns a connection on which the server answers all commands with `reply`, or closes the
-/// connection if `reply` is empty.
+/// Returns a connection on which the server answers all commands with `reply`. If `reply` is empty,
+/// the server closes the connection.
 async fn connection_that_answers(reply: String) -> MultiplexedConnection {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -184,7 +184,7 @@ pub async fn ask(credentials: Credentials) -> Result<AccessToken, TokenError> {
     endpoint.oneshot(TokenRequest::new(credentials)).await
 }
 
-/// Creates the HTTP client of a token endpoint that answers request number n, from 1, with
+/// Creates the HTTP client of a token endpoint. It answers request number n, from 1, with
 /// `script(n)`.
 pub fn scripted(
     script: impl Fn(usize) -> Result<Response<Full<Bytes>>, BoxError> + Send + Sync + 'static,

@@ -15,8 +15,7 @@ use super::seed;
 /// The secret of the client.
 pub const SECRET: &str = "s3cr3t-of-the-client";
 
-/// Returns credentials for an endpoint that does not exist, and seeds the random numbers of the
-/// test.
+/// Returns credentials for a nonexistent endpoint, and seeds the test's random numbers.
 pub fn credentials() -> Credentials {
     credentials_at("https://auth.test/token")
 }

@@ -40,7 +40,7 @@ impl Meter {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
 
-    /// Does the same for one name, and removes the name.
+    /// Takes the measurements of one name, without the name.
     pub fn take_of(&self, name: &str) -> Vec<String> {
         let lines = self.take();
         lines.iter().filter_map(|line| line.strip_prefix(name)).map(ToOwned::to_owned).collect()

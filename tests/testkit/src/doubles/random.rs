@@ -14,7 +14,7 @@ thread_local! {
     };
 }
 
-/// Seeds the random numbers of this thread, and so of this test, and prints the seed.
+/// Seeds the random numbers of this thread, which runs one test, and prints the seed.
 ///
 /// The seed is random, or that of the variable `TEST_SEED`. The jitter of tower-oauth2 comes from
 /// the same generator. Other threads of a runtime have generators of their own.

@@ -1,4 +1,4 @@
-//! The HTTP client of the recipes in the guide, which answers as the vendor's documentation says.
+//! The HTTP client of the guide's recipes. It answers as the vendor's documentation says.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::{BoxError, Service, ServiceExt};
 
-/// Responds to each `POST` as configured and to others with an empty 200, and records all requests.
+/// Records all requests. Responds to each `POST` as configured and to others with an empty 200.
 #[derive(Clone)]
 pub struct Http {
     answer: Arc<Answer>,
@@ -41,7 +41,7 @@ impl Http {
         self.sent.lock().unwrap().iter().map(copy).collect()
     }
 
-    /// Sends a request to `uri` through the recipe's client, and checks it and the token request. A
+    /// Sends a request to `uri` through the recipe's client, and checks the resulting requests. A
     /// `*` is any value.
     pub async fn expect<S>(
         &self,

@@ -84,8 +84,8 @@ impl Server {
     }
 }
 
-/// Starts a server that answers one request with `response` and closes the connection, and returns
-/// its origin.
+/// Starts a server that answers one request with `response`, and returns its origin. The server
+/// then closes the connection.
 pub fn raw(response: &'static str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -99,7 +99,7 @@ pub fn raw(response: &'static str) -> String {
     origin
 }
 
-/// Starts a server that answers each request with a body that never ends, and returns its origin.
+/// Starts a server whose responses never end, and returns its origin.
 pub fn endless() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());

@@ -15,7 +15,7 @@ pub struct Proxy {
 }
 
 struct Network {
-    /// The port that new connections lead to, or 0 if they lead nowhere and stay open.
+    /// The port for new connections. If it is 0, they lead nowhere and stay open.
     target: AtomicU16,
     /// The number of connections that were accepted.
     accepted: AtomicUsize,

@@ -21,9 +21,9 @@ use crate::cases::stacks::{credentials, layer, secret};
 use crate::now;
 
 #[derive(Clone)]
-pub struct World(Arc<Inner>);
+pub struct Issuer(Arc<IssuerState>);
 
-struct Inner {
+struct IssuerState {
     lifetime: Duration,
     /// The duration of a token request.
     delay: Duration,
@@ -40,9 +40,9 @@ pub struct Issued {
     pub arrived_at: Instant,
 }
 
-impl World {
+impl Issuer {
     pub fn new(lifetime: Duration, delay: Duration) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(IssuerState {
             lifetime,
             delay,
             requests: AtomicU64::new(0),
@@ -53,7 +53,7 @@ impl World {
 
     /// Answers a token request.
     pub async fn issue(&self) -> (String, Duration) {
-        let Inner { lifetime, delay, requests, issued, .. } = &*self.0;
+        let IssuerState { lifetime, delay, requests, issued, .. } = &*self.0;
         requests.fetch_add(1, Ordering::Relaxed);
         let requested_at = now();
         tokio::time::sleep(*delay).await;
@@ -76,8 +76,8 @@ impl World {
         self.0.revoked.store(self.issued().len() as u64, Ordering::Relaxed);
     }
 
-    fn takes(&self, request: &Request<Body>) -> bool {
-        let Inner { lifetime, issued, revoked, .. } = &*self.0;
+    fn accepts(&self, request: &Request<Body>) -> bool {
+        let IssuerState { lifetime, issued, revoked, .. } = &*self.0;
         let header = request.headers().get(AUTHORIZATION);
         let text = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let Some(number) = text.and_then(|text| text.parse::<u64>().ok()) else {
@@ -92,7 +92,7 @@ impl World {
     }
 
     pub fn api(&self, delay: fn() -> Duration) -> Api {
-        Api { world: self.clone(), delay }
+        Api { issuer: self.clone(), delay }
     }
 
     /// Returns this crate's service around `api`, with its own cache.
@@ -101,11 +101,11 @@ impl World {
         api: Api,
         set: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder,
     ) -> OAuth2<Api> {
-        let world = self.clone();
+        let issuer = self.clone();
         let source = tower::service_fn(move |_: TokenRequest| {
-            let world = world.clone();
+            let issuer = issuer.clone();
             async move {
-                let (secret, lifetime) = world.issue().await;
+                let (secret, lifetime) = issuer.issue().await;
                 Ok::<_, ConfigError>(AccessToken::new(secret)?.with_expires_in(lifetime))
             }
         });
@@ -114,10 +114,10 @@ impl World {
     }
 
     pub fn by_hand<L: Lock>(&self, api: Api) -> ByHand<L, Api> {
-        let world = self.clone();
+        let issuer = self.clone();
         ByHand::new(api, move || {
-            let world = world.clone();
-            Box::pin(async move { world.issue().await })
+            let issuer = issuer.clone();
+            Box::pin(async move { issuer.issue().await })
         })
     }
 }
@@ -125,7 +125,7 @@ impl World {
 /// Checks the token of a request when it arrives, and answers after a delay.
 #[derive(Clone)]
 pub struct Api {
-    world: World,
+    issuer: Issuer,
     delay: fn() -> Duration,
 }
 
@@ -139,7 +139,7 @@ impl Service<Request<Body>> for Api {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_good = self.world.takes(&request);
+        let is_good = self.issuer.accepts(&request);
         let delay = (self.delay)();
         Box::pin(async move {
             if !delay.is_zero() {
