@@ -65,7 +65,8 @@ use crate::credentials::Credentials;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "token cache")]
+#[doc(alias("token cache", "cache", "token manager", "multi-tenant"))]
+#[doc(alias("tenant", "single flight", "thundering herd", "stampede"))]
 #[derive(Clone)]
 pub struct TokenCache {
     slots: Arc<Slots>,
@@ -86,14 +87,17 @@ impl TokenCache {
         Self { slots }
     }
 
-    /// Returns a handle to the tokens of `credentials`. Fetches nothing.
+    /// Returns a handle to the tokens of `credentials`, without fetching one.
     ///
-    /// Handles for equal credentials share one slot, which is created if there is none.
+    /// A *slot* is the part of the cache that belongs to one set of credentials. Handles for equal
+    /// credentials share one slot. The first handle creates it.
     pub fn tokens(&self, credentials: &Credentials) -> Tokens {
         Tokens::in_slot(self.slots.get_or_insert(credentials))
     }
 
-    /// Returns handles to all tokens of the cache, in no particular order, for a status page.
+    /// Returns handles to all slots of the cache, for example for a status page.
+    ///
+    /// Their order is arbitrary.
     pub fn all(&self) -> Vec<Tokens> {
         self.slots.all().into_iter().map(Tokens::in_slot).collect()
     }
@@ -104,6 +108,7 @@ impl TokenCache {
     /// source. A source with a token store returns the stored token again;
     /// [reject](CachedToken::reject) it to get another one. Callers that are waiting for a token
     /// get one. The result of a token request that is running is not kept.
+    #[doc(alias("invalidate", "evict", "logout"))]
     pub fn remove(&self, credentials: &Credentials) {
         // Dropping a slot that no handle holds forgets everything too.
         if self.slots.remove(credentials).is_none() {
@@ -113,7 +118,7 @@ impl TokenCache {
         }
     }
 
-    /// Returns the number of credentials for which the cache has a slot.
+    /// Returns how many sets of credentials have a slot in the cache.
     pub fn len(&self) -> usize {
         self.slots.len()
     }

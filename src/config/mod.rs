@@ -1,7 +1,9 @@
-//! Registrations of clients from a configuration file, in any format that serde reads.
+//! Reads registrations of clients from a configuration file, in any serde format.
 //!
-//! [`Clients`] are named registrations, and a [`ClientConfig`] is one of them.
-//! [The guide](crate::guide::configuration) has an example for each format.
+//! - [`Clients`] are named registrations.
+//! - [`ClientConfig`] is one of them. It has a table of all fields.
+//!
+//! The [guide](crate::guide::configuration) has an example for each format.
 
 mod auth;
 mod fields;
@@ -29,7 +31,7 @@ use crate::error::ConfigError;
 use crate::oauth2::OAuth2Layer;
 use crate::protocol::origins::Origins;
 
-/// The registrations of several clients, by name.
+/// Reads the registrations of several clients, by name.
 ///
 /// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of your own type that
 /// derives `Deserialize`. Errors name the registration and its field, and never quote a secret.
@@ -62,6 +64,8 @@ use crate::protocol::origins::Origins;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("settings", "YAML", "TOML"))]
+#[doc(alias = "spring.security.oauth2.client")]
 #[derive(Clone, Debug, Default)]
 pub struct Clients(BTreeMap<String, ClientConfig>);
 
@@ -103,9 +107,10 @@ impl Clients {
     }
 }
 
-/// The registration of a client: how to get a token, and the origins that it is for.
+/// Reads the registration of one client from a configuration file.
 ///
-/// It is a table of these fields. The names are those of the RFCs, as far as they have one.
+/// A registration says how to get a token, and which origins get it. It is a table of these fields,
+/// which have the names of the RFCs wherever there is one:
 ///
 /// | field | value |
 /// |---|---|
@@ -183,6 +188,7 @@ impl Clients {
 /// [`ClientAuth::client_secret`]: crate::ClientAuth::client_secret
 /// [`RefreshToken::in_memory`]: crate::grant::RefreshToken::in_memory
 /// [`Secret::file`]: crate::Secret::file
+#[doc(alias("settings", "YAML", "TOML", "deserialize"))]
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     credentials: Result<Credentials, ConfigError>,
@@ -190,7 +196,9 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Returns the credentials. Those of one registration share their state, as clones do.
+    /// Returns the credentials of the registration.
+    ///
+    /// All credentials of one registration share their state, as clones do.
     ///
     /// # Errors
     ///

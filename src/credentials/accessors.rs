@@ -41,8 +41,10 @@ impl Credentials {
         self.description.auth.client_id()
     }
 
-    /// Returns the [label](Self::label), or else the name of [named](Self::named) credentials, the
-    /// client id or the authentication method.
+    /// Returns the [label](Self::label), or another text that names the credentials.
+    ///
+    /// Without a label, it is the name of [named](Self::named) credentials, the client id, or the
+    /// authentication method.
     pub fn label_or_client_id(&self) -> &str {
         match (&self.description.label, &self.description.server) {
             (Some(label), _) => label,

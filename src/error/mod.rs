@@ -23,7 +23,7 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// The error when no token or no [`Metadata`](crate::metadata::Metadata) is available.
+/// Reports that no token or no [`Metadata`](crate::metadata::Metadata) is available.
 ///
 /// One failure may reach many callers, so clones are cheap and share their contents. The text says
 /// what failed, at which host, and what to check. If the HTTP client failed, it shows the causes in
@@ -44,6 +44,8 @@ pub(crate) use self::response::ErrorResponse;
 /// }
 /// # assert!(!is_our_fault(&std::fmt::Error));
 /// ```
+#[doc(alias("OAuth2Error", "error_description", "invalid_client"))]
+#[doc(alias = "invalid_grant")]
 #[derive(Clone)]
 pub struct TokenError {
     inner: Arc<ErrorInner>,
@@ -264,6 +266,7 @@ impl TokenError {
     }
 
     /// Finds the [`TokenError`] in `error` or in its chain of sources.
+    #[doc(alias = "downcast")]
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
@@ -275,14 +278,15 @@ impl TokenError {
 
     /// Returns whether the same request may succeed later.
     ///
-    /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
-    /// 408 or 429, a secret that could not be read, and a failure in a custom source. True also for
-    /// the codes `temporarily_unavailable`, `server_error` and `slow_down` with any status, unless
-    /// the grant is polled (a device grant or CIBA).
+    /// It is true for a failed connection, a timeout, a response that is incomplete or not JSON, a
+    /// 5xx, 408 or 429, a secret that could not be read, and a failure in a custom source. It is
+    /// also true for the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
+    /// status, unless the grant is polled (a device grant or CIBA).
     ///
-    /// False for any other error response, a redirect, a response without a usable token, an
+    /// It is false for any other error response, a redirect, a response without a usable token, an
     /// endpoint that is not allowed, an invalid client id, invalid metadata, and a request without
-    /// tokens. If the secret is a token, the failure of that token decides.
+    /// tokens. If the secret is a token of other credentials, the failure of that token decides.
+    #[doc(alias = "retryable")]
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
@@ -307,7 +311,7 @@ impl TokenError {
         self.inner.response.as_ref().map(|response| response.status)
     }
 
-    /// Returns the headers of the token endpoint's response, as many as fit into 7 KiB.
+    /// Returns the headers of the token endpoint's response, up to 7 KiB.
     ///
     /// `Content-Type`, `Retry-After`, `WWW-Authenticate`, `Location` and `Date` are kept first.
     pub fn headers(&self) -> Option<&HeaderMap> {
@@ -354,13 +358,15 @@ impl TokenError {
         self.inner.response.as_ref()?.registered_error()
     }
 
-    /// Returns the time of `Retry-After`, counted from the token endpoint's response (RFC 9110
-    /// section 10.2.3).
+    /// Returns the time of `Retry-After`, counted from the token endpoint's response.
+    ///
+    /// RFC 9110 section 10.2.3 defines it.
+    #[doc(alias = "Retry-After")]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.response.as_ref()?.retry_after
     }
 
-    /// Returns for how much longer the cache returns this error without a token request.
+    /// Returns how much longer the cache returns this error without a token request.
     ///
     /// `None` means that the next caller starts a token request.
     pub fn retry_in(&self) -> Option<Duration> {
@@ -372,9 +378,9 @@ impl TokenError {
         self.inner.label.as_deref()
     }
 
-    /// Returns status and headers of the API's response that made another token necessary.
+    /// Returns status and headers of the API's response that rejected the token.
     ///
-    /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
+    /// The headers are limited to 7 KiB. Returns `None` if the request was never sent.
     pub fn rejected_response(&self) -> Option<&Response<()>> {
         self.rejected_response.as_deref()
     }
@@ -389,7 +395,9 @@ impl StdError for TokenError {
     }
 }
 
-/// Implemented like [`BoxError`]'s, so that one bound covers both.
+/// Borrows the error as a trait object.
+///
+/// [`BoxError`] does the same, so one bound covers both.
 impl AsRef<dyn StdError + Send + Sync> for TokenError {
     fn as_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
         self

@@ -20,6 +20,8 @@ use crate::protocol::http_client::{BoxedBody, HttpClient, erase_body, sealed};
 ///     TokenEndpoint::new(http)
 /// }
 /// ```
+///
+/// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReqwestClient;

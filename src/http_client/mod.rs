@@ -1,13 +1,14 @@
-//! reqwest: a [`reqwest::Client`] whose requests are sent with a valid token.
+//! Adds tokens to the requests of reqwest.
 //!
-//! - [`AuthorizedClient`] sends requests that a [`reqwest::RequestBuilder`] has built.
+//! - [`AuthorizedClient`] sends the requests that a [`reqwest::RequestBuilder`] has built.
 //! - `OAuth2Middleware` (feature `reqwest-middleware`) keeps `client.get(url).send()`.
 //! - [`ReqwestService`] is for custom stacks of tower layers.
 //! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
 //!   [`Metadata::fetch`](crate::metadata::Metadata::fetch) accept a `reqwest::Client`.
 //!
-//! The [guide](crate::guide::reqwest) has examples for issuers, several APIs and tenants, and
-//! describes redirects and streams.
+//! The [guide](crate::guide::reqwest) has examples, and describes redirects and streams.
+//!
+//! [`reqwest::RequestBuilder`]: https://docs.rs/reqwest/latest/reqwest/struct.RequestBuilder.html
 
 mod body;
 mod client;

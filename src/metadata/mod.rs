@@ -1,7 +1,8 @@
-//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
+//! Fetches the metadata of authorization servers (RFC 8414, OpenID Connect Discovery 1.0).
 //!
 //! To get tokens from an issuer, [`Credentials::from_issuer`](crate::Credentials::from_issuer) is
-//! enough.
+//! enough. [`Metadata`] is for programs that read the metadata themselves. [`MetadataBuilder`] has
+//! the settings of a fetch, and [`WellKnown`] names the two documents.
 
 mod document;
 mod fetch;
@@ -23,7 +24,7 @@ use crate::protocol::http_client::HttpClient;
 use crate::protocol::json::{self, value};
 use crate::protocol::origin::Origin;
 
-/// The metadata of an authorization server, such as its token endpoint.
+/// Holds the metadata of an authorization server, such as its token endpoint.
 ///
 /// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is
 /// fetched once and never refreshed, so fetch it again when the credentials that use it are
@@ -72,6 +73,9 @@ use crate::protocol::origin::Origin;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("discovery", "well-known", "openid-configuration"))]
+#[doc(alias("oauth-authorization-server", "OIDC", "OpenID Connect"))]
+#[doc(alias = "RFC 8414")]
 #[derive(Clone)]
 pub struct Metadata(Arc<MetadataInner>);
 
@@ -142,7 +146,7 @@ impl Metadata {
         builder.map_err(invalid_issuer)?.fetch(http).await
     }
 
-    /// Creates a builder that fetches the metadata of `issuer`.
+    /// Creates a builder for fetching the metadata of `issuer`.
     ///
     /// # Errors
     ///
@@ -213,17 +217,21 @@ impl Metadata {
     ///
     /// It is `token_endpoint` in `mtls_endpoint_aliases` (RFC 8705 section 5). Use it also for
     /// certificate-bound tokens with any other client authentication.
+    #[doc(alias("mTLS", "mtls_endpoint_aliases", "RFC 8705"))]
     pub fn mtls_token_endpoint(&self) -> Option<&Uri> {
         self.0.mtls_token_endpoint.as_ref().map(|endpoint| &endpoint.uri)
     }
 
-    /// Returns the introspection endpoint (RFC 7662), if its URI would be valid for a token
-    /// endpoint.
+    /// Returns the introspection endpoint (RFC 7662).
+    ///
+    /// Returns `None` if there is none, or if its URI would not be valid for a token endpoint.
     pub fn introspection_endpoint(&self) -> Option<&Uri> {
         self.0.introspection_endpoint.as_ref()
     }
 
-    /// Returns the revocation endpoint (RFC 7009), if its URI would be valid for a token endpoint.
+    /// Returns the revocation endpoint (RFC 7009).
+    ///
+    /// Returns `None` if there is none, or if its URI would not be valid for a token endpoint.
     pub fn revocation_endpoint(&self) -> Option<&Uri> {
         self.0.revocation_endpoint.as_ref()
     }
@@ -250,7 +258,9 @@ impl Metadata {
         self.list_or(GRANT_TYPES, &["authorization_code", "implicit"])
     }
 
-    /// Returns supported scope values. A server may omit some.
+    /// Returns the supported scope values.
+    ///
+    /// A server may omit some.
     pub fn scopes_supported(&self) -> impl Iterator<Item = &str> {
         self.list(SCOPES)
     }
@@ -262,7 +272,7 @@ impl Metadata {
         self.list(DPOP)
     }
 
-    /// Returns any member of the document as the server sent it, which nothing has checked.
+    /// Returns any member of the document as the server sent it, unchecked.
     ///
     /// Each call parses the document, of which only the text is kept.
     pub fn get(&self, name: &str) -> Option<Value> {

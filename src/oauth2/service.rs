@@ -24,7 +24,7 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
 
-/// A service that sends each request with a valid token, and resends it if the token is rejected.
+/// Sends each request with a valid token, and resends it after a rejection.
 ///
 /// An [`OAuth2Layer`](crate::OAuth2Layer) makes it. The token replaces the `Authorization` header
 /// of the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
@@ -96,6 +96,8 @@ use crate::replay::ReplayableBody;
 ///
 /// Returns the errors of the inner service. Returns a [`TokenError`] if no token is available, or
 /// if a token would be sent in clear text. [`TokenError::find_in`] tells them apart.
+#[doc(alias("middleware", "interceptor", "bearer", "401"))]
+#[doc(alias("unauthorized", "retry", "RFC 6750"))]
 #[derive(Clone)]
 pub struct OAuth2<S> {
     inner: S,
@@ -121,13 +123,14 @@ impl<S> OAuth2<S> {
         self.config.tokens.as_ref()
     }
 
-    /// Sends a request with a clone of this service, as soon as the clone is ready.
+    /// Sends a request with a clone of this service once the clone is ready.
     ///
-    /// It works like [`tower::ServiceExt::oneshot`], without a clone at the call site.
+    /// It works like tower's `oneshot`, and clones the service for you.
     ///
     /// # Errors
     ///
-    /// Returns the errors of the service.
+    /// Returns the errors of the inner service, and a [`TokenError`] if no token is available or if
+    /// a token would be sent in clear text.
     ///
     /// # Example
     ///
@@ -204,6 +207,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
+    /// Resolves to the response to the last send.
     type Future = ResponseFuture<S, B>;
 
     #[inline]

@@ -22,11 +22,12 @@ pub(crate) mod sealed {
     pub trait Sealed<M> {}
 }
 
-/// An HTTP client that can send token requests and metadata requests.
+/// Sends token requests and metadata requests.
 ///
-/// It is implemented for each `tower::Service<http::Request<Full<Bytes>>>` that is
-/// `Clone + Send + 'static` and returns an `http::Response`, and, with the feature `reqwest`, for
-/// `reqwest::Client`. `M` tells kinds of clients apart. The compiler infers it.
+/// The trait is implemented for each `tower::Service<http::Request<Full<Bytes>>>` that is `Clone +
+/// Send + 'static` and returns an `http::Response`, and, with the feature `reqwest`, for
+/// `reqwest::Client`. You cannot implement it for other types. The compiler infers `M`, which tells
+/// kinds of clients apart.
 ///
 /// # Example
 ///

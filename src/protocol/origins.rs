@@ -10,17 +10,17 @@ use super::origin::{NEEDS_BOTH, Origin};
 use crate::error::ConfigError;
 use crate::util::one_or_many::OneOrMany;
 
-/// The origins whose requests get a token. Every [`OAuth2Layer`] needs them.
+/// Lists the origins whose requests get a token.
 ///
-/// An origin consists of scheme, host and port, without a path (RFC 6454 section 4). A request to
-/// any other origin is sent without a token and is not replayed, so that a redirect cannot leak a
-/// token.
+/// Every [`OAuth2Layer`] needs such a list. An origin consists of scheme, host and port, without a
+/// path (RFC 6454 section 4). A request to any other origin is sent without a token and is not
+/// replayed, so that a redirect cannot leak a token.
 ///
 /// A request whose URI names no host gets a token, because the inner service decides where it goes.
 /// That service also decides whether to use TLS. Such a URI stands for the listed origin, or for
-/// any of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] go along if
-/// they are allowed at all listed origins, and not if they are allowed at none. Otherwise the
-/// request fails with [`TokenErrorKind::UnknownOrigin`].
+/// any of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] are sent if
+/// they are allowed at all listed origins, and are not sent if they are allowed at none. If they
+/// are allowed at some of them, the request fails with [`TokenErrorKind::UnknownOrigin`].
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
 /// [`Tokens::only_for`]: crate::Tokens::only_for
@@ -36,6 +36,7 @@ use crate::util::one_or_many::OneOrMany;
 /// assert!(!origins.contains(&"https://api.example.com.evil.test/".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("allowlist", "host", "audience"))]
 #[derive(Clone)]
 pub struct Origins(Repr);
 
@@ -90,6 +91,7 @@ impl Origins {
     ///
     /// The party that chooses the URI of a request then also chooses who receives the token. Prefer
     /// [`Origins::only`].
+    #[doc(alias = "wildcard")]
     pub fn any() -> Self {
         Self(Repr::Any)
     }

@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use super::drained_body::{DrainedBody, ReadFrames};
 use super::policy::{Recipient, ReplayPolicy};
 
-/// Drains the small bodies of rejected responses, so that HTTP/1.1 connections are kept.
+/// Reads small bodies of rejected responses, so that HTTP/1.1 connections are kept.
 ///
 /// A request is replayed after its rejected response was dropped. An HTTP/1.1 client closes the
 /// connection of a response that is dropped before its end, so each 401 could cost a connection.
@@ -45,18 +45,23 @@ use super::policy::{Recipient, ReplayPolicy};
 ///         .service(http)
 /// }
 /// ```
+///
+/// [`Body`]: https://docs.rs/http-body/latest/http_body/trait.Body.html
+#[doc(alias("keep-alive", "connection reuse"))]
 #[derive(Clone, Debug)]
 pub struct DrainLayer {
     policy: ReplayPolicy,
 }
 
 impl DrainLayer {
-    /// Creates a layer that reads the bodies of responses with status 401 and 407.
+    /// Creates a layer that reads the bodies of 401 and 407 responses.
     pub fn new() -> Self {
         Self { policy: ReplayPolicy::unauthorized().for_recipient(Recipient::Any) }
     }
 
-    /// Sets the responses whose bodies are read. Pass the policy of the `OAuth2Layer`.
+    /// Sets the responses whose bodies are read.
+    ///
+    /// Pass the policy of the `OAuth2Layer`.
     #[must_use]
     pub fn replay_policy(mut self, policy: ReplayPolicy) -> Self {
         self.policy = policy.for_recipient(Recipient::Any);
@@ -78,7 +83,9 @@ impl<S> Layer<S> for DrainLayer {
     }
 }
 
-/// A service that reads the bodies of rejected responses. A [`DrainLayer`] makes it.
+/// Reads the bodies of rejected responses of the inner service.
+///
+/// [`DrainLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct Drain<S> {
     inner: S,
@@ -109,6 +116,7 @@ where
 {
     type Response = Response<DrainedBody<ResBody>>;
     type Error = S::Error;
+    /// Resolves to the response.
     type Future = DrainFuture<S::Future, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -122,7 +130,7 @@ where
 }
 
 pin_project! {
-    /// The future of a [`Drain`] service.
+    /// Resolves to the response of a [`Drain`] service.
     pub struct DrainFuture<F, B>
     where
         B: Body,

@@ -19,7 +19,7 @@ use super::stream::{BodyNumber, QueryResult, SharedStream};
 /// the thread otherwise.
 const MAX_EMPTY_FRAMES: u8 = 32;
 
-/// A streaming request body that remembers what it has sent, so that it can be sent twice.
+/// Remembers what a streaming request body has sent, so that it can be resent.
 ///
 /// A [`ReplayableLayer`](super::ReplayableLayer) makes it. Data, trailers, `size_hint` and
 /// `is_end_stream` are those of the inner body. Nothing is remembered unless
@@ -29,8 +29,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// If the request is resent while this body is still being sent, the second body takes over the
 /// rest of the stream, and the first ends with an error.
 ///
-/// The inner body is polled, queried and dropped outside of every lock, so it may drop its own
-/// call. After 32 empty frames in a row, the body lets other tasks run.
+/// No lock is held while the inner body is polled, queried or dropped, so it may drop its own call.
+/// After 32 empty frames in a row, the body lets other tasks run.
 ///
 /// # Example
 ///
@@ -100,7 +100,7 @@ pub struct ReplayBody<B> {
     empty_frames: u8,
 }
 
-/// Data that a [`ReplayBody`] keeps for a resend.
+/// Holds the data that a [`ReplayBody`] keeps for a resend.
 pub struct KeptBody<B> {
     stream: Arc<SharedStream<B>>,
     /// The number of the body that was kept.

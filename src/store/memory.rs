@@ -13,12 +13,12 @@ use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 use crate::util::sync::LockExt;
 
-/// A [`TokenStore`] in memory, for tests and for several caches of one process.
+/// Stores tokens in memory, for tests and for several caches of one process.
 ///
-/// Clones share their contents. The store supports leases and atomic comparison. It keeps one value
-/// per set of credentials until the value expires, and wipes the memory of removed values. A value
-/// expires by tokio's clock or by the wall clock, whichever is first, because tokio's clock may
-/// stop while the host is suspended.
+/// It is a [`TokenStore`] that supports leases and atomic comparison. Clones share their contents.
+/// The store keeps one value per set of credentials until the value expires, and wipes the memory
+/// of removed values. A value expires by tokio's clock or by the wall clock, whichever is first,
+/// because tokio's clock may stop while the host is suspended.
 ///
 /// # Example
 ///

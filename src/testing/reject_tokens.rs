@@ -52,6 +52,7 @@ use crate::util::sync::LockExt;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("mock", "401", "revoke"))]
 #[derive(Clone)]
 pub struct RejectTokensLayer {
     rejected: Arc<Mutex<Rejected>>,
@@ -64,7 +65,7 @@ struct Rejected {
 }
 
 impl RejectTokensLayer {
-    /// Creates a layer that rejects these tokens. An empty list rejects none.
+    /// Creates a layer that rejects these tokens, or none if the list is empty.
     pub fn new(tokens: impl OneOrMany) -> Self {
         let tokens = tokens.into_texts().into_iter().collect();
         Self { rejected: Arc::new(Mutex::new(Rejected { tokens, rejections: 0 })) }
@@ -126,7 +127,9 @@ impl fmt::Debug for RejectTokensLayer {
     }
 }
 
-/// An API that rejects given tokens. A [`RejectTokensLayer`] makes it.
+/// Rejects given tokens in requests to the inner service.
+///
+/// [`RejectTokensLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct RejectTokens<S> {
     inner: S,
@@ -157,6 +160,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
+    /// Resolves to the response.
     type Future = RejectTokensFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -173,7 +177,7 @@ where
 }
 
 pin_project! {
-    /// The response future of [`RejectTokens`].
+    /// Resolves to the response of a [`RejectTokens`] service.
     #[derive(Debug)]
     pub struct RejectTokensFuture<F> {
         #[pin]

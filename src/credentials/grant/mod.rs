@@ -17,7 +17,7 @@ pub use self::token_type::TokenType;
 use crate::error::GrantKind;
 use crate::secret::{Identity, Secret};
 
-/// The authorization that a token request is based on (RFC 6749 section 1.3).
+/// Describes the authorization that a token request is based on (RFC 6749 section 1.3).
 ///
 /// Pass it to [`Credentials::grant`](crate::Credentials::grant). Credentials have one grant, which
 /// is the client credentials grant by default. [`JwtBearer`], [`TokenExchange`] and
@@ -38,7 +38,8 @@ use crate::secret::{Identity, Secret};
 /// # let _ = credentials;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias = "client credentials")]
+#[doc(alias("client credentials", "grant_type", "authorization grant"))]
+#[doc(alias = "RFC 6749")]
 #[derive(Clone)]
 pub struct Grant(Kind);
 
@@ -78,7 +79,11 @@ pub(crate) fn is_polled(grant_type: &str) -> bool {
 }
 
 impl Grant {
-    /// Creates the client credentials grant: the token is the client's own (RFC 6749 section 4.4).
+    /// Creates the client credentials grant (RFC 6749 section 4.4).
+    ///
+    /// The token is the client's own.
+    #[doc(alias("machine-to-machine", "m2m", "two-legged"))]
+    #[doc(alias = "service account")]
     pub fn client_credentials() -> Self {
         Self(Kind::ClientCredentials)
     }
@@ -91,6 +96,8 @@ impl Grant {
     /// The device grant (RFC 8628) and CIBA are polled at an interval, which the caller keeps. Of
     /// their error responses, only those with a status that may pass are retried. The
     /// code `slow_down` is neither retried nor [transient](crate::TokenError::is_transient).
+    #[doc(alias("password", "device_code", "authorization_code"))]
+    #[doc(alias = "grant_type")]
     pub fn custom(grant_type: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Custom(grant_type.into()))
     }

@@ -19,11 +19,12 @@ use crate::util::takeover_lock::{TakeoverGuard, TakeoverLock};
 /// The longest time that persisting a refresh token may take.
 const SAVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A refresh token that a user has granted, with its successors (RFC 6749 section 6).
+/// Holds a refresh token of a user, and each token that replaces it.
 ///
-/// Pass it to [`Credentials::grant`](crate::Credentials::grant). The
-/// [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many servers rotate refresh tokens: each use
-/// returns a new one, and the old one becomes invalid. Therefore
+/// This is the refresh token grant (RFC 6749 section 6). Pass it to
+/// [`Credentials::grant`](crate::Credentials::grant). The [`TokenEndpoint`](crate::TokenEndpoint)
+/// uses it. Many servers rotate refresh tokens: each use returns a new one, and the old one becomes
+/// invalid. Therefore:
 ///
 /// - one token request at a time uses a refresh token, in all caches that hold a clone of it. If
 ///   the runtime no longer polls the task of that request, another task takes over after about a
@@ -64,6 +65,8 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// # fs::remove_file(folder.join(refresh_token.name()))
 /// # }
 /// ```
+#[doc(alias("refresh", "offline_access", "rotation", "rotating"))]
+#[doc(alias("authorization code", "RFC 6749"))]
 #[derive(Clone)]
 pub struct RefreshToken(Arc<RefreshTokenState>);
 

@@ -24,12 +24,12 @@ const INVALID_PROOF: &str = "invalid_dpop_proof";
 /// The word of some token endpoints, such as Keycloak's, for a proof whose time they refuse.
 const INVALID_REQUEST: &str = "invalid_request";
 
-/// A key that access tokens are bound to (DPoP, RFC 9449).
+/// Binds access tokens to a key (DPoP, RFC 9449).
 ///
-/// A bound token that leaks is of no use without the key. Pass the key to
-/// [`Credentials::dpop`](crate::Credentials::dpop). Each token request and each request
-/// to an API then carries its own proof, which is made with this key. The key remembers the newest
-/// nonce of each server. Clones share it.
+/// Without the key, a bound token that leaks is useless. Pass the key to
+/// [`Credentials::dpop`](crate::Credentials::dpop). Each token request and each request to an API
+/// then carries its own proof, which is signed with this key. The key remembers the newest nonce of
+/// each server. Clones share the nonces.
 ///
 /// A proof is valid for one request. Put layers that resend requests, such as tower's retry layer,
 /// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof
@@ -48,6 +48,8 @@ const INVALID_REQUEST: &str = "invalid_request";
 /// .dpop(DpopKey::generate()?);
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("DPoP", "proof of possession", "sender-constrained"))]
+#[doc(alias("dpop_jkt", "use_dpop_nonce", "RFC 9449"))]
 #[derive(Clone)]
 pub struct DpopKey(Arc<DpopKeyInner>);
 
@@ -65,7 +67,9 @@ impl DpopKey {
         Self(Arc::new(DpopKeyInner { key, nonces: Nonces::default() }))
     }
 
-    /// Generates a key for `ES256`, which only this process knows.
+    /// Generates a key for `ES256`.
+    ///
+    /// Only this process knows it.
     ///
     /// # Errors
     ///
@@ -77,6 +81,7 @@ impl DpopKey {
     /// Returns the SHA-256 thumbprint of the public key (RFC 7638) in base64url.
     ///
     /// Tokens that are bound to this key have it in `cnf.jkt` (RFC 9449 section 6.1).
+    #[doc(alias("jkt", "dpop_jkt", "RFC 7638"))]
     pub fn thumbprint(&self) -> String {
         self.0.key.thumbprint()
     }

@@ -26,9 +26,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A key of 32 random bytes for an [`EncryptedStore`](super::EncryptedStore), with an id.
+/// Encrypts the values of an [`EncryptedStore`](super::EncryptedStore).
 ///
-/// The id distinguishes keys, for example by their date. Each stored value contains it unencrypted.
+/// It consists of 32 random bytes and an id. The id distinguishes keys, for example by their date.
+/// Each stored value contains it unencrypted.
 ///
 /// The text form is `id:key`, with the key in base64 or as 64 hexadecimal digits. For example,
 /// `openssl rand -base64 32` makes such a key. Parse it with [`FromStr`] or

@@ -80,6 +80,7 @@ const VERSION: u8 = 1;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("encryption at rest", "AES-GCM"))]
 #[derive(Clone)]
 pub struct EncryptedStore<S> {
     inner: S,

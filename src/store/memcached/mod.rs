@@ -34,12 +34,12 @@ const LEASE: &str = "lease:";
 /// times" in `doc/protocol.txt` of memcached).
 const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// A [`TokenStore`] in memcached 1.6.18 or later, which supports meta commands.
+/// Stores tokens in memcached 1.6.18 or later, which supports meta commands.
 ///
-/// The store connects for its first operation, opens up to 32 connections and keeps up to 4 of them
-/// idle. It closes a connection on which an operation has failed or was dropped, so that no
-/// operation reads the answer of another one. Clones share their connections. The store needs the
-/// I/O driver of the tokio runtime (`enable_io`), and has no timeouts: a
+/// It is a [`TokenStore`]. It connects for its first operation, opens up to 32 connections and
+/// keeps up to 4 of them idle. It closes a connection on which an operation has failed or was
+/// dropped, so that no operation reads the answer of another one. Clones share their connections.
+/// The store needs the I/O driver of the tokio runtime (`enable_io`), and has no timeouts: a
 /// [`TokenStoreLayer`](super::TokenStoreLayer) limits the time of an operation.
 ///
 /// # Limitations of memcached
@@ -71,6 +71,7 @@ const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("memcache", "shared cache"))]
 #[derive(Clone)]
 pub struct MemcachedStore {
     pool: Arc<Pool>,
