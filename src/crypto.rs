@@ -25,7 +25,7 @@ pub(crate) fn ecdsa_key_pair(
         algorithm,
         private,
         public,
-        // For blinding while `ring` compares the two parts.
+        // `ring` needs random numbers for blinding while it compares the two parts.
         #[cfg(not(feature = "aws-lc-rs"))]
         &rand::SystemRandom::new(),
     )

@@ -1,5 +1,5 @@
-// This definition of the link `flow` comes first, because the README's own one is a file of the
-// repository.
+// This definition of the link `flow` comes first, because the README's own definition names a file
+// of the repository.
 #![doc = concat!("[flow]: data:image/svg+xml;base64,", include_str!("guide/flow.base64"))]
 #![doc = ""]
 #![doc = include_str!("../README.md")]

@@ -62,7 +62,8 @@ impl TokenChanges {
                 self.resume_at = None;
             }
             let slot = self.tokens.slot();
-            // Created before the look, so that no change in between is missed.
+            // The listener is created before the slot is read, so that it misses no change in
+            // between.
             let changed = slot.changed.notified();
             if !self.has_failed {
                 slot.tick();

@@ -11,7 +11,7 @@ const MAX_CLAIMS: usize = 4;
 const MAX_REFUSALS: usize = 8;
 
 /// Claims challenges, as JSON texts. A fifth text displaces the oldest one.
-// Boxed, because most tokens and credentials have none. The slice is never empty.
+// The slice is boxed, because most tokens and credentials have no claims. It is never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims(Option<Box<[Arc<str>]>>);
 

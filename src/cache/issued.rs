@@ -274,8 +274,8 @@ impl IssuedToken {
             return TokenCheck::Usable;
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
-        // Never beyond the end: if a tick is overdue, others use the token until the slot has run
-        // it.
+        // The time is never later than the token's end, because other callers use the token without
+        // a check while the slot runs an overdue tick.
         let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.ends_after);
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.

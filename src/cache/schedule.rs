@@ -46,7 +46,7 @@ impl Schedule {
     pub(super) fn milestones(&self, token: &AccessToken, lifetime: Option<Duration>) -> Milestones {
         let asked = token.refresh_in();
         let Some(lifetime) = lifetime else {
-            // The floor keeps a server from asking for one renewal after the other.
+            // The minimum prevents a server from causing one renewal after another.
             return Milestones {
                 due: asked.map(|asked| asked.max(Duration::from_secs(10))),
                 end: None,

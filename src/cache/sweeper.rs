@@ -81,7 +81,8 @@ impl Sweeper {
             let Some(slot) = weak.upgrade() else {
                 continue;
             };
-            // Cleared first: a rejection or a failure that comes after the look is watched again.
+            // The flag is cleared before the sweep, so that a later rejection or failure sets it
+            // again.
             slot.is_swept.store(false, Ordering::Release);
             if let Some(at) = slot.sweep() {
                 next_sweep = Some(next_sweep.map_or(at, |next| next.min(at)));

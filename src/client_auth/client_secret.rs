@@ -133,7 +133,7 @@ fn set_basic(request: &mut TokenRequestParts, user_pass: &str) -> Result<(), Box
 /// All form decoders read `%20` as a space, and some servers do not read `+` as one.
 fn form_encoded(text: &str) -> impl Iterator<Item = &str> {
     form_urlencoded::byte_serialize(text.as_bytes()).map(|piece| match piece {
-        // A plus sign itself is `%2B` here.
+        // A `+` can only stand for a space here, because a plus sign is encoded as `%2B`.
         "+" => "%20",
         piece => piece,
     })

@@ -79,7 +79,7 @@ impl Description {
         identity.part(DOMAIN).nested(|identity| self.server.identify(identity));
         identity.part(self.auth_digest).part(self.grant_digest);
         for list in [&self.scope, &self.audiences, &self.resources] {
-            // The order of their texts makes no difference.
+            // The order of the texts is not part of the identity.
             let mut texts: Vec<_> = list.iter().map(|text| text.as_bytes()).collect();
             texts.sort_unstable();
             identity.list(texts);

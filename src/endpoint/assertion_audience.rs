@@ -28,7 +28,7 @@ pub(super) struct AssertionAudiences {
 impl AssertionAudiences {
     /// Returns the audiences, or `None` if no JWT was signed for the request.
     pub(super) fn of(request: &TokenRequestParts, token_endpoint: &str) -> Option<Self> {
-        // No audience can be set of a JWT that another party has signed.
+        // The audience of a JWT that another party has signed cannot be set here.
         request.is_time_used().then(|| Self {
             of_client: request.parameter("client_assertion").and_then(audiences),
             of_grant: request.parameter("assertion").and_then(audiences),

@@ -109,7 +109,7 @@ fn for_error_response(
         (_, status) if status.is_server_error() => SERVER,
         _ if is_for_metadata => "check the issuer's URL",
         _ if is_client_refused(error, status) && facts.has_client_assertion => CLIENT_ASSERTION,
-        // The assertion of the grant may be all that the request has of the client.
+        // The assertion of the grant may be the only proof of the client's identity.
         _ if is_client_refused(error, status) && facts.grant == GrantKind::JwtBearer => {
             CLIENT_OR_GRANT_ASSERTION
         }

@@ -25,7 +25,7 @@ pub(super) fn describe(error: &(dyn StdError + 'static), scrub: impl Fn(&str) ->
             texts.push(text);
         }
     }
-    // The last causes say most.
+    // The last causes are the most specific ones.
     let size = |texts: &[String]| texts.iter().map(|text| text.chars().count() + 2).sum::<usize>();
     let mut shown = &texts[..];
     while shown.len() > 1 && size(shown) > MAX_TEXT {

@@ -34,7 +34,7 @@ impl ErrorResponse {
         Self {
             status: head.status,
             headers: bounds::headers(&head.headers),
-            // A copy, because the buffer that was read may be larger.
+            // The body is copied, because the buffer of the response may be larger.
             body: Bytes::copy_from_slice(body),
             error,
             error_description,

@@ -13,7 +13,7 @@ pub(super) fn into_http(
     request: reqwest::Request,
     limit: usize,
 ) -> reqwest::Result<http::Request<RequestBody>> {
-    // A timeout beyond the range of the clock is none.
+    // A timeout beyond the range of the clock is ignored.
     let end = request.timeout().and_then(|timeout| Instant::now().checked_add(*timeout));
     let request = http::Request::<Body>::try_from(request)?;
     let mut request = request.map(|body| RequestBody::new(body, limit));

@@ -41,7 +41,7 @@ async fn fetch(
     client: reqwest::Client,
     request: Request<Bytes>,
 ) -> Result<Response<BoxedBody>, BoxError> {
-    // reqwest cannot clone a stream. It would send any other body to where a 307 or 308 leads.
+    // reqwest cannot clone a stream. It would send any other body to the target of a 307 or 308.
     let request = request.map(|body| reqwest::Body::wrap(Full::new(body)));
     let request = reqwest::Request::try_from(request)?;
     let url = request.url().clone();

@@ -87,7 +87,7 @@ impl Middleware for OAuth2Middleware {
         let mut request = into_http(request, self.replay_limit)?;
         copy::<Tokens>(extensions, request.extensions_mut());
         copy::<NoToken>(extensions, request.extensions_mut());
-        // A mistake that the layer refuses.
+        // The layer refuses a request with credentials in its extensions, which is a mistake.
         copy::<Credentials>(extensions, request.extensions_mut());
         let extensions = Mutex::new(extensions);
         let service = self.layer.layer(NextService { next, extensions: &extensions });

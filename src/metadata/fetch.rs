@@ -248,7 +248,7 @@ impl MetadataBuilder {
         let second = match second {
             Ok(Decoded::Metadata(metadata)) => return Ok(metadata),
             Ok(Decoded::NoDocument(error)) => error,
-            // The document is there, so its error says more.
+            // The document exists, so its error is more helpful.
             Err(error) if error.kind() == TokenErrorKind::InvalidMetadata => return Err(error),
             Err(error) => error,
         };

@@ -26,7 +26,7 @@ impl TextList {
         let (mut text, mut ends) = (String::new(), Vec::new());
         for item in items.filter_map(Value::as_str) {
             text.push_str(item);
-            // A document has at most 1 MiB.
+            // The conversion succeeds, because a document has at most 1 MiB.
             ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
         }
         Self { text: text.into(), ends: ends.into() }

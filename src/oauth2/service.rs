@@ -318,7 +318,8 @@ impl<S> OAuth2<S> {
         B: ReplayableBody,
     {
         replace_with_unready(&mut self.inner);
-        // A request without tokens is not about the layer's own ones.
+        // The error of a request that names no tokens must not show the label of the layer's
+        // tokens.
         let tokens = match kind {
             TokenErrorKind::NoTokens => None,
             _ => self.config.tokens_for(request.extensions()),

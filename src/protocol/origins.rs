@@ -121,7 +121,7 @@ impl Origins {
             (Repr::Only(listed), Repr::Only(allowed)) => (listed, allowed),
         };
         match listed.iter().filter(|origin| allowed.contains(origin)).count() {
-            // Without a listed origin, the URI may stand for any.
+            // If no origin is listed, the URI may stand for any origin.
             _ if listed.is_empty() => UriClass::Unknown,
             0 => UriClass::NotListed,
             common if common == listed.len() => UriClass::Secure,

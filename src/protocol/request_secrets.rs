@@ -73,7 +73,8 @@ impl RequestSecrets {
                 || is_foreign_secret(folded);
             follows_scheme = is_scheme(folded);
             let shown = if is_secret { REDACTED } else { &text[word] };
-            // One replacement for several words, because their number may say something.
+            // Several words in a row get one replacement, because their number may reveal
+            // something.
             if !(is_secret && is_after_redacted) {
                 if !scrubbed.is_empty() {
                     scrubbed.push(' ');

@@ -245,9 +245,9 @@ where
                     this.state.set(State::Draining { draining });
                 }
                 StateProj::Draining { draining } => {
-                    let reading = draining.as_mut().expect("polled after completion");
+                    let reading = draining.as_mut().expect("`DrainFuture` polled after completion");
                     let has_ended = ready!(reading.poll(cx));
-                    let done = draining.take().expect("read above");
+                    let done = draining.take().expect("`draining` was borrowed above");
                     return Poll::Ready(Ok(done.into_response(has_ended)));
                 }
             }

@@ -148,13 +148,13 @@ impl<B> ReplayableBody for ReplayBody<B> {
         }
         let again = stream.memory.take()?;
         stream.memory.len = again.len();
-        // Other values that keep the same body have nothing left.
+        // Other `KeptBody`s of the same stream have no data left.
         stream.memory.keepers = 0;
         stream.owner += 1;
         let number = stream.owner;
         let reader = stream.reader.take();
         drop(stream);
-        // The woken body finds that it has lost the stream.
+        // The reader that wakes up finds that it has lost the stream.
         if let Some(reader) = reader {
             reader.wake();
         }

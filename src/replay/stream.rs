@@ -98,7 +98,7 @@ impl<B> SharedStream<B> {
     fn wait_for_source(&self, waker: Waker) {
         let mut stream = self.lock();
         if !matches!(stream.source, Source::InUse) {
-            // The other thread has given the body back since.
+            // The other thread has given the body back in the meantime.
             drop(stream);
             waker.wake();
             return;

@@ -72,7 +72,7 @@ impl Drop for Recording {
 mod tests {
     use super::*;
 
-    // C9: a look blocks, so it takes place on another thread.
+    // C9: reading a file blocks, so it happens on another thread.
     #[tokio::test(start_paused = true)]
     async fn a_version_is_computed_from_the_last_look() {
         let path = std::env::temp_dir().join(format!("oauth2-version-{}", std::process::id()));

@@ -54,7 +54,7 @@ pub(super) async fn fetch<E>(
         );
         return source.await;
     }
-    // Another task than that of the fetch may poll this service, so it reports its own liveness.
+    // A task other than that of the fetch may poll this service, so it reports its own liveness.
     let liveness = Arc::new(Liveness::part_of(request.liveness()));
     let target = Target { client: &client, key: &key, request: &request, liveness: &liveness };
     liveness.during(target.fetch(source)).await

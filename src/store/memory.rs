@@ -169,7 +169,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn start() -> Now {
-        // A fixed wall clock, because the tests advance it.
+        // The wall clock is fixed, because the tests advance it.
         Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH + 24 * HOUR }
     }
 

@@ -101,7 +101,8 @@ impl Service<Request<Full<Bytes>>> for ScriptedEndpoint {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        // Unlocked before the script runs, because the script may look at the recorded requests.
+        // The lock is released before the script runs, because the script may read the recorded
+        // requests.
         let n = {
             let mut requests = self.requests.lock_unpoisoned();
             requests.push(RecordedRequest::new(request));

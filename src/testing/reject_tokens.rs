@@ -94,7 +94,8 @@ impl RejectTokensLayer {
     /// Counts a rejection and returns its challenge. Returns `None` for other requests.
     fn challenge(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut rejected = self.rejected.lock_unpoisoned();
-        // All headers, because a layer can send tokens in a custom header and without a scheme.
+        // Each header is read, because a layer can send tokens in a custom header and without a
+        // scheme.
         let scheme = headers.values().find_map(|value| {
             let value = value.to_str().ok()?;
             let (scheme, token) = value.split_once(' ').unwrap_or(("", value));

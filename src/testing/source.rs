@@ -129,7 +129,8 @@ impl Service<TokenRequest> for ScriptedSource {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        // Unlocked before the script runs, because the script may look at the recorded requests.
+        // The lock is released before the script runs, because the script may read the recorded
+        // requests.
         let n = {
             let mut requests = self.requests.lock_unpoisoned();
             requests.push(request.clone());

@@ -25,7 +25,7 @@ impl Extra {
         let mut text = String::new();
         let mut kept = 0;
         for (name, value) in &members {
-            // Adds a brace or a comma before the member, a colon, and the last brace.
+            // The 3 bytes are a brace or a comma before the member, a colon, and the last brace.
             if text.len() + name.len() + value.len() + 3 > MAX_SIZE {
                 break;
             }

@@ -145,7 +145,7 @@ impl AccessToken {
     #[must_use]
     pub fn with_age(self, age: Duration) -> Self {
         let (now, age) = (Now::read(), age.min(MAX_LIFETIME));
-        // Where the monotonic clock started later than that, the wall clock alone ends the token.
+        // If the monotonic clock started later than that, the wall clock alone ends the token.
         let mono = now.mono.checked_sub(age).unwrap_or(now.mono);
         let wall = now.wall.checked_sub(age).unwrap_or(now.wall);
         self.with_requested_at_both(Now { mono, wall })
@@ -231,7 +231,7 @@ impl AccessToken {
     /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is
     /// rejected.
     pub(crate) fn expires_at(&self) -> Option<Instant> {
-        // A year at most, so the sum stays within the clock.
+        // The lifetime is at most a year, so the sum stays within the clock's range.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 

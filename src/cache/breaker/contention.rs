@@ -130,7 +130,8 @@ impl Contention {
     /// Judges the last rejected token once the next one is in use.
     fn conclude(&mut self) {
         if self.last_response.take() == Some(LastResponse::Accepted) {
-            // It was not revoked: the revocation is taken back, and one more for certainty.
+            // The token was not revoked. This takes back its revocation, and one more to be
+            // certain.
             self.score = self.score.saturating_sub(2);
         }
     }
@@ -205,7 +206,7 @@ mod tests {
             contention.rejected_again(issue);
         }
         assert!(contention.announce());
-        // Not even if one of them is the last.
+        // This holds even if one of these responses is the last one.
         contention.token_accepted(6);
         contention.rejection_counted(6, now);
         contention.token_accepted(6);

@@ -78,7 +78,8 @@ impl Evidence {
     /// Returns the value for [`Breaker::acceptance_hint`](super::Breaker::acceptance_hint).
     pub(super) fn hint(&self) -> u32 {
         match self.last_acceptance {
-            // The acceptance of a resource that was misleading matters for an origin that is known.
+            // A known origin may accept a token for a resource that was misleading. So no hash
+            // allows the caller to skip the report while there are misleading resources.
             hash if hash != 0 && self.misleading.is_empty() => hash,
             _ => 1,
         }

@@ -175,7 +175,8 @@ impl Slots {
             sample.extend(self.read(fingerprint).find(fingerprint, is_idle).map(candidate));
         }
         let (mut visits, mut examined) = (0, 0);
-        // One round, which ends in the first part of the table that it begins in.
+        // The last part is the first one again, because the loop may have begun in the middle of
+        // it.
         'round: for _ in 0..=SHARDS {
             let table = read(&self.shards[hand.shard]);
             for slot in table.positions_from(hand.position) {

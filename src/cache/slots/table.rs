@@ -80,7 +80,7 @@ impl Table {
 
     /// Returns the slot that has this tag and that `matches` accepts, and its position.
     fn probe(&self, tag: u32, matches: impl Fn(&Arc<Slot>) -> bool) -> Option<(usize, &Arc<Slot>)> {
-        // A slice without indices, because bounds checks would cost a hit as much as probing does.
+        // The loop has no indices, because bounds checks would cost a hit as much as probing does.
         let home = self.home(tag);
         let after = self.tags.get(home..)?;
         for (n, found) in after.iter().chain(&self.tags).enumerate() {

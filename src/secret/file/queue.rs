@@ -156,7 +156,9 @@ mod tests {
         while queue.lock().next.is_some() {
             tokio::task::yield_now().await;
         }
-        let not_started = |_: Wanted| -> (usize, Wanted) { unreachable!("the first thread looks") };
+        let not_started = |_: Wanted| -> (usize, Wanted) {
+            unreachable!("the thread of the first look runs this batch")
+        };
         let mut others = [Wanted::Stamp, Wanted::Content, Wanted::Stamp]
             .map(|wanted| Box::pin(queue.run(wanted, not_started)));
         for other in &mut others {

@@ -53,7 +53,8 @@ pub(super) fn look_at(path: &Path, wanted: Wanted) -> LookResult {
 }
 
 fn read(path: &Path) -> Result<Content, FileErrorKind> {
-    // Checked before the file is opened too, because opening a device may have an effect.
+    // The type is checked before the file is opened too, because opening a device may have an
+    // effect.
     check(&path.metadata()?)?;
     read_open(open(path)?)
 }

@@ -111,8 +111,7 @@ impl EncryptionKey {
     ///
     /// The text is secret: do not log it.
     pub fn to_text(&self) -> String {
-        // Allocated with its final capacity, because growing would leave a copy of the key in
-        // memory.
+        // The text has its final capacity, because growing would leave a copy of the key in memory.
         let mut text = String::with_capacity(self.id.len() + 1 + MAX_TEXT);
         text.push_str(&self.id);
         text.push(':');

@@ -172,7 +172,7 @@ impl DerivedKeys {
     ///
     /// The length of the id is included, so that no header is a prefix of another header.
     fn header(&self) -> Vec<u8> {
-        let length = u8::try_from(self.id.len()).expect("an id has at most 64 bytes");
+        let length = u8::try_from(self.id.len()).expect("`parse_id` accepts at most 64 bytes");
         [&[VERSION, length], self.id.as_bytes()].concat()
     }
 
@@ -189,7 +189,7 @@ impl DerivedKeys {
         random.fill(&mut nonce)?;
         encrypted.extend_from_slice(&nonce);
 
-        // Encrypted in place, so that no unencrypted copy remains in memory.
+        // The value is encrypted in place, so that no unencrypted copy remains in memory.
         let mut value = Zeroizing::new(value.to_vec());
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.values.seal_in_place_separate_tag(nonce, data, &mut value)?;

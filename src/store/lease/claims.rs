@@ -67,7 +67,8 @@ impl LeaseClaims {
     ) -> Option<Arc<LeaseClaim>> {
         let mut claims = self.lock();
         let held = claims.get_mut(key).filter(|held| Arc::ptr_eq(held, dead))?;
-        // Set under the lock: after `withdraw`, a claim can no longer be adopted.
+        // The flag is set under the lock, because a claim can no longer be adopted after
+        // `withdraw`.
         held.is_adopted.store(true, Ordering::Release);
         *held = LeaseClaim::with_owner(dead.owner.clone(), liveness);
         Some(held.clone())

@@ -32,7 +32,8 @@ impl Lease {
         key: &StoreKey,
         claim: &Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
-        // Recorded before the operation, because the task may die before the store has answered.
+        // The claim is recorded before the operation, because the task may die before the store has
+        // answered.
         client.claims.propose(key, claim);
         let lease = Self::lock(client, key, claim.clone()).await?;
         if lease.is_some() {
@@ -64,7 +65,8 @@ impl Lease {
         key: &StoreKey,
         claim: Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
-        // Created as held, so that it is released if this future is dropped during the operation.
+        // The lease counts as held already, so that it is released if this future is dropped during
+        // the operation.
         let mut lease = Self { client: client.clone(), key: key.clone(), claim, is_held: true };
         lease.is_held = lease.extend().await?;
         Ok(lease.is_held.then_some(lease))

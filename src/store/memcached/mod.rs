@@ -138,7 +138,8 @@ impl TokenStore for MemcachedStore {
         Ok(item.map(|Item { value, seconds_left, .. }| {
             let stored = StoredValue::new(value);
             match seconds_left {
-                // Rounded down, because the current second of the server may be almost over.
+                // The time is rounded down, because the current second of the server may be almost
+                // over.
                 Some(left) => stored.with_time_to_live(Duration::from_secs(left.saturating_sub(1))),
                 // Another client stored the value without an expiry. The record has its own expiry.
                 None => stored,
@@ -182,8 +183,8 @@ impl TokenStore for MemcachedStore {
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
         let (key, owner, seconds) = (self.key(LEASE, key)?, owner.as_bytes(), lease_seconds(lease));
-        // Read first, because most calls are from processes that wait for the lease of another one.
-        // They need no write.
+        // The lease is read first, because most calls are from processes that wait for the lease of
+        // another one. They need no write.
         if let Some(held) = self.item(&key).await? {
             if held.value != owner {
                 return Ok(false);

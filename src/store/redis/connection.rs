@@ -90,8 +90,8 @@ where
         Box::pin(async move {
             let mut connection = self.0.clone();
             match command.query_async(&mut connection).await {
-                // Repeated once, because a connection manager has replaced a lost connection by
-                // now. A connection that does not reconnect fails again at once.
+                // The command is repeated once, because a connection manager has replaced a lost
+                // connection by now. A connection that does not reconnect fails again at once.
                 Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
                 answer => answer,
             }
