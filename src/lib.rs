@@ -6,17 +6,18 @@
 //!
 //! ## Where to find what
 //!
-//! - **What to request:** [`Credentials`] with a [`ClientAuth`] and a [`Secret`]. The module [`grant`]
-//!   has the grants, [`metadata`] discovers an issuer's token endpoint, [`jwt`](jwt/index.html) signs
-//!   JWTs and DPoP proofs, and [`config`](config/index.html) reads credentials from files.
+//! - **Description of a token:** [`Credentials`] with a [`ClientAuth`] and a [`Secret`]. The module
+//!   [`grant`] has the grants, and [`metadata`] discovers an issuer's token endpoint. The module
+//!   [`jwt`](jwt/index.html) signs JWTs and DPoP proofs, and [`config`](config/index.html) reads
+//!   credentials from files.
 //! - **Tokens:** [`Tokens`] and [`TokenCache`] hand out each [`AccessToken`] as a [`CachedToken`],
 //!   over a [`TokenEndpoint`] or another [`source`]. The module [`store`] shares tokens between
 //!   processes.
-//! - **Requests with a token:** [`OAuth2Layer`] makes the service [`OAuth2`], which sends tokens to the
-//!   [`Origins`] that you list. [`RequestExt`] and [`NoToken`] set the tokens of a single request. The
-//!   module [`replay`] says when and how a request is resent, [`service`] has the other layers and
-//!   types, and [`http_client`](http_client/index.html) and [`grpc`](grpc/index.html) are for reqwest
-//!   and tonic.
+//! - **Requests with a token:** [`OAuth2Layer`] makes the service [`OAuth2`], which sends tokens to
+//!   the [`Origins`] that you list. [`RequestExt`] and [`NoToken`] set the tokens of a single
+//!   request. The module [`replay`] says when and how a request is resent, and [`service`] has the
+//!   other layers and types. The modules [`http_client`](http_client/index.html) and
+//!   [`grpc`](grpc/index.html) are for reqwest and tonic.
 //! - **Errors:** [`TokenError`] with its [`TokenErrorKind`], and [`ConfigError`] for settings.
 //! - **Tests:** [`testing`](testing/index.html) has test doubles.
 //! - **Guide:** the module [`guide`] has tutorials, how-to pages, explanations and reference pages.
@@ -74,9 +75,10 @@ pub use tower::BoxError;
 
 /// Describes the authorizations that token requests are based on (RFC 6749 section 1.3).
 ///
-/// Pass one of them to [`Credentials::grant`]. [`Grant`] itself has the client credentials grant, which
-/// is the default, and custom grants. [`JwtBearer`](grant::JwtBearer),
-/// [`TokenExchange`](grant::TokenExchange) and [`RefreshToken`](grant::RefreshToken) have a type each.
+/// Pass one of them to [`Credentials::grant`]. [`Grant`] itself has the client credentials grant,
+/// which is the default, and custom grants. There is a type for each of the other grants:
+/// [`JwtBearer`](grant::JwtBearer), [`TokenExchange`](grant::TokenExchange) and
+/// [`RefreshToken`](grant::RefreshToken).
 ///
 /// [`Grant`]: grant::Grant
 #[doc(alias("grant_type", "authorization grant"))]

@@ -1,4 +1,4 @@
-//! Claims that APIs require of a token, and those that the token endpoint refused (R7).
+//! Remembers claims that APIs require, and claims that the token endpoint refused (R7).
 
 use std::sync::Arc;
 

@@ -49,7 +49,9 @@ pub(crate) struct IssuedToken {
     /// The time from the request to the token's end, in nanoseconds.
     pub(super) ends_after: u64,
     expiry_kind: ExpiryKind,
-    /// The time from the token request to the token's arrival, in tenths of a second, rounded up.
+    /// The time from the token request to the token's arrival.
+    ///
+    /// It is in tenths of a second, rounded up.
     // This fits into what would be padding otherwise.
     arrived_after: u32,
     /// The time from the request to the first renewal, in nanoseconds.
@@ -61,7 +63,7 @@ pub(crate) struct IssuedToken {
     pub(super) token: AccessToken,
 }
 
-/// Says whether the end of a token is known, and whether the token had expired on arrival.
+/// Says whether the end of a token is known, or had passed on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExpiryKind {
     /// The token lives until it is rejected (C7).
@@ -125,13 +127,15 @@ impl IssuedToken {
         }
     }
 
-    /// Links the token to the slot that owns it, so that callers can reject it there.
+    /// Links the token to its slot, so that callers can reject it there.
     pub(super) fn in_slot(mut self, slot: &Arc<Slot>) -> Self {
         self.slot = Arc::downgrade(slot);
         self
     }
 
-    /// Makes the token the only one of its slot: it has no end and cannot be rejected.
+    /// Makes the token the only one of its slot.
+    ///
+    /// It has no end and cannot be rejected.
     pub(super) fn fixed(mut self) -> Self {
         self.expiry_kind = ExpiryKind::Fixed;
         self.ends_after = nanos(NEVER);
@@ -187,7 +191,7 @@ impl IssuedToken {
         newer_than.is_none_or(|issue| self.issue > issue) && self.claims.covers(claims)
     }
 
-    /// Returns the time from which on the token is not handed out, by both clocks (C5).
+    /// Returns when the token is no longer handed out, by both clocks (C5).
     pub(super) fn end(&self) -> Now {
         let mono = self.requested_at + Duration::from_nanos(self.ends_after);
         self.token.requested_at_both().shifted_to(mono)

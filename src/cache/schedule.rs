@@ -1,4 +1,4 @@
-//! Computes the times of renewals and back-offs. Keeps no state.
+//! Computes the times of renewals and back-offs, without state.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The slot of one set of credentials: the published token, and the machine behind a lock.
+//! Holds the published token of one set of credentials, and its machine.
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
@@ -33,16 +33,17 @@ static SLOTS: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Slot {
     /// The current token. Hits use no other token.
     published: ArcSwapOption<IssuedToken>,
-    /// When the slot was last looked up, in milliseconds on a clock of the slots' owner.
+    /// The time of the last lookup, in milliseconds on the clock of the owner.
     pub(super) last_used: AtomicU64,
-    /// Each slot has its own link, so that handles of different slots share no reference count.
+    /// Separate for each slot, so that handles of different slots share no reference count.
     fetcher: Arc<Fetcher>,
     credentials: Credentials,
     /// The issue of the published token, or 0. A service that keeps a token compares it with its
     /// own.
     published_issue: AtomicU64,
-    /// Locked for one transition at a time: never across an await, and never while a caller's code
-    /// runs.
+    /// Locked for one transition at a time.
+    ///
+    /// The lock is never held across an await, or while a caller's code runs.
     machine: Mutex<Machine>,
     /// Wakes the keep-warm task.
     pub(super) changed: Notify,
@@ -207,8 +208,9 @@ impl Slot {
         });
     }
 
-    /// Closes the breaker if there was no rejection for a while, and stops to count a failure whose
-    /// back-off has ended. Returns when the next of the two will be.
+    /// Closes the breaker, and stops counting a failure, once their times have passed.
+    ///
+    /// Returns when to call this again.
     pub(super) fn sweep(&self) -> Option<Instant> {
         self.update(Machine::sweep)
     }
@@ -281,7 +283,9 @@ impl Slot {
         self.holders.load(Ordering::Acquire) != 0
     }
 
-    /// Lets the slot be evicted, and ends its keep-warm task, because the last handle was dropped.
+    /// Allows the eviction of the slot and ends its keep-warm task.
+    ///
+    /// It is called when the last handle was dropped.
     pub(super) fn released(&self) {
         if self.is_kept_warm.load(Ordering::Acquire) {
             self.changed.notify_waiters();

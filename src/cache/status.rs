@@ -71,7 +71,7 @@ impl TokenStatus {
         self.token.as_ref()?.issued().known_remaining(Now::read())
     }
 
-    /// Returns the time until the token is renewed, which is zero if the renewal is due.
+    /// Returns the time until the renewal, which is zero if it is due.
     ///
     /// Returns `None` if there is no token, or if the token is not renewed before its end.
     pub fn renews_in(&self) -> Option<Duration> {

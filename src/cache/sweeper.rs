@@ -13,7 +13,9 @@ use super::slot::Slot;
 use crate::util::sync::LockExt;
 use crate::util::{race, runtime};
 
-/// The lateness from which on a sweep counts as lost, for example because its runtime ended.
+/// A sweep that is later than this counts as lost.
+///
+/// Its runtime may have ended, for example.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so

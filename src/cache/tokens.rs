@@ -225,7 +225,9 @@ impl Tokens {
         &self.slot
     }
 
-    /// Returns the token of a hit, from the service's own memory if it is still current.
+    /// Returns the token of a hit.
+    ///
+    /// It is the one in the service's own memory if that is still current.
     #[inline]
     pub(crate) fn peek_with<'a>(&self, local: &'a mut LocalToken) -> Option<TokenRef<'a>> {
         let now = Instant::now();
@@ -276,7 +278,7 @@ impl Tokens {
         async move { slot.get(required).await }
     }
 
-    /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
+    /// Judges the rejection of a token, and drops the token if it counts.
     pub(crate) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Suspicions) {
         let judged = self.slot.reject(rejection);
         self.slot.watch_breaker();
@@ -297,7 +299,7 @@ impl Tokens {
         self.slot.is_suspicious()
     }
 
-    /// Reports that an API accepted a token, if the breaker of the credentials does not know that.
+    /// Reports that an API accepted a token, if the breaker needs to know.
     ///
     /// `target` is called only then, because it hashes the request.
     pub(crate) fn report_acceptance(

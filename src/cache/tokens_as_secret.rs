@@ -1,4 +1,4 @@
-//! Tokens as the secret of another grant, or of client authentication.
+//! Turns tokens into the secret of another grant or of client authentication.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Warnings about credentials and tokens that are probably mistakes, once for each slot.
+//! Warns of probable mistakes in credentials and tokens, once for each slot.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -22,8 +22,10 @@ pub(super) struct ClientSecret {
 /// The place of the id and the secret in the request.
 #[derive(Clone, Copy)]
 pub(super) enum SecretPlacement {
-    /// The form if the server's metadata list `client_secret_post` and not HTTP Basic, and otherwise
-    /// HTTP Basic.
+    /// The place that the server's metadata list.
+    ///
+    /// It is the form if they list `client_secret_post` and not HTTP Basic, and otherwise HTTP
+    /// Basic.
     Listed,
     Basic,
     BasicRaw,

@@ -48,7 +48,7 @@ pub struct TokenRequestParts {
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
     is_time_used: AtomicBool,
-    /// The time at which the token request must be over.
+    /// The deadline of the token request.
     deadline: Option<Instant>,
 }
 
@@ -93,12 +93,12 @@ impl TokenRequestParts {
         self.clock = clock;
     }
 
-    /// Sets the time at which the token request must be over.
+    /// Sets the deadline of the token request.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    /// Returns the time at which the token request must be over, if it is being sent.
+    /// Returns the deadline of the token request, if it is being sent.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -199,7 +199,9 @@ impl TokenRequestParts {
         self.add_parameter(name, value);
     }
 
-    /// Adds a parameter to those of the same name, as `resource` allows (RFC 8707 section 2).
+    /// Adds a parameter beside those of the same name.
+    ///
+    /// `resource` allows this (RFC 8707 section 2).
     pub(crate) fn add_parameter(&mut self, name: Cow<'static, str>, value: Zeroizing<String>) {
         if !value.is_empty() {
             self.form.push((name, value));

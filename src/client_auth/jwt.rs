@@ -1,4 +1,4 @@
-//! Client authentication with a JWT that is created for each attempt (RFC 7523).
+//! Authenticates with a JWT that is created for each attempt (RFC 7523).
 
 use std::fmt;
 use std::time::Duration;

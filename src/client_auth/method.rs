@@ -1,4 +1,4 @@
-//! The trait of client authentication methods.
+//! Defines the trait of client authentication methods.
 
 use std::future::Future;
 use std::pin::Pin;

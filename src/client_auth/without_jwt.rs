@@ -1,4 +1,4 @@
-//! Methods that need the feature `jwt`, for builds without it.
+//! Names the methods that need the feature `jwt`, in builds without it.
 //!
 //! They cannot be called. Their bound makes the compiler name the feature, where it would otherwise
 //! say that the method does not exist.

@@ -1,4 +1,4 @@
-//! Client authentication from the fields of a registration.
+//! Reads the client authentication from the fields of a registration.
 
 use super::Fault;
 use super::fields::Fields;

@@ -33,8 +33,8 @@ use crate::protocol::origins::Origins;
 
 /// Reads the registrations of several clients, by name.
 ///
-/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of your own type that
-/// derives `Deserialize`. Errors name the registration and its field, and never quote a secret.
+/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of a type that derives
+/// `Deserialize`. Errors name the registration and its field, and never quote a secret.
 ///
 /// # Example
 ///

@@ -1,4 +1,4 @@
-//! Secrets: texts, files and environment variables.
+//! Reads secrets from texts, files and environment variables.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,9 @@ impl Source {
         place.ok_or(ConfigError::new(field, EXPECTED))
     }
 
-    /// Returns the kind of fault that an invalid value is: only a text is part of the configuration.
+    /// Returns the kind of fault of an invalid value.
+    ///
+    /// Only a text is part of the configuration.
     pub(super) fn fault(&self) -> fn(ConfigError) -> Fault {
         match self {
             Self::Text(_) => Fault::Invalid,

@@ -1,4 +1,4 @@
-//! Values of any format, which are checked here so that errors can name the field.
+//! Holds values of any format, which are checked so that errors name the field.
 
 use std::fmt;
 

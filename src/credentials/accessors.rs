@@ -1,4 +1,4 @@
-//! The getters of credentials.
+//! Provides the getters of credentials.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -67,7 +67,9 @@ impl Credentials {
         self.description.label.clone()
     }
 
-    /// Returns the label as a field of an event, which is left out if there is no label.
+    /// Returns the label as a field of an event.
+    ///
+    /// The event has no such field if there is no label.
     pub(crate) fn label_field(&self) -> Option<DisplayValue<Printable<&str>>> {
         printable::field(self.label_if_set())
     }
@@ -85,8 +87,9 @@ impl Credentials {
         current
     }
 
-    /// Returns another number whenever a secret has changed. A permanent error is remembered for
-    /// one version.
+    /// Returns a different number whenever a secret has changed.
+    ///
+    /// A permanent error is remembered for one version.
     pub(crate) fn version(&self) -> u64 {
         let mut both = DefaultHasher::new();
         (self.description.auth.version(), self.description.grant.version()).hash(&mut both);
@@ -138,7 +141,9 @@ impl Credentials {
         self.fingerprint
     }
 
-    /// Returns the digest of the identity, which is the same for equal credentials on all machines.
+    /// Returns the digest of the identity.
+    ///
+    /// It is the same for equal credentials on all machines.
     pub(crate) fn digest(&self) -> &IdentityDigest {
         &self.description.digest
     }

@@ -1,4 +1,4 @@
-//! The shared part of credentials, and its digest.
+//! Holds the shared part of credentials, and computes its digest.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! Credentials: the data that describes a token to request.
+//! Describes which token to request.
 
 mod accessors;
 mod authorization_details;
@@ -261,8 +261,8 @@ impl Credentials {
     ///
     /// The maximum is a year. By default, such a token is valid until it is rejected.
     ///
-    /// It does not affect whether credentials are equal. Of several equal credentials, a cache uses
-    /// the value of the first ones.
+    /// It does not affect whether credentials are equal. A cache uses the value of the first of
+    /// several equal credentials.
     #[doc(alias("lifetime", "TTL"))]
     #[must_use]
     pub fn default_expires_in(self, default_expires_in: Duration) -> Self {
@@ -276,8 +276,8 @@ impl Credentials {
     /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) adds it
     /// to metrics too. An empty label removes it.
     ///
-    /// It does not affect whether credentials are equal. Of several equal credentials, a cache uses
-    /// the label of the first ones.
+    /// It does not affect whether credentials are equal. A cache uses the label of the first of
+    /// several equal credentials.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         let label: Arc<str> = label.into().into();

@@ -1,4 +1,4 @@
-//! The request that a source of tokens answers.
+//! Defines the request that a source of tokens answers.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The server that credentials are for.
+//! Describes the server that credentials are for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,9 @@ pub(crate) enum Server {
     Custom(Box<str>),
 }
 
-/// The URI of a token endpoint, and the facts from the metadata that requests to it depend on.
+/// Holds the URI of a token endpoint, and facts from the metadata.
+///
+/// Requests to the endpoint depend on these facts.
 #[derive(PartialEq)]
 pub(crate) struct EndpointUri {
     uri: Uri,
@@ -67,7 +69,7 @@ struct DiscoveryCells {
 #[derive(Default)]
 struct Discovered {
     endpoint: Option<Arc<EndpointUri>>,
-    /// The end of the first fetch of metadata, or the start of the last fetch after it.
+    /// The end of the first fetch of metadata, or the start of a later one.
     fetched_at: Option<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! The audience of a refused assertion, which its error names.
+//! Names the audience of a refused assertion in its error.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -61,7 +61,9 @@ impl AssertionAudiences {
     }
 }
 
-/// Returns an audience as printable text, without the parts of a URL that may be secrets.
+/// Returns an audience as printable text.
+///
+/// The parts of a URL that may be secrets are left out.
 fn shown(audience: &str) -> String {
     match audience.contains("://") {
         true => printable::bounded(UrlWithoutSecrets(audience), MAX_AUDIENCE),

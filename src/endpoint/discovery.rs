@@ -48,8 +48,10 @@ impl Discovery<'_> {
         Ok(endpoint)
     }
 
-    /// Returns the token endpoint in the issuer's current metadata if `error`, the response of the
-    /// endpoint `used`, says that the server may have changed, and if it has.
+    /// Returns the token endpoint in the issuer's current metadata, if it has changed.
+    ///
+    /// `error` is the response of the endpoint `used`. It decides whether the metadata are fetched
+    /// again.
     ///
     /// The metadata are fetched again at most once a minute, within half of the time that is left.
     pub(super) async fn changed_endpoint(

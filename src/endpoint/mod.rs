@@ -1,4 +1,4 @@
-//! RFC 6749 on the wire: a token endpoint as a service.
+//! Sends token requests (RFC 6749), as a tower service.
 
 mod assertion_audience;
 mod decode;
@@ -257,7 +257,7 @@ impl TokenEndpoint {
     /// use tower_oauth2::{ConfigError, TokenEndpoint};
     /// use tower_oauth2::source::HttpClient;
     ///
-    /// fn endpoint<M>(http: impl HttpClient<M>, key: String) -> Result<TokenEndpoint, ConfigError> {
+    /// fn endpoint<M>(http: impl HttpClient<M>, key: &str) -> Result<TokenEndpoint, ConfigError> {
     ///     TokenEndpoint::new(http).header("x-api-key", key)
     /// }
     /// ```

@@ -1,4 +1,4 @@
-//! Retries of token requests.
+//! Retries token requests.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ pub struct TokenRetry {
 impl TokenRetry {
     /// Creates a policy with at most `total` retries.
     ///
-    /// The first pause is at most 100 ms. Of the error responses, those with status 408, 429, 500,
-    /// 502, 503 and 504 are retried.
+    /// The first pause is at most 100 ms. Error responses are retried if their status is 408, 429,
+    /// 500, 502, 503 or 504.
     ///
     /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds all
     /// tries together.
@@ -119,7 +119,7 @@ impl Default for TokenRetry {
 }
 
 impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> for TokenRetry {
-    /// Resolves when the pause before the retry is over.
+    /// Resolves at the end of the pause before the retry.
     type Future = Sleep;
 
     fn retry(

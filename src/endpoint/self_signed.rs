@@ -1,4 +1,4 @@
-//! A source whose tokens are JWTs that are signed here.
+//! Signs JWTs that are access tokens themselves.
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The texts of a [`TokenError`].
+//! Writes the texts of a [`TokenError`].
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

@@ -1,4 +1,4 @@
-//! Errors: [`TokenError`] at run time, and [`ConfigError`] for invalid settings.
+//! Defines [`TokenError`] for failures at run time, and [`ConfigError`] for invalid settings.
 
 mod advice;
 mod bounds;
@@ -39,7 +39,8 @@ pub(crate) use self::response::ErrorResponse;
 ///
 /// fn is_our_fault(error: &(dyn std::error::Error + 'static)) -> bool {
 ///     TokenError::find_in(error).is_some_and(|error| {
-///         error.kind() == TokenErrorKind::ErrorResponse && error.error_code() == Some("invalid_client")
+///         let is_response = error.kind() == TokenErrorKind::ErrorResponse;
+///         is_response && error.error_code() == Some("invalid_client")
 ///     })
 /// }
 /// # assert!(!is_our_fault(&std::fmt::Error));
@@ -126,7 +127,7 @@ impl TokenError {
         Self { inner: Arc::new(inner), rejected_response: None, retry_in: None }
     }
 
-    /// Returns the [`TokenError`] inside the error of a source, or a new one that contains it.
+    /// Returns the [`TokenError`] in a source's error, or one that contains it.
     pub(crate) fn from_source(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(error) => return *error,
@@ -158,7 +159,9 @@ impl TokenError {
         self
     }
 
-    /// Shows the first cause of the type `E`, whose text contains no secret, and its sources.
+    /// Shows the first cause of the type `E`, and its sources.
+    ///
+    /// The text of the cause must contain no secret.
     ///
     /// Has no effect once the error has been cloned.
     pub(crate) fn with_known_cause<E: StdError + 'static>(mut self) -> Self {
@@ -353,7 +356,7 @@ impl TokenError {
         response.is_some_and(ErrorResponse::has_transient_code)
     }
 
-    /// Returns the error code of the response if it is a registered one, which may be shown.
+    /// Returns the registered error code of the response, which may be shown.
     pub(crate) fn registered_error(&self) -> Option<&'static str> {
         self.inner.response.as_ref()?.registered_error()
     }
@@ -404,7 +407,9 @@ impl AsRef<dyn StdError + Send + Sync> for TokenError {
     }
 }
 
-/// Iterates over `error` and its sources, 64 at most, because a faulty error may be its own source.
+/// Iterates over `error` and its sources, 64 at most.
+///
+/// A faulty error may be its own source.
 pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

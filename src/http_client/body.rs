@@ -1,4 +1,4 @@
-//! The bodies of requests that reqwest sends.
+//! Defines the bodies of requests that reqwest sends.
 
 use bytes::Bytes;
 use reqwest::Body;
@@ -29,7 +29,9 @@ impl RequestBody {
     }
 }
 
-/// A body in memory as the owner of its bytes, because `as_bytes` alone would need a copy.
+/// Owns the bytes of a body in memory.
+///
+/// `as_bytes` alone would need a copy.
 struct InMemory(Body);
 
 impl AsRef<[u8]> for InMemory {

@@ -18,7 +18,7 @@ pub(super) fn into_http(
     let request = http::Request::<Body>::try_from(request)?;
     let mut request = request.map(|body| RequestBody::new(body, limit));
     if let Some(end) = end {
-        let deadline = Deadline::new(end, "the timeout of the request is over");
+        let deadline = Deadline::new(end, "the timeout of the request has passed");
         request.extensions_mut().insert(deadline);
     }
     Ok(request)

@@ -1,4 +1,4 @@
-//! A `reqwest::Client` for token endpoints and metadata.
+//! Sends token requests and metadata requests with a `reqwest::Client`.
 
 use bytes::Bytes;
 use http::{Request, Response};

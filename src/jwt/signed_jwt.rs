@@ -127,8 +127,8 @@ impl SignedJwt {
     /// Puts the thumbprints of the key's certificate into the header of the JWT.
     ///
     /// `x5t#S256` is the SHA-256 thumbprint, and `x5t` the SHA-1 thumbprint (RFC 7515 sections
-    /// 4.1.7 and 4.1.8). `certificate` is an X.509 certificate as DER or PEM. Of several
-    /// certificates in a PEM text, the first one is used, which is the client's own one in a chain.
+    /// 4.1.7 and 4.1.8). `certificate` is an X.509 certificate as DER or PEM. If a PEM text has
+    /// several certificates, the first one is used, which is the client's own one in a chain.
     /// Microsoft Entra ID and AD FS find the key by a thumbprint; most servers find it by `kid`.
     ///
     /// Anything other than a certificate is an error when [`Credentials`](crate::Credentials) are
@@ -182,8 +182,9 @@ impl SignedJwt {
         self.certificate.as_ref()?.as_ref().ok()
     }
 
-    /// Returns an error if the certificate is none, or the name of the key has invisible
-    /// characters.
+    /// Returns an error if the certificate or the name of the key is invalid.
+    ///
+    /// The name must have no invisible characters.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Some(Err(error)) = &self.certificate {
             return Err(error.clone());
@@ -195,7 +196,7 @@ impl SignedJwt {
         ConfigError::check("key id", kid.and_then(fault_of_text))
     }
 
-    /// Returns another number whenever the key has changed.
+    /// Returns a different number whenever the key has changed.
     pub(crate) fn version(&self) -> u64 {
         match &self.key {
             Key::Signer(signer) => signer.version(),

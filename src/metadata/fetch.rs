@@ -1,5 +1,6 @@
-//! Fetches the document from its well-known URI (RFC 8414 section 3, OpenID Connect Discovery 1.0
-//! section 4).
+//! Fetches the document from its well-known URI.
+//!
+//! RFC 8414 section 3 and OpenID Connect Discovery 1.0 section 4 define the URIs.
 
 use std::fmt;
 use std::time::Duration;
@@ -329,10 +330,11 @@ async fn send(
     }
 }
 
-/// Returns whether the response did not arrive as a whole, within its time and size, or was that
-/// of a redirect's target.
+/// Returns whether no complete response of the server arrived.
 ///
-/// Another location of the same server may answer. If there is no connection, it does not.
+/// The response was late, too large or incomplete, or it was that of a redirect's target.
+///
+/// Another location of the same server may answer. Without a connection, it does not.
 fn is_no_response(error: &TokenError) -> bool {
     use TokenErrorKind::{IncompleteResponse, Redirect, ResponseTooLarge, Timeout};
 

@@ -1,4 +1,4 @@
-//! Lists of strings in a document.
+//! Stores the lists of strings in a document.
 
 use serde_json::Value;
 

@@ -88,15 +88,18 @@ struct MetadataInner {
     revocation_endpoint: Option<Uri>,
     /// The lists, in the order of [`LISTS`].
     lists: [TextList; LISTS.len()],
-    /// The JSON text, because a tree of the same values can take a hundred times as much memory.
+    /// The JSON text.
+    ///
+    /// A tree of the same values can take a hundred times as much memory.
     document: Box<[u8]>,
 }
 
 /// An endpoint to which secrets may be sent.
 struct Endpoint {
     uri: Uri,
-    /// The exact text of the document, because the server compares the `aud` of an assertion with
-    /// it.
+    /// The exact text in the document.
+    ///
+    /// The server compares the `aud` of an assertion with it.
     text: String,
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Admission<'a> {
     Bypass,
     /// The request is sent without a token, for this reason.
     NoToken(NoTokenSent),
-    /// The URI names no host, and the tokens are not for all hosts that it may stand for.
+    /// The URI names no host, and the tokens are not for all possible hosts.
     UnknownOrigin,
     /// A token would cross a network in clear text.
     Insecure,

@@ -1,4 +1,4 @@
-//! Aliases for the bounds of inner services, for clear compiler errors.
+//! Names the bounds of inner services, for clear compiler errors.
 
 use http::{Request, Response};
 use tower::{BoxError, Service};
@@ -38,7 +38,7 @@ where
 /// clear compiler errors.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not `Clone`, and cannot be inside an `OAuth2Layer`",
-    label = "it is cloned for requests that wait for a token, and for those that are resent",
+    label = "a clone is made for requests that wait for a token, and for those that are resent",
     note = "put a `tower::buffer::BufferLayer` between them, or make it `Clone`"
 )]
 pub trait InnerService: Clone {}

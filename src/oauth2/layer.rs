@@ -87,7 +87,8 @@ impl OAuth2Layer {
     /// use bytes::Bytes;
     /// use http::Request;
     /// use http_body_util::Full;
-    /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
+    /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, RequestExt};
+    /// use tower_oauth2::{TokenError, TokenErrorKind, Tokens};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), BoxError> {

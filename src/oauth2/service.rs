@@ -186,7 +186,7 @@ impl<S> OAuth2<S> {
         self.inner
     }
 
-    /// Returns the template, and makes it again if a caller may have changed the inner service.
+    /// Returns the template, which is recreated if a caller may have changed the service.
     #[inline]
     fn template(&mut self) -> Arc<ServiceTemplate<S>>
     where

@@ -1,4 +1,4 @@
-//! The source of further clones of the inner service.
+//! Provides further clones of the inner service.
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ impl<S: Clone> ServiceTemplate<S> {
     }
 }
 
-/// Replaces a ready service that is not going to be called with a clone that is not ready.
+/// Replaces a ready service that will not be called with an unready clone.
 ///
 /// A ready service may hold a permit or a connection. A request that waits must hold neither (R5).
 pub(super) fn replace_with_unready<S: Clone>(service: &mut S) {

@@ -67,7 +67,7 @@ where
     if status.is_success() { Err(error) } else { Ok(read.freeze()) }
 }
 
-/// Returns the instant at which half of the time until `deadline` is over.
+/// Returns the instant at which half of the time until `deadline` has passed.
 pub(crate) fn halfway_to(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2

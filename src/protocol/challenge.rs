@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The maximum length of encoded claims, which is more than servers need.
 const MAX_CLAIMS: usize = 8 * 1024;
 
-/// One challenge: a scheme and its parameters.
+/// Holds one challenge: a scheme and its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     scheme: String,
@@ -274,7 +274,7 @@ mod tests {
             ),
             ("Negotiate a=, Bearer x=y", &["Negotiate", "Bearer x=<y>"]),
             (",, ,Bearer a=b,,c=d,", &["Bearer a=<b> c=<d>"]),
-            ("realm=\"nobody's\"", &[]),
+            ("realm=\"no scheme\"", &[]),
             ("Bearer a=\"open", &["Bearer"]),
             ("Bearer a=\"b\"c=\"d\", e=f", &["Bearer e=<f>"]),
             ("@@@, Bearer a=b", &["Bearer a=<b>"]),

@@ -37,8 +37,9 @@ pub(crate) trait BindingKey: Send + Sync {
 
 /// Makes the proofs of the requests that carry one token.
 pub(crate) trait Prove: fmt::Debug + Send + Sync {
-    /// Returns a proof for one request to `origin`, by the clock and with the newest nonce of that
-    /// server.
+    /// Returns a proof for one request to `origin`.
+    ///
+    /// The proof has the newest nonce of that server, and goes by its clock.
     fn prove(
         &self,
         method: &Method,

@@ -1,4 +1,4 @@
-//! HTTP clients for token endpoints and metadata, with their types erased.
+//! Erases the types of HTTP clients for token endpoints and metadata.
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response};

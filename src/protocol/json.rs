@@ -63,7 +63,9 @@ pub(crate) fn members(text: &[u8]) -> Option<Members<'_>> {
     serde_json::from_slice(byte_order_mark::skip(text)).ok()
 }
 
-/// Returns whether `error` is a string other than an empty one, even one that cannot be read.
+/// Returns whether `error` is a string that is not empty.
+///
+/// A string that cannot be read counts too.
 ///
 /// Some servers send an empty one with each token.
 pub(crate) fn has_error(members: &Members<'_>) -> bool {

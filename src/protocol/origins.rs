@@ -1,4 +1,4 @@
-//! The origins whose requests get a token.
+//! Lists the origins whose requests get a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,11 +51,13 @@ enum Repr {
 pub(crate) enum UriClass {
     /// The origin is not listed, so its requests get no token.
     NotListed,
-    /// The origin is listed, and uses TLS or a loopback address; or the URI names no host.
+    /// The token may be sent.
+    ///
+    /// The origin is listed, and uses TLS or a loopback address, or the URI names no host.
     Secure,
     /// The origin is listed, but a token would cross a network in clear text.
     Insecure,
-    /// The URI names no host, and the tokens are allowed at some of the listed origins only.
+    /// The URI names no host, and only some listed origins allow the tokens.
     Unknown,
 }
 
@@ -129,8 +131,9 @@ impl Origins {
         }
     }
 
-    /// Classifies the target of a CONNECT request, which has a host and a port but no scheme
-    /// (RFC 9110 section 9.3.6).
+    /// Classifies the target of a CONNECT request (RFC 9110 section 9.3.6).
+    ///
+    /// The target has a host and a port, but no scheme.
     ///
     /// The token goes to a proxy, so the inner service decides whether to use TLS.
     pub(crate) fn classify_tunnel(&self, authority: &Authority) -> UriClass {

@@ -1,4 +1,4 @@
-//! The clocks of servers, which the `Date` of their responses shows.
+//! Estimates the clocks of servers from the `Date` of their responses.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -18,8 +18,10 @@ const MAX_SERVERS: usize = 64;
 /// tolerate smaller ones.
 const MIN_DIFFERENCE: u64 = 10_000;
 
-/// The largest accepted offset, in milliseconds: a day, which is more than two time zones are
-/// apart. A server that claims more may want an assertion that is still valid in years.
+/// The largest accepted offset, in milliseconds: a day.
+///
+/// Two time zones are never further apart. A server that claims more may want an assertion that is
+/// still valid in years.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1000;
 
 /// The lead of a server's clock over this machine's, in milliseconds. Negative if it is behind.
@@ -47,8 +49,9 @@ pub(crate) struct SkewEstimate {
 }
 
 impl SkewEstimate {
-    /// Estimates the offset from a response that arrived at `received`, `took` after its request
-    /// was sent.
+    /// Estimates the offset from a response.
+    ///
+    /// The response arrived at `received`, `took` after its request was sent.
     ///
     /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
     /// of a response from a cache cannot be read (RFC 9111 section 5.1).
@@ -134,8 +137,9 @@ struct SkewEntry {
 enum Standing {
     /// The last request that used the offset succeeded.
     Confirmed,
-    /// The offset has not been used yet, or the last request that used it was refused. The next
-    /// refusal removes it.
+    /// The offset is unused, or the last request that used it was refused.
+    ///
+    /// The next refusal removes it.
     #[default]
     Doubtful,
 }
@@ -151,7 +155,9 @@ impl ServerClocks {
         self.set(origin, used, Standing::Confirmed);
     }
 
-    /// Records that a request that used the offset was refused, with the estimate of its response.
+    /// Records that a request with the offset was refused.
+    ///
+    /// `estimate` is the offset that its response shows.
     ///
     /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
     /// refuse for another reason, so one that agrees with the offset ends it only if the request

@@ -164,7 +164,9 @@ pin_project! {
 /// The most bytes that are read of a body.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The most frames that are read of a body, because a body may have empty frames without end.
+/// The most frames that are read of a body.
+///
+/// A body may have empty frames without end.
 const MAX_FRAMES: usize = 256;
 
 /// How often in a row other tasks run without another frame. One of them reads the connection, and
@@ -191,7 +193,7 @@ impl<B: Body> Draining<B> {
         }
     }
 
-    /// Reads on until the end, a limit, or a body that has nothing more at once.
+    /// Reads until the end, a limit, or a body without immediate data.
     ///
     /// Returns whether the body is at its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {

@@ -32,7 +32,9 @@ enum Outcome {
 
 /// The permission to fetch a token from the source.
 struct FetchPermit {
-    /// `None` if the lease was not available, so that other processes may fetch a token too.
+    /// `None` if the lease was not available.
+    ///
+    /// Other processes may then fetch a token too.
     lease: Option<Lease>,
     /// The stored value that the new token replaces.
     existing: Existing,

@@ -84,10 +84,10 @@ impl TokenStoreLayer {
         self.edit(|client| client.with_health(deadline, client.health.backoff))
     }
 
-    /// Sets how long a failed store is not used (1 s to 30 s by default).
+    /// Sets for how long a failed store is not used.
     ///
-    /// After the back-off, one token request tries the store. The others use it once that request
-    /// has succeeded.
+    /// The default is 1 s to 30 s. After the back-off, one token request tries the store. The
+    /// others use it once that request has succeeded.
     ///
     /// A failure affects only the credentials of its token request. After failures for 16 different
     /// credentials in a row, without a success in between, the store is not used for any

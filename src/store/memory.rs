@@ -1,4 +1,4 @@
-//! A store in the memory of the process.
+//! Stores tokens in the memory of the process.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -94,7 +94,7 @@ impl fmt::Debug for RecordedRequest {
     }
 }
 
-/// Returns the content of a body that consists of one chunk, which is available at once.
+/// Returns the content of a body that consists of one chunk.
 fn bytes_of(mut body: Full<Bytes>) -> Bytes {
     let mut context = Context::from_waker(Waker::noop());
     match Pin::new(&mut body).poll_frame(&mut context) {

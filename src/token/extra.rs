@@ -14,7 +14,7 @@ const MAX_SIZE: usize = 64 * 1024;
 pub(crate) struct Extra(Option<Arc<str>>);
 
 impl Extra {
-    /// Keeps the members, the smallest first, as long as all of them fit into 64 KiB.
+    /// Keeps the members that fit into 64 KiB, the smallest first.
     pub(crate) fn new<'a>(members: impl IntoIterator<Item = (&'a str, &'a RawValue)>) -> Self {
         let mut members: Vec<_> = members
             .into_iter()

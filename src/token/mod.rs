@@ -1,4 +1,4 @@
-//! An access token and its properties.
+//! Defines an access token and its properties.
 
 mod extra;
 mod scope;

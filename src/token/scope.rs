@@ -44,8 +44,10 @@ fn missing<'a>(granted: &str, requested: impl Iterator<Item = &'a str>) -> Optio
     (!missing.is_empty()).then(|| missing.join(" ").into())
 }
 
-/// Returns whether a name stands for something else, so that servers do not repeat it: all that the
-/// client is allowed (Microsoft), or a refresh token (OpenID Connect Core 1.0 section 11).
+/// Returns whether a name stands for something else.
+///
+/// Servers do not repeat such a name. It stands for all that the client is allowed (Microsoft), or
+/// for a refresh token (OpenID Connect Core 1.0 section 11).
 fn is_placeholder(name: &str) -> bool {
     name.ends_with(".default") || name == "offline_access"
 }

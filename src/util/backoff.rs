@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::util::jitter;
 use crate::util::limits::MAX_LIFETIME;
 
-/// Says how long to pause after failures of a source of tokens or of a store.
+/// Says how long to pause after failures of a source or a store.
 ///
 /// After the first failure, the pause is drawn uniformly between [`min`](Self::new) and twice
 /// `min`. Each further failure doubles the upper end, up to [`max`](Self::new). The draw keeps the

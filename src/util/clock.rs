@@ -1,4 +1,4 @@
-//! The two clocks that end a token (C5).
+//! Reads the two clocks that end a token (C5).
 //!
 //! The monotonic clock may stop while the host is suspended, and the wall clock may be set. A token
 //! expires when either clock reaches its end. All code that reads the wall clock reads it here, so

@@ -42,7 +42,7 @@ pub(super) struct Contention {
     rejected_at: Instant,
     /// The time from which on the next rejection counts while processes contend.
     next_counts_at: Instant,
-    /// The last response to a request with the rejected token, until the next one is accepted.
+    /// The last response to the rejected token, until the next token is accepted.
     last_response: Option<LastResponse>,
 }
 
@@ -110,7 +110,9 @@ impl Contention {
         }
     }
 
-    /// Records that a fresh token was rejected after a resend: it cannot be the token's fault.
+    /// Records that a fresh token was rejected after a resend.
+    ///
+    /// The earlier rejection was then not the fault of the token.
     pub(super) fn fresh_token_rejected(&mut self) {
         self.score = 0;
         self.last_response = None;

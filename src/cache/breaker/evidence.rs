@@ -10,7 +10,7 @@ use crate::cache::issued::IssueId;
 /// A rejection shows that the token was revoked if the same origin has accepted it before. The
 /// origin may also have accepted only the token before it, if that one was replaced because of a
 /// rejection: a new token can be revoked before the origin has seen it. A second such replacement
-/// in a row is no longer evidence, so that an API that breaks for good costs one token request.
+/// in a row is no longer evidence, so that an API that breaks permanently costs one token request.
 ///
 /// A path that is forbidden on a healthy origin looks like a revocation. A rejected fresh token
 /// shows the difference. The evidence for this method and path is ignored after that, until a token

@@ -1,4 +1,4 @@
-//! Transitions that end a fetch.
+//! Ends a fetch, with or without a result.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -33,8 +33,9 @@ pub(in crate::cache) struct FetchResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cache) enum TaskTiming {
     OnTime,
-    /// A beat of the task came more than a second late, for example because the process was frozen.
-    /// A timeout then says nothing about the token endpoint.
+    /// A beat of the task came more than a second late.
+    ///
+    /// The process may have been frozen. A timeout then says nothing about the token endpoint.
     Stalled,
 }
 
@@ -191,8 +192,8 @@ impl Machine {
                 return (Completion::Done(Err(failed.error)), events);
             }
             // C8: the failure of a renewal does not delay the first fetch after a rejection.
-            // C9: it does not fail callers that came after the token's end either, and the timeout of
-            // a stalled task says nothing about the token endpoint.
+            // C9: it does not fail callers that came after the token's end either. The timeout of a
+            // stalled task says nothing about the token endpoint.
             fetch.retry = Retry::Used;
             let (completion, events) = self.refetch(fetch, at.now);
             return (completion, Events { retried_error: Some(failed.error), ..events });
@@ -331,7 +332,7 @@ impl Machine {
     }
 }
 
-/// Returns whether a task that did not run for a while may have caused the error.
+/// Returns whether a task that did not run may have caused the error.
 fn may_be_due_to_stall(error: &TokenError) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,6 @@
-//! Side effects of a transition, which the slot carries out after it has unlocked the machine.
+//! Describes the side effects of a transition, for the time after unlocking.
+//!
+//! The slot carries them out after it has unlocked the machine.
 
 use std::time::Duration;
 

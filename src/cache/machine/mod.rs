@@ -1,4 +1,4 @@
-//! The cache slot of one set of credentials, as a pure state machine.
+//! Describes the cache slot of one set of credentials as a pure state machine.
 //!
 //! The machine does no I/O, holds no lock and reads no clock: the slot passes the time in,
 //! publishes the current token, runs the fetch tasks and emits the events.

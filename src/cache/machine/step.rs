@@ -1,4 +1,4 @@
-//! Transitions that decide what a caller does, and start a fetch.
+//! Decides what a caller does, and starts fetches.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(in crate::cache) enum Step {
     Join(FetchHandle),
     /// Spawn a fetch and wait for it.
     Fetch(FetchStart),
-    /// Fail, because a fetch is needed and the caller has no runtime to spawn it on.
+    /// Fail, because a fetch is needed and the caller has no runtime for it.
     NoRuntime,
     /// Fail with the remembered error.
     Fail(TokenError),
@@ -72,7 +72,7 @@ pub(in crate::cache) enum TickOutcome {
 }
 
 impl Machine {
-    /// Decides what a caller does after a miss: use a token, join or start a fetch, or fail.
+    /// Decides whether a caller uses a token, joins or starts a fetch, or fails.
     ///
     /// `new_handle` returns `None` if the caller has no runtime.
     pub(in crate::cache) fn next_step(
@@ -142,7 +142,7 @@ impl Machine {
         }
     }
 
-    /// Returns the rejected token for a caller at an origin that did not reject it (C12).
+    /// Returns the rejected token for an origin that did not reject it (C12).
     ///
     /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the
     /// next.

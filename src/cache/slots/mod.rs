@@ -1,4 +1,4 @@
-//! The slots of many credentials, bounded in number.
+//! Holds the slots of many credentials, bounded in number.
 
 mod table;
 #[cfg(test)]
@@ -83,7 +83,7 @@ impl Slots {
         }
     }
 
-    /// Returns a handle to the slot of `credentials`, and creates the slot if there is none.
+    /// Returns a handle to the slot of `credentials`, and creates a missing slot.
     pub(super) fn get_or_insert(&self, credentials: &Credentials) -> SlotHandle {
         let now = self.now();
         if let Some(slot) = self.find(credentials) {
@@ -222,7 +222,9 @@ impl Slots {
     }
 }
 
-/// Returns the index of the shard, by bits of the fingerprint that the table does not use.
+/// Returns the index of the shard.
+///
+/// It depends on bits of the fingerprint that the table does not use.
 fn shard(fingerprint: u64) -> usize {
     (fingerprint >> 48) as usize % SHARDS
 }

@@ -156,7 +156,9 @@ impl Table {
     }
 }
 
-/// Returns the next size: 8, 12, 16, 24, 32, 48, … Steps of a half save memory.
+/// Returns the next size: 8, 12, 16, 24, 32, 48, …
+///
+/// Steps of one half save memory.
 fn larger(positions: usize) -> usize {
     if positions == 0 {
         MIN_POSITIONS

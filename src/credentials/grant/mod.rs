@@ -1,4 +1,4 @@
-//! Grants: the authorizations that token requests are based on (RFC 6749 section 1.3).
+//! Describes the authorizations that token requests are based on (RFC 6749 section 1.3).
 
 pub(crate) mod jwt_bearer;
 mod parameter;
@@ -71,8 +71,10 @@ pub(crate) fn grant_kind(grant_type: &str) -> GrantKind {
     }
 }
 
-/// Returns whether the grant is polled until the user has decided: the device grant (RFC 8628
-/// section 3.4) or CIBA (OpenID Connect Client-Initiated Backchannel Authentication section 10.1).
+/// Returns whether the grant is polled until the user has decided.
+///
+/// These are the device grant (RFC 8628 section 3.4) and CIBA (OpenID Connect Client-Initiated
+/// Backchannel Authentication section 10.1).
 pub(crate) fn is_polled(grant_type: &str) -> bool {
     ["urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"]
         .contains(&grant_type)
@@ -157,7 +159,7 @@ impl Grant {
         };
     }
 
-    /// Returns another number whenever a secret of the grant has changed.
+    /// Returns a different number whenever a secret of the grant has changed.
     pub(super) fn version(&self) -> u64 {
         match &self.0 {
             Kind::ClientCredentials | Kind::Custom(_) => 0,

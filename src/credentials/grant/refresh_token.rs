@@ -1,4 +1,4 @@
-//! Refresh tokens and their rotation (RFC 6749 section 6).
+//! Holds refresh tokens and rotates them (RFC 6749 section 6).
 
 use std::fmt;
 use std::future::Future;

@@ -21,7 +21,9 @@ use crate::util::clock::wall_clock;
 const USE_NONCE: &str = "use_dpop_nonce";
 const INVALID_PROOF: &str = "invalid_dpop_proof";
 
-/// The word of some token endpoints, such as Keycloak's, for a proof whose time they refuse.
+/// The error code of some token endpoints for a proof whose time they refuse.
+///
+/// Keycloak is one of them.
 const INVALID_REQUEST: &str = "invalid_request";
 
 /// Binds access tokens to a key (DPoP, RFC 9449).
@@ -178,7 +180,9 @@ struct DpopProof {
     nonce: Option<Arc<str>>,
     clock: Offset,
     sent_at: Instant,
-    /// `None` for a token request, because only its sender knows whether it led to a token.
+    /// `None` for a token request.
+    ///
+    /// Only the sender of the request knows whether it led to a token.
     clocks: Option<ServerClocks>,
 }
 

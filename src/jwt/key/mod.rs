@@ -1,4 +1,4 @@
-//! Private keys.
+//! Reads private keys, and signs with them.
 
 mod curve;
 mod der;
@@ -270,7 +270,7 @@ impl Pair {
         Ok(Self::Rsa(pair))
     }
 
-    /// Returns an error for a modulus of a size that one of the backends does not support.
+    /// Returns an error for a modulus whose size a backend does not support.
     fn check_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
         let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
         match modulus[zeros..] {
@@ -305,7 +305,7 @@ fn rejected(error: KeyRejected) -> ConfigError {
                 "is an RSA key of an unsupported size: use 2048, 3072 or 4096 bits"
             }
             "InconsistentComponents" => "has parts that do not match",
-            "VersionNotSupported" => "is of a version that is not supported",
+            "VersionNotSupported" => "has a version that is not supported",
             _ => "is damaged, or of an unsupported type",
         },
     )

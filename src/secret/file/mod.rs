@@ -27,7 +27,9 @@ const LINE_BREAKS: [char; 2] = ['\r', '\n'];
 /// The pause before a file is read again that may be half written.
 const REREAD_AFTER: Duration = Duration::from_millis(20);
 
-/// The number of times that a file is read again, because a log file never settles.
+/// The number of times that a file is read again.
+///
+/// A log file, for example, never stays the same.
 const MAX_REREADS: u32 = 5;
 
 /// A file that is read whenever its content is needed.
@@ -90,7 +92,7 @@ impl WatchedFile {
         self.path().as_os_str().as_encoded_bytes()
     }
 
-    /// Returns a number that differs when the file has changed; 0 if there is no file.
+    /// Returns a number that changes with the file, or 0 without a file.
     ///
     /// Within [`version::current`] this is the number at the last look, which took place on another
     /// thread. A user who calls a `version` directly gets a look on the calling thread.

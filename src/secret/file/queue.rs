@@ -1,4 +1,4 @@
-//! At most one look at a file at a time.
+//! Allows one look at a file at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -80,10 +80,13 @@ impl<T> Queue<T> {
 
 /// Runs the looks of a queue until there is no next one.
 struct Runner<T> {
-    /// `None` once the queue is idle, because another runner may be at work from then on.
+    /// `None` once the queue is idle.
+    ///
+    /// Another runner may be at work from then on.
     queue: Option<Arc<Queue<T>>>,
-    /// Dropped after the queue is idle again, so that callers who learn of a panic can start a
-    /// look.
+    /// Dropped once the queue is idle, so that callers can start another look.
+    ///
+    /// This is how callers learn of a panic.
     current: Option<Batch<T>>,
 }
 
@@ -124,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// A look that lasts until the sender of its channel is dropped.
+    /// Returns a look that lasts until its caller has dropped `release`.
     fn hanging() -> (mpsc::Sender<()>, impl Fn(Wanted) -> Wanted + Send + 'static) {
         let (sender, receiver) = mpsc::channel();
         let look = move |wanted| {

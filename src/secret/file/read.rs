@@ -41,7 +41,9 @@ pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The stamps of the open file before and after it was read.
     pub(super) stamps: [Stamp; 2],
-    /// The file has changed less than a second ago, so it may still be written to.
+    /// The file changed less than a second ago.
+    ///
+    /// So it may still be written to.
     pub(super) is_recent: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The key that encrypts stored values, and its text format.
+//! Defines the key that encrypts stored values, and its text format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// ";
 /// let keys = EncryptionKey::all_in(file)?;
 /// assert_eq!(keys[0].id(), "2026-07");
-/// assert_eq!(format!("{:?}", keys[1]), "EncryptionKey { id: \"2026-01\", key: \"**redacted**\" }");
+/// let debug = format!("{:?}", keys[1]);
+/// assert_eq!(debug, "EncryptionKey { id: \"2026-01\", key: \"**redacted**\" }");
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -124,7 +125,9 @@ impl EncryptionKey {
     }
 }
 
-/// Returns the id if it fits into the header of a value and into a line of text.
+/// Returns the id if it is valid.
+///
+/// It must fit into the header of a value and into a line of text.
 fn parse_id(id: &str) -> Result<Box<str>, ConfigError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=64).contains(&id.len()) && id.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! A store that encrypts the values of another store and hides its keys.
+//! Encrypts the values of another store and hides its keys.
 
 mod encryption_key;
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub use self::encryption_key::EncryptionKey;
 use super::{StoredValue, TokenStore, key};
 
-/// The version of the format of an encrypted value and of the derivation of its keys.
+/// The version of the value's format and of the derivation of its keys.
 const VERSION: u8 = 1;
 
 /// Encrypts the values of another [`TokenStore`] and hides its keys.
@@ -102,7 +102,7 @@ struct DerivedKeys {
 struct Lookup {
     /// The decrypted value with its remaining time to live.
     decrypted: Option<StoredValue>,
-    /// The value under the name of the first key, whether it can be decrypted or not.
+    /// The value under the name of the first key, decrypted or not.
     under_first: Option<StoredValue>,
 }
 

@@ -17,7 +17,9 @@ pub(in crate::store) struct LeaseClaim {
     is_adopted: AtomicBool,
 }
 
-/// The claims of this process by the key of their lease, at most one per lease.
+/// The claims of this process by the key of their lease.
+///
+/// There is at most one claim per lease.
 #[derive(Default)]
 pub(in crate::store) struct LeaseClaims(Mutex<HashMap<String, Arc<LeaseClaim>>>);
 

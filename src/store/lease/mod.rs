@@ -1,4 +1,4 @@
-//! Leases: the exclusive right among all processes to fetch a token.
+//! Manages leases: the exclusive right among all processes to fetch a token.
 
 mod claims;
 mod stuck;

@@ -1,4 +1,4 @@
-//! A store in memcached.
+//! Stores tokens in memcached.
 //!
 //! This module has its own client for a few commands, because a published client could exhaust the
 //! memory of the process or is not maintained. `async-memcached` reads answers without a limit,
@@ -239,7 +239,9 @@ fn seconds(time_to_live: Duration) -> u64 {
     time_to_live.as_secs().clamp(1, MAX_SECONDS)
 }
 
-/// Rounds a lease up to seconds and adds one, because the current second may be almost over.
+/// Rounds a lease up to seconds, and adds one second.
+///
+/// The current second may be almost over on the server.
 fn lease_seconds(lease: Duration) -> u64 {
     let rounded_up = u64::from(lease.subsec_nanos() > 0);
     lease.as_secs().saturating_add(rounded_up + 1).min(MAX_SECONDS)

@@ -1,4 +1,4 @@
-//! The connections over which a store sends its commands.
+//! Defines the connections over which a store sends its commands.
 
 use std::sync::Arc;
 

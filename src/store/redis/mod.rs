@@ -1,4 +1,4 @@
-//! A store in Redis or Valkey.
+//! Stores tokens in Redis or Valkey.
 
 mod connection;
 mod failure;

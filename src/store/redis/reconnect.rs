@@ -1,4 +1,4 @@
-//! A client that opens and replaces its connection.
+//! Opens and replaces the connection of a client.
 //!
 //! A store does not know the deadline of its operations, because the caller drops an operation that
 //! takes too long. A dropped operation therefore indicates a half-open connection, see
@@ -84,7 +84,7 @@ impl ReconnectingClient {
 }
 
 impl SendCommand for ReconnectingClient {
-    /// Sends a command, and repeats it if the connection has been lost since its last use.
+    /// Sends a command, and repeats it if the connection was lost.
     fn send<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let (link, is_new) = self.link();

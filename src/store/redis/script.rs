@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// A script with a single key, so that it runs on one node of a cluster.
+/// A script with a single key.
+///
+/// So it runs on one node of a cluster.
 pub(super) struct Script {
     pub(super) code: String,
     /// The SHA-1 hash under which the server knows the script.

@@ -1,6 +1,8 @@
 use std::fmt;
 
-/// Displays a URL without user information, query and fragment, each of which may be a secret.
+/// Displays a URL without its possible secrets.
+///
+/// These are user information, query and fragment.
 ///
 /// The URL need not be valid. Only a scheme, a host, a port and a path are displayed. A text
 /// without a scheme is displayed only if it begins like a host name, because it may be a secret at
