@@ -38,8 +38,9 @@ static ISSUES: AtomicU64 = AtomicU64::new(1);
 #[repr(C)]
 pub(crate) struct IssuedToken {
     requested_at: Instant,
-    /// Hits use the token without further checks until then. In nanoseconds after `requested_at`,
-    /// and at most [`WALL_CLOCK_INTERVAL`] ahead.
+    /// The time until which hits use the token without further checks.
+    ///
+    /// It is in nanoseconds after `requested_at`, and at most [`WALL_CLOCK_INTERVAL`] ahead.
     fresh_until: AtomicU64,
     pub(super) issue: IssueId,
     prover: Option<Prover>,
@@ -58,7 +59,7 @@ pub(crate) struct IssuedToken {
     pub(super) renew_after: u64,
     fetch_began: Sequence,
     claims: Claims,
-    /// Weak, because the slot owns the token.
+    /// A weak link, because the slot owns the token.
     slot: Weak<Slot>,
     pub(super) token: AccessToken,
 }
@@ -256,8 +257,7 @@ impl IssuedToken {
 
     /// Checks the token for a hit with one comparison (C1).
     ///
-    /// Each token has an atomic of its own, because one that all share would be read and written
-    /// by every core.
+    /// Each token has a separate atomic, because every core would read and write a shared one.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.nanos_at(now) < self.fresh_until.load(Ordering::Relaxed)
@@ -292,9 +292,10 @@ impl IssuedToken {
         if exchanged.is_ok() && tick_at <= now { TokenCheck::TickDue } else { TokenCheck::Usable }
     }
 
-    /// Stores when the machine must check the token. Called under the slot's lock only.
+    /// Stores when the machine must check the token.
     ///
-    /// The same tick is not stored again, because all cores read that cache line.
+    /// The caller holds the slot's lock. The same tick is not stored again, because all cores read
+    /// that cache line.
     pub(super) fn set_tick(&self, at: Instant) {
         let tick_at = self.nanos_at(at);
         if self.tick_at.load(Ordering::Relaxed) != tick_at {
@@ -378,8 +379,9 @@ impl TokenRef<'_> {
 
 /// The token that a service used last, kept beside the service.
 ///
-/// A service that is used again finds it faster than the slot. A clone starts without one, because
-/// a service that serves a single request must not touch a reference count that others touch too.
+/// A service that is used again finds this token faster than the slot. A clone starts without a
+/// token, because a service that serves a single request must not touch a reference count that
+/// others touch too.
 #[derive(Debug, Default)]
 pub(crate) struct LocalToken {
     entry: Option<LocalEntry>,
@@ -389,7 +391,7 @@ pub(crate) struct LocalToken {
 #[derive(Debug)]
 struct LocalEntry {
     token: Arc<IssuedToken>,
-    /// A copy, because two instants are compared faster than the token's atomic.
+    /// A copy of the token's time, because two instants are compared faster than its atomic.
     fresh_until: Instant,
 }
 

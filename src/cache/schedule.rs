@@ -20,7 +20,7 @@ pub(super) struct Schedule {
     pub(super) fetch_timeout: Duration,
 }
 
-/// The class of a failure, which has back-offs of its own (C9).
+/// Names the class of a failure, which has separate back-offs (C9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureClass {
     Transient,
@@ -33,7 +33,7 @@ impl FailureClass {
     }
 }
 
-/// The times of one token, counted from its request.
+/// Holds the times of one token, counted from its request.
 pub(super) struct Milestones {
     /// The time of the renewal.
     pub(super) due: Option<Duration>,

@@ -125,7 +125,7 @@ impl Slot {
         self.published_issue.load(Ordering::Acquire)
     }
 
-    /// Changes the machine. There is no other way to change it.
+    /// Changes the machine, which nothing else can do.
     ///
     /// The order is: lock, read the clocks, transition, publish, unlock, emit events, wake.
     pub(super) fn update<R>(&self, transition: impl FnOnce(&mut Machine, Now) -> (R, Events)) -> R {
@@ -142,7 +142,7 @@ impl Slot {
         result
     }
 
-    /// Ends a fetch. If it has failed, the sweeper stops to count the failure in time.
+    /// Ends a fetch. If it has failed, the sweeper later stops counting the failure.
     pub(super) fn end_fetch<R>(
         self: &Arc<Self>,
         transition: impl FnOnce(&mut Machine, Now) -> (R, Events),
@@ -256,7 +256,7 @@ impl Slot {
         self.lock().next_keep_warm(Now::read())
     }
 
-    /// Forgets the token and all failures. A fetch that is running finds itself superseded.
+    /// Forgets the token and all failures, and supersedes a running fetch.
     pub(super) fn forget(&self) {
         self.update(|machine, _| ((), machine.forget()));
     }
@@ -303,8 +303,9 @@ impl Slot {
 }
 
 impl Drop for Slot {
-    /// Brings the gauges down. The owner must not drop the slot under its own lock, because events
-    /// run callers' code.
+    /// Lowers the gauges.
+    ///
+    /// The owner must not drop the slot under its own lock, because events run callers' code.
     fn drop(&mut self) {
         let machine = self.machine.get_mut_unpoisoned();
         machine.forget().emit(&self.credentials, &self.fetcher.metric_labels);

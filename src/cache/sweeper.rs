@@ -1,4 +1,4 @@
-//! Brings the gauges of slots without traffic down: open breakers (R8), and failures (C9).
+//! Lowers the gauges of slots without traffic: open breakers (R8), and failures (C9).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -29,7 +29,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
     watched: Mutex<Watched>,
-    /// Ends the task when the fetcher is dropped.
+    /// Notifies the task when the fetcher is dropped.
     ended: Arc<Notify>,
 }
 
@@ -118,8 +118,8 @@ impl Drop for Sweeper {
 impl Fetcher {
     /// Sweeps a slot in time, also without traffic.
     ///
-    /// Without a runtime no task is started. The breaker then closes with the next request, and the
-    /// next failure of any slot starts the task.
+    /// Without a runtime, no task is started. The breaker then closes with the next request, and
+    /// the next failure of any slot starts the task.
     pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.sweeper.watch(slot);
         let Some(runtime) = runtime::current() else {

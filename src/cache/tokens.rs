@@ -71,7 +71,9 @@ use crate::token::AccessToken;
 #[derive(Clone)]
 pub struct Tokens {
     slot: SlotHandle,
-    /// Belongs to this handle. Equal credentials share a slot, whatever its handles allow.
+    /// The origins of this handle.
+    ///
+    /// Equal credentials share a slot, even if their handles allow different origins.
     origins: Option<Origins>,
 }
 

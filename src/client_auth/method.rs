@@ -122,7 +122,7 @@ pub trait ClientAuthentication: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// A [`ClientAuthentication`] as a trait object, without its own future type.
+/// Makes a trait object of a [`ClientAuthentication`], without its own future type.
 pub(super) trait DynClientAuthentication: Send + Sync {
     fn method(&self) -> &str;
     fn client_id(&self) -> Option<&str>;

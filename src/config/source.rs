@@ -23,7 +23,7 @@ pub(super) enum Source {
 impl Source {
     /// Reads a text, `{ file = "…" }` or `{ env = "…" }`.
     ///
-    /// Errors quote nothing, because anything here may be the secret.
+    /// Errors quote nothing, because every part of the value may be the secret.
     pub(super) fn new(field: &'static str, value: Value) -> Result<Self, ConfigError> {
         let table = match value {
             Value::Text(text) => return Ok(Self::Text(text)),
@@ -64,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Creates the secret. A file is not read yet, and an environment variable is.
+    /// Creates the secret, and reads an environment variable but not a file.
     pub(super) fn secret(self, field: &'static str) -> Result<Secret, Fault> {
         match self {
             Self::Text(mut text) => {

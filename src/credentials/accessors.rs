@@ -101,8 +101,9 @@ impl Credentials {
         secret::version::current(|| self.version()).await
     }
 
-    /// Returns the token endpoint. It is `None` for named credentials, and until the metadata of
-    /// the issuer has been fetched.
+    /// Returns the token endpoint, if it is known.
+    ///
+    /// It is `None` for named credentials, and until the metadata of the issuer has been fetched.
     pub(crate) fn endpoint(&self) -> Option<Arc<EndpointUri>> {
         self.description.server.endpoint()
     }

@@ -49,13 +49,13 @@ pub(crate) use self::response::ErrorResponse;
 #[doc(alias = "invalid_grant")]
 #[derive(Clone)]
 pub struct TokenError {
-    inner: Arc<ErrorInner>,
+    inner: Arc<ErrorContents>,
     /// The API's response that rejected the last token.
     rejected_response: Option<Arc<Response<()>>>,
     retry_in: Option<Duration>,
 }
 
-struct ErrorInner {
+struct ErrorContents {
     kind: TokenErrorKind,
     /// Details that the kind does not include. May be empty.
     note: Cow<'static, str>,
@@ -113,7 +113,7 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let inner = ErrorInner {
+        let inner = ErrorContents {
             kind,
             note,
             facts: RequestFacts::default(),

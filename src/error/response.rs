@@ -46,7 +46,8 @@ impl ErrorResponse {
 
 /// Error codes that may be shown.
 ///
-/// A server can put anything into `error`, even a secret that it received. None of these is one.
+/// A server can put any text into `error`, even a secret that it received. These codes are not
+/// secret.
 const REGISTERED: &[&str] = &[
     // RFC 6749, sections 4.1.2.1 and 5.2
     "access_denied",

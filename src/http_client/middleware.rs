@@ -133,7 +133,7 @@ impl<'a> Service<http::Request<RequestBody>> for NextService<'a, '_> {
     }
 }
 
-/// Returns an error of the inner middleware unchanged, and wraps that of a token.
+/// Returns an error of the inner middleware unchanged, and wraps a token error.
 fn into_error(error: BoxError) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,

@@ -44,7 +44,7 @@ pub(crate) struct JwtContext<'a> {
 pub(crate) enum DefaultAudience {
     /// The authorization server: its issuer if that is known, otherwise its token endpoint.
     AuthorizationServer,
-    /// No audience.
+    /// The JWT has no audience.
     None,
 }
 
@@ -93,7 +93,8 @@ impl AssertionClaims {
 
     /// Adds the data that distinguishes the claims from others.
     ///
-    /// The lifetime belongs to it, because a server may limit that of the token by the assertion's.
+    /// The lifetime is part of the data, because a server may limit the token's lifetime to the
+    /// assertion's.
     pub(crate) fn identify(&self, identity: &mut Identity) {
         match &self.audience {
             None => identity.part("default"),
@@ -112,8 +113,8 @@ impl AssertionClaims {
 
     /// Returns the claims of RFC 7523 section 3, with `issuer` as the default subject.
     ///
-    /// By default there is no `nbf` claim, because some servers accept any `iat`, and refuse an
-    /// `nbf` of the future.
+    /// By default, there is no `nbf` claim, because some servers accept an `iat` in the future, and
+    /// refuse an `nbf` in the future.
     pub(crate) fn claims(
         &self,
         issuer: &str,

@@ -110,7 +110,7 @@ impl<S: Signer> Signer for Arc<S> {
     }
 }
 
-/// A [`Signer`] as a trait object, without its own future type.
+/// Makes a trait object of a [`Signer`], without its own future type.
 pub(crate) trait DynSigner: Send + Sync {
     fn algorithm(&self) -> Algorithm;
     fn kid(&self) -> Option<&str>;

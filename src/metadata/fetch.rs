@@ -213,7 +213,7 @@ impl MetadataBuilder {
         Ok(metadata)
     }
 
-    /// Returns the address of the server that is asked.
+    /// Returns the address of the server that receives the requests.
     fn asked(&self) -> &Address {
         self.document.as_ref().unwrap_or(&self.address)
     }

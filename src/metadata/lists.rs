@@ -15,7 +15,7 @@ pub(super) const DPOP: &str = "dpop_signing_alg_values_supported";
 #[derive(Default)]
 pub(super) struct TextList {
     text: Box<str>,
-    /// Where each string ends in `text`.
+    /// The end of each string in `text`.
     ends: Box<[u32]>,
 }
 

@@ -77,9 +77,9 @@ use crate::protocol::origin::Origin;
 #[doc(alias("oauth-authorization-server", "OIDC", "OpenID Connect"))]
 #[doc(alias = "RFC 8414")]
 #[derive(Clone)]
-pub struct Metadata(Arc<MetadataInner>);
+pub struct Metadata(Arc<MetadataContents>);
 
-struct MetadataInner {
+struct MetadataContents {
     issuer: String,
     token_endpoint: Endpoint,
     /// `token_endpoint` of `mtls_endpoint_aliases`.

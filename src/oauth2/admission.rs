@@ -48,7 +48,8 @@ impl LayerConfig {
 
     /// Admits a request whose extensions may name [`Tokens`] or [`NoToken`].
     ///
-    /// Not inlined, because most of its work is lookups, and it would slow down all other requests.
+    /// It is not inlined, because most of its work is lookups, and it would slow down all other
+    /// requests.
     #[inline(never)]
     fn admit_by_extensions<'a>(
         &self,

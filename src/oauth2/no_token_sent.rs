@@ -83,7 +83,7 @@ const MAX_WARNINGS: usize = 64;
 pub(super) struct WarnedOrigins(Mutex<HashSet<(u64, NoTokenSent)>>);
 
 impl WarnedOrigins {
-    /// Returns whether to warn for this origin. The answer is `false` the next time.
+    /// Returns whether to warn for this origin, which is `true` once.
     fn is_new(&self, uri: &Uri, reason: NoTokenSent) -> bool {
         let mut warned = self.0.lock_unpoisoned();
         warned.len() < MAX_WARNINGS && warned.insert((hash_named_origin(uri), reason))

@@ -49,10 +49,10 @@ const DPOP: &str = "DPoP";
 /// ```
 #[doc(alias("bearer", "bearer token", "token response", "RFC 6750"))]
 #[derive(Clone)]
-pub struct AccessToken(Arc<TokenInner>);
+pub struct AccessToken(Arc<TokenContents>);
 
 #[derive(Clone)]
-struct TokenInner {
+struct TokenContents {
     /// `Bearer <token>` or `DPoP <token>`, marked sensitive.
     header: HeaderValue,
     token_type: &'static str,
@@ -108,7 +108,7 @@ impl AccessToken {
         let mut header = HeaderValue::from_maybe_shared(value)
             .map_err(|_| ConfigError::new("access token", "is not a valid header value"))?;
         header.set_sensitive(true);
-        Ok(Self(Arc::new(TokenInner {
+        Ok(Self(Arc::new(TokenContents {
             header,
             token_type,
             requested_at: Now::read(),
@@ -318,7 +318,7 @@ impl AccessToken {
         self.edit(|inner| inner.extra = extra)
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut TokenInner)) -> Self {
+    fn edit(mut self, change: impl FnOnce(&mut TokenContents)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }

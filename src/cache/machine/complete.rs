@@ -161,7 +161,7 @@ impl Machine {
         (Completion::Done(Ok(token)), events)
     }
 
-    /// Retries a fetch where a rule allows it. Otherwise remembers the failure.
+    /// Retries a fetch if a rule allows it, and otherwise remembers the failure.
     fn fail_or_retry(
         &mut self,
         mut fetch: Box<Fetch>,
@@ -248,7 +248,8 @@ impl Machine {
 
     /// Removes a fetch whose task ended without a result (C3).
     ///
-    /// A lost fetch is not a failure. Two panics in a row are: the waiters then get `interrupted`.
+    /// A lost fetch is not a failure, but two panics in a row are one. The waiters then get
+    /// `interrupted`.
     pub(in crate::cache) fn abandon(
         &mut self,
         lost: LostFetch,

@@ -24,7 +24,7 @@ pub(in crate::cache) struct Events {
     /// The failure that is no longer remembered. It is dropped after unlocking, because its error
     /// may contain a caller's value whose `Drop` calls back into the cache.
     pub(super) displaced_failure: Option<Box<Failure>>,
-    /// The error of a fetch that is retried, for the same reason.
+    /// The error of a fetch that is retried, which is dropped after unlocking too.
     pub(super) retried_error: Option<TokenError>,
     /// The change of the gauge of remembered failures.
     pub(super) failing_change: i8,
@@ -35,7 +35,7 @@ pub(in crate::cache) struct Events {
 /// New suspicions that follow from a rejection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Suspicions {
-    /// For how long the breaker opened, if it did.
+    /// The time for which the breaker opened, if it did.
     pub(crate) opened: Option<Duration>,
     /// Several processes seem to revoke each other's tokens.
     pub(crate) is_contention_new: bool,

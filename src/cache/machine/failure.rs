@@ -31,14 +31,14 @@ pub(super) struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counting {
     Counted,
-    /// The back-off ended long ago, and no caller has asked since.
+    /// The back-off ended long ago, and no caller has needed a token since then.
     Ended,
 }
 
 /// Says whether callers had a token when a fetch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailedDuring {
-    /// There was a good token, so no caller had to wait.
+    /// There was a usable token, so no caller had to wait.
     Renewal,
     Miss,
 }

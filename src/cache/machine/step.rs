@@ -144,8 +144,8 @@ impl Machine {
 
     /// Returns the rejected token for an origin that did not reject it (C12).
     ///
-    /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the
-    /// next.
+    /// Waiters use it when their fetch fails. A lost fetch is not a failure, so they wait for the
+    /// next one.
     pub(in crate::cache) fn fallback(
         &self,
         required: &Requirements,
@@ -230,11 +230,12 @@ impl Machine {
 }
 
 impl Fetch {
-    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four
-    /// looks in a row.
+    /// Looks for a beat, at most once per beat interval.
     ///
-    /// Counts looks instead of time: if one thread stalls the hits and the fetch together, the hits
-    /// look no more often than the fetch beats.
+    /// Returns `true` if four looks in a row found no beat.
+    ///
+    /// It counts looks instead of time: if one thread stalls the hits and the fetch together, the
+    /// hits look no more often than the fetch beats.
     fn is_presumed_dead(&mut self, now: Instant) -> bool {
         if now < self.looked_at + BEAT_INTERVAL {
             return false;

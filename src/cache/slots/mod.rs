@@ -44,7 +44,7 @@ const MAX_EVICTIONS: usize = 2;
 ///   `capacity` once all are released.
 pub(super) struct Slots {
     fetcher: Arc<Fetcher>,
-    /// Boxed, because handles that outlive the cache keep the memory of this struct.
+    /// In a box, because handles that outlive the cache keep the memory of this struct.
     shards: Box<[RwLock<Table>; SHARDS]>,
     len: AtomicUsize,
     capacity: usize,
@@ -63,8 +63,9 @@ struct Hand {
     visits: usize,
 }
 
-/// Describes a slot that was not held when it was examined. The least recently used one is the
-/// smallest.
+/// Describes a slot that was not held when it was examined.
+///
+/// The least recently used slot is the smallest one in the order.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Candidate {
     last_used: u64,

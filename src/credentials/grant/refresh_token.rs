@@ -76,8 +76,10 @@ struct RefreshTokenState {
     save: Option<Box<Save>>,
 }
 
-/// The mutable part of a grant. A trait object, because credentials may be the keys of a map, and
-/// clippy would take a `Mutex` in them for a part of the key. It plays no part in their equality.
+/// Gives access to the mutable part of a grant.
+///
+/// It is a trait object, because credentials may be the keys of a map, and clippy would take a
+/// `Mutex` in them for a part of the key. The state is not part of the identity of credentials.
 trait MutableState: Send + Sync {
     /// Allows one use of the refresh token at a time.
     fn use_lock(&self) -> &TakeoverLock;
@@ -108,7 +110,7 @@ struct CurrentToken {
     is_saved: bool,
 }
 
-/// A refresh token as it was at one moment.
+/// Holds a refresh token as it was at one moment.
 #[derive(Clone)]
 pub(crate) struct TokenSnapshot {
     secret: Arc<Zeroizing<String>>,
@@ -175,14 +177,17 @@ impl RefreshToken {
         self.current().token.version
     }
 
-    /// Waits until the caller may use the token. At most one task may, unless its runtime does not
-    /// poll it (C3).
+    /// Waits until the caller may use the token.
+    ///
+    /// At most one task may use it, unless its runtime does not poll it (C3).
     pub(crate) async fn lock_for_use(&self, liveness: &Arc<Liveness>) -> TakeoverGuard<'_> {
         self.0.mutable.use_lock().acquire(liveness).await
     }
 
-    /// Returns the token to send. Returns `None` if another task has taken over, or if the token is
-    /// not persisted: a late response may have replaced it after the last [`save`](Self::save).
+    /// Returns the token to send, if the caller may use it.
+    ///
+    /// Returns `None` if another task has taken over, or if the token is not persisted: a late
+    /// response may have replaced it after the last [`save`](Self::save).
     pub(crate) fn token_to_use(&self, guard: &TakeoverGuard<'_>) -> Option<TokenSnapshot> {
         let is_held = guard.is_held();
         let current = self.current();

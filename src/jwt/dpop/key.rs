@@ -53,9 +53,9 @@ const INVALID_REQUEST: &str = "invalid_request";
 #[doc(alias("DPoP", "proof of possession", "sender-constrained"))]
 #[doc(alias("dpop_jkt", "use_dpop_nonce", "RFC 9449"))]
 #[derive(Clone)]
-pub struct DpopKey(Arc<DpopKeyInner>);
+pub struct DpopKey(Arc<KeyWithNonces>);
 
-struct DpopKeyInner {
+struct KeyWithNonces {
     key: SigningKey,
     /// The newest nonce of each server.
     nonces: Nonces,
@@ -66,7 +66,7 @@ impl DpopKey {
     ///
     /// Processes that share tokens through a store need the same key.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(DpopKeyInner { key, nonces: Nonces::default() }))
+        Self(Arc::new(KeyWithNonces { key, nonces: Nonces::default() }))
     }
 
     /// Generates a key for `ES256`.
@@ -148,7 +148,7 @@ impl Prove for TokenProver {
         uri: &Uri,
         origin: Origin,
     ) -> Result<(HeaderValue, SentProof), BoxError> {
-        let DpopKeyInner { key, nonces } = &*self.key.0;
+        let KeyWithNonces { key, nonces } = &*self.key.0;
         let nonce = nonces.get(&origin);
         let clock = self.clocks.get(&origin);
         let claims = proof::Claims {

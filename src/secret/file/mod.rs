@@ -40,13 +40,14 @@ pub(crate) struct WatchedFile(Arc<FileState>);
 
 struct FileState {
     path: Arc<Path>,
-    looks: Arc<dyn SharedLooks>,
+    looks: Arc<dyn MutableFileState>,
 }
 
-/// The mutable part of a file's state. A trait object, because credentials may be the keys of a
-/// map, and clippy would take a `Mutex` in them for a part of the key. It plays no part in their
-/// equality.
-trait SharedLooks: Send + Sync {
+/// Gives access to the mutable part of a file's state.
+///
+/// It is a trait object, because credentials may be the keys of a map, and clippy would take a
+/// `Mutex` in them for a part of the key. The state is not part of the identity of credentials.
+trait MutableFileState: Send + Sync {
     fn last_stamp(&self) -> &AtomicU64;
     fn queue(&self) -> &Arc<Queue<LookResult>>;
 }
@@ -57,7 +58,7 @@ struct Looks {
     queue: Arc<Queue<LookResult>>,
 }
 
-impl SharedLooks for Looks {
+impl MutableFileState for Looks {
     fn last_stamp(&self) -> &AtomicU64 {
         &self.last_stamp
     }
