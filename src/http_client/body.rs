@@ -13,7 +13,7 @@ pub(super) enum RequestBody {
     Stream(ReplayBody<Body>),
 }
 
-/// Data for another [`RequestBody`].
+/// Holds the data for another [`RequestBody`].
 pub(super) enum KeptRequestBody {
     Buffered(Bytes),
     Stream(KeptBody<Body>),

@@ -17,7 +17,7 @@ use crate::replay::ReplayableBody;
 
 /// Waits for a token, and then for the inner service.
 pub(super) struct PendingSend<S, B> {
-    /// A service that is not ready: a clone, or one that was called since.
+    /// A service that is not ready: a clone, or one that was already called.
     service: S,
     outgoing: Outgoing<S, B>,
     token: PendingToken,

@@ -103,7 +103,7 @@ pub struct OAuth2<S> {
     inner: S,
     config: Arc<LayerConfig>,
     id: ServiceId,
-    /// Made from `inner`. `None` after a caller may have changed `inner`.
+    /// The template of `inner`, or `None` after a caller may have changed `inner`.
     template: Option<Arc<ServiceTemplate<S>>>,
     local_token: LocalToken,
 }

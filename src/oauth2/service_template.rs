@@ -10,11 +10,11 @@ use crate::util::sync::LockExt;
 /// Holds a clone of the inner service that is never made ready.
 ///
 /// A resend needs a clone of the inner service. Few requests are resent, so all requests of one
-/// service share this clone, and it is cloned again when one is.
+/// service share this clone, and each resend clones it again.
 pub(super) struct ServiceTemplate<S> {
     pub(super) config: Arc<LayerConfig>,
     pub(super) service_id: ServiceId,
-    /// Locked only while it is cloned. The lock lets services be shared that are not `Sync`.
+    /// Locked only while it is cloned, because a service need not be `Sync`.
     service: Mutex<S>,
 }
 

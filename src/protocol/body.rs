@@ -23,9 +23,9 @@ const MAX_EMPTY_FRAMES: u32 = 32;
 
 /// Reads the body of a response until `deadline`.
 ///
-/// If the body of a refusal breaks off, the part that arrived is returned, because the status says
-/// more than the body. It gets at most half of the remaining time, so that an endless body leaves
-/// time for another request.
+/// If the body of an error response breaks off, the part that arrived is returned, because the
+/// status is more important than the body. It gets at most half of the remaining time, so that an
+/// endless body leaves time for another request.
 pub(crate) async fn read<B>(
     status: StatusCode,
     body: B,

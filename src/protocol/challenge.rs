@@ -1,5 +1,6 @@
-//! Challenges of APIs in `WWW-Authenticate`, and of proxies in `Proxy-Authenticate` (RFC 9110
-//! section 11).
+//! Reads the challenges of APIs and proxies (RFC 9110 section 11).
+//!
+//! An API sends them in `WWW-Authenticate`, and a proxy in `Proxy-Authenticate`.
 
 use base64::Engine;
 use base64::alphabet;

@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
-/// An HTTP client without its type. Token requests are rare, so the box does not matter.
+/// An HTTP client without its type. Token requests are rare, so the cost of the box does not
+/// matter.
 pub(crate) type BoxedClient = BoxCloneService<Request<Bytes>, Response<BoxedBody>, BoxError>;
 
 /// The body of a response without its type.

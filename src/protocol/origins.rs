@@ -180,7 +180,7 @@ impl Origins {
 
     /// Classifies a URI that does not use TLS, or is spelled in an unusual way.
     ///
-    /// Kept out of line, because almost every URI is classified above.
+    /// It is not inlined, because almost every URI is classified above.
     #[cold]
     fn classify_slowly(&self, uri: &Uri) -> UriClass {
         if let (Repr::Only(origins), Some(authority), Some("http")) =

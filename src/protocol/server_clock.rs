@@ -41,7 +41,7 @@ impl Offset {
     }
 }
 
-/// The range of the server's offset, in milliseconds, that one response shows.
+/// Holds the range of the server's offset, in milliseconds, that one response shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SkewEstimate {
     least: i64,
@@ -96,15 +96,15 @@ impl SkewEstimate {
     }
 }
 
-/// The offsets of the servers that one set of credentials is used with.
+/// Remembers the offsets of the servers that one set of credentials is used with.
 ///
-/// Assertions and DPoP proofs share it. Clones share it too. A `Date` can be forged, or come from a
-/// proxy with another clock, so that no offset may keep a client from the server for long: an
-/// offset stays only while requests that use it succeed.
+/// Assertions, DPoP proofs and clones share the offsets. A `Date` can be forged, or come from a
+/// proxy with another clock. No offset may keep a client from the server for long, so an offset
+/// stays only while requests that use it succeed.
 #[derive(Clone)]
 pub(crate) struct ServerClocks(Arc<dyn Lock>);
 
-/// A mutex as a trait object.
+/// Makes a trait object of a mutex.
 ///
 /// The type of credentials must not show the mutex. Clippy would warn callers who use credentials
 /// as keys of a map (`mutable_key_type`), although no offset changes their hash.
@@ -128,7 +128,9 @@ type SkewMap = BoundedMap<Origin, SkewEntry>;
 
 #[derive(Default)]
 struct SkewEntry {
-    /// Never zero, because a clock that agrees with this machine's has no entry.
+    /// The offset, which is never zero.
+    ///
+    /// A clock that agrees with this machine's has no entry.
     offset: Offset,
     standing: Standing,
 }
@@ -160,8 +162,8 @@ impl ServerClocks {
     /// `estimate` is the offset that its response shows.
     ///
     /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
-    /// refuse for another reason, so one that agrees with the offset ends it only if the request
-    /// before was refused too.
+    /// refuse for another reason. So a response that agrees with the offset ends it only if the
+    /// request before was refused too.
     pub(crate) fn refuse(&self, origin: &Origin, used: Offset, estimate: Option<SkewEstimate>) {
         let mut entries = self.lock();
         // Another request may have replaced the offset since.

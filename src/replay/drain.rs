@@ -169,8 +169,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// A body may have empty frames without end.
 const MAX_FRAMES: usize = 256;
 
-/// How often in a row other tasks run without another frame. One of them reads the connection, and
-/// may be on another thread.
+/// The number of times in a row that other tasks run without another frame.
+///
+/// One of them reads the connection, and may be on another thread.
 const MAX_YIELDS: u8 = 16;
 
 struct Draining<B: Body> {

@@ -1,4 +1,4 @@
-//! A response body whose beginning may have been read.
+//! Wraps a response body whose beginning may have been read.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A streaming body that can be sent twice, up to a limit.
+//! Makes a streaming body that can be sent twice, up to a limit.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use super::stream::{BodyNumber, QueryResult, SharedStream};
 
 /// The number of empty frames in a row after which the task yields.
 ///
-/// HTTP clients read on until they get data, so a body that always has an empty frame would block
-/// the thread otherwise.
+/// HTTP clients read until they get data. Without the limit, a body that always has an empty frame
+/// would block the thread.
 const MAX_EMPTY_FRAMES: u8 = 32;
 
 /// Remembers what a streaming request body has sent, so that it can be resent.

@@ -1,4 +1,4 @@
-//! The identity of credentials, which decides whether they may share a token.
+//! Computes the identity of credentials, which decides whether they may share a token.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Secrets that may change while a process runs.
+//! Holds secrets that may change while a process runs.
 
 mod deadline;
 mod file;
@@ -190,7 +190,7 @@ impl Secret {
         }
     }
 
-    /// Returns an error if the secret is a text that cannot be one. `name` is its name for errors.
+    /// Returns an error if the secret is an invalid text. `name` is its name for errors.
     ///
     /// Files and functions are checked when they are read.
     pub(crate) fn check(&self, name: &'static str) -> Result<(), ConfigError> {

@@ -19,7 +19,7 @@ use crate::util::clock::Now;
 /// A mark says that a token request has produced no token to share.
 const MARK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
-/// The store with its health and the leases of this process.
+/// Holds the store with its health and the leases of this process.
 ///
 /// A layer shares one client with all services that it creates.
 pub(super) struct StoreClient {

@@ -30,7 +30,7 @@ enum Outcome {
     Fetch(FetchPermit),
 }
 
-/// The permission to fetch a token from the source.
+/// Permits to fetch a token from the source.
 struct FetchPermit {
     /// `None` if the lease was not available.
     ///
@@ -62,7 +62,7 @@ pub(super) async fn fetch<E>(
     liveness.during(target.fetch(source)).await
 }
 
-/// The token request and the place of its token in the store.
+/// Holds the token request and the key of its token in the store.
 struct Target<'a> {
     client: &'a Arc<StoreClient>,
     key: &'a StoreKey,

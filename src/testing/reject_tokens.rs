@@ -91,7 +91,7 @@ impl RejectTokensLayer {
         self.rejected.lock_unpoisoned().rejections
     }
 
-    /// Counts a rejection and returns its challenge. Returns `None` for other requests.
+    /// Counts a rejection and returns its challenge, or `None` for other requests.
     fn challenge(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut rejected = self.rejected.lock_unpoisoned();
         // Each header is read, because a layer can send tokens in a custom header and without a

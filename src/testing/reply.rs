@@ -49,7 +49,7 @@ enum Outcome {
     Mistake(String),
 }
 
-/// An error that is returned for each request that gets a clone of its reply.
+/// Shares one scripted error between all requests that get a clone of its reply.
 #[derive(Clone, Debug)]
 struct ScriptedError(Arc<BoxError>);
 

@@ -1,4 +1,4 @@
-//! Members of a token response that this crate has no name for.
+//! Holds the members of a token response that have no method of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 /// The maximum size of the members that a token keeps, in bytes of JSON.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// The text of a JSON object. A tree of the same values can take a hundred times as much memory.
+/// Holds the text of a JSON object.
+///
+/// A tree of the same values can take a hundred times as much memory.
 #[derive(Clone, Default)]
 pub(crate) struct Extra(Option<Arc<str>>);
 

@@ -228,8 +228,9 @@ impl AccessToken {
         self.0.requested_at
     }
 
-    /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is
-    /// rejected.
+    /// Returns when the token expires, on tokio's clock.
+    ///
+    /// `None` means that it is valid until it is rejected.
     pub(crate) fn expires_at(&self) -> Option<Instant> {
         // The lifetime is at most a year, so the sum stays within the clock's range.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
@@ -272,8 +273,9 @@ impl AccessToken {
         }
     }
 
-    /// Returns the names in the requested scope that are not granted, with spaces between them.
-    /// `None` if there are none, or before [`compared_with`](Self::compared_with).
+    /// Returns the requested scope names that are not granted, separated by spaces.
+    ///
+    /// Returns `None` if all are granted, or before [`compared_with`](Self::compared_with).
     pub(crate) fn missing_scope(&self) -> Option<&str> {
         self.0.scope.as_ref()?.missing()
     }

@@ -1,6 +1,6 @@
 //! Compares the granted scope with the requested one (RFC 6749 section 3.3).
 
-/// The scope of a token. It is boxed, because few tokens have one.
+/// Holds the scope of a token, in a box because few tokens have one.
 #[derive(Clone)]
 pub(super) struct GrantedScope {
     /// The scope as the server sent it.

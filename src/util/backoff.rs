@@ -1,4 +1,4 @@
-//! Pauses after failures.
+//! Computes pauses after failures.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use crate::util::clock::Now;
 
 /// The interval of the beats of a task, and of the looks of others.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);
-/// The lateness of a beat from which on the task counts as stalled.
+/// A task whose beat is later than this counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// After so many looks in a row without a beat, a task is presumed dead.
 pub(crate) const MAX_SILENT_LOOKS: u32 = 4;

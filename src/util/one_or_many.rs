@@ -1,4 +1,4 @@
-//! A parameter that is one text or a list of texts.
+//! Accepts a parameter that is one text or a list of texts.
 
 mod sealed {
     pub trait Sealed {}

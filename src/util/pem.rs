@@ -1,4 +1,4 @@
-//! PEM texts (RFC 7468), also those whose line breaks were lost.
+//! Reads PEM texts (RFC 7468), even if their line breaks were lost.
 //!
 //! Environment variables, JSON and YAML turn line breaks into spaces, into `\n`, or into nothing.
 //! Neither spaces nor backslashes are part of base64, so that such a text has one meaning only.

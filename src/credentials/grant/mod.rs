@@ -50,7 +50,7 @@ enum Kind {
     JwtBearer(Box<JwtBearer>),
     TokenExchange(Box<TokenExchange>),
     RefreshToken(RefreshToken),
-    /// The refresh token of one token request.
+    /// Sends the refresh token of one token request.
     CurrentRefreshToken(Secret),
 }
 

@@ -21,7 +21,7 @@ struct QueueState<T> {
     next: Option<Batch<T>>,
 }
 
-/// One look and its waiters.
+/// Holds one look and its waiters.
 struct Batch<T> {
     wanted: Wanted,
     result: watch::Sender<Option<Arc<T>>>,

@@ -90,7 +90,7 @@ pub struct EncryptedStore<S> {
     random: SystemRandom,
 }
 
-/// The keys that are derived from an [`EncryptionKey`].
+/// Holds the keys that are derived from an [`EncryptionKey`].
 struct DerivedKeys {
     id: Box<str>,
     values: LessSafeKey,

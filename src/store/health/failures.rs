@@ -21,7 +21,7 @@ const STORE_FAILURE_THRESHOLD: usize = 16;
 pub(super) struct Failures {
     keys: BoundedMap<String, FailureBackoff>,
     store: FailureBackoff,
-    /// By operation, because a read-only store still answers reads.
+    /// The failed keys by operation, because a read-only store still answers reads.
     failed_keys: [FailedKeys; Operation::COUNT],
     /// The number of the last event: the start or success of an operation.
     last_event: u64,

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::util::liveness::{BEAT_INTERVAL, Liveness};
 use crate::util::sync::LockExt;
 
-/// A token request that holds a lease or is acquiring it.
+/// Describes a token request that holds a lease or is acquiring it.
 pub(in crate::store) struct LeaseClaim {
     /// The owner of the lease in the store.
     owner: String,

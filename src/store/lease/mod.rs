@@ -17,7 +17,9 @@ use super::key::StoreKey;
 use crate::util::liveness::Liveness;
 use crate::util::race::run_beside;
 
-/// A lease in the store. It is released on drop, and ends by itself if the process dies.
+/// Holds a lease in the store, and releases it on drop.
+///
+/// The lease ends by itself if the process dies.
 pub(super) struct Lease {
     client: Arc<StoreClient>,
     key: StoreKey,

@@ -1,4 +1,4 @@
-//! A connection that sends one command at a time.
+//! Sends one command at a time over a connection.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Errors of a store in Redis, and how the store recovers from them.
+//! Describes errors of a store in Redis, and how the store recovers from them.
 
 use std::fmt;
 

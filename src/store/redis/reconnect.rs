@@ -173,11 +173,11 @@ impl Link {
     }
 }
 
-/// A guard that discards the connection if an operation is dropped before its answer.
+/// Discards the connection if an operation is dropped before its answer.
 ///
 /// The only sign of a half-open connection is an operation that is dropped at its deadline. An
-/// operation that was dropped early does not count, and neither does one on a connection over which
-/// the server has answered another operation since.
+/// operation that was dropped early does not count. If the server has answered another operation
+/// over the same connection in the meantime, the connection is not suspect either.
 struct Unanswered<'a> {
     client: &'a ReconnectingClient,
     link: &'a Arc<Link>,

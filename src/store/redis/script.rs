@@ -1,4 +1,4 @@
-//! Scripts that the server runs atomically.
+//! Defines scripts that the server runs atomically.
 //!
 //! A script may run twice for one operation, because the answer may be lost with the connection.
 
