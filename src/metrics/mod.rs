@@ -43,7 +43,7 @@ pub(crate) fn describe() {
         REMAINING,
         "The remaining lifetime of a token when the fetch of the next one ended",
     );
-    describe_histogram(BACKOFF, "How long a source is not asked after a failure");
+    describe_histogram(BACKOFF, "How long a source is not called after a failure");
     describe_histogram(STORE, "How long a token store took");
     describe_gauge(FAILING, "Credentials whose last fetch failed, until 60 s after their back-off");
     describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");

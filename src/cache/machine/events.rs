@@ -114,7 +114,7 @@ impl Events {
             }
             Some(Event::NoLongerLifetime { backoff }) => {
                 metrics::backoff(backoff, "no_gain", metric_label);
-                tracing::debug!(label, wait = ?backoff, "renewal brought no longer lifetime");
+                tracing::debug!(label, wait = ?backoff, "renewal did not extend the lifetime");
             }
             Some(Event::Failed { error, backoff, failed_during }) => {
                 let class = if error.is_transient() { "transient" } else { "permanent" };
