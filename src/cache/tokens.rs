@@ -168,7 +168,8 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// Returns a [`TokenError`] if no token is available, as [`get`](Self::get) does.
+    /// Returns a [`TokenError`] if no token is available. Outside of a tokio runtime with a timer,
+    /// it is [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime).
     #[doc(alias("prefetch", "preload"))]
     pub async fn warm(&self) -> Result<(), TokenError> {
         self.get().await.map(drop)

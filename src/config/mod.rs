@@ -221,7 +221,8 @@ impl ClientConfig {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`credentials`](Self::credentials).
+    /// Returns an error if a secret was not available when the registration was deserialized: in an
+    /// environment variable, or in a file that is read once.
     pub fn layer(&self, cache: &TokenCache) -> Result<OAuth2Layer, ConfigError> {
         let tokens = cache.tokens(&self.credentials()?);
         Ok(OAuth2Layer::new(tokens, self.origins.clone()))

@@ -108,8 +108,9 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the issuer is not an absolute URI, has user information, a query or a
-    /// fragment, or uses neither `https` nor a loopback address. Returns an error too if
-    /// [`new`](Self::new) would refuse the client id or the client authentication.
+    /// fragment, or uses neither `https` nor a loopback address. Returns an error too if the client
+    /// id is invalid, or if the settings of the client authentication cannot work, as
+    /// [`new`](Self::new) does.
     ///
     /// # Example
     ///

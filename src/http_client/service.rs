@@ -22,7 +22,7 @@ use super::conversion::{into_http_response, into_reqwest};
 ///
 /// # Errors
 ///
-/// Returns the errors of [`reqwest::Client::execute`].
+/// Returns the [`reqwest::Error`] of a request that cannot be sent, or that gets no response.
 ///
 /// # Example
 ///
@@ -48,7 +48,7 @@ use super::conversion::{into_http_response, into_reqwest};
 /// ```
 ///
 /// [`http::Request`]: https://docs.rs/http/latest/http/request/struct.Request.html
-/// [`reqwest::Client::execute`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html#method.execute
+/// [`reqwest::Error`]: https://docs.rs/reqwest/latest/reqwest/struct.Error.html
 /// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
 /// [`reqwest::Response`]: https://docs.rs/reqwest/latest/reqwest/struct.Response.html
 #[derive(Clone)]

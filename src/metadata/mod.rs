@@ -120,8 +120,10 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
-    /// [`builder`](Self::builder) refuses the issuer.
+    /// Returns a [`TokenError`] if the issuer is not a valid URI, if a secret would be sent in
+    /// clear text, if the document is invalid or belongs to another issuer, or if no response
+    /// arrives. [`MetadataBuilder::fetch`] lists the kinds. An invalid issuer is
+    /// [`TokenErrorKind::InvalidIssuer`].
     pub async fn fetch<M>(
         issuer: impl AsRef<str>,
         http: impl HttpClient<M>,
@@ -138,8 +140,10 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
-    /// [`builder`](Self::builder) refuses the issuer or [`MetadataBuilder::document`] the address.
+    /// Returns a [`TokenError`] if the issuer or the address is not a valid URI, if a secret would
+    /// be sent in clear text, if the document is invalid or belongs to another issuer, or if no
+    /// response arrives. [`MetadataBuilder::fetch`] lists the kinds. An invalid issuer or address
+    /// is [`TokenErrorKind::InvalidIssuer`].
     pub async fn fetch_at<M>(
         document: impl AsRef<str>,
         issuer: impl AsRef<str>,
@@ -168,14 +172,17 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server lists its methods, and this one is not among them.
-    /// `client_secret_basic_raw` counts as `client_secret_basic`, and
-    /// [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`
-    /// that the server lists. `none` is accepted, because many servers take public clients without
-    /// listing it. A custom method whose name is not registered is accepted, because no server can
-    /// list it. If the list of a server is wrong, use
-    /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint), which does not check it.
-    /// The errors of [`Credentials::new`] are returned too.
+    /// Returns an error if the server lists its methods and this one is not among them, if the client
+    /// id is invalid, or if the settings of the method cannot work, such as an empty secret.
+    ///
+    /// - `client_secret_basic_raw` counts as `client_secret_basic`.
+    /// - [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`
+    ///   that the server lists.
+    /// - `none` is accepted, because many servers take public clients without listing it.
+    /// - A custom method whose name is not registered is accepted, because no server can list it.
+    ///
+    /// If the list of a server is wrong, use [`Credentials::new`] with
+    /// [`token_endpoint`](Self::token_endpoint), which does not check the list.
     pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
         Credentials::from_metadata(self.endpoint_for(auth.method())?, auth)
     }
