@@ -34,6 +34,9 @@ use crate::token::AccessToken;
 /// - A rejected token is dropped once, however many callers report it.
 /// - A failure is remembered for a short while, so that callers do not flood a broken endpoint.
 ///
+/// The guarantees [C1](crate::guide::guarantees#c1) to [C12](crate::guide::guarantees#c12) state
+/// these rules exactly.
+///
 /// Clones are cheap and share everything. The slot is not evicted while a handle to it exists. A
 /// handle may outlive its [`TokenCache`].
 ///

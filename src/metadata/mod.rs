@@ -172,8 +172,8 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server lists its methods and this one is not among them, if the client
-    /// id is invalid, or if the settings of the method cannot work, such as an empty secret.
+    /// Returns an error if the server lists its methods and this one is not among them, if the
+    /// client id is invalid, or if the settings of the method cannot work, such as an empty secret.
     ///
     /// - `client_secret_basic_raw` counts as `client_secret_basic`.
     /// - [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`

@@ -46,7 +46,9 @@ use crate::replay::ReplayableBody;
 /// ([`rejected_response`](TokenError::rejected_response)).
 ///
 /// A request that waits for a token holds neither a ready service nor a response. So the API and
-/// the token endpoint can share one concurrency limit.
+/// the token endpoint can share one concurrency limit. The guarantees
+/// [R1](crate::guide::guarantees#r1) to [R10](crate::guide::guarantees#r10) state exactly when and
+/// how a request is resent.
 ///
 /// # Example
 ///

@@ -35,6 +35,9 @@ use crate::util::limits::MAX_LIFETIME;
 ///   tokens are.
 /// - A token expires when the store or its record says so, whichever is earlier.
 ///
+/// The guarantees [S1](crate::guide::guarantees#s1) to [S7](crate::guide::guarantees#s7) state these
+/// rules exactly.
+///
 /// Add the layer outside layers for retries and timeouts, so that these apply to the token request
 /// and not to the wait for another process. Clones of the layer, and all services that it creates,
 /// share the health of the store and the leases of this process. Use [`StoredTokens::new`] to wrap
