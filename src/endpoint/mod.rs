@@ -72,7 +72,7 @@ use crate::util::one_or_many::OneOrMany;
 ///   between requests. So API and token endpoint can share one connection pool or concurrency
 ///   limit.
 ///
-/// The guarantees [W1](crate::guide::guarantees#w1) to [W12](crate::guide::guarantees#w12) describe
+/// The guarantees [W1](crate::guide::guarantees#w1) to [W9](crate::guide::guarantees#w9) describe
 /// the requests and responses exactly.
 ///
 /// # Errors
