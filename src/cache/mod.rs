@@ -1,4 +1,13 @@
-//! Caches tokens. All callers that find no token share one token request.
+//! Caches tokens, and lets all callers that miss share one token request.
+//!
+//! - [`Tokens`] is the handle to the tokens of one set of credentials. [`CachedToken`] is one
+//!   token.
+//! - [`TokenCache`] keeps tokens for many credentials. [`TokenCacheBuilder`] has its settings, such
+//!   as the times of renewals.
+//! - [`TokenStatus`] is for health checks, and [`TokenChanges`] for connections whose password is a
+//!   token.
+//!
+//! The guide explains [how a token is renewed](crate::guide::renewal).
 
 mod breaker;
 mod builder;

@@ -152,8 +152,8 @@ impl Clients {
 /// certificate and a parameter are read once, and so are environment variables, while the
 /// registration is deserialized.
 ///
-/// No field turns off protection, for plain HTTP or tokens for every origin. Do that in code, on
-/// the results of [`layer`](Self::layer) and [`credentials`](Self::credentials).
+/// No field allows plain HTTP or tokens for every origin. Allow them in code, on the results of
+/// [`layer`](Self::layer) and [`credentials`](Self::credentials).
 ///
 /// The format must be self-describing, as TOML, YAML and JSON are. `Debug` shows no secret.
 ///

@@ -35,9 +35,10 @@ use crate::protocol::origin::Origin;
 /// The document says where client secrets are sent. The issuer must therefore come from
 /// configuration, and the document is fetched over TLS. A document with another `issuer` is an
 /// error, even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must
-/// use TLS, but may be on another host than the issuer, as some providers have it. To prevent
-/// that, and if the issuer comes from another party, list the endpoints with
-/// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints).
+/// use TLS, but may be on another host than the issuer, because some providers use two hosts. To
+/// prevent that, list the endpoints with
+/// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints). List them too if
+/// the issuer comes from another party.
 ///
 /// # Example
 ///

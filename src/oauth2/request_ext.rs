@@ -34,12 +34,12 @@ mod sealed {
 
 /// Names the tokens of a request, on requests and their builders.
 ///
-/// The tokens are in the extensions of the request. An outer layer that sends a new request without
-/// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a
-/// request that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request)
-/// refuses such a request to a listed origin. A layer of [`new`](crate::OAuth2Layer::new) would
-/// send its own token, so do not use one for tenants. To keep the tokens across listed origins,
-/// allow the extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
+/// The tokens are in the extensions of the request. An outer layer may send a new request without
+/// them. tower-http's `FollowRedirect`, for example, does so after a redirect to another origin. A
+/// layer made with [`per_request`](crate::OAuth2Layer::per_request) refuses a request without
+/// tokens to a listed origin. A layer made with [`new`](crate::OAuth2Layer::new) would send its own
+/// token, so do not use it for tenants. To keep the tokens across listed origins, allow the
+/// extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
 ///
 /// # Example
 ///

@@ -50,7 +50,7 @@ pub use self::replay_body::{KeptBody, ReplayBody};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Replayed {
-    /// The request was resent with another token; this is the last response.
+    /// The request was resent, and this is the response to the last send.
     Yes,
     /// The request was not resent; this response rejected its token.
     No(NotReplayed),

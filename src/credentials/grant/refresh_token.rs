@@ -26,10 +26,10 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// uses it. Many servers rotate refresh tokens: each use returns a new one, and the old one becomes
 /// invalid. Therefore:
 ///
-/// - one token request at a time uses a refresh token, in all caches that hold a clone of it. If
+/// - One token request at a time uses a refresh token, in all caches that hold a clone of it. If
 ///   the runtime no longer polls the task of that request, another task takes over after about a
-///   second;
-/// - a rotated token is persisted before the access token of its response is returned. If that
+///   second.
+/// - A rotated token is persisted before the access token of its response is returned. If that
 ///   fails, the token request fails too. The rotated token stays in memory, and the next token
 ///   request persists it first.
 ///
@@ -289,7 +289,7 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// A refresh token that has replaced another one and has to be persisted.
+/// Holds a refresh token that has replaced another one and must be persisted.
 ///
 /// # Example
 ///
