@@ -1,7 +1,7 @@
 //! The cryptography backend: `aws-lc-rs` if its feature is enabled, otherwise `ring`.
 //!
-//! Both have the same API but for the functions of this module. With both, `aws-lc-rs` is used,
-//! because it supports more algorithms: a feature must not take one away.
+//! Both have the same API, except for the functions of this module. If both are enabled,
+//! `aws-lc-rs` is used, because it supports more algorithms, and a feature must not take one away.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!(
@@ -25,7 +25,7 @@ pub(crate) fn ecdsa_key_pair(
         algorithm,
         private,
         public,
-        // For blinding while `ring` compares the two parts.
+        // `ring` needs random numbers for blinding while it compares the two parts.
         #[cfg(not(feature = "aws-lc-rs"))]
         &rand::SystemRandom::new(),
     )

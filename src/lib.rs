@@ -3,6 +3,24 @@
 #![doc = include_str!("guide/readme_links.md")]
 // The test `readme` compiles the code of the README.
 #![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
+//!
+//! ## Where to find what
+//!
+//! - **Description of a token:** [`Credentials`] with a [`ClientAuth`] and a [`Secret`]. The module
+//!   [`grant`] has the grants, and [`metadata`] discovers an issuer's token endpoint. The module
+//!   [`jwt`](jwt/index.html) signs JWTs and DPoP proofs, and [`config`](config/index.html) reads
+//!   credentials from files.
+//! - **Tokens:** [`Tokens`] and [`TokenCache`] hand out each [`AccessToken`] as a [`CachedToken`],
+//!   over a [`TokenEndpoint`] or another [`source`]. The module [`store`] shares tokens between
+//!   processes.
+//! - **Requests with a token:** [`OAuth2Layer`] makes the service [`OAuth2`], which sends tokens to
+//!   the [`Origins`] that you list. [`RequestExt`] and [`NoToken`] set the tokens of a single
+//!   request. The module [`replay`] says when and how a request is resent, and [`service`] has the
+//!   other layers and types. The modules [`http_client`](http_client/index.html) and
+//!   [`grpc`](grpc/index.html) are for reqwest and tonic.
+//! - **Errors:** [`TokenError`] with its [`TokenErrorKind`], and [`ConfigError`] for settings.
+//! - **Tests:** [`testing`](testing/index.html) has test doubles.
+//! - **Guide:** the module [`guide`] has tutorials, how-to pages, explanations and reference pages.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -41,7 +59,9 @@ pub mod testing;
 mod token;
 mod util;
 
+#[doc(inline)]
 pub use self::cache::{CachedToken, TokenCache, Tokens};
+#[doc(inline)]
 pub use self::client_auth::ClientAuth;
 pub use self::credentials::Credentials;
 pub use self::credentials::request::TokenRequest;
@@ -53,14 +73,29 @@ pub use self::secret::Secret;
 pub use self::token::AccessToken;
 pub use tower::BoxError;
 
-/// Grants: the authorizations that token requests are based on (RFC 6749 section 1.3).
+/// Describes the authorizations that token requests are based on (RFC 6749 section 1.3).
+///
+/// Pass one of them to [`Credentials::grant`]. [`Grant`] itself has the client credentials grant,
+/// which is the default, and custom grants. There is a type for each of the other grants:
+/// [`JwtBearer`](grant::JwtBearer), [`TokenExchange`](grant::TokenExchange) and
+/// [`RefreshToken`](grant::RefreshToken).
+///
+/// [`Grant`]: grant::Grant
+#[doc(alias("grant_type", "authorization grant"))]
 pub mod grant {
     pub use crate::credentials::grant::{
         Grant, JwtBearer, RefreshToken, RotatedToken, TokenExchange, TokenType,
     };
 }
 
-/// Sources of tokens: their requests, and the settings of their retries.
+/// Describes sources of tokens, their requests and their retries.
+///
+/// - [`TokenSource`](source::TokenSource) names the services that a [`TokenCache`] can fetch from.
+///   [`Cause`](source::Cause) says why a token is requested.
+/// - [`TokenRetry`](source::TokenRetry) and [`Backoff`](source::Backoff) are settings of retries and
+///   pauses.
+/// - `SelfSigned` (feature `jwt`) is a source of tokens that are JWTs.
+/// - [`HttpClient`](source::HttpClient) names the clients that a [`TokenEndpoint`] can use.
 pub mod source {
     pub use crate::cache::source::TokenSource;
     pub use crate::credentials::request::Cause;
@@ -75,7 +110,14 @@ pub mod source {
     pub use crate::util::one_or_many::OneOrMany;
 }
 
-/// The parts of the middleware that callers rarely name.
+/// Provides the parts of the middleware that callers rarely name.
+///
+/// - [`NoTokenSent`](service::NoTokenSent) in the extensions of a response says why its request had no
+///   token.
+/// - [`TokenErrorResponseLayer`](service::TokenErrorResponseLayer) turns token errors into responses.
+/// - [`HttpService`](service::HttpService) and [`InnerService`](service::InnerService) name the
+///   services that an [`OAuth2Layer`] can wrap.
+/// - [`ResponseFuture`](service::ResponseFuture) is the future of an [`OAuth2`] service.
 pub mod service {
     pub use crate::oauth2::{
         ErrorResponseFuture, HttpService, InnerService, NoTokenSent, ResponseFuture,

@@ -1,4 +1,4 @@
-//! Circuit breaker for rejected tokens (R8): decides whether a rejection is worth a token request.
+//! Decides whether a rejection is worth a token request: the circuit breaker (R8).
 //!
 //! Each set of credentials has one breaker. The breaker is pure: it does no I/O, holds no lock and
 //! reads no clock. It judges rejections of the *current* token only, because the machine answers
@@ -56,7 +56,7 @@ const PATIENT_WINDOW: Duration = Duration::from_secs(25);
 const ALLOWANCE: u32 = 15;
 /// The time in which one unit of the allowance is restored.
 const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
-/// The number of used units up to which a rejection withdraws the token from all requests.
+/// A rejection within this number of used units withdraws the token from all requests.
 ///
 /// Each such rejection makes all requests wait for the next token.
 const BELIEVED: u32 = 2;
@@ -127,7 +127,9 @@ pub(crate) enum SendNumber {
     ///
     /// Its fetch began before the rejection, or it came from a store.
     Second,
-    /// The third send is the last one (C8), even if the source returns old tokens again and again.
+    /// The third send is the last one (C8).
+    ///
+    /// This holds even if the source returns old tokens again and again.
     Third,
 }
 
@@ -150,7 +152,7 @@ pub(crate) enum BreakerEvent {
     Opened {
         window: Duration,
     },
-    /// The breaker closed because of the time that has passed, and opened in the same step.
+    /// The breaker closed because time has passed, and opened in the same step.
     Reopened {
         window: Duration,
     },
@@ -362,7 +364,7 @@ impl BreakerEvent {
         }
     }
 
-    /// Returns one event for a step that may have closed the breaker and opened it after that.
+    /// Returns one event for a step that may have closed and reopened the breaker.
     fn combine(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
         match (closed, opened) {
             (Some(Self::Closed), Some(Self::Opened { window })) => Some(Self::Reopened { window }),

@@ -58,6 +58,7 @@ impl TokenCacheBuilder {
     ///
     /// The margin keeps tokens from expiring on their way to the API. The default is 10 seconds. It
     /// is never more than a tenth of the lifetime.
+    #[doc(alias("leeway", "clock skew", "expiry buffer"))]
     pub fn expiry_margin(mut self, expiry_margin: Duration) -> Self {
         self.schedule.expiry_margin = expiry_margin;
         self
@@ -70,21 +71,24 @@ impl TokenCacheBuilder {
     /// processes of a fleet do not renew at the same time. Zero renews only at expiry, except for
     /// responses with a `refresh_in`: use it for servers that keep
     /// [one live token per client](crate::guide::one_live_token).
+    #[doc(alias("refresh", "leeway", "refresh before expiry"))]
     pub fn renew_ahead(mut self, renew_ahead: Duration) -> Self {
         self.schedule.renew_ahead = renew_ahead;
         self
     }
 
-    /// Sets for how long a transient failure is remembered
-    /// ([`TokenError::is_transient`](crate::TokenError::is_transient)).
+    /// Sets how long the cache remembers a transient failure.
     ///
-    /// Callers get the remembered error at once. The default is 100 ms to 10 s.
+    /// [`TokenError::is_transient`](crate::TokenError::is_transient) says which failures are
+    /// transient. Until the time ends, callers get the remembered error at once. The default is 100
+    /// ms to 10 s.
+    #[doc(alias = "negative cache")]
     pub fn transient_backoff(mut self, backoff: Backoff) -> Self {
         self.schedule.transient = backoff;
         self
     }
 
-    /// Sets for how long a permanent failure is remembered, such as `invalid_client`.
+    /// Sets how long the cache remembers a permanent failure, such as `invalid_client`.
     ///
     /// The default is 1 s to 60 s. It is forgotten when the
     /// [version](crate::client_auth::ClientAuthentication::version) of the credentials changes.
@@ -93,32 +97,33 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Sets how long the source may take for one token, including its retries and waits.
+    /// Sets how long the source may take for one token, with its retries.
     ///
-    /// The default is 10 minutes, the maximum a year. This is a last resort against a source that
-    /// never answers: set the timeouts that matter on the source itself.
+    /// The default is 10 minutes, and the maximum is a year. This limit only ends a source that
+    /// never answers. Set shorter timeouts on the source itself.
     pub fn fetch_timeout(mut self, fetch_timeout: Duration) -> Self {
         self.schedule.fetch_timeout = fetch_timeout.min(MAX_LIFETIME);
         self
     }
 
-    /// Sets for how many credentials the cache keeps tokens. The default is 10,000.
+    /// Sets for how many credentials the cache keeps tokens (10,000 by default).
     ///
-    /// Each new one beyond that evicts one to which no [`Tokens`](crate::Tokens) exist: the least
-    /// recently used of 16.
+    /// Each further set of credentials evicts another one to which no [`Tokens`](crate::Tokens)
+    /// exist: the least recently used one of a sample of 16.
+    #[doc(alias("max_size", "LRU", "eviction"))]
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
-    /// Adds the [label](crate::Credentials::label) of the credentials to metrics, as the label
-    /// `credentials`.
+    /// Adds the [label](crate::Credentials::label) of the credentials to metrics.
     ///
-    /// The first `limit` labels are shown. All others are `other`, and credentials without a label
-    /// are `none`. Each label is a time series of several metrics, so choose a limit that your
-    /// metrics system can bear. The default is 0: metrics have no such label.
+    /// The metrics get a label named `credentials`. The first `limit` labels of credentials are its
+    /// values. All later ones count as `other`, and credentials without a label as `none`. Each
+    /// value is a time series in several metrics, so choose a limit that your metrics system can
+    /// handle. With the default of 0, metrics have no such label.
     ///
-    /// It has no effect without the feature `metrics`.
+    /// The setting has no effect without the feature `metrics`.
     pub fn metric_labels(mut self, limit: usize) -> Self {
         self.metric_labels = limit;
         self

@@ -8,7 +8,7 @@ use super::issued::IssuedToken;
 use super::machine::Rejection;
 use crate::token::AccessToken;
 
-/// An [`AccessToken`] from a cache, which can be rejected there.
+/// Holds an [`AccessToken`] from a cache, and can reject it there.
 ///
 /// # Example
 ///
@@ -25,6 +25,7 @@ use crate::token::AccessToken;
 /// }
 /// # let _ = log_in;
 /// ```
+#[doc(alias = "bearer")]
 #[derive(Clone)]
 pub struct CachedToken(Arc<IssuedToken>);
 
@@ -37,12 +38,11 @@ impl CachedToken {
         &self.0
     }
 
-    /// Returns the names in the requested scope that the server did not grant, with spaces between
-    /// them.
+    /// Returns the requested scope names that the server did not grant, separated by spaces.
     ///
-    /// Returns `None` if the server granted them all, or did not say what it granted (RFC 6749
-    /// section 5.1). `offline_access` and names that end in `.default` are not compared, because
-    /// servers do not repeat them.
+    /// Returns `None` if the server granted all of them, or did not say which scope it granted (RFC
+    /// 6749 section 5.1). `offline_access` and names that end in `.default` are not compared,
+    /// because servers do not repeat them.
     ///
     /// # Example
     ///
@@ -72,6 +72,7 @@ impl CachedToken {
     ///
     /// Has no effect if the cache already has another token or no longer exists, or if the token is
     /// [fixed](crate::Tokens::fixed). So a token may be rejected several times, or late.
+    #[doc(alias("invalidate", "revoke", "401"))]
     pub fn reject(&self) {
         if let Some(slot) = self.0.slot() {
             slot.reject(&Rejection {

@@ -18,7 +18,9 @@ const YOUNG: Duration = Duration::from_secs(30);
 /// The delay after the rejection of a young token.
 const REJECTION_PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// The current token and each one that replaces it. Created by [`Tokens::changes`].
+/// Returns the current token, and then each token that replaces it.
+///
+/// [`Tokens::changes`] creates it.
 #[derive(Debug)]
 pub struct TokenChanges {
     tokens: Tokens,
@@ -36,8 +38,9 @@ impl TokenChanges {
         Self { tokens, last: None, has_failed: false, rejections: 0, resume_at: None }
     }
 
-    /// Waits for a token other than the one that was returned last. The first call returns the
-    /// current token.
+    /// Waits for a token that differs from the last returned one.
+    ///
+    /// The first call returns the current token, and fetches one if there is none.
     ///
     /// Tokens are renewed ahead of expiry while this is awaited. The future may be dropped at any
     /// time: the next call continues. If a token is [rejected](CachedToken::reject) within 30 s of
@@ -59,7 +62,8 @@ impl TokenChanges {
                 self.resume_at = None;
             }
             let slot = self.tokens.slot();
-            // Created before the look, so that no change in between is missed.
+            // The listener is created before the slot is read, so that it misses no change in
+            // between.
             let changed = slot.changed.notified();
             if !self.has_failed {
                 slot.tick();

@@ -1,4 +1,4 @@
-//! Claims that APIs require of a token, and those that the token endpoint refused (R7).
+//! Remembers claims that APIs require, and claims that the token endpoint refused (R7).
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ const MAX_CLAIMS: usize = 4;
 /// Limits the refusals that one slot remembers.
 const MAX_REFUSALS: usize = 8;
 
-/// Claims challenges, as JSON texts. A fifth text displaces the oldest one.
-// Boxed, because most tokens and credentials have none. The slice is never empty.
+/// Holds claims challenges, as JSON texts. A fifth text displaces the oldest one.
+// The slice is boxed, because most tokens and credentials have no claims. It is never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claims(Option<Box<[Arc<str>]>>);
 
@@ -74,7 +74,7 @@ impl Claims {
     }
 }
 
-/// Claims that the token endpoint refused.
+/// Remembers claims that the token endpoint refused.
 #[derive(Debug)]
 struct Refusal {
     claims: Claims,
@@ -86,7 +86,7 @@ struct Refusal {
     times: u32,
 }
 
-/// The last refusals. Boxed, because idle credentials have none.
+/// Holds the last refusals, in a box because idle credentials have none.
 #[derive(Debug, Default)]
 #[allow(clippy::box_collection, reason = "idle credentials pay for a pointer only")]
 pub(super) struct Refusals(Option<Box<Vec<Refusal>>>);
@@ -104,8 +104,10 @@ impl Refusals {
         self.remembered(now).any(|refusal| refusal.claims.covers(claims))
     }
 
-    /// Remembers a refusal for the back-off that `backoff` returns for the number of consecutive
-    /// refusals. The oldest refusal goes if there are too many.
+    /// Remembers a refusal.
+    ///
+    /// `backoff` returns for how long, given the number of consecutive refusals. If there are too
+    /// many refusals, the oldest one is dropped.
     pub(super) fn insert(
         &mut self,
         claims: Claims,

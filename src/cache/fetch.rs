@@ -1,4 +1,4 @@
-//! Single flight: the task that fetches a token, and its waiters (C2, C3, C4).
+//! Fetches a token once for all waiters, in its own task (C2, C3, C4).
 
 use std::any::Any;
 use std::fmt;
@@ -43,7 +43,7 @@ static FETCHES: AtomicU64 = AtomicU64::new(1);
 const MAX_OWN_LOSSES: u32 = 2;
 /// The number of completed fetches without the required claims after which a waiter drops them.
 const MAX_MISSED_CLAIMS: u32 = 2;
-/// The number of tokens that may be rejected in a row before a waiter uses one.
+/// Limits the tokens that are rejected in a row before a waiter uses one.
 const MAX_REJECTED_TOKENS: u32 = 8;
 
 /// Connects a running fetch with its waiters and with the machine.
@@ -144,7 +144,7 @@ enum PreparedStep {
 }
 
 impl Slot {
-    /// Returns a token that satisfies `required`: the current one, or the one that a fetch brings.
+    /// Returns a token that satisfies `required`: the current one, or a fetched one.
     pub(super) async fn get(self: &Arc<Self>, mut required: Requirements) -> FetchOutcome {
         let mut own_losses = 0;
         let mut rejected_tokens = 0;

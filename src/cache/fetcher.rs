@@ -22,13 +22,13 @@ use crate::util::sync::LockExt;
 /// token request that follows, callers wait less than 10 s.
 const GRACE_AFTER_SUSPEND: Duration = Duration::from_secs(5);
 
-/// The source and the settings that all slots of a cache share.
+/// Holds the source and the settings that all slots of a cache share.
 ///
 /// It has only a weak link to the slots. A slot may hold the handle of another slot, because a
 /// token can be the assertion of another grant. If a fetcher owned slots, such handles would form a
 /// cycle.
 pub(super) struct Fetcher {
-    /// Locked to clone only, because a source need not be `Sync`.
+    /// Locked only while it is cloned, because a source need not be `Sync`.
     source: Mutex<BoxCloneService<TokenRequest, AccessToken, BoxError>>,
     pub(super) schedule: Schedule,
     pub(super) slots: Weak<Slots>,

@@ -1,4 +1,4 @@
-//! Tokens that are always the same ([`Tokens::fixed`]).
+//! Creates tokens that are always the same ([`Tokens::fixed`]).
 
 use tower::service_fn;
 

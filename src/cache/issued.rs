@@ -38,8 +38,9 @@ static ISSUES: AtomicU64 = AtomicU64::new(1);
 #[repr(C)]
 pub(crate) struct IssuedToken {
     requested_at: Instant,
-    /// Hits use the token without further checks until then. In nanoseconds after `requested_at`,
-    /// and at most [`WALL_CLOCK_INTERVAL`] ahead.
+    /// The time until which hits use the token without further checks.
+    ///
+    /// It is in nanoseconds after `requested_at`, and at most [`WALL_CLOCK_INTERVAL`] ahead.
     fresh_until: AtomicU64,
     pub(super) issue: IssueId,
     prover: Option<Prover>,
@@ -49,19 +50,21 @@ pub(crate) struct IssuedToken {
     /// The time from the request to the token's end, in nanoseconds.
     pub(super) ends_after: u64,
     expiry_kind: ExpiryKind,
-    /// The time from the token request to the token's arrival, in tenths of a second, rounded up.
+    /// The time from the token request to the token's arrival.
+    ///
+    /// It is in tenths of a second, rounded up.
     // This fits into what would be padding otherwise.
     arrived_after: u32,
     /// The time from the request to the first renewal, in nanoseconds.
     pub(super) renew_after: u64,
     fetch_began: Sequence,
     claims: Claims,
-    /// Weak, because the slot owns the token.
+    /// A weak link, because the slot owns the token.
     slot: Weak<Slot>,
     pub(super) token: AccessToken,
 }
 
-/// Says whether the end of a token is known, and whether the token had expired on arrival.
+/// Says whether the end of a token is known, or had passed on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExpiryKind {
     /// The token lives until it is rejected (C7).
@@ -125,13 +128,15 @@ impl IssuedToken {
         }
     }
 
-    /// Links the token to the slot that owns it, so that callers can reject it there.
+    /// Links the token to its slot, so that callers can reject it there.
     pub(super) fn in_slot(mut self, slot: &Arc<Slot>) -> Self {
         self.slot = Arc::downgrade(slot);
         self
     }
 
-    /// Makes the token the only one of its slot: it has no end and cannot be rejected.
+    /// Makes the token the only one of its slot.
+    ///
+    /// It has no end and cannot be rejected.
     pub(super) fn fixed(mut self) -> Self {
         self.expiry_kind = ExpiryKind::Fixed;
         self.ends_after = nanos(NEVER);
@@ -187,7 +192,7 @@ impl IssuedToken {
         newer_than.is_none_or(|issue| self.issue > issue) && self.claims.covers(claims)
     }
 
-    /// Returns the time from which on the token is not handed out, by both clocks (C5).
+    /// Returns when the token is no longer handed out, by both clocks (C5).
     pub(super) fn end(&self) -> Now {
         let mono = self.requested_at + Duration::from_nanos(self.ends_after);
         self.token.requested_at_both().shifted_to(mono)
@@ -252,8 +257,7 @@ impl IssuedToken {
 
     /// Checks the token for a hit with one comparison (C1).
     ///
-    /// Each token has an atomic of its own, because one that all share would be read and written
-    /// by every core.
+    /// Each token has a separate atomic, because every core would read and write a shared one.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.nanos_at(now) < self.fresh_until.load(Ordering::Relaxed)
@@ -274,8 +278,8 @@ impl IssuedToken {
             return TokenCheck::Usable;
         }
         let tick_at = self.tick_at.load(Ordering::Relaxed);
-        // Never beyond the end: if a tick is overdue, others use the token until the slot has run
-        // it.
+        // The time is never later than the token's end, because other callers use the token without
+        // a check while the slot runs an overdue tick.
         let latest = now.saturating_add(nanos(WALL_CLOCK_INTERVAL)).min(self.ends_after);
         let next = if tick_at > now { latest.min(tick_at) } else { latest };
         // `Relaxed` is enough, because the values are hints and the slot's lock orders changes.
@@ -288,9 +292,10 @@ impl IssuedToken {
         if exchanged.is_ok() && tick_at <= now { TokenCheck::TickDue } else { TokenCheck::Usable }
     }
 
-    /// Stores when the machine must check the token. Called under the slot's lock only.
+    /// Stores when the machine must check the token.
     ///
-    /// The same tick is not stored again, because all cores read that cache line.
+    /// The caller holds the slot's lock. The same tick is not stored again, because all cores read
+    /// that cache line.
     pub(super) fn set_tick(&self, at: Instant) {
         let tick_at = self.nanos_at(at);
         if self.tick_at.load(Ordering::Relaxed) != tick_at {
@@ -374,8 +379,9 @@ impl TokenRef<'_> {
 
 /// The token that a service used last, kept beside the service.
 ///
-/// A service that is used again finds it faster than the slot. A clone starts without one, because
-/// a service that serves a single request must not touch a reference count that others touch too.
+/// A service that is used again finds this token faster than the slot. A clone starts without a
+/// token, because a service that serves a single request must not touch a reference count that
+/// others touch too.
 #[derive(Debug, Default)]
 pub(crate) struct LocalToken {
     entry: Option<LocalEntry>,
@@ -385,7 +391,7 @@ pub(crate) struct LocalToken {
 #[derive(Debug)]
 struct LocalEntry {
     token: Arc<IssuedToken>,
-    /// A copy, because two instants are compared faster than the token's atomic.
+    /// A copy of the token's time, because two instants are compared faster than its atomic.
     fresh_until: Instant,
 }
 

@@ -1,4 +1,13 @@
-//! Caches tokens. All callers that find no token share one token request.
+//! Caches tokens, and lets all callers that miss share one token request.
+//!
+//! - [`Tokens`] is the handle to the tokens of one set of credentials. [`CachedToken`] is one
+//!   token.
+//! - [`TokenCache`] keeps tokens for many credentials. [`TokenCacheBuilder`] has its settings, such
+//!   as the times of renewals.
+//! - [`TokenStatus`] is for health checks, and [`TokenChanges`] for connections whose password is a
+//!   token.
+//!
+//! The guide explains [how a token is renewed](crate::guide::renewal).
 
 mod breaker;
 mod builder;
@@ -65,7 +74,8 @@ use crate::credentials::Credentials;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "token cache")]
+#[doc(alias("token cache", "cache", "token manager", "multi-tenant"))]
+#[doc(alias("tenant", "single flight", "thundering herd", "stampede"))]
 #[derive(Clone)]
 pub struct TokenCache {
     slots: Arc<Slots>,
@@ -86,14 +96,17 @@ impl TokenCache {
         Self { slots }
     }
 
-    /// Returns a handle to the tokens of `credentials`. Fetches nothing.
+    /// Returns a handle to the tokens of `credentials`, without fetching one.
     ///
-    /// Handles for equal credentials share one slot, which is created if there is none.
+    /// A *slot* is the part of the cache that belongs to one set of credentials. Handles for equal
+    /// credentials share one slot. The first handle creates it.
     pub fn tokens(&self, credentials: &Credentials) -> Tokens {
         Tokens::in_slot(self.slots.get_or_insert(credentials))
     }
 
-    /// Returns handles to all tokens of the cache, in no particular order, for a status page.
+    /// Returns handles to all slots of the cache, for example for a status page.
+    ///
+    /// Their order is arbitrary.
     pub fn all(&self) -> Vec<Tokens> {
         self.slots.all().into_iter().map(Tokens::in_slot).collect()
     }
@@ -104,6 +117,7 @@ impl TokenCache {
     /// source. A source with a token store returns the stored token again;
     /// [reject](CachedToken::reject) it to get another one. Callers that are waiting for a token
     /// get one. The result of a token request that is running is not kept.
+    #[doc(alias("invalidate", "evict", "logout"))]
     pub fn remove(&self, credentials: &Credentials) {
         // Dropping a slot that no handle holds forgets everything too.
         if self.slots.remove(credentials).is_none() {
@@ -113,7 +127,7 @@ impl TokenCache {
         }
     }
 
-    /// Returns the number of credentials for which the cache has a slot.
+    /// Returns how many sets of credentials have a slot in the cache.
     pub fn len(&self) -> usize {
         self.slots.len()
     }

@@ -1,4 +1,4 @@
-//! Computes the times of renewals and back-offs. Keeps no state.
+//! Computes the times of renewals and back-offs, without state.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) struct Schedule {
     pub(super) fetch_timeout: Duration,
 }
 
-/// The class of a failure, which has back-offs of its own (C9).
+/// Names the class of a failure, which has separate back-offs (C9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailureClass {
     Transient,
@@ -33,7 +33,7 @@ impl FailureClass {
     }
 }
 
-/// The times of one token, counted from its request.
+/// Holds the times of one token, counted from its request.
 pub(super) struct Milestones {
     /// The time of the renewal.
     pub(super) due: Option<Duration>,
@@ -46,7 +46,7 @@ impl Schedule {
     pub(super) fn milestones(&self, token: &AccessToken, lifetime: Option<Duration>) -> Milestones {
         let asked = token.refresh_in();
         let Some(lifetime) = lifetime else {
-            // The floor keeps a server from asking for one renewal after the other.
+            // The minimum prevents a server from causing one renewal after another.
             return Milestones {
                 due: asked.map(|asked| asked.max(Duration::from_secs(10))),
                 end: None,

@@ -1,4 +1,4 @@
-//! The slot of one set of credentials: the published token, and the machine behind a lock.
+//! Holds the published token of one set of credentials, and its machine.
 //!
 //! Hits read atomics. Every change goes through [`Slot::update`].
 
@@ -33,16 +33,17 @@ static SLOTS: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Slot {
     /// The current token. Hits use no other token.
     published: ArcSwapOption<IssuedToken>,
-    /// When the slot was last looked up, in milliseconds on a clock of the slots' owner.
+    /// The time of the last lookup, in milliseconds on the clock of the owner.
     pub(super) last_used: AtomicU64,
-    /// Each slot has its own link, so that handles of different slots share no reference count.
+    /// Separate for each slot, so that handles of different slots share no reference count.
     fetcher: Arc<Fetcher>,
     credentials: Credentials,
     /// The issue of the published token, or 0. A service that keeps a token compares it with its
     /// own.
     published_issue: AtomicU64,
-    /// Locked for one transition at a time: never across an await, and never while a caller's code
-    /// runs.
+    /// Locked for one transition at a time.
+    ///
+    /// The lock is never held across an await, or while a caller's code runs.
     machine: Mutex<Machine>,
     /// Wakes the keep-warm task.
     pub(super) changed: Notify,
@@ -124,7 +125,7 @@ impl Slot {
         self.published_issue.load(Ordering::Acquire)
     }
 
-    /// Changes the machine. There is no other way to change it.
+    /// Changes the machine, which nothing else can do.
     ///
     /// The order is: lock, read the clocks, transition, publish, unlock, emit events, wake.
     pub(super) fn update<R>(&self, transition: impl FnOnce(&mut Machine, Now) -> (R, Events)) -> R {
@@ -141,7 +142,7 @@ impl Slot {
         result
     }
 
-    /// Ends a fetch. If it has failed, the sweeper stops to count the failure in time.
+    /// Ends a fetch. If it has failed, the sweeper later stops counting the failure.
     pub(super) fn end_fetch<R>(
         self: &Arc<Self>,
         transition: impl FnOnce(&mut Machine, Now) -> (R, Events),
@@ -207,8 +208,9 @@ impl Slot {
         });
     }
 
-    /// Closes the breaker if there was no rejection for a while, and stops to count a failure whose
-    /// back-off has ended. Returns when the next of the two will be.
+    /// Closes the breaker, and stops counting a failure, once their times have passed.
+    ///
+    /// Returns when to call this again.
     pub(super) fn sweep(&self) -> Option<Instant> {
         self.update(Machine::sweep)
     }
@@ -254,7 +256,7 @@ impl Slot {
         self.lock().next_keep_warm(Now::read())
     }
 
-    /// Forgets the token and all failures. A fetch that is running finds itself superseded.
+    /// Forgets the token and all failures, and supersedes a running fetch.
     pub(super) fn forget(&self) {
         self.update(|machine, _| ((), machine.forget()));
     }
@@ -281,7 +283,9 @@ impl Slot {
         self.holders.load(Ordering::Acquire) != 0
     }
 
-    /// Lets the slot be evicted, and ends its keep-warm task, because the last handle was dropped.
+    /// Allows the eviction of the slot and ends its keep-warm task.
+    ///
+    /// It is called when the last handle was dropped.
     pub(super) fn released(&self) {
         if self.is_kept_warm.load(Ordering::Acquire) {
             self.changed.notify_waiters();
@@ -299,8 +303,9 @@ impl Slot {
 }
 
 impl Drop for Slot {
-    /// Brings the gauges down. The owner must not drop the slot under its own lock, because events
-    /// run callers' code.
+    /// Lowers the gauges.
+    ///
+    /// The owner must not drop the slot under its own lock, because events run callers' code.
     fn drop(&mut self) {
         let machine = self.machine.get_mut_unpoisoned();
         machine.forget().emit(&self.credentials, &self.fetcher.metric_labels);

@@ -3,11 +3,13 @@ use tower::{BoxError, Service};
 use crate::credentials::request::TokenRequest;
 use crate::token::AccessToken;
 
-/// An alias for the services that a [`TokenCache`](crate::TokenCache) can fetch tokens from.
+/// Names the services that a [`TokenCache`](crate::TokenCache) can fetch tokens from.
 ///
-/// It is implemented for all of them, and exists for clear compiler errors. A
-/// [`TokenEndpoint`](crate::TokenEndpoint) is a source, and so is a stack of tower's layers over
-/// one, or a function in [`tower::service_fn`].
+/// The trait is an alias: it is implemented for every service that meets its bounds, and exists for
+/// clear compiler errors. A [`TokenEndpoint`](crate::TokenEndpoint) is a source. So are a stack of
+/// tower's layers over one, and a function in [`tower::service_fn`].
+///
+/// [`tower::service_fn`]: https://docs.rs/tower/latest/tower/fn.service_fn.html
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of tokens",
     label = "not a source of tokens",

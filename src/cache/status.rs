@@ -8,7 +8,9 @@ use super::issued::IssuedToken;
 use crate::error::TokenError;
 use crate::util::clock::Now;
 
-/// The state of the tokens of one set of credentials, when [`Tokens::status`] was called.
+/// Describes the state of one slot when [`Tokens::status`] was called.
+///
+/// A slot is the part of a cache that belongs to one set of credentials.
 ///
 /// # Example
 ///
@@ -57,7 +59,7 @@ impl TokenStatus {
         self.token.is_some()
     }
 
-    /// Returns the token.
+    /// Returns the token that can be sent, if there is one.
     pub fn token(&self) -> Option<&CachedToken> {
         self.token.as_ref()
     }
@@ -69,7 +71,7 @@ impl TokenStatus {
         self.token.as_ref()?.issued().known_remaining(Now::read())
     }
 
-    /// Returns the time until the token is renewed. Zero if the renewal is due.
+    /// Returns the time until the renewal, which is zero if it is due.
     ///
     /// Returns `None` if there is no token, or if the token is not renewed before its end.
     pub fn renews_in(&self) -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! Brings the gauges of slots without traffic down: open breakers (R8), and failures (C9).
+//! Lowers the gauges of slots without traffic: open breakers (R8), and failures (C9).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -13,7 +13,9 @@ use super::slot::Slot;
 use crate::util::sync::LockExt;
 use crate::util::{race, runtime};
 
-/// The lateness from which on a sweep counts as lost, for example because its runtime ended.
+/// A sweep that is later than this counts as lost.
+///
+/// Its runtime may have ended, for example.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so
@@ -27,7 +29,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
     watched: Mutex<Watched>,
-    /// Ends the task when the fetcher is dropped.
+    /// Notifies the task when the fetcher is dropped.
     ended: Arc<Notify>,
 }
 
@@ -81,7 +83,8 @@ impl Sweeper {
             let Some(slot) = weak.upgrade() else {
                 continue;
             };
-            // Cleared first: a rejection or a failure that comes after the look is watched again.
+            // The flag is cleared before the sweep, so that a later rejection or failure sets it
+            // again.
             slot.is_swept.store(false, Ordering::Release);
             if let Some(at) = slot.sweep() {
                 next_sweep = Some(next_sweep.map_or(at, |next| next.min(at)));
@@ -115,8 +118,8 @@ impl Drop for Sweeper {
 impl Fetcher {
     /// Sweeps a slot in time, also without traffic.
     ///
-    /// Without a runtime no task is started. The breaker then closes with the next request, and the
-    /// next failure of any slot starts the task.
+    /// Without a runtime, no task is started. The breaker then closes with the next request, and
+    /// the next failure of any slot starts the task.
     pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.sweeper.watch(slot);
         let Some(runtime) = runtime::current() else {

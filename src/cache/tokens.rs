@@ -19,7 +19,9 @@ use crate::error::TokenError;
 use crate::protocol::origins::Origins;
 use crate::token::AccessToken;
 
-/// The tokens of one set of [`Credentials`]: a handle to their slot in a cache.
+/// Returns the tokens of one set of [`Credentials`] from a cache.
+///
+/// It is a handle to the *slot* of these credentials: the part of the cache that belongs to them.
 ///
 /// Pass it to an [`OAuth2Layer`](crate::OAuth2Layer), name it in a request
 /// ([`RequestExt::tokens`](crate::RequestExt::tokens)), use it as the secret of another grant, or
@@ -30,10 +32,13 @@ use crate::token::AccessToken;
 ///   caller that is dropped does not cancel it.
 /// - A token that is about to expire is renewed while callers continue to use it.
 /// - A rejected token is dropped once, however many callers report it.
-/// - A failure is remembered for a short while, so that a broken endpoint is not flooded.
+/// - A failure is remembered for a short while, so that callers do not flood a broken endpoint.
 ///
-/// Clones are cheap and share everything. The slot is not evicted while a handle to it exists, even
-/// if its [`TokenCache`] has been dropped.
+/// The guarantees [C1](crate::guide::guarantees#c1) to [C12](crate::guide::guarantees#c12) state
+/// these rules exactly.
+///
+/// Clones are cheap and share everything. The slot is not evicted while a handle to it exists. A
+/// handle may outlive its [`TokenCache`].
 ///
 /// # Example
 ///
@@ -63,11 +68,15 @@ use crate::token::AccessToken;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "token cache")]
+#[doc(alias("token cache", "token source", "single flight"))]
+#[doc(alias("singleflight", "thundering herd", "stampede", "refresh"))]
+#[doc(alias("renew", "static token", "token provider"))]
 #[derive(Clone)]
 pub struct Tokens {
     slot: SlotHandle,
-    /// Belongs to this handle. Equal credentials share a slot, whatever its handles allow.
+    /// The origins of this handle.
+    ///
+    /// Equal credentials share a slot, even if their handles allow different origins.
     origins: Option<Origins>,
 }
 
@@ -79,7 +88,7 @@ impl Tokens {
         TokenCache::new(source).tokens(&credentials)
     }
 
-    /// Creates tokens that are always `token`: for tests, and for API keys.
+    /// Creates a handle that always returns `token`, for tests and API keys.
     ///
     /// Nothing is fetched, and no runtime is needed. The token is used after its end too, and
     /// rejecting it has no effect. A request whose token an API rejects is not resent: the response
@@ -94,6 +103,7 @@ impl Tokens {
     /// assert!(tokens.status().is_usable());
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
+    #[doc(alias("static token", "API key"))]
     pub fn fixed(token: AccessToken) -> Self {
         fixed::fixed(token)
     }
@@ -127,6 +137,7 @@ impl Tokens {
     /// }
     /// # let _ = for_shop;
     /// ```
+    #[doc(alias("audience", "tenant"))]
     #[must_use]
     pub fn only_for(self, origins: Origins) -> Self {
         let origins = match &self.origins {
@@ -142,15 +153,16 @@ impl Tokens {
         self.origins.as_ref()
     }
 
-    /// Returns a token.
+    /// Returns the current token, and fetches one if there is none.
     ///
     /// Dropping the future does not stop the token request: the token arrives for the next caller.
     ///
     /// # Errors
     ///
     /// Returns a [`TokenError`] if no token is available. Callers that waited together get the same
-    /// one. A caller that has to wait needs a tokio runtime with a timer
-    /// ([`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime)).
+    /// error. A caller that has to wait outside of a tokio runtime with a timer gets
+    /// [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime).
+    #[doc(alias("access token", "get_token", "fetch", "single flight"))]
     pub async fn get(&self) -> Result<CachedToken, TokenError> {
         self.slot.get(Requirements::default()).await.map(CachedToken::new)
     }
@@ -159,32 +171,39 @@ impl Tokens {
     ///
     /// # Errors
     ///
-    /// Returns a [`TokenError`] if no token is available, as [`get`](Self::get) does.
+    /// Returns a [`TokenError`] if no token is available. Outside of a tokio runtime with a timer,
+    /// it is [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime).
+    #[doc(alias("prefetch", "preload"))]
     pub async fn warm(&self) -> Result<(), TokenError> {
         self.get().await.map(drop)
     }
 
     /// Keeps a token fetched and renewed without any traffic.
     ///
-    /// Spawns a task that ends with the last handle to these tokens, or with its runtime. Calling
-    /// this again has no effect while the task runs. Failures of the task are logged, and callers
-    /// that find no token get them.
+    /// It spawns a task that ends with the last handle to these tokens, or with its runtime.
+    /// Calling it again has no effect while the task runs. The task logs its failures. A caller
+    /// that finds no token gets the last failure.
     ///
     /// # Errors
     ///
     /// Returns [`TokenErrorKind::NoRuntime`](crate::TokenErrorKind::NoRuntime) outside of a tokio
     /// runtime with a timer.
+    #[doc(alias("background refresh", "auto refresh", "proactive"))]
     pub fn keep_warm(&self) -> Result<(), TokenError> {
         keep_warm::keep_warm(&self.slot)
     }
 
-    /// Returns the state of the slot, for health checks and status pages. Fetches nothing.
+    /// Returns the state of the slot, for health checks and status pages.
+    ///
+    /// It does not fetch a token.
+    #[doc(alias("health check", "readiness"))]
     pub fn status(&self) -> TokenStatus {
         TokenStatus::new(self.slot.status())
     }
 
-    /// Returns the current token and each one that replaces it, for connections whose password is a
-    /// token.
+    /// Returns the current token, and then each token that replaces it.
+    ///
+    /// Use it for connections whose password is a token, such as those to a database.
     ///
     /// # Example
     ///
@@ -203,6 +222,7 @@ impl Tokens {
     ///     }
     /// }
     /// ```
+    #[doc(alias("watch", "stream", "subscribe", "database password"))]
     pub fn changes(&self) -> TokenChanges {
         TokenChanges::new(self.clone())
     }
@@ -211,7 +231,9 @@ impl Tokens {
         &self.slot
     }
 
-    /// Returns the token of a hit, from the service's own memory if it is still current.
+    /// Returns the token of a hit.
+    ///
+    /// It is the one in the service's own memory if that is still current.
     #[inline]
     pub(crate) fn peek_with<'a>(&self, local: &'a mut LocalToken) -> Option<TokenRef<'a>> {
         let now = Instant::now();
@@ -262,7 +284,7 @@ impl Tokens {
         async move { slot.get(required).await }
     }
 
-    /// Judges the rejection of a token by an API, and drops the token if the rejection counts.
+    /// Judges the rejection of a token, and drops the token if it counts.
     pub(crate) fn reject(&self, rejection: &Rejection) -> (RejectionOutcome, Suspicions) {
         let judged = self.slot.reject(rejection);
         self.slot.watch_breaker();
@@ -283,7 +305,7 @@ impl Tokens {
         self.slot.is_suspicious()
     }
 
-    /// Reports that an API accepted a token, if the breaker of the credentials does not know that.
+    /// Reports that an API accepted a token, if the breaker needs to know.
     ///
     /// `target` is called only then, because it hashes the request.
     pub(crate) fn report_acceptance(

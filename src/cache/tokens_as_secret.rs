@@ -1,4 +1,4 @@
-//! Tokens as the secret of another grant, or of client authentication.
+//! Turns tokens into the secret of another grant or of client authentication.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use zeroize::Zeroizing;
 use super::tokens::Tokens;
 use crate::secret::{Identity, ReadFuture, Secret, SecretSource};
 
-/// Uses the current token of these credentials, for example as an assertion or a subject token.
+/// Uses the current token of these credentials as a secret.
 ///
-/// It is read for each token request, so an expired one is replaced first. If the server refuses
-/// the token before its end, [reject](crate::CachedToken::reject) it: the server's error does not
-/// say which part of the request it refuses.
+/// The secret can be an assertion or a subject token, for example. The token is read for each token
+/// request, and an expired one is replaced first. If the server refuses the token before its end,
+/// [reject](crate::CachedToken::reject) it: the server's error does not say which part of the
+/// request it refuses.
 ///
 /// Tokens of equal credentials are equal secrets, even if their caches have different sources. So
 /// give [`Credentials::named`](crate::Credentials::named) for different sources different names.
@@ -21,7 +22,7 @@ impl From<Tokens> for Secret {
     }
 }
 
-/// Uses the current token of these credentials, for example as an assertion or a subject token.
+/// Uses the current token of these credentials as a secret.
 impl From<&Tokens> for Secret {
     fn from(tokens: &Tokens) -> Self {
         tokens.clone().into()

@@ -1,4 +1,4 @@
-//! Warnings about credentials and tokens that are probably mistakes, once for each slot.
+//! Warns of probable mistakes in credentials and tokens, once for each slot.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ pub(super) struct Warnings {
 }
 
 impl Slot {
-    /// Warns of settings that are probably mistakes. Only the first call does.
+    /// Warns of settings that are probably mistakes, at the first call only.
     pub(super) fn warn_of_settings(&self) {
         if self.warnings.are_settings_checked.swap(true, Ordering::Relaxed) {
             return;
@@ -39,7 +39,7 @@ impl Slot {
         }
     }
 
-    /// Warns of a token with a narrower scope than requested. Only the first of them is reported.
+    /// Warns of the first token with a narrower scope than requested.
     pub(super) fn warn_of_scope(&self, token: &AccessToken) {
         let Some(missing) = token.missing_scope() else {
             return;

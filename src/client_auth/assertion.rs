@@ -7,12 +7,11 @@ use crate::secret::{Identity, Secret};
 /// The type of an assertion that is a JWT (RFC 7523 section 2.2).
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// An assertion that another party has created for this client (RFC 7521 section 4.2, RFC 7523
-/// section 2.2).
+/// Authenticates with an assertion that another party has created for this client.
 ///
-/// Examples are the token of a Kubernetes service account, a SPIFFE JWT-SVID, and the token of a
-/// cloud's workload identity. [`ClientAuth::client_assertion`](super::ClientAuth::client_assertion)
-/// is the short form.
+/// RFC 7521 section 4.2 and RFC 7523 section 2.2 define the method. Examples are the token of a
+/// Kubernetes service account, a SPIFFE JWT-SVID, and the token of a cloud's workload identity.
+/// [`ClientAuth::client_assertion`](super::ClientAuth::client_assertion) is the short form.
 ///
 /// # Example
 ///
@@ -26,6 +25,8 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 /// let auth = ClientAuth::custom(ClientAssertion::new(token));
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_assertion)");
 /// ```
+#[doc(alias("workload identity", "service account", "federated"))]
+#[doc(alias("SPIFFE", "RFC 7521", "RFC 7523"))]
 #[derive(Clone, Debug)]
 pub struct ClientAssertion {
     assertion: Secret,
@@ -39,9 +40,10 @@ impl ClientAssertion {
         Self { assertion: assertion.into(), assertion_type: JWT_BEARER.to_owned(), client_id: None }
     }
 
-    /// Sets the `client_id` that is sent with the assertion (optional by RFC 7521 section 4.2).
+    /// Sets the `client_id` that is sent with the assertion.
     ///
-    /// A server may require that it is the subject of the assertion.
+    /// It is optional (RFC 7521 section 4.2). A server may require that it is the subject of the
+    /// assertion.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());

@@ -22,8 +22,10 @@ pub(super) struct ClientSecret {
 /// The place of the id and the secret in the request.
 #[derive(Clone, Copy)]
 pub(super) enum SecretPlacement {
-    /// The form if the server's metadata list `client_secret_post` and not HTTP Basic, and otherwise
-    /// HTTP Basic.
+    /// The place that the server's metadata list.
+    ///
+    /// It is the form if they list `client_secret_post` and not HTTP Basic, and otherwise HTTP
+    /// Basic.
     Listed,
     Basic,
     BasicRaw,
@@ -133,7 +135,7 @@ fn set_basic(request: &mut TokenRequestParts, user_pass: &str) -> Result<(), Box
 /// All form decoders read `%20` as a space, and some servers do not read `+` as one.
 fn form_encoded(text: &str) -> impl Iterator<Item = &str> {
     form_urlencoded::byte_serialize(text.as_bytes()).map(|piece| match piece {
-        // A plus sign itself is `%2B` here.
+        // A `+` can only stand for a space here, because a plus sign is encoded as `%2B`.
         "+" => "%20",
         piece => piece,
     })

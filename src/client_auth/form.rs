@@ -14,7 +14,9 @@ use crate::protocol::server_clock::Offset;
 use crate::secret::Secret;
 use crate::util::clock::wall_clock;
 
-/// A token request before it is sent. Client authentication reads it and adds to it.
+/// Holds a token request before it is sent, for client authentication.
+///
+/// The authentication method reads the request and adds to it.
 ///
 /// # Example
 ///
@@ -46,7 +48,7 @@ pub struct TokenRequestParts {
     form: Vec<(Cow<'static, str>, Zeroizing<String>)>,
     clock: Offset,
     is_time_used: AtomicBool,
-    /// The time at which the token request must be over.
+    /// The deadline of the token request.
     deadline: Option<Instant>,
 }
 
@@ -91,12 +93,12 @@ impl TokenRequestParts {
         self.clock = clock;
     }
 
-    /// Sets the time at which the token request must be over.
+    /// Sets the deadline of the token request.
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
 
-    /// Returns the time at which the token request must be over, if it is being sent.
+    /// Returns the deadline of the token request, if it is being sent.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -136,9 +138,9 @@ impl TokenRequestParts {
         secret.read(self.deadline)
     }
 
-    /// Returns the time for an assertion, by the token endpoint's clock as far as it is known.
+    /// Returns the time for an assertion, by the token endpoint's clock if known.
     ///
-    /// It is this machine's time at first. A [`TokenEndpoint`](crate::TokenEndpoint) authenticates
+    /// At first, it is this machine's time. A [`TokenEndpoint`](crate::TokenEndpoint) authenticates
     /// and sends the request once more by the server's clock if all of these are true:
     ///
     /// * The client authentication called this function, or the grant contains a JWT that is signed
@@ -148,8 +150,9 @@ impl TokenRequestParts {
     /// * Its `Date`, with its `Age` if there is one, shows a clock that differs by 10 seconds
     ///   or more, and by at most a day.
     ///
-    /// If that brings a token, the credentials remember the difference for this server. They forget
-    /// it when a response contradicts it, or when two requests in a row bring no token.
+    /// If the second request brings a token, the credentials remember the difference for this
+    /// server. They forget it when a response contradicts it, or when two requests in a row bring
+    /// no token.
     pub fn now(&self) -> SystemTime {
         self.is_time_used.store(true, Ordering::Relaxed);
         self.clock.apply(wall_clock())
@@ -165,9 +168,11 @@ impl TokenRequestParts {
         &self.headers
     }
 
-    /// Returns the headers of the request for changes.
+    /// Returns a mutable reference to the headers of the request.
     ///
-    /// Mark secrets as [sensitive](http::HeaderValue::set_sensitive).
+    /// Mark secrets as [sensitive][`http::HeaderValue::set_sensitive`].
+    ///
+    /// [`http::HeaderValue::set_sensitive`]: https://docs.rs/http/latest/http/header/struct.HeaderValue.html#method.set_sensitive
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }
@@ -178,8 +183,10 @@ impl TokenRequestParts {
         Some(value)
     }
 
-    /// Sets a parameter of the form. It replaces all parameters of this name, because no parameter
-    /// may be sent twice (RFC 6749 section 3.2).
+    /// Sets a parameter of the form.
+    ///
+    /// It replaces all parameters of this name, because no parameter may be sent twice (RFC 6749
+    /// section 3.2).
     ///
     /// An empty `value` removes the parameter.
     pub fn set_parameter(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
@@ -192,7 +199,9 @@ impl TokenRequestParts {
         self.add_parameter(name, value);
     }
 
-    /// Adds a parameter to those of the same name, as `resource` allows (RFC 8707 section 2).
+    /// Adds a parameter beside those of the same name.
+    ///
+    /// `resource` allows this (RFC 8707 section 2).
     pub(crate) fn add_parameter(&mut self, name: Cow<'static, str>, value: Zeroizing<String>) {
         if !value.is_empty() {
             self.form.push((name, value));

@@ -1,4 +1,4 @@
-//! Client authentication with a JWT that is created for each attempt (RFC 7523).
+//! Authenticates with a JWT that is created for each attempt (RFC 7523).
 
 use std::fmt;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl ClientAuthentication for PrivateKeyJwt {
     }
 }
 
-/// Authenticates with `client_secret_jwt`: a JWT with an HMAC whose key is the client secret.
+/// Authenticates with a JWT whose HMAC key is the client secret (`client_secret_jwt`).
 ///
 /// The JWT is short-lived, and its algorithm is `HS256` (RFC 7523 sections 2.2 and 3, OpenID
 /// Connect Core 1.0 section 9).
@@ -75,6 +75,7 @@ impl ClientAuthentication for PrivateKeyJwt {
 /// );
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_jwt)");
 /// ```
+#[doc(alias("client_secret_jwt", "HMAC", "HS256", "RFC 7523"))]
 #[derive(Clone)]
 pub struct ClientSecretJwt {
     client_id: String,

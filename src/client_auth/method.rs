@@ -1,4 +1,4 @@
-//! The trait of client authentication methods.
+//! Defines the trait of client authentication methods.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,10 +9,10 @@ use super::TokenRequestParts;
 use crate::error::ConfigError;
 use crate::secret::Identity;
 
-/// A method of authenticating at the token endpoint.
+/// Authenticates a client at the token endpoint.
 ///
-/// It adds the proof of the client's identity to each token request. It runs for every attempt, so
-/// a secret that may change is read each time.
+/// An implementation adds the proof of the client's identity to each token request. It runs for
+/// every attempt, so a secret that may change is read each time.
 ///
 /// # Example
 ///
@@ -66,8 +66,9 @@ use crate::secret::Identity;
 /// });
 /// # let _ = auth;
 /// ```
+#[doc(alias("custom authentication", "authenticator"))]
 pub trait ClientAuthentication: Send + Sync + 'static {
-    /// Returns the name under which the method is registered (RFC 7591 section 2), or another name.
+    /// Returns the registered name of the method (RFC 7591 section 2), or another name.
     fn method(&self) -> &str;
 
     /// Returns the client id, if the method knows it.
@@ -87,7 +88,7 @@ pub trait ClientAuthentication: Send + Sync + 'static {
     /// [`Credentials`](crate::Credentials) are created.
     fn identify(&self, identity: &mut Identity);
 
-    /// Returns another number whenever the secret has changed.
+    /// Returns a different number whenever the secret has changed.
     ///
     /// An error such as `invalid_client` is forgotten when the number changes. After such an error,
     /// the function is called often, and it must not block.
@@ -95,10 +96,11 @@ pub trait ClientAuthentication: Send + Sync + 'static {
         0
     }
 
-    /// Checks the settings of the method. It is called when [`Credentials`](crate::Credentials) are
-    /// created, which then fail with its error.
+    /// Checks the settings of the method when [`Credentials`](crate::Credentials) are created.
     ///
-    /// A method that builds on another one calls the check of that one.
+    /// The constructor of the credentials returns its error.
+    ///
+    /// A method that builds on another method calls the check of the other one.
     ///
     /// # Errors
     ///
@@ -120,7 +122,7 @@ pub trait ClientAuthentication: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// A [`ClientAuthentication`] as a trait object, without its own future type.
+/// Makes a trait object of a [`ClientAuthentication`], without its own future type.
 pub(super) trait DynClientAuthentication: Send + Sync {
     fn method(&self) -> &str;
     fn client_id(&self) -> Option<&str>;

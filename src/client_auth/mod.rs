@@ -1,5 +1,12 @@
-//! Authentication of the client at the token endpoint (RFC 6749 section 2.3). [The
-//! guide](crate::guide::authentication) lists the methods.
+//! Authenticates the client at the token endpoint (RFC 6749 section 2.3).
+//!
+//! - [`ClientAuth`] has a constructor for each method.
+//! - [`ClientAssertion`] has the settings of an assertion that another party has created, and
+//!   `ClientSecretJwt` (feature `jwt`) those of a JWT with an HMAC.
+//! - [`ClientAuthentication`] is the trait of custom methods. [`TokenRequestParts`] is the request
+//!   that they change, and [`Identity`] collects the data that distinguishes clients.
+//!
+//! The [guide](crate::guide::authentication) shows the methods with examples.
 
 mod assertion;
 mod client_secret;
@@ -38,9 +45,9 @@ use crate::jwt::SignedJwt;
 pub use crate::secret::Identity;
 use crate::secret::Secret;
 
-/// The method by which the client authenticates at the token endpoint.
+/// Says how the client authenticates at the token endpoint.
 ///
-/// The methods have the names under which they are registered (RFC 7591 section 2). A clone is
+/// The constructors have the registered names of the methods (RFC 7591 section 2). A clone is
 /// cheap. `Debug` shows the method only. Secrets are wiped from memory when the last clone is
 /// dropped, except in the encoded token request.
 ///
@@ -55,6 +62,8 @@ use crate::secret::Secret;
 /// let auth = ClientAuth::client_secret_basic("client-id", "s3cr3t");
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_basic)");
 /// ```
+#[doc(alias("client authentication", "client credentials"))]
+#[doc(alias = "token_endpoint_auth_method")]
 #[derive(Clone)]
 pub struct ClientAuth(Arc<dyn DynClientAuthentication>);
 
@@ -78,6 +87,7 @@ impl ClientAuth {
     /// # let _ = credentials;
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
+    #[doc(alias = "token_endpoint_auth_methods_supported")]
     pub fn client_secret(client_id: impl Into<String>, client_secret: impl Into<Secret>) -> Self {
         Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::Listed)
     }
@@ -86,6 +96,7 @@ impl ClientAuth {
     ///
     /// A space is encoded as `%20`, which all form decoders read. Some servers do not read `+` as a
     /// space there.
+    #[doc(alias("HTTP Basic", "Basic"))]
     pub fn client_secret_basic(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
@@ -93,12 +104,13 @@ impl ClientAuth {
         Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::Basic)
     }
 
-    /// Sends the unchanged id and secret with HTTP Basic, for servers that do not decode them.
+    /// Sends the id and secret with HTTP Basic, without form encoding.
     ///
-    /// It differs from [`client_secret_basic`](Self::client_secret_basic) only if there are
-    /// characters other than letters, digits, `-`, `.`, `_` and `*`.
-    /// [`Credentials`](crate::Credentials) with a colon in the id are an error, because the colon
-    /// separates the id from the secret (RFC 7617 section 2).
+    /// Use it for servers that do not decode the two. It differs from
+    /// [`client_secret_basic`](Self::client_secret_basic) only if they have characters other than
+    /// letters, digits, `-`, `.`, `_` and `*`. A colon in the id is an error when
+    /// [`Credentials`](crate::Credentials) are created, because the colon separates the id from the
+    /// secret (RFC 7617 section 2).
     pub fn client_secret_basic_raw(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
@@ -106,8 +118,10 @@ impl ClientAuth {
         Self::with_secret(client_id.into(), client_secret.into(), SecretPlacement::BasicRaw)
     }
 
-    /// Sends the id and the secret as `client_id` and `client_secret` in the form (RFC 6749 section
-    /// 2.3.1).
+    /// Sends the id and the secret in the form (RFC 6749 section 2.3.1).
+    ///
+    /// The parameters are `client_id` and `client_secret`.
+    #[doc(alias("client_id", "RFC 6749"))]
     pub fn client_secret_post(
         client_id: impl Into<String>,
         client_secret: impl Into<Secret>,
@@ -136,15 +150,18 @@ impl ClientAuth {
     /// let auth = ClientAuth::client_assertion("client-id", token);
     /// # let _ = auth;
     /// ```
+    #[doc(alias("workload identity", "service account", "Kubernetes"))]
+    #[doc(alias("SPIFFE", "federated", "web identity"))]
+    #[doc(alias("client_assertion_type", "RFC 7521", "RFC 7523"))]
     pub fn client_assertion(client_id: impl Into<String>, assertion: impl Into<Secret>) -> Self {
         Self::custom(ClientAssertion::new(assertion).client_id(client_id))
     }
 
-    /// Sends a JWT for each attempt, signed with the client's private key (RFC 7523 section 2.2).
+    /// Sends a JWT that is signed with the client's private key.
     ///
-    /// `jwt` is a [`SignedJwt`], or a key to sign it with: a
-    /// [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile), or a custom
-    /// [`Signer`](crate::jwt::Signer).
+    /// Each attempt has its own JWT (RFC 7523 section 2.2). `jwt` is a [`SignedJwt`], or a key to
+    /// sign it with: a [`SigningKey`](crate::jwt::SigningKey), a [`KeyFile`](crate::jwt::KeyFile),
+    /// or a custom [`Signer`](crate::jwt::Signer).
     ///
     /// # Example
     ///
@@ -159,17 +176,19 @@ impl ClientAuth {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("client assertion", "certificate credentials", "RFC 7523"))]
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn private_key_jwt(client_id: impl Into<String>, jwt: impl Into<SignedJwt>) -> Self {
         Self::custom(PrivateKeyJwt::new(client_id.into(), jwt.into()))
     }
 
-    /// Sends a JWT for each attempt, with an HMAC by the client secret (RFC 7523 section 2.2).
+    /// Sends a JWT with an HMAC by the client secret.
     ///
-    /// The algorithm is `HS256`.
+    /// Each attempt has its own JWT (RFC 7523 section 2.2). The algorithm is `HS256`.
     ///
     /// [`ClientSecretJwt`] has settings for the JWT.
+    #[doc(alias("HMAC", "HS256", "RFC 7523"))]
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn client_secret_jwt(
@@ -180,6 +199,7 @@ impl ClientAuth {
     }
 
     /// Sends the `client_id` in the form, and no proof (RFC 6749 section 3.2.1).
+    #[doc(alias = "public client")]
     pub fn none(client_id: impl Into<String>) -> Self {
         Self::custom(PublicClient::new(client_id.into()))
     }
@@ -188,19 +208,20 @@ impl ClientAuth {
     ///
     /// Use it for a [grant](crate::grant) whose assertion or token is the only proof that the
     /// server needs, such as the JWT bearer grant of a Google service account.
+    #[doc(alias = "no authentication")]
     pub fn anonymous() -> Self {
         Self::custom(Anonymous)
     }
 
-    /// Sends the `client_id` in the form. The client authenticates by mutual TLS, with a
-    /// certificate that a certificate authority has signed (RFC 8705 section 2.1).
+    /// Authenticates by mutual TLS with a certificate that an authority has signed.
     ///
-    /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) shows the certificate, and
-    /// its TLS configuration holds the key. This crate sees neither. A token may be bound to the
-    /// certificate that it was requested with (RFC 8705 section 3), and cannot be used with another
-    /// one. So `certificate` distinguishes tokens: it is the client's own certificate as DER,
-    /// without its chain. It is not sent. Credentials with different certificates are different
-    /// credentials.
+    /// RFC 8705 section 2.1 defines the method. The request has the `client_id` in its form.
+    ///
+    /// The HTTP client under the [`TokenEndpoint`](crate::TokenEndpoint) presents the certificate,
+    /// and its TLS configuration holds the key. This crate uses neither of them. A token may be
+    /// bound to the certificate that it was requested with (RFC 8705 section 3), and cannot be used
+    /// with another one. Therefore, `certificate` is part of the identity of the credentials: it is
+    /// the client's own certificate as DER, without its chain. It is not sent.
     ///
     /// After the certificate is replaced, create new credentials, and new HTTP clients for the
     /// token endpoint and the API, because pooled connections keep showing the old certificate.
@@ -210,7 +231,7 @@ impl ClientAuth {
     /// mutual TLS may have another address:
     /// [`Metadata::mtls_token_endpoint`](crate::metadata::Metadata::mtls_token_endpoint).
     ///
-    /// [`Credentials`](crate::Credentials) with an empty `certificate` are an error.
+    /// An empty `certificate` is an error when [`Credentials`](crate::Credentials) are created.
     ///
     /// # Example
     ///
@@ -225,14 +246,18 @@ impl ClientAuth {
     /// # assert_ne!(credentials(&[vec![1]])?, credentials(&[vec![2]])?);
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
+    #[doc(alias("mTLS", "mutual TLS", "client certificate", "RFC 8705"))]
     pub fn tls_client_auth(client_id: impl Into<String>, certificate: impl AsRef<[u8]>) -> Self {
         Self::custom(Tls::pki(client_id.into(), certificate.as_ref()))
     }
 
-    /// Sends the `client_id` in the form. The client authenticates by mutual TLS, with a
-    /// self-signed certificate that is registered at the server (RFC 8705 section 2.2).
+    /// Authenticates by mutual TLS with a self-signed certificate.
     ///
-    /// Otherwise it works like [`tls_client_auth`](Self::tls_client_auth).
+    /// The certificate is registered at the server (RFC 8705 section 2.2). The request has the
+    /// `client_id` in its form.
+    ///
+    /// It works like [`tls_client_auth`](Self::tls_client_auth) in all other respects.
+    #[doc(alias("mTLS", "mutual TLS", "client certificate", "RFC 8705"))]
     pub fn self_signed_tls_client_auth(
         client_id: impl Into<String>,
         certificate: impl AsRef<[u8]>,
@@ -246,7 +271,7 @@ impl ClientAuth {
     }
 }
 
-/// Custom methods can build on the methods of this crate.
+/// Lets custom methods build on the methods of this crate.
 impl ClientAuthentication for ClientAuth {
     fn method(&self) -> &str {
         self.0.method()

@@ -4,7 +4,7 @@ use super::{ClientAuthentication, TokenRequestParts};
 use crate::error::ConfigError;
 use crate::secret::Identity;
 
-/// Mutual TLS: the HTTP client authenticates in the handshake (RFC 8705 section 2).
+/// Authenticates by mutual TLS, in the handshake of the HTTP client (RFC 8705 section 2).
 pub(super) struct Tls {
     method: &'static str,
     id: String,

@@ -1,11 +1,11 @@
-//! Methods that need the feature `jwt`, for builds without it.
+//! Names the methods that need the feature `jwt`, in builds without it.
 //!
-//! They cannot be called. Their bound makes the compiler name the feature, where it would otherwise
-//! say that the method does not exist.
+//! They cannot be called. Their bound makes the compiler name the feature. Without them, the
+//! compiler would say that the method does not exist.
 
 use super::ClientAuth;
 
-/// A bound that no type satisfies.
+/// Bounds a type parameter so that no type satisfies it.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "this method needs the feature `jwt` of `tower-oauth2`",

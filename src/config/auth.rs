@@ -1,4 +1,4 @@
-//! Client authentication from the fields of a registration.
+//! Reads the client authentication from the fields of a registration.
 
 use super::Fault;
 use super::fields::Fields;
@@ -50,7 +50,7 @@ impl Auth {
         Ok((Self { client_id, method }, name))
     }
 
-    /// Returns a stand-in with the same client id, to check that without the secret.
+    /// Returns a method with the same client id, to check the id without the secret.
     pub(super) fn without_proof(&self) -> ClientAuth {
         match &self.client_id {
             Some(client_id) => ClientAuth::none(client_id),

@@ -1,4 +1,4 @@
-//! The fields of a registration, with their names and types.
+//! Reads the fields of a registration, with their names and types.
 
 use std::time::Duration;
 
@@ -95,7 +95,9 @@ impl Fields {
         }
     }
 
-    /// Takes the list of origins, which may be one text because an environment has no lists.
+    /// Takes the list of origins, which may be one text.
+    ///
+    /// An environment has no lists.
     pub(super) fn origins(&mut self) -> Result<Vec<String>, ConfigError> {
         const FIELD: &str = "origins";
         match self.take(FIELD) {
@@ -175,7 +177,9 @@ impl Fields {
         Ok(parameters)
     }
 
-    /// Returns an error if a field is left that the method or the grant does not use.
+    /// Returns an error if a field is left that is not used.
+    ///
+    /// The field belongs to another method or grant.
     pub(super) fn finish(self, method: &str, grant_type: &str) -> Result<(), ConfigError> {
         let Some((field, _)) = self.0.first() else {
             return Ok(());

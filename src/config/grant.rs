@@ -1,4 +1,4 @@
-//! Grants from the fields of a registration.
+//! Reads the grant from the fields of a registration.
 
 use std::fmt::Write;
 
@@ -81,7 +81,7 @@ impl GrantFields {
     }
 }
 
-/// Takes a token and its type, of which neither goes without the other (RFC 8693 section 2.1).
+/// Takes a token and its type, which need each other (RFC 8693 section 2.1).
 fn token(
     fields: &mut Fields,
     token: &'static str,
@@ -96,7 +96,9 @@ fn token(
     }
 }
 
-/// Creates a grant whose name changes with the text, so that a new text gets another slot.
+/// Creates a grant whose name changes with the text.
+///
+/// So a new text gets another slot.
 fn refresh_token(text: &str) -> RefreshToken {
     let digest = Sha256::digest(text);
     let mut name = String::from("configured ");

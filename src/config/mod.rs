@@ -1,7 +1,9 @@
-//! Registrations of clients from a configuration file, in any format that serde reads.
+//! Reads registrations of clients from a configuration file, in any serde format.
 //!
-//! [`Clients`] are named registrations, and a [`ClientConfig`] is one of them.
-//! [The guide](crate::guide::configuration) has an example for each format.
+//! - [`Clients`] are named registrations.
+//! - [`ClientConfig`] is one of them. It has a table of all fields.
+//!
+//! The [guide](crate::guide::configuration) has an example for each format.
 
 mod auth;
 mod fields;
@@ -29,10 +31,10 @@ use crate::error::ConfigError;
 use crate::oauth2::OAuth2Layer;
 use crate::protocol::origins::Origins;
 
-/// The registrations of several clients, by name.
+/// Reads the registrations of several clients, by name.
 ///
-/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of your own type that
-/// derives `Deserialize`. Errors name the registration and its field, and never quote a secret.
+/// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of a type that derives
+/// `Deserialize`. Errors name the registration and its field, and never quote a secret.
 ///
 /// # Example
 ///
@@ -62,6 +64,8 @@ use crate::protocol::origins::Origins;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("settings", "YAML", "TOML"))]
+#[doc(alias = "spring.security.oauth2.client")]
 #[derive(Clone, Debug, Default)]
 pub struct Clients(BTreeMap<String, ClientConfig>);
 
@@ -103,9 +107,10 @@ impl Clients {
     }
 }
 
-/// The registration of a client: how to get a token, and the origins that it is for.
+/// Reads the registration of one client from a configuration file.
 ///
-/// It is a table of these fields. The names are those of the RFCs, as far as they have one.
+/// A registration says how to get a token, and which origins get it. It is a table of these fields,
+/// which have the names of the RFCs wherever there is one:
 ///
 /// | field | value |
 /// |---|---|
@@ -147,8 +152,8 @@ impl Clients {
 /// certificate and a parameter are read once, and so are environment variables, while the
 /// registration is deserialized.
 ///
-/// No field turns off protection, for plain HTTP or tokens for every origin. Do that in code, on
-/// the results of [`layer`](Self::layer) and [`credentials`](Self::credentials).
+/// No field allows plain HTTP or tokens for every origin. Allow them in code, on the results of
+/// [`layer`](Self::layer) and [`credentials`](Self::credentials).
 ///
 /// The format must be self-describing, as TOML, YAML and JSON are. `Debug` shows no secret.
 ///
@@ -183,6 +188,7 @@ impl Clients {
 /// [`ClientAuth::client_secret`]: crate::ClientAuth::client_secret
 /// [`RefreshToken::in_memory`]: crate::grant::RefreshToken::in_memory
 /// [`Secret::file`]: crate::Secret::file
+#[doc(alias("settings", "YAML", "TOML", "deserialize"))]
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     credentials: Result<Credentials, ConfigError>,
@@ -190,7 +196,9 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Returns the credentials. Those of one registration share their state, as clones do.
+    /// Returns the credentials of the registration.
+    ///
+    /// All credentials of one registration share their state, as clones do.
     ///
     /// # Errors
     ///
@@ -213,7 +221,8 @@ impl ClientConfig {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`credentials`](Self::credentials).
+    /// Returns an error if a secret was not available when the registration was deserialized: in an
+    /// environment variable, or in a file that is read once.
     pub fn layer(&self, cache: &TokenCache) -> Result<OAuth2Layer, ConfigError> {
         let tokens = cache.tokens(&self.credentials()?);
         Ok(OAuth2Layer::new(tokens, self.origins.clone()))

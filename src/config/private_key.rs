@@ -1,4 +1,4 @@
-//! The private key of `private_key_jwt`.
+//! Reads the private key of `private_key_jwt`.
 
 use super::Fault;
 use super::fields::Fields;
@@ -22,7 +22,9 @@ impl PrivateKey {
         Ok(Self { source, kid: fields.text("kid")?, algorithm })
     }
 
-    /// A key in a file is read for every token request, and another one is read now.
+    /// Creates the JWT.
+    ///
+    /// A key in a file is read for every token request. Any other key is read now.
     pub(super) fn build(self) -> Result<SignedJwt, Fault> {
         let source = match self.source {
             Source::File(path) => {

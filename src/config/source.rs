@@ -1,4 +1,4 @@
-//! Secrets: texts, files and environment variables.
+//! Reads secrets from texts, files and environment variables.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(super) enum Source {
 impl Source {
     /// Reads a text, `{ file = "…" }` or `{ env = "…" }`.
     ///
-    /// Errors quote nothing, because anything here may be the secret.
+    /// Errors quote nothing, because every part of the value may be the secret.
     pub(super) fn new(field: &'static str, value: Value) -> Result<Self, ConfigError> {
         let table = match value {
             Value::Text(text) => return Ok(Self::Text(text)),
@@ -54,7 +54,9 @@ impl Source {
         place.ok_or(ConfigError::new(field, EXPECTED))
     }
 
-    /// Returns the kind of fault that an invalid value is: only a text is part of the configuration.
+    /// Returns the kind of fault of an invalid value.
+    ///
+    /// Only a text is part of the configuration.
     pub(super) fn fault(&self) -> fn(ConfigError) -> Fault {
         match self {
             Self::Text(_) => Fault::Invalid,
@@ -62,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Creates the secret. A file is not read yet, and an environment variable is.
+    /// Creates the secret, and reads an environment variable but not a file.
     pub(super) fn secret(self, field: &'static str) -> Result<Secret, Fault> {
         match self {
             Self::Text(mut text) => {

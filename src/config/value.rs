@@ -1,4 +1,4 @@
-//! Values of any format, which are checked here so that errors can name the field.
+//! Holds values of any format, which are checked so that errors name the field.
 
 use std::fmt;
 
@@ -68,8 +68,8 @@ impl<'de> Deserialize<'de> for Value {
 
 /// The name of an entry of a table.
 ///
-/// The implementation for `String` quotes a name of another type in its error, and `{1234}` may be
-/// a secret with braces around it.
+/// The implementation for `String` quotes a name of another type in its error. A value such as
+/// `{1234}` may be a secret with braces around it.
 struct Name(String);
 
 impl<'de> Deserialize<'de> for Name {

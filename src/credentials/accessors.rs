@@ -1,4 +1,4 @@
-//! The getters of credentials.
+//! Provides the getters of credentials.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -41,8 +41,10 @@ impl Credentials {
         self.description.auth.client_id()
     }
 
-    /// Returns the [label](Self::label), or else the name of [named](Self::named) credentials, the
-    /// client id or the authentication method.
+    /// Returns the [label](Self::label), or another text that names the credentials.
+    ///
+    /// Without a label, it is the name of [named](Self::named) credentials, the client id, or the
+    /// authentication method.
     pub fn label_or_client_id(&self) -> &str {
         match (&self.description.label, &self.description.server) {
             (Some(label), _) => label,
@@ -65,7 +67,9 @@ impl Credentials {
         self.description.label.clone()
     }
 
-    /// Returns the label as a field of an event, which is left out if there is no label.
+    /// Returns the label as a field of an event.
+    ///
+    /// The event has no such field if there is no label.
     pub(crate) fn label_field(&self) -> Option<DisplayValue<Printable<&str>>> {
         printable::field(self.label_if_set())
     }
@@ -83,8 +87,9 @@ impl Credentials {
         current
     }
 
-    /// Returns another number whenever a secret has changed. A permanent error is remembered for
-    /// one version.
+    /// Returns a different number whenever a secret has changed.
+    ///
+    /// A permanent error is remembered for one version.
     pub(crate) fn version(&self) -> u64 {
         let mut both = DefaultHasher::new();
         (self.description.auth.version(), self.description.grant.version()).hash(&mut both);
@@ -96,8 +101,9 @@ impl Credentials {
         secret::version::current(|| self.version()).await
     }
 
-    /// Returns the token endpoint. It is `None` for named credentials, and until the metadata of
-    /// the issuer has been fetched.
+    /// Returns the token endpoint, if it is known.
+    ///
+    /// It is `None` for named credentials, and until the metadata of the issuer has been fetched.
     pub(crate) fn endpoint(&self) -> Option<Arc<EndpointUri>> {
         self.description.server.endpoint()
     }
@@ -136,7 +142,9 @@ impl Credentials {
         self.fingerprint
     }
 
-    /// Returns the digest of the identity, which is the same for equal credentials on all machines.
+    /// Returns the digest of the identity.
+    ///
+    /// It is the same for equal credentials on all machines.
     pub(crate) fn digest(&self) -> &IdentityDigest {
         &self.description.digest
     }

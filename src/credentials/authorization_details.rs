@@ -1,4 +1,4 @@
-//! The JSON text of `authorization_details` (RFC 9396).
+//! Writes the JSON text of `authorization_details` (RFC 9396).
 
 use serde_json::{Map, Value};
 

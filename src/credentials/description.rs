@@ -1,4 +1,4 @@
-//! The shared part of credentials, and its digest.
+//! Holds the shared part of credentials, and computes its digest.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -16,8 +16,9 @@ use crate::secret::{Identity, IdentityDigest};
 /// Separates these digests from those of other programs.
 const DOMAIN: &str = "tower-oauth2 credentials";
 
-/// The hasher of fingerprints. Its key is random, so that tenants cannot choose credentials that
-/// collide.
+/// Hashes digests to fingerprints.
+///
+/// Its key is random, so that tenants cannot choose credentials that collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub(super) struct Description {
     pub(super) default_expires_in: Option<Duration>,
     pub(super) dpop: Option<Arc<dyn BindingKey>>,
     pub(super) label: Option<Arc<str>>,
-    /// Not part of the identity. Other credentials never share it.
+    /// The clock offsets, which are not part of the identity. Other credentials never share them.
     pub(super) server_clocks: ServerClocks,
     /// The digests of the client authentication and the grant, which other edits do not change.
     auth_digest: IdentityDigest,
@@ -79,7 +80,7 @@ impl Description {
         identity.part(DOMAIN).nested(|identity| self.server.identify(identity));
         identity.part(self.auth_digest).part(self.grant_digest);
         for list in [&self.scope, &self.audiences, &self.resources] {
-            // The order of their texts makes no difference.
+            // The order of the texts is not part of the identity.
             let mut texts: Vec<_> = list.iter().map(|text| text.as_bytes()).collect();
             texts.sort_unstable();
             identity.list(texts);

@@ -1,4 +1,4 @@
-//! Settings that are probably mistakes, and of which a cache warns.
+//! Finds settings that are probably mistakes, of which a cache warns.
 
 use super::Credentials;
 use crate::util::invisible::fault_of_text;

@@ -1,4 +1,4 @@
-//! Credentials: the data that describes a token to request.
+//! Describes which token to request.
 
 mod accessors;
 mod authorization_details;
@@ -29,7 +29,7 @@ use crate::protocol::server_clock::ServerClocks;
 use crate::util::invisible::fault_of_text;
 use crate::util::limits::MAX_LIFETIME;
 
-/// Describes a token to request: its token endpoint, its client and its purpose.
+/// Describes which token to request: its token endpoint, client, grant and scope.
 ///
 /// A clone is cheap. Credentials are equal if everything that distinguishes the token is equal: the
 /// token endpoint, the issuer if its metadata are used, the client and its
@@ -60,7 +60,9 @@ use crate::util::limits::MAX_LIFETIME;
 /// assert_eq!(credentials, credentials.clone().scope("write read"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias = "client credentials")]
+#[doc(alias("client credentials", "client_id", "client_secret"))]
+#[doc(alias("machine-to-machine", "m2m", "two-legged"))]
+#[doc(alias("service account", "RFC 6749"))]
 #[derive(Clone)]
 pub struct Credentials {
     // The fields that each request needs are here and not in `description`, which is seldom in the
@@ -71,7 +73,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Creates credentials for the token endpoint at `token_endpoint`. Its query is kept and sent.
+    /// Creates credentials for the token endpoint at `token_endpoint`.
+    ///
+    /// The query of the URI is kept and sent.
     ///
     /// # Errors
     ///
@@ -79,6 +83,7 @@ impl Credentials {
     /// fragment (RFC 6749 section 3.2), if the client id is empty or has control characters or a
     /// byte order mark, and if the settings of the client authentication cannot work: a secret that
     /// is empty, ends in a line break or begins with a byte order mark, for example.
+    #[doc(alias("token_url", "token endpoint"))]
     pub fn new(token_endpoint: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         let endpoint = EndpointUri::parse(token_endpoint.as_ref())?;
         Self::for_server(Server::TokenEndpoint(endpoint.into()), auth)
@@ -103,8 +108,9 @@ impl Credentials {
     /// # Errors
     ///
     /// Returns an error if the issuer is not an absolute URI, has user information, a query or a
-    /// fragment, or uses neither `https` nor a loopback address. Client id and client
-    /// authentication are checked as in [`new`](Self::new).
+    /// fragment, or uses neither `https` nor a loopback address. Returns an error too if the client
+    /// id is invalid, or if the settings of the client authentication cannot work, as
+    /// [`new`](Self::new) does.
     ///
     /// # Example
     ///
@@ -116,15 +122,18 @@ impl Credentials {
     /// assert_eq!(credentials.token_endpoint(), None);
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
+    #[doc(alias("discovery", "well-known", "openid-configuration", "OIDC"))]
+    #[doc(alias("OpenID Connect", "RFC 8414"))]
     pub fn from_issuer(issuer: impl AsRef<str>, auth: ClientAuth) -> Result<Self, ConfigError> {
         let issuer = IssuerUri::parse(issuer.as_ref())?;
         Self::for_server(Server::Issuer(issuer), auth)
     }
 
-    /// Creates credentials for a custom source of tokens, which are equal if their names are equal.
+    /// Creates credentials for a custom source of tokens.
     ///
-    /// The name appears in errors, events and `Debug`, so it must not be a secret. They have no
-    /// token endpoint. A [`TokenEndpoint`](crate::TokenEndpoint) answers them with
+    /// They are equal if their names are equal. The name appears in errors, events and `Debug`, so
+    /// it must not be a secret. The credentials have no token endpoint. A
+    /// [`TokenEndpoint`](crate::TokenEndpoint) answers them with
     /// [`TokenErrorKind::NoTokenEndpoint`](crate::TokenErrorKind::NoTokenEndpoint).
     ///
     /// # Example
@@ -163,7 +172,7 @@ impl Credentials {
         Self { fingerprint: 0, description }.edit(|_| {})
     }
 
-    /// Sets the grant. It replaces the client credentials grant, or any grant that was set before.
+    /// Sets the grant, which is the client credentials grant by default.
     #[must_use]
     pub fn grant(self, grant: impl Into<Grant>) -> Self {
         let grant = grant.into();
@@ -173,6 +182,7 @@ impl Credentials {
     /// Sets the scope of the token (RFC 6749 section 3.3).
     ///
     /// It consists of names with spaces between them, in any order. Repeated names count once.
+    #[doc(alias = "scopes")]
     #[must_use]
     pub fn scope(self, scope: impl AsRef<str>) -> Self {
         let mut seen = HashSet::new();
@@ -181,31 +191,34 @@ impl Credentials {
         self.edit(|description| description.scope = names)
     }
 
-    /// Adds an audience of the token (`audience`).
+    /// Adds an audience of the token (parameter `audience`).
     ///
-    /// Auth0 and other servers require it, and RFC 8693 allows several. An empty one is left out.
+    /// Auth0 and other servers require it, and RFC 8693 allows several. An empty text is left out.
+    #[doc(alias = "aud")]
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         let audience = audience.into().into_boxed_str();
         self.edit(|description| add_new(&mut description.audiences, audience))
     }
 
-    /// Adds a resource that the token is for (`resource`, RFC 8707 section 2). An empty one is left
-    /// out.
+    /// Adds a resource that the token is for (`resource`, RFC 8707 section 2).
+    ///
+    /// An empty text is left out.
+    #[doc(alias("resource indicator", "RFC 8707"))]
     #[must_use]
     pub fn resource(self, resource: impl Into<String>) -> Self {
         let resource = resource.into().into_boxed_str();
         self.edit(|description| add_new(&mut description.resources, resource))
     }
 
-    /// Sets what the token is to authorize in detail (`authorization_details`, RFC 9396 section 2).
+    /// Sets in detail what the token authorizes (`authorization_details`, RFC 9396 section 2).
     ///
     /// `details` is a JSON array of objects, each of which has a `type`. It is sent as JSON text,
     /// with sorted members. An empty array removes details that were set before.
     ///
     /// # Errors
     ///
-    /// Returns an error if `details` is anything else.
+    /// Returns an error if `details` is not such an array.
     ///
     /// # Example
     ///
@@ -222,13 +235,17 @@ impl Credentials {
     /// # let _ = credentials;
     /// # Ok::<(), tower_oauth2::ConfigError>(())
     /// ```
+    #[doc(alias("rich authorization requests", "RAR", "RFC 9396"))]
     pub fn authorization_details(self, details: impl Into<Value>) -> Result<Self, ConfigError> {
         let details = authorization_details::to_text(details.into())?;
         Ok(self.edit(|description| description.authorization_details = details))
     }
 
-    /// Sets another parameter of the token request. It replaces all other parameters of this name.
-    /// An empty value removes a parameter that was set before.
+    /// Sets another parameter of the token request.
+    ///
+    /// It replaces all other parameters of this name. An empty value removes a parameter that was
+    /// set before.
+    #[doc(alias("extra_param", "additional parameter", "form parameter"))]
     #[must_use]
     pub fn parameter(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into().into_boxed_str();
@@ -245,8 +262,9 @@ impl Credentials {
     ///
     /// The maximum is a year. By default, such a token is valid until it is rejected.
     ///
-    /// It does not affect whether credentials are equal. A cache uses the value of the first ones
-    /// of several equal credentials.
+    /// It does not affect whether credentials are equal. A cache uses the value of the first of
+    /// several equal credentials.
+    #[doc(alias("lifetime", "TTL"))]
     #[must_use]
     pub fn default_expires_in(self, default_expires_in: Duration) -> Self {
         self.edit(|description| {
@@ -254,12 +272,13 @@ impl Credentials {
         })
     }
 
-    /// Sets a label that names the credentials in traces and errors, and in metrics if
-    /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) says
-    /// so. An empty one removes the label.
+    /// Sets a label that names the credentials in traces and errors.
     ///
-    /// It does not affect whether credentials are equal. A cache uses the label of the first ones
-    /// of several equal credentials.
+    /// [`TokenCacheBuilder::metric_labels`](crate::cache::TokenCacheBuilder::metric_labels) adds it
+    /// to metrics too. An empty label removes it.
+    ///
+    /// It does not affect whether credentials are equal. A cache uses the label of the first of
+    /// several equal credentials.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         let label: Arc<str> = label.into().into();
@@ -274,8 +293,11 @@ impl Credentials {
         key.never()
     }
 
-    /// Binds tokens to `key`: each request carries a proof of its possession (DPoP, RFC 9449). A
+    /// Binds tokens to `key` with DPoP (RFC 9449).
+    ///
+    /// Each request to the token endpoint and to an API carries a proof of possession of the key. A
     /// token request fails if the server answers with a Bearer token.
+    #[doc(alias("proof of possession", "sender-constrained", "RFC 9449"))]
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     #[must_use]

@@ -1,4 +1,4 @@
-//! The parameters of a token request.
+//! Collects the parameters of a token request.
 
 use std::borrow::Cow;
 
@@ -46,8 +46,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// Returns the parameters for the purpose of the token: its scope, audiences, resources and
-    /// authorization details.
+    /// Returns the parameters for scope, audiences, resources and authorization details.
     fn target_parameters(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let description = &*self.description;
         let scope =

@@ -1,4 +1,4 @@
-//! The request that a source of tokens answers.
+//! Defines the request that a source of tokens answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use crate::credentials::Credentials;
 use crate::token::AccessToken;
 use crate::util::liveness::Liveness;
 
-/// A request for a token: the credentials, the token to replace, and the cause.
+/// Asks a source for a token.
 ///
-/// Any `Service<TokenRequest, Response = AccessToken>` is a source: a
+/// It has the credentials, the token to replace, and the [cause](Self::cause). Any
+/// `Service<TokenRequest, Response = AccessToken>` is a source: a
 /// [`TokenEndpoint`](crate::TokenEndpoint), a stack of tower's layers over one, or a function in
 /// [`tower::service_fn`]. A source must not answer a renewal or a rejection with the token that the
 /// request shows.
@@ -28,6 +29,8 @@ use crate::util::liveness::Liveness;
 /// });
 /// # let _ = metadata_server;
 /// ```
+///
+/// [`tower::service_fn`]: https://docs.rs/tower/latest/tower/fn.service_fn.html
 #[derive(Clone)]
 pub struct TokenRequest {
     credentials: Credentials,
@@ -70,7 +73,7 @@ impl TokenRequest {
         Self { credentials, token: None, cause: Cause::Cold, claims: None, liveness: None }
     }
 
-    /// Sets the token to replace, and why.
+    /// Sets the token to replace, and the cause.
     #[must_use]
     pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
         self.token = Some(token);

@@ -1,4 +1,4 @@
-//! The server that credentials are for.
+//! Describes the server that credentials are for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::util::takeover_lock::TakeoverLock;
 /// The shortest time between two fetches of an issuer's metadata whose token endpoint is known.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The server that issues the tokens.
+/// Names the server that issues the tokens.
 #[derive(Clone)]
 pub(crate) enum Server {
     TokenEndpoint(Arc<EndpointUri>),
@@ -26,7 +26,9 @@ pub(crate) enum Server {
     Custom(Box<str>),
 }
 
-/// The URI of a token endpoint, and the facts from the metadata that requests to it depend on.
+/// Holds the URI of a token endpoint, and facts from the metadata.
+///
+/// Requests to the endpoint depend on these facts.
 #[derive(PartialEq)]
 pub(crate) struct EndpointUri {
     uri: Uri,
@@ -48,10 +50,12 @@ pub(crate) struct IssuerUri {
     discovery: Arc<dyn Discovery>,
 }
 
-/// The token endpoint of an issuer, once it is known. All edited copies of credentials share it.
+/// Gives access to the token endpoint of an issuer, once it is known.
 ///
-/// A trait object, because credentials may be the keys of a map, and clippy would take the cell for
-/// a part of the key. It plays no part in their equality.
+/// All edited copies of credentials share it.
+///
+/// It is a trait object, because credentials may be the keys of a map, and clippy would take the
+/// cell for a part of the key. The endpoint is not part of the identity of credentials.
 trait Discovery: Send + Sync {
     fn discovered(&self) -> &Mutex<Discovered>;
     /// Allows one fetch of the metadata at a time.
@@ -67,7 +71,7 @@ struct DiscoveryCells {
 #[derive(Default)]
 struct Discovered {
     endpoint: Option<Arc<EndpointUri>>,
-    /// The end of the first fetch of metadata, or the start of the last fetch after it.
+    /// The end of the first fetch of metadata, or the start of a later one.
     fetched_at: Option<Instant>,
 }
 
@@ -201,7 +205,9 @@ impl IssuerUri {
             Discovered { endpoint: Some(endpoint.clone()), fetched_at: Some(Instant::now()) };
     }
 
-    /// Returns whether the metadata may be fetched again. It may not for a minute after that.
+    /// Returns whether the metadata may be fetched again.
+    ///
+    /// After it has returned `true`, it returns `false` for a minute.
     pub(crate) fn may_fetch_again(&self) -> bool {
         let mut discovered = self.discovery.discovered().lock_unpoisoned();
         let is_over = discovered.fetched_at.is_none_or(|at| at.elapsed() >= MIN_FETCH_INTERVAL);

@@ -1,4 +1,4 @@
-//! The audience of a refused assertion, which its error names.
+//! Names the audience of a refused assertion in its error.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -28,7 +28,7 @@ pub(super) struct AssertionAudiences {
 impl AssertionAudiences {
     /// Returns the audiences, or `None` if no JWT was signed for the request.
     pub(super) fn of(request: &TokenRequestParts, token_endpoint: &str) -> Option<Self> {
-        // No audience can be set of a JWT that another party has signed.
+        // The audience of a JWT that another party has signed cannot be set here.
         request.is_time_used().then(|| Self {
             of_client: request.parameter("client_assertion").and_then(audiences),
             of_grant: request.parameter("assertion").and_then(audiences),
@@ -61,7 +61,9 @@ impl AssertionAudiences {
     }
 }
 
-/// Returns an audience as printable text, without the parts of a URL that may be secrets.
+/// Returns an audience as printable text.
+///
+/// The parts of a URL that may be secrets are left out.
 fn shown(audience: &str) -> String {
     match audience.contains("://") {
         true => printable::bounded(UrlWithoutSecrets(audience), MAX_AUDIENCE),

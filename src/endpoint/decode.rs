@@ -1,4 +1,4 @@
-//! Token responses and error responses (RFC 6749 sections 5.1 and 5.2).
+//! Decodes token responses and error responses (RFC 6749 sections 5.1 and 5.2).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Settings for token endpoints that differ from the standard.
+//! Holds settings for token endpoints that differ from the standard.
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::error::ConfigError;
 use crate::protocol::dpop::DPOP;
 
-/// The format of the requests to an endpoint, and the token types that it may return.
+/// Describes the format of requests, and the token types of responses.
 #[derive(Clone, Default)]
 pub(super) struct Dialect {
     pub(super) has_json_body: bool,

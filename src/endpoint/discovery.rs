@@ -48,8 +48,10 @@ impl Discovery<'_> {
         Ok(endpoint)
     }
 
-    /// Returns the token endpoint in the issuer's current metadata if `error`, the response of the
-    /// endpoint `used`, says that the server may have changed, and if it has.
+    /// Returns the token endpoint in the issuer's current metadata, if it has changed.
+    ///
+    /// `error` is the response of the endpoint `used`. It decides whether the metadata are fetched
+    /// again.
     ///
     /// The metadata are fetched again at most once a minute, within half of the time that is left.
     pub(super) async fn changed_endpoint(
@@ -62,8 +64,8 @@ impl Discovery<'_> {
         let Some(issuer) = issuer.filter(|_| may_be_outdated(error)) else {
             return Ok(None);
         };
-        // The other half of the time is for another token request. Without metadata, the error of
-        // the token endpoint says more.
+        // The other half of the time is for another token request. If the metadata cannot be
+        // fetched, the error of the token endpoint is more helpful.
         let half = Self { deadline: halfway_to(self.deadline), ..*self };
         let found = half.fetch_again(http, issuer, used);
         let found = timeout_at(half.deadline, found).await.unwrap_or(Ok(None))?;
@@ -139,7 +141,8 @@ impl Discovery<'_> {
             TokenError::with_source(TokenErrorKind::InvalidMetadata, error.into())
                 .with_issuer(issuer.origin())
         })?;
-        // An endpoint that was kept would not be looked for again, because it never answers.
+        // An endpoint that may not be called is not kept, because it would never answer, and
+        // nothing would cause a search for another one.
         let checked = self.limits.check(endpoint.uri(), endpoint.origin());
         checked.map_err(|error| error.at(endpoint.origin()))?;
         let endpoint = Arc::new(endpoint);

@@ -1,4 +1,4 @@
-//! The limits of a token endpoint: which endpoints it may call, and for how long.
+//! Limits which endpoints may be called, and for how long.
 
 use std::sync::Arc;
 use std::time::Duration;

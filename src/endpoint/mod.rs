@@ -1,4 +1,4 @@
-//! RFC 6749 on the wire: a token endpoint as a service.
+//! Sends token requests (RFC 6749), as a tower service.
 
 mod assertion_audience;
 mod decode;
@@ -39,10 +39,10 @@ use crate::secret::{FileError, SecretTimeout};
 use crate::token::AccessToken;
 use crate::util::one_or_many::OneOrMany;
 
-/// Requests tokens from token endpoints over an HTTP client: a service from [`TokenRequest`] to
-/// [`AccessToken`] (RFC 6749).
+/// Requests tokens from token endpoints over an HTTP client (RFC 6749).
 ///
-/// The credentials of a request name the token endpoint, so one `TokenEndpoint` serves many.
+/// It is a tower service from [`TokenRequest`] to [`AccessToken`]. The credentials of a request
+/// name the token endpoint, so one `TokenEndpoint` serves many token endpoints.
 ///
 /// - **Retries.** A token request that fails in a way that may pass is retried twice by default
 ///   ([`retry`](Self::retry)). Each try is one HTTP request, with two exceptions: if the server
@@ -71,6 +71,9 @@ use crate::util::one_or_many::OneOrMany;
 /// - **Readiness.** A clone of the HTTP client is made ready for each request, and none is held
 ///   between requests. So API and token endpoint can share one connection pool or concurrency
 ///   limit.
+///
+/// The guarantees [W1](crate::guide::guarantees#w1) to [W9](crate::guide::guarantees#w9) describe
+/// the requests and responses exactly.
 ///
 /// # Errors
 ///
@@ -113,6 +116,8 @@ use crate::util::one_or_many::OneOrMany;
 /// }
 /// # let _ = endpoint;
 /// ```
+#[doc(alias("authorization server", "identity provider", "IdP"))]
+#[doc(alias("token_url", "client credentials", "RFC 6749"))]
 #[derive(Clone)]
 pub struct TokenEndpoint {
     http: BoxedClient,
@@ -129,8 +134,10 @@ impl TokenEndpoint {
         Self::over(http_client::boxed(http))
     }
 
-    /// Creates an endpoint over a client whose request bodies are not `Full<Bytes>`, such as those
-    /// of axum.
+    /// Creates an endpoint over a client with another type of request body.
+    ///
+    /// [`new`](Self::new) takes clients of `Full<Bytes>`. Use this function for axum's `Body`, for
+    /// example.
     ///
     /// # Example
     ///
@@ -169,7 +176,7 @@ impl TokenEndpoint {
 
     /// Sets how long one try may take, including the response body.
     ///
-    /// The default is 30 seconds, the maximum a year.
+    /// The default is 30 seconds, and the maximum is a year.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
@@ -178,18 +185,21 @@ impl TokenEndpoint {
 
     /// Sets how failed token requests are retried. The default is two retries.
     ///
-    /// A [`RetryLayer`](tower::retry::RetryLayer) outside needs [`TokenRetry::none`] here.
+    /// A [`RetryLayer`][`tower::retry::RetryLayer`] outside needs [`TokenRetry::none`] here.
     /// Otherwise the numbers of tries multiply.
+    ///
+    /// [`tower::retry::RetryLayer`]: https://docs.rs/tower/latest/tower/retry/struct.RetryLayer.html
+    #[doc(alias = "retries")]
     #[must_use]
     pub fn retry(mut self, retry: TokenRetry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets the token endpoints that may be called, as credentials name them. The default is all.
+    /// Sets which token endpoints may be called (all by default).
     ///
-    /// Use it for credentials that tenants configure. Otherwise a tenant can have requests sent to
-    /// any host that this process can reach.
+    /// Name the endpoints as the credentials do. Use the list if tenants configure credentials.
+    /// Without it, a tenant can have requests sent to any host that this process can reach.
     ///
     /// Credentials [from an issuer](crate::Credentials::from_issuer) need both the issuer and its
     /// token endpoint in the list.
@@ -198,13 +208,13 @@ impl TokenEndpoint {
     ///
     /// Returns a [`ConfigError`] for an endpoint that
     /// [`Credentials::new`](crate::Credentials::new) would not accept.
+    #[doc(alias = "SSRF")]
     pub fn allowed_endpoints(mut self, endpoints: impl OneOrMany) -> Result<Self, ConfigError> {
         self.limits.allow_only(endpoints)?;
         Ok(self)
     }
 
-    /// Allows endpoints over plain HTTP on other machines, which sends client secrets and tokens in
-    /// clear text.
+    /// Allows plain HTTP, which sends client secrets and tokens in clear text.
     ///
     /// Use it only in networks that encrypt below HTTP, such as a service mesh. Loopback addresses
     /// need no permission.
@@ -227,7 +237,7 @@ impl TokenEndpoint {
         self
     }
 
-    /// Adds a header to each token request, such as the key of a gateway before the server.
+    /// Adds a header to each token request, such as the key of a gateway.
     ///
     /// It replaces a header of this name that was set before, and the defaults of `Accept`,
     /// `Accept-Encoding` and `User-Agent`. A header of client authentication replaces it. The value
@@ -250,7 +260,7 @@ impl TokenEndpoint {
     /// use tower_oauth2::{ConfigError, TokenEndpoint};
     /// use tower_oauth2::source::HttpClient;
     ///
-    /// fn endpoint<M>(http: impl HttpClient<M>, key: String) -> Result<TokenEndpoint, ConfigError> {
+    /// fn endpoint<M>(http: impl HttpClient<M>, key: &str) -> Result<TokenEndpoint, ConfigError> {
     ///     TokenEndpoint::new(http).header("x-api-key", key)
     /// }
     /// ```
@@ -301,6 +311,7 @@ impl TokenEndpoint {
 impl Service<TokenRequest> for TokenEndpoint {
     type Response = AccessToken;
     type Error = TokenError;
+    /// Resolves to the token.
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

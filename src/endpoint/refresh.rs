@@ -25,8 +25,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The maximum number of repetitions of a refresh whose refresh token was replaced during it.
 const MAX_REPEATS: u32 = 3;
 
-/// Requests tokens with the refresh token of the credentials, and keeps the rotated one (RFC 6749
-/// section 6).
+/// Requests tokens with refresh tokens, and keeps the rotated ones (RFC 6749 section 6).
 ///
 /// Requests whose credentials have no refresh token pass through unchanged.
 ///

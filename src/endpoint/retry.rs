@@ -1,4 +1,4 @@
-//! Retries of token requests.
+//! Retries token requests.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::util::jitter;
 /// The longest wait before a retry.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Retries failed token requests: how often, after which failures, and after which pause.
+/// Says how often, after which failures and after which pause token requests are retried.
 ///
 /// Pass it to [`TokenEndpoint::retry`](crate::TokenEndpoint::retry). It is also a tower [`Policy`],
-/// for a [`RetryLayer`](tower::retry::RetryLayer) around other sources. Around a `TokenEndpoint`,
+/// for a [`RetryLayer`][`tower::retry::RetryLayer`] around other sources. Around a `TokenEndpoint`,
 /// such a layer needs [`TokenRetry::none`] inside, or the numbers of tries multiply.
 ///
 /// A retry follows a failure that may pass ([`TokenError::is_transient`]). For error responses, the
@@ -39,6 +39,10 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 ///     TokenEndpoint::new(http).retry(retry)
 /// }
 /// ```
+///
+/// [`Policy`]: https://docs.rs/tower/latest/tower/retry/trait.Policy.html
+/// [`tower::retry::RetryLayer`]: https://docs.rs/tower/latest/tower/retry/struct.RetryLayer.html
+#[doc(alias("backoff", "Retry-After"))]
 #[derive(Clone, Debug)]
 pub struct TokenRetry {
     total: u32,
@@ -48,11 +52,13 @@ pub struct TokenRetry {
 }
 
 impl TokenRetry {
-    /// Creates a policy with at most `total` retries, on 408, 429, 500, 502, 503 and 504, with a
-    /// first pause of at most 100 ms.
+    /// Creates a policy with at most `total` retries.
     ///
-    /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds them
-    /// all.
+    /// The first pause is at most 100 ms. Error responses are retried if their status is 408, 429,
+    /// 500, 502, 503 or 504.
+    ///
+    /// The cache's [`fetch_timeout`](crate::cache::TokenCacheBuilder::fetch_timeout) bounds all
+    /// tries together.
     pub fn new(total: u32) -> Self {
         Self {
             total,
@@ -67,14 +73,16 @@ impl TokenRetry {
         Self::new(0)
     }
 
-    /// Sets the statuses of error responses that are retried.
+    /// Sets which statuses of error responses are retried.
     #[must_use]
     pub fn statuses(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
         self.statuses = statuses.into_iter().collect();
         self
     }
 
-    /// Sets the longest first pause. Each further one may be twice as long.
+    /// Sets the longest first pause.
+    ///
+    /// Each further pause may be twice as long as the one before.
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.backoff = backoff;
@@ -111,6 +119,7 @@ impl Default for TokenRetry {
 }
 
 impl<E: AsRef<dyn StdError + Send + Sync>> Policy<TokenRequest, AccessToken, E> for TokenRetry {
+    /// Resolves at the end of the pause before the retry.
     type Future = Sleep;
 
     fn retry(

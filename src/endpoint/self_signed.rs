@@ -1,4 +1,4 @@
-//! A source whose tokens are JWTs that are signed here.
+//! Signs JWTs that are access tokens themselves.
 
 use std::fmt;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::jwt::{DefaultAudience, JwtContext, SignedJwt};
 use crate::token::AccessToken;
 use crate::util::clock::Now;
 
-/// A source of tokens that are JWTs, which this crate signs without a token request.
+/// Signs JWTs and returns them as tokens, without a token request.
 ///
 /// GitHub Apps and many APIs of Google accept such tokens. A token has the default claims of a
 /// [`SignedJwt`], except that it has no audience unless one is set. It expires with the JWT: 15
@@ -55,6 +55,7 @@ use crate::util::clock::Now;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("GitHub App", "service account", "self-signed JWT"))]
 #[derive(Clone)]
 pub struct SelfSigned {
     issuer: Arc<str>,
@@ -62,7 +63,7 @@ pub struct SelfSigned {
 }
 
 impl SelfSigned {
-    /// Creates a source of JWTs of `issuer` (`iss`).
+    /// Creates a source of JWTs whose issuer (`iss`) is `issuer`.
     ///
     /// `jwt` is a [`SignedJwt`], or a key to sign it with.
     pub fn new(issuer: impl Into<String>, jwt: impl Into<SignedJwt>) -> Self {
@@ -94,6 +95,7 @@ impl SelfSigned {
 impl Service<TokenRequest> for SelfSigned {
     type Response = AccessToken;
     type Error = TokenError;
+    /// Resolves to the token.
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, TokenError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

@@ -1,4 +1,6 @@
-//! Sends one token request: up to three HTTP requests if a clock is off or a nonce is required.
+//! Sends one token request, in up to three HTTP requests.
+//!
+//! The server may require another time or a nonce.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -87,7 +89,9 @@ pub(super) async fn request_token(
     }
 }
 
-/// The response to one HTTP request, and the facts about the request that a resend depends on.
+/// Holds the response to one HTTP request, with facts about the request.
+///
+/// A resend depends on these facts.
 struct TokenResponse {
     head: Parts,
     body: Bytes,
@@ -170,7 +174,7 @@ async fn send(
     Ok(TokenResponse { head, body, requested_at, clock, audiences, skew, proof, facts })
 }
 
-/// A token request, the endpoint that it goes to, and how that one differs from the standard.
+/// Describes where a token request goes, and the dialect of that endpoint.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) request: &'a TokenRequest,

@@ -1,4 +1,6 @@
-//! Advice at the end of an error's text, which names the first thing to check.
+//! Gives advice at the end of an error's text.
+//!
+//! It names the first thing to check.
 
 use http::StatusCode;
 
@@ -13,7 +15,7 @@ pub(crate) struct RequestFacts {
     pub(crate) has_client_assertion: bool,
     /// `true` if the request has a DPoP proof.
     pub(crate) has_proof: bool,
-    /// `true` if the grant is polled at an interval that the caller keeps (RFC 8628 section 3.5).
+    /// `true` if the caller polls the grant at an interval (RFC 8628 section 3.5).
     pub(crate) is_polled: bool,
 }
 
@@ -82,7 +84,7 @@ const SERVER: &str = "check the state of that server";
 const SUBJECT_TOKEN: &str =
     "check the subject token: its type, issuer, audience and remaining lifetime";
 
-/// Codes of a client that is unknown or could not prove its identity.
+/// Returns whether the client is unknown or could not prove its identity.
 ///
 /// Keycloak answers a wrong secret with 401 and `unauthorized_client`.
 fn is_client_refused(error: Option<&str>, status: StatusCode) -> bool {
@@ -109,7 +111,7 @@ fn for_error_response(
         (_, status) if status.is_server_error() => SERVER,
         _ if is_for_metadata => "check the issuer's URL",
         _ if is_client_refused(error, status) && facts.has_client_assertion => CLIENT_ASSERTION,
-        // The assertion of the grant may be all that the request has of the client.
+        // The assertion of the grant may be the only proof of the client's identity.
         _ if is_client_refused(error, status) && facts.grant == GrantKind::JwtBearer => {
             CLIENT_OR_GRANT_ASSERTION
         }

@@ -17,7 +17,9 @@ const MAX_MEMBER: usize = 4 * KIB;
 /// The maximum size of the header fields of one response. An error may keep those of two.
 const MAX_HEADERS: usize = 7 * KIB;
 
-/// Reserved for the fields of the error, and for the head of a rejected response.
+/// The size that is reserved for the error's own fields.
+///
+/// It includes the head of a rejected response.
 const RESERVED: usize = KIB;
 
 /// The memory that a [`HeaderMap`] takes for a field, besides its text.

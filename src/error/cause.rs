@@ -1,4 +1,4 @@
-//! The causes of an HTTP client's failure, as text.
+//! Describes the causes of an HTTP client's failure.
 
 use std::error::Error as StdError;
 
@@ -11,7 +11,9 @@ const MAX_TEXT: usize = 300;
 /// The longest text that is read of one cause, in characters.
 const MAX_READ: usize = 4096;
 
-/// Returns the texts of `error` and its sources as one printable line of at most 300 characters.
+/// Returns the texts of `error` and its sources in one printable line.
+///
+/// The line has at most 300 characters.
 ///
 /// `scrub` removes secrets from a text. It gets each text before it is cut further, because the
 /// beginning of a secret at the end of a text would be hard to recognize.
@@ -25,7 +27,7 @@ pub(super) fn describe(error: &(dyn StdError + 'static), scrub: impl Fn(&str) ->
             texts.push(text);
         }
     }
-    // The last causes say most.
+    // The last causes are the most specific ones.
     let size = |texts: &[String]| texts.iter().map(|text| text.chars().count() + 2).sum::<usize>();
     let mut shown = &texts[..];
     while shown.len() > 1 && size(shown) > MAX_TEXT {

@@ -6,7 +6,7 @@ use crate::util::printable::{self, UrlWithoutSecrets};
 /// The longest value that an error quotes, in characters.
 const MAX_VALUE: usize = 80;
 
-/// The error of an invalid setting.
+/// Reports an invalid setting.
 ///
 /// The text names the setting and what to do, and quotes at most 80 printable characters of the
 /// invalid value. Secrets, tokens and keys are never quoted. A URL is quoted without its user
@@ -33,7 +33,9 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Creates an error with the text `{setting} {problem}`, for custom implementations of
+    /// Creates an error with the text `{setting} {problem}`.
+    ///
+    /// Use it in custom implementations of
     /// [`ClientAuthentication::check`](crate::client_auth::ClientAuthentication::check).
     ///
     /// # Example

@@ -1,11 +1,11 @@
-//! The texts of a [`TokenError`].
+//! Writes the texts of a [`TokenError`].
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use super::{ConfigError, ErrorInner, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
+use super::{ConfigError, ErrorContents, NO_METADATA, TokenError, TokenErrorKind, advice, chain};
 use crate::util::printable::Printable;
 
 impl TokenError {
@@ -38,7 +38,7 @@ fn system_cause(source: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, note, facts, hint, label, origin, response, .. } = &*self.inner;
+        let ErrorContents { kind, note, facts, hint, label, origin, response, .. } = &*self.inner;
         match origin {
             Some((what_failed, origin)) => write!(f, "{what_failed} {origin}")?,
             None if *kind == TokenErrorKind::InvalidIssuer => f.write_str("no metadata")?,

@@ -24,7 +24,7 @@ use std::fmt;
 pub enum TokenErrorKind {
     /// The HTTP client failed before a response arrived.
     Transport,
-    /// The token request took too long.
+    /// The token request, or the wait for its token, took too long.
     Timeout,
     /// The response ended within its body.
     IncompleteResponse,
@@ -50,10 +50,12 @@ pub enum TokenErrorKind {
     InsecureUri,
     /// The token endpoint is not among the allowed ones.
     EndpointNotAllowed,
-    /// Credentials of [`Credentials::named`](crate::Credentials::named), which have no token
-    /// endpoint, were used with a [`TokenEndpoint`](crate::TokenEndpoint).
+    /// The credentials have no token endpoint, because they are only named.
+    ///
+    /// [`Credentials::named`](crate::Credentials::named) are for custom sources. They were used
+    /// with a [`TokenEndpoint`](crate::TokenEndpoint).
     NoTokenEndpoint,
-    /// The issuer is not a URI from which metadata can be fetched (RFC 8414 section 2).
+    /// The issuer is not a valid URI for fetching metadata (RFC 8414 section 2).
     InvalidIssuer,
     /// The issuer's metadata is invalid, or belongs to another issuer (RFC 8414 section 3.3).
     InvalidMetadata,
@@ -68,12 +70,13 @@ pub enum TokenErrorKind {
     Interrupted,
     /// A request names no tokens, and its layer has no default ones.
     NoTokens,
-    /// The URI of the request names no host, and its tokens are not allowed at all hosts of the
-    /// layer.
+    /// The request names no host, and its tokens are not for all listed origins.
     ///
-    /// The tokens are narrowed with [`Tokens::only_for`](crate::Tokens::only_for). Nothing is sent.
+    /// A URI without a host stands for all origins that the layer lists.
+    /// [`Tokens::only_for`](crate::Tokens::only_for) allows the tokens at some of them only.
+    /// Nothing is sent.
     UnknownOrigin,
-    /// The caller has to wait for a token outside of a tokio runtime with a timer.
+    /// The caller waits for a token outside of a tokio runtime with a timer.
     ///
     /// `Builder::enable_time` enables the timer.
     NoRuntime,

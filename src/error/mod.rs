@@ -1,4 +1,4 @@
-//! Errors: [`TokenError`] at run time, and [`ConfigError`] for invalid settings.
+//! Defines [`TokenError`] for failures at run time, and [`ConfigError`] for invalid settings.
 
 mod advice;
 mod bounds;
@@ -23,7 +23,7 @@ pub use self::config::ConfigError;
 pub use self::kind::TokenErrorKind;
 pub(crate) use self::response::ErrorResponse;
 
-/// The error when no token or no [`Metadata`](crate::metadata::Metadata) is available.
+/// Reports that no token or no [`Metadata`](crate::metadata::Metadata) is available.
 ///
 /// One failure may reach many callers, so clones are cheap and share their contents. The text says
 /// what failed, at which host, and what to check. If the HTTP client failed, it shows the causes in
@@ -39,20 +39,23 @@ pub(crate) use self::response::ErrorResponse;
 ///
 /// fn is_our_fault(error: &(dyn std::error::Error + 'static)) -> bool {
 ///     TokenError::find_in(error).is_some_and(|error| {
-///         error.kind() == TokenErrorKind::ErrorResponse && error.error_code() == Some("invalid_client")
+///         let is_response = error.kind() == TokenErrorKind::ErrorResponse;
+///         is_response && error.error_code() == Some("invalid_client")
 ///     })
 /// }
 /// # assert!(!is_our_fault(&std::fmt::Error));
 /// ```
+#[doc(alias("OAuth2Error", "error_description", "invalid_client"))]
+#[doc(alias = "invalid_grant")]
 #[derive(Clone)]
 pub struct TokenError {
-    inner: Arc<ErrorInner>,
+    inner: Arc<ErrorContents>,
     /// The API's response that rejected the last token.
     rejected_response: Option<Arc<Response<()>>>,
     retry_in: Option<Duration>,
 }
 
-struct ErrorInner {
+struct ErrorContents {
     kind: TokenErrorKind,
     /// Details that the kind does not include. May be empty.
     note: Cow<'static, str>,
@@ -110,7 +113,7 @@ impl TokenError {
         response: Option<ErrorResponse>,
         source: Option<BoxError>,
     ) -> Self {
-        let inner = ErrorInner {
+        let inner = ErrorContents {
             kind,
             note,
             facts: RequestFacts::default(),
@@ -124,7 +127,7 @@ impl TokenError {
         Self { inner: Arc::new(inner), rejected_response: None, retry_in: None }
     }
 
-    /// Returns the [`TokenError`] inside the error of a source, or a new one that contains it.
+    /// Returns the [`TokenError`] in a source's error, or one that contains it.
     pub(crate) fn from_source(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(error) => return *error,
@@ -156,7 +159,9 @@ impl TokenError {
         self
     }
 
-    /// Shows the first cause of the type `E`, whose text contains no secret, and its sources.
+    /// Shows the first cause of the type `E`, and its sources.
+    ///
+    /// The text of the cause must contain no secret.
     ///
     /// Has no effect once the error has been cloned.
     pub(crate) fn with_known_cause<E: StdError + 'static>(mut self) -> Self {
@@ -264,6 +269,7 @@ impl TokenError {
     }
 
     /// Finds the [`TokenError`] in `error` or in its chain of sources.
+    #[doc(alias = "downcast")]
     pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
@@ -275,14 +281,15 @@ impl TokenError {
 
     /// Returns whether the same request may succeed later.
     ///
-    /// True for a failed connection, a timeout, a response that is incomplete or not JSON, a 5xx,
-    /// 408 or 429, a secret that could not be read, and a failure in a custom source. True also for
-    /// the codes `temporarily_unavailable`, `server_error` and `slow_down` with any status, unless
-    /// the grant is polled (a device grant or CIBA).
+    /// It is true for a failed connection, a timeout, a response that is incomplete or not JSON, a
+    /// 5xx, 408 or 429, a secret that could not be read, and a failure in a custom source. It is
+    /// also true for the codes `temporarily_unavailable`, `server_error` and `slow_down` with any
+    /// status, unless the grant is polled (a device grant or CIBA).
     ///
-    /// False for any other error response, a redirect, a response without a usable token, an
+    /// It is false for any other error response, a redirect, a response without a usable token, an
     /// endpoint that is not allowed, an invalid client id, invalid metadata, and a request without
-    /// tokens. If the secret is a token, the failure of that token decides.
+    /// tokens. If the secret is a token of other credentials, the failure of that token decides.
+    #[doc(alias = "retryable")]
     pub fn is_transient(&self) -> bool {
         match self.inner.kind {
             TokenErrorKind::ErrorResponse => self.inner.response.as_ref().is_some_and(|response| {
@@ -307,7 +314,7 @@ impl TokenError {
         self.inner.response.as_ref().map(|response| response.status)
     }
 
-    /// Returns the headers of the token endpoint's response, as many as fit into 7 KiB.
+    /// Returns the headers of the token endpoint's response, up to 7 KiB.
     ///
     /// `Content-Type`, `Retry-After`, `WWW-Authenticate`, `Location` and `Date` are kept first.
     pub fn headers(&self) -> Option<&HeaderMap> {
@@ -349,18 +356,20 @@ impl TokenError {
         response.is_some_and(ErrorResponse::has_transient_code)
     }
 
-    /// Returns the error code of the response if it is a registered one, which may be shown.
+    /// Returns the registered error code of the response, which may be shown.
     pub(crate) fn registered_error(&self) -> Option<&'static str> {
         self.inner.response.as_ref()?.registered_error()
     }
 
-    /// Returns the time of `Retry-After`, counted from the token endpoint's response (RFC 9110
-    /// section 10.2.3).
+    /// Returns the time of `Retry-After`, counted from the token endpoint's response.
+    ///
+    /// RFC 9110 section 10.2.3 defines it.
+    #[doc(alias = "Retry-After")]
     pub fn retry_after(&self) -> Option<Duration> {
         self.inner.response.as_ref()?.retry_after
     }
 
-    /// Returns for how much longer the cache returns this error without a token request.
+    /// Returns how much longer the cache returns this error without a token request.
     ///
     /// `None` means that the next caller starts a token request.
     pub fn retry_in(&self) -> Option<Duration> {
@@ -372,9 +381,9 @@ impl TokenError {
         self.inner.label.as_deref()
     }
 
-    /// Returns status and headers of the API's response that made another token necessary.
+    /// Returns status and headers of the API's response that rejected the token.
     ///
-    /// The headers are as many as fit into 7 KiB. It is `None` when the request was never sent.
+    /// The headers are limited to 7 KiB. Returns `None` if the request was never sent.
     pub fn rejected_response(&self) -> Option<&Response<()>> {
         self.rejected_response.as_deref()
     }
@@ -389,14 +398,18 @@ impl StdError for TokenError {
     }
 }
 
-/// Implemented like [`BoxError`]'s, so that one bound covers both.
+/// Borrows the error as a trait object.
+///
+/// [`BoxError`] does the same, so one bound covers both.
 impl AsRef<dyn StdError + Send + Sync> for TokenError {
     fn as_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
         self
     }
 }
 
-/// Iterates over `error` and its sources, 64 at most, because a faulty error may be its own source.
+/// Iterates over `error` and its sources, 64 at most.
+///
+/// A faulty error may be its own source.
 pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -34,7 +34,7 @@ impl ErrorResponse {
         Self {
             status: head.status,
             headers: bounds::headers(&head.headers),
-            // A copy, because the buffer that was read may be larger.
+            // The body is copied, because the buffer of the response may be larger.
             body: Bytes::copy_from_slice(body),
             error,
             error_description,
@@ -46,7 +46,8 @@ impl ErrorResponse {
 
 /// Error codes that may be shown.
 ///
-/// A server can put anything into `error`, even a secret that it received. None of these is one.
+/// A server can put any text into `error`, even a secret that it received. These codes are not
+/// secret.
 const REGISTERED: &[&str] = &[
     // RFC 6749, sections 4.1.2.1 and 5.2
     "access_denied",

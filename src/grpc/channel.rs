@@ -12,10 +12,10 @@ use crate::cache::Tokens;
 use crate::oauth2::{OAuth2, OAuth2Layer, add_tokens};
 use crate::replay::{Replayable, ReplayableLayer};
 
-/// A channel that sends each call with a valid token, and resends it if the token is rejected.
+/// Sends each gRPC call with a valid token, and resends it after a rejection.
 ///
-/// Generated clients take it instead of a [`Channel`]. A clone is cheap, and shares the channel and
-/// the tokens.
+/// Generated clients take it instead of a [`Channel`]. A clone is cheap, and shares the connection
+/// and the tokens.
 ///
 /// A call is resent after the gRPC status `UNAUTHENTICATED` in the headers of the response, that
 /// is, if the server refused the call before it began, and after the responses that the layer's
@@ -54,9 +54,11 @@ use crate::replay::{Replayable, ReplayableLayer};
 /// }
 /// # let _ = check;
 /// ```
-#[doc(alias = "bearer")]
-#[doc(alias = "interceptor")]
-#[doc(alias = "middleware")]
+///
+/// [`Channel`]: https://docs.rs/tonic/latest/tonic/transport/struct.Channel.html
+/// [`tonic::Status`]: https://docs.rs/tonic/latest/tonic/struct.Status.html
+#[doc(alias("bearer", "interceptor", "middleware", "tonic", "gRPC"))]
+#[doc(alias("authorization metadata", "UNAUTHENTICATED"))]
 #[derive(Clone)]
 pub struct AuthorizedChannel<C = Channel> {
     service: Replayable<OAuth2<IntoTonic<C>>>,
@@ -68,15 +70,18 @@ impl<C: Clone> AuthorizedChannel<C> {
     /// Creates a channel that sends the tokens of `layer` over `channel`.
     ///
     /// `channel` is a [`Channel`], or a service around one that takes [`tonic::body::Body`].
+    ///
+    /// [`Channel`]: https://docs.rs/tonic/latest/tonic/transport/struct.Channel.html
+    /// [`tonic::body::Body`]: https://docs.rs/tonic/latest/tonic/body/struct.Body.html
     pub fn new(channel: C, layer: OAuth2Layer) -> Self {
         let service = layer.for_grpc().layer(IntoTonic(channel));
         Self { service: ReplayableLayer::new().layer(service), tokens: None }
     }
 
-    /// Returns the same channel for calls with `tokens`, for example those of a tenant.
+    /// Returns a channel that sends calls with `tokens`, such as those of a tenant.
     ///
-    /// Calls that name their tokens or [`NoToken`](crate::NoToken) themselves, with
-    /// [`RequestExt`](crate::RequestExt) on a [`tonic::Request`], keep those.
+    /// It shares the connection. A call that names its own tokens or [`NoToken`](crate::NoToken),
+    /// with [`RequestExt`](crate::RequestExt) on a [`tonic::Request`], keeps them.
     ///
     /// # Example
     ///
@@ -90,12 +95,14 @@ impl<C: Clone> AuthorizedChannel<C> {
     /// }
     /// # let _ = client;
     /// ```
+    ///
+    /// [`tonic::Request`]: https://docs.rs/tonic/latest/tonic/struct.Request.html
     #[must_use]
     pub fn with_tokens(&self, tokens: &Tokens) -> Self {
         Self { service: self.service.clone(), tokens: Some(tokens.clone()) }
     }
 
-    /// Sets the number of bytes of a call's messages that are remembered for a resend.
+    /// Sets how many bytes of a call's messages are remembered for a resend.
     ///
     /// The default is 64 KiB ([`ReplayableLayer::DEFAULT_LIMIT`]).
     #[must_use]
@@ -112,6 +119,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = BoxError;
+    /// Resolves to the response, or to the status of a failed token request.
     type Future = ChannelFuture<C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {

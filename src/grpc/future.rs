@@ -14,7 +14,7 @@ use crate::oauth2::ResponseFuture;
 use crate::replay::ReplayBody;
 
 pin_project! {
-    /// The response future of an [`AuthorizedChannel`](super::AuthorizedChannel).
+    /// Resolves to the response of an [`AuthorizedChannel`](super::AuthorizedChannel).
     pub struct ChannelFuture<C>
     where
         C: Service<Request<Body>>,

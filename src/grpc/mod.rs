@@ -1,6 +1,7 @@
-//! A tonic channel with tokens, for generated gRPC clients.
+//! Adds tokens to the calls of a tonic channel, for generated gRPC clients.
 //!
-//! [The guide](crate::guide::grpc) has an example, and explains the statuses.
+//! [`AuthorizedChannel`] is the channel, and [`ChannelFuture`] is its response future. The
+//! [guide](crate::guide::grpc) has an example, and a table of the statuses.
 
 mod channel;
 mod future;

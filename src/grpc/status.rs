@@ -1,4 +1,4 @@
-//! The gRPC status of a call for which no token is available.
+//! Computes the gRPC status of a call for which no token is available.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -38,13 +38,14 @@ fn code(error: &TokenError) -> Code {
     }
 }
 
-/// Tells a failure that passes by itself from one that somebody has to correct.
+/// Returns a different code for transient failures and for those that need a correction.
 fn code_by_time(error: &TokenError) -> Code {
     if error.is_transient() { Code::Unavailable } else { Code::FailedPrecondition }
 }
 
-/// Returns whether the token endpoint knows the request and refuses these credentials (RFC 6749
-/// sections 4.1.2.1 and 5.2).
+/// Returns whether the token endpoint understands the request and refuses the credentials.
+///
+/// The error codes are those of RFC 6749 sections 4.1.2.1 and 5.2.
 fn is_refusal(error: &TokenError) -> bool {
     if error.is_transient() {
         return false;

@@ -1,4 +1,4 @@
-//! The bodies of requests that reqwest sends.
+//! Defines the bodies of requests that reqwest sends.
 
 use bytes::Bytes;
 use reqwest::Body;
@@ -13,7 +13,7 @@ pub(super) enum RequestBody {
     Stream(ReplayBody<Body>),
 }
 
-/// Data for another [`RequestBody`].
+/// Holds the data for another [`RequestBody`].
 pub(super) enum KeptRequestBody {
     Buffered(Bytes),
     Stream(KeptBody<Body>),
@@ -29,7 +29,9 @@ impl RequestBody {
     }
 }
 
-/// A body in memory as the owner of its bytes, because `as_bytes` alone would need a copy.
+/// Owns the bytes of a body in memory.
+///
+/// `as_bytes` alone would need a copy.
 struct InMemory(Body);
 
 impl AsRef<[u8]> for InMemory {

@@ -14,12 +14,11 @@ use crate::cache::Tokens;
 use crate::oauth2::{OAuth2, OAuth2Layer, ResponseFuture, add_tokens};
 use crate::replay::ReplayableLayer;
 
-/// A [`reqwest::Client`] that sends each request with a valid token, and resends it if the token is
-/// rejected.
+/// Sends requests of reqwest with a valid token, and resends them after a rejection.
 ///
-/// Requests are built as usual, and sent with [`send`](Self::send) instead of
-/// [`reqwest::RequestBuilder::send`]. Clones share connections and tokens. It is a
-/// [`tower::Service`] of `http::Request<reqwest::Body>` too.
+/// It contains a [`reqwest::Client`]. Build requests as usual, and send them with
+/// [`send`](Self::send) instead of [`reqwest::RequestBuilder::send`]. Clones share connections and
+/// tokens. It is also a [`tower::Service`] of `http::Request<reqwest::Body>`.
 ///
 /// - **Redirects.** [`from_builder`](Self::from_builder) switches off reqwest's own redirects, so a
 ///   302 is returned to the caller. Switch them off in a client for [`new`](Self::new) too.
@@ -27,10 +26,10 @@ use crate::replay::ReplayableLayer;
 ///   a stream or a multipart form, up to 64 KiB are remembered
 ///   ([`replay_limit`](Self::replay_limit)). If more was sent, the 401 is returned with
 ///   [`NotReplayed::Body`](crate::replay::NotReplayed::Body).
-/// - **Timeouts.** The [timeout of a request](reqwest::RequestBuilder::timeout) includes the wait
-///   for a token and the replay. The [timeout of the client](reqwest::ClientBuilder::timeout)
+/// - **Timeouts.** The [timeout of a request][`reqwest::RequestBuilder::timeout`] includes the wait
+///   for a token and the replay. The [timeout of the client][`reqwest::ClientBuilder::timeout`]
 ///   applies to each send, and not to the wait for a token. As a tower service, both apply to each
-///   send, and a [`Timeout`](tower::timeout::Timeout) outside bounds everything.
+///   send, and a [`Timeout`][`tower::timeout::Timeout`] outside bounds everything.
 /// - **Extensions.** [`Replayed`](crate::replay::Replayed) and
 ///   [`NoTokenSent`](crate::service::NoTokenSent) are in [`reqwest::Response::extensions`].
 ///
@@ -62,9 +61,17 @@ use crate::replay::ReplayableLayer;
 ///     Ok(())
 /// }
 /// ```
-#[doc(alias = "bearer")]
-#[doc(alias = "interceptor")]
-#[doc(alias = "middleware")]
+///
+/// [`reqwest::ClientBuilder::timeout`]: https://docs.rs/reqwest/latest/reqwest/struct.ClientBuilder.html#method.timeout
+/// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
+/// [`reqwest::Error`]: https://docs.rs/reqwest/latest/reqwest/struct.Error.html
+/// [`reqwest::RequestBuilder::send`]: https://docs.rs/reqwest/latest/reqwest/struct.RequestBuilder.html#method.send
+/// [`reqwest::RequestBuilder::timeout`]: https://docs.rs/reqwest/latest/reqwest/struct.RequestBuilder.html#method.timeout
+/// [`reqwest::Response::extensions`]: https://docs.rs/reqwest/latest/reqwest/struct.Response.html#method.extensions
+/// [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html
+/// [`tower::timeout::Timeout`]: https://docs.rs/tower/latest/tower/timeout/struct.Timeout.html
+#[doc(alias("bearer", "interceptor", "middleware", "reqwest"))]
+#[doc(alias("bearer_auth", "authenticated client"))]
 #[derive(Clone)]
 pub struct AuthorizedClient {
     service: OAuth2<Sender>,
@@ -73,7 +80,7 @@ pub struct AuthorizedClient {
 }
 
 impl AuthorizedClient {
-    /// Creates a client from a ready `reqwest::Client`, whose redirects should be off.
+    /// Creates a client over a `reqwest::Client`, whose redirects should be off.
     ///
     /// A client that follows redirects does so beneath the layer, which cannot detect it, because
     /// reqwest has no getter for its policy. When a redirect leads to another host or port, reqwest
@@ -81,6 +88,8 @@ impl AuthorizedClient {
     /// ([`OAuth2Layer::header_name`]) is sent to each host that a response names, and a 401 of that
     /// host rejects the token. Use [`from_builder`](Self::from_builder), or build the client with
     /// [`Policy::none`].
+    ///
+    /// [`Policy::none`]: https://docs.rs/reqwest/latest/reqwest/redirect/struct.Policy.html#method.none
     pub fn new(client: reqwest::Client, layer: OAuth2Layer) -> Self {
         Self {
             service: layer.layer(Sender { client }),
@@ -89,9 +98,10 @@ impl AuthorizedClient {
         }
     }
 
-    /// Builds a client that does not follow redirects, so that none can send a token elsewhere.
+    /// Builds a client that does not follow redirects.
     ///
-    /// A redirect is returned to the caller. [`client`](Self::client) builds the requests.
+    /// So no redirect can send a token elsewhere. A redirect is returned to the caller.
+    /// [`client`](Self::client) builds the requests.
     ///
     /// # Errors
     ///
@@ -112,6 +122,8 @@ impl AuthorizedClient {
     /// }
     /// # let _ = things;
     /// ```
+    ///
+    /// [`reqwest::ClientBuilder::build`]: https://docs.rs/reqwest/latest/reqwest/struct.ClientBuilder.html#method.build
     pub fn from_builder(
         builder: reqwest::ClientBuilder,
         layer: OAuth2Layer,
@@ -128,7 +140,7 @@ impl AuthorizedClient {
         self
     }
 
-    /// Returns a client whose requests are sent with `tokens`, such as those of a tenant.
+    /// Returns a client that sends requests with `tokens`, such as those of a tenant.
     ///
     /// Connections and the layer's [`Origins`](crate::Origins) are shared. A request that names its
     /// own tokens or [`NoToken`](crate::NoToken) in its extensions keeps them.
@@ -153,7 +165,7 @@ impl AuthorizedClient {
         Self { tokens: Some(tokens.clone()), ..self.clone() }
     }
 
-    /// Returns the client that sends the requests, for building them.
+    /// Returns the inner client, which builds the requests.
     ///
     /// A request that this client sends itself has no token.
     pub fn client(&self) -> &reqwest::Client {
@@ -169,6 +181,9 @@ impl AuthorizedClient {
     ///
     /// Returns a [`reqwest::Error`], or a [`TokenError`](crate::TokenError) if no token is
     /// available.
+    ///
+    /// [`reqwest::Error`]: https://docs.rs/reqwest/latest/reqwest/struct.Error.html
+    /// [`reqwest::RequestBuilder::send`]: https://docs.rs/reqwest/latest/reqwest/struct.RequestBuilder.html#method.send
     pub fn send(
         &self,
         request: reqwest::RequestBuilder,
@@ -200,6 +215,9 @@ impl AuthorizedClient {
     /// }
     /// # let _ = is_up;
     /// ```
+    ///
+    /// [`reqwest::Client::execute`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html#method.execute
+    /// [`reqwest::Error`]: https://docs.rs/reqwest/latest/reqwest/struct.Error.html
     pub fn execute(
         &self,
         request: reqwest::Request,
@@ -221,6 +239,7 @@ impl AuthorizedClient {
 impl Service<Request<reqwest::Body>> for AuthorizedClient {
     type Response = Response<reqwest::Body>;
     type Error = BoxError;
+    /// Resolves to the response.
     type Future = AuthorizedFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -246,7 +265,7 @@ impl fmt::Debug for AuthorizedClient {
 }
 
 pin_project! {
-    /// The response future of an [`AuthorizedClient`] as a service.
+    /// Resolves to the response of an [`AuthorizedClient`] as a service.
     pub struct AuthorizedFuture {
         #[pin]
         response: ResponseFuture<Sender, RequestBody>,

@@ -13,12 +13,12 @@ pub(super) fn into_http(
     request: reqwest::Request,
     limit: usize,
 ) -> reqwest::Result<http::Request<RequestBody>> {
-    // A timeout beyond the range of the clock is none.
+    // A timeout beyond the range of the clock is ignored.
     let end = request.timeout().and_then(|timeout| Instant::now().checked_add(*timeout));
     let request = http::Request::<Body>::try_from(request)?;
     let mut request = request.map(|body| RequestBody::new(body, limit));
     if let Some(end) = end {
-        let deadline = Deadline::new(end, "the timeout of the request is over");
+        let deadline = Deadline::new(end, "the timeout of the request has passed");
         request.extensions_mut().insert(deadline);
     }
     Ok(request)

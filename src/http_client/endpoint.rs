@@ -1,4 +1,4 @@
-//! A `reqwest::Client` for token endpoints and metadata.
+//! Sends token requests and metadata requests with a `reqwest::Client`.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,6 +20,8 @@ use crate::protocol::http_client::{BoxedBody, HttpClient, erase_body, sealed};
 ///     TokenEndpoint::new(http)
 /// }
 /// ```
+///
+/// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReqwestClient;
@@ -39,7 +41,7 @@ async fn fetch(
     client: reqwest::Client,
     request: Request<Bytes>,
 ) -> Result<Response<BoxedBody>, BoxError> {
-    // reqwest cannot clone a stream. It would send any other body to where a 307 or 308 leads.
+    // reqwest cannot clone a stream. It would send any other body to the target of a 307 or 308.
     let request = request.map(|body| reqwest::Body::wrap(Full::new(body)));
     let request = reqwest::Request::try_from(request)?;
     let url = request.url().clone();

@@ -17,11 +17,11 @@ use crate::oauth2::{NoToken, OAuth2Layer};
 use crate::replay::ReplayableLayer;
 use crate::util::sync::LockExt;
 
-/// An [`OAuth2Layer`] as a middleware of reqwest-middleware, so that `client.get(url).send()` stays
-/// as it is.
+/// Turns an [`OAuth2Layer`] into a middleware of reqwest-middleware.
 ///
-/// Requests name tenants or no token with [`RequestExt`](crate::RequestExt). Bodies, timeouts and
-/// extensions of responses are those of an [`AuthorizedClient`](super::AuthorizedClient).
+/// Requests stay as they are: `client.get(url).send()`. They name the tokens of tenants, or no
+/// token, with [`RequestExt`](crate::RequestExt). Bodies, timeouts and extensions of responses work
+/// as in an [`AuthorizedClient`](super::AuthorizedClient).
 ///
 /// Middleware that is added later is inside. It sees each send, with its token. Middleware that is
 /// added earlier is outside, and sees one request and the last response.
@@ -32,8 +32,8 @@ use crate::util::sync::LockExt;
 /// # Errors
 ///
 /// Returns the errors of the inner middleware and of reqwest unchanged. If no token is available,
-/// it is [`Error::Middleware`], in which [`TokenError::find_in`](crate::TokenError::find_in) finds
-/// the [`TokenError`](crate::TokenError).
+/// it returns [`Error::Middleware`], in which [`TokenError::find_in`](crate::TokenError::find_in)
+/// finds the [`TokenError`](crate::TokenError).
 ///
 /// # Example
 ///
@@ -50,8 +50,10 @@ use crate::util::sync::LockExt;
 ///     Ok(response.error_for_status()?.text().await?)
 /// }
 /// ```
-#[doc(alias = "bearer")]
-#[doc(alias = "interceptor")]
+///
+/// [`Error::Middleware`]: https://docs.rs/reqwest-middleware/latest/reqwest_middleware/enum.Error.html#variant.Middleware
+/// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
+#[doc(alias("bearer", "interceptor", "reqwest-middleware"))]
 #[derive(Clone, Debug)]
 pub struct OAuth2Middleware {
     layer: OAuth2Layer,
@@ -59,7 +61,7 @@ pub struct OAuth2Middleware {
 }
 
 impl OAuth2Middleware {
-    /// Creates a middleware that sends the tokens of `layer` as `layer` does.
+    /// Creates a middleware with the tokens and settings of `layer`.
     pub fn new(layer: OAuth2Layer) -> Self {
         Self { layer, replay_limit: ReplayableLayer::DEFAULT_LIMIT }
     }
@@ -85,7 +87,7 @@ impl Middleware for OAuth2Middleware {
         let mut request = into_http(request, self.replay_limit)?;
         copy::<Tokens>(extensions, request.extensions_mut());
         copy::<NoToken>(extensions, request.extensions_mut());
-        // A mistake that the layer refuses.
+        // The layer refuses a request with credentials in its extensions, which is a mistake.
         copy::<Credentials>(extensions, request.extensions_mut());
         let extensions = Mutex::new(extensions);
         let service = self.layer.layer(NextService { next, extensions: &extensions });
@@ -131,7 +133,7 @@ impl<'a> Service<http::Request<RequestBody>> for NextService<'a, '_> {
     }
 }
 
-/// Returns an error of the inner middleware unchanged, and wraps that of a token.
+/// Returns an error of the inner middleware unchanged, and wraps a token error.
 fn into_error(error: BoxError) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => *error,

@@ -1,6 +1,6 @@
-//! reqwest: a [`reqwest::Client`] whose requests are sent with a valid token.
+//! Adds tokens to the requests of reqwest.
 //!
-//! - [`AuthorizedClient`] sends requests that a [`reqwest::RequestBuilder`] has built.
+//! - [`AuthorizedClient`] sends the requests that a [`reqwest::RequestBuilder`] has built.
 //! - `OAuth2Middleware` (feature `reqwest-middleware`) keeps `client.get(url).send()`.
 //! - [`ReqwestService`] is for custom stacks of tower layers.
 //! - [`TokenEndpoint::new`](crate::TokenEndpoint::new) and
@@ -8,6 +8,8 @@
 //!
 //! The [guide](crate::guide::reqwest) has examples for tenants and errors, and describes timeouts,
 //! streams and redirects.
+//!
+//! [`reqwest::RequestBuilder`]: https://docs.rs/reqwest/latest/reqwest/struct.RequestBuilder.html
 
 mod body;
 mod client;

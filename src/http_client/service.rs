@@ -11,18 +11,18 @@ use tower::{BoxError, Service};
 use super::body::RequestBody;
 use super::conversion::{into_http_response, into_reqwest};
 
-/// A [`reqwest::Client`] as a service of [`http::Request`]s with bodies of any type.
+/// Sends [`http::Request`]s with bodies of any type over a [`reqwest::Client`].
 ///
-/// It is for custom stacks of layers. [`AuthorizedClient`](super::AuthorizedClient) is simpler, and
-/// also replays bodies in memory that are larger than the limit of a
+/// It is a service for custom stacks of layers. [`AuthorizedClient`](super::AuthorizedClient) is
+/// simpler, and also replays bodies in memory that are larger than the limit of a
 /// [`ReplayableLayer`](crate::replay::ReplayableLayer). Switch off redirects in the client, because
 /// layers cannot see them.
 ///
-/// The response can be converted with [`reqwest::Response::from`], which keeps its URL.
+/// To get a [`reqwest::Response`], convert the response with `from`, which keeps its URL.
 ///
 /// # Errors
 ///
-/// Returns the errors of [`reqwest::Client::execute`].
+/// Returns the [`reqwest::Error`] of a request that cannot be sent, or that gets no response.
 ///
 /// # Example
 ///
@@ -46,6 +46,11 @@ use super::conversion::{into_http_response, into_reqwest};
 /// }
 /// # let _ = stack;
 /// ```
+///
+/// [`http::Request`]: https://docs.rs/http/latest/http/request/struct.Request.html
+/// [`reqwest::Error`]: https://docs.rs/reqwest/latest/reqwest/struct.Error.html
+/// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
+/// [`reqwest::Response`]: https://docs.rs/reqwest/latest/reqwest/struct.Response.html
 #[derive(Clone)]
 pub struct ReqwestService {
     client: reqwest::Client,
@@ -64,6 +69,7 @@ where
 {
     type Response = Response<reqwest::Body>;
     type Error = reqwest::Error;
+    /// Resolves to the response.
     type Future = ReqwestFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -103,7 +109,7 @@ impl Service<Request<RequestBody>> for Sender {
 }
 
 pin_project! {
-    /// The response future of a [`ReqwestService`].
+    /// Resolves to the response of a [`ReqwestService`].
     pub struct ReqwestFuture {
         #[pin]
         state: FutureState,

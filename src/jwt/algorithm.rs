@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::error::ConfigError;
 
-/// A signature algorithm for JWTs (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// Names a signature algorithm for JWTs (RFC 7518 section 3.1, RFC 8037 section 3.1).
 ///
 /// `Display` and `FromStr` use the registered names.
 ///
@@ -18,26 +18,28 @@ use crate::error::ConfigError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// ECDSA with P-256 and SHA-256.
+    /// Signs by ECDSA with P-256 and SHA-256.
     ES256,
-    /// ECDSA with P-384 and SHA-384.
+    /// Signs by ECDSA with P-384 and SHA-384.
     ES384,
-    /// ECDSA with P-521 and SHA-512. A [`SigningKey`](super::SigningKey) for it needs the feature
-    /// `aws-lc-rs`, and a custom [`Signer`](super::Signer) does not.
+    /// Signs by ECDSA with P-521 and SHA-512.
+    ///
+    /// A [`SigningKey`](super::SigningKey) for it needs the feature `aws-lc-rs`. A custom
+    /// [`Signer`](super::Signer) does not.
     ES512,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    /// Signs by RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    /// Signs by RSASSA-PKCS1-v1_5 with SHA-384.
     RS384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    /// Signs by RSASSA-PKCS1-v1_5 with SHA-512.
     RS512,
-    /// RSASSA-PSS with SHA-256.
+    /// Signs by RSASSA-PSS with SHA-256.
     PS256,
-    /// RSASSA-PSS with SHA-384.
+    /// Signs by RSASSA-PSS with SHA-384.
     PS384,
-    /// RSASSA-PSS with SHA-512.
+    /// Signs by RSASSA-PSS with SHA-512.
     PS512,
-    /// Ed25519.
+    /// Signs by EdDSA with Ed25519.
     EdDSA,
 }
 

@@ -1,4 +1,4 @@
-//! The claims of a JWT that is created here.
+//! Creates the claims of a JWT.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,11 +11,12 @@ use crate::error::ConfigError;
 use crate::secret::Identity;
 use crate::util::limits::MAX_LIFETIME;
 
-/// A minute from now, as `iat` is set back.
+/// The time from `iat` to `exp`: a minute from now, because `iat` is set back.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(75);
 
-/// The maximum age of `iat` and `nbf`, because servers whose clock is behind refuse times of the
-/// future.
+/// The maximum age of `iat` and `nbf`.
+///
+/// They are in the past, because servers whose clock is behind refuse times in the future.
 const MAX_SET_BACK: Duration = Duration::from_secs(15);
 
 /// Settings for the claims of a JWT.
@@ -24,7 +25,7 @@ pub(crate) struct AssertionClaims {
     audience: Option<Audience>,
     lifetime: Duration,
     has_not_before: bool,
-    /// Claims that are added, that replace others, or that remove them if their value is `null`.
+    /// Claims to add or replace, or to remove if the value is `null`.
     custom: Map<String, Value>,
 }
 
@@ -43,7 +44,7 @@ pub(crate) struct JwtContext<'a> {
 pub(crate) enum DefaultAudience {
     /// The authorization server: its issuer if that is known, otherwise its token endpoint.
     AuthorizationServer,
-    /// No audience.
+    /// The JWT has no audience.
     None,
 }
 
@@ -92,7 +93,8 @@ impl AssertionClaims {
 
     /// Adds the data that distinguishes the claims from others.
     ///
-    /// The lifetime belongs to it, because a server may limit that of the token by the assertion's.
+    /// The lifetime is part of the data, because a server may limit the token's lifetime to the
+    /// assertion's.
     pub(crate) fn identify(&self, identity: &mut Identity) {
         match &self.audience {
             None => identity.part("default"),
@@ -111,8 +113,8 @@ impl AssertionClaims {
 
     /// Returns the claims of RFC 7523 section 3, with `issuer` as the default subject.
     ///
-    /// By default there is no `nbf` claim, because some servers accept any `iat`, and refuse an
-    /// `nbf` of the future.
+    /// By default, there is no `nbf` claim, because some servers accept an `iat` in the future, and
+    /// refuse an `nbf` in the future.
     pub(crate) fn claims(
         &self,
         issuer: &str,

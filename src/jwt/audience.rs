@@ -1,8 +1,8 @@
-/// The audience of a JWT that this crate creates (`aud`, RFC 7519 section 4.1.3).
+/// Says for which audience a JWT is created (`aud`, RFC 7519 section 4.1.3).
 ///
-/// By default, it is the issuer if the credentials come from the issuer's metadata, and otherwise
-/// the token endpoint. So metadata that name the token endpoint of another server obtain no
-/// assertion that is valid there.
+/// By default, the audience is the issuer if the credentials come from the issuer's metadata, and
+/// otherwise the token endpoint. So metadata that name the token endpoint of another server obtain
+/// no assertion that is valid there.
 ///
 /// # Example
 ///
@@ -20,20 +20,20 @@
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Audience {
-    /// The issuer identifier of the authorization server (RFC 8414 section 2).
+    /// Uses the issuer identifier of the authorization server (RFC 8414 section 2).
     ///
     /// It is known for credentials from
     /// [`Credentials::from_issuer`](crate::Credentials::from_issuer) and
     /// [`Metadata::credentials`](crate::metadata::Metadata::credentials). For others, creating the
     /// JWT fails.
     Issuer,
-    /// The URI of the token endpoint, spelled as in the configuration or in the metadata.
+    /// Uses the token endpoint's URI, spelled as in the configuration or the metadata.
     ///
     /// Some servers, such as Ory Hydra, accept nothing else. Set it only for an issuer that you
     /// trust: metadata that name the token endpoint of another server obtain an assertion that is
     /// valid there (CVE-2025-27370).
     TokenEndpoint,
-    /// Another text. An empty one restores the default.
+    /// Uses this text, or the default if it is empty.
     Custom(String),
 }
 

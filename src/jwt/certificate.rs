@@ -1,4 +1,4 @@
-//! The certificate of a key (RFC 5280 section 4.1).
+//! Reads the certificate of a key (RFC 5280 section 4.1).
 
 use sha2::{Digest, Sha256};
 
@@ -32,8 +32,9 @@ impl Thumbprints {
     }
 }
 
-/// Returns whether `der` is the three parts of a certificate: what is signed, how, and the
-/// signature.
+/// Returns whether `der` has the three parts of a certificate.
+///
+/// They are the signed data, the algorithm and the signature.
 fn is_certificate(der: &[u8]) -> bool {
     let Some(mut parts) = Reader::within(der, SEQUENCE) else {
         return false;

@@ -1,4 +1,4 @@
-//! The values of a DER text (ITU-T X.690).
+//! Reads the values of a DER text (ITU-T X.690).
 
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;

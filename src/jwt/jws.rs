@@ -1,4 +1,4 @@
-//! JWS Compact Serialization (RFC 7515 section 7.1).
+//! Writes the JWS Compact Serialization (RFC 7515 section 7.1).
 
 use crate::crypto::hmac;
 use crate::crypto::rand::{SecureRandom, SystemRandom};
@@ -17,7 +17,7 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Returns 128 random bits as text, for a `jti` that is never used again (RFC 7519 section 4.1.7).
+/// Returns 128 random bits as text, for a unique `jti` (RFC 7519 section 4.1.7).
 pub(crate) fn random_id() -> Result<String, BoxError> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the system has no source of randomness")?;

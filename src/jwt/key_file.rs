@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use super::{Algorithm, SigningKey};
 use crate::secret::{FileError, Identity, WatchedFile};
 
-/// A private key in a file that may be replaced: PEM, DER, or a JWK in JSON.
+/// Reads a private key from a file that may be replaced.
 ///
-/// The content tells which format it is. The file is read for every token request, so a key that
-/// was rotated is used from the next one on. If the file is missing, empty, half written or has no
-/// usable key, the token request fails with
+/// The file has the key as PEM, as DER, or as a JWK in JSON. Its content tells which. The file is
+/// read for every token request, so the next token request uses a rotated key. If the file is
+/// missing, empty, half written or has no usable key, the token request fails with
 /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication). The error is transient.
 ///
 /// Credentials are compared by the path: they stay equal when the content is replaced, and a token
@@ -25,6 +25,7 @@ use crate::secret::{FileError, Identity, WatchedFile};
 /// let auth = ClientAuth::private_key_jwt("client-id", key);
 /// # let _ = auth;
 /// ```
+#[doc(alias("key rotation", "PEM", "private key"))]
 #[derive(Clone)]
 pub struct KeyFile {
     file: WatchedFile,
@@ -40,20 +41,25 @@ enum Kid {
 }
 
 impl KeyFile {
-    /// Creates a key that is read from the file at `path`, which need not exist yet.
+    /// Creates a key that is read from the file at `path`.
+    ///
+    /// The file need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { file: WatchedFile::new(path.into()), algorithm: None, kid: Kid::OfTheKey }
     }
 
-    /// Sets the algorithm, like [`SigningKey::with_algorithm`]. An RSA key that signs with `PS256`
-    /// needs it.
+    /// Sets the algorithm, like [`SigningKey::with_algorithm`].
+    ///
+    /// An RSA key signs with `RS256` unless this sets another algorithm, such as `PS256`.
     #[must_use]
     pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = Some(algorithm);
         self
     }
 
-    /// Sets the name under which the server knows the key. It replaces the `kid` of a JWK.
+    /// Sets the name under which the server knows the key (`kid`).
+    ///
+    /// It replaces the `kid` of a JWK.
     #[must_use]
     pub fn kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Kid::Given(kid.into());

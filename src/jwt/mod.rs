@@ -1,4 +1,11 @@
-//! JWTs that this crate signs (RFC 7519, RFC 7515), and the keys that sign them.
+//! Signs JWTs (RFC 7519, RFC 7515) with keys in memory, files or a KMS.
+//!
+//! - [`SignedJwt`] has the settings of a JWT, and [`Audience`] and [`Algorithm`] are two of them.
+//! - [`SigningKey`] is a key in memory, [`KeyFile`] a key in a file, and [`Signer`] the trait of
+//!   other keys.
+//! - [`DpopKey`] binds access tokens to a key.
+//!
+//! The [guide](crate::guide::keys) describes where keys come from and how to rotate them.
 
 mod algorithm;
 mod assertion_claims;

@@ -13,10 +13,11 @@ use crate::error::ConfigError;
 use crate::secret::{Identity, wait_until_deadline};
 use crate::util::invisible::fault_of_text;
 
-/// A JWT that is created and signed for each attempt: a key, and the settings of the claims.
+/// Creates and signs a JWT for each attempt.
 ///
-/// Functions that take a `SignedJwt` also take a [`SigningKey`](super::SigningKey), a
-/// [`KeyFile`] or a custom [`Signer`], which is a JWT with the default claims:
+/// It has a key and the settings of the claims. Functions that take a `SignedJwt` also take a
+/// [`SigningKey`](super::SigningKey), a [`KeyFile`] or a custom [`Signer`], and create JWTs with
+/// the default claims:
 ///
 /// | claim | value |
 /// |---|---|
@@ -45,6 +46,8 @@ use crate::util::invisible::fault_of_text;
 /// # let _ = auth;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("client assertion", "private_key_jwt", "RFC 7519"))]
+#[doc(alias = "RFC 7523")]
 #[derive(Clone)]
 pub struct SignedJwt {
     key: Key,
@@ -73,7 +76,7 @@ impl SignedJwt {
         self
     }
 
-    /// Sets the subject (`sub`). An empty one removes the claim.
+    /// Sets the subject (`sub`), or removes the claim if it is empty.
     #[must_use]
     pub fn subject(self, subject: impl Into<String>) -> Self {
         let subject = subject.into();
@@ -81,48 +84,55 @@ impl SignedJwt {
         self.claim("sub", subject)
     }
 
-    /// Sets a claim. It replaces any other claim of this name; `null` removes the claim.
+    /// Sets a claim, or removes it if the value is `null`.
+    ///
+    /// It replaces any other claim of this name.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.set_claim(name.into(), value.into());
         self
     }
 
-    /// Adds the time before which the JWT is not valid (`nbf`), which is that of `iat`.
+    /// Adds `nbf`, the time before which the JWT is not valid.
     ///
-    /// Few servers require it. Some of those whose clock is behind accept any `iat`, but no later
-    /// `nbf`.
+    /// It has the value of `iat`. Few servers require it. Some servers whose clock is behind accept
+    /// an `iat` in the future, but no `nbf` in the future.
     #[must_use]
     pub fn not_before(mut self) -> Self {
         self.claims.add_not_before();
         self
     }
 
-    /// Sets the `typ` header, which is `JWT` by default. An empty one removes it.
+    /// Sets the `typ` header, which is `JWT` by default.
+    ///
+    /// An empty text removes it.
     #[must_use]
     pub fn typ(mut self, typ: impl Into<String>) -> Self {
         self.typ = typ.into();
         self
     }
 
-    /// Sets the time from `iat` to `exp`, in whole seconds and at least one. The default is 75
-    /// seconds, which is a minute from now.
+    /// Sets the time from `iat` to `exp`.
     ///
-    /// If it is less than 30 seconds, `iat` is set back by the half of it.
+    /// It counts in whole seconds, and at least one. With the default of 75 seconds, the JWT ends a
+    /// minute from now, because `iat` is 15 seconds ago.
+    ///
+    /// For a lifetime of less than 30 seconds, `iat` is set back by half of it.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.claims.set_lifetime(lifetime);
         self
     }
 
-    /// Puts the thumbprints of the key's certificate into the header: SHA-256 as `x5t#S256`, and
-    /// SHA-1 as `x5t` (RFC 7515 sections 4.1.7 and 4.1.8).
+    /// Puts the thumbprints of the key's certificate into the header of the JWT.
     ///
-    /// `certificate` is an X.509 certificate as DER or PEM. Of several ones in a PEM text, the
-    /// first is used, which is the client's own in a chain. Microsoft Entra ID and AD FS find the
-    /// key by a thumbprint; most servers find it by `kid`.
+    /// `x5t#S256` is the SHA-256 thumbprint, and `x5t` the SHA-1 thumbprint (RFC 7515 sections
+    /// 4.1.7 and 4.1.8). `certificate` is an X.509 certificate as DER or PEM. If a PEM text has
+    /// several certificates, the first one is used, which is the client's own one in a chain.
+    /// Microsoft Entra ID and AD FS find the key by a thumbprint; most servers find it by `kid`.
     ///
-    /// [`Credentials`](crate::Credentials) with anything else as the certificate are an error.
+    /// Anything other than a certificate is an error when [`Credentials`](crate::Credentials) are
+    /// created.
     ///
     /// # Example
     ///
@@ -139,6 +149,7 @@ impl SignedJwt {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("x5t", "x5t#S256", "thumbprint"))]
     #[must_use]
     pub fn certificate(mut self, certificate: impl AsRef<[u8]>) -> Self {
         self.certificate = Some(Thumbprints::of(certificate.as_ref()));
@@ -171,8 +182,9 @@ impl SignedJwt {
         self.certificate.as_ref()?.as_ref().ok()
     }
 
-    /// Returns an error if the certificate is none, or the name of the key has invisible
-    /// characters.
+    /// Returns an error if the certificate or the name of the key is invalid.
+    ///
+    /// The name must have no invisible characters.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if let Some(Err(error)) = &self.certificate {
             return Err(error.clone());
@@ -184,7 +196,7 @@ impl SignedJwt {
         ConfigError::check("key id", kid.and_then(fault_of_text))
     }
 
-    /// Returns another number whenever the key has changed.
+    /// Returns a different number whenever the key has changed.
     pub(crate) fn version(&self) -> u64 {
         match &self.key {
             Key::Signer(signer) => signer.version(),

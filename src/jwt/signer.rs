@@ -7,7 +7,7 @@ use tower::BoxError;
 use super::Algorithm;
 use crate::secret::Identity;
 
-/// Signs with a private key.
+/// Signs JWTs with a private key.
 ///
 /// The key may be a [`SigningKey`](super::SigningKey) in memory, or a key that never leaves a KMS
 /// or an HSM.
@@ -54,6 +54,7 @@ use crate::secret::Identity;
 ///     ClientAuth::private_key_jwt("client-id", kms)
 /// }
 /// ```
+#[doc(alias("KMS", "HSM", "PKCS11", "remote signing"))]
 pub trait Signer: Send + Sync + 'static {
     /// Returns the algorithm of the signatures.
     fn algorithm(&self) -> Algorithm;
@@ -63,12 +64,12 @@ pub trait Signer: Send + Sync + 'static {
         None
     }
 
-    /// Adds the data that distinguishes this key from others, such as its name or its public part.
+    /// Adds the data that distinguishes this key from others.
     ///
-    /// The algorithm and the `kid` are added without it.
+    /// Examples are its name and its public part. The algorithm and the `kid` are added without it.
     fn identify(&self, identity: &mut Identity);
 
-    /// Returns another number whenever the key has changed and its identity has not.
+    /// Returns a different number whenever the key has changed and its identity has not.
     ///
     /// See [`ClientAuthentication::version`](crate::client_auth::ClientAuthentication::version).
     fn version(&self) -> u64 {
@@ -109,7 +110,7 @@ impl<S: Signer> Signer for Arc<S> {
     }
 }
 
-/// A [`Signer`] as a trait object, without its own future type.
+/// Makes a trait object of a [`Signer`], without its own future type.
 pub(crate) trait DynSigner: Send + Sync {
     fn algorithm(&self) -> Algorithm;
     fn kid(&self) -> Option<&str>;

@@ -8,7 +8,7 @@ use http::response::Parts;
 use serde_json::Value;
 
 use super::lists::{LISTS, TextList};
-use super::{Endpoint, Metadata, MetadataInner};
+use super::{Endpoint, Metadata, MetadataContents};
 use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::json::{JsonResponse, Members, has_error, value};
 use crate::protocol::origin::{self, parse_absolute};
@@ -61,7 +61,7 @@ fn read(
     members: &Members<'_>,
     body: &[u8],
     rules: &Rules<'_>,
-) -> Result<MetadataInner, Cow<'static, str>> {
+) -> Result<MetadataContents, Cow<'static, str>> {
     match value(members, "issuer") {
         Some(Value::String(issuer)) if issuer == rules.issuer => {}
         Some(Value::String(issuer)) => return Err(other_issuer(&issuer)),
@@ -94,7 +94,7 @@ fn read(
         Value::String(text) => rules.endpoint(text).ok().map(|endpoint| endpoint.uri),
         _ => None,
     };
-    Ok(MetadataInner {
+    Ok(MetadataContents {
         issuer: rules.issuer.to_owned(),
         token_endpoint,
         mtls_token_endpoint,

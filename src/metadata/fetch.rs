@@ -1,5 +1,6 @@
-//! Fetches the document from its well-known URI (RFC 8414 section 3, OpenID Connect Discovery 1.0
-//! section 4).
+//! Fetches the document from its well-known URI.
+//!
+//! RFC 8414 section 3 and OpenID Connect Discovery 1.0 section 4 define the URIs.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +24,9 @@ use crate::util::printable::Printable;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Configures a fetch of [`Metadata`]. [`Metadata::builder`] creates it.
+/// Configures and runs a fetch of [`Metadata`].
+///
+/// [`Metadata::builder`] creates it.
 ///
 /// # Example
 ///
@@ -75,20 +78,23 @@ impl Address {
     }
 }
 
-/// A document with an issuer's metadata, by its registered name (RFC 8615 section 3.1).
+/// Names a well-known document with an issuer's metadata (RFC 8615 section 3.1).
 ///
 /// # Example
 ///
 /// See [`MetadataBuilder`].
+#[doc(alias(".well-known", "discovery"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WellKnown {
-    /// `oauth-authorization-server`, before the issuer's path:
-    /// `https://host/.well-known/oauth-authorization-server/path` (RFC 8414 section 3.1).
+    /// Names `oauth-authorization-server`, before the issuer's path (RFC 8414 section 3.1).
+    ///
+    /// The address is `https://host/.well-known/oauth-authorization-server/path`.
     OauthAuthorizationServer,
-    /// `openid-configuration`, after the issuer's path:
-    /// `https://host/path/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 section
-    /// 4).
+    /// Names `openid-configuration`, after the issuer's path.
+    ///
+    /// The address is `https://host/path/.well-known/openid-configuration` (OpenID Connect
+    /// Discovery 1.0 section 4).
     OpenidConfiguration,
 }
 
@@ -123,11 +129,11 @@ impl MetadataBuilder {
         self
     }
 
-    /// Requests the document at this address, instead of the well-known ones of the issuer.
+    /// Requests the document at this address instead of the well-known ones.
     ///
-    /// The server may have an internal address, such as that of a service in Kubernetes, beside its
-    /// public issuer. The document must still name exactly the issuer. A
-    /// [`well_known`](Self::well_known) makes no difference then.
+    /// Use it if the server has an internal address beside its public issuer, such as that of a
+    /// service in Kubernetes. The document must still name exactly the issuer. The setting
+    /// [`well_known`](Self::well_known) has no effect then.
     ///
     /// The connection to that address decides where client secrets are sent, so plain HTTP needs
     /// [`dangerously_allow_http`](Self::dangerously_allow_http) unless the address is on loopback.
@@ -160,13 +166,12 @@ impl MetadataBuilder {
         self
     }
 
-    /// Allows plain HTTP on other machines, for the issuer, the [document](Self::document) and the
-    /// endpoints in the metadata.
+    /// Allows plain HTTP for the issuer, the document and the endpoints it names.
     ///
-    /// Anyone on the network path can then decide where client secrets are sent. Use it only in
-    /// networks that encrypt below HTTP, such as a service mesh. A
-    /// [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http) over plain HTTP needs its
-    /// own permission.
+    /// Loopback addresses need no permission. On other machines, anyone on the network path can
+    /// then decide where client secrets are sent. Use it only in networks that encrypt below HTTP,
+    /// such as a service mesh. A [`TokenEndpoint`](crate::TokenEndpoint::dangerously_allow_http)
+    /// over plain HTTP needs its own permission.
     #[must_use]
     pub fn dangerously_allow_http(mut self) -> Self {
         self.allow_http = true;
@@ -176,9 +181,9 @@ impl MetadataBuilder {
     /// Fetches the metadata.
     ///
     /// It requests `oauth-authorization-server` first. It requests `openid-configuration` if the
-    /// first response is something else: a 4xx, a 5xx, a redirect, a page of HTML, JSON without an
+    /// first response is no metadata: a 4xx, a 5xx, a redirect, a page of HTML, JSON without an
     /// `issuer`, a body that breaks off or has no end, or no response in time. Each is one `GET`
-    /// request. It follows no redirect, asks for no compression, and reads at most 1 MiB. The first
+    /// request. It follows no redirect, requests no compression, and reads at most 1 MiB. The first
     /// document gets at most half of the time, so that there is time for the second one. Configure
     /// the HTTP client to follow no redirects either.
     ///
@@ -208,7 +213,7 @@ impl MetadataBuilder {
         Ok(metadata)
     }
 
-    /// Returns the address of the server that is asked.
+    /// Returns the address of the server that receives the requests.
     fn asked(&self) -> &Address {
         self.document.as_ref().unwrap_or(&self.address)
     }
@@ -244,7 +249,7 @@ impl MetadataBuilder {
         let second = match second {
             Ok(Decoded::Metadata(metadata)) => return Ok(metadata),
             Ok(Decoded::NoDocument(error)) => error,
-            // The document is there, so its error says more.
+            // The document exists, so its error is more helpful.
             Err(error) if error.kind() == TokenErrorKind::InvalidMetadata => return Err(error),
             Err(error) => error,
         };
@@ -325,10 +330,11 @@ async fn send(
     }
 }
 
-/// Returns whether the response did not arrive as a whole, within its time and size, or was that
-/// of a redirect's target.
+/// Returns whether no complete response of the server arrived.
 ///
-/// Another location of the same server may answer. If there is no connection, it does not.
+/// The response was late, too large or incomplete, or it was that of a redirect's target.
+///
+/// Another location of the same server may answer. Without a connection, it does not.
 fn is_no_response(error: &TokenError) -> bool {
     use TokenErrorKind::{IncompleteResponse, Redirect, ResponseTooLarge, Timeout};
 

@@ -1,4 +1,4 @@
-//! Lists of strings in a document.
+//! Stores the lists of strings in a document.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(super) const DPOP: &str = "dpop_signing_alg_values_supported";
 #[derive(Default)]
 pub(super) struct TextList {
     text: Box<str>,
-    /// Where each string ends in `text`.
+    /// The end of each string in `text`.
     ends: Box<[u32]>,
 }
 
@@ -26,7 +26,7 @@ impl TextList {
         let (mut text, mut ends) = (String::new(), Vec::new());
         for item in items.filter_map(Value::as_str) {
             text.push_str(item);
-            // A document has at most 1 MiB.
+            // The conversion succeeds, because a document has at most 1 MiB.
             ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
         }
         Self { text: text.into(), ends: ends.into() }

@@ -1,7 +1,8 @@
-//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
+//! Fetches the metadata of authorization servers (RFC 8414, OpenID Connect Discovery 1.0).
 //!
 //! To get tokens from an issuer, [`Credentials::from_issuer`](crate::Credentials::from_issuer) is
-//! enough.
+//! enough. [`Metadata`] is for programs that read the metadata themselves. [`MetadataBuilder`] has
+//! the settings of a fetch, and [`WellKnown`] names the two documents.
 
 mod document;
 mod fetch;
@@ -23,7 +24,7 @@ use crate::protocol::http_client::HttpClient;
 use crate::protocol::json::{self, value};
 use crate::protocol::origin::Origin;
 
-/// The metadata of an authorization server, such as its token endpoint.
+/// Holds the metadata of an authorization server, such as its token endpoint.
 ///
 /// The issuer publishes it at a well-known URI (RFC 8414, OpenID Connect Discovery 1.0). It is
 /// fetched once and never refreshed, so fetch it again when the credentials that use it are
@@ -34,9 +35,10 @@ use crate::protocol::origin::Origin;
 /// The document says where client secrets are sent. The issuer must therefore come from
 /// configuration, and the document is fetched over TLS. A document with another `issuer` is an
 /// error, even if only a slash at its end differs (RFC 8414 section 3.3). The token endpoint must
-/// use TLS, but may be on another host than the issuer, as some providers have it. To prevent
-/// that, and if the issuer comes from another party, list the endpoints with
-/// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints).
+/// use TLS, but may be on another host than the issuer, because some providers use two hosts. To
+/// prevent that, list the endpoints with
+/// [`TokenEndpoint::allowed_endpoints`](crate::TokenEndpoint::allowed_endpoints). List them too if
+/// the issuer comes from another party.
 ///
 /// # Example
 ///
@@ -72,10 +74,13 @@ use crate::protocol::origin::Origin;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("discovery", "well-known", "openid-configuration"))]
+#[doc(alias("oauth-authorization-server", "OIDC", "OpenID Connect"))]
+#[doc(alias = "RFC 8414")]
 #[derive(Clone)]
-pub struct Metadata(Arc<MetadataInner>);
+pub struct Metadata(Arc<MetadataContents>);
 
-struct MetadataInner {
+struct MetadataContents {
     issuer: String,
     token_endpoint: Endpoint,
     /// `token_endpoint` of `mtls_endpoint_aliases`.
@@ -84,15 +89,18 @@ struct MetadataInner {
     revocation_endpoint: Option<Uri>,
     /// The lists, in the order of [`LISTS`].
     lists: [TextList; LISTS.len()],
-    /// The JSON text, because a tree of the same values can take a hundred times as much memory.
+    /// The JSON text.
+    ///
+    /// A tree of the same values can take a hundred times as much memory.
     document: Box<[u8]>,
 }
 
 /// An endpoint to which secrets may be sent.
 struct Endpoint {
     uri: Uri,
-    /// The exact text of the document, because the server compares the `aud` of an assertion with
-    /// it.
+    /// The exact text in the document.
+    ///
+    /// The server compares the `aud` of an assertion with it.
     text: String,
 }
 
@@ -113,8 +121,10 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
-    /// [`builder`](Self::builder) refuses the issuer.
+    /// Returns a [`TokenError`] if the issuer is not a valid URI, if a secret would be sent in
+    /// clear text, if the document is invalid or belongs to another issuer, or if no response
+    /// arrives. [`MetadataBuilder::fetch`] lists the kinds. An invalid issuer is
+    /// [`TokenErrorKind::InvalidIssuer`].
     pub async fn fetch<M>(
         issuer: impl AsRef<str>,
         http: impl HttpClient<M>,
@@ -131,8 +141,10 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`MetadataBuilder::fetch`], and [`TokenErrorKind::InvalidIssuer`] if
-    /// [`builder`](Self::builder) refuses the issuer or [`MetadataBuilder::document`] the address.
+    /// Returns a [`TokenError`] if the issuer or the address is not a valid URI, if a secret would
+    /// be sent in clear text, if the document is invalid or belongs to another issuer, or if no
+    /// response arrives. [`MetadataBuilder::fetch`] lists the kinds. An invalid issuer or address
+    /// is [`TokenErrorKind::InvalidIssuer`].
     pub async fn fetch_at<M>(
         document: impl AsRef<str>,
         issuer: impl AsRef<str>,
@@ -142,7 +154,7 @@ impl Metadata {
         builder.map_err(invalid_issuer)?.fetch(http).await
     }
 
-    /// Creates a builder that fetches the metadata of `issuer`.
+    /// Creates a builder for fetching the metadata of `issuer`.
     ///
     /// # Errors
     ///
@@ -161,14 +173,17 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server lists its methods, and this one is not among them.
-    /// `client_secret_basic_raw` counts as `client_secret_basic`, and
-    /// [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`
-    /// that the server lists. `none` is accepted, because many servers take public clients without
-    /// listing it. A custom method whose name is not registered is accepted, because no server can
-    /// list it. If the list of a server is wrong, use
-    /// [`Credentials::new`] with [`token_endpoint`](Self::token_endpoint), which does not check it.
-    /// The errors of [`Credentials::new`] are returned too.
+    /// Returns an error if the server lists its methods and this one is not among them, if the
+    /// client id is invalid, or if the settings of the method cannot work, such as an empty secret.
+    ///
+    /// - `client_secret_basic_raw` counts as `client_secret_basic`.
+    /// - [`ClientAuth::client_secret`] is the one of `client_secret_basic` and `client_secret_post`
+    ///   that the server lists.
+    /// - `none` is accepted, because many servers take public clients without listing it.
+    /// - A custom method whose name is not registered is accepted, because no server can list it.
+    ///
+    /// If the list of a server is wrong, use [`Credentials::new`] with
+    /// [`token_endpoint`](Self::token_endpoint), which does not check the list.
     pub fn credentials(&self, auth: ClientAuth) -> Result<Credentials, ConfigError> {
         Credentials::from_metadata(self.endpoint_for(auth.method())?, auth)
     }
@@ -213,17 +228,21 @@ impl Metadata {
     ///
     /// It is `token_endpoint` in `mtls_endpoint_aliases` (RFC 8705 section 5). Use it also for
     /// certificate-bound tokens with any other client authentication.
+    #[doc(alias("mTLS", "mtls_endpoint_aliases", "RFC 8705"))]
     pub fn mtls_token_endpoint(&self) -> Option<&Uri> {
         self.0.mtls_token_endpoint.as_ref().map(|endpoint| &endpoint.uri)
     }
 
-    /// Returns the introspection endpoint (RFC 7662), if its URI would be valid for a token
-    /// endpoint.
+    /// Returns the introspection endpoint (RFC 7662).
+    ///
+    /// Returns `None` if there is none, or if its URI would not be valid for a token endpoint.
     pub fn introspection_endpoint(&self) -> Option<&Uri> {
         self.0.introspection_endpoint.as_ref()
     }
 
-    /// Returns the revocation endpoint (RFC 7009), if its URI would be valid for a token endpoint.
+    /// Returns the revocation endpoint (RFC 7009).
+    ///
+    /// Returns `None` if there is none, or if its URI would not be valid for a token endpoint.
     pub fn revocation_endpoint(&self) -> Option<&Uri> {
         self.0.revocation_endpoint.as_ref()
     }
@@ -250,7 +269,9 @@ impl Metadata {
         self.list_or(GRANT_TYPES, &["authorization_code", "implicit"])
     }
 
-    /// Returns supported scope values. A server may omit some.
+    /// Returns the supported scope values.
+    ///
+    /// A server may omit some.
     pub fn scopes_supported(&self) -> impl Iterator<Item = &str> {
         self.list(SCOPES)
     }
@@ -262,7 +283,7 @@ impl Metadata {
         self.list(DPOP)
     }
 
-    /// Returns any member of the document as the server sent it, which nothing has checked.
+    /// Returns any member of the document as the server sent it, unchecked.
     ///
     /// Each call parses the document, of which only the text is kept.
     pub fn get(&self, name: &str) -> Option<Value> {

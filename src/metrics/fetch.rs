@@ -83,8 +83,9 @@ impl FetchTimer {
 }
 
 impl Drop for FetchTimer {
-    /// Records a fetch without a result: the source panicked, its runtime ended, or the caller
-    /// dropped it.
+    /// Records a fetch without a result.
+    ///
+    /// The source panicked, its runtime ended, or the caller dropped it.
     fn drop(&mut self) {
         if !self.is_recorded {
             self.record("error", Some("interrupted".into()));

@@ -18,8 +18,9 @@ pub(crate) type MetricLabel = Option<Cow<'static, str>>;
 #[derive(Debug, Default)]
 pub(crate) struct MetricLabels {
     limit: usize,
-    /// The first labels that came. None is ever removed, so that credentials keep theirs: a gauge
-    /// must go up and come down under the same label.
+    /// The first labels.
+    ///
+    /// No label is ever removed, because a gauge must go up and come down under the same label.
     shown: Mutex<HashSet<Arc<str>>>,
 }
 

@@ -1,4 +1,6 @@
-//! Metrics of fetches, token requests, replays and stores. A cache hit records nothing.
+//! Records metrics of fetches, token requests, replays and stores.
+//!
+//! A cache hit records nothing.
 //!
 //! Labels have a bounded number of values. No function here is called under a lock, because a
 //! recorder may call back into a cache.
@@ -41,7 +43,7 @@ pub(crate) fn describe() {
         REMAINING,
         "The remaining lifetime of a token when the fetch of the next one ended",
     );
-    describe_histogram(BACKOFF, "How long a source is not asked after a failure");
+    describe_histogram(BACKOFF, "How long a source is not called after a failure");
     describe_histogram(STORE, "How long a token store took");
     describe_gauge(FAILING, "Credentials whose last fetch failed, until 60 s after their back-off");
     describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");
@@ -69,7 +71,7 @@ pub(crate) fn broken_apis(difference: i32, label: &MetricLabel) {
     recorder::change_gauge(BROKEN, &with_label(&[], label), difference);
 }
 
-/// Counts a request that is sent without a token, although it does not ask for that.
+/// Counts a request that gets no token and did not ask for that.
 pub(crate) fn request_without_token(reason: &'static str) {
     recorder::count(WITHOUT_TOKEN, &[("reason", reason.into())]);
 }

@@ -1,4 +1,6 @@
-//! Calls to the `metrics` facade. Without the feature `metrics` they compile to nothing.
+//! Calls the `metrics` facade.
+//!
+//! Without the feature `metrics`, the calls compile to nothing.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -20,7 +20,7 @@ pub(super) enum Admission<'a> {
     Bypass,
     /// The request is sent without a token, for this reason.
     NoToken(NoTokenSent),
-    /// The URI names no host, and the tokens are not for all hosts that it may stand for.
+    /// The URI names no host, and the tokens are not for all possible hosts.
     UnknownOrigin,
     /// A token would cross a network in clear text.
     Insecure,
@@ -48,7 +48,8 @@ impl LayerConfig {
 
     /// Admits a request whose extensions may name [`Tokens`] or [`NoToken`].
     ///
-    /// Not inlined, because most of its work is lookups, and it would slow down all other requests.
+    /// It is not inlined, because most of its work is lookups, and it would slow down all other
+    /// requests.
     #[inline(never)]
     fn admit_by_extensions<'a>(
         &self,

@@ -1,4 +1,4 @@
-//! One send of a request, which may be followed by another one.
+//! Sends a request once, and decides whether another send follows.
 
 use std::sync::Arc;
 
@@ -26,18 +26,20 @@ use crate::protocol::origin::Origin;
 use crate::replay::{NotReplayed, ReplayableBody, Replayed};
 use crate::util::printable::Printable;
 
-/// One send of a request, which may be followed by another one.
+/// Sends a request once, and decides whether another send follows.
 pub(super) struct Attempt<S, K> {
     template: Arc<ServiceTemplate<S>>,
     /// The request without its token.
     snapshot: Snapshot<K>,
     /// The token that was sent.
     issue: IssueId,
-    /// `None` for a first send without a proof or a deadline, so that nothing is allocated for it.
+    /// `None` for a first send without a proof or a deadline.
+    ///
+    /// So nothing is allocated for it.
     details: Option<Box<SendDetails>>,
 }
 
-/// Describes a send that is not the first one, or has a proof or a deadline.
+/// Describes a send that is not the first, or has a proof or deadline.
 pub(super) struct SendDetails {
     pub(super) token: Arc<IssuedToken>,
     pub(super) proof: Option<SentProof>,

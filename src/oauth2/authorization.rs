@@ -13,8 +13,8 @@ use crate::protocol::origin::Origin;
 impl LayerConfig {
     /// Inserts a token into a request without a snapshot.
     ///
-    /// Inlining [`HeaderMap::insert`] pays there. The compiler inlines it only while it has one
-    /// caller, so call this function once.
+    /// [`HeaderMap::insert`] is faster there when it is inlined. The compiler inlines it only while
+    /// it has one caller, so call this function once.
     #[inline]
     pub(super) fn insert_token_inline(&self, headers: &mut HeaderMap, token: &IssuedToken) {
         match self.custom_header {

@@ -1,4 +1,4 @@
-//! The settings of a layer.
+//! Holds the settings of a layer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct LayerConfig {
     pub(super) tokens: Option<Tokens>,
     pub(super) origins: Origins,
     pub(super) policy: ReplayPolicy,
-    /// The form of the header that carries the token, if it is not the usual one.
+    /// The form of the header that carries the token, if it is unusual.
     pub(super) custom_header: Option<Box<CustomHeader>>,
     /// Sends tokens over plain HTTP to hosts other than this one.
     pub(super) allow_http: bool,

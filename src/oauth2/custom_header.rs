@@ -1,4 +1,4 @@
-//! A header other than `Authorization: <token type> <token>`.
+//! Puts tokens into a header other than `Authorization: <token type> <token>`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The deadline of a request, which bounds the wait for a token too.
+//! Bounds the wait for a token by the deadline of the request.
 
 use std::fmt;
 
@@ -10,7 +10,9 @@ use crate::credentials::Credentials;
 use crate::error::{TokenError, TokenErrorKind};
 use crate::util::race::run_until;
 
-/// The source of the error of a request that waited for a token until its own deadline.
+/// Reports that a request waited for a token until its own deadline.
+///
+/// It is the source of a [`TokenError`](crate::TokenError).
 #[derive(Debug)]
 pub(crate) struct CallTimeout;
 
@@ -44,7 +46,7 @@ impl Deadline {
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let grpc = grpc_timeout::parse(request.headers()).map(|timeout| Self {
             end: Instant::now() + timeout,
-            note: "the grpc-timeout of the call is over",
+            note: "the grpc-timeout of the call has passed",
         });
         let named = request.extensions().get::<Self>().copied();
         grpc.into_iter().chain(named).min_by_key(|deadline| deadline.end)
@@ -58,7 +60,8 @@ impl Deadline {
 
     /// Waits for a token until the deadline.
     ///
-    /// The timer is made only once the token is awaited, because a token at hand needs no runtime.
+    /// The timer is created only once the token is awaited, because a token that is available needs
+    /// no runtime.
     pub(super) async fn wait<T>(
         self,
         credentials: Credentials,

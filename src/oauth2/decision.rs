@@ -76,7 +76,9 @@ pub(super) enum Outcome {
     NotReplayed(NotReplayed),
 }
 
-/// Returns the action for a response. A verdict on the proof comes before one on the token.
+/// Returns the action for a response.
+///
+/// A verdict on the proof takes precedence over one on the token.
 pub(super) fn decide(
     facts: ResponseFacts,
     progress: Progress,

@@ -1,4 +1,4 @@
-//! The earlier sends of a request.
+//! Remembers the earlier sends of a request.
 
 use http::Response;
 use tower::BoxError;
@@ -14,7 +14,9 @@ pub(super) struct EarlierSends {
     pub(super) progress: Progress,
     /// The token that the request needs.
     pub(super) requirements: Requirements,
-    /// The end of the wait for a token, for requests with a timeout that have waited.
+    /// The end of the wait for a token, if the request has a timeout.
+    ///
+    /// It is set when the request waits for the first time.
     pub(super) deadline: Option<Deadline>,
     /// Present once a token was rejected and the request is resent with another one.
     pub(super) rejection: Option<EarlierRejection>,
@@ -31,7 +33,7 @@ pub(super) struct EarlierRejection {
 }
 
 impl EarlierSends {
-    /// Creates the earlier_sends of a request that has not been sent.
+    /// Creates the value for a request that has not been sent.
     pub(super) fn new(requirements: Requirements) -> Self {
         Self { progress: Progress::FIRST, requirements, deadline: None, rejection: None }
     }

@@ -1,4 +1,4 @@
-//! Methods that servers answer with the request itself.
+//! Recognises methods that servers answer with the request itself.
 
 use http::Method;
 

@@ -36,12 +36,13 @@ use crate::error::{TokenError, TokenErrorKind};
 ///         .service(http)
 /// }
 /// ```
+#[doc(alias("IntoResponse", "alf"))]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TokenErrorResponseLayer {}
 
 impl TokenErrorResponseLayer {
-    /// Creates the layer, which has no settings.
+    /// Creates the layer.
     pub const fn new() -> Self {
         Self {}
     }
@@ -55,7 +56,9 @@ impl<S> Layer<S> for TokenErrorResponseLayer {
     }
 }
 
-/// A service that turns token errors into responses. A [`TokenErrorResponseLayer`] makes it.
+/// Turns the token errors of the inner service into responses.
+///
+/// [`TokenErrorResponseLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct TokenErrorResponse<S> {
     inner: S,
@@ -85,6 +88,7 @@ where
 {
     type Response = Response<Either<B, Full<Bytes>>>;
     type Error = BoxError;
+    /// Resolves to the response.
     type Future = ErrorResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -98,7 +102,7 @@ where
 }
 
 pin_project! {
-    /// The future of a [`TokenErrorResponse`] service.
+    /// Resolves to the response of a [`TokenErrorResponse`] service.
     #[derive(Debug)]
     pub struct ErrorResponseFuture<F> {
         #[pin]

@@ -11,9 +11,9 @@ use super::state::{RequestState, State, StateOwned, StateProj};
 use crate::replay::ReplayableBody;
 
 pin_project! {
-    /// The response future of an [`OAuth2`](crate::OAuth2) service.
+    /// Resolves to the response of an [`OAuth2`](crate::OAuth2) service.
     ///
-    /// It returns the response to the last send of the request.
+    /// If the request was resent, it is the response to the last send.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<B>>,

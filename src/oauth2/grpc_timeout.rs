@@ -1,4 +1,4 @@
-//! The timeout of a gRPC call.
+//! Reads the timeout of a gRPC call.
 
 use std::time::Duration;
 

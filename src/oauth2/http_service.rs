@@ -1,11 +1,12 @@
-//! Aliases for the bounds of inner services, for clear compiler errors.
+//! Names the bounds of inner services, for clear compiler errors.
 
 use http::{Request, Response};
 use tower::{BoxError, Service};
 
-/// An alias for an HTTP client as a service of requests with bodies of type `B`.
+/// Names the services that send HTTP requests with bodies of type `B`.
 ///
-/// It is implemented for all of them, and exists for clear compiler errors.
+/// The trait is an alias: it is implemented for every service that meets its bounds, and exists for
+/// clear compiler errors.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent a request with a body of type `{B}`",
     label = "not a service of `http::Request<{B}>`",
@@ -19,7 +20,7 @@ use tower::{BoxError, Service};
 pub trait HttpService<B>:
     Service<Request<B>, Response = Response<Self::ResponseBody>, Error: Into<BoxError>> + Clone
 {
-    /// The body of the responses.
+    /// Names the type of the response bodies.
     type ResponseBody;
 }
 
@@ -31,12 +32,13 @@ where
     type ResponseBody = ResBody;
 }
 
-/// An alias for the services that an [`OAuth2Layer`](crate::OAuth2Layer) can wrap.
+/// Names the services that an [`OAuth2Layer`](crate::OAuth2Layer) can wrap.
 ///
-/// It is implemented for all of them, and exists for clear compiler errors.
+/// The trait is an alias: it is implemented for every service that meets its bounds, and exists for
+/// clear compiler errors.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not `Clone`, and cannot be inside an `OAuth2Layer`",
-    label = "it is cloned for requests that wait for a token, and for those that are resent",
+    label = "a clone is made for requests that wait for a token, and for those that are resent",
     note = "put a `tower::buffer::BufferLayer` between them, or make it `Clone`"
 )]
 pub trait InnerService: Clone {}

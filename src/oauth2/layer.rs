@@ -13,9 +13,10 @@ use crate::error::ConfigError;
 use crate::protocol::origins::Origins;
 use crate::replay::ReplayPolicy;
 
-/// A [`Layer`] that sends each request with a valid token, and resends it if the token is rejected.
+/// Adds a valid token to each request, and resends the request after a rejection.
 ///
-/// It makes [`OAuth2`] services. All services of a layer and of its clones share their tokens.
+/// It is a tower [`Layer`] that makes [`OAuth2`] services. All services of a layer and of its
+/// clones share their tokens.
 ///
 /// # Example
 ///
@@ -54,9 +55,10 @@ use crate::replay::ReplayPolicy;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "bearer")]
-#[doc(alias = "interceptor")]
-#[doc(alias = "middleware")]
+///
+/// [`Layer`]: https://docs.rs/tower/latest/tower/trait.Layer.html
+#[doc(alias("bearer", "interceptor", "middleware", "AuthLayer"))]
+#[doc(alias("Authorization", "access token", "client credentials"))]
 #[derive(Clone, Debug)]
 pub struct OAuth2Layer {
     config: Arc<LayerConfig>,
@@ -85,7 +87,8 @@ impl OAuth2Layer {
     /// use bytes::Bytes;
     /// use http::Request;
     /// use http_body_util::Full;
-    /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, RequestExt, TokenError, TokenErrorKind, Tokens};
+    /// use tower_oauth2::{BoxError, OAuth2Layer, Origins, RequestExt};
+    /// use tower_oauth2::{TokenError, TokenErrorKind, Tokens};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), BoxError> {
@@ -104,16 +107,18 @@ impl OAuth2Layer {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("multi-tenant", "tenant"))]
     pub fn per_request(origins: Origins) -> Self {
         Self { config: Arc::new(LayerConfig::new(None, origins)) }
     }
 
-    /// Wraps a service, like [`Layer::layer`], without tower in scope.
+    /// Wraps a service, like tower's `Layer::layer`, without the trait in scope.
     pub fn layer<S: InnerService>(&self, inner: S) -> OAuth2<S> {
         OAuth2::new(inner, self.config.clone())
     }
 
     /// Sets which responses reject the token. By default, any 401 does.
+    #[doc(alias("401", "unauthorized", "retry"))]
     #[must_use]
     pub fn replay_policy(self, policy: ReplayPolicy) -> Self {
         self.edit(|config| config.set_policy(policy))
@@ -142,6 +147,7 @@ impl OAuth2Layer {
     ///
     /// If a request passes two layers, both read its extensions:
     /// tokens in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.
+    #[doc(alias("Authorization", "Proxy-Authorization"))]
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
         self.edit_header(|custom| custom.set_name(header))
@@ -167,6 +173,7 @@ impl OAuth2Layer {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("Bearer", "token_type"))]
     pub fn scheme(self, scheme: &'static str) -> Result<Self, ConfigError> {
         // The characters of header names are those of a scheme.
         if HeaderName::from_bytes(scheme.as_bytes()).is_err() {
@@ -182,7 +189,7 @@ impl OAuth2Layer {
         self.edit_header(|custom| custom.set_scheme(Scheme::Absent))
     }
 
-    /// Allows tokens to be sent over plain HTTP, where anyone on the path can read them.
+    /// Allows plain HTTP, where anyone on the path can read the tokens.
     ///
     /// Use it only in networks that encrypt below HTTP, such as a service mesh. Loopback addresses
     /// need no permission.

@@ -1,4 +1,4 @@
-//! The layer that sends each request with a token, and resends it if the token is rejected.
+//! Sends each request with a token, and resends it after a rejection.
 
 mod admission;
 mod attempt;

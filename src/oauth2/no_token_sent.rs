@@ -13,10 +13,10 @@ use crate::protocol::origin::Origin;
 use crate::util::printable::Printable;
 use crate::util::sync::LockExt;
 
-/// Says why a request was sent without a token, although it did not ask for that.
+/// Says why a request was sent without a token.
 ///
-/// It is in the extensions of the response to such a request. The response to a request with
-/// [`NoToken`](crate::NoToken) has none.
+/// It is in the extensions of the response. The response to a request with
+/// [`NoToken`](crate::NoToken) has no such extension, because that request asks for no token.
 ///
 /// # Example
 ///
@@ -37,13 +37,17 @@ use crate::util::sync::LockExt;
 pub enum NoTokenSent {
     /// The layer's [`Origins`](crate::Origins) do not list the origin of the request.
     NotListed,
-    /// The layer lists the origin, and the request's tokens are
-    /// [narrowed](crate::Tokens::only_for) to other origins.
+    /// The layer lists the origin, but the request's tokens are narrowed to others.
+    ///
+    /// [`Tokens::only_for`](crate::Tokens::only_for) narrows tokens to origins.
     TokensNarrowed,
-    /// The method is TRACE or TRACK, so the response would show the token (RFC 9110 section 9.3.8).
+    /// The method is TRACE or TRACK, whose response would show the token.
+    ///
+    /// RFC 9110 section 9.3.8 forbids credentials in such a request.
     TraceMethod,
-    /// The method is CONNECT, so a proxy receives the request, and the layer's tokens are not for
-    /// proxies.
+    /// The method is CONNECT, and the layer's tokens are not for proxies.
+    ///
+    /// A proxy receives such a request instead of the API.
     ConnectMethod,
 }
 
@@ -79,7 +83,7 @@ const MAX_WARNINGS: usize = 64;
 pub(super) struct WarnedOrigins(Mutex<HashSet<(u64, NoTokenSent)>>);
 
 impl WarnedOrigins {
-    /// Returns whether to warn for this origin. The answer is `false` the next time.
+    /// Returns whether to warn for this origin, which is `true` once.
     fn is_new(&self, uri: &Uri, reason: NoTokenSent) -> bool {
         let mut warned = self.0.lock_unpoisoned();
         warned.len() < MAX_WARNINGS && warned.insert((hash_named_origin(uri), reason))

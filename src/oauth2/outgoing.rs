@@ -1,4 +1,4 @@
-//! A request that is ready to be sent with a token.
+//! Holds a request that is ready to be sent with a token.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A request that waits for a token, and then for the inner service.
+//! Waits for a token, and then for the inner service.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::cache::IssuedToken;
 use crate::error::TokenError;
 use crate::replay::ReplayableBody;
 
-/// A request that waits for a token, and then for the inner service.
+/// Waits for a token, and then for the inner service.
 pub(super) struct PendingSend<S, B> {
-    /// The service is not ready: it is a clone, or was called since it was ready.
+    /// A service that is not ready: a clone, or one that was already called.
     service: S,
     outgoing: Outgoing<S, B>,
     token: PendingToken,

@@ -1,8 +1,9 @@
-//! The earlier sends of a request, as far as the decision depends on them.
+//! Describes the earlier sends of a request, as far as the decision needs them.
 
 /// Describes the earlier sends of a request.
 ///
-/// At most four sends follow from it: three with different tokens (C8), and one with a new proof.
+/// A request is sent at most four times: with three different tokens (C8), and once with a new
+/// proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) token: TokenAttempt,
@@ -24,8 +25,9 @@ pub(super) enum TokenAttempt {
 pub(super) enum Freshness {
     /// The fetch of the token began after the rejection.
     Fresh,
-    /// The token came from a store, or its fetch began before the rejection. It may be as old as
-    /// the rejected token.
+    /// The token may be as old as the rejected one.
+    ///
+    /// It came from a store, or its fetch began before the rejection.
     MayBeOld,
 }
 

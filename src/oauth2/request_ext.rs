@@ -23,6 +23,7 @@ use crate::credentials::Credentials;
 /// request.extensions_mut().insert(NoToken);
 /// # Ok::<(), http::Error>(())
 /// ```
+#[doc(alias("anonymous", "skip"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "callers create the value by its name")]
 pub struct NoToken;
@@ -31,14 +32,14 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Names the tokens of a request, for requests and their builders.
+/// Names the tokens of a request, on requests and their builders.
 ///
-/// The tokens are in the extensions of the request. An outer layer that sends a new request without
-/// them, such as tower-http's `FollowRedirect` after a redirect to another origin, makes it a
-/// request that names no tokens. A layer made with [`per_request`](crate::OAuth2Layer::per_request)
-/// refuses such a request to a listed origin. A layer of [`new`](crate::OAuth2Layer::new) would
-/// send its own token, so do not use one for tenants. To keep the tokens across listed origins,
-/// allow the extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
+/// The tokens are in the extensions of the request. An outer layer may send a new request without
+/// them. tower-http's `FollowRedirect`, for example, does so after a redirect to another origin. A
+/// layer made with [`per_request`](crate::OAuth2Layer::per_request) refuses a request without
+/// tokens to a listed origin. A layer made with [`new`](crate::OAuth2Layer::new) would send its own
+/// token, so do not use it for tenants. To keep the tokens across listed origins, allow the
+/// extension in the redirect policy (`FilterCredentials::allow_extension::<Tokens>`).
 ///
 /// # Example
 ///
@@ -55,12 +56,13 @@ mod sealed {
 /// # let tokens = Tokens::fixed(tower_oauth2::AccessToken::new("t").unwrap());
 /// # assert!(requests(&tokens).unwrap()[0].extensions().get::<Tokens>().is_some());
 /// ```
+#[doc(alias("tenant", "extensions"))]
 pub trait RequestExt: sealed::Sealed + Sized {
-    /// Sends the request with one of these tokens, instead of one of the layer's own.
+    /// Sends the request with `tokens` instead of the layer's own tokens.
     #[must_use]
     fn tokens(self, tokens: &Tokens) -> Self;
 
-    /// Sends the request unchanged.
+    /// Sends the request unchanged, without a token.
     #[must_use]
     fn no_token(self) -> Self;
 }

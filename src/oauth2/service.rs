@@ -24,7 +24,7 @@ use crate::error::{TokenError, TokenErrorKind};
 use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
 
-/// A service that sends each request with a valid token, and resends it if the token is rejected.
+/// Sends each request with a valid token, and resends it after a rejection.
 ///
 /// An [`OAuth2Layer`](crate::OAuth2Layer) makes it. The token replaces the `Authorization` header
 /// of the request (RFC 6750 section 2.1). A request is sent unchanged if its extensions contain
@@ -46,7 +46,9 @@ use crate::replay::ReplayableBody;
 /// ([`rejected_response`](TokenError::rejected_response)).
 ///
 /// A request that waits for a token holds neither a ready service nor a response. So the API and
-/// the token endpoint can share one concurrency limit.
+/// the token endpoint can share one concurrency limit. The guarantees
+/// [R1](crate::guide::guarantees#r1) to [R10](crate::guide::guarantees#r10) state exactly when and
+/// how a request is resent.
 ///
 /// # Example
 ///
@@ -96,12 +98,14 @@ use crate::replay::ReplayableBody;
 ///
 /// Returns the errors of the inner service. Returns a [`TokenError`] if no token is available, or
 /// if a token would be sent in clear text. [`TokenError::find_in`] tells them apart.
+#[doc(alias("middleware", "interceptor", "bearer", "401"))]
+#[doc(alias("unauthorized", "retry", "RFC 6750"))]
 #[derive(Clone)]
 pub struct OAuth2<S> {
     inner: S,
     config: Arc<LayerConfig>,
     id: ServiceId,
-    /// Made from `inner`. `None` after a caller may have changed `inner`.
+    /// The template of `inner`, or `None` after a caller may have changed `inner`.
     template: Option<Arc<ServiceTemplate<S>>>,
     local_token: LocalToken,
 }
@@ -121,13 +125,14 @@ impl<S> OAuth2<S> {
         self.config.tokens.as_ref()
     }
 
-    /// Sends a request with a clone of this service, as soon as the clone is ready.
+    /// Sends a request with a clone of this service once the clone is ready.
     ///
-    /// It works like [`tower::ServiceExt::oneshot`], without a clone at the call site.
+    /// It works like tower's `oneshot`, and clones the service for you.
     ///
     /// # Errors
     ///
-    /// Returns the errors of the service.
+    /// Returns the errors of the inner service, and a [`TokenError`] if no token is available or if
+    /// a token would be sent in clear text.
     ///
     /// # Example
     ///
@@ -183,7 +188,7 @@ impl<S> OAuth2<S> {
         self.inner
     }
 
-    /// Returns the template, and makes it again if a caller may have changed the inner service.
+    /// Returns the template, which is recreated if a caller may have changed the service.
     #[inline]
     fn template(&mut self) -> Arc<ServiceTemplate<S>>
     where
@@ -204,6 +209,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
+    /// Resolves to the response to the last send.
     type Future = ResponseFuture<S, B>;
 
     #[inline]
@@ -314,7 +320,8 @@ impl<S> OAuth2<S> {
         B: ReplayableBody,
     {
         replace_with_unready(&mut self.inner);
-        // A request without tokens is not about the layer's own ones.
+        // The error of a request that names no tokens must not show the label of the layer's
+        // tokens.
         let tokens = match kind {
             TokenErrorKind::NoTokens => None,
             _ => self.config.tokens_for(request.extensions()),

@@ -1,4 +1,4 @@
-//! The source of further clones of the inner service.
+//! Provides further clones of the inner service.
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -10,11 +10,11 @@ use crate::util::sync::LockExt;
 /// Holds a clone of the inner service that is never made ready.
 ///
 /// A resend needs a clone of the inner service. Few requests are resent, so all requests of one
-/// service share this clone, and it is cloned again when one is.
+/// service share this clone, and each resend clones it again.
 pub(super) struct ServiceTemplate<S> {
     pub(super) config: Arc<LayerConfig>,
     pub(super) service_id: ServiceId,
-    /// Locked only while it is cloned. The lock lets services be shared that are not `Sync`.
+    /// Locked only while it is cloned, because a service need not be `Sync`.
     service: Mutex<S>,
 }
 
@@ -29,7 +29,7 @@ impl<S: Clone> ServiceTemplate<S> {
     }
 }
 
-/// Replaces a ready service that is not going to be called with a clone that is not ready.
+/// Replaces a ready service that will not be called with an unready clone.
 ///
 /// A ready service may hold a permit or a connection. A request that waits must hold neither (R5).
 pub(super) fn replace_with_unready<S: Clone>(service: &mut S) {

@@ -1,20 +1,20 @@
-//! The parts of a request that a resend needs.
+//! Copies the parts of a request that a resend needs.
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::replay::ReplayableBody;
 
-/// A copy of a request that was sent.
+/// Holds a copy of a request that was sent.
 ///
 /// Few requests are resent, but a copy is made of each, so it is kept small.
 pub(super) struct Snapshot<K> {
     pub(super) head: Head,
-    /// `None` if the request is not going to be resent.
+    /// `None` if the request will not be resent.
     pub(super) body: Option<K>,
 }
 
-/// A copy of a request without its body.
+/// Holds a copy of a request without its body.
 pub(super) struct Head {
     method: Method,
     uri: Uri,
@@ -73,7 +73,7 @@ impl Head {
     }
 }
 
-/// Header fields, encoded into one allocation.
+/// Holds header fields, encoded into one allocation.
 ///
 /// A clone of the map takes two allocations, and one more for each value that was not shared
 /// before.
@@ -88,7 +88,7 @@ const NAME_LENGTH: u64 = 0xffff;
 const SENSITIVE: u64 = NAME_LENGTH + 1;
 const VALUE_LENGTH_SHIFT: u32 = SENSITIVE.trailing_zeros() + 1;
 
-/// The capacity per field. It suffices for most fields, and counting the bytes first takes longer.
+/// The capacity per field, which is enough for most fields. Counting the bytes first takes longer.
 const FIELD_CAPACITY: usize = 64;
 
 impl Fields {

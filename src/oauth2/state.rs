@@ -1,4 +1,4 @@
-//! The states of a [`ResponseFuture`](super::ResponseFuture).
+//! Defines the states of a [`ResponseFuture`](super::ResponseFuture).
 
 use http::Request;
 use pin_project_lite::pin_project;
@@ -9,7 +9,7 @@ use super::no_token_sent::NoTokenSent;
 use super::pending_send::PendingSend;
 use crate::replay::ReplayableBody;
 
-/// The state of a request with a body of type `B`, sent by a service of type `S`.
+/// The state of a request with a body `B` over a service `S`.
 pub(super) type RequestState<S, B> = State<
     <S as Service<Request<B>>>::Future,
     Attempt<S, <B as ReplayableBody>::Kept>,

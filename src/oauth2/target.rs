@@ -1,4 +1,4 @@
-//! Hashes of origins and resources, by which the cache tells APIs apart.
+//! Hashes origins and resources, so that the cache can distinguish APIs.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -9,7 +9,8 @@ use http::Uri;
 use super::snapshot::Head;
 use crate::cache::Target;
 
-/// The hasher has a random key, so that an attacker cannot choose origins that collide.
+/// The hasher of targets. Its key is random, so that an attacker cannot choose origins that
+/// collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Identifies a service and its clones in this process.
@@ -54,7 +55,7 @@ fn hash_origin_or(uri: &Uri, inner_service: impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Returns the target of a request. The query is no part of the resource.
+/// Returns the target of a request, whose query is not part of the resource.
 pub(super) fn hash_target(head: &Head, service: ServiceId) -> Target {
     let origin = hash_origin(head.uri(), service);
     let resource = HASHER.hash_one((origin, head.method(), head.uri().path()));

@@ -23,9 +23,9 @@ const MAX_EMPTY_FRAMES: u32 = 32;
 
 /// Reads the body of a response until `deadline`.
 ///
-/// If the body of a refusal breaks off, the part that arrived is returned, because the status says
-/// more than the body. It gets at most half of the remaining time, so that an endless body leaves
-/// time for another request.
+/// If the body of an error response breaks off, the part that arrived is returned, because the
+/// status is more important than the body. It gets at most half of the remaining time, so that an
+/// endless body leaves time for another request.
 pub(crate) async fn read<B>(
     status: StatusCode,
     body: B,
@@ -67,7 +67,7 @@ where
     if status.is_success() { Err(error) } else { Ok(read.freeze()) }
 }
 
-/// Returns the instant at which half of the time until `deadline` is over.
+/// Returns the instant at which half of the time until `deadline` has passed.
 pub(crate) fn halfway_to(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 2

@@ -1,5 +1,6 @@
-//! Challenges of APIs in `WWW-Authenticate`, and of proxies in `Proxy-Authenticate` (RFC 9110
-//! section 11).
+//! Reads the challenges of APIs and proxies (RFC 9110 section 11).
+//!
+//! An API sends them in `WWW-Authenticate`, and a proxy in `Proxy-Authenticate`.
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,7 +12,7 @@ use serde_json::Value;
 /// The maximum length of encoded claims, which is more than servers need.
 const MAX_CLAIMS: usize = 8 * 1024;
 
-/// One challenge: a scheme and its parameters.
+/// Holds one challenge: a scheme and its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     scheme: String,
@@ -274,7 +275,7 @@ mod tests {
             ),
             ("Negotiate a=, Bearer x=y", &["Negotiate", "Bearer x=<y>"]),
             (",, ,Bearer a=b,,c=d,", &["Bearer a=<b> c=<d>"]),
-            ("realm=\"nobody's\"", &[]),
+            ("realm=\"no scheme\"", &[]),
             ("Bearer a=\"open", &["Bearer"]),
             ("Bearer a=\"b\"c=\"d\", e=f", &["Bearer e=<f>"]),
             ("@@@, Bearer a=b", &["Bearer a=<b>"]),

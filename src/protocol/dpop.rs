@@ -1,4 +1,4 @@
-//! Traits for requests that carry a proof of possession of a key (DPoP, RFC 9449).
+//! Defines traits for requests with a proof of possession of a key (DPoP, RFC 9449).
 //!
 //! The implementations are in `jwt::dpop`, behind the feature `jwt`. Callers hold trait objects, so
 //! that they need no conditional compilation and no second set of types.
@@ -16,14 +16,14 @@ use crate::token::AccessToken;
 /// The header field of a proof (RFC 9449 section 4.1).
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// A key that access tokens are bound to.
+/// Binds access tokens to a key.
 pub(crate) trait BindingKey: Send + Sync {
     /// Returns the SHA-256 thumbprint of the public key (RFC 7638).
     fn thumbprint(&self) -> String;
 
     /// Returns a prover for the requests that carry `token`.
     ///
-    /// Its proofs go by the offsets of `clocks`, and their responses correct these.
+    /// Its proofs use the offsets of `clocks`, and the responses correct these offsets.
     fn prover(&self, token: &AccessToken, clocks: &ServerClocks) -> Prover;
 
     /// Returns a proof for a token request (`POST`) that goes by the offset `clock`.
@@ -37,8 +37,9 @@ pub(crate) trait BindingKey: Send + Sync {
 
 /// Makes the proofs of the requests that carry one token.
 pub(crate) trait Prove: fmt::Debug + Send + Sync {
-    /// Returns a proof for one request to `origin`, by the clock and with the newest nonce of that
-    /// server.
+    /// Returns a proof for one request to `origin`.
+    ///
+    /// The proof has the newest nonce of that server, and goes by its clock.
     fn prove(
         &self,
         method: &Method,
@@ -51,9 +52,9 @@ pub(crate) trait Prove: fmt::Debug + Send + Sync {
 pub(crate) trait ClassifyProof: Send + Sync {
     /// Returns the server's verdict, and remembers the nonce of the response.
     ///
-    /// After an API's response it remembers the time too. After a token endpoint's, the caller does
-    /// so, because only a token shows that the time was right. `error` is the error code in the
-    /// body of a token endpoint's response. An API sends its error code in a challenge.
+    /// After an API's response, it remembers the time too. After a token endpoint's response, the
+    /// caller does so, because only a token shows that the time was correct. `error` is the error
+    /// code in the body of a token endpoint's response. An API sends its error code in a challenge.
     fn classify(
         &self,
         status: StatusCode,

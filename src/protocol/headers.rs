@@ -1,4 +1,4 @@
-//! Header fields of all requests that this crate sends itself.
+//! Sets the header fields of all requests that this crate sends itself.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
@@ -7,8 +7,8 @@ const NAME: &str = concat!("tower-oauth2/", env!("CARGO_PKG_VERSION"));
 
 /// Asks for JSON without compression, and names this crate, unless the request has these headers.
 ///
-/// Some servers compress a response if a request does not say that it accepts none, and firewalls
-/// reject requests without a user agent.
+/// Some servers compress a response unless the request forbids it, and some firewalls reject
+/// requests without a user agent.
 pub(crate) fn set_defaults(headers: &mut HeaderMap) {
     for (name, value) in
         [(ACCEPT, "application/json"), (ACCEPT_ENCODING, "identity"), (USER_AGENT, NAME)]

@@ -1,4 +1,4 @@
-//! HTTP clients for token endpoints and metadata, with their types erased.
+//! Erases the types of HTTP clients for token endpoints and metadata.
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response};
@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
-/// An HTTP client without its type. Token requests are rare, so the box does not matter.
+/// An HTTP client without its type. Token requests are rare, so the cost of the box does not
+/// matter.
 pub(crate) type BoxedClient = BoxCloneService<Request<Bytes>, Response<BoxedBody>, BoxError>;
 
 /// The body of a response without its type.
@@ -22,11 +23,12 @@ pub(crate) mod sealed {
     pub trait Sealed<M> {}
 }
 
-/// An HTTP client that can send token requests and metadata requests.
+/// Sends token requests and metadata requests.
 ///
-/// It is implemented for each `tower::Service<http::Request<Full<Bytes>>>` that is
-/// `Clone + Send + 'static` and returns an `http::Response`, and, with the feature `reqwest`, for
-/// `reqwest::Client`. `M` tells kinds of clients apart. The compiler infers it.
+/// The trait is implemented for each `tower::Service<http::Request<Full<Bytes>>>` that is `Clone +
+/// Send + 'static` and returns an `http::Response`, and, with the feature `reqwest`, for
+/// `reqwest::Client`. You cannot implement it for other types. The compiler infers `M`, which tells
+/// kinds of clients apart.
 ///
 /// # Example
 ///

@@ -1,4 +1,4 @@
-//! Responses whose body is a JSON object.
+//! Reads responses whose body is a JSON object.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,10 +14,11 @@ use crate::util::clock::wall_clock;
 
 /// A JSON object whose members are read one by one.
 ///
-/// A number that is out of range, or a value that is nested too deeply, spoils only its own member.
+/// A number that is out of range, or a value that is nested too deeply, makes only its own member
+/// unreadable.
 pub(crate) type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-/// A response whose body has been read.
+/// Holds a response whose body has been read.
 pub(crate) struct JsonResponse<'a> {
     pub(crate) head: Parts,
     pub(crate) body: &'a [u8],
@@ -63,9 +64,11 @@ pub(crate) fn members(text: &[u8]) -> Option<Members<'_>> {
     serde_json::from_slice(byte_order_mark::skip(text)).ok()
 }
 
-/// Returns whether `error` is a string other than an empty one, even one that cannot be read.
+/// Returns whether `error` is a string that is not empty.
 ///
-/// Some servers send an empty one with each token.
+/// A string that cannot be read counts too.
+///
+/// Some servers send an empty string with each token.
 pub(crate) fn has_error(members: &Members<'_>) -> bool {
     let is_string = members.get("error").is_some_and(|raw| raw.get().starts_with('"'));
     is_string && text(members, "error").is_none_or(|code| !code.trim().is_empty())

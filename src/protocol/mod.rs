@@ -1,4 +1,6 @@
-//! HTTP and OAuth rules that several modules apply: origins, challenges, clocks, JSON and bodies.
+//! Implements HTTP and OAuth rules that several modules apply.
+//!
+//! They are about origins, challenges, clocks, JSON and bodies.
 
 pub(crate) mod body;
 pub(crate) mod challenge;

@@ -1,4 +1,4 @@
-//! Origins of URIs (RFC 6454).
+//! Computes the origins of URIs (RFC 6454).
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 
 pub(super) const NEEDS_BOTH: ConfigError = ConfigError::new("origin", "needs a scheme and a host");
 
-/// Scheme, host and port, spelled so that equal origins have equal texts.
+/// Holds scheme, host and port, spelled so that equal origins have equal texts.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     scheme: Box<str>,
@@ -87,8 +87,8 @@ impl fmt::Debug for Origin {
 
 /// Parses an absolute URI, and rejects user information and fragments.
 ///
-/// [`http::Uri`] would keep the former and silently drop the latter. `setting` names the URI in
-/// errors.
+/// [`http::Uri`] would keep user information and silently drop fragments. `setting` names the URI
+/// in errors.
 pub(crate) fn parse_absolute(text: &str, setting: &'static str) -> Result<Uri, ConfigError> {
     let invalid = |problem| ConfigError::new(setting, problem).with_url(text);
     if text.contains('#') {
@@ -109,7 +109,7 @@ pub(crate) fn parse_absolute(text: &str, setting: &'static str) -> Result<Uri, C
 
 /// Compares two short texts.
 ///
-/// Up to two machine words, the comparison is faster than a call of the general one.
+/// For texts of up to two machine words, this is faster than a call of the general comparison.
 #[inline]
 fn are_same(one: &[u8], other: &[u8]) -> bool {
     const WORD: usize = 8;

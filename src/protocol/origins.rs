@@ -1,4 +1,4 @@
-//! The origins whose requests get a token.
+//! Lists the origins whose requests get a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use super::origin::{NEEDS_BOTH, Origin};
 use crate::error::ConfigError;
 use crate::util::one_or_many::OneOrMany;
 
-/// The origins whose requests get a token. Every [`OAuth2Layer`] needs them.
+/// Lists the origins whose requests get a token.
 ///
-/// An origin consists of scheme, host and port, without a path (RFC 6454 section 4). A request to
-/// any other origin is sent without a token and is not replayed, so that a redirect cannot leak a
-/// token.
+/// Every [`OAuth2Layer`] needs such a list. An origin consists of scheme, host and port, without a
+/// path (RFC 6454 section 4). A request to any other origin is sent without a token and is not
+/// replayed, so that a redirect cannot leak a token.
 ///
 /// A request whose URI names no host gets a token, because the inner service decides where it goes.
 /// That service also decides whether to use TLS. Such a URI stands for the listed origin, or for
-/// any of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] go along if
-/// they are allowed at all listed origins, and not if they are allowed at none. Otherwise the
-/// request fails with [`TokenErrorKind::UnknownOrigin`].
+/// any of them if there are several. Tokens that are narrowed with [`Tokens::only_for`] are sent if
+/// they are allowed at all listed origins, and are not sent if they are allowed at none. If they
+/// are allowed at some of them, the request fails with [`TokenErrorKind::UnknownOrigin`].
 ///
 /// [`OAuth2Layer`]: crate::OAuth2Layer
 /// [`Tokens::only_for`]: crate::Tokens::only_for
@@ -36,6 +36,7 @@ use crate::util::one_or_many::OneOrMany;
 /// assert!(!origins.contains(&"https://api.example.com.evil.test/".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("allowlist", "host", "audience"))]
 #[derive(Clone)]
 pub struct Origins(Repr);
 
@@ -50,11 +51,13 @@ enum Repr {
 pub(crate) enum UriClass {
     /// The origin is not listed, so its requests get no token.
     NotListed,
-    /// The origin is listed, and uses TLS or a loopback address; or the URI names no host.
+    /// The token may be sent.
+    ///
+    /// The origin is listed, and uses TLS or a loopback address, or the URI names no host.
     Secure,
     /// The origin is listed, but a token would cross a network in clear text.
     Insecure,
-    /// The URI names no host, and the tokens are allowed at some of the listed origins only.
+    /// The URI names no host, and only some listed origins allow the tokens.
     Unknown,
 }
 
@@ -90,6 +93,7 @@ impl Origins {
     ///
     /// The party that chooses the URI of a request then also chooses who receives the token. Prefer
     /// [`Origins::only`].
+    #[doc(alias = "wildcard")]
     pub fn any() -> Self {
         Self(Repr::Any)
     }
@@ -119,7 +123,7 @@ impl Origins {
             (Repr::Only(listed), Repr::Only(allowed)) => (listed, allowed),
         };
         match listed.iter().filter(|origin| allowed.contains(origin)).count() {
-            // Without a listed origin, the URI may stand for any.
+            // If no origin is listed, the URI may stand for any origin.
             _ if listed.is_empty() => UriClass::Unknown,
             0 => UriClass::NotListed,
             common if common == listed.len() => UriClass::Secure,
@@ -127,8 +131,9 @@ impl Origins {
         }
     }
 
-    /// Classifies the target of a CONNECT request, which has a host and a port but no scheme
-    /// (RFC 9110 section 9.3.6).
+    /// Classifies the target of a CONNECT request (RFC 9110 section 9.3.6).
+    ///
+    /// The target has a host and a port, but no scheme.
     ///
     /// The token goes to a proxy, so the inner service decides whether to use TLS.
     pub(crate) fn classify_tunnel(&self, authority: &Authority) -> UriClass {
@@ -175,7 +180,7 @@ impl Origins {
 
     /// Classifies a URI that does not use TLS, or is spelled in an unusual way.
     ///
-    /// Kept out of line, because almost every URI is classified above.
+    /// It is not inlined, because almost every URI is classified above.
     #[cold]
     fn classify_slowly(&self, uri: &Uri) -> UriClass {
         if let (Repr::Only(origins), Some(authority), Some("http")) =

@@ -11,7 +11,9 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// A part of a secret of this size is removed too, because a client may cut what it quotes.
+/// The size of a part of a secret that is removed too.
+///
+/// A client may cut the text that it quotes.
 const PART: usize = 8;
 
 /// A secret below this size is removed only where it is a whole word.
@@ -23,7 +25,9 @@ const REDACTED: &str = "**redacted**";
 /// Header fields that are the same in all requests.
 const PUBLIC_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT];
 
-/// Form parameters that are no secrets (RFC 6749 section 4, RFC 7521, RFC 8693, RFC 8707).
+/// Form parameters that are not secret.
+///
+/// RFC 6749 section 4, RFC 7521, RFC 8693 and RFC 8707 define them.
 const PUBLIC_PARAMETERS: &[&str] = &[
     "actor_token_type",
     "audience",
@@ -73,7 +77,8 @@ impl RequestSecrets {
                 || is_foreign_secret(folded);
             follows_scheme = is_scheme(folded);
             let shown = if is_secret { REDACTED } else { &text[word] };
-            // One replacement for several words, because their number may say something.
+            // Several words in a row get one replacement, because their number may reveal
+            // something.
             if !(is_secret && is_after_redacted) {
                 if !scrubbed.is_empty() {
                     scrubbed.push(' ');
@@ -85,7 +90,7 @@ impl RequestSecrets {
         scrubbed
     }
 
-    /// Returns the secrets in each form in which a text may contain them, in lower case.
+    /// Returns the secrets in lower case, in each form that a text may contain.
     fn secrets(&self) -> Vec<Secret> {
         let mut secrets = Vec::new();
         for (name, value) in &self.headers {
@@ -205,7 +210,7 @@ struct Found<'a> {
     text: &'a str,
     /// Contains `true` for each byte that belongs to a secret.
     is_marked: Vec<bool>,
-    /// All parts of the text that are long enough to be compared with parts of a secret.
+    /// All parts of the text that have the length of a secret's part.
     parts: HashSet<&'a [u8]>,
 }
 

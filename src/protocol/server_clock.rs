@@ -1,4 +1,4 @@
-//! The clocks of servers, which the `Date` of their responses shows.
+//! Estimates the clocks of servers from the `Date` of their responses.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -18,8 +18,10 @@ const MAX_SERVERS: usize = 64;
 /// tolerate smaller ones.
 const MIN_DIFFERENCE: u64 = 10_000;
 
-/// The largest accepted offset, in milliseconds: a day, which is more than two time zones are
-/// apart. A server that claims more may want an assertion that is still valid in years.
+/// The largest accepted offset, in milliseconds: a day.
+///
+/// Two time zones are never further apart. A server that claims more may want an assertion that is
+/// still valid in years.
 const MAX_OFFSET: i64 = 24 * 60 * 60 * 1000;
 
 /// The lead of a server's clock over this machine's, in milliseconds. Negative if it is behind.
@@ -39,7 +41,7 @@ impl Offset {
     }
 }
 
-/// The range of the server's offset, in milliseconds, that one response shows.
+/// Holds the range of the server's offset, in milliseconds, that one response shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SkewEstimate {
     least: i64,
@@ -47,8 +49,9 @@ pub(crate) struct SkewEstimate {
 }
 
 impl SkewEstimate {
-    /// Estimates the offset from a response that arrived at `received`, `took` after its request
-    /// was sent.
+    /// Estimates the offset from a response.
+    ///
+    /// The response arrived at `received`, `took` after its request was sent.
     ///
     /// Returns `None` without a `Date` that makes sense (RFC 9110 section 6.6.1), and if the `Age`
     /// of a response from a cache cannot be read (RFC 9111 section 5.1).
@@ -93,15 +96,15 @@ impl SkewEstimate {
     }
 }
 
-/// The offsets of the servers that one set of credentials is used with.
+/// Remembers the offsets of the servers that one set of credentials is used with.
 ///
-/// Assertions and DPoP proofs share it. Clones share it too. A `Date` can be forged, or come from a
-/// proxy with another clock, so that no offset may keep a client from the server for long: an
-/// offset stays only while requests that use it succeed.
+/// Assertions, DPoP proofs and clones share the offsets. A `Date` can be forged, or come from a
+/// proxy with another clock. No offset may keep a client from the server for long, so an offset
+/// stays only while requests that use it succeed.
 #[derive(Clone)]
 pub(crate) struct ServerClocks(Arc<dyn Lock>);
 
-/// A mutex as a trait object.
+/// Makes a trait object of a mutex.
 ///
 /// The type of credentials must not show the mutex. Clippy would warn callers who use credentials
 /// as keys of a map (`mutable_key_type`), although no offset changes their hash.
@@ -125,7 +128,9 @@ type SkewMap = BoundedMap<Origin, SkewEntry>;
 
 #[derive(Default)]
 struct SkewEntry {
-    /// Never zero, because a clock that agrees with this machine's has no entry.
+    /// The offset, which is never zero.
+    ///
+    /// A clock that agrees with this machine's has no entry.
     offset: Offset,
     standing: Standing,
 }
@@ -134,8 +139,9 @@ struct SkewEntry {
 enum Standing {
     /// The last request that used the offset succeeded.
     Confirmed,
-    /// The offset has not been used yet, or the last request that used it was refused. The next
-    /// refusal removes it.
+    /// The offset is unused, or the last request that used it was refused.
+    ///
+    /// The next refusal removes it.
     #[default]
     Doubtful,
 }
@@ -151,11 +157,13 @@ impl ServerClocks {
         self.set(origin, used, Standing::Confirmed);
     }
 
-    /// Records that a request that used the offset was refused, with the estimate of its response.
+    /// Records that a request with the offset was refused.
+    ///
+    /// `estimate` is the offset that its response shows.
     ///
     /// A response that contradicts the offset, or shows no time, ends it at once. A server may also
-    /// refuse for another reason, so one that agrees with the offset ends it only if the request
-    /// before was refused too.
+    /// refuse for another reason. So a response that agrees with the offset ends it only if the
+    /// request before was refused too.
     pub(crate) fn refuse(&self, origin: &Origin, used: Offset, estimate: Option<SkewEstimate>) {
         let mut entries = self.lock();
         // Another request may have replaced the offset since.

@@ -1,8 +1,9 @@
-/// A request body that can be sent a second time, byte for byte.
+/// Sends a request body a second time, byte for byte.
 ///
-/// It is implemented for every body that is [`Clone`], such as [`Full`](http_body_util::Full) and
-/// [`Empty`](http_body_util::Empty), and for [`ReplayBody`](super::ReplayBody). A
-/// [`ReplayableLayer`](super::ReplayableLayer) turns any other body into the latter.
+/// The trait is implemented for every body that is [`Clone`], such as
+/// [`Full`][`http_body_util::Full`] and [`Empty`][`http_body_util::Empty`], and for
+/// [`ReplayBody`](super::ReplayBody). A [`ReplayableLayer`](super::ReplayableLayer) turns any other
+/// body into a `ReplayBody`.
 ///
 /// # Example
 ///
@@ -18,6 +19,9 @@
 ///     http_body::Body::size_hint(&again).exact() == Some(4)
 /// }));
 /// ```
+///
+/// [`http_body_util::Empty`]: https://docs.rs/http-body-util/latest/http_body_util/struct.Empty.html
+/// [`http_body_util::Full`]: https://docs.rs/http-body-util/latest/http_body_util/struct.Full.html
 #[diagnostic::on_unimplemented(
     message = "a request with a body of type `{Self}` cannot be sent a second time",
     label = "this body cannot be sent twice",
@@ -25,10 +29,10 @@
     note = "add a `ReplayableLayer` outside the `OAuth2Layer` to send any `http_body::Body`"
 )]
 pub trait ReplayableBody: Sized {
-    /// The data that is kept for a second body.
+    /// Holds the data that is kept for a second body.
     type Kept;
 
-    /// Returns the data for a second body. It is called before the body is sent.
+    /// Returns the data for a second body, before the first body is sent.
     fn keep(&self) -> Self::Kept;
 
     /// Returns the second body, or `None` if it would not be complete.

@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use super::drained_body::{DrainedBody, ReadFrames};
 use super::policy::{Recipient, ReplayPolicy};
 
-/// Drains the small bodies of rejected responses, so that HTTP/1.1 connections are kept.
+/// Reads small bodies of rejected responses, so that HTTP/1.1 connections are kept.
 ///
 /// A request is replayed after its rejected response was dropped. An HTTP/1.1 client closes the
 /// connection of a response that is dropped before its end, so each 401 could cost a connection.
@@ -45,18 +45,23 @@ use super::policy::{Recipient, ReplayPolicy};
 ///         .service(http)
 /// }
 /// ```
+///
+/// [`Body`]: https://docs.rs/http-body/latest/http_body/trait.Body.html
+#[doc(alias("keep-alive", "connection reuse"))]
 #[derive(Clone, Debug)]
 pub struct DrainLayer {
     policy: ReplayPolicy,
 }
 
 impl DrainLayer {
-    /// Creates a layer that reads the bodies of responses with status 401 and 407.
+    /// Creates a layer that reads the bodies of 401 and 407 responses.
     pub fn new() -> Self {
         Self { policy: ReplayPolicy::unauthorized().for_recipient(Recipient::Any) }
     }
 
-    /// Sets the responses whose bodies are read. Pass the policy of the `OAuth2Layer`.
+    /// Sets the responses whose bodies are read.
+    ///
+    /// Pass the policy of the `OAuth2Layer`.
     #[must_use]
     pub fn replay_policy(mut self, policy: ReplayPolicy) -> Self {
         self.policy = policy.for_recipient(Recipient::Any);
@@ -78,7 +83,9 @@ impl<S> Layer<S> for DrainLayer {
     }
 }
 
-/// A service that reads the bodies of rejected responses. A [`DrainLayer`] makes it.
+/// Reads the bodies of rejected responses of the inner service.
+///
+/// [`DrainLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct Drain<S> {
     inner: S,
@@ -109,6 +116,7 @@ where
 {
     type Response = Response<DrainedBody<ResBody>>;
     type Error = S::Error;
+    /// Resolves to the response.
     type Future = DrainFuture<S::Future, ResBody>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -122,7 +130,7 @@ where
 }
 
 pin_project! {
-    /// The future of a [`Drain`] service.
+    /// Resolves to the response of a [`Drain`] service.
     pub struct DrainFuture<F, B>
     where
         B: Body,
@@ -156,11 +164,14 @@ pin_project! {
 /// The most bytes that are read of a body.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The most frames that are read of a body, because a body may have empty frames without end.
+/// The most frames that are read of a body.
+///
+/// A body may have empty frames without end.
 const MAX_FRAMES: usize = 256;
 
-/// How often in a row other tasks run without another frame. One of them reads the connection, and
-/// may be on another thread.
+/// The number of times in a row that other tasks run without another frame.
+///
+/// One of them reads the connection, and may be on another thread.
 const MAX_YIELDS: u8 = 16;
 
 struct Draining<B: Body> {
@@ -183,7 +194,7 @@ impl<B: Body> Draining<B> {
         }
     }
 
-    /// Reads on until the end, a limit, or a body that has nothing more at once.
+    /// Reads until the end, a limit, or a body without immediate data.
     ///
     /// Returns whether the body is at its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
@@ -237,9 +248,9 @@ where
                     this.state.set(State::Draining { draining });
                 }
                 StateProj::Draining { draining } => {
-                    let reading = draining.as_mut().expect("polled after completion");
+                    let reading = draining.as_mut().expect("`DrainFuture` polled after completion");
                     let has_ended = ready!(reading.poll(cx));
-                    let done = draining.take().expect("read above");
+                    let done = draining.take().expect("`draining` was borrowed above");
                     return Poll::Ready(Ok(done.into_response(has_ended)));
                 }
             }

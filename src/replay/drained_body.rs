@@ -1,4 +1,4 @@
-//! A response body whose beginning may have been read.
+//! Wraps a response body whose beginning may have been read.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 pub(super) type ReadFrames<B> = VecDeque<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
 pin_project! {
-    /// A response body whose beginning a [`DrainLayer`](super::DrainLayer) may have read.
+    /// Wraps a response body whose beginning a [`DrainLayer`](super::DrainLayer) may have read.
     ///
     /// It has the same frames as the inner body.
     pub struct DrainedBody<B>

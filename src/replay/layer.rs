@@ -13,7 +13,7 @@ use super::ReplayBody;
 /// [`NotReplayed::Body`](crate::replay::NotReplayed::Body), and the next request gets another
 /// token.
 ///
-/// The service takes bodies of any type `B`. The HTTP client inside takes
+/// The service takes bodies of any type `B`, and the HTTP client inside takes
 /// [`ReplayBody<B>`](ReplayBody). Send requests with [`tower::ServiceExt::oneshot`].
 ///
 /// # Example
@@ -36,13 +36,16 @@ use super::ReplayBody;
 /// }
 /// # let _ = stack;
 /// ```
+///
+/// [`tower::ServiceExt::oneshot`]: https://docs.rs/tower/latest/tower/trait.ServiceExt.html#method.oneshot
+#[doc(alias("streaming", "buffer body", "clone body", "retry"))]
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayableLayer {
     limit: usize,
 }
 
 impl ReplayableLayer {
-    /// The default limit: 64 KiB.
+    /// Gives the default limit of 64 KiB.
     pub const DEFAULT_LIMIT: usize = 64 * 1024;
 
     /// Creates a layer that remembers up to 64 KiB of each body.
@@ -74,7 +77,9 @@ impl<S> Layer<S> for ReplayableLayer {
     }
 }
 
-/// A service that makes request bodies replayable. A [`ReplayableLayer`] makes it.
+/// Makes request bodies replayable for the inner service.
+///
+/// [`ReplayableLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct Replayable<S> {
     inner: S,
@@ -104,6 +109,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
+    /// Resolves to the response of the inner service.
     type Future = S::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

@@ -1,4 +1,4 @@
-//! The frames that a body has sent, for a resend.
+//! Remembers the frames that a body has sent, for a resend.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,8 +9,8 @@ use http_body::Frame;
 
 /// The size from which a chunk is shared instead of copied.
 ///
-/// Smaller chunks are copied together, so that they cost no more than their size and keep no large
-/// buffers alive that they are slices of.
+/// Smaller chunks are copied together. So they cost no more than their size, and do not keep large
+/// buffers alive.
 const SMALL: usize = 8 * 1024;
 
 /// The frames that a body has sent so far, if a resend may need them.
@@ -39,7 +39,7 @@ pub(super) struct Remembered {
     trailers: Option<HeaderMap>,
 }
 
-/// Frames that are no longer remembered.
+/// Holds frames that are no longer remembered.
 ///
 /// The caller drops them after unlocking, because the owner of their memory may run a caller's
 /// code.

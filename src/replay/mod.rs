@@ -1,5 +1,14 @@
-//! Says which responses reject a token, and makes bodies that can be sent again. [The
-//! guide](crate::guide::streaming) has an example.
+//! Says which responses reject a token, and makes request bodies replayable.
+//!
+//! - [`ReplayPolicy`] says which responses reject a token.
+//! - [`Replayed`] and [`NotReplayed`] in the extensions of a response say what happened after a
+//!   rejection.
+//! - [`ReplayableLayer`] makes streaming bodies replayable, and [`ReplayableBody`] is the trait of
+//!   the bodies that can be sent twice.
+//! - [`DrainLayer`] keeps HTTP/1.1 connections after a rejection.
+//!
+//! The guide has an [example with a stream](crate::guide::streaming), and explains [how a 401 is
+//! healed](crate::guide::replay).
 
 mod body;
 mod drain;
@@ -18,7 +27,7 @@ pub(crate) use self::policy::Recipient;
 pub use self::policy::ReplayPolicy;
 pub use self::replay_body::{KeptBody, ReplayBody};
 
-/// Says whether a request whose token was rejected was sent again.
+/// Says whether a request was resent after its token was rejected.
 ///
 /// It is in the extensions of such a request's response, and of no other response.
 ///
@@ -37,16 +46,17 @@ pub use self::replay_body::{KeptBody, ReplayBody};
 /// }
 /// # assert_eq!(describe(&http::Response::new(())), "not rejected");
 /// ```
+#[doc(alias("retried", "401", "unauthorized"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Replayed {
-    /// The request was sent again with another token, and this is the response to the last send.
+    /// The request was resent, and this is the response to the last send.
     Yes,
-    /// The request was not sent again, and this is the response that rejected its token.
+    /// The request was not resent; this response rejected its token.
     No(NotReplayed),
 }
 
-/// Says why a request was not sent again.
+/// Says why a request was not resent.
 ///
 /// # Example
 ///
@@ -54,7 +64,9 @@ pub enum Replayed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotReplayed {
-    /// The body could not be sent again. The next request gets another token.
+    /// The body could not be sent again.
+    ///
+    /// The next request gets another token.
     Body,
     /// The API rejected the DPoP proof, and a new proof would be no better.
     ///

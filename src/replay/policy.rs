@@ -20,6 +20,7 @@ use crate::protocol::challenge;
 /// });
 /// # let _ = (default, grpc_too, laravel, by_header);
 /// ```
+#[doc(alias("401", "unauthorized", "retry", "WWW-Authenticate"))]
 #[derive(Clone)]
 pub struct ReplayPolicy(Repr);
 
@@ -65,16 +66,18 @@ impl ReplayPolicy {
     /// In a layer whose [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it
     /// matches each 407 instead (RFC 9110 section 15.5.8), because a 401 comes from the API behind
     /// the proxy. For a gateway that answers with 401, use `.or(ReplayPolicy::statuses([401]))`.
+    #[doc(alias("401", "407"))]
     pub fn unauthorized() -> Self {
         Self(Repr::Unauthorized(Recipient::Api))
     }
 
-    /// Matches a 401 with a Bearer or DPoP challenge that says `invalid_token` (RFC 6750 section
-    /// 3.1).
+    /// Matches a 401 whose challenge says `invalid_token` (RFC 6750 section 3.1).
     ///
-    /// Use it for APIs that answer with 401 for other reasons too. In a layer whose
-    /// [header](crate::OAuth2Layer::header_name) is `Proxy-Authorization`, it matches a 407 with
-    /// such a challenge in `Proxy-Authenticate` instead.
+    /// The challenge is one for Bearer or DPoP in `WWW-Authenticate`. Use it for APIs that answer
+    /// with 401 for other reasons too. In a layer whose [header](crate::OAuth2Layer::header_name)
+    /// is `Proxy-Authorization`, it matches a 407 with such a challenge in `Proxy-Authenticate`
+    /// instead.
+    #[doc(alias("WWW-Authenticate", "RFC 6750", "401"))]
     pub fn invalid_token() -> Self {
         Self(Repr::InvalidToken(Recipient::Api))
     }
@@ -91,14 +94,18 @@ impl ReplayPolicy {
         Self(Repr::Statuses(statuses.into_iter().collect()))
     }
 
-    /// Matches the responses for whose status and headers `is_rejection` returns true.
+    /// Matches responses for which `is_rejection` returns true.
+    ///
+    /// The function gets the status and the headers.
     pub fn when(
         is_rejection: impl Fn(StatusCode, &HeaderMap) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self(Repr::When(Arc::new(is_rejection)))
     }
 
-    /// Matches no response. No part of a request is kept, and a token is used until it expires.
+    /// Matches no response.
+    ///
+    /// No part of a request is kept for a resend, and a token is used until it expires.
     pub fn never() -> Self {
         Self(Repr::Never)
     }

@@ -1,4 +1,4 @@
-//! A streaming body that can be sent twice, up to a limit.
+//! Makes a streaming body that can be sent twice, up to a limit.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use super::stream::{BodyNumber, QueryResult, SharedStream};
 
 /// The number of empty frames in a row after which the task yields.
 ///
-/// HTTP clients read on until they get data, so a body that always has an empty frame would block
-/// the thread otherwise.
+/// HTTP clients read until they get data. Without the limit, a body that always has an empty frame
+/// would block the thread.
 const MAX_EMPTY_FRAMES: u8 = 32;
 
-/// A streaming request body that remembers what it has sent, so that it can be sent twice.
+/// Remembers what a streaming request body has sent, so that it can be resent.
 ///
 /// A [`ReplayableLayer`](super::ReplayableLayer) makes it. Data, trailers, `size_hint` and
 /// `is_end_stream` are those of the inner body. Nothing is remembered unless
@@ -29,8 +29,8 @@ const MAX_EMPTY_FRAMES: u8 = 32;
 /// If the request is resent while this body is still being sent, the second body takes over the
 /// rest of the stream, and the first ends with an error.
 ///
-/// The inner body is polled, queried and dropped outside of every lock, so it may drop its own
-/// call. After 32 empty frames in a row, the body lets other tasks run.
+/// No lock is held while the inner body is polled, queried or dropped, so it may drop its own call.
+/// After 32 empty frames in a row, the body lets other tasks run.
 ///
 /// # Example
 ///
@@ -100,7 +100,7 @@ pub struct ReplayBody<B> {
     empty_frames: u8,
 }
 
-/// Data that a [`ReplayBody`] keeps for a resend.
+/// Holds the data that a [`ReplayBody`] keeps for a resend.
 pub struct KeptBody<B> {
     stream: Arc<SharedStream<B>>,
     /// The number of the body that was kept.
@@ -148,13 +148,13 @@ impl<B> ReplayableBody for ReplayBody<B> {
         }
         let again = stream.memory.take()?;
         stream.memory.len = again.len();
-        // Other values that keep the same body have nothing left.
+        // Other `KeptBody`s of the same stream have no data left.
         stream.memory.keepers = 0;
         stream.owner += 1;
         let number = stream.owner;
         let reader = stream.reader.take();
         drop(stream);
-        // The woken body finds that it has lost the stream.
+        // The reader that wakes up finds that it has lost the stream.
         if let Some(reader) = reader {
             reader.wake();
         }

@@ -1,4 +1,4 @@
-//! The stream that the bodies of one request share.
+//! Shares one stream between the bodies of a request.
 //!
 //! No code of the inner body, of its data or of a waker runs under the lock: each may drop the call
 //! that the body belongs to, and that locks the stream again.
@@ -98,7 +98,7 @@ impl<B> SharedStream<B> {
     fn wait_for_source(&self, waker: Waker) {
         let mut stream = self.lock();
         if !matches!(stream.source, Source::InUse) {
-            // The other thread has given the body back since.
+            // The other thread has given the body back in the meantime.
             drop(stream);
             waker.wake();
             return;
@@ -173,7 +173,9 @@ impl<B> Source<B> {
     }
 }
 
-/// An inner body that was taken out of its stream, and that must be given back.
+/// An inner body that is in use outside of its stream.
+///
+/// It must be given back.
 struct Borrowed<'a, B> {
     stream: &'a SharedStream<B>,
     /// The number of the body that borrows it.

@@ -8,7 +8,9 @@ use tower::BoxError;
 
 use crate::util::printable::Printable;
 
-/// The error of a secret or key that was not available at the deadline of its token request.
+/// Reports that a secret or key was not available at the deadline.
+///
+/// The deadline is that of its token request.
 #[derive(Debug)]
 pub(crate) struct SecretTimeout {
     /// The `Debug` text of the secret or key, which names its source.

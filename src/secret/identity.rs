@@ -1,4 +1,4 @@
-//! The identity of credentials, which decides whether they may share a token.
+//! Computes the identity of credentials, which decides whether they may share a token.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Secret;
 
-/// Collects everything that distinguishes credentials from other credentials.
+/// Collects the data that distinguishes credentials from other credentials.
 ///
 /// Each part is preceded by its length, so the parts `"ab"`, `"c"` and the parts `"a"`, `"bc"` are
 /// different identities. The parts go straight into a SHA-256 hash: only its digest is kept, and
@@ -45,9 +45,10 @@ impl Identity {
         self
     }
 
-    /// Adds a secret: its text, or the path, function or other source that it is read from.
+    /// Adds a secret, by its text or its source.
     ///
-    /// A secret that is read from somewhere may change without becoming another identity.
+    /// It is the text of a fixed secret, and otherwise the path, function or other source. A secret
+    /// that is read from a source may change without becoming another identity.
     pub fn secret(&mut self, secret: &Secret) -> &mut Self {
         self.nested(|identity| secret.identify(identity))
     }

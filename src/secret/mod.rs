@@ -1,4 +1,4 @@
-//! Secrets that may change while a process runs.
+//! Holds secrets that may change while a process runs.
 
 mod deadline;
 mod file;
@@ -24,12 +24,12 @@ pub(crate) use self::source::{ReadFuture, SecretSource};
 use crate::error::ConfigError;
 use crate::util::invisible::fault_of_secret;
 
-/// A secret, or a source of it: a text, a file, a function, or the tokens of other credentials.
+/// Holds a secret, or the source from which it is read.
 ///
-/// Functions that take a secret also take a `&str` or a `String`, which is a secret that never
-/// changes, and [`Tokens`](crate::Tokens), whose current token is the secret. A file is read, and a
-/// function is called, for every token request. So the next token request uses a secret that has
-/// been replaced.
+/// The source is a text, a file, a function, or the tokens of other credentials. Functions that
+/// take a secret also take a `&str` or a `String`, which is a secret that never changes, and
+/// [`Tokens`](crate::Tokens), whose current token is the secret. A file is read, and a function is
+/// called, for every token request. So the next token request uses a replaced secret.
 ///
 /// A text that ends in a line break or begins with a byte order mark is an error, because it was
 /// probably read from a file without removing them.
@@ -51,6 +51,8 @@ use crate::util::invisible::fault_of_secret;
 /// let auth = ClientAuth::client_secret_post("client-id", vault);
 /// # let _ = auth;
 /// ```
+#[doc(alias("client secret", "client_secret", "password"))]
+#[doc(alias("SecretString", "redact"))]
 #[derive(Clone)]
 pub struct Secret {
     kind: Kind,
@@ -81,6 +83,7 @@ impl Secret {
     /// The token request fails with
     /// [`ClientAuthentication`](crate::TokenErrorKind::ClientAuthentication) if the file is
     /// missing, empty, larger than 1 MiB, not a regular file or not UTF-8. The error is transient.
+    #[doc(alias("rotation", "mounted secret", "Kubernetes"))]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::from_kind(Kind::File(WatchedFile::new(path.into())))
     }
@@ -106,6 +109,7 @@ impl Secret {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "environment variable")]
     pub fn env(name: impl AsRef<str>) -> Result<Self, ConfigError> {
         const VARIABLE: &str = "environment variable of a secret";
         let name = name.as_ref();
@@ -121,7 +125,7 @@ impl Secret {
         }
     }
 
-    /// Creates a secret that `read` returns. It is called for every token request.
+    /// Creates a secret that `read` returns for every token request.
     ///
     /// Credentials are compared by the `name`, so two secrets that must not share a token need
     /// different names. The name appears in errors and log events, and is not sent to any server.
@@ -134,6 +138,7 @@ impl Secret {
     /// error, or a secret that is empty, ends in a line break or begins with a byte order mark, or
     /// does not return before the deadline of the token request. The error is transient. Keep
     /// secrets out of its text.
+    #[doc(alias("Vault", "secret manager"))]
     pub fn from_fn<F, R, T, E>(name: impl Into<String>, read: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -149,7 +154,7 @@ impl Secret {
         Self::from_kind(Kind::Source(source))
     }
 
-    /// Sets a function that returns another number whenever the secret has changed.
+    /// Sets a function that returns a different number whenever the secret has changed.
     ///
     /// For a file, it replaces the number that the crate computes. An error such as
     /// `invalid_client` is forgotten when the number changes. After such an error, the function is
@@ -185,7 +190,7 @@ impl Secret {
         }
     }
 
-    /// Returns an error if the secret is a text that cannot be one. `name` is its name for errors.
+    /// Returns an error if the secret is an invalid text. `name` is its name for errors.
     ///
     /// Files and functions are checked when they are read.
     pub(crate) fn check(&self, name: &'static str) -> Result<(), ConfigError> {

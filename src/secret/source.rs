@@ -1,4 +1,4 @@
-//! Sources of secrets other than texts and files.
+//! Defines sources of secrets other than texts and files.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::Identity;
 use crate::util::invisible::fault_of_secret;
 
-/// A source that a [`Secret`](super::Secret) is read from for every token request.
+/// Provides a [`Secret`](super::Secret) for every token request.
 ///
 /// Its `Debug` text names the source in errors and log events, and must not contain the secret.
 pub(crate) trait SecretSource: fmt::Debug + Send + Sync {
@@ -20,7 +20,7 @@ pub(crate) trait SecretSource: fmt::Debug + Send + Sync {
     /// Adds the parts that distinguish the source from other sources of all kinds.
     fn identify(&self, identity: &mut Identity);
 
-    /// Returns another number whenever the secret has changed.
+    /// Returns a different number whenever the secret has changed.
     fn version(&self) -> u64 {
         0
     }
@@ -29,7 +29,7 @@ pub(crate) trait SecretSource: fmt::Debug + Send + Sync {
 pub(crate) type ReadFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Zeroizing<String>, BoxError>> + Send + 'a>>;
 
-/// A function that returns a secret.
+/// Wraps a function that returns a secret.
 pub(super) struct Function<F> {
     name: String,
     read: F,

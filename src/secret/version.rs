@@ -1,4 +1,4 @@
-//! Versions of secrets in files, looked up without blocking the calling thread.
+//! Looks up versions of secrets in files, without blocking the calling thread.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::util::runtime;
 const LIMIT: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// The files that the version depends on that is being computed on this thread.
+    /// The files on which the version depends that this thread is computing.
     static DEPENDENCIES: RefCell<Option<Vec<WatchedFile>>> = const { RefCell::new(None) };
 }
 
@@ -37,7 +37,7 @@ pub(crate) async fn current(version: impl Fn() -> u64) -> u64 {
     with_dependencies(&version).0
 }
 
-/// Records `file` if a version is being computed on this thread. Returns whether one is.
+/// Records `file` if this thread is computing a version, and returns whether it is.
 pub(super) fn record_dependency(file: &WatchedFile) -> bool {
     DEPENDENCIES.with_borrow_mut(|files| match files {
         Some(files) => {
@@ -72,7 +72,7 @@ impl Drop for Recording {
 mod tests {
     use super::*;
 
-    // C9: a look blocks, so it takes place on another thread.
+    // C9: reading a file blocks, so it happens on another thread.
     #[tokio::test(start_paused = true)]
     async fn a_version_is_computed_from_the_last_look() {
         let path = std::env::temp_dir().join(format!("oauth2-version-{}", std::process::id()));

@@ -14,10 +14,12 @@ use crate::token::AccessToken;
 use crate::util::backoff::Backoff;
 use crate::util::clock::Now;
 
-/// The time to live of a mark that a token request has produced no token to share.
+/// The time to live of a mark.
+///
+/// A mark says that a token request has produced no token to share.
 const MARK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
-/// The store with its health and the leases of this process.
+/// Holds the store with its health and the leases of this process.
 ///
 /// A layer shares one client with all services that it creates.
 pub(super) struct StoreClient {
@@ -45,7 +47,7 @@ pub(super) enum Existing {
 /// Says whether other processes find a token in the store after a token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// They find the token of this request, or one that another process has stored in the meantime.
+    /// They find this token, or one that another process has stored in the meantime.
     Shared,
     NotShared,
 }
@@ -62,7 +64,7 @@ impl StoreClient {
         }
     }
 
-    /// Returns a client with the same store and settings, which shares no state with this one.
+    /// Returns a client with the same store and settings and no shared state.
     pub(super) fn with_new_state(&self) -> Self {
         self.with_health(self.health.deadline, self.health.backoff)
     }

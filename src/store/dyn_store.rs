@@ -1,4 +1,6 @@
-//! An object-safe form of [`TokenStore`], so that a layer has no type parameter for its store.
+//! Defines an object-safe form of [`TokenStore`].
+//!
+//! With it, a layer has no type parameter for its store.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -30,9 +30,11 @@ enum Outcome {
     Fetch(FetchPermit),
 }
 
-/// The permission to fetch a token from the source.
+/// Permits to fetch a token from the source.
 struct FetchPermit {
-    /// `None` if the lease was not available, so that other processes may fetch a token too.
+    /// `None` if the lease was not available.
+    ///
+    /// Other processes may then fetch a token too.
     lease: Option<Lease>,
     /// The stored value that the new token replaces.
     existing: Existing,
@@ -54,13 +56,13 @@ pub(super) async fn fetch<E>(
         );
         return source.await;
     }
-    // Another task than that of the fetch may poll this service, so it reports its own liveness.
+    // A task other than that of the fetch may poll this service, so it reports its own liveness.
     let liveness = Arc::new(Liveness::part_of(request.liveness()));
     let target = Target { client: &client, key: &key, request: &request, liveness: &liveness };
     liveness.during(target.fetch(source)).await
 }
 
-/// The token request and the place of its token in the store.
+/// Holds the token request and the key of its token in the store.
 struct Target<'a> {
     client: &'a Arc<StoreClient>,
     key: &'a StoreKey,

@@ -1,4 +1,4 @@
-//! The keys of stored tokens and marks.
+//! Computes the keys of stored tokens and marks.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::record;
 use crate::credentials::Credentials;
 use crate::util::printable::{self, Printable};
 
-/// The key of a stored token or mark, with the label of its credentials for events.
+/// The key of a stored token or mark, with a label for events.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoreKey {
     text: String,
@@ -18,7 +18,9 @@ pub(super) struct StoreKey {
 }
 
 impl StoreKey {
-    /// Returns the label as a field of an event, which is left out if there is no label.
+    /// Returns the label as a field of an event.
+    ///
+    /// The event has no such field if there is no label.
     pub(super) fn label_field(&self) -> Option<DisplayValue<Printable<&str>>> {
         printable::field(self.label.as_deref())
     }
@@ -44,7 +46,9 @@ pub(super) fn token_key(credentials: &Credentials) -> StoreKey {
     StoreKey { text: hex(&hash.finalize()), label: credentials.shared_label() }
 }
 
-/// Returns the key of the mark that a token request for `key` has produced no token to share.
+/// Returns the key of the mark for `key`.
+///
+/// The mark says that a token request has produced no token to share.
 pub(super) fn mark_key(key: &StoreKey) -> StoreKey {
     let text = hex(&Sha256::digest(format!("mark {}", key.text)));
     StoreKey { text, label: key.label.clone() }

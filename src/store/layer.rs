@@ -35,6 +35,9 @@ use crate::util::limits::MAX_LIFETIME;
 ///   tokens are.
 /// - A token expires when the store or its record says so, whichever is earlier.
 ///
+/// The guarantees [S1](crate::guide::guarantees#s1) to [S7](crate::guide::guarantees#s7) state these
+/// rules exactly.
+///
 /// Add the layer outside layers for retries and timeouts, so that these apply to the token request
 /// and not to the wait for another process. Clones of the layer, and all services that it creates,
 /// share the health of the store and the leases of this process. Use [`StoredTokens::new`] to wrap
@@ -60,6 +63,8 @@ use crate::util::limits::MAX_LIFETIME;
 /// # let _ = tokens;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("shared cache", "distributed lock", "lease", "fleet"))]
+#[doc(alias = "stampede")]
 #[derive(Clone)]
 pub struct TokenStoreLayer {
     client: Arc<StoreClient>,
@@ -71,21 +76,21 @@ impl TokenStoreLayer {
         Self { client: Arc::new(StoreClient::new(Arc::new(store))) }
     }
 
-    /// Sets the deadline of one store operation. The default is 250 ms, the maximum one year.
+    /// Sets the deadline of one store operation (250 ms by default).
     ///
-    /// A token request runs at most seven store operations, besides those that wait for another
-    /// process, and stops using the store after the first failure. A second operation may fail
-    /// while the request waits for another process.
+    /// The maximum is a year. A token request runs at most seven store operations, besides those
+    /// that wait for another process, and stops using the store after the first failure. A second
+    /// operation may fail while the request waits for another process.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         let deadline = deadline.min(MAX_LIFETIME);
         self.edit(|client| client.with_health(deadline, client.health.backoff))
     }
 
-    /// Sets how long a failed store is not used. The default is 1 s to 30 s.
+    /// Sets for how long a failed store is not used.
     ///
-    /// After the back-off, one token request tries the store. The others use it once that request
-    /// has succeeded.
+    /// The default is 1 s to 30 s. After the back-off, one token request tries the store. The
+    /// others use it once that request has succeeded.
     ///
     /// A failure affects only the credentials of its token request. After failures for 16 different
     /// credentials in a row, without a success in between, the store is not used for any
@@ -95,13 +100,13 @@ impl TokenStoreLayer {
         self.edit(|client| client.with_health(client.health.deadline, backoff))
     }
 
-    /// Sets the duration of a lease. The default is 10 s, the minimum 100 ms and the maximum one
-    /// year.
+    /// Sets the duration of a lease (10 s by default).
     ///
-    /// The process that holds the lease extends it until its token request ends. If that process
-    /// dies, another one takes over after this time. A process that has waited for one and a half
-    /// times this duration makes its own token request. After that, it does not wait for the lease
-    /// of these credentials again until it has found that lease free.
+    /// The minimum is 100 ms, and the maximum is a year. The process that holds the lease extends
+    /// it until its token request ends. If that process dies, another one takes over after this
+    /// time. A process that has waited for one and a half times this duration makes its own token
+    /// request. After that, it does not wait for the lease of these credentials again until it has
+    /// found that lease free.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         let lease = lease.clamp(Duration::from_millis(100), MAX_LIFETIME);
@@ -185,6 +190,7 @@ where
 {
     type Response = AccessToken;
     type Error = S::Error;
+    /// Resolves to a stored token, or to a token of the inner service.
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

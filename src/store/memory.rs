@@ -1,4 +1,4 @@
-//! A store in the memory of the process.
+//! Stores tokens in the memory of the process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,12 +13,12 @@ use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 use crate::util::sync::LockExt;
 
-/// A [`TokenStore`] in memory, for tests and for several caches of one process.
+/// Stores tokens in memory, for tests and for several caches of one process.
 ///
-/// Clones share their contents. The store supports leases and atomic comparison. It keeps one value
-/// per set of credentials until the value expires, and wipes the memory of removed values. A value
-/// expires by tokio's clock or by the wall clock, whichever is first, because tokio's clock may
-/// stop while the host is suspended.
+/// It is a [`TokenStore`] that supports leases and atomic comparison. Clones share their contents.
+/// The store keeps one value per set of credentials until the value expires, and wipes the memory
+/// of removed values. A value expires by tokio's clock or by the wall clock, whichever is first,
+/// because tokio's clock may stop while the host is suspended.
 ///
 /// # Example
 ///
@@ -169,7 +169,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn start() -> Now {
-        // A fixed wall clock, because the tests advance it.
+        // The wall clock is fixed, because the tests advance it.
         Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH + 24 * HOUR }
     }
 

@@ -1,5 +1,14 @@
-//! Stores that share tokens between caches, processes and machines. [The
-//! guide](crate::guide::processes) has an example with Redis and encryption.
+//! Shares tokens between caches, processes and machines.
+//!
+//! - [`TokenStoreLayer`] looks into a store before a token is requested, and [`StoredTokens`] is
+//!   its service.
+//! - [`MemoryStore`], `RedisStore` (feature `redis`) and `MemcachedStore` (feature `memcached`) are
+//!   stores.
+//! - `EncryptedStore` (feature `encryption`) encrypts the values of another store.
+//! - [`TokenStore`] is the trait of custom stores, with [`StoredValue`] and [`ValueNotAccepted`].
+//!
+//! The guide has an [example with Redis and encryption](crate::guide::processes), and explains [how
+//! processes share tokens](crate::guide::sharing).
 
 mod client;
 mod dyn_store;
@@ -38,7 +47,7 @@ pub use self::memory::MemoryStore;
 pub use self::redis::{RedisConnection, RedisStore};
 pub use self::value_not_accepted::ValueNotAccepted;
 
-/// A store of tokens: a key-value map with expiry.
+/// Stores tokens under keys, with an expiry.
 ///
 /// Implement [`get`](Self::get) and [`set`](Self::set). The other methods have defaults, with which
 /// each process makes its own token request when several processes find no token at the same time.
@@ -90,6 +99,7 @@ pub use self::value_not_accepted::ValueNotAccepted;
 /// }
 /// # let _ = Files(".".into());
 /// ```
+#[doc(alias("shared cache", "distributed cache"))]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store of tokens",
     label = "not a `TokenStore`",
@@ -183,7 +193,7 @@ pub trait TokenStore: Send + Sync + 'static {
     }
 }
 
-/// A value read from a [`TokenStore`], with its remaining time to live.
+/// Holds a value from a [`TokenStore`], with its remaining time to live.
 ///
 /// `Debug` redacts the value, and its memory is wiped on drop.
 ///

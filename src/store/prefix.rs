@@ -1,4 +1,4 @@
-//! The prefix of all keys of a store.
+//! Checks the prefix of all keys of a store.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ pub(super) fn default() -> Arc<str> {
     "tower-oauth2:".into()
 }
 
-/// Returns the prefix if it has at most 180 bytes, all of them visible ASCII characters.
+/// Returns the prefix if it is valid.
+///
+/// It must have at most 180 bytes, all of them visible ASCII characters.
 ///
 /// All stores have the same rule, although only memcached needs it, so that a store can be replaced
 /// by another kind of store without a change to its prefix.

@@ -1,4 +1,4 @@
-//! The format of a stored token: JSON.
+//! Defines the JSON format of a stored token.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,13 +11,13 @@ use crate::util::byte_order_mark;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 
-/// The version of the record format and of the data that is hashed into its key.
+/// The version of the record format and of the data in its key.
 pub(super) const VERSION: u64 = 1;
 
 /// The largest size of a stored value.
 const MAX_SIZE: usize = 2 << 20;
 
-/// The size that is reserved for data that a store adds to a record, such as a nonce.
+/// The size that is reserved for the data of a store, such as a nonce.
 const MAX_OVERHEAD: usize = 1024;
 
 /// The longest time to live of a record, because memcached keeps values no longer.

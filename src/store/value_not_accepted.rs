@@ -5,7 +5,7 @@ use tower::BoxError;
 
 use crate::error::chain;
 
-/// The error of a store that works but does not accept a value.
+/// Reports that a store works but does not accept a value.
 ///
 /// A [`TokenStore`](crate::store::TokenStore) returns this error from `set` and `replace`, for
 /// example for a value that is too large. The layer then does not share the token and continues to

@@ -13,11 +13,10 @@ use super::recorded_request::RecordedRequest;
 use super::reply::Reply;
 use crate::util::sync::LockExt;
 
-/// The HTTP client of a token endpoint, which answers with scripted replies and records its
-/// requests.
+/// Answers requests to a token endpoint with scripted replies, and records them.
 ///
-/// Put it into a [`TokenEndpoint`](crate::TokenEndpoint). Requests, retries, timeouts and errors
-/// are then the real ones, without a network.
+/// It takes the place of the HTTP client of a [`TokenEndpoint`](crate::TokenEndpoint). Requests,
+/// retries, timeouts and errors are then the real ones, without a network.
 ///
 /// Clones share the script and the recorded requests. It is always ready, and answers requests
 /// concurrently. Every HTTP request counts: retries, and the requests for metadata of
@@ -46,6 +45,7 @@ use crate::util::sync::LockExt;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("mock", "fake", "stub", "wiremock"))]
 #[derive(Clone)]
 pub struct ScriptedEndpoint {
     script: Arc<dyn Fn(usize) -> Reply + Send + Sync>,
@@ -58,7 +58,7 @@ impl ScriptedEndpoint {
         Self { script: Arc::new(script), requests: Arc::default() }
     }
 
-    /// Creates an endpoint that sends these replies in order, and then repeats the last one.
+    /// Creates an endpoint that sends these replies in order, and repeats the last one.
     ///
     /// Without any reply, all requests fail with a connection error.
     ///
@@ -93,6 +93,7 @@ impl ScriptedEndpoint {
 impl Service<Request<Full<Bytes>>> for ScriptedEndpoint {
     type Response = Response<Full<Bytes>>;
     type Error = BoxError;
+    /// Resolves to the scripted reply.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -100,7 +101,8 @@ impl Service<Request<Full<Bytes>>> for ScriptedEndpoint {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        // Unlocked before the script runs, because the script may look at the recorded requests.
+        // The lock is released before the script runs, because the script may read the recorded
+        // requests.
         let n = {
             let mut requests = self.requests.lock_unpoisoned();
             requests.push(RecordedRequest::new(request));

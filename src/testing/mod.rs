@@ -1,4 +1,4 @@
-//! Test doubles for code that uses this crate. [The guide](crate::guide::testing) has recipes.
+//! Provides test doubles for code that uses this crate.
 //!
 //! - [`ScriptedSource`]: a source of tokens without HTTP.
 //! - [`ScriptedEndpoint`]: the HTTP client of a token endpoint, for a real
@@ -10,7 +10,8 @@
 //! The doubles open no connection, and delays use tokio's clock, which a test can pause. Their
 //! `Debug` output shows no token and no secret.
 //!
-//! The feature `testing` has no dependencies. Enable it for tests only:
+//! The [guide](crate::guide::testing) has recipes. The feature `testing` has no dependencies.
+//! Enable it for tests only:
 //!
 //! ```toml
 //! [dev-dependencies]

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tokio::time::Instant;
 
-/// An HTTP request that a [`ScriptedEndpoint`](super::ScriptedEndpoint) received.
+/// Holds an HTTP request that a [`ScriptedEndpoint`](super::ScriptedEndpoint) received.
 ///
 /// `Debug` shows the method, the host and the path only, because the rest may have secrets.
 ///
@@ -71,7 +71,9 @@ impl RecordedRequest {
         parameters.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     }
 
-    /// Returns the names and values of all form parameters in the body, decoded and in order.
+    /// Returns all form parameters in the body, decoded and in order.
+    ///
+    /// Each item is the name and the value.
     pub fn parameters(&self) -> Vec<(String, String)> {
         form_urlencoded::parse(self.body()).into_owned().collect()
     }
@@ -92,7 +94,7 @@ impl fmt::Debug for RecordedRequest {
     }
 }
 
-/// Returns the content of a body that consists of one chunk, which is available at once.
+/// Returns the content of a body that consists of one chunk.
 fn bytes_of(mut body: Full<Bytes>) -> Bytes {
     let mut context = Context::from_waker(Waker::noop());
     match Pin::new(&mut body).poll_frame(&mut context) {

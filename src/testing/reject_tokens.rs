@@ -52,6 +52,7 @@ use crate::util::sync::LockExt;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("mock", "401", "revoke"))]
 #[derive(Clone)]
 pub struct RejectTokensLayer {
     rejected: Arc<Mutex<Rejected>>,
@@ -64,7 +65,7 @@ struct Rejected {
 }
 
 impl RejectTokensLayer {
-    /// Creates a layer that rejects these tokens. An empty list rejects none.
+    /// Creates a layer that rejects these tokens, or none if the list is empty.
     pub fn new(tokens: impl OneOrMany) -> Self {
         let tokens = tokens.into_texts().into_iter().collect();
         Self { rejected: Arc::new(Mutex::new(Rejected { tokens, rejections: 0 })) }
@@ -90,10 +91,11 @@ impl RejectTokensLayer {
         self.rejected.lock_unpoisoned().rejections
     }
 
-    /// Counts a rejection and returns its challenge. Returns `None` for other requests.
+    /// Counts a rejection and returns its challenge, or `None` for other requests.
     fn challenge(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut rejected = self.rejected.lock_unpoisoned();
-        // All headers, because a layer can send tokens in a custom header and without a scheme.
+        // Each header is read, because a layer can send tokens in a custom header and without a
+        // scheme.
         let scheme = headers.values().find_map(|value| {
             let value = value.to_str().ok()?;
             let (scheme, token) = value.split_once(' ').unwrap_or(("", value));
@@ -126,7 +128,9 @@ impl fmt::Debug for RejectTokensLayer {
     }
 }
 
-/// An API that rejects given tokens. A [`RejectTokensLayer`] makes it.
+/// Rejects given tokens in requests to the inner service.
+///
+/// [`RejectTokensLayer`] makes it.
 #[derive(Clone, Debug)]
 pub struct RejectTokens<S> {
     inner: S,
@@ -157,6 +161,7 @@ where
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
+    /// Resolves to the response.
     type Future = RejectTokensFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -173,7 +178,7 @@ where
 }
 
 pin_project! {
-    /// The response future of [`RejectTokens`].
+    /// Resolves to the response of a [`RejectTokens`] service.
     #[derive(Debug)]
     pub struct RejectTokensFuture<F> {
         #[pin]

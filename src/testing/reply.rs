@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::sleep;
 use tower::BoxError;
 
-/// A scripted reply of a [`ScriptedEndpoint`](super::ScriptedEndpoint).
+/// Describes a scripted reply of a [`ScriptedEndpoint`](super::ScriptedEndpoint).
 ///
 /// A reply that cannot be sent, such as one with an invalid status, makes the request fail with a
 /// connection error that names the first mistake. `Debug` shows neither headers nor the body.
@@ -49,7 +49,7 @@ enum Outcome {
     Mistake(String),
 }
 
-/// An error that is returned for each request that gets a clone of its reply.
+/// Shares one scripted error between all requests that get a clone of its reply.
 #[derive(Clone, Debug)]
 struct ScriptedError(Arc<BoxError>);
 
@@ -139,7 +139,9 @@ impl Reply {
         }
     }
 
-    /// Sets a header of the response. It replaces an earlier one of the same name.
+    /// Sets a header of the response.
+    ///
+    /// It replaces an earlier header of the same name.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -161,7 +163,9 @@ impl Reply {
         }
     }
 
-    /// Sets how long after the request the reply comes, on tokio's clock. The default is at once.
+    /// Sets how long after the request the reply comes, on tokio's clock.
+    ///
+    /// By default, it comes at once.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

@@ -12,7 +12,7 @@ use crate::util::sync::LockExt;
 
 type ScriptFuture = Pin<Box<dyn Future<Output = Result<AccessToken, BoxError>> + Send>>;
 
-/// A source of tokens that follows a script and records its requests.
+/// Returns scripted tokens and errors, and records the requests.
 ///
 /// Clones share the script and the recorded requests. It is always ready, and answers requests
 /// concurrently.
@@ -47,6 +47,7 @@ type ScriptFuture = Pin<Box<dyn Future<Output = Result<AccessToken, BoxError>> +
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("mock", "fake", "stub"))]
 #[derive(Clone)]
 pub struct ScriptedSource {
     script: Arc<dyn Fn(usize, TokenRequest) -> ScriptFuture + Send + Sync>,
@@ -65,7 +66,7 @@ impl ScriptedSource {
         }
     }
 
-    /// Creates a source that answers request number n, from 1, with the token `make(n)` at once.
+    /// Creates a source that answers request number n, from 1, with `make(n)`.
     ///
     /// # Example
     ///
@@ -120,6 +121,7 @@ impl ScriptedSource {
 impl Service<TokenRequest> for ScriptedSource {
     type Response = AccessToken;
     type Error = BoxError;
+    /// Resolves to the scripted result.
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -127,7 +129,8 @@ impl Service<TokenRequest> for ScriptedSource {
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        // Unlocked before the script runs, because the script may look at the recorded requests.
+        // The lock is released before the script runs, because the script may read the recorded
+        // requests.
         let n = {
             let mut requests = self.requests.lock_unpoisoned();
             requests.push(request.clone());

@@ -1,4 +1,4 @@
-//! Members of a token response that this crate has no name for.
+//! Holds the members of a token response that have no method of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use serde_json::value::RawValue;
 /// The maximum size of the members that a token keeps, in bytes of JSON.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// The text of a JSON object. A tree of the same values can take a hundred times as much memory.
+/// Holds the text of a JSON object.
+///
+/// A tree of the same values can take a hundred times as much memory.
 #[derive(Clone, Default)]
 pub(crate) struct Extra(Option<Arc<str>>);
 
 impl Extra {
-    /// Keeps the members, the smallest first, as long as all of them fit into 64 KiB.
+    /// Keeps the members that fit into 64 KiB, the smallest first.
     pub(crate) fn new<'a>(members: impl IntoIterator<Item = (&'a str, &'a RawValue)>) -> Self {
         let mut members: Vec<_> = members
             .into_iter()
@@ -25,7 +27,7 @@ impl Extra {
         let mut text = String::new();
         let mut kept = 0;
         for (name, value) in &members {
-            // Adds a brace or a comma before the member, a colon, and the last brace.
+            // The 3 bytes are a brace or a comma before the member, a colon, and the last brace.
             if text.len() + name.len() + value.len() + 3 > MAX_SIZE {
                 break;
             }

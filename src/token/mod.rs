@@ -1,4 +1,4 @@
-//! An access token and its properties.
+//! Defines an access token and its properties.
 
 mod extra;
 mod scope;
@@ -24,9 +24,10 @@ use crate::util::limits::MAX_LIFETIME;
 const BEARER: &str = "Bearer";
 const DPOP: &str = "DPoP";
 
-/// An access token (RFC 6749 section 1.4).
+/// Holds an access token (RFC 6749 section 1.4).
 ///
-/// It is a Bearer token (RFC 6750 section 2.1), or is bound to a key (RFC 9449 section 7.1).
+/// It is a Bearer token (RFC 6750 section 2.1), or a token that is bound to a key (DPoP, RFC 9449
+/// section 7.1).
 ///
 /// A clone is cheap. Custom sources create tokens with [`AccessToken::new`]. A cache hands them out
 /// as [`CachedToken`](crate::CachedToken), which can be rejected.
@@ -46,12 +47,12 @@ const DPOP: &str = "DPoP";
 /// assert!(!format!("{token:?}").contains("2Yotn"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias = "bearer")]
+#[doc(alias("bearer", "bearer token", "token response", "RFC 6750"))]
 #[derive(Clone)]
-pub struct AccessToken(Arc<TokenInner>);
+pub struct AccessToken(Arc<TokenContents>);
 
 #[derive(Clone)]
-struct TokenInner {
+struct TokenContents {
     /// `Bearer <token>` or `DPoP <token>`, marked sensitive.
     header: HeaderValue,
     token_type: &'static str,
@@ -66,7 +67,9 @@ struct TokenInner {
 }
 
 impl AccessToken {
-    /// Creates a Bearer token that is valid until it is rejected, requested now.
+    /// Creates a Bearer token that is valid until it is rejected.
+    ///
+    /// Times such as [`with_expires_in`](Self::with_expires_in) count from now.
     ///
     /// # Errors
     ///
@@ -75,9 +78,9 @@ impl AccessToken {
         Self::parse(BEARER, access_token.as_ref())
     }
 
-    /// Creates a token that is bound to a key and sent with a proof (RFC 9449 section 5).
+    /// Creates a token that is bound to a key (DPoP, RFC 9449 section 5).
     ///
-    /// Its `token_type` is `DPoP`.
+    /// Its `token_type` is `DPoP`. It is sent with a proof of possession of the key.
     ///
     /// # Errors
     ///
@@ -105,7 +108,7 @@ impl AccessToken {
         let mut header = HeaderValue::from_maybe_shared(value)
             .map_err(|_| ConfigError::new("access token", "is not a valid header value"))?;
         header.set_sensitive(true);
-        Ok(Self(Arc::new(TokenInner {
+        Ok(Self(Arc::new(TokenContents {
             header,
             token_type,
             requested_at: Now::read(),
@@ -118,10 +121,11 @@ impl AccessToken {
         })))
     }
 
-    /// Sets the lifetime, counted from the request (`expires_in`, RFC 6749 section 5.1).
+    /// Sets the lifetime, counted from the token request (`expires_in`, RFC 6749 section 5.1).
     ///
     /// The maximum is a year. A token with [`Duration::ZERO`] is used only by the callers that
     /// already wait for it.
+    #[doc(alias("lifetime", "TTL"))]
     #[must_use]
     pub fn with_expires_in(self, expires_in: Duration) -> Self {
         self.edit(|inner| inner.lifetime = Some(expires_in.min(MAX_LIFETIME)))
@@ -135,13 +139,13 @@ impl AccessToken {
         self.edit(|inner| inner.refresh_in = Some(refresh_in.min(MAX_LIFETIME)))
     }
 
-    /// Sets how long ago the request for the token was sent. Its lifetime counts from then.
+    /// Sets how long ago the request for the token was sent.
     ///
-    /// The default is zero. The maximum is a year.
+    /// The lifetime of the token counts from then. The default is zero, and the maximum is a year.
     #[must_use]
     pub fn with_age(self, age: Duration) -> Self {
         let (now, age) = (Now::read(), age.min(MAX_LIFETIME));
-        // Where the monotonic clock started later than that, the wall clock alone ends the token.
+        // If the monotonic clock started later than that, the wall clock alone ends the token.
         let mono = now.mono.checked_sub(age).unwrap_or(now.mono);
         let wall = now.wall.checked_sub(age).unwrap_or(now.wall);
         self.with_requested_at_both(Now { mono, wall })
@@ -159,7 +163,9 @@ impl AccessToken {
         self.edit(|inner| inner.scope = Some(Box::new(scope)))
     }
 
-    /// Sets the refresh token (`refresh_token`, RFC 6749 section 5.1). An empty one is ignored.
+    /// Sets the refresh token (`refresh_token`, RFC 6749 section 5.1).
+    ///
+    /// An empty text is ignored.
     #[must_use]
     pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
         let refresh_token = Zeroizing::new(refresh_token.into());
@@ -167,7 +173,7 @@ impl AccessToken {
         self.edit(|inner| inner.refresh_token = refresh_token)
     }
 
-    /// Adds a member of the response that this crate has no name for.
+    /// Adds another member of the response.
     ///
     /// A token keeps at most 64 KiB of them as JSON, the smallest first. The others are dropped.
     #[must_use]
@@ -192,6 +198,7 @@ impl AccessToken {
     }
 
     /// Returns the header value `Bearer <token>` or `DPoP <token>`, marked sensitive.
+    #[doc(alias("Authorization", "bearer"))]
     pub fn header_value(&self) -> &HeaderValue {
         &self.0.header
     }
@@ -221,10 +228,11 @@ impl AccessToken {
         self.0.requested_at
     }
 
-    /// Returns when the token expires, on tokio's clock. `None` if it is valid until it is
-    /// rejected.
+    /// Returns when the token expires, on tokio's clock.
+    ///
+    /// `None` means that it is valid until it is rejected.
     pub(crate) fn expires_at(&self) -> Option<Instant> {
-        // A year at most, so the sum stays within the clock.
+        // The lifetime is at most a year, so the sum stays within the clock's range.
         self.0.lifetime.map(|lifetime| self.0.requested_at.mono + lifetime)
     }
 
@@ -233,8 +241,9 @@ impl AccessToken {
         self.0.refresh_in
     }
 
-    /// Returns the granted scope as the server sent it. `None` means that the requested scope was
-    /// granted (RFC 6749 section 5.1).
+    /// Returns the granted scope as the server sent it.
+    ///
+    /// `None` means that the requested scope was granted (RFC 6749 section 5.1).
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_ref().map(|scope| scope.text())
     }
@@ -247,10 +256,11 @@ impl AccessToken {
         self.0.refresh_token.as_ref().map(|refresh_token| refresh_token.as_str())
     }
 
-    /// Returns a member of the response that this crate has no name for, such as `instance_url`.
+    /// Returns another member of the response, such as `instance_url`.
     ///
-    /// Each call parses the JSON text that the token keeps. It keeps at most 64 KiB of such
-    /// members, the smallest first.
+    /// These are the members that have no method here. Each call parses the JSON text that the
+    /// token keeps. It keeps at most 64 KiB of such members, the smallest first.
+    #[doc(alias("id_token", "extra_fields"))]
     pub fn extra(&self, name: &str) -> Option<Value> {
         self.0.extra.get(name)
     }
@@ -263,8 +273,9 @@ impl AccessToken {
         }
     }
 
-    /// Returns the names in the requested scope that are not granted, with spaces between them.
-    /// `None` if there are none, or before [`compared_with`](Self::compared_with).
+    /// Returns the requested scope names that are not granted, separated by spaces.
+    ///
+    /// Returns `None` if all are granted, or before [`compared_with`](Self::compared_with).
     pub(crate) fn missing_scope(&self) -> Option<&str> {
         self.0.scope.as_ref()?.missing()
     }
@@ -309,7 +320,7 @@ impl AccessToken {
         self.edit(|inner| inner.extra = extra)
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut TokenInner)) -> Self {
+    fn edit(mut self, change: impl FnOnce(&mut TokenContents)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }

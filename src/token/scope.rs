@@ -1,6 +1,6 @@
 //! Compares the granted scope with the requested one (RFC 6749 section 3.3).
 
-/// The scope of a token. It is boxed, because few tokens have one.
+/// Holds the scope of a token, in a box because few tokens have one.
 #[derive(Clone)]
 pub(super) struct GrantedScope {
     /// The scope as the server sent it.
@@ -44,8 +44,10 @@ fn missing<'a>(granted: &str, requested: impl Iterator<Item = &'a str>) -> Optio
     (!missing.is_empty()).then(|| missing.join(" ").into())
 }
 
-/// Returns whether a name stands for something else, so that servers do not repeat it: all that the
-/// client is allowed (Microsoft), or a refresh token (OpenID Connect Core 1.0 section 11).
+/// Returns whether a name stands for something else.
+///
+/// Servers do not repeat such a name. It stands for all that the client is allowed (Microsoft), or
+/// for a refresh token (OpenID Connect Core 1.0 section 11).
 fn is_placeholder(name: &str) -> bool {
     name.ends_with(".default") || name == "offline_access"
 }

@@ -1,11 +1,11 @@
-//! Pauses after failures.
+//! Computes pauses after failures.
 
 use std::time::Duration;
 
 use crate::util::jitter;
 use crate::util::limits::MAX_LIFETIME;
 
-/// The pause after failures of a source of tokens or of a store.
+/// Says how long to pause after failures of a source or a store.
 ///
 /// After the first failure, the pause is drawn uniformly between [`min`](Self::new) and twice
 /// `min`. Each further failure doubles the upper end, up to [`max`](Self::new). The draw keeps the
@@ -28,13 +28,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Creates pauses from `min` up to `max`, but at most a year. A `max` below `min` counts as
-    /// `min`.
+    /// Creates pauses from `min` up to `max`.
+    ///
+    /// The maximum is a year. A `max` below `min` counts as `min`.
     pub const fn new(min: Duration, max: Duration) -> Self {
         Self { min: limit(min), max: limit(max) }
     }
 
-    /// Creates no pauses. The next caller tries again.
+    /// Creates a back-off without pauses, so the next caller tries again.
     pub const fn none() -> Self {
         Self::new(Duration::ZERO, Duration::ZERO)
     }

@@ -1,4 +1,4 @@
-//! A bounded map that forgets the entry that was not used for longest.
+//! Defines a bounded map that forgets the least recently used entry.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -53,7 +53,8 @@ impl<K: Clone + Eq + Hash, V: Default> BoundedMap<K, V> {
         Some(&mut entry.value)
     }
 
-    /// Returns the value of a key, which is inserted if needed. The oldest entry makes room for it.
+    /// Returns the value of a key, which is inserted if needed. A full map then drops the oldest
+    /// entry.
     pub(crate) fn get_or_default<Q>(&mut self, key: &Q) -> &mut V
     where
         K: Borrow<Q>,

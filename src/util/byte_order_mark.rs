@@ -1,4 +1,4 @@
-//! The byte order mark that some editors and servers write before a text in UTF-8.
+//! Skips the byte order mark that some editors and servers write before UTF-8.
 
 const MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 

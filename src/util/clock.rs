@@ -1,4 +1,4 @@
-//! The two clocks that end a token (C5).
+//! Reads the two clocks that end a token (C5).
 //!
 //! The monotonic clock may stop while the host is suspended, and the wall clock may be set. A token
 //! expires when either clock reaches its end. All code that reads the wall clock reads it here, so
@@ -36,7 +36,7 @@ impl Now {
         Self { mono, wall: wall_clock() }
     }
 
-    /// Returns the reading at another instant, as both clocks would show it without a suspend.
+    /// Returns the reading at another instant, if there is no suspend until then.
     pub(crate) fn shifted_to(self, mono: Instant) -> Self {
         let wall = if mono >= self.mono {
             self.wall.checked_add(mono.saturating_duration_since(self.mono))
@@ -65,7 +65,7 @@ impl Now {
         self.since(earlier) > self.mono.saturating_duration_since(earlier.mono)
     }
 
-    /// Returns the time that is left until `end`: none once either clock has reached it.
+    /// Returns the time until `end`, which is zero once either clock has reached it.
     pub(crate) fn remaining_until(self, end: Self) -> Duration {
         if self.has_reached(end) {
             return Duration::ZERO;

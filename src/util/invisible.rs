@@ -2,8 +2,9 @@
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Returns what is wrong with a text that is meant to be read: a control character, such as a line
-/// break, or a byte order mark.
+/// Returns the fault of a text for people.
+///
+/// It is a control character, such as a line break, or a byte order mark.
 pub(crate) fn fault_of_text(text: &str) -> Option<&'static str> {
     if text.contains(char::is_control) {
         Some("has control characters, such as a line break")
@@ -14,8 +15,9 @@ pub(crate) fn fault_of_text(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns what is wrong with a secret: it is empty, or begins or ends with
-/// invisible characters.
+/// Returns the fault of a secret.
+///
+/// The secret is empty, or begins or ends with invisible characters.
 ///
 /// Other control characters are allowed, because a secret may have been chosen with them.
 pub(crate) fn fault_of_secret(text: &str) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! Random parts of delays, which keep the processes of a fleet from acting in step.
+//! Draws random parts of delays, so that processes do not act in step.
 
 use std::time::Duration;
 

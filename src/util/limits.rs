@@ -1,4 +1,4 @@
-//! Limits that several modules share.
+//! Defines limits that several modules share.
 
 use std::time::Duration;
 

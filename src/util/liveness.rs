@@ -1,4 +1,6 @@
-//! Shows that a task is alive, so that others do not wait for one that no runtime polls (C3).
+//! Shows that a task is alive (C3).
+//!
+//! Other tasks do not wait for a task that no runtime polls.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,11 +13,11 @@ use tokio::time::sleep;
 
 use crate::util::clock::Now;
 
-/// The interval at which a task shows that it is alive, and at which others look.
+/// The interval of the beats of a task, and of the looks of others.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_millis(250);
-/// The lateness of a beat from which on the task counts as stalled.
+/// A task whose beat is later than this counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
-/// The number of looks in a row without a beat after which a task is presumed dead.
+/// After so many looks in a row without a beat, a task is presumed dead.
 pub(crate) const MAX_SILENT_LOOKS: u32 = 4;
 
 /// Records the signs of life of one task.
@@ -61,8 +63,10 @@ impl Liveness {
             || self.fetch.as_ref().is_some_and(|fetch| fetch.is_superseded())
     }
 
-    /// Returns whether the task stalled for a second or more while it last worked, by either clock.
-    /// A timeout then says nothing about the other side.
+    /// Returns whether the task stalled while it last worked.
+    ///
+    /// A stall takes a second or more by either clock. A timeout then says nothing about the other
+    /// side.
     pub(crate) fn has_stalled(&self) -> bool {
         self.has_stalled.load(Ordering::Relaxed)
     }
@@ -91,7 +95,7 @@ impl Liveness {
         .await
     }
 
-    /// Waits until the task is superseded or has shown no beat in four looks in a row.
+    /// Waits until the task is superseded, or shows no beat in four looks.
     ///
     /// Counts looks instead of time: if one thread stalls both sides, the observer looks no more
     /// often than the task beats. The timer is the observer's own, so clocks of different runtimes

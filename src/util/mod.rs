@@ -1,4 +1,6 @@
-//! General tools that know nothing about OAuth. Every other module may use them.
+//! Provides general tools that know nothing about OAuth.
+//!
+//! Every other module may use them.
 
 pub(crate) mod backoff;
 pub(crate) mod bounded_map;

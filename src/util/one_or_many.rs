@@ -1,12 +1,13 @@
-//! A parameter that is one text or a list of texts.
+//! Accepts a parameter that is one text or a list of texts.
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// One text, or several: a `&str`, a `String`, an array, a slice or a `Vec`.
+/// Takes one text or several of them.
 ///
-/// The trait is sealed. Collect an iterator into a `Vec<String>` first.
+/// The trait is implemented for `&str`, `String`, arrays, slices and `Vec`. You cannot implement it
+/// for other types. Collect an iterator into a `Vec<String>` first.
 ///
 /// # Example
 ///

@@ -1,4 +1,4 @@
-//! PEM texts (RFC 7468), also those whose line breaks were lost.
+//! Reads PEM texts (RFC 7468), even if their line breaks were lost.
 //!
 //! Environment variables, JSON and YAML turn line breaks into spaces, into `\n`, or into nothing.
 //! Neither spaces nor backslashes are part of base64, so that such a text has one meaning only.
@@ -39,7 +39,9 @@ pub(crate) fn sections(pem: &[u8]) -> Result<Vec<Section<'_>>, &'static str> {
     if sections.is_empty() { Err(problem_without_sections(pem)) } else { Ok(sections) }
 }
 
-/// Returns the DER of a certificate in DER, or of the first one in a PEM text, or the problem.
+/// Returns the DER of a certificate, or the problem.
+///
+/// The content is DER, or PEM of which the first certificate is read.
 pub(crate) fn certificate(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     // A certificate is a sequence (RFC 5280 section 4.1).
     const SEQUENCE: u8 = 0x30;

@@ -1,4 +1,4 @@
-//! Text from servers, stores, settings and requests, as errors and log events show it.
+//! Prints text from servers, stores, settings and requests in errors and events.
 
 mod url;
 

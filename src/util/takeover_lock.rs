@@ -23,7 +23,9 @@ pub(crate) struct TakeoverLock {
 
 #[derive(Default)]
 struct LastHolder {
-    /// Counts the holders, so that an earlier one can tell that it has lost the lock.
+    /// Counts the holders.
+    ///
+    /// So an earlier holder can tell that it has lost the lock.
     generation: u64,
     /// `None` once the lock has been released.
     liveness: Option<Arc<Liveness>>,
@@ -102,7 +104,9 @@ impl TakeoverGuard<'_> {
         }
     }
 
-    /// Polls `work` only while the lock is held, and returns `None` once it was taken over.
+    /// Polls `work` only while the lock is held.
+    ///
+    /// Returns `None` once another task has taken over.
     pub(crate) async fn while_held<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(
@@ -168,7 +172,7 @@ mod tests {
         let mut guard = lock.acquire(&first).await;
         let start = Instant::now();
         let beating = first.during(sleep(Duration::from_secs(60)));
-        assert!(run_until(beating, lock.acquire(&task())).await.is_none(), "it is alive");
+        assert!(run_until(beating, lock.acquire(&task())).await.is_none(), "the holder is alive");
         assert_eq!(start.elapsed(), Duration::from_secs(60));
 
         let second = lock.acquire(&task()).await;
@@ -186,7 +190,7 @@ mod tests {
         let lock = TakeoverLock::default();
         let first = lock.acquire(&task()).await;
         let waiting = [task(), task()];
-        // Of the two, the one that comes second takes over from the one that comes first.
+        // The second task takes over from the first.
         let waiters = async { tokio::join!(lock.acquire(&waiting[0]), lock.acquire(&waiting[1])) };
         let start = Instant::now();
         let hand_over = async {

@@ -65,7 +65,7 @@ async fn the_timeout_of_a_request_bounds_the_wait_for_a_token() {
         let error = client.send(request).await.unwrap_err();
         let error = TokenError::find_in(&*error).unwrap();
         assert_eq!(error.kind(), TokenErrorKind::Timeout, "{}", client.name());
-        assert!(error.to_string().contains("the timeout of the request is over"), "{error}");
+        assert!(error.to_string().contains("the timeout of the request has passed"), "{error}");
         assert_eq!(start.elapsed().as_secs(), 5);
     }
 }
@@ -84,7 +84,7 @@ fn the_timeout_of_a_request_bounds_its_replay_too() {
             let error = client.send(request).await.unwrap_err();
             let error = TokenError::find_in(&*error).unwrap();
             assert_eq!(error.kind(), TokenErrorKind::Timeout, "{}", client.name());
-            assert!(error.to_string().contains("the timeout of the request is over"), "{error}");
+            assert!(error.to_string().contains("the timeout of the request has passed"), "{error}");
             assert_eq!(error.rejected_response().unwrap().status(), 401);
         });
     }

@@ -42,7 +42,7 @@ pub(super) struct Contention {
     rejected_at: Instant,
     /// The time from which on the next rejection counts while processes contend.
     next_counts_at: Instant,
-    /// The last response to a request with the rejected token, until the next one is accepted.
+    /// The last response to the rejected token, until the next token is accepted.
     last_response: Option<LastResponse>,
 }
 
@@ -110,7 +110,9 @@ impl Contention {
         }
     }
 
-    /// Records that a fresh token was rejected after a resend: it cannot be the token's fault.
+    /// Records that a fresh token was rejected after a resend.
+    ///
+    /// The earlier rejection was then not the fault of the token.
     pub(super) fn fresh_token_rejected(&mut self) {
         self.score = 0;
         self.last_response = None;
@@ -130,7 +132,8 @@ impl Contention {
     /// Judges the last rejected token once the next one is in use.
     fn conclude(&mut self) {
         if self.last_response.take() == Some(LastResponse::Accepted) {
-            // It was not revoked: the revocation is taken back, and one more for certainty.
+            // The token was not revoked. This takes back its revocation, and one more to be
+            // certain.
             self.score = self.score.saturating_sub(2);
         }
     }
@@ -205,7 +208,7 @@ mod tests {
             contention.rejected_again(issue);
         }
         assert!(contention.announce());
-        // Not even if one of them is the last.
+        // This holds even if one of these responses is the last one.
         contention.token_accepted(6);
         contention.rejection_counted(6, now);
         contention.token_accepted(6);

@@ -10,7 +10,7 @@ use crate::cache::issued::IssueId;
 /// A rejection shows that the token was revoked if the same origin has accepted it before. The
 /// origin may also have accepted only the token before it, if that one was replaced because of a
 /// rejection: a new token can be revoked before the origin has seen it. A second such replacement
-/// in a row is no longer evidence, so that an API that breaks for good costs one token request.
+/// in a row is no longer evidence, so that an API that breaks permanently costs one token request.
 ///
 /// A path that is forbidden on a healthy origin looks like a revocation. A rejected fresh token
 /// shows the difference. The evidence for this method and path is ignored after that, until a token
@@ -78,7 +78,8 @@ impl Evidence {
     /// Returns the value for [`Breaker::acceptance_hint`](super::Breaker::acceptance_hint).
     pub(super) fn hint(&self) -> u32 {
         match self.last_acceptance {
-            // The acceptance of a resource that was misleading matters for an origin that is known.
+            // A known origin may accept a token for a resource that was misleading. So no hash
+            // allows the caller to skip the report while there are misleading resources.
             hash if hash != 0 && self.misleading.is_empty() => hash,
             _ => 1,
         }

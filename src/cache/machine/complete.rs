@@ -1,4 +1,4 @@
-//! Transitions that end a fetch.
+//! Ends a fetch, with or without a result.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -33,8 +33,9 @@ pub(in crate::cache) struct FetchResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cache) enum TaskTiming {
     OnTime,
-    /// A beat of the task came more than a second late, for example because the process was frozen.
-    /// A timeout then says nothing about the token endpoint.
+    /// A beat of the task came more than a second late.
+    ///
+    /// The process may have been frozen. A timeout then says nothing about the token endpoint.
     Stalled,
 }
 
@@ -160,7 +161,7 @@ impl Machine {
         (Completion::Done(Ok(token)), events)
     }
 
-    /// Retries a fetch where a rule allows it. Otherwise remembers the failure.
+    /// Retries a fetch if a rule allows it, and otherwise remembers the failure.
     fn fail_or_retry(
         &mut self,
         mut fetch: Box<Fetch>,
@@ -191,8 +192,8 @@ impl Machine {
                 return (Completion::Done(Err(failed.error)), events);
             }
             // C8: the failure of a renewal does not delay the first fetch after a rejection.
-            // C9: it does not fail callers that came after the token's end either, and the timeout of
-            // a stalled task says nothing about the token endpoint.
+            // C9: it does not fail callers that came after the token's end either. The timeout of a
+            // stalled task says nothing about the token endpoint.
             fetch.retry = Retry::Used;
             let (completion, events) = self.refetch(fetch, at.now);
             return (completion, Events { retried_error: Some(failed.error), ..events });
@@ -247,7 +248,8 @@ impl Machine {
 
     /// Removes a fetch whose task ended without a result (C3).
     ///
-    /// A lost fetch is not a failure. Two panics in a row are: the waiters then get `interrupted`.
+    /// A lost fetch is not a failure, but two panics in a row are one. The waiters then get
+    /// `interrupted`.
     pub(in crate::cache) fn abandon(
         &mut self,
         lost: LostFetch,
@@ -331,7 +333,7 @@ impl Machine {
     }
 }
 
-/// Returns whether a task that did not run for a while may have caused the error.
+/// Returns whether a task that did not run may have caused the error.
 fn may_be_due_to_stall(error: &TokenError) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,6 @@
-//! Side effects of a transition, which the slot carries out after it has unlocked the machine.
+//! Describes the side effects of a transition, for the time after unlocking.
+//!
+//! The slot carries them out after it has unlocked the machine.
 
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ pub(in crate::cache) struct Events {
     /// The failure that is no longer remembered. It is dropped after unlocking, because its error
     /// may contain a caller's value whose `Drop` calls back into the cache.
     pub(super) displaced_failure: Option<Box<Failure>>,
-    /// The error of a fetch that is retried, for the same reason.
+    /// The error of a fetch that is retried, which is dropped after unlocking too.
     pub(super) retried_error: Option<TokenError>,
     /// The change of the gauge of remembered failures.
     pub(super) failing_change: i8,
@@ -33,7 +35,7 @@ pub(in crate::cache) struct Events {
 /// New suspicions that follow from a rejection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Suspicions {
-    /// For how long the breaker opened, if it did.
+    /// The time for which the breaker opened, if it did.
     pub(crate) opened: Option<Duration>,
     /// Several processes seem to revoke each other's tokens.
     pub(crate) is_contention_new: bool,
@@ -112,7 +114,7 @@ impl Events {
             }
             Some(Event::NoLongerLifetime { backoff }) => {
                 metrics::backoff(backoff, "no_gain", metric_label);
-                tracing::debug!(label, wait = ?backoff, "renewal brought no longer lifetime");
+                tracing::debug!(label, wait = ?backoff, "renewal did not extend the lifetime");
             }
             Some(Event::Failed { error, backoff, failed_during }) => {
                 let class = if error.is_transient() { "transient" } else { "permanent" };

@@ -1,4 +1,4 @@
-//! The remembered failure, and the transition that stops to count it without traffic.
+//! Remembers a failure, and stops counting it without traffic.
 
 use std::time::Duration;
 
@@ -8,16 +8,18 @@ use super::{Events, Machine};
 use crate::error::TokenError;
 use crate::util::clock::Now;
 
-/// The time after a back-off for which the credentials still count as failing, so that the gauge
-/// does not go down and up again while callers keep asking and failing.
+/// The time after a back-off for which the credentials still count as failing.
+///
+/// It keeps the gauge from going down and up while callers keep failing.
 const FAILING_MARGIN: Duration = Duration::from_secs(60);
 
 /// A failure that callers get until its back-off ends (C9).
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: TokenError,
-    /// The end of the back-off by either clock, because the monotonic clock stops during a suspend
-    /// (C5).
+    /// The end of the back-off by either clock (C5).
+    ///
+    /// The monotonic clock alone would not do, because it stops during a suspend.
     pub(super) until: Now,
     /// The version of the credentials that failed. `None` if they were not the cause.
     pub(super) version: Option<u64>,
@@ -29,14 +31,14 @@ pub(super) struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counting {
     Counted,
-    /// The back-off ended long ago, and no caller has asked since.
+    /// The back-off ended long ago, and no caller has needed a token since then.
     Ended,
 }
 
 /// Says whether callers had a token when a fetch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FailedDuring {
-    /// There was a good token, so no caller had to wait.
+    /// There was a usable token, so no caller had to wait.
     Renewal,
     Miss,
 }
@@ -48,8 +50,10 @@ impl Failure {
 }
 
 impl Machine {
-    /// Closes the breaker if there was no rejection for a while (R8), and stops to count a failure
-    /// whose back-off has ended. Returns when to call this again.
+    /// Closes the breaker, and stops counting a failure, once their times have passed (R8).
+    ///
+    /// The breaker closes after a while without a rejection. A failure counts until its back-off
+    /// has ended. Returns when to call this again.
     pub(in crate::cache) fn sweep(&mut self, now: Now) -> (Option<Instant>, Events) {
         let breaker = self.breaker.tick(now.mono);
         let (counts_until, failing_change) = self.sweep_failure(now.mono);

@@ -1,4 +1,4 @@
-//! The cache slot of one set of credentials, as a pure state machine.
+//! Describes the cache slot of one set of credentials as a pure state machine.
 //!
 //! The machine does no I/O, holds no lock and reads no clock: the slot passes the time in,
 //! publishes the current token, runs the fetch tasks and emits the events.
@@ -63,7 +63,7 @@ use crate::util::liveness::BEAT_INTERVAL;
 
 /// The shortest pause of the keep-warm task.
 ///
-/// Without it, tokens that expire on arrival would make the task spin (C11).
+/// It keeps tokens that expire on arrival from making the task spin (C11).
 const MIN_KEEP_WARM_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause of the keep-warm task, so that it notices a suspend (C5).
 const MAX_KEEP_WARM_PAUSE: Duration = Duration::from_secs(10);
@@ -138,7 +138,7 @@ struct Fetch {
     retry: Retry,
     /// The number of beats at the last look (C3).
     beats_seen: u64,
-    /// When `tick` last looked for a beat.
+    /// The time at which `tick` last looked for a beat.
     looked_at: Instant,
     /// The number of looks in a row without a new beat.
     silent_looks: u32,
@@ -221,10 +221,12 @@ impl Machine {
         }
     }
 
-    /// Clears the slot. The result of a running fetch changes nothing any more. The fetch keeps the
-    /// lock of its refresh token and its lease, because it is alive.
+    /// Clears the slot.
     ///
-    /// Sequence numbers continue, so that requests that are under way can still compare theirs.
+    /// The result of a running fetch has no effect after that. The fetch keeps the lock of its
+    /// refresh token and its lease, because it is alive.
+    ///
+    /// Sequence numbers continue, so that running requests can still compare theirs.
     pub(super) fn forget(&mut self) -> Events {
         let breaker = self.breaker.close();
         let mut forgotten = std::mem::replace(self, Self::starting_after(self.last_sequence));
@@ -291,8 +293,9 @@ impl Machine {
         }
     }
 
-    /// Removes the fetch because it shows no sign of life. Its result changes nothing any more
-    /// (C3).
+    /// Removes the fetch because it shows no sign of life (C3).
+    ///
+    /// Its result has no effect after that.
     fn drop_dead_fetch(&mut self) -> Events {
         match self.fetch.take() {
             Some(fetch) => {
@@ -303,7 +306,7 @@ impl Machine {
         }
     }
 
-    /// Returns the token that the slot had last, whatever has happened to it.
+    /// Returns the last token of the slot, in any state.
     fn last_token(&self) -> Option<&Arc<IssuedToken>> {
         match &self.token_state {
             TokenState::Absent => None,
@@ -336,7 +339,7 @@ impl Machine {
         self.last_sequence
     }
 
-    /// Takes the failure and starts the ladder of back-offs over.
+    /// Clears the failure and restarts the ladder of back-offs.
     fn clear_failures(&mut self) -> Events {
         self.consecutive_failures = 0;
         let displaced_failure = self.failure.take();

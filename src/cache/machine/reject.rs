@@ -1,4 +1,4 @@
-//! Transitions that follow from the rejection of a token (C8, C12, R7, R8).
+//! Judges the rejection of a token (C8, C12, R7, R8).
 
 use std::sync::Arc;
 

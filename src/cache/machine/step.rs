@@ -1,4 +1,4 @@
-//! Transitions that decide what a caller does, and start a fetch.
+//! Decides what a caller does, and starts fetches.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(in crate::cache) enum Step {
     Join(FetchHandle),
     /// Spawn a fetch and wait for it.
     Fetch(FetchStart),
-    /// Fail, because a fetch is needed and the caller has no runtime to spawn it on.
+    /// Fail, because a fetch is needed and the caller has no runtime for it.
     NoRuntime,
     /// Fail with the remembered error.
     Fail(TokenError),
@@ -72,7 +72,7 @@ pub(in crate::cache) enum TickOutcome {
 }
 
 impl Machine {
-    /// Decides what a caller does after a miss: use a token, join or start a fetch, or fail.
+    /// Decides whether a caller uses a token, joins or starts a fetch, or fails.
     ///
     /// `new_handle` returns `None` if the caller has no runtime.
     pub(in crate::cache) fn next_step(
@@ -142,10 +142,10 @@ impl Machine {
         }
     }
 
-    /// Returns the rejected token for a caller at an origin that did not reject it (C12).
+    /// Returns the rejected token for an origin that did not reject it (C12).
     ///
-    /// Waiters use it when their fetch fails. A lost fetch is no failure, so they wait for the
-    /// next.
+    /// Waiters use it when their fetch fails. A lost fetch is not a failure, so they wait for the
+    /// next one.
     pub(in crate::cache) fn fallback(
         &self,
         required: &Requirements,
@@ -230,11 +230,12 @@ impl Machine {
 }
 
 impl Fetch {
-    /// Looks for a beat, at most once per beat interval. Returns whether there was none in four
-    /// looks in a row.
+    /// Looks for a beat, at most once per beat interval.
     ///
-    /// Counts looks instead of time: if one thread stalls the hits and the fetch together, the hits
-    /// look no more often than the fetch beats.
+    /// Returns `true` if four looks in a row found no beat.
+    ///
+    /// It counts looks instead of time: if one thread stalls the hits and the fetch together, the
+    /// hits look no more often than the fetch beats.
     fn is_presumed_dead(&mut self, now: Instant) -> bool {
         if now < self.looked_at + BEAT_INTERVAL {
             return false;

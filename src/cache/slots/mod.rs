@@ -1,4 +1,4 @@
-//! The slots of many credentials, bounded in number.
+//! Holds the slots of many credentials, bounded in number.
 
 mod table;
 #[cfg(test)]
@@ -44,7 +44,7 @@ const MAX_EVICTIONS: usize = 2;
 ///   `capacity` once all are released.
 pub(super) struct Slots {
     fetcher: Arc<Fetcher>,
-    /// Boxed, because handles that outlive the cache keep the memory of this struct.
+    /// In a box, because handles that outlive the cache keep the memory of this struct.
     shards: Box<[RwLock<Table>; SHARDS]>,
     len: AtomicUsize,
     capacity: usize,
@@ -63,8 +63,9 @@ struct Hand {
     visits: usize,
 }
 
-/// Describes a slot that was not held when it was examined. The least recently used one is the
-/// smallest.
+/// Describes a slot that was not held when it was examined.
+///
+/// The least recently used slot is the smallest one in the order.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Candidate {
     last_used: u64,
@@ -83,7 +84,7 @@ impl Slots {
         }
     }
 
-    /// Returns a handle to the slot of `credentials`, and creates the slot if there is none.
+    /// Returns a handle to the slot of `credentials`, and creates a missing slot.
     pub(super) fn get_or_insert(&self, credentials: &Credentials) -> SlotHandle {
         let now = self.now();
         if let Some(slot) = self.find(credentials) {
@@ -175,7 +176,8 @@ impl Slots {
             sample.extend(self.read(fingerprint).find(fingerprint, is_idle).map(candidate));
         }
         let (mut visits, mut examined) = (0, 0);
-        // One round, which ends in the first part of the table that it begins in.
+        // The last part is the first one again, because the loop may have begun in the middle of
+        // it.
         'round: for _ in 0..=SHARDS {
             let table = read(&self.shards[hand.shard]);
             for slot in table.positions_from(hand.position) {
@@ -221,7 +223,9 @@ impl Slots {
     }
 }
 
-/// Returns the index of the shard, by bits of the fingerprint that the table does not use.
+/// Returns the index of the shard.
+///
+/// It depends on bits of the fingerprint that the table does not use.
 fn shard(fingerprint: u64) -> usize {
     (fingerprint >> 48) as usize % SHARDS
 }

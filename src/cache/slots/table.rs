@@ -12,12 +12,13 @@ pub(super) const MAX_SPARSENESS: usize = 8;
 
 /// Finds slots by the fingerprint of their credentials.
 ///
-/// Open addressing with linear probing. `HashSet` cannot take its place, because it has no way to
-/// go on from a position, so each eviction would have to begin at the first slot.
+/// It uses open addressing with linear probing. `HashSet` is no alternative, because it cannot
+/// continue from a position, so each eviction would begin at the first slot.
 #[derive(Default)]
 pub(super) struct Table {
-    /// Has the tag of the slot at each position, or [`EMPTY`]. A lookup compares tags, so that it
-    /// reads the memory of one slot only.
+    /// The tag of the slot at each position, or [`EMPTY`].
+    ///
+    /// A lookup compares tags, so that it reads the memory of one slot only.
     tags: Box<[u32]>,
     slots: Box<[Option<Arc<Slot>>]>,
     len: usize,
@@ -80,7 +81,7 @@ impl Table {
 
     /// Returns the slot that has this tag and that `matches` accepts, and its position.
     fn probe(&self, tag: u32, matches: impl Fn(&Arc<Slot>) -> bool) -> Option<(usize, &Arc<Slot>)> {
-        // A slice without indices, because bounds checks would cost a hit as much as probing does.
+        // The loop has no indices, because bounds checks would cost a hit as much as probing does.
         let home = self.home(tag);
         let after = self.tags.get(home..)?;
         for (n, found) in after.iter().chain(&self.tags).enumerate() {
@@ -121,7 +122,7 @@ impl Table {
         self.tags[gap] = EMPTY;
     }
 
-    /// Moves all slots into a table of another size. Only tags are read, not slots.
+    /// Moves all slots into a table of another size, without reading the slots.
     fn resize(&mut self, positions: usize) {
         let empty = Self {
             tags: vec![EMPTY; positions].into(),
@@ -156,7 +157,9 @@ impl Table {
     }
 }
 
-/// Returns the next size: 8, 12, 16, 24, 32, 48, … Steps of a half save memory.
+/// Returns the next size: 8, 12, 16, 24, 32, 48, …
+///
+/// Steps of one half save memory.
 fn larger(positions: usize) -> usize {
     if positions == 0 {
         MIN_POSITIONS

@@ -178,14 +178,16 @@ fn an_insert_over_capacity_takes_constant_work() {
             count(&slots);
         }
         assert_eq!(slots.len(), size / 10);
-        // Nine of ten inserts and nine of ten releases are over capacity.
+        // Nine of ten inserts and nine of ten releases exceed the capacity.
         visits as f64 / (1.8 * size as f64)
     });
     // A position is filled in at least an eighth, and in a half on average.
     assert!(means.iter().all(|mean| *mean < 3.0 * SAMPLE as f64), "{means:?} visits on average");
 }
 
-/// Four threads hold and release slots. In `removals` percent of the rounds they remove one too.
+/// Holds and releases slots on four threads.
+///
+/// In `removals` percent of the rounds, the threads remove a slot too.
 fn play_on_threads(slots: &Arc<Slots>, removals: u8, lengths: impl Fn(usize) -> bool + Sync) {
     thread::scope(|scope| {
         for seed in 0..4 {

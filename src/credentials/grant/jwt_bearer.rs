@@ -8,7 +8,7 @@ use crate::secret::{Identity, Secret};
 /// RFC 7523 section 2.1
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// The JWT bearer grant: the token is granted for a JWT (RFC 7523 section 2.1).
+/// Requests a token with a JWT as the grant (RFC 7523 section 2.1).
 ///
 /// Another party creates the JWT ([`assertion`](Self::assertion)), or this crate signs one for each
 /// attempt ([`signed`](Self::signed)), as for service accounts of Google and integrations of
@@ -43,6 +43,8 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 /// # #[cfg(not(feature = "jwt"))]
 /// # fn main() {}
 /// ```
+#[doc(alias("service account", "domain-wide delegation", "RFC 7523"))]
+#[doc(alias = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
 #[derive(Clone)]
 pub struct JwtBearer(Assertion);
 
@@ -61,9 +63,9 @@ impl JwtBearer {
         Self(Assertion::Given(assertion.into()))
     }
 
-    /// Creates a grant for a JWT of `issuer` (`iss`), which this crate signs for each attempt.
+    /// Creates a grant for a JWT that this crate signs for each attempt.
     ///
-    /// `jwt` is a [`SignedJwt`], or a key to sign it with.
+    /// `issuer` is the `iss` claim. `jwt` is a [`SignedJwt`], or a key to sign it with.
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn signed(issuer: impl Into<String>, jwt: impl Into<SignedJwt>) -> Self {

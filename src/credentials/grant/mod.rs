@@ -1,4 +1,4 @@
-//! Grants: the authorizations that token requests are based on (RFC 6749 section 1.3).
+//! Describes the authorizations that token requests are based on (RFC 6749 section 1.3).
 
 pub(crate) mod jwt_bearer;
 mod parameter;
@@ -17,7 +17,7 @@ pub use self::token_type::TokenType;
 use crate::error::GrantKind;
 use crate::secret::{Identity, Secret};
 
-/// The authorization that a token request is based on (RFC 6749 section 1.3).
+/// Describes the authorization that a token request is based on (RFC 6749 section 1.3).
 ///
 /// Pass it to [`Credentials::grant`](crate::Credentials::grant). Credentials have one grant, which
 /// is the client credentials grant by default. [`JwtBearer`], [`TokenExchange`] and
@@ -38,7 +38,8 @@ use crate::secret::{Identity, Secret};
 /// # let _ = credentials;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias = "client credentials")]
+#[doc(alias("client credentials", "grant_type", "authorization grant"))]
+#[doc(alias = "RFC 6749")]
 #[derive(Clone)]
 pub struct Grant(Kind);
 
@@ -49,7 +50,7 @@ enum Kind {
     JwtBearer(Box<JwtBearer>),
     TokenExchange(Box<TokenExchange>),
     RefreshToken(RefreshToken),
-    /// The refresh token of one token request.
+    /// Sends the refresh token of one token request.
     CurrentRefreshToken(Secret),
 }
 
@@ -70,15 +71,21 @@ pub(crate) fn grant_kind(grant_type: &str) -> GrantKind {
     }
 }
 
-/// Returns whether the grant is polled until the user has decided: the device grant (RFC 8628
-/// section 3.4) or CIBA (OpenID Connect Client-Initiated Backchannel Authentication section 10.1).
+/// Returns whether the grant is polled until the user has decided.
+///
+/// These are the device grant (RFC 8628 section 3.4) and CIBA (OpenID Connect Client-Initiated
+/// Backchannel Authentication section 10.1).
 pub(crate) fn is_polled(grant_type: &str) -> bool {
     ["urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"]
         .contains(&grant_type)
 }
 
 impl Grant {
-    /// Creates the client credentials grant: the token is the client's own (RFC 6749 section 4.4).
+    /// Creates the client credentials grant (RFC 6749 section 4.4).
+    ///
+    /// The token is the client's own.
+    #[doc(alias("machine-to-machine", "m2m", "two-legged"))]
+    #[doc(alias = "service account")]
     pub fn client_credentials() -> Self {
         Self(Kind::ClientCredentials)
     }
@@ -91,6 +98,8 @@ impl Grant {
     /// The device grant (RFC 8628) and CIBA are polled at an interval, which the caller keeps. Of
     /// their error responses, only those with a status that may pass are retried. The
     /// code `slow_down` is neither retried nor [transient](crate::TokenError::is_transient).
+    #[doc(alias("password", "device_code", "authorization_code"))]
+    #[doc(alias = "grant_type")]
     pub fn custom(grant_type: impl Into<Cow<'static, str>>) -> Self {
         Self(Kind::Custom(grant_type.into()))
     }
@@ -150,7 +159,7 @@ impl Grant {
         };
     }
 
-    /// Returns another number whenever a secret of the grant has changed.
+    /// Returns a different number whenever a secret of the grant has changed.
     pub(super) fn version(&self) -> u64 {
         match &self.0 {
             Kind::ClientCredentials | Kind::Custom(_) => 0,

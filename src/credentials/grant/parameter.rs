@@ -1,4 +1,4 @@
-//! The parameters of a grant, some of which are read for each request.
+//! Describes the parameters of a grant, some of which are read for each request.
 
 use tower::BoxError;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! Refresh tokens and their rotation (RFC 6749 section 6).
+//! Holds refresh tokens and rotates them (RFC 6749 section 6).
 
 use std::fmt;
 use std::future::Future;
@@ -19,16 +19,17 @@ use crate::util::takeover_lock::{TakeoverGuard, TakeoverLock};
 /// The longest time that persisting a refresh token may take.
 const SAVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A refresh token that a user has granted, with its successors (RFC 6749 section 6).
+/// Holds a refresh token of a user, and each token that replaces it.
 ///
-/// Pass it to [`Credentials::grant`](crate::Credentials::grant). The
-/// [`TokenEndpoint`](crate::TokenEndpoint) uses it. Many servers rotate refresh tokens: each use
-/// returns a new one, and the old one becomes invalid. Therefore
+/// This is the refresh token grant (RFC 6749 section 6). Pass it to
+/// [`Credentials::grant`](crate::Credentials::grant). The [`TokenEndpoint`](crate::TokenEndpoint)
+/// uses it. Many servers rotate refresh tokens: each use returns a new one, and the old one becomes
+/// invalid. Therefore:
 ///
-/// - one token request at a time uses a refresh token, in all caches that hold a clone of it. If
+/// - One token request at a time uses a refresh token, in all caches that hold a clone of it. If
 ///   the runtime no longer polls the task of that request, another task takes over after about a
-///   second;
-/// - a rotated token is persisted before the access token of its response is returned. If that
+///   second.
+/// - A rotated token is persisted before the access token of its response is returned. If that
 ///   fails, the token request fails too. The rotated token stays in memory, and the next token
 ///   request persists it first.
 ///
@@ -64,6 +65,8 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// # fs::remove_file(folder.join(refresh_token.name()))
 /// # }
 /// ```
+#[doc(alias("refresh", "offline_access", "rotation", "rotating"))]
+#[doc(alias("authorization code", "RFC 6749"))]
 #[derive(Clone)]
 pub struct RefreshToken(Arc<RefreshTokenState>);
 
@@ -73,8 +76,10 @@ struct RefreshTokenState {
     save: Option<Box<Save>>,
 }
 
-/// The mutable part of a grant. A trait object, because credentials may be the keys of a map, and
-/// clippy would take a `Mutex` in them for a part of the key. It plays no part in their equality.
+/// Gives access to the mutable part of a grant.
+///
+/// It is a trait object, because credentials may be the keys of a map, and clippy would take a
+/// `Mutex` in them for a part of the key. The state is not part of the identity of credentials.
 trait MutableState: Send + Sync {
     /// Allows one use of the refresh token at a time.
     fn use_lock(&self) -> &TakeoverLock;
@@ -105,7 +110,7 @@ struct CurrentToken {
     is_saved: bool,
 }
 
-/// A refresh token as it was at one moment.
+/// Holds a refresh token as it was at one moment.
 #[derive(Clone)]
 pub(crate) struct TokenSnapshot {
     secret: Arc<Zeroizing<String>>,
@@ -172,14 +177,17 @@ impl RefreshToken {
         self.current().token.version
     }
 
-    /// Waits until the caller may use the token. At most one task may, unless its runtime does not
-    /// poll it (C3).
+    /// Waits until the caller may use the token.
+    ///
+    /// At most one task may use it, unless its runtime does not poll it (C3).
     pub(crate) async fn lock_for_use(&self, liveness: &Arc<Liveness>) -> TakeoverGuard<'_> {
         self.0.mutable.use_lock().acquire(liveness).await
     }
 
-    /// Returns the token to send. Returns `None` if another task has taken over, or if the token is
-    /// not persisted: a late response may have replaced it after the last [`save`](Self::save).
+    /// Returns the token to send, if the caller may use it.
+    ///
+    /// Returns `None` if another task has taken over, or if the token is not persisted: a late
+    /// response may have replaced it after the last [`save`](Self::save).
     pub(crate) fn token_to_use(&self, guard: &TakeoverGuard<'_>) -> Option<TokenSnapshot> {
         let is_held = guard.is_held();
         let current = self.current();
@@ -281,7 +289,7 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// A refresh token that has replaced another one and has to be persisted.
+/// Holds a refresh token that has replaced another one and must be persisted.
 ///
 /// # Example
 ///

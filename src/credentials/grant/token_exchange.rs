@@ -7,7 +7,7 @@ use crate::secret::{Identity, Secret};
 /// RFC 8693 section 2.1
 pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
-/// Token exchange (RFC 8693): requests a token in exchange for another one.
+/// Requests a token in exchange for another one (token exchange, RFC 8693).
 ///
 /// A service uses it to call other services on behalf of its own caller. In a
 /// [`TokenCache`](crate::TokenCache), each subject token has its own slot, and in a
@@ -51,6 +51,8 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exch
 /// assert!(on_behalf_of(&caller, &own).is_some());
 /// # Ok::<(), ConfigError>(())
 /// ```
+#[doc(alias("on-behalf-of", "obo", "delegation", "impersonation"))]
+#[doc(alias("STS", "RFC 8693"))]
 #[derive(Clone)]
 pub struct TokenExchange {
     subject: TokenWithType,
@@ -66,18 +68,18 @@ struct TokenWithType {
 }
 
 impl TokenExchange {
-    /// Creates an exchange of `subject_token`, which represents the party on whose behalf the
-    /// request is made.
+    /// Creates an exchange of the token `subject_token`.
     ///
-    /// With an empty token or type, token requests fail before anything is sent, because a server
-    /// may take an exchange without a subject for a request on the client's own behalf. They also
-    /// fail with a token that ends in a line break.
+    /// The subject token represents the party on whose behalf the request is made. With an empty
+    /// token or type, token requests fail before anything is sent, because a server may take an
+    /// exchange without a subject for a request on the client's own behalf. They also fail with a
+    /// token that ends in a line break.
     pub fn new(subject_token: impl Into<Secret>, token_type: impl Into<TokenType>) -> Self {
         let subject = TokenWithType::new(subject_token.into(), token_type.into());
         Self { subject, actor: None, requested_token_type: None }
     }
 
-    /// Sets the actor token, which represents the party that acts on the subject's behalf.
+    /// Sets the actor token, which represents the party that acts for the subject.
     ///
     /// With an empty token or type, token requests fail before anything is sent.
     #[must_use]
@@ -90,7 +92,7 @@ impl TokenExchange {
         self
     }
 
-    /// Sets the type of the token that is requested. By default, the server decides.
+    /// Sets the type of the requested token, which the server chooses by default.
     ///
     /// An API can be called only with a token that is issued as a Bearer token, or as one that is
     /// bound to the [DPoP key](crate::Credentials::dpop) of the credentials.

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The type of a token in a token exchange (RFC 8693 section 3).
+/// Names the type of a token in a token exchange (RFC 8693 section 3).
 ///
 /// Any other URI converts into a `TokenType`.
 ///
@@ -13,23 +13,24 @@ use std::fmt;
 /// let access_token = TokenType::from("urn:ietf:params:oauth:token-type:access_token");
 /// assert_eq!(access_token, TokenType::ACCESS_TOKEN);
 /// ```
+#[doc(alias("subject_token_type", "requested_token_type"))]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TokenType(Cow<'static, str>);
 
 impl TokenType {
-    /// An OAuth 2.0 access token.
+    /// Names an OAuth 2.0 access token.
     pub const ACCESS_TOKEN: Self = Self::named("urn:ietf:params:oauth:token-type:access_token");
-    /// An OAuth 2.0 refresh token.
+    /// Names an OAuth 2.0 refresh token.
     pub const REFRESH_TOKEN: Self = Self::named("urn:ietf:params:oauth:token-type:refresh_token");
-    /// An ID token of OpenID Connect.
+    /// Names an ID token of OpenID Connect.
     pub const ID_TOKEN: Self = Self::named("urn:ietf:params:oauth:token-type:id_token");
-    /// An identity assertion JWT authorization grant.
+    /// Names an identity assertion JWT authorization grant.
     pub const ID_JAG: Self = Self::named("urn:ietf:params:oauth:token-type:id-jag");
-    /// A SAML 1.1 assertion in base64url.
+    /// Names a SAML 1.1 assertion in base64url.
     pub const SAML1: Self = Self::named("urn:ietf:params:oauth:token-type:saml1");
-    /// A SAML 2.0 assertion in base64url.
+    /// Names a SAML 2.0 assertion in base64url.
     pub const SAML2: Self = Self::named("urn:ietf:params:oauth:token-type:saml2");
-    /// A JWT of any use.
+    /// Names a JWT for any use.
     pub const JWT: Self = Self::named("urn:ietf:params:oauth:token-type:jwt");
 
     const fn named(uri: &'static str) -> Self {

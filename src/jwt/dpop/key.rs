@@ -21,15 +21,17 @@ use crate::util::clock::wall_clock;
 const USE_NONCE: &str = "use_dpop_nonce";
 const INVALID_PROOF: &str = "invalid_dpop_proof";
 
-/// The word of some token endpoints, such as Keycloak's, for a proof whose time they refuse.
+/// The error code of some token endpoints for a proof whose time they refuse.
+///
+/// Keycloak is one of them.
 const INVALID_REQUEST: &str = "invalid_request";
 
-/// A key that access tokens are bound to (DPoP, RFC 9449).
+/// Binds access tokens to a key (DPoP, RFC 9449).
 ///
-/// A bound token that leaks is of no use without the key. Pass the key to
-/// [`Credentials::dpop`](crate::Credentials::dpop). Each token request and each request
-/// to an API then carries its own proof, which is made with this key. The key remembers the newest
-/// nonce of each server. Clones share it.
+/// Without the key, a bound token that leaks is useless. Pass the key to
+/// [`Credentials::dpop`](crate::Credentials::dpop). Each token request and each request to an API
+/// then carries its own proof, which is signed with this key. The key remembers the newest nonce of
+/// each server. Clones share the nonces.
 ///
 /// A proof is valid for one request. Put layers that resend requests, such as tower's retry layer,
 /// outside the [`OAuth2Layer`](crate::OAuth2Layer). Inside it, they would send the same proof
@@ -48,10 +50,12 @@ const INVALID_REQUEST: &str = "invalid_request";
 /// .dpop(DpopKey::generate()?);
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("DPoP", "proof of possession", "sender-constrained"))]
+#[doc(alias("dpop_jkt", "use_dpop_nonce", "RFC 9449"))]
 #[derive(Clone)]
-pub struct DpopKey(Arc<DpopKeyInner>);
+pub struct DpopKey(Arc<KeyWithNonces>);
 
-struct DpopKeyInner {
+struct KeyWithNonces {
     key: SigningKey,
     /// The newest nonce of each server.
     nonces: Nonces,
@@ -62,10 +66,12 @@ impl DpopKey {
     ///
     /// Processes that share tokens through a store need the same key.
     pub fn new(key: SigningKey) -> Self {
-        Self(Arc::new(DpopKeyInner { key, nonces: Nonces::default() }))
+        Self(Arc::new(KeyWithNonces { key, nonces: Nonces::default() }))
     }
 
-    /// Generates a key for `ES256`, which only this process knows.
+    /// Generates a key for `ES256`.
+    ///
+    /// Only this process knows it.
     ///
     /// # Errors
     ///
@@ -77,6 +83,7 @@ impl DpopKey {
     /// Returns the SHA-256 thumbprint of the public key (RFC 7638) in base64url.
     ///
     /// Tokens that are bound to this key have it in `cnf.jkt` (RFC 9449 section 6.1).
+    #[doc(alias("jkt", "dpop_jkt", "RFC 7638"))]
     pub fn thumbprint(&self) -> String {
         self.0.key.thumbprint()
     }
@@ -141,7 +148,7 @@ impl Prove for TokenProver {
         uri: &Uri,
         origin: Origin,
     ) -> Result<(HeaderValue, SentProof), BoxError> {
-        let DpopKeyInner { key, nonces } = &*self.key.0;
+        let KeyWithNonces { key, nonces } = &*self.key.0;
         let nonce = nonces.get(&origin);
         let clock = self.clocks.get(&origin);
         let claims = proof::Claims {
@@ -173,7 +180,9 @@ struct DpopProof {
     nonce: Option<Arc<str>>,
     clock: Offset,
     sent_at: Instant,
-    /// `None` for a token request, because only its sender knows whether it led to a token.
+    /// `None` for a token request.
+    ///
+    /// Only the sender of the request knows whether it led to a token.
     clocks: Option<ServerClocks>,
 }
 

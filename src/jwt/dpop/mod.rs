@@ -1,4 +1,6 @@
-//! Binds access tokens to a key: each request carries a proof of its possession (DPoP, RFC 9449).
+//! Binds access tokens to a key (DPoP, RFC 9449).
+//!
+//! Each request carries a proof of possession of the key.
 
 mod key;
 mod nonces;

@@ -1,4 +1,4 @@
-//! The nonces of servers.
+//! Remembers the nonces of servers.
 
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +109,6 @@ mod tests {
             learn(&nonces, 0, "again");
         }
         assert_eq!(nonces.0.lock_unpoisoned().len(), MAX_SERVERS);
-        assert!(nonces.get(&origin(0)).is_some(), "it was used last");
+        assert!(nonces.get(&origin(0)).is_some(), "server 0 was used last");
     }
 }

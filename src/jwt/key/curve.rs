@@ -1,4 +1,4 @@
-//! The elliptic curves of ECDSA keys (RFC 7518 section 3.4).
+//! Lists the elliptic curves of ECDSA keys (RFC 7518 section 3.4).
 
 #[cfg(not(feature = "aws-lc-rs"))]
 use super::KEY;

@@ -1,4 +1,4 @@
-//! Keys in DER, which are decoded as far as a backend requires it.
+//! Reads keys in DER, as far as a backend requires it.
 
 use crate::crypto::signature::{Ed25519KeyPair, RsaKeyPair};
 use zeroize::Zeroizing;
@@ -69,7 +69,9 @@ pub(super) fn from_pkcs1(der: &[u8]) -> Result<Pair, ConfigError> {
     Pair::rsa(RsaKeyPair::from_der(der))
 }
 
-/// Reads an `ECPrivateKey` (RFC 5915 section 3) on `curve`, or on the curve that the key names.
+/// Reads an `ECPrivateKey` (RFC 5915 section 3).
+///
+/// The key is on `curve`, or on the curve that it names.
 pub(super) fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Pair, ConfigError> {
     let mut fields = Reader::within(der, SEQUENCE).ok_or(BROKEN)?;
     fields.take(INTEGER).ok_or(BROKEN)?;

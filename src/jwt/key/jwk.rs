@@ -1,4 +1,4 @@
-//! Keys as JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037).
+//! Reads and writes JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037).
 
 use std::collections::BTreeMap;
 
@@ -167,7 +167,9 @@ impl Members {
 }
 
 impl Pair {
-    /// Returns the members in the order of RFC 7638 section 3.3, even if maps keep their order.
+    /// Returns the members in the order of RFC 7638 section 3.3.
+    ///
+    /// The order is kept even if JSON maps keep the order of insertion.
     pub(super) fn public_jwk(&self) -> Value {
         let public = self.public();
         let on_curve = |curve: &str| {

@@ -1,4 +1,4 @@
-//! Private keys.
+//! Reads private keys, and signs with them.
 
 mod curve;
 mod der;
@@ -35,9 +35,10 @@ fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
     Err(ConfigError::new(KEY, reason))
 }
 
-/// A private key that signs JWTs: EC (P-256, P-384), RSA (2048 to 4096 bits) or Ed25519.
+/// Signs JWTs with a private key in memory.
 ///
-/// With the feature `aws-lc-rs`, it may also be an EC key on P-521.
+/// The key is an EC key (P-256, P-384), an RSA key (2048 to 4096 bits) or an Ed25519 key. With the
+/// feature `aws-lc-rs`, it may also be an EC key on P-521.
 ///
 /// A clone is cheap. `Debug` shows the algorithm and the `kid`. Copies that this crate makes while
 /// it reads a key are wiped from memory. The key itself is kept by the cryptography
@@ -56,6 +57,7 @@ fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("private key", "PEM", "PKCS8", "JWK", "RSA", "ECDSA"))]
 #[derive(Clone)]
 pub struct SigningKey {
     algorithm: Algorithm,
@@ -73,17 +75,17 @@ enum Pair {
 impl SigningKey {
     /// Reads the private key in a PEM text (RFC 7468).
     ///
-    /// Its label is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC 1).
-    /// Certificates in the text are ignored. Line breaks may be missing, or be spaces or `\n`, as
-    /// in environment variables.
+    /// The label of the key is `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE
+    /// KEY` (SEC 1). Certificates in the text are ignored. Line breaks may be missing, or be spaces
+    /// or `\n`, as in environment variables.
     ///
     /// An RSA key signs with `RS256` unless [`with_algorithm`](Self::with_algorithm) is called.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text has no private key or several ones, is encrypted or truncated,
-    /// or if the key has an unsupported type or size, or is an EC key without its public part. No
-    /// error quotes the text.
+    /// Returns an error if the text has no private key or several of them, or if the key is
+    /// encrypted, is truncated, has an unsupported type or size, or is an EC key without its public
+    /// part. No error quotes the text.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         pem::read(pem.as_ref()).map(Self::new)
     }
@@ -161,7 +163,8 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// Returns an error if the algorithm is not for keys of this type. It names those that are.
+    /// Returns an error if the algorithm is not for keys of this type. The error names the
+    /// algorithms that are.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let (is_supported, problem) = match &*self.pair {
             Pair::Ec(Curve::P256, _) => {
@@ -188,8 +191,10 @@ impl SigningKey {
         Ok(self)
     }
 
-    /// Sets the name under which the server knows the key (`kid`, RFC 7515 section 4.1.4). It
-    /// replaces the `kid` of a JWK. An empty one is left out.
+    /// Sets the name under which the server knows the key (`kid`).
+    ///
+    /// RFC 7515 section 4.1.4 defines it. It replaces the `kid` of a JWK. An empty name is left
+    /// out.
     #[must_use]
     pub fn with_kid(mut self, kid: impl AsRef<str>) -> Self {
         let kid = kid.as_ref();
@@ -205,6 +210,7 @@ impl SigningKey {
     }
 
     /// Returns the SHA-256 thumbprint of the public part in base64url (RFC 7638).
+    #[doc(alias("jkt", "RFC 7638"))]
     pub fn thumbprint(&self) -> String {
         encode(digest(&SHA256, self.public_jwk().to_string().as_bytes()))
     }
@@ -264,7 +270,7 @@ impl Pair {
         Ok(Self::Rsa(pair))
     }
 
-    /// Returns an error for a modulus of a size that one of the backends does not support.
+    /// Returns an error for a modulus whose size a backend does not support.
     fn check_modulus(modulus: &[u8]) -> Result<(), ConfigError> {
         let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
         match modulus[zeros..] {
@@ -299,7 +305,7 @@ fn rejected(error: KeyRejected) -> ConfigError {
                 "is an RSA key of an unsupported size: use 2048, 3072 or 4096 bits"
             }
             "InconsistentComponents" => "has parts that do not match",
-            "VersionNotSupported" => "is of a version that is not supported",
+            "VersionNotSupported" => "has a version that is not supported",
             _ => "is damaged, or of an unsupported type",
         },
     )

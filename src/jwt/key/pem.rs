@@ -1,4 +1,4 @@
-//! Keys in PEM (RFC 7468).
+//! Reads keys in PEM (RFC 7468).
 
 use super::{Pair, der, invalid};
 use crate::error::ConfigError;

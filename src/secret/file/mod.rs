@@ -1,4 +1,4 @@
-//! A file whose content may change, read whenever it is needed.
+//! Reads a file whose content may change, whenever it is needed.
 
 mod queue;
 mod read;
@@ -27,24 +27,28 @@ const LINE_BREAKS: [char; 2] = ['\r', '\n'];
 /// The pause before a file is read again that may be half written.
 const REREAD_AFTER: Duration = Duration::from_millis(20);
 
-/// The number of times that a file is read again, because a log file never settles.
+/// The number of times that a file is read again.
+///
+/// A log file, for example, never stays the same.
 const MAX_REREADS: u32 = 5;
 
-/// A file that is read whenever its content is needed.
+/// Watches a file that is read whenever its content is needed.
 ///
-/// All values with the same path share their looks at the file.
+/// A *look* reads the metadata of the file, and its content if that is needed. All values with the
+/// same path share their looks.
 #[derive(Clone)]
 pub(crate) struct WatchedFile(Arc<FileState>);
 
 struct FileState {
     path: Arc<Path>,
-    looks: Arc<dyn SharedLooks>,
+    looks: Arc<dyn MutableFileState>,
 }
 
-/// The mutable part of a file's state. A trait object, because credentials may be the keys of a
-/// map, and clippy would take a `Mutex` in them for a part of the key. It plays no part in their
-/// equality.
-trait SharedLooks: Send + Sync {
+/// Gives access to the mutable part of a file's state.
+///
+/// It is a trait object, because credentials may be the keys of a map, and clippy would take a
+/// `Mutex` in them for a part of the key. The state is not part of the identity of credentials.
+trait MutableFileState: Send + Sync {
     fn last_stamp(&self) -> &AtomicU64;
     fn queue(&self) -> &Arc<Queue<LookResult>>;
 }
@@ -55,7 +59,7 @@ struct Looks {
     queue: Arc<Queue<LookResult>>,
 }
 
-impl SharedLooks for Looks {
+impl MutableFileState for Looks {
     fn last_stamp(&self) -> &AtomicU64 {
         &self.last_stamp
     }
@@ -90,7 +94,7 @@ impl WatchedFile {
         self.path().as_os_str().as_encoded_bytes()
     }
 
-    /// Returns a number that differs when the file has changed; 0 if there is no file.
+    /// Returns a number that changes with the file, or 0 without a file.
     ///
     /// Within [`version::current`] this is the number at the last look, which took place on another
     /// thread. A user who calls a `version` directly gets a look on the calling thread.
@@ -115,7 +119,7 @@ impl WatchedFile {
         Ok(Zeroizing::new(text.trim_end_matches(LINE_BREAKS).to_owned()))
     }
 
-    /// Reads the content without a byte order mark. It contains more than line breaks.
+    /// Reads the content without a byte order mark, which must be more than line breaks.
     pub(crate) async fn read_bytes(&self) -> Result<FileContent, FileError> {
         let content = self.read_settled().await.map_err(|kind| FileError::new(self, kind))?;
         let is_line_break = |byte: &u8| LINE_BREAKS.contains(&char::from(*byte));
@@ -183,7 +187,9 @@ fn lock_files() -> MutexGuard<'static, HashMap<Arc<Path>, Weak<FileState>>> {
     FILES.lock_unpoisoned()
 }
 
-/// The content of a file, less its byte order mark. It is wiped when the last clone is dropped.
+/// Holds the content of a file without its byte order mark.
+///
+/// The content is wiped when the last clone is dropped.
 pub(crate) struct FileContent(Arc<LookResult>);
 
 impl FileContent {
@@ -195,14 +201,15 @@ impl FileContent {
     }
 }
 
-/// The error of a file that cannot be used now, but may be later. Its text has the path and no
-/// content.
+/// Reports a file that cannot be used now, but perhaps later.
+///
+/// The text has the path and no content.
 pub(crate) struct FileError {
     path: Arc<Path>,
     kind: FileErrorKind,
 }
 
-/// The reason why a file cannot be used. Callers that share a look share it.
+/// Says why a file cannot be used. Callers that share a look share the reason.
 #[derive(Clone)]
 pub(crate) enum FileErrorKind {
     Text(&'static str),

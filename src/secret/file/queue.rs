@@ -1,4 +1,4 @@
-//! At most one look at a file at a time.
+//! Allows one look at a file at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -21,7 +21,7 @@ struct QueueState<T> {
     next: Option<Batch<T>>,
 }
 
-/// One look and its waiters.
+/// Holds one look and its waiters.
 struct Batch<T> {
     wanted: Wanted,
     result: watch::Sender<Option<Arc<T>>>,
@@ -80,10 +80,13 @@ impl<T> Queue<T> {
 
 /// Runs the looks of a queue until there is no next one.
 struct Runner<T> {
-    /// `None` once the queue is idle, because another runner may be at work from then on.
+    /// `None` once the queue is idle.
+    ///
+    /// Another runner may be at work from then on.
     queue: Option<Arc<Queue<T>>>,
-    /// Dropped after the queue is idle again, so that callers who learn of a panic can start a
-    /// look.
+    /// Dropped once the queue is idle, so that callers can start another look.
+    ///
+    /// This is how callers learn of a panic.
     current: Option<Batch<T>>,
 }
 
@@ -124,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// A look that lasts until the sender of its channel is dropped.
+    /// Returns a look that lasts until its caller has dropped `release`.
     fn hanging() -> (mpsc::Sender<()>, impl Fn(Wanted) -> Wanted + Send + 'static) {
         let (sender, receiver) = mpsc::channel();
         let look = move |wanted| {
@@ -156,7 +159,9 @@ mod tests {
         while queue.lock().next.is_some() {
             tokio::task::yield_now().await;
         }
-        let not_started = |_: Wanted| -> (usize, Wanted) { unreachable!("the first thread looks") };
+        let not_started = |_: Wanted| -> (usize, Wanted) {
+            unreachable!("the thread of the first look runs this batch")
+        };
         let mut others = [Wanted::Stamp, Wanted::Content, Wanted::Stamp]
             .map(|wanted| Box::pin(queue.run(wanted, not_started)));
         for other in &mut others {

@@ -1,4 +1,6 @@
-//! One look at a file: its stamp, and its content if that is wanted. Blocks.
+//! Looks at a file: at its stamp, and at its content if that is needed.
+//!
+//! The functions block the thread.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +22,7 @@ const MAX_LEN: u64 = 1024 * 1024;
 /// allows for coarse timestamps, and for a file server whose clock is a little off.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// The purpose of a look. A look for the content finds the stamp too.
+/// Names the purpose of a look. A look for the content finds the stamp too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
     Stamp,
@@ -30,7 +32,7 @@ pub(super) enum Wanted {
 /// A number that differs when a file has changed; 0 if there is no file.
 pub(super) type Stamp = u64;
 
-/// The result of a look.
+/// Holds the result of a look.
 pub(super) struct LookResult {
     pub(super) stamp: Stamp,
     /// `None` if only the stamp was wanted.
@@ -41,7 +43,9 @@ pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// The stamps of the open file before and after it was read.
     pub(super) stamps: [Stamp; 2],
-    /// The file has changed less than a second ago, so it may still be written to.
+    /// The file changed less than a second ago.
+    ///
+    /// So it may still be written to.
     pub(super) is_recent: bool,
 }
 
@@ -53,7 +57,8 @@ pub(super) fn look_at(path: &Path, wanted: Wanted) -> LookResult {
 }
 
 fn read(path: &Path) -> Result<Content, FileErrorKind> {
-    // Checked before the file is opened too, because opening a device may have an effect.
+    // The type is checked before the file is opened too, because opening a device may have an
+    // effect.
     check(&path.metadata()?)?;
     read_open(open(path)?)
 }

@@ -1,4 +1,4 @@
-//! Threads for work that may hang.
+//! Starts threads for work that may hang.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,9 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Starts `work` on a new thread.
 ///
-/// A file on a network may hang for any time. In tokio's pool of blocking threads it would occupy
-/// one of a few hundred that the whole program shares, and hold up the end of the runtime.
+/// Reading a file on a network may hang for any time. In tokio's pool of blocking threads, it would
+/// occupy one of a few hundred threads that the whole program shares, and delay the end of the
+/// runtime.
 pub(super) fn start(work: impl FnOnce() + Send + 'static) -> Result<(), FileErrorKind> {
     // A paused clock advances while the runtime only waits for other threads, unless they are
     // tokio's. So the tests of users see no time pass while a file is read.

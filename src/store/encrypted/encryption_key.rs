@@ -1,4 +1,4 @@
-//! The key that encrypts stored values, and its text format.
+//! Defines the key that encrypts stored values, and its text format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,9 +26,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A key of 32 random bytes for an [`EncryptedStore`](super::EncryptedStore), with an id.
+/// Encrypts the values of an [`EncryptedStore`](super::EncryptedStore).
 ///
-/// The id distinguishes keys, for example by their date. Each stored value contains it unencrypted.
+/// It consists of 32 random bytes and an id. The id distinguishes keys, for example by their date.
+/// Each stored value contains it unencrypted.
 ///
 /// The text form is `id:key`, with the key in base64 or as 64 hexadecimal digits. For example,
 /// `openssl rand -base64 32` makes such a key. Parse it with [`FromStr`] or
@@ -46,7 +47,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// ";
 /// let keys = EncryptionKey::all_in(file)?;
 /// assert_eq!(keys[0].id(), "2026-07");
-/// assert_eq!(format!("{:?}", keys[1]), "EncryptionKey { id: \"2026-01\", key: \"**redacted**\" }");
+/// let debug = format!("{:?}", keys[1]);
+/// assert_eq!(debug, "EncryptionKey { id: \"2026-01\", key: \"**redacted**\" }");
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -110,8 +112,7 @@ impl EncryptionKey {
     ///
     /// The text is secret: do not log it.
     pub fn to_text(&self) -> String {
-        // Allocated with its final capacity, because growing would leave a copy of the key in
-        // memory.
+        // The text has its final capacity, because growing would leave a copy of the key in memory.
         let mut text = String::with_capacity(self.id.len() + 1 + MAX_TEXT);
         text.push_str(&self.id);
         text.push(':');
@@ -124,7 +125,9 @@ impl EncryptionKey {
     }
 }
 
-/// Returns the id if it fits into the header of a value and into a line of text.
+/// Returns the id if it is valid.
+///
+/// It must fit into the header of a value and into a line of text.
 fn parse_id(id: &str) -> Result<Box<str>, ConfigError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=64).contains(&id.len()) && id.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! A store that encrypts the values of another store and hides its keys.
+//! Encrypts the values of another store and hides its keys.
 
 mod encryption_key;
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub use self::encryption_key::EncryptionKey;
 use super::{StoredValue, TokenStore, key};
 
-/// The version of the format of an encrypted value and of the derivation of its keys.
+/// The version of the value's format and of the derivation of its keys.
 const VERSION: u8 = 1;
 
 /// Encrypts the values of another [`TokenStore`] and hides its keys.
@@ -80,6 +80,7 @@ const VERSION: u8 = 1;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("encryption at rest", "AES-GCM"))]
 #[derive(Clone)]
 pub struct EncryptedStore<S> {
     inner: S,
@@ -89,7 +90,7 @@ pub struct EncryptedStore<S> {
     random: SystemRandom,
 }
 
-/// The keys that are derived from an [`EncryptionKey`].
+/// Holds the keys that are derived from an [`EncryptionKey`].
 struct DerivedKeys {
     id: Box<str>,
     values: LessSafeKey,
@@ -101,7 +102,7 @@ struct DerivedKeys {
 struct Lookup {
     /// The decrypted value with its remaining time to live.
     decrypted: Option<StoredValue>,
-    /// The value under the name of the first key, whether it can be decrypted or not.
+    /// The value under the name of the first key, decrypted or not.
     under_first: Option<StoredValue>,
 }
 
@@ -171,7 +172,7 @@ impl DerivedKeys {
     ///
     /// The length of the id is included, so that no header is a prefix of another header.
     fn header(&self) -> Vec<u8> {
-        let length = u8::try_from(self.id.len()).expect("an id has at most 64 bytes");
+        let length = u8::try_from(self.id.len()).expect("`parse_id` accepts at most 64 bytes");
         [&[VERSION, length], self.id.as_bytes()].concat()
     }
 
@@ -188,7 +189,7 @@ impl DerivedKeys {
         random.fill(&mut nonce)?;
         encrypted.extend_from_slice(&nonce);
 
-        // Encrypted in place, so that no unencrypted copy remains in memory.
+        // The value is encrypted in place, so that no unencrypted copy remains in memory.
         let mut value = Zeroizing::new(value.to_vec());
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.values.seal_in_place_separate_tag(nonce, data, &mut value)?;

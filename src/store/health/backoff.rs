@@ -1,4 +1,4 @@
-//! The back-off after consecutive failures of one key or of the whole store.
+//! Computes the back-off after consecutive failures of a key or the whole store.
 
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ pub(super) struct FailureBackoff {
     /// The failure lasts until this operation succeeds, because a read-only store still answers
     /// reads.
     operation: Option<Operation>,
-    /// The end of the back-off, by both clocks, because a suspend would otherwise prolong it (C5).
+    /// The end of the back-off, by both clocks (C5).
+    ///
+    /// A suspend would otherwise prolong it.
     until: Option<Now>,
     /// Says whether one token request is trying the store after a back-off.
     is_on_trial: bool,

@@ -11,7 +11,7 @@ use crate::util::clock::Now;
 /// The number of keys whose failures are tracked. Keys that work need no memory.
 const MAX_KEYS: usize = 1024;
 
-/// The number of keys that must fail in a row before the whole store is in back-off.
+/// So many keys in a row must fail before the whole store backs off.
 ///
 /// If a third of the keys are on a server that is down, the probability that 16 of them fail in a
 /// row is (1/3)^16, or 1 in 43 million.
@@ -21,9 +21,9 @@ const STORE_FAILURE_THRESHOLD: usize = 16;
 pub(super) struct Failures {
     keys: BoundedMap<String, FailureBackoff>,
     store: FailureBackoff,
-    /// By operation, because a read-only store still answers reads.
+    /// The failed keys by operation, because a read-only store still answers reads.
     failed_keys: [FailedKeys; Operation::COUNT],
-    /// The number of the last event, which is the start or the success of an operation.
+    /// The number of the last event: the start or success of an operation.
     last_event: u64,
 }
 

@@ -108,7 +108,7 @@ impl Health {
 
     fn succeeded(&self, key: &StoreKey, operation: Operation) {
         let recovery = self.lock().succeeded(key, operation);
-        // Emitted after unlocking, because a subscriber may call back into the store.
+        // The event is emitted after unlocking, because a subscriber may call back into the store.
         match recovery {
             None => {}
             Some(Recovery::Key) => {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::util::liveness::{BEAT_INTERVAL, Liveness};
 use crate::util::sync::LockExt;
 
-/// A token request that holds a lease or is acquiring it.
+/// Describes a token request that holds a lease or is acquiring it.
 pub(in crate::store) struct LeaseClaim {
     /// The owner of the lease in the store.
     owner: String,
@@ -17,7 +17,9 @@ pub(in crate::store) struct LeaseClaim {
     is_adopted: AtomicBool,
 }
 
-/// The claims of this process by the key of their lease, at most one per lease.
+/// The claims of this process by the key of their lease.
+///
+/// There is at most one claim per lease.
 #[derive(Default)]
 pub(in crate::store) struct LeaseClaims(Mutex<HashMap<String, Arc<LeaseClaim>>>);
 
@@ -67,7 +69,8 @@ impl LeaseClaims {
     ) -> Option<Arc<LeaseClaim>> {
         let mut claims = self.lock();
         let held = claims.get_mut(key).filter(|held| Arc::ptr_eq(held, dead))?;
-        // Set under the lock: after `withdraw`, a claim can no longer be adopted.
+        // The flag is set under the lock, because a claim can no longer be adopted after
+        // `withdraw`.
         held.is_adopted.store(true, Ordering::Release);
         *held = LeaseClaim::with_owner(dead.owner.clone(), liveness);
         Some(held.clone())

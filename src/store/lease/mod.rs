@@ -1,4 +1,4 @@
-//! Leases: the exclusive right among all processes to fetch a token.
+//! Manages leases: the exclusive right among all processes to fetch a token.
 
 mod claims;
 mod stuck;
@@ -17,7 +17,9 @@ use super::key::StoreKey;
 use crate::util::liveness::Liveness;
 use crate::util::race::run_beside;
 
-/// A lease in the store. It is released on drop, and ends by itself if the process dies.
+/// Holds a lease in the store, and releases it on drop.
+///
+/// The lease ends by itself if the process dies.
 pub(super) struct Lease {
     client: Arc<StoreClient>,
     key: StoreKey,
@@ -32,7 +34,8 @@ impl Lease {
         key: &StoreKey,
         claim: &Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
-        // Recorded before the operation, because the task may die before the store has answered.
+        // The claim is recorded before the operation, because the task may die before the store has
+        // answered.
         client.claims.propose(key, claim);
         let lease = Self::lock(client, key, claim.clone()).await?;
         if lease.is_some() {
@@ -64,7 +67,8 @@ impl Lease {
         key: &StoreKey,
         claim: Arc<LeaseClaim>,
     ) -> Result<Option<Self>, StoreError> {
-        // Created as held, so that it is released if this future is dropped during the operation.
+        // The lease counts as held already, so that it is released if this future is dropped during
+        // the operation.
         let mut lease = Self { client: client.clone(), key: key.clone(), claim, is_held: true };
         lease.is_held = lease.extend().await?;
         Ok(lease.is_held.then_some(lease))

@@ -1,4 +1,4 @@
-//! The address of a server.
+//! Reads the address of a server, and connects to it.
 
 use std::fmt;
 use std::io;

@@ -65,7 +65,7 @@ impl Command<'_> {
             }
             Self::Delete { key, cas } => (format!("md {key} C{cas} O{number}\r\n"), None),
         };
-        // Allocated with its final capacity, because growing would leave a copy of the token in
+        // The buffer has its final capacity, because growing would leave a copy of the token in
         // memory.
         let length = line.len() + value.map_or(0, |value| value.len() + 2);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length));

@@ -1,4 +1,4 @@
-//! A connection that sends one command at a time.
+//! Sends one command at a time over a connection.
 
 use std::io;
 
@@ -62,7 +62,7 @@ impl Connection {
 
     /// Reads a value and its line break.
     async fn value(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
-        // Grows with the received data, because the announced length may be wrong.
+        // The buffer grows with the received data, because the announced length may be wrong.
         let mut value = Vec::new();
         let mut bounded = (&mut self.stream).take(length as u64 + 2);
         bounded.read_to_end(&mut value).await.map_err(Failure::Lost)?;

@@ -1,4 +1,4 @@
-//! The errors of a store in memcached.
+//! Defines the errors of a store in memcached.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! A store in memcached.
+//! Stores tokens in memcached.
 //!
 //! This module has its own client for a few commands, because a published client could exhaust the
 //! memory of the process or is not maintained. `async-memcached` reads answers without a limit,
@@ -34,12 +34,12 @@ const LEASE: &str = "lease:";
 /// times" in `doc/protocol.txt` of memcached).
 const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// A [`TokenStore`] in memcached 1.6.18 or later, which supports meta commands.
+/// Stores tokens in memcached 1.6.18 or later, which supports meta commands.
 ///
-/// The store connects for its first operation, opens up to 32 connections and keeps up to 4 of them
-/// idle. It closes a connection on which an operation has failed or was dropped, so that no
-/// operation reads the answer of another one. Clones share their connections. The store needs the
-/// I/O driver of the tokio runtime (`enable_io`), and has no timeouts: a
+/// It is a [`TokenStore`]. It connects for its first operation, opens up to 32 connections and
+/// keeps up to 4 of them idle. It closes a connection on which an operation has failed or was
+/// dropped, so that no operation reads the answer of another one. Clones share their connections.
+/// The store needs the I/O driver of the tokio runtime (`enable_io`), and has no timeouts: a
 /// [`TokenStoreLayer`](super::TokenStoreLayer) limits the time of an operation.
 ///
 /// # Limitations of memcached
@@ -71,6 +71,7 @@ const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+#[doc(alias("memcache", "shared cache"))]
 #[derive(Clone)]
 pub struct MemcachedStore {
     pool: Arc<Pool>,
@@ -137,7 +138,8 @@ impl TokenStore for MemcachedStore {
         Ok(item.map(|Item { value, seconds_left, .. }| {
             let stored = StoredValue::new(value);
             match seconds_left {
-                // Rounded down, because the current second of the server may be almost over.
+                // The time is rounded down, because the current second of the server may be almost
+                // over.
                 Some(left) => stored.with_time_to_live(Duration::from_secs(left.saturating_sub(1))),
                 // Another client stored the value without an expiry. The record has its own expiry.
                 None => stored,
@@ -181,8 +183,8 @@ impl TokenStore for MemcachedStore {
 
     async fn lock(&self, key: &str, owner: &str, lease: Duration) -> Result<bool, BoxError> {
         let (key, owner, seconds) = (self.key(LEASE, key)?, owner.as_bytes(), lease_seconds(lease));
-        // Read first, because most calls are from processes that wait for the lease of another one.
-        // They need no write.
+        // The lease is read first, because most calls are from processes that wait for the lease of
+        // another one. They need no write.
         if let Some(held) = self.item(&key).await? {
             if held.value != owner {
                 return Ok(false);
@@ -237,7 +239,9 @@ fn seconds(time_to_live: Duration) -> u64 {
     time_to_live.as_secs().clamp(1, MAX_SECONDS)
 }
 
-/// Rounds a lease up to seconds and adds one, because the current second may be almost over.
+/// Rounds a lease up to seconds, and adds one second.
+///
+/// The current second may be almost over on the server.
 fn lease_seconds(lease: Duration) -> u64 {
     let rounded_up = u64::from(lease.subsec_nanos() > 0);
     lease.as_secs().saturating_add(rounded_up + 1).min(MAX_SECONDS)

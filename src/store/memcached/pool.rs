@@ -1,4 +1,4 @@
-//! A pool of connections whose last answer was read to its end.
+//! Keeps a pool of connections whose last answer was read to its end.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The connections over which a store sends its commands.
+//! Defines the connections over which a store sends its commands.
 
 use std::sync::Arc;
 
@@ -7,13 +7,16 @@ use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisFuture, Val
 
 use super::reconnect::ReconnectingClient;
 
-/// A connection to Redis that a [`RedisStore`](super::RedisStore) can use.
+/// Names the connections to Redis that a [`RedisStore`](super::RedisStore) can use.
 ///
-/// Implemented for all connections of the crate [`redis`] that can be cloned, such as
+/// The trait is implemented for all connections of the crate [`redis`] that can be cloned, such as
 /// `ConnectionManager`, `ClusterConnection` and `MultiplexedConnection`, and for [`redis::Client`].
 /// You cannot implement it for other types.
 ///
 /// The type parameter `V` identifies the kind of connection. The compiler infers it.
+///
+/// [`redis::Client`]: https://docs.rs/redis/latest/redis/struct.Client.html
+/// [`redis`]: https://docs.rs/redis/latest/redis/
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection to Redis that can be shared",
     label = "not a shared connection to Redis",
@@ -87,8 +90,8 @@ where
         Box::pin(async move {
             let mut connection = self.0.clone();
             match command.query_async(&mut connection).await {
-                // Repeated once, because a connection manager has replaced a lost connection by
-                // now. A connection that does not reconnect fails again at once.
+                // The command is repeated once, because a connection manager has replaced a lost
+                // connection by now. A connection that does not reconnect fails again at once.
                 Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
                 answer => answer,
             }

@@ -1,4 +1,4 @@
-//! Errors of a store in Redis, and how the store recovers from them.
+//! Describes errors of a store in Redis, and how the store recovers from them.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use crate::error::ConfigError;
 
 /// A kind of failure.
 ///
-/// An error reply may quote the arguments of a command, which include tokens. Of that text, a
-/// failure contains only the error code, and only if it is one of [`CODES`].
+/// An error reply may quote the arguments of a command, which include tokens. A failure contains
+/// only the error code of that text, and only if it is one of [`CODES`].
 #[derive(Debug)]
 pub(super) struct Failure(&'static str);
 
@@ -49,7 +49,9 @@ const CODES: [&str; 23] = [
     "WRONGTYPE",
 ];
 
-/// The error codes of a node that cannot serve now or no longer knows the user.
+/// The error codes of a node that needs to be replaced.
+///
+/// The node cannot serve now, or no longer knows the user.
 ///
 /// After a failover, the same address may lead to another node.
 const NODE_CODES: [&str; 6] =

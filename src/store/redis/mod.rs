@@ -1,4 +1,4 @@
-//! A store in Redis or Valkey.
+//! Stores tokens in Redis or Valkey.
 
 mod connection;
 mod failure;
@@ -20,10 +20,11 @@ use super::{StoredValue, TokenStore, prefix};
 use crate::error::ConfigError;
 use crate::util::limits::MAX_LIFETIME;
 
-/// A [`TokenStore`] in Redis or Valkey, based on the crate [`redis`].
+/// Stores tokens in Redis or Valkey.
 ///
-/// Leases and comparisons run on the server, so all processes that share the store make one token
-/// request together. Clones share their connection.
+/// It is a [`TokenStore`] over the crate [`redis`]. Leases and comparisons run on the server, so
+/// all processes that share the store make one token request together. Clones share their
+/// connection.
 ///
 /// # Connections
 ///
@@ -99,6 +100,9 @@ use crate::util::limits::MAX_LIFETIME;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
+///
+/// [`redis`]: https://docs.rs/redis/latest/redis/
+#[doc(alias("Valkey", "shared cache", "distributed lock"))]
 #[derive(Clone)]
 pub struct RedisStore {
     connection: Connection,

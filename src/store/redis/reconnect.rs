@@ -1,4 +1,4 @@
-//! A client that opens and replaces its connection.
+//! Opens and replaces the connection of a client.
 //!
 //! A store does not know the deadline of its operations, because the caller drops an operation that
 //! takes too long. A dropped operation therefore indicates a half-open connection, see
@@ -84,7 +84,7 @@ impl ReconnectingClient {
 }
 
 impl SendCommand for ReconnectingClient {
-    /// Sends a command, and repeats it if the connection has been lost since its last use.
+    /// Sends a command, and repeats it if the connection was lost.
     fn send<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             let (link, is_new) = self.link();
@@ -173,11 +173,11 @@ impl Link {
     }
 }
 
-/// A guard that discards the connection if an operation is dropped before its answer.
+/// Discards the connection if an operation is dropped before its answer.
 ///
 /// The only sign of a half-open connection is an operation that is dropped at its deadline. An
-/// operation that was dropped early does not count, and neither does one on a connection over which
-/// the server has answered another operation since.
+/// operation that was dropped early does not count. If the server has answered another operation
+/// over the same connection in the meantime, the connection is not suspect either.
 struct Unanswered<'a> {
     client: &'a ReconnectingClient,
     link: &'a Arc<Link>,

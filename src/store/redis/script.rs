@@ -1,4 +1,4 @@
-//! Scripts that the server runs atomically.
+//! Defines scripts that the server runs atomically.
 //!
 //! A script may run twice for one operation, because the answer may be lost with the connection.
 
@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// A script with a single key, so that it runs on one node of a cluster.
+/// A script with a single key.
+///
+/// So it runs on one node of a cluster.
 pub(super) struct Script {
     pub(super) code: String,
     /// The SHA-1 hash under which the server knows the script.

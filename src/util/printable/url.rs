@@ -1,6 +1,8 @@
 use std::fmt;
 
-/// Displays a URL without user information, query and fragment, each of which may be a secret.
+/// Displays a URL without its possible secrets.
+///
+/// These are user information, query and fragment.
 ///
 /// The URL need not be valid. Only a scheme, a host, a port and a path are displayed. A text
 /// without a scheme is displayed only if it begins like a host name, because it may be a secret at
@@ -60,8 +62,10 @@ fn is_scheme(text: &str) -> bool {
     text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && text.bytes().all(is_part)
 }
 
-/// Returns whether a text begins with a host name in the usual spelling. Tokens and keys may have
-/// dots too, so the labels must be short, in lower case, and end with one of letters.
+/// Returns whether a text begins with a host name in the usual spelling.
+///
+/// Tokens and keys may have dots too. So all labels must be short and in lower case, and the last
+/// one must consist of letters.
 fn begins_with_host(text: &str) -> bool {
     let host = text.split(['/', ':', '?', '#', ',']).next().unwrap_or_default();
     let is_label = |label: &str| {

@@ -123,7 +123,7 @@ async fn a_renewal_logs_its_outcome() {
     tokio::time::advance(Duration::from_secs(3400)).await;
     for outcome in [
         "WARN token renewal failed",
-        "DEBUG renewal brought no longer lifetime",
+        "DEBUG renewal did not extend the lifetime",
         "DEBUG token arrived",
     ] {
         let before = trace.lines().len();

@@ -22,7 +22,7 @@ fn constant_401s_cost_130_token_requests_in_10_minutes() {
     }
 }
 
-/// Each tenant has a breaker of its own, so the tenants are simulated one after the other.
+/// The tenants are simulated one after the other, because each has its own breaker.
 #[test]
 fn each_of_3000_tenants_costs_8_fetches_and_then_one_in_5_s() {
     for tenant in 0..3000 {
@@ -92,7 +92,7 @@ fn one_bad_node_of_ten_delays_at_most_15_of_100_requests() {
     }
 }
 
-/// The API answers 401 for 20 s, recovers, accepts tokens, and then revokes all of them.
+/// The API answers 401 for 20 s, recovers, and then revokes all its tokens.
 #[test]
 fn a_revocation_while_open_costs_no_response() {
     for after in [0.011, 0.1, 0.5, 1.0, 3.0, 4.9] {

@@ -32,7 +32,8 @@ fn an_api_that_accepts_each_token_a_few_times() {
     }
 }
 
-/// A closed breaker forgets the used units of its allowance, like one that sees an older token.
+/// A closed breaker forgets the used units of its allowance. So does one that sees the rejection of
+/// an older token.
 #[test]
 fn an_api_that_is_broken_again_and_again() {
     for (broken, healthy) in [(1, 1), (5, 25), (1, 29), (15, 30), (1, 31), (20, 31), (60, 35)] {
@@ -48,9 +49,9 @@ fn an_api_that_is_broken_again_and_again() {
     }
 }
 
-/// The breaker knows which origin accepted tokens when the origin breaks for good.
+/// The breaker knows which origin accepted tokens when the origin breaks permanently.
 #[test]
-fn an_api_that_breaks_for_good_soon_after_a_revocation() {
+fn an_api_that_breaks_permanently_soon_after_a_revocation() {
     let revocations = Revocations::at([4.0]);
     let mut world = World::new(move |sent| {
         ApiResponse::accept_if(sent.at < secs(6) && !revocations.is_revoked(sent))
@@ -87,7 +88,7 @@ fn an_api_with_a_public_path_that_rejects_all_others() {
     assert!(later <= 4 * 12, "{later}");
 }
 
-/// The second token of each request may be as old as the first one, so its rejection counts.
+/// A second token counts as rejected, because it may be as old as the first.
 #[test]
 fn an_api_that_always_answers_401_to_tokens_from_a_store() {
     let mut world = World::new(|_| ApiResponse::Unauthorized);
@@ -114,8 +115,8 @@ fn many_forbidden_paths_of_a_healthy_origin() {
     assert!(failed <= 3 * 2 * 20, "{failed}");
 }
 
-/// The API accepts a token only some time after it was issued, because its clock is late or the
-/// token has to spread to its nodes.
+/// The API accepts a token only some time after it was issued. Its clock may be late, or the token
+/// has to spread to its nodes.
 #[test]
 fn an_api_that_accepts_new_tokens_late() {
     for (lag, healthy_after) in [(ms(300), 2), (secs(1), 5), (secs(3), 10), (secs(10), 35)] {
@@ -176,5 +177,5 @@ fn a_revocation_beside_a_bad_node_is_healed_within_2_s() {
     let failed = world.failed(|finished| (ms(60_300)..ms(62_400)).contains(&finished.at));
     let failed_later = world.failed(|finished| (ms(62_400)..ms(70_000)).contains(&finished.at));
     assert!(failed <= 2 * 200 + 20, "{failed}");
-    assert!(failed_later * 8 <= 7600 / 5, "one in ten, but for resends: {failed_later}");
+    assert!(failed_later * 8 <= 7600 / 5, "one in ten, except for resends: {failed_later}");
 }

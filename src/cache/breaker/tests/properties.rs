@@ -14,7 +14,7 @@ enum Event {
         target: Target,
         send: SendNumber,
     },
-    /// A fresh token is rejected: the current one, or an older one after a slow response.
+    /// An API rejects a fresh token, which is not always the current one.
     FreshRejected {
         target: Target,
         age: IssueId,

@@ -10,7 +10,7 @@ fn judge(breaker: &mut Breaker, issue: IssueId, target: Target, now: Instant) ->
     breaker.judge_rejection(RejectedSend { target, ..young(issue, now) }, now).0
 }
 
-/// Returns a breaker that is open because issue 1 and the fresh issue 2 were rejected.
+/// Returns a breaker that opened because issue 1 and the fresh issue 2 were rejected.
 fn open(now: Instant) -> Breaker {
     let mut breaker = Breaker::default();
     assert_eq!(judge(&mut breaker, 1, TARGET, now), Verdict::Reject);
@@ -52,7 +52,7 @@ fn one_rejection_of_a_young_token_is_believed_and_not_announced() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
     assert_eq!(breaker.judge_rejection(young(1, now), now), (Verdict::Reject, None));
-    assert_eq!(breaker.tick(now + CLOSE_AFTER), None, "it has not been announced");
+    assert_eq!(breaker.tick(now + CLOSE_AFTER), None, "the opening was not announced");
     assert!(!breaker.is_suspicious());
 }
 

@@ -26,7 +26,7 @@ impl ApiResponse {
 pub(super) struct ApiRequest {
     pub(super) at: Duration,
     pub(super) issue: IssueId,
-    /// The time at which the token endpoint issued the token, which is the end of the fetch.
+    /// The time at which the token endpoint issued the token: the end of the fetch.
     pub(super) issued_at: Duration,
     pub(super) target: Target,
 }
@@ -66,7 +66,9 @@ pub(super) struct World<A> {
     pub(super) gauge: Vec<(Duration, i32)>,
     pub(super) latency: Duration,
     pub(super) fetch_time: Duration,
-    /// Says whether each token may be as old as the rejected one, as from a store (C8).
+    /// Says whether each token may be as old as the rejected one (C8).
+    ///
+    /// That is the case for tokens from a store.
     pub(super) tokens_may_be_old: bool,
     api: A,
 }

@@ -169,7 +169,7 @@ fn other_origins_use_a_rejected_token_while_fetches_fail() {
         "it rejected the token"
     );
     w.now += secs(30);
-    assert!(!matches!(w.step(&for_second), Step::Use(_)), "the token is over");
+    assert!(!matches!(w.step(&for_second), Step::Use(_)), "the token has expired");
 }
 
 // C8
@@ -435,7 +435,7 @@ fn a_failure_counts_for_a_while_after_its_back_off() {
     assert_eq!(sweep(&mut w), Some(secs(60)), "a fetch is running");
     assert_eq!(w.failing, 1);
     drop(w.fail(Outage::Transient));
-    assert_eq!(w.failing, 1, "it is one failure more of the same credentials");
+    assert_eq!(w.failing, 1, "the same credentials have failed once more");
 
     w.now += secs(120);
     assert_eq!(sweep(&mut w), None);
