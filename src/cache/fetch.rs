@@ -298,7 +298,7 @@ impl Slot {
     fn token_request(&self, spec: &FetchSpec) -> TokenRequest {
         let request = TokenRequest::new(self.credentials().clone());
         let request = match &spec.previous {
-            Some(previous) => request.in_place_of(previous.access_token().clone(), spec.cause),
+            Some(previous) => request.with_token(previous.access_token().clone(), spec.cause),
             None => request,
         };
         match spec.claims.to_parameter() {

@@ -75,7 +75,7 @@ impl TokenRequest {
 
     /// Sets the token to replace, and the cause.
     #[must_use]
-    pub fn in_place_of(mut self, token: AccessToken, cause: Cause) -> Self {
+    pub fn with_token(mut self, token: AccessToken, cause: Cause) -> Self {
         self.token = Some(token);
         self.cause = cause;
         self

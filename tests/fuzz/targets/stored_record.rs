@@ -62,7 +62,7 @@ impl Case {
     fn request(&self) -> TokenRequest {
         let mut request = TokenRequest::new(credentials());
         if let Some(cause) = self.cause {
-            request = request.in_place_of(hour("shown-token"), cause);
+            request = request.with_token(hour("shown-token"), cause);
         }
         if self.has_claims {
             request = request.with_claims(CLAIMS);

@@ -107,7 +107,7 @@ async fn debug_redacts_credentials_and_tokens() {
         ),
     );
     debugs(
-        &token_request.in_place_of(token(), Cause::Rejected),
+        &token_request.with_token(token(), Cause::Rejected),
         &format!(
             "TokenRequest {{ credentials: {CREDENTIALS}, token: Some({ACCESS_TOKEN}), \
              cause: Rejected, claims: None }}"

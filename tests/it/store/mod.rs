@@ -78,7 +78,7 @@ async fn ask(layer: &TokenStoreLayer, source: &ScriptedSource) -> Result<AccessT
 }
 
 fn request_to_replace(token: &AccessToken, cause: Cause) -> TokenRequest {
-    TokenRequest::new(credentials()).in_place_of(token.clone(), cause)
+    TokenRequest::new(credentials()).with_token(token.clone(), cause)
 }
 
 /// Returns the store key of the token for `credentials`.
