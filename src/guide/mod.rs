@@ -67,9 +67,10 @@ pub mod coming_from {}
 pub mod renewal {}
 
 #[doc = include_str!("performance.md")]
-#[doc = include_str!("scaling.svg")]
 #[doc = ""]
 #[doc = include_str!("stalls.svg")]
+#[doc = ""]
+#[doc = include_str!("scaling.svg")]
 pub mod performance {}
 
 #[doc = include_str!("threat_model.md")]
