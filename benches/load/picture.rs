@@ -2,46 +2,48 @@
 
 use std::fmt::Write;
 
-const COLUMNS: usize = 2;
+/// The width of the picture. Pages scale it down: the smallest text is still legible on a phone.
+const PAGE: f64 = 440.0;
+/// The distance of texts from the picture's edge.
+const EDGE: f64 = 14.0;
 /// The size of the plot within a panel.
 const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 200.0;
+const HEIGHT: f64 = 150.0;
 /// The margins for the axis on the left, the name above, and the axis below.
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 62.0;
 const ABOVE: f64 = 34.0;
 const BELOW: f64 = 30.0;
-const RIGHT: f64 = 16.0;
-const HEAD: f64 = 50.0;
-const FOOT: f64 = 30.0;
+/// The height above the legend.
+const HEAD: f64 = 40.0;
+/// The height of a line of text.
+const LINE: f64 = 18.0;
 
-/// Colours for light and dark pages, each with its own background.
+/// Colours for light and dark pages. A picture that is a file follows the reader's preference, and
+/// has its own background. In a page of rustdoc it follows the theme of the page.
 const STYLE: &str = "\
-.bench text{font-family:system-ui,sans-serif;font-size:11px;fill:#57606a}\
-.bench .ground{fill:#fff}\
-.bench .title{font-size:16px;font-weight:600;fill:#1f2328}\
-.bench .name{font-size:12.5px;font-weight:600;fill:#1f2328}\
+.bench{--ground:#fff;--ink:#1f2328;--soft:#57606a;--grid:#d8dee4;--axis:#8c959f;--c0:#57606a;\
+--c1:#0969da;--c3:#0f766e;--c4:#8250df;--c5:#b45309;\
+font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
+.bench text{fill:var(--soft)}\
+.bench .ground{fill:var(--ground)}\
+.bench .title{font-size:16px;font-weight:600;fill:var(--ink)}\
+.bench .name{font-size:14px;font-weight:600;fill:var(--ink)}\
 .bench .end{text-anchor:end}\
 .bench .mid{text-anchor:middle}\
-.bench .grid{stroke:#d8dee4;fill:none}\
-.bench .axis{stroke:#8c959f;fill:none}\
+.bench .grid{stroke:var(--grid);fill:none}\
+.bench .axis{stroke:var(--axis);fill:none}\
 .bench .line{fill:none;stroke-width:1.6;stroke-linejoin:round}\
-.bench .c0{stroke:#57606a}\
-.bench .c1{stroke:#0969da}\
-.bench .c2{stroke:#57606a;stroke-dasharray:4 3}\
-.bench .c3{stroke:#0f766e;stroke-width:2.2}\
-.bench .c4{stroke:#8250df}\
-.bench .c5{stroke:#b45309}\
-@media (prefers-color-scheme:dark){\
-.bench text{fill:#9198a1}\
-.bench .ground{fill:#0d1117}\
-.bench .title,.bench .name{fill:#f0f6fc}\
-.bench .grid{stroke:#262c36}\
-.bench .axis{stroke:#656c76}\
-.bench .c0,.bench .c2{stroke:#9198a1}\
-.bench .c1{stroke:#4493f8}\
-.bench .c3{stroke:#2dd4bf}\
-.bench .c4{stroke:#d2a8ff}\
-.bench .c5{stroke:#f0a04b}}";
+.bench .c0{stroke:var(--c0)}\
+.bench .c1{stroke:var(--c1)}\
+.bench .c2{stroke:var(--c0);stroke-dasharray:4 3}\
+.bench .c3{stroke:var(--c3);stroke-width:2.2}\
+.bench .c4{stroke:var(--c4)}\
+.bench .c5{stroke:var(--c5)}\
+@media (prefers-color-scheme:dark){.bench:root{--ground:#0d1117;--ink:#f0f6fc;--soft:#b1bac4;\
+--grid:#2a313a;--axis:#8b949e;--c0:#9198a1;--c1:#58a6ff;--c3:#2dd4bf;--c4:#d2a8ff;--c5:#f0a04b}}\
+html[data-theme=dark] .bench,html[data-theme=ayu] .bench{--ink:#f0f6fc;--soft:#c3cbd4;\
+--grid:#555c64;--axis:#a0a8b1;--c0:#b0b7bf;--c1:#58a6ff;--c3:#2dd4bf;--c4:#d2a8ff;--c5:#f0a04b}\
+html[data-theme] .bench .ground{display:none}";
 
 pub struct Axis {
     pub from: f64,
@@ -69,38 +71,42 @@ impl Axis {
     }
 }
 
-pub fn draw(title: &str, note: &str, legend: &[&str], panels: &[Panel<'_>]) -> String {
-    let rows = panels.len().div_ceil(COLUMNS) as f64;
-    let legend_rows = legend.len().div_ceil(3) as f64;
-    let head = HEAD + 18.0 * legend_rows;
-    let width = COLUMNS as f64 * (LEFT + WIDTH + RIGHT);
-    let height = head + rows * (ABOVE + HEIGHT + BELOW) + FOOT;
+pub fn draw(title: &str, notes: &[&str], legend: &[&str], panels: &[Panel<'_>]) -> String {
+    let head = HEAD + LINE * legend.len() as f64;
+    let panel = ABOVE + HEIGHT + BELOW;
+    let foot = head + panel * panels.len() as f64 + LINE;
+    let height = foot + LINE * notes.len() as f64;
     // The ids are unique, because two pictures may be on one page.
     let id = title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"bench\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"{id}\">\n\
-         <title id=\"{id}\">{title}</title>\n<style>{STYLE}</style>\n\
-         <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n\
-         <text class=\"title\" x=\"{LEFT}\" y=\"30\">{title}</text>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"bench\" \
+         viewBox=\"0 0 {PAGE} {height}\" width=\"520\" style=\"max-width:100%\" role=\"img\" \
+         aria-labelledby=\"{id} {id}-notes\">\n\
+         <title id=\"{id}\">{title}</title>\n<desc id=\"{id}-notes\">{}</desc>\n\
+         <style>{STYLE}</style>\n\
+         <rect class=\"ground\" width=\"{PAGE}\" height=\"{height}\" rx=\"8\"/>\n\
+         <text class=\"title\" x=\"{EDGE}\" y=\"28\">{title}</text>\n",
+        notes.join(" "),
     );
     for (n, name) in legend.iter().enumerate() {
-        let (x, y) = (LEFT + (n % 3) as f64 * 260.0, HEAD + (n / 3) as f64 * 18.0);
+        let y = HEAD + LINE * n as f64 + 12.0;
         let _ = writeln!(
             svg,
-            "<path class=\"line c{n}\" d=\"M{x} {y}h24\"/><text x=\"{}\" y=\"{}\">{name}</text>",
-            x + 30.0,
-            y + 4.0,
+            "<path class=\"line c{n}\" d=\"M{EDGE} {}h24\"/><text x=\"{}\" y=\"{y}\">{name}</text>",
+            y - 4.0,
+            EDGE + 32.0,
         );
     }
-    for (n, panel) in panels.iter().enumerate() {
-        let x = LEFT + (n % COLUMNS) as f64 * (LEFT + WIDTH + RIGHT);
-        let y = head + ABOVE + (n / COLUMNS) as f64 * (ABOVE + HEIGHT + BELOW);
-        let _ = writeln!(svg, "<g transform=\"translate({x} {y})\">");
-        panel.draw(&mut svg);
+    for (n, one) in panels.iter().enumerate() {
+        let y = head + panel * n as f64 + ABOVE;
+        let _ = writeln!(svg, "<g transform=\"translate({LEFT} {y})\">");
+        one.draw(&mut svg);
         svg += "</g>\n";
     }
-    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\">{note}</text>", height - 14.0);
+    for (n, note) in notes.iter().enumerate() {
+        let y = foot + LINE * n as f64;
+        let _ = writeln!(svg, "<text x=\"{EDGE}\" y=\"{y}\">{note}</text>");
+    }
     svg += "</svg>\n";
     svg
 }
@@ -109,14 +115,19 @@ impl Panel<'_> {
     fn draw(&self, svg: &mut String) {
         let x = |value| WIDTH * self.x.part(value);
         let y = |value| HEIGHT * (1.0 - self.y.part(value));
-        let _ = writeln!(svg, "<text class=\"name\" y=\"-12\">{}</text>", self.name);
+        let _ = writeln!(
+            svg,
+            "<text class=\"name\" x=\"{}\" y=\"-12\">{}</text>",
+            EDGE - LEFT,
+            self.name
+        );
         for (value, text) in &self.y.ticks {
             let y = y(*value);
             let _ = writeln!(
                 svg,
                 "<path class=\"grid\" d=\"M0 {y:.1}h{WIDTH}\"/>\
                  <text class=\"end\" x=\"-6\" y=\"{:.1}\">{text}</text>",
-                y + 4.0,
+                y + 4.5,
             );
         }
         let _ = writeln!(svg, "<path class=\"axis\" d=\"M0 0V{HEIGHT}H{WIDTH}\"/>");
@@ -126,7 +137,7 @@ impl Panel<'_> {
                 svg,
                 "<path class=\"axis\" d=\"M{x:.1} {HEIGHT}v4\"/>\
                  <text class=\"mid\" x=\"{x:.1}\" y=\"{}\">{text}</text>",
-                HEIGHT + 17.0,
+                HEIGHT + 18.0,
             );
         }
         for Series { colour, points } in &self.series {

@@ -22,8 +22,8 @@ const ROUNDS: usize = 7;
 
 const NAMES: [&str; 6] = [
     "AddAuthorization",
-    "tower-oauth2, never replayed",
-    "AddAuthorization + clones",
+    "tower-oauth2, no replay",
+    "AddAuthorization, cloned",
     "tower-oauth2",
     "RwLock by hand",
     "Mutex by hand",
@@ -137,7 +137,10 @@ fn picture(table: &[[[f64; NAMES.len()]; TASKS.len()]; THREADS.len()]) -> String
         .collect();
     draw(
         "Calls per second on one token, in millions",
-        "The x-axis shows the number of tasks. Each has a clone of the service. The API responds at once.",
+        &[
+            "The x-axis shows the number of tasks. Each task has",
+            "its own clone of the service. The API responds at once.",
+        ],
         &NAMES,
         &panels,
     )

@@ -46,7 +46,7 @@ pub fn run(pictures: &Pictures) {
     ];
     println!(
         "| {CALLERS} callers, each every {} ms; a token request takes {} ms | replacements | \
-         requests during stalls | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
+         requests meanwhile | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
         PAUSE.as_millis(),
         DELAY.as_millis(),
     );
@@ -155,8 +155,12 @@ fn picture(all: &[Record]) -> String {
         })
         .collect();
     draw(
-        "The slowest request of each 10 ms",
-        "A token lives for 2 s and takes 200 ms to fetch. The API responds at once, so the latency is the wait for a token.",
+        "The slowest request of each 20 ms",
+        &[
+            "A token lives for 2 s, and a token request takes 200 ms.",
+            "The API responds at once, so the latency is the wait",
+            "for a token.",
+        ],
         &[],
         &panels,
     )
@@ -165,7 +169,7 @@ fn picture(all: &[Record]) -> String {
 /// Returns the slowest calls as points. `x` is the start in seconds, and `y` the duration as a
 /// power of ten of microseconds.
 fn slowest(record: &Record) -> Vec<(f64, f64)> {
-    const BUCKET: f64 = 0.01;
+    const BUCKET: f64 = 0.02;
     let mut buckets = vec![0.0_f64; (LENGTH.as_secs_f64() / BUCKET) as usize + 1];
     for (begin, took) in &record.calls {
         let bucket = ((*begin - record.start).as_secs_f64() / BUCKET) as usize;

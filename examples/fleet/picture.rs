@@ -7,71 +7,81 @@ use std::time::Duration;
 use crate::day::Plan;
 use crate::figures::{Figures, clock, thousands};
 
-const COLUMNS: usize = 2;
+/// The width of the picture. Pages scale it down: the smallest text is still legible on a phone.
+const PAGE: usize = 440;
+/// The distance of texts from the picture's edge.
+const EDGE: usize = 14;
 /// The size of the plot in a panel.
 const WIDTH: usize = 360;
-const HEIGHT: usize = 120;
-/// The margins of a plot: the axis on the left, the title above, the hours below.
-const LEFT: usize = 48;
+const HEIGHT: usize = 78;
+/// The margins of a plot: the axis on the left, the title above, the ticks below.
+const LEFT: usize = 62;
 const ABOVE: usize = 52;
-const BELOW: usize = 26;
-const RIGHT: usize = 20;
-const HEAD: usize = 68;
-const FOOT: usize = 34;
+const BELOW: usize = 12;
+/// The heights above the first panel and below the last one.
+const HEAD: usize = 98;
+const FOOT: usize = 84;
 /// The lower end of the logarithmic scale. Fewer requests per minute are drawn as none.
 const MIN_VALUE: f64 = 0.5;
 
-/// Colours for the light and the dark scheme. The picture has its own background, so that it is
-/// legible on any page.
+/// Colours for light and dark pages. A picture that is a file follows the reader's preference, and
+/// has its own background. In a page of rustdoc it follows the theme of the page.
 const STYLE: &str = "\
-.fleet text{font-family:system-ui,sans-serif;font-size:11px;fill:#57606a}\
-.fleet .ground{fill:#fff}\
-.fleet .title{font-size:16px;font-weight:600;fill:#1f2328}\
-.fleet .name{font-size:12.5px;font-weight:600;fill:#1f2328}\
+.fleet{--ground:#fff;--ink:#1f2328;--soft:#57606a;--grid:#d8dee4;--axis:#8c959f;--ours:#0f766e;\
+--theirs:#b45309;--outage:#f2b8bd;--revoked:#8250df;\
+font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
+.fleet text{fill:var(--soft)}\
+.fleet .ground{fill:var(--ground)}\
+.fleet .title{font-size:16px;font-weight:600;fill:var(--ink)}\
+.fleet .name{font-size:14px;font-weight:600;fill:var(--ink)}\
 .fleet .end{text-anchor:end}\
 .fleet .mid{text-anchor:middle}\
-.fleet .grid{stroke:#d8dee4;fill:none}\
-.fleet .axis{stroke:#8c959f;fill:none}\
-.fleet .ours{fill:#0f766e}\
-.fleet .theirs{fill:#b45309}\
-.fleet .outage{fill:#cf222e;opacity:.22}\
-.fleet .revoked{stroke:#8250df;stroke-dasharray:3 3;fill:none}\
-@media (prefers-color-scheme:dark){\
-.fleet text{fill:#9198a1}\
-.fleet .ground{fill:#0d1117}\
-.fleet .title,.fleet .name{fill:#f0f6fc}\
-.fleet .grid{stroke:#262c36}\
-.fleet .axis{stroke:#656c76}\
-.fleet .ours{fill:#2dd4bf}\
-.fleet .theirs{fill:#f0a04b}\
-.fleet .outage{fill:#ff7b72;opacity:.4}\
-.fleet .revoked{stroke:#d2a8ff}}";
+.fleet .grid{stroke:var(--grid);fill:none}\
+.fleet .axis{stroke:var(--axis);fill:none}\
+.fleet .ours{fill:var(--ours)}\
+.fleet .theirs{fill:var(--theirs)}\
+.fleet .outage{fill:var(--outage)}\
+.fleet .revoked{stroke:var(--revoked);stroke-width:1.5;stroke-dasharray:4 3;fill:none}\
+@media (prefers-color-scheme:dark){.fleet:root{--ground:#0d1117;--ink:#f0f6fc;--soft:#b1bac4;\
+--grid:#2a313a;--axis:#8b949e;--ours:#2dd4bf;--theirs:#f0a04b;--outage:#a13b43;--revoked:#d2a8ff}}\
+html[data-theme=dark] .fleet,html[data-theme=ayu] .fleet{--ink:#f0f6fc;--soft:#c3cbd4;\
+--grid:#555c64;--axis:#a0a8b1;--ours:#2dd4bf;--theirs:#f0a04b;--outage:#b0484f;--revoked:#d2a8ff}\
+html[data-theme] .fleet .ground{display:none}";
 
 pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
-    let rows = all.len().div_ceil(COLUMNS);
-    let width = COLUMNS * (LEFT + WIDTH + RIGHT);
-    let height = HEAD + rows * (ABOVE + HEIGHT + BELOW) + FOOT;
+    let height = HEAD + all.len() * (ABOVE + HEIGHT + BELOW) + FOOT;
     let instances = thousands(plan.instances.into());
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fleet\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\" aria-labelledby=\"fleet-title\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fleet\" \
+         viewBox=\"0 0 {PAGE} {height}\" width=\"520\" style=\"max-width:100%\" role=\"img\" \
+         aria-labelledby=\"fleet-title fleet-desc\">\n\
          <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} \
          hours</title>\n\
+         <desc id=\"fleet-desc\">{}</desc>\n\
          <style>{STYLE}</style>\n\
-         <rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>\n\
-         <text class=\"title\" x=\"{LEFT}\" y=\"30\">Token requests per minute, {instances} \
-         instances, {} hours</text>\n",
-        plan.hours, plan.hours,
+         <rect class=\"ground\" width=\"{PAGE}\" height=\"{height}\" rx=\"8\"/>\n\
+         <text class=\"title\" x=\"{EDGE}\" y=\"28\">Token requests per minute</text>\
+         <text x=\"{EDGE}\" y=\"48\">{instances} instances, {} hours</text>\n",
+        plan.hours,
+        all.iter()
+            .map(|figures| { format!("{}: {}.", figures.scenario.title(), summary(figures)) })
+            .collect::<Vec<_>>()
+            .join(" "),
+        plan.hours,
     );
     legend(&mut svg, plan);
     let scale = Scale::of(all);
-    for (index, figures) in all.iter().enumerate() {
-        let x = LEFT + index % COLUMNS * (LEFT + WIDTH + RIGHT);
-        let y = HEAD + ABOVE + index / COLUMNS * (ABOVE + HEIGHT + BELOW);
-        let _ = writeln!(svg, "<g transform=\"translate({x} {y})\">");
+    let mut y = HEAD;
+    for figures in all {
+        y += ABOVE;
+        let _ = writeln!(svg, "<g transform=\"translate({LEFT} {y})\">");
         panel(&mut svg, plan, figures, &scale);
         svg += "</g>\n";
+        y += HEIGHT + BELOW;
     }
+    let _ = writeln!(svg, "<g transform=\"translate({LEFT} {})\">", y - BELOW);
+    hours(&mut svg, plan);
+    svg += "</g>\n";
     let minutes = minutes_in_a_column(plan);
     let each = match minutes {
         1 => "one minute".to_owned(),
@@ -79,9 +89,13 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     };
     let _ = writeln!(
         svg,
-        "<text x=\"{LEFT}\" y=\"{}\">Each column is {each}. The scale is logarithmic and the same \
-         in all panels. The x-axis shows hours since the deployment.</text>",
-        height - 16,
+        "<text class=\"mid\" x=\"{}\" y=\"{}\">hours since the deployment</text>\
+         <text x=\"{EDGE}\" y=\"{}\">Each column shows {each}.</text>\
+         <text x=\"{EDGE}\" y=\"{}\">The scale is logarithmic.</text>",
+        LEFT + WIDTH / 2,
+        height - 54,
+        height - 32,
+        height - 14,
     );
     svg += "</svg>\n";
     svg
@@ -90,65 +104,87 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
 fn legend(svg: &mut String, plan: &Plan) {
     let _ = writeln!(
         svg,
-        "<rect class=\"outage\" x=\"{LEFT}\" y=\"45\" width=\"10\" height=\"14\"/>\
-         <text x=\"{}\" y=\"56\">token endpoint down, {} to {}</text>",
-        LEFT + 16,
+        "<rect class=\"outage\" x=\"{EDGE}\" y=\"60\" width=\"12\" height=\"14\"/>\
+         <text x=\"{}\" y=\"72\">token endpoint down, {} to {}</text>",
+        EDGE + 20,
         clock(plan.outage.start),
         clock(plan.outage.end),
     );
-    let x = LEFT + 224;
     let _ = writeln!(
         svg,
-        "<path class=\"revoked\" d=\"M{x} 45v14\"/><text x=\"{}\" y=\"56\">all tokens revoked, \
+        "<path class=\"revoked\" d=\"M{} 80v14\"/><text x=\"{}\" y=\"92\">all tokens revoked, \
          {}</text>",
-        x + 8,
+        EDGE + 6,
+        EDGE + 20,
         clock(plan.revoked),
     );
 }
 
+fn summary(figures: &Figures) -> String {
+    format!(
+        "{} token requests, at most {} per minute",
+        thousands(figures.total()),
+        thousands(figures.minutes().into_iter().max().unwrap_or(0).into()),
+    )
+}
+
 fn panel(svg: &mut String, plan: &Plan, figures: &Figures, scale: &Scale) {
     let minutes = figures.minutes();
+    let x = EDGE as i32 - LEFT as i32;
     let _ = writeln!(
         svg,
-        "<text class=\"name\" y=\"-28\">{}</text><text y=\"-12\">{} token requests, {} in the \
-         busiest minute</text>",
+        "<text class=\"name\" x=\"{x}\" y=\"-27\">{}</text><text x=\"{x}\" y=\"-9\">{}</text>",
         figures.scenario.title(),
-        thousands(figures.total()),
-        thousands(minutes.iter().copied().max().unwrap_or(0).into()),
+        summary(figures),
     );
-    for decade in 0..=scale.most.log10() as u32 {
+    // The labels of every other power of ten have enough space.
+    for decade in (0..=scale.most.log10() as u32).step_by(2) {
         let value = 10_u64.pow(decade);
         let y = scale.y(value as f64);
         let _ = writeln!(
             svg,
             "<path class=\"grid\" d=\"M0 {y:.1}h{WIDTH}\"/><text class=\"end\" x=\"-6\" \
              y=\"{:.1}\">{}</text>",
-            y + 4.0,
+            y + 4.5,
             thousands(value),
         );
     }
-    let x = |time: Duration| time.as_secs_f64() / plan.length().as_secs_f64() * WIDTH as f64;
-    let (from, to) = (x(plan.outage.start), x(plan.outage.end.min(plan.length())));
+    let (from, to) = (x_of(plan, plan.outage.start), x_of(plan, plan.outage.end));
     let _ = writeln!(
         svg,
         "<rect class=\"outage\" x=\"{from:.1}\" width=\"{:.1}\" height=\"{HEIGHT}\"/>\
          <path class=\"revoked\" d=\"M{:.1} 0v{HEIGHT}\"/>",
         (to - from).max(0.0),
-        x(plan.revoked),
+        x_of(plan, plan.revoked),
     );
     let class = if figures.scenario.is_ours() { "ours" } else { "theirs" };
     let _ = writeln!(svg, "<path class=\"{class}\" d=\"{}\"/>", columns(plan, &minutes, scale));
     let _ = writeln!(svg, "<path class=\"axis\" d=\"M0 0V{HEIGHT}H{WIDTH}\"/>");
-    let step = plan.hours.div_ceil(24).max(1) * if plan.hours >= 12 { 4 } else { 1 };
-    for hour in (0..=plan.hours).step_by(step as usize) {
-        let x = x(Duration::from_secs(3600 * u64::from(hour)));
-        let _ = writeln!(
-            svg,
-            "<path class=\"axis\" d=\"M{x:.1} {HEIGHT}v4\"/><text class=\"mid\" x=\"{x:.1}\" \
-             y=\"{}\">{hour}</text>",
-            HEIGHT + 17,
-        );
+    for hour in ticks(plan) {
+        let _ =
+            writeln!(svg, "<path class=\"axis\" d=\"M{:.1} {HEIGHT}v4\"/>", x_of_hour(plan, hour));
     }
+}
+
+/// Labels the hours below the last panel.
+fn hours(svg: &mut String, plan: &Plan) {
+    for hour in ticks(plan) {
+        let x = x_of_hour(plan, hour);
+        let _ = writeln!(svg, "<text class=\"mid\" x=\"{x:.1}\" y=\"18\">{hour}</text>");
+    }
+}
+
+fn ticks(plan: &Plan) -> impl Iterator<Item = u32> {
+    let step = plan.hours.div_ceil(24).max(1) * if plan.hours >= 12 { 4 } else { 1 };
+    (0..=plan.hours).step_by(step as usize)
+}
+
+fn x_of_hour(plan: &Plan, hour: u32) -> f64 {
+    x_of(plan, Duration::from_secs(3600 * u64::from(hour)))
+}
+
+fn x_of(plan: &Plan, time: Duration) -> f64 {
+    time.min(plan.length()).as_secs_f64() / plan.length().as_secs_f64() * WIDTH as f64
 }
 
 fn minutes_in_a_column(plan: &Plan) -> usize {

@@ -1,5 +1,8 @@
 #![doc = include_str!("index.md")]
 
+// Rustdoc themes reach a picture only inside of the page. So a page with a picture in the middle is
+// two files.
+
 // Tutorials.
 
 #[doc = include_str!("first_token.md")]
@@ -21,6 +24,10 @@ pub mod reqwest {}
 pub mod grpc {}
 
 #[doc = include_str!("application.md")]
+#[doc = ""]
+#[doc = include_str!("layers.svg")]
+#[doc = ""]
+#[doc = include_str!("application_details.md")]
 pub mod application {}
 
 #[doc = include_str!("tenants.md")]
@@ -76,6 +83,10 @@ pub mod troubleshooting {}
 // Explanations.
 
 #[doc = include_str!("renewal.md")]
+#[doc = ""]
+#[doc = include_str!("token_life.svg")]
+#[doc = ""]
+#[doc = include_str!("renewal_details.md")]
 pub mod renewal {}
 
 #[doc = include_str!("replay.md")]
@@ -94,9 +105,9 @@ pub mod threat_model {}
 
 #[doc = include_str!("performance.md")]
 #[doc = ""]
-#[doc = include_str!("scaling.svg")]
-#[doc = ""]
 #[doc = include_str!("stalls.svg")]
+#[doc = ""]
+#[doc = include_str!("scaling.svg")]
 pub mod performance {}
 
 // Reference.
