@@ -46,7 +46,7 @@ pub fn run(pictures: &Pictures) {
     ];
     println!(
         "| {CALLERS} callers, each every {} ms; a token request takes {} ms | replacements | \
-         requests meanwhile | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
+         requests during stalls | p50 | p99 | max | requests otherwise | p50 | p99 | max |",
         PAUSE.as_millis(),
         DELAY.as_millis(),
     );

@@ -14,7 +14,7 @@ const EDGE: usize = 14;
 /// The size of the plot in a panel.
 const WIDTH: usize = 360;
 const HEIGHT: usize = 78;
-/// The margins of a plot: the axis on the left, the title above, the ticks below.
+/// The margins of a plot, for the axis, the title and the ticks.
 const LEFT: usize = 62;
 const ABOVE: usize = 52;
 const BELOW: usize = 12;
