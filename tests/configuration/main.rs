@@ -6,6 +6,7 @@ mod formats;
 mod grants;
 mod methods;
 mod mistakes;
+mod recipes;
 mod reload;
 mod secrets;
 mod settings;
