@@ -198,7 +198,8 @@ impl TokenEndpoint {
 
     /// Sets which token endpoints may be called (all by default).
     ///
-    /// Name the endpoints as the credentials do. Use the list if tenants configure credentials.
+    /// The whole URLs must be equal, with path and query. The case of the host and the default port
+    /// do not matter. Use the list if tenants configure credentials.
     /// Without it, a tenant can have requests sent to any host that this process can reach.
     ///
     /// Credentials [from an issuer](crate::Credentials::from_issuer) need both the issuer and its

@@ -371,6 +371,7 @@ impl TokenError {
 
     /// Returns how much longer the cache returns this error without a token request.
     ///
+    /// The time counts from the moment at which you got this error.
     /// `None` means that the next caller starts a token request.
     pub fn retry_in(&self) -> Option<Duration> {
         self.retry_in

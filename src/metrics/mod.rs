@@ -46,7 +46,7 @@ pub(crate) fn describe() {
     describe_histogram(BACKOFF, "How long a source is not called after a failure");
     describe_histogram(STORE, "How long a token store took");
     describe_gauge(FAILING, "Credentials whose last fetch failed, until 60 s after their back-off");
-    describe_gauge(BROKEN, "APIs that reject fresh tokens, and whose rejections are ignored");
+    describe_gauge(BROKEN, "Credentials whose new tokens an API rejects");
     describe_counter(REPLAYS, "Requests whose token was rejected");
     describe_counter(
         WITHOUT_TOKEN,

@@ -55,7 +55,8 @@ impl ReplayableLayer {
 
     /// Sets the maximum number of bytes of a body to remember.
     ///
-    /// Chunks of 8 KiB and more are kept together with the buffers that they are part of.
+    /// Chunks of 8 KiB and more are not copied. They keep the buffers that they are part of in
+    /// memory, which may be more than the limit.
     #[must_use]
     pub const fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;

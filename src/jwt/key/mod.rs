@@ -204,7 +204,8 @@ impl SigningKey {
 
     /// Returns the public part as a JWK.
     ///
-    /// It has the members that a thumbprint is computed from, in the order of RFC 7638 section 3.3.
+    /// It has the members that a thumbprint is computed from, in the order of RFC 7638 section 3.3,
+    /// and no `kid`.
     pub fn public_jwk(&self) -> Value {
         self.pair.public_jwk()
     }
