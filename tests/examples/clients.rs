@@ -59,7 +59,7 @@ async fn a_proxy_streams_uploads_and_does_not_grow() {
     everything_is_as_promised(
         "proxy",
         &[
-            "seen      it has the service's token instead of the caller's",
+            "seen      the request has the service's token instead of the caller's",
             "seen      the whole body arrived both times",
             "8 uploads of 8 MiB at once, with the layers",
             "seen      8 uploads arrived whole: length and SHA-256",

@@ -151,7 +151,7 @@ async fn the_other_examples_work() {
         (
             "refresh_token",
             &[
-                "  seen      it uses the refresh token from the file\n",
+                "  seen      the program uses the refresh token from the file\n",
                 "  happened  1 at the API, 1 of them 401; 1 at the token endpoint\n",
             ][..],
         ),
