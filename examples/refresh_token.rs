@@ -18,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::fs;
+use tokio::io::AsyncWriteExt;
 use tower::{BoxError, ServiceExt};
 use tower_oauth2::grant::{RefreshToken, RotatedToken};
 use tower_oauth2::{ClientAuth, Credentials, OAuth2, OAuth2Layer, Origins, TokenEndpoint, Tokens};
@@ -47,8 +48,12 @@ async fn from_file(path: &Path) -> io::Result<RefreshToken> {
 
 async fn persist(path: PathBuf, rotated: RotatedToken) -> io::Result<()> {
     // A rename is atomic, so a crash leaves either the old token or the new one.
-    let new = path.with_extension("new");
-    fs::write(&new, rotated.secret()).await?;
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
+    let mut file = fs::File::create(&new).await?;
+    file.write_all(rotated.secret().as_bytes()).await?;
+    // Without this, a power failure could leave an empty file.
+    file.sync_all().await?;
     fs::rename(new, path).await
 }
 

@@ -89,6 +89,10 @@ async fn on_behalf_of_caller(
     *request.uri_mut() = uri.parse().expect("Origins::only has parsed the origin");
     let request = request.tokens(&tokens.only_for(api.origins.clone()));
     match service.client.oneshot(request).await {
+        // The API rejected the exchanged token, so the caller's own token is not at fault.
+        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+            StatusCode::BAD_GATEWAY.into_response()
+        }
         Ok(response) => response.map(Body::new),
         Err(error) => match TokenError::find_in(&*error) {
             // These errors are about the caller's token. Others, such as `invalid_client`, are

@@ -18,7 +18,8 @@ use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_oauth2::replay::{NotReplayed, ReplayableLayer, Replayed};
 use tower_oauth2::{
-    ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, TokenError, Tokens,
+    ClientAuth, Credentials, OAuth2Layer, Origins, TokenEndpoint, TokenError, TokenErrorKind,
+    Tokens,
 };
 
 use crate::support::issuer::{CLIENT_ID, CLIENT_SECRET};
@@ -148,8 +149,15 @@ fn unauthorized(response: &Response) -> Response {
 
 fn error_response(error: &BoxError) -> Response {
     eprintln!("proxy: {error}");
-    match TokenError::find_in(&**error).and_then(TokenError::retry_in) {
-        Some(wait) => retry_after(wait.as_secs() + 1),
+    match TokenError::find_in(&**error) {
+        Some(error) if error.kind() == TokenErrorKind::Timeout => {
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+        Some(error) if error.is_transient() => {
+            retry_after(error.retry_in().map_or(0, |wait| wait.as_secs() + 1))
+        }
+        // The settings of the proxy are wrong. Its callers cannot fix them.
+        Some(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         None => StatusCode::BAD_GATEWAY.into_response(),
     }
 }

@@ -55,8 +55,9 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// let refresh_token = RefreshToken::new(user, text.trim_end(), move |rotated| {
 ///     let path = path.clone();
 ///     async move {
-///         // Written beside it and renamed, so that a crash leaves one of the two.
-///         let new = path.with_extension("new");
+///         // A rename is atomic, so a crash of the process leaves one of the two files.
+///         let mut new = path.clone().into_os_string();
+///         new.push(".new");
 ///         tokio::fs::write(&new, rotated.secret()).await?;
 ///         tokio::fs::rename(new, path).await
 ///     }
