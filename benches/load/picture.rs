@@ -71,7 +71,14 @@ impl Axis {
     }
 }
 
-pub fn draw(title: &str, notes: &[&str], legend: &[&str], panels: &[Panel<'_>]) -> String {
+/// Draws the panels. `results` says in words what they show, for readers who cannot see them.
+pub fn draw(
+    title: &str,
+    results: &str,
+    notes: &[&str],
+    legend: &[&str],
+    panels: &[Panel<'_>],
+) -> String {
     let head = HEAD + LINE * legend.len() as f64;
     let panel = ABOVE + HEIGHT + BELOW;
     let foot = head + panel * panels.len() as f64 + LINE;
@@ -82,7 +89,7 @@ pub fn draw(title: &str, notes: &[&str], legend: &[&str], panels: &[Panel<'_>]) 
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"bench\" \
          viewBox=\"0 0 {PAGE} {height}\" width=\"520\" style=\"max-width:100%\" role=\"img\" \
          aria-labelledby=\"{id} {id}-notes\">\n\
-         <title id=\"{id}\">{title}</title>\n<desc id=\"{id}-notes\">{}</desc>\n\
+         <title id=\"{id}\">{title}</title>\n<desc id=\"{id}-notes\">{} {results}</desc>\n\
          <style>{STYLE}</style>\n\
          <rect class=\"ground\" width=\"{PAGE}\" height=\"{height}\" rx=\"8\"/>\n\
          <text class=\"title\" x=\"{EDGE}\" y=\"28\">{title}</text>\n",

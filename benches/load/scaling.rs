@@ -40,8 +40,7 @@ pub fn run(pictures: &Pictures) {
     let rwlock = ByHand::<RwLocked, _>::new(Api, endless);
     let mutex = ByHand::<Mutexed, _>::new(Api, endless);
 
-    // The results by threads, by tasks and by stack.
-    let mut table = [[[0.0; NAMES.len()]; TASKS.len()]; THREADS.len()];
+    let mut table: Table = [[[0.0; NAMES.len()]; TASKS.len()]; THREADS.len()];
     for (table, threads) in table.iter_mut().zip(THREADS) {
         let runtime = runtime(threads);
         for (row, tasks) in table.iter_mut().zip(TASKS) {
@@ -111,7 +110,24 @@ where
     })
 }
 
-fn picture(table: &[[[f64; NAMES.len()]; TASKS.len()]; THREADS.len()]) -> String {
+/// The results by threads, by tasks and by stack.
+type Table = [[[f64; NAMES.len()]; TASKS.len()]; THREADS.len()];
+
+/// Returns the results of a stack with the fewest and the most tasks.
+fn results(table: &Table, stack: usize) -> String {
+    let threads: Vec<_> = THREADS
+        .iter()
+        .zip(table)
+        .map(|(threads, rows)| {
+            let [few, many] = [0, TASKS.len() - 1].map(|row| rows[row][stack] / 1e6);
+            let s = ["", "s"][threads - 1];
+            format!("{few:.3} and {many:.3} million on {threads} thread{s}")
+        })
+        .collect();
+    format!("{}: {}.", NAMES[stack], threads.join(", "))
+}
+
+fn picture(table: &Table) -> String {
     let most = table.iter().flatten().flatten().fold(0.0, |most: f64, rate| most.max(*rate)) / 1e6;
     let top = (most * 5.0).ceil() / 5.0;
     let ticks = (0..=4).map(|n| top * f64::from(n) / 4.0);
@@ -135,8 +151,10 @@ fn picture(table: &[[[f64; NAMES.len()]; TASKS.len()]; THREADS.len()]) -> String
                 .collect(),
         })
         .collect();
+    let results: Vec<_> = (0..NAMES.len()).map(|stack| results(table, stack)).collect();
     draw(
         "Calls per second on one token, in millions",
+        &format!("These are the calls per second with 1 and with 64 tasks. {}", results.join(" ")),
         &[
             "The x-axis shows the number of tasks. Each task has",
             "its own clone of the service. The API responds at once.",

@@ -143,6 +143,8 @@ fn picture(all: &[Record]) -> String {
     let y = Axis { from: -0.5, to: 5.6, ticks };
     let ticks = (0..=7).map(|second| (f64::from(second), format!("{second} s"))).collect();
     let x = Axis { from: 0.0, to: LENGTH.as_secs_f64(), ticks };
+    let results: Vec<_> =
+        NAMES.iter().zip(all).map(|(name, record)| results(name, record)).collect();
     let panels: Vec<_> = NAMES
         .iter()
         .zip(all)
@@ -156,6 +158,7 @@ fn picture(all: &[Record]) -> String {
         .collect();
     draw(
         "The slowest request of each 20 ms",
+        &format!("The slowest requests take this long. {}", results.join(" ")),
         &[
             "A token lives for 2 s, and a token request takes 200 ms.",
             "The API responds at once, so the latency is the wait",
@@ -164,6 +167,14 @@ fn picture(all: &[Record]) -> String {
         &[],
         &panels,
     )
+}
+
+/// Returns the longest durations in words.
+fn results(name: &str, record: &Record) -> String {
+    let (during, otherwise) = record.parts();
+    let longest = |took: Vec<Duration>| text(took.into_iter().max().unwrap_or_default());
+    let (during, otherwise) = (longest(during), longest(otherwise));
+    format!("{name}: {during} during a token request, {otherwise} at other times.")
 }
 
 /// Returns the slowest calls as points. `x` is the start in seconds, and `y` the duration as a

@@ -24,11 +24,11 @@ const ONE_WAY: Duration = Duration::from_millis(25);
 /// The parameters of a simulation.
 #[derive(Clone)]
 pub(crate) struct Plan {
-    pub(crate) instances: u32,
+    pub(crate) processes: u32,
     pub(crate) hours: u32,
     /// The lifetime of a token.
     pub(crate) lifetime: Duration,
-    /// The mean time between two calls of one instance.
+    /// The mean time between two calls of one process.
     pub(crate) every: Duration,
     /// The round-trip time of a token request.
     pub(crate) latency: Duration,

@@ -100,8 +100,8 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
             ],
         );
     }
-    text += "\n| at the service | calls | waited for a token | mean wait in ms | \
-             longest wait in ms | 401 responses | 401 returned to the caller | \
+    text += "\n| at the API | calls | waited for a token | mean wait in ms | \
+             longest wait in ms | 401 responses | 401 returned to callers | \
              failed without a token |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n";
     for figures in all {
@@ -134,17 +134,18 @@ pub(crate) fn tables(plan: &Plan, all: &[Figures]) -> String {
 }
 
 fn introduction(plan: &Plan) -> String {
-    let Plan { instances, hours, outage, .. } = plan;
+    let Plan { processes, hours, outage, .. } = plan;
     format!(
-        "{} instances run for {hours} hours. All start within the first minute. Each calls the \
+        "{} processes run for {hours} hours. All start within the first minute. Each calls the \
          API every {} s on average, and a token lives for {} s. The token endpoint is down from \
          {} to {}. All tokens are revoked at {}.\n\n\
-         The rows are this crate with its defaults, without and with a shared store; this crate \
-         set to renew a token one minute before it expires, as many clients do; and two \
-         hand-written clients. The first returns a 401 to its caller. The second fetches another \
-         token and resends the request. Instances that renew in step meet an outage all at once or \
-         not at all. `--outage-at` simulates other times.\n",
-        thousands((*instances).into()),
+         \"tower-oauth2\" is this crate with its defaults. With \"a minute ahead\", it is set to \
+         renew a token one minute before the token ends, as many clients do. The clients \"by \
+         hand\" fetch a token when they have none. The first one returns a 401 to its caller. The \
+         second one fetches another token after a 401, and sends the request again. Processes \
+         that renew together meet an outage together or not at all. `--outage-at` moves the \
+         outage.\n",
+        thousands((*processes).into()),
         plan.every.as_secs(),
         plan.lifetime.as_secs(),
         clock(outage.start),

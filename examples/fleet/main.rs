@@ -1,4 +1,4 @@
-//! Simulates a fleet: 10,000 instances of a service call an API for a day. The example prints the
+//! Simulates a fleet: 10,000 processes call an API for a day. The example prints the
 //! load on the token endpoint as Markdown tables, for this crate and for two common hand-written
 //! clients.
 //!

@@ -14,10 +14,10 @@ Usage: fleet [OPTION]...
 
 Simulates a fleet of clients and prints the load on the token endpoint as Markdown.
 
-  --instances N      instances of the service (default: 10000)
+  --processes N      processes that call the API (default: 10000)
   --hours N          length of the simulation (default: 24)
   --lifetime SECONDS lifetime of a token (default: 3600)
-  --every SECONDS    mean time between two calls of one instance (default: 45)
+  --every SECONDS    mean time between two calls of one process (default: 45)
   --latency MS       latency of the token endpoint (default: 50)
   --outage-at MIN    start of the token endpoint's outage
                      (default: 5 minutes before a quarter of the simulation)
@@ -29,7 +29,7 @@ Simulates a fleet of clients and prints the load on the token endpoint as Markdo
                      (default: all scenarios)
   --seed N           seed of the random numbers (default: 1)
   --svg FILE         also writes a picture
-  --quick            200 instances, 4 hours
+  --quick            200 processes, 4 hours
 ";
 
 pub(crate) enum Command {
@@ -46,15 +46,15 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse() -> Result<Command, lexopt::Error> {
         let mut parser = lexopt::Parser::from_env();
-        let (mut instances, mut hours) = (10_000, 24);
+        let (mut processes, mut hours) = (10_000, 24);
         let (mut lifetime, mut every, mut latency, mut seed) = (3600, 45, 50, 1);
         let (mut outage_at, mut outage_for, mut revoked_at) = (None, 10, None);
         let (mut scenarios, mut svg) = (Vec::new(), None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("help") | Short('h') => return Ok(Command::Help),
-                Long("quick") => (instances, hours) = (200, 4),
-                Long("instances") => instances = number(&mut parser)?,
+                Long("quick") => (processes, hours) = (200, 4),
+                Long("processes") => processes = number(&mut parser)?,
                 Long("hours") => hours = number(&mut parser)?,
                 Long("lifetime") => lifetime = number(&mut parser)?,
                 Long("every") => every = number(&mut parser)?,
@@ -71,7 +71,7 @@ impl Options {
         let minutes = |minutes: u32| Duration::from_secs(60 * u64::from(minutes));
         let down = minutes(outage_at.unwrap_or(hours * 15 - 5));
         let plan = Plan {
-            instances,
+            processes,
             hours,
             lifetime: Duration::from_secs(lifetime.into()),
             every: Duration::from_secs(every.into()),

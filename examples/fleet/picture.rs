@@ -19,7 +19,7 @@ const LEFT: usize = 62;
 const ABOVE: usize = 52;
 const BELOW: usize = 12;
 /// The heights above the first panel and below the last one.
-const HEAD: usize = 98;
+const HEAD: usize = 152;
 const FOOT: usize = 84;
 /// The lower end of the logarithmic scale. Fewer requests per minute are drawn as none.
 const MIN_VALUE: f64 = 0.5;
@@ -27,8 +27,8 @@ const MIN_VALUE: f64 = 0.5;
 /// Colours for light and dark pages. A picture that is a file follows the reader's preference, and
 /// has its own background. In a page of rustdoc it follows the theme of the page.
 const STYLE: &str = "\
-.fleet{--ground:#fff;--ink:#1f2328;--soft:#57606a;--grid:#d8dee4;--axis:#8c959f;--ours:#0f766e;\
---theirs:#b45309;--outage:#f2b8bd;--revoked:#8250df;\
+.fleet{--ground:#fff;--ink:#1f2328;--soft:#57606a;--grid:#d8dee4;--axis:#8c959f;--default:#0f766e;\
+--ahead:#0969da;--by-hand:#b45309;--outage:#f2b8bd;--revoked:#8250df;\
 font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
 .fleet text{fill:var(--soft)}\
 .fleet .ground{fill:var(--ground)}\
@@ -38,30 +38,33 @@ font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}\
 .fleet .mid{text-anchor:middle}\
 .fleet .grid{stroke:var(--grid);fill:none}\
 .fleet .axis{stroke:var(--axis);fill:none}\
-.fleet .ours{fill:var(--ours)}\
-.fleet .theirs{fill:var(--theirs)}\
+.fleet .default{fill:var(--default)}\
+.fleet .ahead{fill:var(--ahead)}\
+.fleet .by-hand{fill:var(--by-hand)}\
 .fleet .outage{fill:var(--outage)}\
 .fleet .revoked{stroke:var(--revoked);stroke-width:1.5;stroke-dasharray:4 3;fill:none}\
 @media (prefers-color-scheme:dark){.fleet:root{--ground:#0d1117;--ink:#f0f6fc;--soft:#b1bac4;\
---grid:#2a313a;--axis:#8b949e;--ours:#2dd4bf;--theirs:#f0a04b;--outage:#a13b43;--revoked:#d2a8ff}}\
+--grid:#2a313a;--axis:#8b949e;--default:#2dd4bf;--ahead:#58a6ff;--by-hand:#f0a04b;\
+--outage:#a13b43;--revoked:#d2a8ff}}\
 html[data-theme=dark] .fleet,html[data-theme=ayu] .fleet{--ink:#f0f6fc;--soft:#c3cbd4;\
---grid:#555c64;--axis:#a0a8b1;--ours:#2dd4bf;--theirs:#f0a04b;--outage:#b0484f;--revoked:#d2a8ff}\
+--grid:#555c64;--axis:#a0a8b1;--default:#2dd4bf;--ahead:#58a6ff;--by-hand:#f0a04b;\
+--outage:#b0484f;--revoked:#d2a8ff}\
 html[data-theme] .fleet .ground{display:none}";
 
 pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     let height = HEAD + all.len() * (ABOVE + HEIGHT + BELOW) + FOOT;
-    let instances = thousands(plan.instances.into());
+    let processes = thousands(plan.processes.into());
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fleet\" \
          viewBox=\"0 0 {PAGE} {height}\" width=\"520\" style=\"max-width:100%\" role=\"img\" \
          aria-labelledby=\"fleet-title fleet-desc\">\n\
-         <title id=\"fleet-title\">Token requests per minute of {instances} instances over {} \
+         <title id=\"fleet-title\">Token requests per minute of {processes} processes over {} \
          hours</title>\n\
          <desc id=\"fleet-desc\">{}</desc>\n\
          <style>{STYLE}</style>\n\
          <rect class=\"ground\" width=\"{PAGE}\" height=\"{height}\" rx=\"8\"/>\n\
          <text class=\"title\" x=\"{EDGE}\" y=\"28\">Token requests per minute</text>\
-         <text x=\"{EDGE}\" y=\"48\">{instances} instances, {} hours</text>\n",
+         <text x=\"{EDGE}\" y=\"48\">{processes} processes, {} hours</text>\n",
         plan.hours,
         all.iter()
             .map(|figures| { format!("{}: {}.", figures.scenario.title(), summary(figures)) })
@@ -89,7 +92,7 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     };
     let _ = writeln!(
         svg,
-        "<text class=\"mid\" x=\"{}\" y=\"{}\">hours since the deployment</text>\
+        "<text class=\"mid\" x=\"{}\" y=\"{}\">hours since the start</text>\
          <text x=\"{EDGE}\" y=\"{}\">Each column shows {each}.</text>\
          <text x=\"{EDGE}\" y=\"{}\">The scale is logarithmic.</text>",
         LEFT + WIDTH / 2,
@@ -101,18 +104,33 @@ pub(crate) fn draw(plan: &Plan, all: &[Figures]) -> String {
     svg
 }
 
+/// Explains the colours.
 fn legend(svg: &mut String, plan: &Plan) {
+    let columns = [
+        ("default", "tower-oauth2 with its defaults"),
+        ("ahead", "tower-oauth2, set to renew a minute ahead"),
+        ("by-hand", "a client written by hand"),
+    ];
+    for ((class, text), y) in columns.into_iter().zip((60..).step_by(18)) {
+        let _ = writeln!(
+            svg,
+            "<rect class=\"{class}\" x=\"{EDGE}\" y=\"{y}\" width=\"12\" height=\"14\"/>\
+             <text x=\"{}\" y=\"{}\">{text}</text>",
+            EDGE + 20,
+            y + 12,
+        );
+    }
     let _ = writeln!(
         svg,
-        "<rect class=\"outage\" x=\"{EDGE}\" y=\"60\" width=\"12\" height=\"14\"/>\
-         <text x=\"{}\" y=\"72\">token endpoint down, {} to {}</text>",
+        "<rect class=\"outage\" x=\"{EDGE}\" y=\"114\" width=\"12\" height=\"14\"/>\
+         <text x=\"{}\" y=\"126\">token endpoint down, {} to {}</text>",
         EDGE + 20,
         clock(plan.outage.start),
         clock(plan.outage.end),
     );
     let _ = writeln!(
         svg,
-        "<path class=\"revoked\" d=\"M{} 80v14\"/><text x=\"{}\" y=\"92\">all tokens revoked, \
+        "<path class=\"revoked\" d=\"M{} 132v14\"/><text x=\"{}\" y=\"144\">all tokens revoked, \
          {}</text>",
         EDGE + 6,
         EDGE + 20,
@@ -157,7 +175,7 @@ fn panel(svg: &mut String, plan: &Plan, figures: &Figures, scale: &Scale) {
         (to - from).max(0.0),
         x_of(plan, plan.revoked),
     );
-    let class = if figures.scenario.is_ours() { "ours" } else { "theirs" };
+    let class = figures.scenario.class();
     let _ = writeln!(svg, "<path class=\"{class}\" d=\"{}\"/>", columns(plan, &minutes, scale));
     let _ = writeln!(svg, "<path class=\"axis\" d=\"M0 0V{HEIGHT}H{WIDTH}\"/>");
     for hour in ticks(plan) {

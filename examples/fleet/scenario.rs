@@ -1,4 +1,4 @@
-//! The scenarios: the clients of the instances, one row of the tables each.
+//! The scenarios: the clients of the processes, one row of the tables each.
 
 use std::iter::repeat_with;
 use std::num::NonZeroUsize;
@@ -54,16 +54,20 @@ impl Scenario {
         match self {
             Self::Jitter => "tower-oauth2",
             Self::JitterStore => "tower-oauth2, shared store",
-            Self::Fixed => "renewal a minute ahead",
-            Self::FixedStore => "a minute ahead, shared store",
-            Self::OnExpiry => "by hand: fetch on expiry",
-            Self::On401 => "by hand: fetch on 401",
+            Self::Fixed => "tower-oauth2, a minute ahead",
+            Self::FixedStore => "tower-oauth2, a minute ahead, shared store",
+            Self::OnExpiry => "by hand, fetch on expiry",
+            Self::On401 => "by hand, fetch on 401",
         }
     }
 
-    /// Returns whether the clients use this crate with its default renewal.
-    pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Jitter | Self::JitterStore)
+    /// Returns the class of the columns in the picture, which gives them their colour.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Jitter | Self::JitterStore => "default",
+            Self::Fixed | Self::FixedStore => "ahead",
+            Self::OnExpiry | Self::On401 => "by-hand",
+        }
     }
 
     /// Returns whether the clients use this crate, which reports the causes of token requests.
@@ -100,9 +104,9 @@ fn ours(day: &Arc<Day>, has_jitter: bool, store: Option<&CountedStore>) -> Ours 
     Ours::new(day, has_jitter, store.cloned()).expect("the URLs are valid constants")
 }
 
-async fn simulate<C: Client>(day: &Arc<Day>, instance: impl FnMut() -> C) {
-    let instances = repeat_with(instance).take(day.plan.instances as usize).collect();
-    simulation::run(day, instances).await;
+async fn simulate<C: Client>(day: &Arc<Day>, process: impl FnMut() -> C) {
+    let processes = repeat_with(process).take(day.plan.processes as usize).collect();
+    simulation::run(day, processes).await;
 }
 
 /// Runs all scenarios, on as many threads as there are processors.

@@ -1,4 +1,4 @@
-//! Runs the calls of all instances in simulated time.
+//! Runs the calls of all processes in simulated time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::time::{Instant, interval, sleep};
 use crate::clients::Client;
 use crate::day::{Day, Plan};
 
-/// The resolution of the times at which calls start. One timer for each instance would be too slow.
+/// The resolution of the times at which calls start. One timer for each process would be too slow.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The time within which the deployment starts all instances.
-const DEPLOYMENT: Duration = Duration::from_secs(60);
+/// The time within which all processes start.
+const STARTS: Duration = Duration::from_secs(60);
 
-/// Simulates the day with these instances.
-pub(crate) async fn run<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
+/// Simulates the day with these processes.
+pub(crate) async fn run<C: Client>(day: &Arc<Day>, mut processes: Vec<C>) {
     let calls = Calls::of(&day.plan);
-    // A timer wheel: the instances that call at each tick, up to the longest pause ahead.
-    let mut wheel = vec![Vec::new(); calls.longest.max(ticks(DEPLOYMENT)) + 1];
-    for instance in 0..instances.len() {
-        wheel[fastrand::usize(..ticks(DEPLOYMENT))].push(instance);
+    // A timer wheel: the processes that call at each tick, up to the longest pause ahead.
+    let mut wheel = vec![Vec::new(); calls.longest.max(ticks(STARTS)) + 1];
+    for process in 0..processes.len() {
+        wheel[fastrand::usize(..ticks(STARTS))].push(process);
     }
     let mut clock = interval(TICK);
     let mut now = Vec::new();
@@ -30,16 +30,16 @@ pub(crate) async fn run<C: Client>(day: &Arc<Day>, mut instances: Vec<C>) {
         clock.tick().await;
         let slots = wheel.len();
         std::mem::swap(&mut now, &mut wheel[tick % slots]);
-        for instance in now.drain(..) {
-            start(day, instances[instance].call());
-            wheel[(tick + calls.draw()) % slots].push(instance);
+        for process in now.drain(..) {
+            start(day, processes[process].call());
+            wheel[(tick + calls.draw()) % slots].push(process);
         }
     }
     // Lets calls complete that still wait at the end of the day.
     sleep(Duration::from_secs(60)).await;
 }
 
-/// The range of the pause between two calls of an instance, in ticks. It is the mean plus or minus
+/// The range of the pause between two calls of a process, in ticks. It is the mean plus or minus
 /// a third.
 struct Calls {
     shortest: usize,

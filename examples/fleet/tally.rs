@@ -59,7 +59,7 @@ pub(crate) struct Tally {
     /// Requests at the API, including resent ones.
     pub(crate) api_requests: Count,
     pub(crate) api_refused: Count,
-    /// Calls by the instances.
+    /// Calls by the processes.
     pub(crate) calls: Count,
     pub(crate) unauthorized: Count,
     pub(crate) without_token: Count,

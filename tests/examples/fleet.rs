@@ -1,4 +1,4 @@
-//! A simulated day of many instances.
+//! A simulated day of many processes.
 
 use crate::process::{File, example, run};
 
@@ -24,11 +24,11 @@ async fn a_fleet_shares_its_token_requests() {
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
 
     let requests = |scenario| row(&ended.stdout, "at the token endpoint", scenario);
-    let calls = |scenario| row(&ended.stdout, "at the service", scenario);
+    let calls = |scenario| row(&ended.stdout, "at the API", scenario);
     let [total, _, _, _, minute, outage, ..] = requests("tower-oauth2")[..] else { panic!() };
     // For each of 200: the first token, four renewals, one after the revocation, some failures.
     assert!((200 * 5..200 * 9).contains(&total), "{total}");
-    assert_eq!(minute, 200, "the busiest minute is the deployment");
+    assert_eq!(minute, 200, "the busiest minute is the first one");
     let [.., unauthorized, failed] = calls("tower-oauth2")[..] else { panic!() };
     assert_eq!(unauthorized, 0);
 
@@ -36,26 +36,26 @@ async fn a_fleet_shares_its_token_requests() {
     assert!((5..=8).contains(&shared[0]), "{} token requests of the whole fleet", shared[0]);
     assert_eq!(
         shared[4], 1,
-        "at most one token request a minute, even at the deployment and the revocation"
+        "at most one token request a minute, even at the start and the revocation"
     );
     let [.., unauthorized, without_token] = calls("tower-oauth2, shared store")[..] else {
         panic!()
     };
     assert_eq!((unauthorized, without_token), (0, 0));
 
-    let in_step = requests("renewal a minute ahead");
+    let in_step = requests("tower-oauth2, a minute ahead");
     assert!(
         in_step[5] > 2 * outage,
         "peak of {} in the outage, and {outage} with jitter",
         in_step[5]
     );
-    let failed_in_step = calls("renewal a minute ahead")[6];
+    let failed_in_step = calls("tower-oauth2, a minute ahead")[6];
     assert!(failed_in_step > 4 * failed, "{failed_in_step} calls failed, and {failed} with jitter");
     assert!(
-        calls("by hand: fetch on expiry")[5] > 200 * 10,
+        calls("by hand, fetch on expiry")[5] > 200 * 10,
         "the client returns the 401s of revoked tokens"
     );
-    let [.., refused, unauthorized, _] = calls("by hand: fetch on 401")[..] else { panic!() };
+    let [.., refused, unauthorized, _] = calls("by hand, fetch on 401")[..] else { panic!() };
     assert!(refused > 200 * 3 && unauthorized == 0, "{refused}, {unauthorized}");
 
     let picture = std::fs::read_to_string(picture.path()).unwrap();
@@ -67,7 +67,7 @@ async fn a_fleet_shares_its_token_requests() {
 async fn a_fleet_run_is_reproducible() {
     let day = |seed| async move {
         let mut command = example("fleet");
-        command.args(["--hours", "2", "--instances", "50", "--scenario", "jitter-store"]);
+        command.args(["--hours", "2", "--processes", "50", "--scenario", "jitter-store"]);
         command.args(["--seed", seed]);
         run(command).await.stdout
     };
