@@ -1,4 +1,4 @@
-//! A custom store: a directory that two processes share. It implements only `get` and `set`.
+//! Shows a custom store: a directory that two processes share. It implements only `get` and `set`.
 //!
 //! A directory has no atomic `replace` and no lock. When both processes need a token at the same
 //! moment, each of them requests one.

@@ -1,4 +1,4 @@
-//! Streaming uploads with hyper-util's client, over HTTP/1.1 and HTTP/2 with TLS.
+//! Streams uploads with hyper-util's client, over HTTP/1.1 and HTTP/2 with TLS.
 //!
 //! A streaming body cannot be cloned. `ReplayableLayer` buffers the part that has been sent, so
 //! that the request can be replayed when its token has been revoked.

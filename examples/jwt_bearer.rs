@@ -1,6 +1,7 @@
-//! The JWT bearer grant (RFC 7523 section 2.1), which clouds use for service accounts.
+//! Uses the JWT bearer grant (RFC 7523 section 2.1), as clouds require for service accounts.
 //!
-//! It needs no client authentication and no secret. A key signs a JWT for each token request.
+//! The grant needs no client authentication and no secret. A key signs a JWT for each token
+//! request.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Tokens from the metadata server of a cloud's virtual machine. A program needs no credentials: it
-//! gets a token for the machine's service account.
+//! Gets tokens from the metadata server of a cloud's virtual machine. The program needs no
+//! credentials: it gets a token for the machine's service account.
 //!
 //! The source is one function that returns an `AccessToken`. Like every source, it gets single
 //! flight, renewal, back-off and replay from the cache and the layer.

@@ -1,4 +1,4 @@
-//! The metrics of this crate in Prometheus, and its log events.
+//! Shows the metrics of this crate in Prometheus, and its log events.
 //!
 //! Log events go to stderr. The metrics are served on loopback, and printed at the end.
 

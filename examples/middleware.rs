@@ -1,4 +1,4 @@
-//! The layer's place among other layers: tracing, retries, a timeout, limits and decompression.
+//! Shows the layer among other layers: tracing, retries, a timeout, limits and decompression.
 //!
 //! Log events go to stderr.
 

@@ -1,4 +1,4 @@
-//! A user's refresh token (RFC 6749 section 6), stored in a file.
+//! Stores a user's refresh token (RFC 6749 section 6) in a file.
 //!
 //! The server rotates the refresh token with each token request. The new one is saved before the
 //! access token that came with it is used.

@@ -1,5 +1,5 @@
-//! reqwest, for the API and for the token endpoint. Requests are built as usual, and each is sent
-//! with a token.
+//! Sends requests to the API and to the token endpoint with reqwest. You build requests as usual,
+//! and each is sent with a token.
 
 mod support;
 

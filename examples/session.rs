@@ -1,5 +1,5 @@
-//! A client with the methods of a session: `client.get(url).send()`, with JSON in and out. Each
-//! request is sent with a token.
+//! Shows a client with the methods of a session: `client.get(url).send()`, with JSON in and out.
+//! Each request is sent with a token.
 //!
 //! The methods are those of `tower-http-client`, which adds them to every tower service that is an
 //! HTTP client, with or without layers.

@@ -31,7 +31,7 @@ impl Stopwatch {
     pub fn time(&mut self, case: &str, run: impl FnOnce(&str, Timed<'_>)) -> f64 {
         run(case, Timed { case, criterion: &mut self.criterion });
         let file = self.directory.join(case).join("new/estimates.json");
-        let text = fs::read_to_string(file).expect("criterion writes it");
+        let text = fs::read_to_string(file).expect("criterion writes the file");
         let estimates: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         estimates["median"]["point_estimate"].as_f64().expect("a number")
     }

@@ -1,4 +1,4 @@
-//! A client for trying a token endpoint and an API by hand. `--help` lists the options.
+//! Sends requests to your token endpoint and your API. `--help` lists the options.
 
 mod bounded;
 mod chunks;

@@ -1,5 +1,5 @@
-//! Mutual TLS (RFC 8705): the client authenticates with a certificate instead of a secret. Its
-//! tokens are bound to that certificate.
+//! Authenticates with a certificate instead of a secret (mutual TLS, RFC 8705). The tokens are
+//! bound to that certificate.
 //!
 //! The API and the token endpoint see the same certificate, because the HTTP clients for both use
 //! one TLS configuration. A stolen token is useless without the certificate's private key.

@@ -1,4 +1,4 @@
-//! A service that calls two APIs on behalf of its callers (token exchange, RFC 8693). It has one
+//! Calls two APIs on behalf of a service's callers (token exchange, RFC 8693). The service has one
 //! HTTP client with one layer, and a token for each caller and API.
 
 mod service;

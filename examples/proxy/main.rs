@@ -1,5 +1,4 @@
-//! A reverse proxy that streams uploads and adds the service's own token. The proxy is in
-//! `proxy.rs`.
+//! Streams uploads through a reverse proxy that adds its own token. The proxy is in `proxy.rs`.
 //!
 //! The proxy runs in a separate process, so that its memory can be measured. The options
 //! `--uploads 100 --mib 1024` send 100 uploads of 1 GiB through it at once, and then through a

@@ -1,5 +1,5 @@
-//! A client whose requests carry an access token. The token endpoint and the API listen on
-//! loopback. Each step prints how many requests were sent, and how many the rules promise.
+//! Sends requests with access tokens. The token endpoint and the API listen on loopback. Each step
+//! prints how many requests were sent, and how many the rules promise.
 
 mod steps;
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Processes that share their tokens through Redis.
+//! Shares tokens between processes through Redis.
 //!
 //! `shared_tokens` starts a `redis-server`, which has to be installed. `shared_tokens redis://...`
 //! uses a server that is already running.

@@ -1,6 +1,6 @@
-//! A soak test over loopback. A token endpoint, an API and a store fail in turn. Many callers send
-//! requests, and some of them cancel theirs. The test compares what the callers and the API saw of
-//! each request, and checks that no task, connection or memory leaks.
+//! Sends requests over loopback during failures. A token endpoint, an API and a store fail in turn,
+//! and some of the many callers cancel their requests. The test compares what the callers and the
+//! API saw of each request, and checks that no task, connection or memory leaks.
 //!
 //! It runs a short round and a long round. After each, everything is dropped. The heap may not be
 //! larger after the long round than after the short one. The test prints a table, and fails if the

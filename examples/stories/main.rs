@@ -1,4 +1,4 @@
-//! Short programs for common tasks, one file each. Each runs against a token endpoint and an API on
+//! Runs short programs for common tasks, one file each. Each uses a token endpoint and an API on
 //! loopback.
 //!
 //! ```text

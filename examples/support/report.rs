@@ -1,5 +1,6 @@
 //! A report that compares the requests on the wire with those promised.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::ops::Sub;
@@ -40,11 +41,16 @@ impl fmt::Display for Wire {
     }
 }
 
+/// The page that explains the rules.
+const RULES: &str = "https://docs.rs/tower-oauth2/latest/tower_oauth2/guide/guarantees/";
+
 pub(crate) struct Report {
     issuer: Issuer,
     step: String,
     /// The counts at the beginning of the step.
     before: Wire,
+    /// The numbers of the rules that were printed, such as "C2".
+    rules: BTreeSet<String>,
     broken: Vec<String>,
 }
 
@@ -52,7 +58,8 @@ impl Report {
     /// Creates a report on the requests to `issuer` and to the APIs that use it.
     pub(crate) fn new(issuer: &Issuer) -> Self {
         let before = issuer.wire();
-        Self { issuer: issuer.clone(), step: String::new(), before, broken: Vec::new() }
+        let (step, rules, broken) = Default::default();
+        Self { issuer: issuer.clone(), step, before, rules, broken }
     }
 
     /// Begins a step.
@@ -76,19 +83,36 @@ impl Report {
         println!("  happened  {happened}");
         println!("  promised  {promised}");
         println!("            {rule}");
+        self.rules.extend(numbers(rule).map(str::to_owned));
         if happened != promised {
             self.broken.push(format!("{}: {happened}; promised: {promised}", self.step));
         }
     }
 
     fn conclude(self) -> ExitCode {
+        println!();
+        if !self.rules.is_empty() {
+            let rules: Vec<_> = self.rules.iter().map(String::as_str).collect();
+            println!("Read more about {} at {RULES}", rules.join(", "));
+        }
         if self.broken.is_empty() {
-            println!("\nEverything happened as promised.");
+            println!("Everything happened as promised.");
             return ExitCode::SUCCESS;
         }
         self.broken.iter().for_each(|broken| complain(broken));
         ExitCode::FAILURE
     }
+}
+
+/// Returns the numbers before a reason.
+///
+/// For example, these are C1 and C2 in "C1, C2: one token request".
+fn numbers(rule: &str) -> impl Iterator<Item = &str> {
+    let (numbers, _) = rule.split_once(": ").unwrap_or_default();
+    numbers.split(", ").filter(|number| {
+        let digits = number.strip_prefix(|letter: char| letter.is_ascii_uppercase());
+        digits.is_some_and(|digits| digits.parse::<u8>().is_ok())
+    })
 }
 
 /// Returns the exit code of an example, and prints its failures.

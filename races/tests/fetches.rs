@@ -62,7 +62,7 @@ fn a_failure_reaches_all_waiters_and_is_remembered() {
         for error in &errors {
             let cause =
                 |error: &TokenError| std::ptr::from_ref(error.source().unwrap()).cast::<()>();
-            assert_eq!(cause(error), cause(&errors[0]), "they share one cause");
+            assert_eq!(cause(error), cause(&errors[0]), "all errors share one cause");
             assert!(error.retry_in().is_some());
         }
         assert_eq!(fixture.journal.count(), 1);

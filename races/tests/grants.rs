@@ -270,7 +270,7 @@ fn a_refresh_token_is_taken_over_and_none_is_lost() {
         });
         join(callers);
         let took = elapsed();
-        assert!(took <= SILENCE + BEAT_INTERVAL, "it took {took:?}");
+        assert!(took <= SILENCE + BEAT_INTERVAL, "the callers took {took:?}");
         resume.join().unwrap();
         first.join().unwrap();
         for runtime in [&stalling, &runtime] {

@@ -26,8 +26,8 @@ fn waiters_replace_a_fetch_that_no_runtime_polls() {
         for got in join(fixture.callers(3)) {
             assert_eq!(call_of(&got.unwrap()), 1);
         }
-        assert_eq!(fixture.handle.spawners().len(), 1, "they replace it once");
-        assert!(elapsed() <= SILENCE + BEAT_INTERVAL, "it took {:?}", elapsed());
+        assert_eq!(fixture.handle.spawners().len(), 1, "the waiters replace the fetch once");
+        assert!(elapsed() <= SILENCE + BEAT_INTERVAL, "the callers took {:?}", elapsed());
     });
 }
 

@@ -174,7 +174,7 @@ fn a_lease_of_a_replaced_fetch_is_adopted() {
             fixture.spawn(|fixture| {
                 let got = fixture.get().unwrap();
                 // The caller does not wait for the end of the lease, which lasts for 10 s.
-                assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
+                assert!(elapsed() <= 2 * SILENCE, "the callers took {:?}", elapsed());
                 call_of(&got)
             })
         });
@@ -223,7 +223,7 @@ fn one_of_several_caches_adopts_a_lease() {
             fixture.spawn(|fixture| block_on(fixture.tokens.get()).map(drop).unwrap())
         });
         join(callers);
-        assert!(elapsed() <= 2 * SILENCE, "it took {:?}", elapsed());
+        assert!(elapsed() <= 2 * SILENCE, "the callers took {:?}", elapsed());
         drop(stalling);
         caches.iter().for_each(|(fixture, _)| fixture.settle());
         let calls: usize = journals.iter().map(Journal::count).sum();

@@ -6,11 +6,12 @@
 //! rejection of an older token always counts and closes the breaker. For young tokens there are
 //! five rules:
 //!
-//! 1. **Ladder.** After a young token is rejected, the breaker is open for 100 ms. The first
+//! 1. **Windows.** After a young token is rejected, the breaker is open for 100 ms. The first
 //!    rejection that counts after that opens it again for twice as long, up to 5 s. A successful
-//!    resend does not reset the ladder, because one good node of a broken API could then keep
-//!    resetting it. Every tenth rung lasts 25 s. Some APIs accept a token only seconds after it was
-//!    issued, for example because their clock is late, and would never see one that is old enough.
+//!    resend does not shorten the next window, because one good node of a broken API could then
+//!    keep all windows short. Every tenth window lasts 25 s. Some APIs accept a token only seconds
+//!    after it was issued, for example because their clock is late. Without the long window,
+//!    such an API would never get a token that is old enough.
 //! 2. **Evidence.** While the breaker is open, a rejection still counts if the same origin has
 //!    accepted the token, because the token must then have been revoked. See [`Evidence`].
 //! 3. **Allowance.** Each rejection that counts takes one unit from an allowance: 15 at once, and
@@ -44,12 +45,12 @@ use super::issued::IssueId;
 pub(crate) const YOUNG: Duration = Duration::from_secs(30);
 /// The time without a rejection after which the breaker closes.
 pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
-/// The time for which the first rung of the ladder opens the breaker.
+/// The time for which the breaker opens first.
 const FIRST_WINDOW: Duration = Duration::from_millis(100);
-/// The time for which the seventh and most later rungs open the breaker.
+/// The time for which the breaker opens the seventh time, and most later times.
 const LAST_WINDOW: Duration = Duration::from_secs(5);
-/// The time for which every tenth rung opens the breaker. It is shorter than [`YOUNG`].
-const PATIENT_WINDOW: Duration = Duration::from_secs(25);
+/// The time for which the breaker opens every tenth time. It is shorter than [`YOUNG`].
+const LONG_WINDOW: Duration = Duration::from_secs(25);
 /// The units of a full allowance.
 ///
 /// At most `ALLOWANCE + 60 s / ALLOWANCE_REFILL` rejections count in a minute, which is 45.
@@ -59,7 +60,7 @@ const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
 /// A rejection within this number of used units withdraws the token from all requests.
 ///
 /// Each such rejection makes all requests wait for the next token.
-const BELIEVED: u32 = 2;
+const MAX_TRUSTED: u32 = 2;
 
 // A closed breaker forgets its allowance. Nothing is gained by that, because the allowance is full
 // again by the time at which a breaker closes or a young token becomes older.
@@ -92,8 +93,8 @@ pub(crate) struct Breaker {
 /// Remembers rejections, acceptances and the allowance after a young token was rejected.
 #[derive(Debug)]
 struct Suspicion {
-    /// The number of rungs that were climbed. It is 0 only inside a transition.
-    rung: u32,
+    /// The number of windows so far. It is 0 only inside a transition.
+    openings: u32,
     /// The time until which the breaker is open.
     open_until: Instant,
     /// The time at which the allowance will be full again, which represents its level (GCRA).
@@ -112,8 +113,8 @@ pub(crate) struct RejectedSend {
     pub(crate) issue: IssueId,
     /// The time at which this process received the token.
     ///
-    /// The time of the token request would not do. A store or a source with a cache of its own can
-    /// hand out tokens that were requested long ago, and each of them would reset the ladder.
+    /// The time of the token request is not usable, because a store, or a source with its own
+    /// cache, can return tokens that were requested long ago. Each of them would close the breaker.
     pub(crate) arrived_at: Instant,
     pub(crate) target: Target,
     pub(crate) send: SendNumber,
@@ -212,11 +213,11 @@ impl Breaker {
         // A rejection that counts while the breaker is open does not prolong the window, because
         // the allowance bounds such rejections.
         if !is_open {
-            suspicion.climb(now);
+            suspicion.open(now);
         }
         suspicion.evidence.rejection_counted(issue);
         let is_credible = was_closed || has_evidence || send == SendNumber::Second;
-        let verdict = if is_credible && suspicion.has_used_at_most(BELIEVED, now) {
+        let verdict = if is_credible && suspicion.has_used_at_most(MAX_TRUSTED, now) {
             Verdict::Reject
         } else {
             Verdict::Suspect
@@ -256,8 +257,8 @@ impl Breaker {
         suspicion.evidence.fresh_token_rejected(issue, target);
         if issue > suspicion.newest_refused_issue {
             suspicion.newest_refused_issue = issue;
-            suspicion.rung = suspicion.rung.max(1);
-            suspicion.open_until = suspicion.open_until.max(now + window(suspicion.rung));
+            suspicion.openings = suspicion.openings.max(1);
+            suspicion.open_until = suspicion.open_until.max(now + window(suspicion.openings));
         }
         BreakerEvent::combine(closed, suspicion.announce())
     }
@@ -302,7 +303,7 @@ impl Breaker {
     fn suspect(&mut self, now: Instant) -> &mut Suspicion {
         let suspicion = self.suspicion.get_or_insert_with(|| {
             Box::new(Suspicion {
-                rung: 0,
+                openings: 0,
                 open_until: now,
                 allowance_full_at: now,
                 last_rejection: now,
@@ -337,20 +338,20 @@ impl Suspicion {
         self.allowance_full_at <= now + ALLOWANCE_REFILL * units
     }
 
-    /// Opens the breaker for the window of the next rung.
-    fn climb(&mut self, now: Instant) {
-        self.rung += 1;
-        self.open_until = now + window(self.rung);
+    /// Opens the breaker for the next window.
+    fn open(&mut self, now: Instant) {
+        self.openings += 1;
+        self.open_until = now + window(self.openings);
     }
 
     /// Returns [`BreakerEvent::Opened`] once.
     ///
     /// The first rejection of a young token is not announced, because the token may have been
-    /// revoked. A revocation does not explain a second rung, or the rejection of a fresh token.
+    /// revoked. A revocation does not explain a second window, or the rejection of a fresh token.
     fn announce(&mut self) -> Option<BreakerEvent> {
-        let is_news = (self.rung >= 2 || self.newest_refused_issue != 0) && !self.is_announced;
+        let is_news = (self.openings >= 2 || self.newest_refused_issue != 0) && !self.is_announced;
         self.is_announced |= is_news;
-        is_news.then(|| BreakerEvent::Opened { window: window(self.rung) })
+        is_news.then(|| BreakerEvent::Opened { window: window(self.openings) })
     }
 }
 
@@ -373,10 +374,10 @@ impl BreakerEvent {
     }
 }
 
-/// Returns how long the breaker opens on this rung, counted from 1.
-fn window(rung: u32) -> Duration {
-    if rung % 10 == 0 {
-        return PATIENT_WINDOW;
+/// Returns how long the breaker stays open after this opening, counted from 1.
+fn window(opening: u32) -> Duration {
+    if opening % 10 == 0 {
+        return LONG_WINDOW;
     }
-    FIRST_WINDOW.saturating_mul(1 << (rung - 1).min(20)).min(LAST_WINDOW)
+    FIRST_WINDOW.saturating_mul(1 << (opening - 1).min(20)).min(LAST_WINDOW)
 }

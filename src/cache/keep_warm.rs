@@ -33,7 +33,7 @@ pub(super) fn keep_warm(slot: &Arc<Slot>) -> Result<(), TokenError> {
                 }
             }
             // A new holder may have called `keep_warm` while this task was still marked. The swap
-            // reads that holder's swap, and so its handle is visible. A store would not do.
+            // reads that holder's swap, so its handle is visible. A store does not read.
             slot.is_kept_warm.swap(false, Ordering::AcqRel);
             if !slot.is_held() || slot.is_kept_warm.swap(true, Ordering::AcqRel) {
                 warm.0 = None;

@@ -39,7 +39,7 @@ use crate::util::clock::wall_clock;
 pub struct TokenRequestParts {
     endpoint: Uri,
     /// The endpoint as the configuration or the metadata spells it.
-    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain it"))]
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "only JWTs contain the endpoint"))]
     endpoint_text: Box<str>,
     issuer: Option<Box<str>>,
     /// `true` if the server accepts a client secret in the form only.

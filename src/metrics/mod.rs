@@ -66,7 +66,7 @@ pub(crate) fn failing_credentials(difference: i8, label: &MetricLabel) {
     recorder::change_gauge(FAILING, &with_label(&[], label), difference.into());
 }
 
-/// Changes the number of APIs that are known to reject fresh tokens.
+/// Changes the number of credentials whose new tokens an API rejects.
 pub(crate) fn broken_apis(difference: i32, label: &MetricLabel) {
     recorder::change_gauge(BROKEN, &with_label(&[], label), difference);
 }

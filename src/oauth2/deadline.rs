@@ -40,9 +40,9 @@ impl Deadline {
         Self { end, note }
     }
 
-    /// Returns the deadline of a request that waits from now on.
+    /// Returns the earlier of the deadline in the extensions and the gRPC deadline.
     ///
-    /// It is the first of the one in the extensions and that of a gRPC call.
+    /// The gRPC timeout begins now.
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let grpc = grpc_timeout::parse(request.headers()).map(|timeout| Self {
             end: Instant::now() + timeout,

@@ -68,8 +68,8 @@ impl OAuth2Layer {
     /// Creates a layer that sends `tokens` to `origins`, and to no other origins.
     ///
     /// A request can name other tokens ([`RequestExt::tokens`](crate::RequestExt::tokens)). If
-    /// these are tokens of tenants, use [`per_request`](Self::per_request): a request that loses
-    /// them, for example in a redirect, would get one of the layer's own.
+    /// these are tokens of tenants, use [`per_request`](Self::per_request). A request that loses its
+    /// tokens, for example in a redirect, would get the layer's own token.
     pub fn new(tokens: Tokens, origins: Origins) -> Self {
         Self { config: Arc::new(LayerConfig::new(Some(tokens), origins)) }
     }

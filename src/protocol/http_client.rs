@@ -17,7 +17,7 @@ pub(crate) type BoxedBody = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) mod sealed {
     /// Holds a boxed client. Cannot be named outside of this crate.
-    #[allow(missing_debug_implementations, reason = "it cannot be named")]
+    #[allow(missing_debug_implementations, reason = "callers cannot name this type")]
     pub struct Boxed(pub(crate) super::BoxedClient);
 
     pub trait Sealed<M> {}

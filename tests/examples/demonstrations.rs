@@ -18,7 +18,11 @@ async fn the_quickstart_example_works() {
             assert!(ended.stdout.contains(&line), "{line} is missing in {}", ended.stdout);
         }
     }
-    assert!(ended.stdout.ends_with("Everything happened as promised.\n"));
+    let url = "https://docs.rs/tower-oauth2/latest/tower_oauth2/guide/guarantees/";
+    let end = format!(
+        "\n\nRead more about C1, C2, C5, R1, R3 at {url}\nEverything happened as promised.\n"
+    );
+    assert!(ended.stdout.ends_with(&end), "{}", ended.stdout);
 }
 
 #[tokio::test]

@@ -404,22 +404,43 @@ async fn an_open_breaker_returns_rejections_and_keeps_the_token() {
 
 // R8
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_succeeds_closes_the_breaker() {
+async fn a_replay_that_succeeds_does_not_close_the_breaker() {
     let source = ScriptedSource::tokens(hour);
-    // Rejects tokens 1 to 4, then 6 and 7.
-    let api = Api::accepting(|token| matches!(token, "token-5" | "token-8"));
-    let mut service = layer(&source).layer(api.clone());
-    let mut call = async || service.ready().await.unwrap().call(get("/")).await.unwrap().status();
-    assert_eq!(call().await, 401); // 1, 2; open for 100 ms
-    advance(ms(100)).await;
-    assert_eq!(call().await, 401); // 3; open for 200 ms
-    advance(ms(200)).await;
-    assert_eq!(call().await, 401); // 4; open for 400 ms
-    advance(ms(400)).await;
-    assert_eq!(call().await, 200); // 5; closed
+    let layer = layer(&source);
+    let mut service = layer.layer(Api::accepting(|token| token == "token-5"));
+    let mut call = async || service.ready().await.unwrap().call(get("/")).await.unwrap();
+    // The first call sends tokens 1 and 2. The others replay with the next one.
+    for (status, window) in [(401, 100), (401, 200), (401, 400), (200, 800)] {
+        let response = call().await;
+        assert_eq!(
+            (response.status().as_u16(), replayed(&response)),
+            (status, Some(Replayed::Yes))
+        );
+        if window < 800 {
+            advance(ms(window)).await;
+        }
+    }
     assert_eq!(source.count(), 5);
-    assert_eq!(call().await, 200);
+
+    // This origin has not accepted token 5, so its rejections count only after the window. A closed
+    // breaker would count the first one.
+    let mut rejecting = layer.layer(Api::always(401));
+    let mut reject = async || {
+        let request = get("https://rejecting.test/");
+        replayed(&rejecting.ready().await.unwrap().call(request).await.unwrap())
+    };
+    let ignored = Some(Replayed::No(NotReplayed::BreakerOpen));
+    assert_eq!(reject().await, ignored);
+    advance(ms(799)).await;
+    assert_eq!(reject().await, ignored);
+    assert_eq!(call().await.status(), 200, "token 5 stays in use");
     assert_eq!(source.count(), 5);
+    advance(ms(1)).await;
+    assert_eq!(reject().await, Some(Replayed::Yes));
+    assert_eq!(source.count(), 6);
+    // The next window is twice as long as the one before the successful replay.
+    advance(ms(1599)).await;
+    assert_eq!(reject().await, ignored);
 }
 
 // R8

@@ -215,7 +215,7 @@ async fn an_operation_is_sent_at_most_twice() {
     .await;
     let store = store(&server);
     for _ in 0..20 {
-        let _ = timeout(MINUTE, store.get(KEY)).await.expect("it ends");
+        let _ = timeout(MINUTE, store.get(KEY)).await.expect("the operation ends");
     }
     assert!(server.connections() <= 20);
 }

@@ -31,7 +31,7 @@ struct Case {
 enum Fate {
     Dropped,
     Kept,
-    /// The first body is polled each time that the second one is.
+    /// The test polls the first body before each poll of the second one.
     Polled,
 }
 

@@ -26,7 +26,7 @@ const CONTENDED_SPREAD: Duration = Duration::from_secs(2);
 /// The server keeps one live token per client, and several processes request tokens without a
 /// store. Each new token revokes the token of another process.
 ///
-/// The sign of it is a row of tokens that an API has accepted and then rejected, where each replay
+/// Contention shows as consecutive tokens that an API accepted and then rejected, while each replay
 /// succeeds. A bad node behind a load balancer rejects accepted tokens too. Such a node is
 /// recognised when other requests are accepted with the rejected token, or when a replay is
 /// rejected.

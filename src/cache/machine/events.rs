@@ -35,7 +35,7 @@ pub(in crate::cache) struct Events {
 /// New suspicions that follow from a rejection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Suspicions {
-    /// The time for which the breaker opened, if it did.
+    /// The time for which the breaker opened. `None` if the breaker did not open.
     pub(crate) opened: Option<Duration>,
     /// Several processes seem to revoke each other's tokens.
     pub(crate) is_contention_new: bool,

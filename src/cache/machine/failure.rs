@@ -19,7 +19,7 @@ pub(super) struct Failure {
     pub(super) error: TokenError,
     /// The end of the back-off by either clock (C5).
     ///
-    /// The monotonic clock alone would not do, because it stops during a suspend.
+    /// The monotonic clock alone is not usable, because it stops during a suspend.
     pub(super) until: Now,
     /// The version of the credentials that failed. `None` if they were not the cause.
     pub(super) version: Option<u64>,

@@ -9,10 +9,10 @@
 //! Token state
 //!   any state ───▶ Current (Good)     a fetch completes with another token
 //!   Current ─────▶ Expired            one of the two clocks reaches the token's end (C5)
-//!   Current ─────▶ Rejected           an API rejects the token, and the breaker believes it
-//!                                     (C8, R8); or a caller rejects the token by hand
-//!   Good ────────▶ Suspect            an API rejects the current token, and the breaker has doubts
-//!                                     (R8); or the token only lacks claims (R7)
+//!   Current ─────▶ Rejected           an API rejects the token, and the breaker's verdict is
+//!                                     `Reject` (C8, R8); or a caller rejects the token by hand
+//!   Good ────────▶ Suspect            an API rejects the current token, and the breaker's verdict
+//!                                     is `Suspect` (R8); or the token only lacks claims (R7)
 //!   any state ───▶ Absent             the slot is cleared (`forget`); or the new token had already
 //!                                     expired when it arrived (C7)
 //! Fetch
@@ -339,7 +339,7 @@ impl Machine {
         self.last_sequence
     }
 
-    /// Clears the failure and restarts the ladder of back-offs.
+    /// Clears the failure. The next back-off is then as short as the first one.
     fn clear_failures(&mut self) -> Events {
         self.consecutive_failures = 0;
         let displaced_failure = self.failure.take();

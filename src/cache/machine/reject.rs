@@ -51,7 +51,7 @@ pub(super) struct RejectedToken {
 pub(super) enum RejectedBy {
     /// At most [`MAX_REJECTING_ORIGINS`] origins, by their hashes.
     Origins(Vec<u64>),
-    /// A caller rejected the token by hand, or too many origins did. No origin gets the token.
+    /// A caller or too many origins rejected the token. No origin gets the token.
     Everyone,
 }
 

@@ -110,7 +110,7 @@ async fn a_renewal_before_the_suspend_brings_no_longer_life() {
     assert_eq!(server.count(), 2, "the renewal has begun");
     suspend(58 * MINUTE);
     pass(WALL_CLOCK_INTERVAL).await;
-    assert_eq!(get(&tokens).await, "token-2", "the caller waited for it");
+    assert_eq!(get(&tokens).await, "token-2", "the caller waited for the renewal");
     // The renewal's token has less than two minutes left.
     pass(2 * MINUTE).await;
     assert_eq!(get(&tokens).await, "token-3");

@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) {
         let builder = if is_clear { builder.dangerously_allow_http() } else { builder };
         let began = Instant::now();
         let result = builder.fetch(http).await;
-        assert!(began.elapsed() <= Duration::from_secs(31), "it takes its time");
+        assert!(began.elapsed() <= Duration::from_secs(31), "the request exceeds its timeout");
         match result {
             Ok(metadata) => assert_believed(&metadata, issuer, is_clear, &replies),
             Err(error) => {

@@ -221,7 +221,7 @@ fn assert_result(result: &Answer, servers: &Servers, script: &Script, limit: usi
                 Some(Replayed::Yes) => assert_eq!(servers.arrivals.len(), 2),
                 Some(Replayed::No(reason)) => {
                     assert_eq!(*reason, NotReplayed::Body);
-                    assert!(!could_be_sent_again, "it could have been sent again");
+                    assert!(!could_be_sent_again, "the body could have been sent again");
                     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
                     assert_eq!(servers.arrivals.len(), 1);
                 }

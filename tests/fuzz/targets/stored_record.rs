@@ -143,7 +143,7 @@ pub fn run(data: &[u8]) {
         let (store, fetches) = (found(), Arc::new(AtomicUsize::new(0)));
         let token = ask(store.clone(), &fetches, case.request()).await;
         // S5: callers wait for one and a half leases.
-        assert!(began.elapsed() <= Duration::from_secs(16), "it takes its time");
+        assert!(began.elapsed() <= Duration::from_secs(16), "the request exceeds its timeout");
         assert_token(&token);
         if fetches.load(Ordering::Relaxed) == 0 {
             assert_answers(&case, &token);

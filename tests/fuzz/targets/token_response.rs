@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
         let began = Instant::now();
         let result = endpoint.oneshot(TokenRequest::new(credentials())).await;
         // W7
-        assert!(began.elapsed() <= Duration::from_secs(31), "it takes its time");
+        assert!(began.elapsed() <= Duration::from_secs(31), "the request exceeds its timeout");
         match &result {
             Ok(token) => {
                 assert!(token.time_left() <= token.lifetime());

@@ -176,5 +176,5 @@ async fn debug_shows_no_proof_key_or_nonce() {
         let proof = request.headers()["dpop"].to_str().unwrap();
         assert!(!all.contains(proof) && !all.contains("token-1") && !all.contains(secret), "{all}");
     }
-    assert!(all.contains("proof"), "it says that there was another one: {all}");
+    assert!(all.contains("proof"), "no event says that a second proof was sent: {all}");
 }

@@ -159,7 +159,7 @@ async fn after_a_refusal_proofs_use_the_clock_of_the_server() {
             assert_eq!(call(&service, get("/")).await.status(), status);
             assert_eq!((api.count(), source.count()), (sends + 1, 1));
         } else {
-            assert_eq!(source.count(), 2, "then it is held against the token, once");
+            assert_eq!(source.count(), 2, "the second 401 rejects the token, once");
         }
         proofs(&api);
     }

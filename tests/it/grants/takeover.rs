@@ -269,7 +269,7 @@ fn get_beside_a_stopped_fetch(grant: &Grant, first: &Tokens, second: &Tokens) {
     assert_eq!(grant.used(), ["r-0"]);
     let token = driven.block_on(async {
         let start = Instant::now();
-        let token = timeout(Duration::from_secs(3600), second.get()).await.expect("it hangs");
+        let token = timeout(Duration::from_secs(3600), second.get()).await.expect("the call hangs");
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         token.unwrap()
     });

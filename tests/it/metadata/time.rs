@@ -159,7 +159,7 @@ fn a_fetch_without_a_runtime_is_a_typed_error() {
     let http = always(200, document().to_string());
     let only = Metadata::builder(ISSUER).unwrap().well_known(WellKnown::OpenidConfiguration);
     let Poll::Ready(result) = tokio_test::task::spawn(only.fetch(http.clone())).poll() else {
-        panic!("it waits for a runtime");
+        panic!("the fetch waits for a runtime");
     };
     assert_eq!((result.unwrap_err().kind(), http.count()), (NoRuntime, 0));
 }

@@ -213,7 +213,7 @@ fn an_error_may_use_the_cache_when_its_credentials_are_removed() {
         setup.cache.remove(&credentials());
         setup.gate.add_permits(1);
         settle().await;
-        assert_eq!(setup.dropped(), 1, "no caller waits for it");
+        assert_eq!(setup.dropped(), 1, "no caller waits for the renewal");
         setup.assert_usable().await;
     });
 }

@@ -499,7 +499,7 @@ async fn labels_of_credentials_are_opt_in_and_bounded() {
     assert_eq!(gauge, each.iter().map(|label| format!("{label}}} 1")).collect::<Vec<_>>());
     let mut down: Vec<_> = down.iter().map(|line| line.split('}').next().unwrap()).collect();
     down.sort_unstable();
-    assert_eq!(down, ["none", "other", "shop-0", "shop-1"], "each comes down where it went up");
+    assert_eq!(down, ["none", "other", "shop-0", "shop-1"], "each label's gauge returns to zero");
     assert_eq!(of(BACKOFF).len(), 4);
 }
 

@@ -54,7 +54,7 @@ async fn processes_do_not_queue_for_a_token_that_is_not_stored() {
     }
 }
 
-/// An error of a store that wraps its cause, as `anyhow` does.
+/// An error of a store that wraps its cause, like `anyhow::Error`.
 #[derive(Debug)]
 struct Wrapped(ValueNotAccepted);
 

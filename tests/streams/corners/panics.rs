@@ -52,6 +52,6 @@ fn a_panic_in_a_second_body_leaves_no_lock_held() {
     assert!(panics(&mut second));
     assert!(matches!(look(&mut first), Poll::Ready(Some(Err(_)))));
     assert!(!first.is_end_stream() && !second.is_end_stream());
-    assert_eq!(read(&mut second), b"three", "as the body within");
+    assert_eq!(read(&mut second), b"three", "the same data as the inner body");
     drop((first, second));
 }

@@ -23,7 +23,7 @@ async fn a_401_over_the_limit_is_returned_and_rejects_the_token() {
     let service = ReplayableLayer::new().limit(2999).layer(oauth2);
     let response = service.clone().oneshot(put(Script::of([vec![b'x'; 3000]]))).await.unwrap();
     assert_eq!(response.status(), 401);
-    assert_eq!(response.headers()["x-answer"], "1", "as it is");
+    assert_eq!(response.headers()["x-answer"], "1", "the response is unchanged");
     assert_eq!(replayed(&response), Some(Replayed::No(NotReplayed::Body)));
     // The token is fetched ahead of the next request, which uses it.
     settle().await;

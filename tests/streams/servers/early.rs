@@ -157,7 +157,7 @@ async fn taken_over_in_the_middle(protocol: Protocol, rest: Rest) {
         expected.add(b"one two three");
         assert_eq!(arrived.await.unwrap(), expected);
     };
-    tokio::time::timeout(GUARD, watched).await.expect("it hangs");
+    tokio::time::timeout(GUARD, watched).await.expect("the call hangs");
 }
 
 // R4

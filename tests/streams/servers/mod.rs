@@ -281,7 +281,7 @@ where
     B::Error: Into<BoxError>,
 {
     let call = tokio::spawn(api.clone().oneshot(request));
-    tokio::time::timeout(GUARD, call).await.expect("it hangs").unwrap()
+    tokio::time::timeout(GUARD, call).await.expect("the call hangs").unwrap()
 }
 
 /// Uploads to a new server. Returns the response, and the requests that the server has received.

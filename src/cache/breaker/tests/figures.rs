@@ -135,7 +135,7 @@ fn one_forbidden_path_costs_20_fetches_a_minute_and_fails_alone() {
     }
 }
 
-/// The revocations fall into every phase of the ladder's 5 s.
+/// The revocations fall into every phase of a window of 5 s.
 #[test]
 fn revocations_beside_one_forbidden_path_fail_no_other_path() {
     for (forbidden_per_second, others_per_second) in [(1.0, 2.0), (1.0, 20.0), (20.0, 20.0)] {

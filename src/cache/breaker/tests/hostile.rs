@@ -11,7 +11,7 @@ fn an_api_that_rejects_every_other_token() {
     let mut world = World::new(|sent| ApiResponse::accept_if(sent.issue % 2 == 0));
     world.load(0.0..60.0, 200.0, |n| (ORIGIN, n % 5));
     world.run();
-    assert_eq!(world.fetches.len(), 2, "nothing is broken once it has a token that it accepts");
+    assert_eq!(world.fetches.len(), 2, "no token request follows once the API accepts a token");
 }
 
 #[test]

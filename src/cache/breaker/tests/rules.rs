@@ -36,11 +36,11 @@ fn windows_double_up_to_5_s_and_every_tenth_is_longer() {
 }
 
 #[test]
-fn only_the_end_of_a_window_climbs_the_ladder() {
+fn only_a_rejection_after_a_window_doubles_it() {
     let mut now = Instant::now();
     let mut breaker = open(now);
-    for rung in 2..30 {
-        let window = window(rung - 1);
+    for opening in 2..30 {
+        let window = window(opening - 1);
         assert_eq!(judge(&mut breaker, 2, TARGET, now + window - ms(1)), Verdict::Ignore);
         now += window;
         assert_eq!(judge(&mut breaker, 2, TARGET, now), Verdict::Suspect);
@@ -48,7 +48,7 @@ fn only_the_end_of_a_window_climbs_the_ladder() {
 }
 
 #[test]
-fn one_rejection_of_a_young_token_is_believed_and_not_announced() {
+fn the_first_rejection_of_a_young_token_is_not_announced() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
     assert_eq!(breaker.judge_rejection(young(1, now), now), (Verdict::Reject, None));
@@ -57,15 +57,15 @@ fn one_rejection_of_a_young_token_is_believed_and_not_announced() {
 }
 
 #[test]
-fn the_second_rung_is_announced_once() {
+fn the_second_window_is_announced_once() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
     judge(&mut breaker, 1, TARGET, now);
-    for (rung, at) in [(2, ms(100)), (3, ms(300))] {
-        let (verdict, event) = breaker.judge_rejection(young(rung, now + at), now + at);
+    for (issue, at) in [(2, ms(100)), (3, ms(300))] {
+        let (verdict, event) = breaker.judge_rejection(young(issue, now + at), now + at);
         assert_eq!(verdict, Verdict::Suspect);
         let opened = BreakerEvent::Opened { window: ms(200) };
-        assert_eq!(event, (rung == 2).then_some(opened));
+        assert_eq!(event, (issue == 2).then_some(opened));
     }
     assert_eq!(breaker.close(), Some(BreakerEvent::Closed));
     assert_eq!(breaker.close(), None);
@@ -185,10 +185,10 @@ fn rejections_beyond_the_first_few_make_the_token_suspect() {
             rejected = young(issue, now);
         }
         let is_old = usize::from(first_arrived_at < now);
-        let believed = BELIEVED as usize + is_old;
-        assert_eq!(verdicts[..believed], vec![Verdict::Reject; believed]);
+        let trusted = MAX_TRUSTED as usize + is_old;
+        assert_eq!(verdicts[..trusted], vec![Verdict::Reject; trusted]);
         let suspect = ALLOWANCE as usize + is_old;
-        let are_suspect = verdicts[believed..].iter().take(suspect - believed);
+        let are_suspect = verdicts[trusted..].iter().take(suspect - trusted);
         assert!(are_suspect.clone().all(|verdict| *verdict == Verdict::Suspect));
         assert!(verdicts.iter().skip(suspect).all(|verdict| *verdict == Verdict::Ignore));
     }
@@ -222,15 +222,15 @@ fn a_fresh_token_rejected_after_30_s_opens_the_breaker() {
     let start = Instant::now();
     let mut breaker = open(start);
     let mut now = start;
-    for rung in 1..5 {
-        now += window(rung);
+    for opening in 1..5 {
+        now += window(opening);
         judge(&mut breaker, 2, TARGET, now);
     }
     now += secs(40);
     let event = breaker.fresh_token_rejected(3, TARGET, now);
     assert_eq!(event, Some(BreakerEvent::Reopened { window: FIRST_WINDOW }));
     assert_eq!(event.map(BreakerEvent::gauge_change), Some(0));
-    assert!(!breaker.is_open(now + FIRST_WINDOW), "the ladder begins again");
+    assert!(!breaker.is_open(now + FIRST_WINDOW), "the first window is short again");
     assert_eq!(breaker.tick(now + CLOSE_AFTER), Some(BreakerEvent::Closed));
 }
 
@@ -240,7 +240,7 @@ fn hits_report_the_same_acceptance_once() {
     let mut breaker = Breaker::default();
     assert_eq!(breaker.acceptance_hint(), 0);
     breaker.token_accepted(1, TARGET, now);
-    assert_eq!(breaker.acceptance_hint(), 0, "a closed breaker has no use for it");
+    assert_eq!(breaker.acceptance_hint(), 0, "a closed breaker ignores acceptances");
     judge(&mut breaker, 1, TARGET, now);
     assert_eq!(breaker.acceptance_hint(), 1);
     breaker.token_accepted(2, TARGET, now);

@@ -166,7 +166,7 @@ fn other_origins_use_a_rejected_token_while_fetches_fail() {
     let step = w.step(&for_first);
     assert!(
         matches!(step, Step::Join(_) | Step::Fail(_) | Step::Fetch(_)),
-        "it rejected the token"
+        "the first API rejected the token"
     );
     w.now += secs(30);
     assert!(!matches!(w.step(&for_second), Step::Use(_)), "the token has expired");
@@ -443,7 +443,7 @@ fn a_failure_counts_for_a_while_after_its_back_off() {
     assert_eq!(sweep(&mut w), None);
     assert!(matches!(w.get(), Step::Fetch(_)));
     drop(w.fail(Outage::Transient));
-    assert_eq!(w.failing, 1, "it counts again");
+    assert_eq!(w.failing, 1, "the new failure counts");
     let events = w.machine.forget();
     w.record(events);
     assert_eq!(w.failing, 0);

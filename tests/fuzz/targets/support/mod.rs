@@ -55,7 +55,9 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .start_paused(true)
         .build()
         .unwrap();
-    let result = runtime.block_on(async { timeout(2 * YEAR, future).await.expect("it ends") });
+    let result = runtime.block_on(async {
+        timeout(2 * YEAR, future).await.expect("the future ends within two years")
+    });
     drop(runtime);
     assert_shows_no_secret(&take_events());
     result
@@ -103,7 +105,7 @@ pub fn http(
 /// Checks that a text contains neither a secret nor text from the server.
 pub fn assert_shows_no_secret(text: &str) {
     for hidden in [SECRET, TEXT] {
-        assert!(!text.contains(hidden), "it tells {hidden}: {text}");
+        assert!(!text.contains(hidden), "the text shows {hidden}: {text}");
     }
 }
 
@@ -125,7 +127,7 @@ fn without_found_issuer(text: &str) -> String {
         return text.to_owned();
     };
     let (found, rest) = after.split_once("; ").unwrap();
-    assert!(found.len() <= 80 && !found.contains(SECRET), "it tells {found}");
+    assert!(found.len() <= 80 && !found.contains(SECRET), "the text shows {found}");
     format!("{before}{rest}")
 }
 

@@ -155,7 +155,7 @@ impl Body for Frames {
         match (self.frames.pop_front(), self.end) {
             (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
             (None, End::Ends) => Poll::Ready(None),
-            (None, End::Breaks) => Poll::Ready(Some(Err("it broke off".into()))),
+            (None, End::Breaks) => Poll::Ready(Some(Err("the body broke off".into()))),
             (None, End::Waits) => Poll::Pending,
         }
     }

@@ -17,7 +17,7 @@ use tower::BoxError;
 const MOST: usize = 256 * 1024;
 
 /// The text of a script's error.
-pub const BROKEN: &str = "it broke off";
+pub const BROKEN: &str = "the body broke off";
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -202,7 +202,7 @@ fn keeping_warm_replaces_a_silent_first_fetch() {
     paused().block_on(async {
         tokens.keep_warm().unwrap();
         sleep(secs(5)).await;
-        assert_eq!(source.count(), 2, "no caller asked for it");
+        assert_eq!(source.count(), 2, "no caller asked for a token");
         assert!(caller(&tokens).poll().is_ready());
     });
 }
@@ -234,7 +234,7 @@ fn keeping_warm_replaces_a_silent_renewal() {
         tokens.keep_warm().unwrap();
         // The token ends after 990 s.
         sleep(secs(60)).await;
-        assert_eq!(source.count(), 3, "no caller asked for it");
+        assert_eq!(source.count(), 3, "no caller asked for a token");
         assert_eq!(secret_of(tokens.get().await), "token-3");
     });
 }

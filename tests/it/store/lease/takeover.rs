@@ -66,7 +66,7 @@ fn a_lease_on_a_stopped_runtime_is_taken_over() {
     let (stopped, driven) = (paused_runtime(), paused_runtime());
     let late = hold_on(&stopped, &layer, &source);
     assert_eq!(take_over_on(&driven, &layer, &source), "token-2");
-    assert!(!is_held(&store), "the successor releases it");
+    assert!(!is_held(&store), "the successor releases the lease");
 
     // The earlier fetch returns its token and leaves the store alone.
     let before = store.count();

@@ -132,7 +132,9 @@ impl Load {
                 }
             }
         };
-        timeout(Duration::from_secs(60), rounds).await.expect("they never share a token again");
+        timeout(Duration::from_secs(60), rounds)
+            .await
+            .expect("the caches never share a token again");
         let line = "INFO tower_oauth2::store::health";
         assert!(trace.lines().iter().any(|found| {
             found.starts_with(line) && found.contains("the token store works again")

@@ -60,7 +60,7 @@ async fn a_truncated_record_is_replaced() {
         assert_eq!(newcomer(&redis, &load).await, 1, "{length}");
         let warned = "the stored value is not a token record; the next token replaces it";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{length}");
-        assert_eq!(newcomer(&redis, &load).await, 0, "{length}: it was replaced");
+        assert_eq!(newcomer(&redis, &load).await, 0, "{length}: the record was replaced");
     }
 }
 
@@ -105,7 +105,7 @@ async fn malformed_records_are_replaced() {
         let short = String::from_utf8_lossy(&malformed[..malformed.len().min(80)]).into_owned();
         assert_eq!(newcomer(&redis, &load).await, 1, "{short}");
         assert!(trace.lines().iter().any(|line| line.contains("is not a token record")), "{short}");
-        assert_eq!(newcomer(&redis, &load).await, 0, "{short}: it was replaced");
+        assert_eq!(newcomer(&redis, &load).await, 0, "{short}: the record was replaced");
     }
 }
 
@@ -119,8 +119,8 @@ async fn values_of_other_types_are_replaced() {
         assert_eq!(newcomer(&redis, &load).await, 1, "{command}");
         let warned = "replaced a value in Redis that is not a token";
         assert!(trace.lines().iter().any(|line| line.contains(warned)), "{command}");
-        assert_eq!(newcomer(&redis, &load).await, 0, "{command}: it was replaced");
-        assert_eq!(load.renewal().await, 0, "{command}: all others take it too");
+        assert_eq!(newcomer(&redis, &load).await, 0, "{command}: the record was replaced");
+        assert_eq!(load.renewal().await, 0, "{command}: all other caches use the new record");
     }
 }
 
@@ -182,14 +182,18 @@ async fn the_shorter_lifetime_of_redis_and_the_record_counts() {
     for ends in [now + DAY / 2, now + 3 * DAY] {
         let record = with(&whole, "ends", ends);
         put(&redis, &key, &record, DAY).await;
-        assert_eq!(newcomer(&redis, &load).await, 0, "both say that it lives");
+        assert_eq!(
+            newcomer(&redis, &load).await,
+            0,
+            "the token is valid by the record and by Redis"
+        );
         // A token that lives for a day is not used in its last ten seconds.
         put(&redis, &key, &record, 9_000).await;
-        assert_eq!(newcomer(&redis, &load).await, 1, "the server says that it ends");
+        assert_eq!(newcomer(&redis, &load).await, 1, "the token ends soon by Redis");
     }
     for ends in [now - DAY / 2, now] {
         put(&redis, &key, &with(&whole, "ends", ends), DAY).await;
-        assert_eq!(newcomer(&redis, &load).await, 1, "the record says that it has ended");
+        assert_eq!(newcomer(&redis, &load).await, 1, "the token has ended by the record");
     }
 }
 
