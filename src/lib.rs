@@ -63,15 +63,38 @@ mod util;
 pub use self::cache::{CachedToken, TokenCache, Tokens};
 #[doc(inline)]
 pub use self::client_auth::ClientAuth;
-pub use self::credentials::Credentials;
 pub use self::credentials::request::TokenRequest;
-pub use self::endpoint::TokenEndpoint;
-pub use self::error::{ConfigError, TokenError, TokenErrorKind};
-pub use self::oauth2::{NoToken, OAuth2, OAuth2Layer, RequestExt};
-pub use self::protocol::origins::Origins;
-pub use self::secret::Secret;
-pub use self::token::AccessToken;
+pub use self::error::{ConfigError, TokenErrorKind};
 pub use tower::BoxError;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("client credentials", "client_id", "client_secret"))]
+#[doc(alias("machine-to-machine", "m2m", "two-legged"))]
+#[doc(alias("service account", "RFC 6749"))]
+pub use self::credentials::Credentials;
+#[doc(alias("authorization server", "identity provider", "IdP"))]
+#[doc(alias("token_url", "client credentials", "RFC 6749"))]
+pub use self::endpoint::TokenEndpoint;
+#[doc(alias("OAuth2Error", "error_description"))]
+#[doc(alias("invalid_client", "invalid_grant"))]
+pub use self::error::TokenError;
+#[doc(alias("anonymous", "skip"))]
+pub use self::oauth2::NoToken;
+#[doc(alias("middleware", "interceptor", "bearer", "401"))]
+#[doc(alias("unauthorized", "retry", "RFC 6750"))]
+pub use self::oauth2::OAuth2;
+#[doc(alias("bearer", "interceptor", "middleware", "AuthLayer"))]
+#[doc(alias("Authorization", "access token", "client credentials"))]
+pub use self::oauth2::OAuth2Layer;
+#[doc(alias("tenant", "extensions"))]
+pub use self::oauth2::RequestExt;
+#[doc(alias("allowlist", "host", "audience"))]
+pub use self::protocol::origins::Origins;
+#[doc(alias("client secret", "client_secret", "password"))]
+#[doc(alias("SecretString", "redact"))]
+pub use self::secret::Secret;
+#[doc(alias("bearer", "bearer token", "token response", "RFC 6750"))]
+pub use self::token::AccessToken;
 
 /// Describes the authorizations that token requests are based on (RFC 6749 section 1.3).
 ///
@@ -83,9 +106,22 @@ pub use tower::BoxError;
 /// [`Grant`]: grant::Grant
 #[doc(alias("grant_type", "authorization grant"))]
 pub mod grant {
-    pub use crate::credentials::grant::{
-        Grant, JwtBearer, RefreshToken, RotatedToken, TokenExchange, TokenType,
-    };
+    pub use crate::credentials::grant::RotatedToken;
+
+    #[doc(alias("client credentials", "grant_type"))]
+    #[doc(alias("authorization grant", "RFC 6749"))]
+    pub use crate::credentials::grant::Grant;
+    #[doc(alias("service account", "domain-wide delegation"))]
+    #[doc(alias("RFC 7523", "urn:ietf:params:oauth:grant-type:jwt-bearer"))]
+    pub use crate::credentials::grant::JwtBearer;
+    #[doc(alias("refresh", "offline_access", "rotation"))]
+    #[doc(alias("rotating", "authorization code", "RFC 6749"))]
+    pub use crate::credentials::grant::RefreshToken;
+    #[doc(alias("token exchange", "on behalf of", "on-behalf-of", "obo"))]
+    #[doc(alias("delegation", "impersonation", "STS", "RFC 8693"))]
+    pub use crate::credentials::grant::TokenExchange;
+    #[doc(alias("subject_token_type", "requested_token_type"))]
+    pub use crate::credentials::grant::TokenType;
 }
 
 /// Describes sources of tokens, their requests and their retries.
@@ -99,15 +135,18 @@ pub mod grant {
 pub mod source {
     pub use crate::cache::source::TokenSource;
     pub use crate::credentials::request::Cause;
-    #[cfg(feature = "jwt")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
-    pub use crate::endpoint::SelfSigned;
-    pub use crate::endpoint::TokenRetry;
     #[cfg(races)]
     pub use crate::endpoint::refresh::Refresh;
     pub use crate::protocol::http_client::{HttpClient, TowerClient};
     pub use crate::util::backoff::Backoff;
     pub use crate::util::one_or_many::OneOrMany;
+
+    #[cfg(feature = "jwt")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
+    #[doc(alias("GitHub App", "service account", "self-signed JWT"))]
+    pub use crate::endpoint::SelfSigned;
+    #[doc(alias("backoff", "Retry-After"))]
+    pub use crate::endpoint::TokenRetry;
 }
 
 /// Provides the parts of the middleware that callers rarely name.
@@ -121,6 +160,9 @@ pub mod source {
 pub mod service {
     pub use crate::oauth2::{
         ErrorResponseFuture, HttpService, InnerService, NoTokenSent, ResponseFuture,
-        TokenErrorResponse, TokenErrorResponseLayer,
+        TokenErrorResponse,
     };
+
+    #[doc(alias("IntoResponse", "alf"))]
+    pub use crate::oauth2::TokenErrorResponseLayer;
 }

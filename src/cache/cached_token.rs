@@ -25,7 +25,6 @@ use crate::token::AccessToken;
 /// }
 /// # let _ = log_in;
 /// ```
-#[doc(alias = "bearer")]
 #[derive(Clone)]
 pub struct CachedToken(Arc<IssuedToken>);
 

@@ -36,7 +36,6 @@ use std::sync::Arc;
 
 pub(crate) use self::breaker::{SendNumber, Target};
 pub use self::builder::TokenCacheBuilder;
-pub use self::cached_token::CachedToken;
 pub use self::changes::TokenChanges;
 pub(crate) use self::claims::Claims;
 pub(crate) use self::issued::{IssueId, IssuedToken, LocalToken, Sequence, TokenRef};
@@ -44,8 +43,15 @@ pub(crate) use self::machine::{Rejection, RejectionOutcome, Requirements, Suspic
 use self::slots::Slots;
 use self::source::TokenSource;
 pub use self::status::TokenStatus;
-pub use self::tokens::Tokens;
 use crate::credentials::Credentials;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias = "bearer")]
+pub use self::cached_token::CachedToken;
+#[doc(alias("token cache", "token source", "single flight", "singleflight"))]
+#[doc(alias("thundering herd", "stampede", "refresh", "renew"))]
+#[doc(alias("static token", "token provider"))]
+pub use self::tokens::Tokens;
 
 /// Caches access tokens, one for each set of [`Credentials`], over a source of tokens.
 ///

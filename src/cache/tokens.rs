@@ -68,9 +68,6 @@ use crate::token::AccessToken;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("token cache", "token source", "single flight"))]
-#[doc(alias("singleflight", "thundering herd", "stampede", "refresh"))]
-#[doc(alias("renew", "static token", "token provider"))]
 #[derive(Clone)]
 pub struct Tokens {
     slot: SlotHandle,

@@ -25,8 +25,6 @@ pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type
 /// let auth = ClientAuth::custom(ClientAssertion::new(token));
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_assertion)");
 /// ```
-#[doc(alias("workload identity", "service account", "federated"))]
-#[doc(alias("SPIFFE", "RFC 7521", "RFC 7523"))]
 #[derive(Clone, Debug)]
 pub struct ClientAssertion {
     assertion: Secret,

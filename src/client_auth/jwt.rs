@@ -75,7 +75,6 @@ impl ClientAuthentication for PrivateKeyJwt {
 /// );
 /// assert_eq!(format!("{auth:?}"), "ClientAuth(client_secret_jwt)");
 /// ```
-#[doc(alias("client_secret_jwt", "HMAC", "HS256", "RFC 7523"))]
 #[derive(Clone)]
 pub struct ClientSecretJwt {
     client_id: String,

@@ -66,7 +66,6 @@ use crate::secret::Identity;
 /// });
 /// # let _ = auth;
 /// ```
-#[doc(alias("custom authentication", "authenticator"))]
 pub trait ClientAuthentication: Send + Sync + 'static {
     /// Returns the registered name of the method (RFC 7591 section 2), or another name.
     fn method(&self) -> &str;

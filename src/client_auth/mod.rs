@@ -24,15 +24,11 @@ use std::sync::Arc;
 
 use tower::BoxError;
 
-pub use self::assertion::ClientAssertion;
 pub(crate) use self::client_secret::CLIENT_SECRET;
 use self::client_secret::{ClientSecret, SecretPlacement};
 pub use self::form::TokenRequestParts;
 #[cfg(feature = "jwt")]
-pub use self::jwt::ClientSecretJwt;
-#[cfg(feature = "jwt")]
 use self::jwt::PrivateKeyJwt;
-pub use self::method::ClientAuthentication;
 use self::method::DynClientAuthentication;
 use self::public_client::{Anonymous, PublicClient};
 use self::tls::Tls;
@@ -44,6 +40,16 @@ use crate::error::ConfigError;
 use crate::jwt::SignedJwt;
 pub use crate::secret::Identity;
 use crate::secret::Secret;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("workload identity", "service account", "federated"))]
+#[doc(alias("SPIFFE", "RFC 7521", "RFC 7523"))]
+pub use self::assertion::ClientAssertion;
+#[cfg(feature = "jwt")]
+#[doc(alias("client_secret_jwt", "HMAC", "HS256", "RFC 7523"))]
+pub use self::jwt::ClientSecretJwt;
+#[doc(alias("custom authentication", "authenticator"))]
+pub use self::method::ClientAuthentication;
 
 /// Says how the client authenticates at the token endpoint.
 ///

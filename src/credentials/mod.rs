@@ -60,9 +60,6 @@ use crate::util::limits::MAX_LIFETIME;
 /// assert_eq!(credentials, credentials.clone().scope("write read"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("client credentials", "client_id", "client_secret"))]
-#[doc(alias("machine-to-machine", "m2m", "two-legged"))]
-#[doc(alias("service account", "RFC 6749"))]
 #[derive(Clone)]
 pub struct Credentials {
     // The fields that each request needs are here and not in `description`, which is seldom in the

@@ -116,8 +116,6 @@ use crate::util::one_or_many::OneOrMany;
 /// }
 /// # let _ = endpoint;
 /// ```
-#[doc(alias("authorization server", "identity provider", "IdP"))]
-#[doc(alias("token_url", "client credentials", "RFC 6749"))]
 #[derive(Clone)]
 pub struct TokenEndpoint {
     http: BoxedClient,

@@ -42,7 +42,6 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 ///
 /// [`Policy`]: https://docs.rs/tower/latest/tower/retry/trait.Policy.html
 /// [`tower::retry::RetryLayer`]: https://docs.rs/tower/latest/tower/retry/struct.RetryLayer.html
-#[doc(alias("backoff", "Retry-After"))]
 #[derive(Clone, Debug)]
 pub struct TokenRetry {
     total: u32,

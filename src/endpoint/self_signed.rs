@@ -55,7 +55,6 @@ use crate::util::clock::Now;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("GitHub App", "service account", "self-signed JWT"))]
 #[derive(Clone)]
 pub struct SelfSigned {
     issuer: Arc<str>,

@@ -45,8 +45,6 @@ pub(crate) use self::response::ErrorResponse;
 /// }
 /// # assert!(!is_our_fault(&std::fmt::Error));
 /// ```
-#[doc(alias("OAuth2Error", "error_description", "invalid_client"))]
-#[doc(alias = "invalid_grant")]
 #[derive(Clone)]
 pub struct TokenError {
     inner: Arc<ErrorContents>,

@@ -57,8 +57,6 @@ use crate::replay::{Replayable, ReplayableLayer};
 ///
 /// [`Channel`]: https://docs.rs/tonic/latest/tonic/transport/struct.Channel.html
 /// [`tonic::Status`]: https://docs.rs/tonic/latest/tonic/struct.Status.html
-#[doc(alias("bearer", "interceptor", "middleware", "tonic", "gRPC"))]
-#[doc(alias("authorization metadata", "UNAUTHENTICATED"))]
 #[derive(Clone)]
 pub struct AuthorizedChannel<C = Channel> {
     service: Replayable<OAuth2<IntoTonic<C>>>,

@@ -8,5 +8,9 @@ mod future;
 mod into_tonic;
 mod status;
 
-pub use self::channel::AuthorizedChannel;
 pub use self::future::ChannelFuture;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("bearer", "interceptor", "middleware", "tonic"))]
+#[doc(alias("gRPC", "authorization metadata", "UNAUTHENTICATED"))]
+pub use self::channel::AuthorizedChannel;

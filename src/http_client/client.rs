@@ -70,8 +70,6 @@ use crate::replay::ReplayableLayer;
 /// [`reqwest::Response::extensions`]: https://docs.rs/reqwest/latest/reqwest/struct.Response.html#method.extensions
 /// [`tower::Service`]: https://docs.rs/tower/latest/tower/trait.Service.html
 /// [`tower::timeout::Timeout`]: https://docs.rs/tower/latest/tower/timeout/struct.Timeout.html
-#[doc(alias("bearer", "interceptor", "middleware", "reqwest"))]
-#[doc(alias("bearer_auth", "authenticated client"))]
 #[derive(Clone)]
 pub struct AuthorizedClient {
     service: OAuth2<Sender>,

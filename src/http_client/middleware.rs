@@ -53,7 +53,6 @@ use crate::util::sync::LockExt;
 ///
 /// [`Error::Middleware`]: https://docs.rs/reqwest-middleware/latest/reqwest_middleware/enum.Error.html#variant.Middleware
 /// [`reqwest::Client`]: https://docs.rs/reqwest/latest/reqwest/struct.Client.html
-#[doc(alias("bearer", "interceptor", "reqwest-middleware"))]
 #[derive(Clone, Debug)]
 pub struct OAuth2Middleware {
     layer: OAuth2Layer,

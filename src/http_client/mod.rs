@@ -19,9 +19,15 @@ mod endpoint;
 mod middleware;
 mod service;
 
-pub use self::client::{AuthorizedClient, AuthorizedFuture};
+pub use self::client::AuthorizedFuture;
 pub use self::endpoint::ReqwestClient;
+pub use self::service::{ReqwestFuture, ReqwestService};
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("bearer", "interceptor", "middleware"))]
+#[doc(alias("reqwest", "bearer_auth", "authenticated client"))]
+pub use self::client::AuthorizedClient;
 #[cfg(feature = "reqwest-middleware")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+#[doc(alias("bearer", "interceptor", "reqwest-middleware"))]
 pub use self::middleware::OAuth2Middleware;
-pub use self::service::{ReqwestFuture, ReqwestService};

@@ -25,7 +25,6 @@ use crate::secret::{FileError, Identity, WatchedFile};
 /// let auth = ClientAuth::private_key_jwt("client-id", key);
 /// # let _ = auth;
 /// ```
-#[doc(alias("key rotation", "PEM", "private key"))]
 #[derive(Clone)]
 pub struct KeyFile {
     file: WatchedFile,

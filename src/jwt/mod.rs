@@ -22,10 +22,18 @@ mod signer;
 pub use self::algorithm::Algorithm;
 pub(crate) use self::assertion_claims::{AssertionClaims, DefaultAudience, JwtContext};
 pub use self::audience::Audience;
-pub use self::dpop::DpopKey;
 pub(crate) use self::jws::{encode, random_id, sign, sign_at_once, sign_with_secret};
-pub use self::key::SigningKey;
-pub use self::key_file::KeyFile;
-pub use self::signed_jwt::SignedJwt;
 pub(crate) use self::signer::DynSigner;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("DPoP", "proof of possession", "sender-constrained"))]
+#[doc(alias("dpop_jkt", "use_dpop_nonce", "RFC 9449"))]
+pub use self::dpop::DpopKey;
+#[doc(alias("private key", "PEM", "PKCS8", "JWK", "RSA", "ECDSA"))]
+pub use self::key::SigningKey;
+#[doc(alias("key rotation", "PEM", "private key"))]
+pub use self::key_file::KeyFile;
+#[doc(alias("client assertion", "private_key_jwt", "RFC 7519", "RFC 7523"))]
+pub use self::signed_jwt::SignedJwt;
+#[doc(alias("KMS", "HSM", "PKCS11", "remote signing"))]
 pub use self::signer::Signer;

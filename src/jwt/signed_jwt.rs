@@ -46,8 +46,6 @@ use crate::util::invisible::fault_of_text;
 /// # let _ = auth;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("client assertion", "private_key_jwt", "RFC 7519"))]
-#[doc(alias = "RFC 7523")]
 #[derive(Clone)]
 pub struct SignedJwt {
     key: Key,

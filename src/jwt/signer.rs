@@ -54,7 +54,6 @@ use crate::secret::Identity;
 ///     ClientAuth::private_key_jwt("client-id", kms)
 /// }
 /// ```
-#[doc(alias("KMS", "HSM", "PKCS11", "remote signing"))]
 pub trait Signer: Send + Sync + 'static {
     /// Returns the algorithm of the signatures.
     fn algorithm(&self) -> Algorithm;

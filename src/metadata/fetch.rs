@@ -83,7 +83,6 @@ impl Address {
 /// # Example
 ///
 /// See [`MetadataBuilder`].
-#[doc(alias(".well-known", "discovery"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WellKnown {

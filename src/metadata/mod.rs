@@ -15,7 +15,7 @@ use http::Uri;
 
 use serde_json::Value;
 
-pub use self::fetch::{MetadataBuilder, WellKnown};
+pub use self::fetch::MetadataBuilder;
 use self::lists::{AUTH_ALGORITHMS, AUTH_METHODS, DPOP, GRANT_TYPES, LISTS, SCOPES, TextList};
 use crate::client_auth::{CLIENT_SECRET, ClientAuth, ClientAuthentication};
 use crate::credentials::{Credentials, EndpointUri};
@@ -23,6 +23,10 @@ use crate::error::{ConfigError, TokenError, TokenErrorKind};
 use crate::protocol::http_client::HttpClient;
 use crate::protocol::json::{self, value};
 use crate::protocol::origin::Origin;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias(".well-known", "discovery"))]
+pub use self::fetch::WellKnown;
 
 /// Holds the metadata of an authorization server, such as its token endpoint.
 ///

@@ -36,7 +36,6 @@ use crate::error::{TokenError, TokenErrorKind};
 ///         .service(http)
 /// }
 /// ```
-#[doc(alias("IntoResponse", "alf"))]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TokenErrorResponseLayer {}

@@ -57,8 +57,6 @@ use crate::replay::ReplayPolicy;
 /// ```
 ///
 /// [`Layer`]: https://docs.rs/tower/latest/tower/trait.Layer.html
-#[doc(alias("bearer", "interceptor", "middleware", "AuthLayer"))]
-#[doc(alias("Authorization", "access token", "client credentials"))]
 #[derive(Clone, Debug)]
 pub struct OAuth2Layer {
     config: Arc<LayerConfig>,
@@ -147,7 +145,7 @@ impl OAuth2Layer {
     ///
     /// If a request passes two layers, both read its extensions:
     /// tokens in them are used for both headers, and [`NoToken`](crate::NoToken) disables both.
-    #[doc(alias("Authorization", "Proxy-Authorization"))]
+    #[doc(alias("Authorization", "Proxy-Authorization", "proxy"))]
     #[must_use]
     pub fn header_name(self, header: HeaderName) -> Self {
         self.edit_header(|custom| custom.set_name(header))

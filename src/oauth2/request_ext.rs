@@ -23,7 +23,6 @@ use crate::credentials::Credentials;
 /// request.extensions_mut().insert(NoToken);
 /// # Ok::<(), http::Error>(())
 /// ```
-#[doc(alias("anonymous", "skip"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "callers create the value by its name")]
 pub struct NoToken;
@@ -56,7 +55,6 @@ mod sealed {
 /// # let tokens = Tokens::fixed(tower_oauth2::AccessToken::new("t").unwrap());
 /// # assert!(requests(&tokens).unwrap()[0].extensions().get::<Tokens>().is_some());
 /// ```
-#[doc(alias("tenant", "extensions"))]
 pub trait RequestExt: sealed::Sealed + Sized {
     /// Sends the request with `tokens` instead of the layer's own tokens.
     #[must_use]

@@ -98,8 +98,6 @@ use crate::replay::ReplayableBody;
 ///
 /// Returns the errors of the inner service. Returns a [`TokenError`] if no token is available, or
 /// if a token would be sent in clear text. [`TokenError::find_in`] tells them apart.
-#[doc(alias("middleware", "interceptor", "bearer", "401"))]
-#[doc(alias("unauthorized", "retry", "RFC 6750"))]
 #[derive(Clone)]
 pub struct OAuth2<S> {
     inner: S,

@@ -36,7 +36,6 @@ use crate::util::one_or_many::OneOrMany;
 /// assert!(!origins.contains(&"https://api.example.com.evil.test/".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[doc(alias("allowlist", "host", "audience"))]
 #[derive(Clone)]
 pub struct Origins(Repr);
 

@@ -47,7 +47,6 @@ use super::policy::{Recipient, ReplayPolicy};
 /// ```
 ///
 /// [`Body`]: https://docs.rs/http-body/latest/http_body/trait.Body.html
-#[doc(alias("keep-alive", "connection reuse"))]
 #[derive(Clone, Debug)]
 pub struct DrainLayer {
     policy: ReplayPolicy,

@@ -38,7 +38,6 @@ use super::ReplayBody;
 /// ```
 ///
 /// [`tower::ServiceExt::oneshot`]: https://docs.rs/tower/latest/tower/trait.ServiceExt.html#method.oneshot
-#[doc(alias("streaming", "buffer body", "clone body", "retry"))]
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayableLayer {
     limit: usize,

@@ -20,12 +20,19 @@ mod replay_body;
 mod stream;
 
 pub use self::body::ReplayableBody;
-pub use self::drain::{Drain, DrainFuture, DrainLayer};
+pub use self::drain::{Drain, DrainFuture};
 pub use self::drained_body::DrainedBody;
-pub use self::layer::{Replayable, ReplayableLayer};
+pub use self::layer::Replayable;
 pub(crate) use self::policy::Recipient;
-pub use self::policy::ReplayPolicy;
 pub use self::replay_body::{KeptBody, ReplayBody};
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("keep-alive", "connection reuse"))]
+pub use self::drain::DrainLayer;
+#[doc(alias("streaming", "buffer body", "clone body", "retry"))]
+pub use self::layer::ReplayableLayer;
+#[doc(alias("401", "unauthorized", "retry", "WWW-Authenticate"))]
+pub use self::policy::ReplayPolicy;
 
 /// Says whether a request was resent after its token was rejected.
 ///

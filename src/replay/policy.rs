@@ -20,7 +20,6 @@ use crate::protocol::challenge;
 /// });
 /// # let _ = (default, grpc_too, laravel, by_header);
 /// ```
-#[doc(alias("401", "unauthorized", "retry", "WWW-Authenticate"))]
 #[derive(Clone)]
 pub struct ReplayPolicy(Repr);
 

@@ -51,8 +51,6 @@ use crate::util::invisible::fault_of_secret;
 /// let auth = ClientAuth::client_secret_post("client-id", vault);
 /// # let _ = auth;
 /// ```
-#[doc(alias("client secret", "client_secret", "password"))]
-#[doc(alias("SecretString", "redact"))]
 #[derive(Clone)]
 pub struct Secret {
     kind: Kind,

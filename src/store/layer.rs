@@ -63,8 +63,6 @@ use crate::util::limits::MAX_LIFETIME;
 /// # let _ = tokens;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("shared cache", "distributed lock", "lease", "fleet"))]
-#[doc(alias = "stampede")]
 #[derive(Clone)]
 pub struct TokenStoreLayer {
     client: Arc<StoreClient>,

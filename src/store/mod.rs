@@ -38,14 +38,26 @@ use tower::BoxError;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "encryption")]
-pub use self::encrypted::{EncryptedStore, EncryptionKey};
-pub use self::layer::{StoredTokens, TokenStoreLayer};
-#[cfg(feature = "memcached")]
-pub use self::memcached::MemcachedStore;
+pub use self::encrypted::EncryptionKey;
+pub use self::layer::StoredTokens;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisConnection, RedisStore};
+pub use self::redis::RedisConnection;
 pub use self::value_not_accepted::ValueNotAccepted;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[cfg(feature = "encryption")]
+#[doc(alias("encryption at rest", "AES-GCM"))]
+pub use self::encrypted::EncryptedStore;
+#[doc(alias("shared cache", "distributed lock", "lease"))]
+#[doc(alias("fleet", "stampede"))]
+pub use self::layer::TokenStoreLayer;
+#[cfg(feature = "memcached")]
+#[doc(alias("memcache", "shared cache"))]
+pub use self::memcached::MemcachedStore;
+#[cfg(feature = "redis")]
+#[doc(alias("Valkey", "shared cache", "distributed lock"))]
+pub use self::redis::RedisStore;
 
 /// Stores tokens under keys, with an expiry.
 ///

@@ -45,7 +45,6 @@ use crate::util::sync::LockExt;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("mock", "fake", "stub", "wiremock"))]
 #[derive(Clone)]
 pub struct ScriptedEndpoint {
     script: Arc<dyn Fn(usize) -> Reply + Send + Sync>,

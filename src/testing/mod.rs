@@ -24,8 +24,14 @@ mod reject_tokens;
 mod reply;
 mod source;
 
-pub use self::endpoint::ScriptedEndpoint;
 pub use self::recorded_request::RecordedRequest;
-pub use self::reject_tokens::{RejectTokens, RejectTokensFuture, RejectTokensLayer};
+pub use self::reject_tokens::{RejectTokens, RejectTokensFuture};
 pub use self::reply::Reply;
+
+// Rustdoc's search finds an alias at a `pub use`, and not at a definition in a private module.
+#[doc(alias("mock", "fake", "stub", "wiremock"))]
+pub use self::endpoint::ScriptedEndpoint;
+#[doc(alias("mock", "401", "revoke"))]
+pub use self::reject_tokens::RejectTokensLayer;
+#[doc(alias("mock", "fake", "stub"))]
 pub use self::source::ScriptedSource;

@@ -52,7 +52,6 @@ use crate::util::sync::LockExt;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("mock", "401", "revoke"))]
 #[derive(Clone)]
 pub struct RejectTokensLayer {
     rejected: Arc<Mutex<Rejected>>,

@@ -47,7 +47,6 @@ type ScriptFuture = Pin<Box<dyn Future<Output = Result<AccessToken, BoxError>> +
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("mock", "fake", "stub"))]
 #[derive(Clone)]
 pub struct ScriptedSource {
     script: Arc<dyn Fn(usize, TokenRequest) -> ScriptFuture + Send + Sync>,

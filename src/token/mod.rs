@@ -47,7 +47,6 @@ const DPOP: &str = "DPoP";
 /// assert!(!format!("{token:?}").contains("2Yotn"));
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("bearer", "bearer token", "token response", "RFC 6750"))]
 #[derive(Clone)]
 pub struct AccessToken(Arc<TokenContents>);
 

@@ -43,8 +43,6 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer
 /// # #[cfg(not(feature = "jwt"))]
 /// # fn main() {}
 /// ```
-#[doc(alias("service account", "domain-wide delegation", "RFC 7523"))]
-#[doc(alias = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
 #[derive(Clone)]
 pub struct JwtBearer(Assertion);
 

@@ -38,8 +38,6 @@ use crate::secret::{Identity, Secret};
 /// # let _ = credentials;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("client credentials", "grant_type", "authorization grant"))]
-#[doc(alias = "RFC 6749")]
 #[derive(Clone)]
 pub struct Grant(Kind);
 

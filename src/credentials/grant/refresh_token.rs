@@ -66,8 +66,6 @@ const SAVE_LIMIT: Duration = Duration::from_secs(30);
 /// # fs::remove_file(folder.join(refresh_token.name()))
 /// # }
 /// ```
-#[doc(alias("refresh", "offline_access", "rotation", "rotating"))]
-#[doc(alias("authorization code", "RFC 6749"))]
 #[derive(Clone)]
 pub struct RefreshToken(Arc<RefreshTokenState>);
 

@@ -51,8 +51,6 @@ pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exch
 /// assert!(on_behalf_of(&caller, &own).is_some());
 /// # Ok::<(), ConfigError>(())
 /// ```
-#[doc(alias("on-behalf-of", "obo", "delegation", "impersonation"))]
-#[doc(alias("STS", "RFC 8693"))]
 #[derive(Clone)]
 pub struct TokenExchange {
     subject: TokenWithType,

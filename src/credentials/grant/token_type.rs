@@ -13,7 +13,6 @@ use std::fmt;
 /// let access_token = TokenType::from("urn:ietf:params:oauth:token-type:access_token");
 /// assert_eq!(access_token, TokenType::ACCESS_TOKEN);
 /// ```
-#[doc(alias("subject_token_type", "requested_token_type"))]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TokenType(Cow<'static, str>);
 

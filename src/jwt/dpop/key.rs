@@ -50,8 +50,6 @@ const INVALID_REQUEST: &str = "invalid_request";
 /// .dpop(DpopKey::generate()?);
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("DPoP", "proof of possession", "sender-constrained"))]
-#[doc(alias("dpop_jkt", "use_dpop_nonce", "RFC 9449"))]
 #[derive(Clone)]
 pub struct DpopKey(Arc<KeyWithNonces>);
 

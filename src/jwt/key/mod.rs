@@ -57,7 +57,6 @@ fn invalid<T>(reason: &'static str) -> Result<T, ConfigError> {
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("private key", "PEM", "PKCS8", "JWK", "RSA", "ECDSA"))]
 #[derive(Clone)]
 pub struct SigningKey {
     algorithm: Algorithm,

@@ -80,7 +80,6 @@ const VERSION: u8 = 1;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("encryption at rest", "AES-GCM"))]
 #[derive(Clone)]
 pub struct EncryptedStore<S> {
     inner: S,

@@ -71,7 +71,6 @@ const MAX_SECONDS: u64 = 30 * 24 * 60 * 60;
 /// # let _ = source;
 /// # Ok::<(), tower_oauth2::ConfigError>(())
 /// ```
-#[doc(alias("memcache", "shared cache"))]
 #[derive(Clone)]
 pub struct MemcachedStore {
     pool: Arc<Pool>,

@@ -102,7 +102,6 @@ use crate::util::limits::MAX_LIFETIME;
 /// ```
 ///
 /// [`redis`]: https://docs.rs/redis/latest/redis/
-#[doc(alias("Valkey", "shared cache", "distributed lock"))]
 #[derive(Clone)]
 pub struct RedisStore {
     connection: Connection,
