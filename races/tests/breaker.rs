@@ -9,8 +9,8 @@ use tower_oauth2_races::replay::{NotReplayed, Replayed};
 
 use crate::support::*;
 
-/// The time without a rejection after which the breaker closes.
-const CLOSE_AFTER: Duration = Duration::from_secs(30);
+/// The time without a rejection after which the breaker resets.
+const RESET_AFTER: Duration = Duration::from_secs(30);
 const FIRST_WINDOW: Duration = Duration::from_millis(100);
 
 #[test]
@@ -139,11 +139,11 @@ fn the_gauge_of_broken_apis_is_back_at_zero_without_traffic() {
         fixture.get().unwrap();
         assert_eq!(send(&service).status(), StatusCode::UNAUTHORIZED);
         assert_eq!(gauge(BROKEN_APIS), 1.0);
-        // These are rejected while the breaker closes.
+        // These are rejected while the breaker resets.
         let requests = [(); 2].map(|()| {
             let service = service.clone();
             fixture.spawn(move |_| {
-                sleep(CLOSE_AFTER);
+                sleep(RESET_AFTER);
                 assert_eq!(send(&service).status(), StatusCode::UNAUTHORIZED);
             })
         });
@@ -151,7 +151,7 @@ fn the_gauge_of_broken_apis_is_back_at_zero_without_traffic() {
         let last_rejection = elapsed();
         fixture.settle();
         assert_eq!(gauge(BROKEN_APIS), 0.0);
-        assert!(elapsed() <= last_rejection + CLOSE_AFTER + Duration::from_secs(1));
+        assert!(elapsed() <= last_rejection + RESET_AFTER + Duration::from_secs(1));
     });
 }
 
@@ -165,7 +165,7 @@ fn evidence_is_collected_again_after_a_sweep() {
         api.revoke_all();
         assert_eq!(send(&service).status(), StatusCode::OK);
         // Rejections of a young token meet the sweep.
-        sleep(CLOSE_AFTER - Duration::from_secs(1));
+        sleep(RESET_AFTER - Duration::from_secs(1));
         fixture.reject(&fixture.get_at_once());
         fixture.get().unwrap();
         api.revoke_all();
@@ -204,7 +204,7 @@ fn a_sweeper_whose_runtime_ends_is_replaced() {
         end.join().unwrap();
         elsewhere.settle();
         // The lost sweep is overdue.
-        advance(CLOSE_AFTER + Duration::from_secs(6));
+        advance(RESET_AFTER + Duration::from_secs(6));
         assert_eq!(send(&service).status(), StatusCode::UNAUTHORIZED);
         fixture.settle();
         assert_eq!(gauge(BROKEN_APIS), 0.0);

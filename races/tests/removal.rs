@@ -136,7 +136,7 @@ fn a_slot_that_is_released_during_a_sweep_is_evicted() {
         let api = Api::new(&fixture);
         api.rules().accepts_none = true;
         assert_eq!(send_with(&api.service(&fixture), &tokens).status(), StatusCode::UNAUTHORIZED);
-        // The breaker closes when the handle is dropped.
+        // The breaker resets when the handle is dropped.
         sleep(Duration::from_secs(30));
         drop(tokens);
         fixture.settle();

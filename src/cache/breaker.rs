@@ -3,7 +3,7 @@
 //! Each set of credentials has one breaker. The breaker is pure: it does no I/O, holds no lock and
 //! reads no clock. It judges rejections of the *current* token only, because the machine answers
 //! rejections of older tokens itself. A token is *young* for the first 30 s after it arrived. The
-//! rejection of an older token always counts and closes the breaker. For young tokens there are
+//! rejection of an older token always counts and resets the breaker. For young tokens there are
 //! five rules:
 //!
 //! 1. **Windows.** After a young token is rejected, the breaker is open for 100 ms. The first
@@ -43,8 +43,8 @@ use super::issued::IssueId;
 
 /// The time after its arrival for which a token is young.
 pub(crate) const YOUNG: Duration = Duration::from_secs(30);
-/// The time without a rejection after which the breaker closes.
-pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
+/// The time without a rejection after which the breaker resets.
+pub(crate) const RESET_AFTER: Duration = Duration::from_secs(30);
 /// The time for which the breaker opens first.
 const FIRST_WINDOW: Duration = Duration::from_millis(100);
 /// The time for which the breaker opens the seventh time, and most later times.
@@ -62,11 +62,11 @@ const ALLOWANCE_REFILL: Duration = Duration::from_secs(2);
 /// Each such rejection makes all requests wait for the next token.
 const MAX_TRUSTED: u32 = 2;
 
-// A closed breaker forgets its allowance. Nothing is gained by that, because the allowance is full
-// again by the time at which a breaker closes or a young token becomes older.
+// A reset breaker forgets its allowance. Nothing is gained by that, because the allowance is full
+// again by the time at which a breaker resets or a young token becomes older.
 const _: () = {
     let full_after = ALLOWANCE_REFILL.as_secs() * ALLOWANCE as u64;
-    assert!(full_after <= CLOSE_AFTER.as_secs() && full_after <= YOUNG.as_secs());
+    assert!(full_after <= RESET_AFTER.as_secs() && full_after <= YOUNG.as_secs());
 };
 
 /// Identifies the target of a request by hashes, which are only compared for equality.
@@ -80,7 +80,7 @@ pub(crate) struct Target {
 
 /// Judges the rejections of tokens of one set of credentials.
 ///
-/// The breaker is closed while there is no suspicion. The fields are boxed, so that idle
+/// The breaker is reset while there is no suspicion. The fields are boxed, so that idle
 /// credentials pay for pointers only.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
@@ -114,7 +114,7 @@ pub(crate) struct RejectedSend {
     /// The time at which this process received the token.
     ///
     /// The time of the token request is not usable, because a store, or a source with its own
-    /// cache, can return tokens that were requested long ago. Each of them would close the breaker.
+    /// cache, can return tokens that were requested long ago. Each of them would reset the breaker.
     pub(crate) arrived_at: Instant,
     pub(crate) target: Target,
     pub(crate) send: SendNumber,
@@ -153,11 +153,11 @@ pub(crate) enum BreakerEvent {
     Opened {
         window: Duration,
     },
-    /// The breaker closed because time has passed, and opened in the same step.
+    /// The breaker was reset because time has passed, and opened in the same step.
     Reopened {
         window: Duration,
     },
-    Closed,
+    Reset,
 }
 
 impl Breaker {
@@ -168,7 +168,7 @@ impl Breaker {
 
     /// Returns the value that hits compare before they report an acceptance.
     ///
-    /// The value is 0 while the breaker is closed: no acceptance is of interest. Otherwise it is
+    /// The value is 0 while the breaker is reset: no acceptance is of interest. Otherwise it is
     /// the [`acceptance_hash`] of the one acceptance that does not need to be reported again, or 1
     /// if all acceptances are of interest.
     pub(crate) fn acceptance_hint(&self) -> u32 {
@@ -180,9 +180,9 @@ impl Breaker {
         }
     }
 
-    /// Returns when the breaker closes if there is no further rejection.
-    pub(crate) fn closes_at(&self) -> Option<Instant> {
-        self.suspicion.as_ref().map(|suspicion| suspicion.last_rejection + CLOSE_AFTER)
+    /// Returns when the breaker resets if there is no further rejection.
+    pub(crate) fn resets_at(&self) -> Option<Instant> {
+        self.suspicion.as_ref().map(|suspicion| suspicion.last_rejection + RESET_AFTER)
     }
 
     /// Judges the rejection of the current token.
@@ -195,20 +195,20 @@ impl Breaker {
         now: Instant,
     ) -> (Verdict, Option<BreakerEvent>) {
         let RejectedSend { issue, arrived_at, target, send } = rejected;
-        let closed = self.tick(now);
+        let reset = self.tick(now);
         if now >= arrived_at + YOUNG {
             // A token that worked for 30 s shows that the API is not broken.
             self.contention(now).rejection_counted(issue, now);
-            return (Verdict::Reject, closed.or_else(|| self.close()));
+            return (Verdict::Reject, reset.or_else(|| self.reset()));
         }
-        let was_closed = !self.is_suspicious();
+        let was_reset = !self.is_suspicious();
         let is_delayed = self.contention(now).delays_rejection(now);
         let suspicion = self.suspect(now);
         let has_evidence = suspicion.evidence.shows_revocation(issue, target);
         let is_open = now < suspicion.open_until;
         let may_count = !is_open || has_evidence || send == SendNumber::Second;
         if is_delayed || !may_count || !suspicion.take_from_allowance(now) {
-            return (Verdict::Ignore, closed);
+            return (Verdict::Ignore, reset);
         }
         // A rejection that counts while the breaker is open does not prolong the window, because
         // the allowance bounds such rejections.
@@ -216,7 +216,7 @@ impl Breaker {
             suspicion.open(now);
         }
         suspicion.evidence.rejection_counted(issue);
-        let is_credible = was_closed || has_evidence || send == SendNumber::Second;
+        let is_credible = was_reset || has_evidence || send == SendNumber::Second;
         let verdict = if is_credible && suspicion.has_used_at_most(MAX_TRUSTED, now) {
             Verdict::Reject
         } else {
@@ -225,7 +225,7 @@ impl Breaker {
         // A revocation is not the API's fault.
         let opened = if has_evidence { None } else { suspicion.announce() };
         self.contention(now).rejection_counted(issue, now);
-        (verdict, BreakerEvent::combine(closed, opened))
+        (verdict, BreakerEvent::combine(reset, opened))
     }
 
     /// Records a further rejection of a token that was rejected before.
@@ -249,7 +249,7 @@ impl Breaker {
         target: Target,
         now: Instant,
     ) -> Option<BreakerEvent> {
-        let closed = self.tick(now);
+        let reset = self.tick(now);
         if let Some(contention) = &mut self.contention {
             contention.fresh_token_rejected();
         }
@@ -260,7 +260,7 @@ impl Breaker {
             suspicion.openings = suspicion.openings.max(1);
             suspicion.open_until = suspicion.open_until.max(now + window(suspicion.openings));
         }
-        BreakerEvent::combine(closed, suspicion.announce())
+        BreakerEvent::combine(reset, suspicion.announce())
     }
 
     /// Records that an API accepted a token.
@@ -273,26 +273,26 @@ impl Breaker {
         target: Target,
         now: Instant,
     ) -> Option<BreakerEvent> {
-        let closed = self.tick(now);
+        let reset = self.tick(now);
         if let Some(suspicion) = &mut self.suspicion {
             suspicion.evidence.token_accepted(issue, target);
         }
         if let Some(contention) = &mut self.contention {
             contention.token_accepted(issue);
         }
-        closed
+        reset
     }
 
-    /// Closes the breaker if there was no rejection for [`CLOSE_AFTER`].
+    /// Closes the breaker if there was no rejection for [`RESET_AFTER`].
     ///
     /// Each tick of the slot calls this. Without traffic, the cache's sweeper does.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<BreakerEvent> {
-        if self.closes_at().is_some_and(|closes_at| now >= closes_at) { self.close() } else { None }
+        if self.resets_at().is_some_and(|resets_at| now >= resets_at) { self.reset() } else { None }
     }
 
     /// Closes the breaker. Returns an event only if the opening was announced.
-    pub(crate) fn close(&mut self) -> Option<BreakerEvent> {
-        self.suspicion.take()?.is_announced.then_some(BreakerEvent::Closed)
+    pub(crate) fn reset(&mut self) -> Option<BreakerEvent> {
+        self.suspicion.take()?.is_announced.then_some(BreakerEvent::Reset)
     }
 
     fn contention(&mut self, now: Instant) -> &mut Contention {
@@ -361,15 +361,15 @@ impl BreakerEvent {
         match self {
             Self::Opened { .. } => 1,
             Self::Reopened { .. } => 0,
-            Self::Closed => -1,
+            Self::Reset => -1,
         }
     }
 
-    /// Returns one event for a step that may have closed and reopened the breaker.
-    fn combine(closed: Option<Self>, opened: Option<Self>) -> Option<Self> {
-        match (closed, opened) {
-            (Some(Self::Closed), Some(Self::Opened { window })) => Some(Self::Reopened { window }),
-            (closed, opened) => opened.or(closed),
+    /// Returns one event for a step that may have reset and reopened the breaker.
+    fn combine(reset: Option<Self>, opened: Option<Self>) -> Option<Self> {
+        match (reset, opened) {
+            (Some(Self::Reset), Some(Self::Opened { window })) => Some(Self::Reopened { window }),
+            (reset, opened) => opened.or(reset),
         }
     }
 }

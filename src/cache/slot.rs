@@ -54,7 +54,7 @@ pub(super) struct Slot {
     /// The number of [`SlotHandle`]s. A slot is evicted only while there are none.
     pub(super) holders: AtomicUsize,
     /// The [`acceptance_hint`](super::breaker::Breaker::acceptance_hint) of the breaker, which is 0
-    /// while the breaker is closed.
+    /// while the breaker is reset.
     acceptance_hint: AtomicU32,
 }
 
@@ -215,7 +215,7 @@ impl Slot {
         self.update(Machine::sweep)
     }
 
-    /// Returns whether the breaker is not closed.
+    /// Returns whether the breaker is not reset.
     #[inline]
     pub(super) fn is_suspicious(&self) -> bool {
         self.acceptance_hint() != 0
@@ -271,7 +271,7 @@ impl Slot {
         self.lock().status(Now::read())
     }
 
-    /// Lets the sweeper close the breaker if there is no further traffic.
+    /// Lets the sweeper reset the breaker if there is no further traffic.
     pub(super) fn watch_breaker(self: &Arc<Self>) {
         if self.is_suspicious() {
             self.fetcher.watch(self);

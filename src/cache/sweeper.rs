@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::breaker::CLOSE_AFTER;
+use super::breaker::RESET_AFTER;
 use super::fetcher::Fetcher;
 use super::slot::Slot;
 use crate::util::sync::LockExt;
@@ -18,11 +18,11 @@ use crate::util::{race, runtime};
 /// Its runtime may have ended, for example.
 const SWEEP_IS_LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// The longest time between two sweeps. A breaker that opens after a sweep closes no earlier, so
+/// The longest time between two sweeps. A breaker that opens after a sweep resets no earlier, so
 /// the next sweep is in time for it, however long the back-offs of other slots are.
-const MAX_PAUSE: Duration = CLOSE_AFTER;
+const MAX_PAUSE: Duration = RESET_AFTER;
 
-/// The shortest time between two sweeps, because many breakers may close one after the other.
+/// The shortest time between two sweeps, because many breakers may reset in turn.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks at slots whose breaker is open or whose last fetch failed. A cache has one sweeper.
@@ -118,7 +118,7 @@ impl Drop for Sweeper {
 impl Fetcher {
     /// Sweeps a slot in time, also without traffic.
     ///
-    /// Without a runtime, no task is started. The breaker then closes with the next request, and
+    /// Without a runtime, no task is started. The breaker then resets with the next request, and
     /// the next failure of any slot starts the task.
     pub(super) fn watch(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.sweeper.watch(slot);

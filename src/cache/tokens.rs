@@ -311,7 +311,7 @@ impl Tokens {
         target: impl FnOnce() -> Target,
     ) {
         let hint = self.slot.acceptance_hint();
-        // The acceptance of a replay matters while the breaker is closed too: it shows that the
+        // The acceptance of a replay matters while the breaker is reset too: it shows that the
         // rejection before it was a revocation.
         if hint == 0 && send == SendNumber::First {
             return;

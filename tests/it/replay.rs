@@ -404,7 +404,7 @@ async fn an_open_breaker_returns_rejections_and_keeps_the_token() {
 
 // R8
 #[tokio::test(start_paused = true)]
-async fn a_replay_that_succeeds_does_not_close_the_breaker() {
+async fn a_replay_that_succeeds_does_not_reset_the_breaker() {
     let source = ScriptedSource::tokens(hour);
     let layer = layer(&source);
     let mut service = layer.layer(Api::accepting(|token| token == "token-5"));
@@ -422,7 +422,7 @@ async fn a_replay_that_succeeds_does_not_close_the_breaker() {
     }
     assert_eq!(source.count(), 5);
 
-    // This origin has not accepted token 5, so its rejections count only after the window. A closed
+    // This origin has not accepted token 5, so its rejections count only after the window. A reset
     // breaker would count the first one.
     let mut rejecting = layer.layer(Api::always(401));
     let mut reject = async || {

@@ -80,7 +80,7 @@ impl Events {
     pub(in crate::cache) fn suspicions(&self) -> Suspicions {
         let opened = self.breaker.and_then(|breaker| match breaker {
             BreakerEvent::Opened { window } | BreakerEvent::Reopened { window } => Some(window),
-            BreakerEvent::Closed => None,
+            BreakerEvent::Reset => None,
         });
         Suspicions { opened, is_contention_new: self.is_contention_new }
     }

@@ -52,12 +52,12 @@ impl Failure {
 impl Machine {
     /// Closes the breaker, and stops counting a failure, once their times have passed (R8).
     ///
-    /// The breaker closes after a while without a rejection. A failure counts until its back-off
+    /// The breaker resets after a while without a rejection. A failure counts until its back-off
     /// has ended. Returns when to call this again.
     pub(in crate::cache) fn sweep(&mut self, now: Now) -> (Option<Instant>, Events) {
         let breaker = self.breaker.tick(now.mono);
         let (counts_until, failing_change) = self.sweep_failure(now.mono);
-        let next = [self.breaker.closes_at(), counts_until].into_iter().flatten().min();
+        let next = [self.breaker.resets_at(), counts_until].into_iter().flatten().min();
         (next, Events { breaker, failing_change, ..Events::default() })
     }
 

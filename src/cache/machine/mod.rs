@@ -191,8 +191,8 @@ impl Machine {
             None => current.renew_at,
             Some(fetch) => fetch.looked_at + BEAT_INTERVAL,
         };
-        let breaker_closes_at = self.breaker.closes_at().unwrap_or(at);
-        Some(at.min(breaker_closes_at).min(current.token.end().mono))
+        let breaker_resets_at = self.breaker.resets_at().unwrap_or(at);
+        Some(at.min(breaker_resets_at).min(current.token.end().mono))
     }
 
     /// Returns whether a request that took `token` earlier may still send it to `origin`.
@@ -228,7 +228,7 @@ impl Machine {
     ///
     /// Sequence numbers continue, so that running requests can still compare theirs.
     pub(super) fn forget(&mut self) -> Events {
-        let breaker = self.breaker.close();
+        let breaker = self.breaker.reset();
         let mut forgotten = std::mem::replace(self, Self::starting_after(self.last_sequence));
         self.rejected_through = forgotten.rejected_through;
         let events = forgotten.clear_failures();

@@ -32,7 +32,7 @@ fn an_api_that_accepts_each_token_a_few_times() {
     }
 }
 
-/// A closed breaker forgets the used units of its allowance. So does one that sees the rejection of
+/// A reset breaker forgets the used units of its allowance. So does one that sees the rejection of
 /// an older token.
 #[test]
 fn an_api_that_is_broken_again_and_again() {

@@ -110,10 +110,10 @@ proptest! {
             prop_assert!(gauge == 0 || breaker.is_suspicious());
             prop_assert!(!breaker.is_open(now) || breaker.is_suspicious());
             prop_assert_eq!(breaker.acceptance_hint() == 0, !breaker.is_suspicious());
-            prop_assert!(breaker.closes_at().is_none_or(|at| at <= now + CLOSE_AFTER));
+            prop_assert!(breaker.resets_at().is_none_or(|at| at <= now + RESET_AFTER));
         }
-        if let Some(closes_at) = breaker.closes_at() {
-            let change = breaker.tick(closes_at);
+        if let Some(resets_at) = breaker.resets_at() {
+            let change = breaker.tick(resets_at);
             gauge += change.map_or(0, |change| i32::from(change.gauge_change()));
         }
         prop_assert!(!breaker.is_suspicious());

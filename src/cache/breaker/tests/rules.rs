@@ -52,7 +52,7 @@ fn the_first_rejection_of_a_young_token_is_not_announced() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
     assert_eq!(breaker.judge_rejection(young(1, now), now), (Verdict::Reject, None));
-    assert_eq!(breaker.tick(now + CLOSE_AFTER), None, "the opening was not announced");
+    assert_eq!(breaker.tick(now + RESET_AFTER), None, "the opening was not announced");
     assert!(!breaker.is_suspicious());
 }
 
@@ -67,8 +67,8 @@ fn the_second_window_is_announced_once() {
         let opened = BreakerEvent::Opened { window: ms(200) };
         assert_eq!(event, (issue == 2).then_some(opened));
     }
-    assert_eq!(breaker.close(), Some(BreakerEvent::Closed));
-    assert_eq!(breaker.close(), None);
+    assert_eq!(breaker.reset(), Some(BreakerEvent::Reset));
+    assert_eq!(breaker.reset(), None);
 }
 
 #[test]
@@ -79,11 +79,11 @@ fn many_resends_with_one_token_count_once() {
         assert_eq!(breaker.fresh_token_rejected(issue, TARGET, start + at), None);
     }
     assert!(!breaker.is_open(start + ms(100)));
-    assert_eq!(breaker.closes_at(), Some(start + ms(70) + CLOSE_AFTER));
+    assert_eq!(breaker.resets_at(), Some(start + ms(70) + RESET_AFTER));
 }
 
 #[test]
-fn the_rejection_of_an_older_token_closes_the_breaker() {
+fn the_rejection_of_an_older_token_resets_the_breaker() {
     let start = Instant::now();
     let mut breaker = open(start);
     let now = start + secs(29);
@@ -91,7 +91,7 @@ fn the_rejection_of_an_older_token_closes_the_breaker() {
     let now = now + secs(29);
     let old = RejectedSend { arrived_at: now - YOUNG, ..young(3, now) };
     let judged = breaker.judge_rejection(old, now);
-    assert_eq!(judged, (Verdict::Reject, Some(BreakerEvent::Closed)));
+    assert_eq!(judged, (Verdict::Reject, Some(BreakerEvent::Reset)));
     assert_eq!(breaker.judge_rejection(old, now), (Verdict::Reject, None));
     let almost_old = RejectedSend { arrived_at: now - YOUNG + ms(1), ..young(3, now) };
     breaker.judge_rejection(almost_old, now);
@@ -231,7 +231,7 @@ fn a_fresh_token_rejected_after_30_s_opens_the_breaker() {
     assert_eq!(event, Some(BreakerEvent::Reopened { window: FIRST_WINDOW }));
     assert_eq!(event.map(BreakerEvent::gauge_change), Some(0));
     assert!(!breaker.is_open(now + FIRST_WINDOW), "the first window is short again");
-    assert_eq!(breaker.tick(now + CLOSE_AFTER), Some(BreakerEvent::Closed));
+    assert_eq!(breaker.tick(now + RESET_AFTER), Some(BreakerEvent::Reset));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn hits_report_the_same_acceptance_once() {
     let mut breaker = Breaker::default();
     assert_eq!(breaker.acceptance_hint(), 0);
     breaker.token_accepted(1, TARGET, now);
-    assert_eq!(breaker.acceptance_hint(), 0, "a closed breaker ignores acceptances");
+    assert_eq!(breaker.acceptance_hint(), 0, "a reset breaker ignores acceptances");
     judge(&mut breaker, 1, TARGET, now);
     assert_eq!(breaker.acceptance_hint(), 1);
     breaker.token_accepted(2, TARGET, now);

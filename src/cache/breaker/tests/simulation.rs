@@ -172,7 +172,7 @@ impl<A: FnMut(ApiRequest) -> ApiResponse> World<A> {
         }
     }
 
-    /// Handles all requests, and lets time pass until the breaker is closed.
+    /// Handles all requests, and lets time pass until the breaker is reset.
     pub(super) fn run(&mut self) {
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.sweep_until(at);
@@ -193,10 +193,10 @@ impl<A: FnMut(ApiRequest) -> ApiResponse> World<A> {
 
     /// Closes the breaker in time, as the cache's sweeper does.
     fn sweep_until(&mut self, end: Duration) {
-        let closes_at = self.breaker.closes_at().map(|at| at - self.start);
-        if let Some(closes_at) = closes_at.filter(|at| *at <= end) {
-            self.now = closes_at;
-            let event = self.breaker.tick(self.start + closes_at);
+        let resets_at = self.breaker.resets_at().map(|at| at - self.start);
+        if let Some(resets_at) = resets_at.filter(|at| *at <= end) {
+            self.now = resets_at;
+            let event = self.breaker.tick(self.start + resets_at);
             self.record(event);
         }
     }
