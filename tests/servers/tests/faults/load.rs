@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::Backoff;
 use tower_oauth2::store::{RedisStore, TokenStoreLayer};
-use tower_oauth2::{AccessToken, OAuth2, OAuth2Layer, Origins, Tokens};
+use tower_oauth2::{AccessToken, CachedToken, OAuth2, OAuth2Layer, Origins, Tokens};
 use tower_oauth2_testkit::credentials;
 use tower_oauth2_testkit::servers::Redis;
 
@@ -121,7 +121,7 @@ impl Load {
     /// Runs rounds until all caches share one token again and the recovery is reported.
     pub async fn recovers(&self, trace: &Trace) {
         let rounds = async {
-            while !self.share_one_token() {
+            while !self.share_one_token().await {
                 self.renewal().await;
                 let newest = self.clients.iter().map(Client::current).max();
                 for client in &self.clients {
@@ -141,12 +141,21 @@ impl Load {
         }));
         for _ in 0..3 {
             assert_eq!(self.renewal().await, 1);
-            assert!(self.share_one_token());
+            assert!(self.share_one_token().await);
         }
     }
 
-    fn share_one_token(&self) -> bool {
-        self.clients.iter().all(|client| client.current() == self.clients[0].current())
+    /// Returns whether all APIs accepted the same token last, and all caches still hold it.
+    ///
+    /// A cache holds a later token after a dropped request, whose renewal continues.
+    async fn share_one_token(&self) -> bool {
+        let first = self.clients[0].current();
+        for client in &self.clients {
+            if client.current() != first || client.current_token().await.is_none() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -166,16 +175,17 @@ impl Client {
     /// breaker (R8). The API does not accept the token either, in case it comes back from the
     /// store.
     pub async fn reject(&self) {
-        let current = {
-            let mut seen = self.seen.lock().unwrap();
-            let current = seen.current;
-            seen.rejected.insert(current);
-            format!("token-{current}")
-        };
-        let token = self.tokens.get().await.unwrap();
-        if token.secret() == current {
+        let current = self.current();
+        self.seen.lock().unwrap().rejected.insert(current);
+        if let Some(token) = self.current_token().await {
             token.reject();
         }
+    }
+
+    /// Returns the token of the cache if it is the one that the API accepted last.
+    async fn current_token(&self) -> Option<CachedToken> {
+        let token = self.tokens.get().await.unwrap();
+        (token.secret() == format!("token-{}", self.current())).then_some(token)
     }
 
     /// Sends a request that returns 200. The limit only detects a request that hangs.

@@ -105,7 +105,9 @@ async fn a_server_may_be_killed_during_requests() {
             sleep(Duration::from_millis(fastrand::u64(..20))).await;
             let killed = redis.kill();
             sleep(Duration::from_millis(fastrand::u64(..20))).await;
-            killed.restart().await
+            let restarted = killed.restart().await;
+            sleep(Duration::from_millis(fastrand::u64(..20))).await;
+            restarted
         };
         let rounds = async {
             loop {

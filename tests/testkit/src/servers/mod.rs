@@ -5,7 +5,10 @@ mod process;
 mod proxy;
 mod redis;
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::net::TcpListener;
+use std::sync::Mutex;
 use std::time::Duration;
 
 pub use self::memcached::{Memcached, OnSocket};
@@ -18,10 +21,14 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Returns a free port. The port 10,000 above, which the nodes of a Redis cluster use, is free too.
 ///
-/// Neither is one of those that the system assigns by itself, so that the port stays free while the
-/// server is down.
+/// Neither is one of those that the system assigns by itself, and each is returned once in a
+/// process, so that the port stays free while the server is down.
 fn free_port() -> u16 {
+    static RETURNED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..20_000)).take(1_000);
-    ports.find(|&port| is_free(port) && is_free(port + 10_000)).expect("no port is free")
+    let mut ports = iter::repeat_with(|| fastrand::u16(10_000..20_000)).take(1_000);
+    let is_new = |port| RETURNED.lock().unwrap().insert(port);
+    ports
+        .find(|&port| is_free(port) && is_free(port + 10_000) && is_new(port))
+        .expect("no port is free")
 }
