@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::error_type::error_type;
 pub(crate) use self::fetch::{FetchTimer, Measured};
 pub(crate) use self::labels::{MetricLabel, MetricLabels};
 use self::recorder::Label;
 pub(crate) use self::replay::{ReplayOutcome, not_replayed};
+use crate::error::TokenError;
 
 const FETCH: &str = "tower_oauth2.token.fetch.duration";
 const REQUEST: &str = "tower_oauth2.token.request.duration";
@@ -27,6 +29,7 @@ const BACKOFF: &str = "tower_oauth2.backoff.duration";
 const FAILING: &str = "tower_oauth2.failing_credentials";
 const REPLAYS: &str = "tower_oauth2.replays";
 const WITHOUT_TOKEN: &str = "tower_oauth2.requests_without_token";
+const FAILED_REQUESTS: &str = "tower_oauth2.failed_requests";
 const BROKEN: &str = "tower_oauth2.broken_apis";
 const STORE: &str = "tower_oauth2.store.operation.duration";
 
@@ -52,6 +55,7 @@ pub(crate) fn describe() {
         WITHOUT_TOKEN,
         "Requests that were sent without a token, and did not ask for that",
     );
+    describe_counter(FAILED_REQUESTS, "Requests that failed because they got no token");
 }
 
 /// Records the back-off after a failure of `class`.
@@ -74,6 +78,13 @@ pub(crate) fn broken_apis(difference: i32, label: &MetricLabel) {
 /// Counts a request that gets no token and did not ask for that.
 pub(crate) fn request_without_token(reason: &'static str) {
     recorder::count(WITHOUT_TOKEN, &[("reason", reason.into())]);
+}
+
+/// Counts a request that fails because it gets no token.
+pub(crate) fn failed_request(error: &TokenError) {
+    if recorder::IS_ENABLED {
+        recorder::count(FAILED_REQUESTS, &[("error.type", error_type(error))]);
+    }
 }
 
 /// Measures one operation of a store.

@@ -21,6 +21,7 @@ use super::state::State;
 use super::target::{ServiceId, hash_origin};
 use crate::cache::{IssuedToken, LocalToken, Requirements, Tokens};
 use crate::error::{TokenError, TokenErrorKind};
+use crate::metrics;
 use crate::protocol::origin::Origin;
 use crate::replay::ReplayableBody;
 
@@ -330,6 +331,7 @@ impl<S> OAuth2<S> {
             Some(api) => error.with_api(api),
             None => error,
         };
+        metrics::failed_request(&error);
         ResponseFuture::new(State::Failed { error: error.into() })
     }
 }

@@ -1,6 +1,7 @@
 //! Ends a fetch, with or without a result.
 
 use std::error::Error as _;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,7 @@ impl Machine {
         }
         let mut events = self.clear_failures();
         events.wakes_keep_warm = true;
+        events.is_recovery = mem::take(&mut self.has_failed);
         self.remember_refusals(&fetch, version, at);
         // C6: a renewal that brings no longer lifetime is repeated later.
         if let TokenState::Current(current) = &mut self.token_state {
@@ -299,6 +301,7 @@ impl Machine {
             if continues_row { self.consecutive_failures.saturating_add(1) } else { 1 };
         let backoff = schedule.window(class, self.consecutive_failures, error.retry_after());
         let until = now.shifted_to(now.mono + backoff);
+        self.has_failed = true;
         let mut failed_during = FailedDuring::Miss;
         if let TokenState::Current(current) = &mut self.token_state {
             // A whole fleet may be renewing. The pause spreads the retries, but leaves time for

@@ -19,6 +19,8 @@ use crate::util::printable::Printable;
 pub(in crate::cache) struct Events {
     pub(super) event: Option<Event>,
     pub(super) breaker: Option<BreakerEvent>,
+    /// Set at the first success after failures (C9).
+    pub(super) is_recovery: bool,
     /// Set once, when several processes seem to revoke each other's tokens (R8).
     pub(super) is_contention_new: bool,
     /// The failure that is no longer remembered. It is dropped after unlocking, because its error
@@ -153,6 +155,9 @@ impl Events {
             Some(Event::PresumedDead) => {
                 tracing::warn!(label, "token request shows no sign of life; another one may start");
             }
+        }
+        if self.is_recovery {
+            tracing::info!(label, "tokens arrive again");
         }
         drop((self.displaced_failure, self.retried_error));
     }

@@ -76,6 +76,10 @@ pub(super) struct Machine {
     fetch: Option<Box<Fetch>>,
     /// The last failure, until a token arrives (C9).
     failure: Option<Box<Failure>>,
+    /// A fetch has failed since the last success.
+    ///
+    /// It stays set when the failure is cleared.
+    has_failed: bool,
     /// The number of consecutive failures of one class, transient or permanent.
     consecutive_failures: u32,
     /// The number of consecutive renewals that brought no longer lifetime (C6).

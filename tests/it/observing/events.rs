@@ -105,6 +105,62 @@ async fn a_failure_is_logged_once_with_its_back_off() {
     assert!(line.ends_with(&expected), "{line}");
 }
 
+// O, C9
+#[tokio::test(start_paused = true)]
+async fn the_first_token_after_failures_is_logged() {
+    let (trace, _guard) = Trace::start();
+    let source = ScriptedSource::new(|n, _| async move {
+        if n < 3 { Err("the source is down".into()) } else { Ok(hour(n)) }
+    });
+    let tokens = Tokens::new(credentials().label("shop"), source);
+    for _ in 0..2 {
+        tokens.get().await.unwrap_err();
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let before = trace.lines().len();
+    tokens.get().await.unwrap().reject();
+    let expected = [&FETCH[..], &["INFO tokens arrive again", "INFO token was rejected"]].concat();
+    assert_eq!(said(&trace, before), expected);
+    let line = &trace.lines()[before + 3];
+    assert!(line.ends_with("label=shop"), "{line}");
+    tokens.get().await.unwrap();
+    assert_eq!(said(&trace, before + 5), FETCH);
+}
+
+// O, C8, C9: a rejection clears the failure of a renewal.
+#[tokio::test(start_paused = true)]
+async fn a_recovery_is_logged_after_the_failure_was_cleared() {
+    let (trace, _guard) = Trace::start();
+    let source = ScriptedSource::new(|n, _| async move {
+        if n == 2 { Err("the source is down".into()) } else { Ok(hour(n)) }
+    });
+    let tokens = Tokens::new(credentials(), source);
+    let token = tokens.get().await.unwrap();
+    tokio::time::advance(Duration::from_secs(3400)).await;
+    tokens.get().await.unwrap();
+    settle().await;
+    let before = trace.lines().len();
+    token.reject();
+    tokens.get().await.unwrap();
+    let expected = [&["INFO token was rejected"], &FETCH[..], &["INFO tokens arrive again"]];
+    assert_eq!(said(&trace, before), expected.concat());
+}
+
+// O, C9: no token has arrived.
+#[tokio::test(start_paused = true)]
+async fn the_removal_of_credentials_logs_no_recovery() {
+    let (trace, _guard) = Trace::start();
+    let source = ScriptedSource::new(|n, _| async move {
+        if n == 1 { Err("the source is down".into()) } else { Ok(hour(n)) }
+    });
+    let cache = TokenCache::new(source);
+    let tokens = cache.tokens(&credentials());
+    tokens.get().await.unwrap_err();
+    cache.remove(tokens.credentials());
+    tokens.get().await.unwrap();
+    assert_eq!(said(&trace, 3), FETCH);
+}
+
 // O, C6
 #[tokio::test(start_paused = true)]
 async fn a_renewal_logs_its_outcome() {
@@ -122,18 +178,16 @@ async fn a_renewal_logs_its_outcome() {
     // The renewal is due in the last fifth of the lifetime.
     tokio::time::advance(Duration::from_secs(3400)).await;
     for outcome in [
-        "WARN token renewal failed",
-        "DEBUG renewal did not extend the lifetime",
-        "DEBUG token arrived",
+        &["WARN token renewal failed"][..],
+        &["DEBUG renewal did not extend the lifetime", "INFO tokens arrive again"],
+        &["DEBUG token arrived"],
     ] {
         let before = trace.lines().len();
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(send(&layer, &api).await, 200);
         settle().await;
-        assert_eq!(
-            said(&trace, before),
-            ["DEBUG <token_request>", "DEBUG token is requested", outcome]
-        );
+        let begin = &["DEBUG <token_request>", "DEBUG token is requested"][..];
+        assert_eq!(said(&trace, before), [begin, outcome].concat());
         assert!(trace.lines()[before].ends_with("cause=Renewal"));
     }
     assert_eq!(api.tokens(), ["token-1"; 4]);

@@ -28,6 +28,7 @@ const REMAINING: &str = "tower_oauth2.token.remaining_life";
 const BACKOFF: &str = "tower_oauth2.backoff.duration";
 const FAILING: &str = "tower_oauth2.failing_credentials";
 const REPLAYS: &str = "tower_oauth2.replays";
+const FAILED_REQUESTS: &str = "tower_oauth2.failed_requests";
 const BROKEN: &str = "tower_oauth2.broken_apis";
 const STORE: &str = "tower_oauth2.store.operation.duration";
 
@@ -331,6 +332,37 @@ async fn a_rejected_request_is_counted_once_by_its_outcome() {
     assert_eq!(replays(ScriptedSource::new(first_only), is_first).await, ["{outcome=no_token} 1"]);
     let breaks = |n: usize| if n == 1 { Ok(401) } else { Err("no connection".into()) };
     assert_eq!(replays(source(), breaks).await, ["{outcome=unanswered} 1"]);
+}
+
+// O, C9, R2, X1: a request that waits, one during a back-off, a replay, and a refused request.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_without_a_token_is_counted() {
+    let (meter, _guard) = Meter::start();
+    let source = ScriptedSource::new(|n, _| async move {
+        if n == 2 { Ok(hour(n)) } else { Err("the source is down".into()) }
+    });
+    let layer = layer(&Tokens::new(credentials(), source));
+    let failed_of_source = ["{error.type=source} 1"];
+    for _ in 0..2 {
+        assert_eq!(send(&layer, &Api::always(200)).await, 0);
+        assert_eq!(meter.take_of(FAILED_REQUESTS), failed_of_source);
+    }
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(send(&layer, &Api::always(401)).await, 0);
+    let lines = meter.take();
+    assert!(lines.contains(&format!("{REPLAYS}{{outcome=no_token}} 1")), "{lines:?}");
+    assert!(lines.contains(&format!("{FAILED_REQUESTS}{{error.type=source}} 1")), "{lines:?}");
+
+    let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
+    let layer = OAuth2Layer::new(tokens, Origins::any());
+    let insecure = Request::get("http://api.test/").body(Full::<Bytes>::default()).unwrap();
+    layer.layer(Api::always(200)).oneshot(insecure).await.unwrap_err();
+    assert_eq!(meter.take_of(FAILED_REQUESTS), ["{error.type=insecure_uri} 1"]);
+
+    // The request has a token, and fails for another reason.
+    let unreachable = scripted(|_| Err("no connection".into()));
+    layer.layer(unreachable).oneshot(get("/")).await.unwrap_err();
+    assert!(meter.take_of(FAILED_REQUESTS).is_empty());
 }
 
 // O, R8: a token from a store is not fresh, so the request is sent a third time.
