@@ -182,7 +182,7 @@ impl Client {
         }
     }
 
-    /// Returns the token of the cache if it is the one that the API accepted last.
+    /// Returns the cache's token if the API accepted it last.
     async fn current_token(&self) -> Option<CachedToken> {
         let token = self.tokens.get().await.unwrap();
         (token.secret() == format!("token-{}", self.current())).then_some(token)
