@@ -1,4 +1,4 @@
-//! The service: an HTTP client for each API, made from the registrations in a file.
+//! Makes an HTTP client for each API from the client tables in a file.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +20,7 @@ type Http = Client<HttpConnector, Full<Bytes>>;
 #[derive(Clone)]
 pub(crate) struct Service {
     http: Http,
-    /// It outlives every configuration, so that unchanged registrations keep their tokens.
+    /// It outlives every configuration, so that unchanged client tables keep their tokens.
     cache: TokenCache,
     apis: Arc<RwLock<Apis>>,
 }

@@ -51,11 +51,11 @@ impl Demo {
         });
         let watching = tokio::spawn(watching);
 
-        self.report.begin("Two APIs, each with its own registration");
+        self.report.begin("Two APIs, each with its own client table");
         self.call_both(&service).await?;
-        self.end(2, 2, "C2: one token request for each registration");
+        self.end(2, 2, "C2: one token request for each client table");
 
-        self.report.begin("The registration of stock gets another scope");
+        self.report.begin("The client table of stock gets another scope");
         let changed = self.config("scope = \"stock.read stock.write\"");
         self.write(&changed)?;
         self.expect_reload(&mut reloads, None).await;
@@ -64,7 +64,7 @@ impl Demo {
 
         self.report.begin("The file gets a field that does not exist");
         self.write(&self.config("scop = \"stock.read\""))?;
-        let expected = "client stock: registration has an unknown field: scop";
+        let expected = "client stock: client table has an unknown field: scop";
         self.expect_reload(&mut reloads, Some(expected)).await;
         self.call_both(&service).await?;
         self.end(2, 0, "the old configuration stays in use");
@@ -76,7 +76,7 @@ impl Demo {
         self.call_both(&service).await?;
         self.report.end(
             Wire { api: 4, rejected: 2, token_endpoint: 2 },
-            "R1: one replay for each registration, with a fresh token",
+            "R1: one replay for each client table, with a fresh token",
         );
         watching.abort();
         Ok(())

@@ -1,4 +1,4 @@
-//! Reads the client authentication from the fields of a registration.
+//! Reads the client authentication from the fields of a client table.
 
 use super::Fault;
 use super::fields::Fields;

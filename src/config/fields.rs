@@ -1,4 +1,4 @@
-//! Reads the fields of a registration, with their names and types.
+//! Reads the fields of a client table, with their names and types.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::source::Source;
 use super::value::Value;
 use crate::error::ConfigError;
 
-/// The name of the whole registration in errors.
-const REGISTRATION: &str = "registration";
+/// The name of the whole client table in errors.
+const CLIENT_TABLE: &str = "client table";
 
 const CLIENT_FIELDS: &[&str] = &[
     "token_endpoint",
@@ -49,19 +49,19 @@ const GRANT_FIELDS: &[&str] = &[
     "requested_token_type",
 ];
 
-/// The fields of a registration that have not been read yet.
+/// The fields of a client table that have not been read yet.
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     /// Checks the names of all fields, and leaves out those without a value.
     pub(super) fn new(value: Value) -> Result<Self, ConfigError> {
         let Value::Table(table) = value else {
-            return Err(ConfigError::new(REGISTRATION, "must be a table of fields"));
+            return Err(ConfigError::new(CLIENT_TABLE, "must be a table of fields"));
         };
         let mut fields = Vec::with_capacity(table.len());
         for (name, value) in table {
             let Some(known) = known_field(&name) else {
-                let error = ConfigError::new(REGISTRATION, "has an unknown field");
+                let error = ConfigError::new(CLIENT_TABLE, "has an unknown field");
                 return Err(error.with_value(name));
             };
             if fields.iter().any(|(earlier, _)| *earlier == known) {
@@ -154,7 +154,7 @@ impl Fields {
         let mut parameters: Vec<(String, Source)> = Vec::with_capacity(table.len());
         for (name, value) in table {
             let fault = if known_field(&name).is_some() {
-                Some("has a parameter with a field of its own in the registration")
+                Some("has a parameter with a field of its own in the client table")
             } else if parameters.iter().any(|(earlier, _)| *earlier == name) {
                 Some("has a parameter twice")
             } else {

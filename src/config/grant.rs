@@ -1,4 +1,4 @@
-//! Reads the grant from the fields of a registration.
+//! Reads the grant from the fields of a client table.
 
 use std::fmt::Write;
 

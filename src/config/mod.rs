@@ -1,6 +1,6 @@
-//! Reads registrations of clients from a configuration file, in any serde format.
+//! Reads client tables from a configuration file, in any serde format.
 //!
-//! - [`Clients`] are named registrations.
+//! - [`Clients`] are named client tables.
 //! - [`ClientConfig`] is one of them. It has a table of all fields.
 //!
 //! The [guide](crate::guide::configuration) has an example for each format.
@@ -31,10 +31,10 @@ use crate::error::ConfigError;
 use crate::oauth2::OAuth2Layer;
 use crate::protocol::origins::Origins;
 
-/// Reads the registrations of several clients, by name.
+/// Reads the client tables of several clients, by name.
 ///
 /// It is a table of [`ClientConfig`]s. It can be a whole file, or a field of a type that derives
-/// `Deserialize`. Errors name the registration and its field, and never quote a secret.
+/// `Deserialize`. Errors name the client table and its field, and never quote a secret.
 ///
 /// # Example
 ///
@@ -71,21 +71,21 @@ pub struct Clients(BTreeMap<String, ClientConfig>);
 
 impl Clients {
     fn new(value: Value) -> Result<Self, ConfigError> {
-        let Value::Table(registrations) = value else {
-            return Err(ConfigError::new("clients", "must be a table of registrations"));
+        let Value::Table(tables) = value else {
+            return Err(ConfigError::new("clients", "must be a table of client tables"));
         };
         let mut clients = BTreeMap::new();
-        for (name, registration) in registrations {
+        for (name, client_table) in tables {
             if clients.contains_key(&name) {
                 return Err(ConfigError::new("client", "is registered twice").with_value(name));
             }
-            let client = ClientConfig::new(Some(&name), registration)?;
+            let client = ClientConfig::new(Some(&name), client_table)?;
             clients.insert(name, client);
         }
         Ok(Self(clients))
     }
 
-    /// Returns the registration of this name.
+    /// Returns the client table of this name.
     ///
     /// # Errors
     ///
@@ -96,20 +96,20 @@ impl Clients {
         self.0.get(name).ok_or_else(missing)
     }
 
-    /// Returns the registrations with their names, ordered by name.
+    /// Returns the client tables with their names, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ClientConfig)> {
         self.0.iter().map(|(name, client)| (&**name, client))
     }
 
-    /// Returns the names of the registrations, in order.
+    /// Returns the names of the client tables, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|name| &**name)
     }
 }
 
-/// Reads the registration of one client from a configuration file.
+/// Reads one client table from a configuration file.
 ///
-/// A registration says how to get a token, and which origins get it. It is a table of these fields,
+/// A client table says how to get a token, and which origins get it. It is a table of these fields,
 /// which have the names of the RFCs wherever there is one:
 ///
 /// | field | value |
@@ -124,7 +124,7 @@ impl Clients {
 /// | `parameters` | a table of other parameters of the token request; the values are secrets as below, numbers or truth values |
 /// | `origins` | required: a list of origins, or a text with commas or spaces between them |
 /// | `default_expires_in` | seconds: the lifetime of tokens whose response has no `expires_in` |
-/// | `label` | the name in traces and errors; by default, the name of the registration |
+/// | `label` | the name in traces and errors; by default, the name of the client table |
 ///
 /// Each method needs its own fields, and accepts no field of another method. The methods
 /// with a JWT need the feature `jwt`.
@@ -150,7 +150,7 @@ impl Clients {
 /// A secret is a text, `{ file = "path" }` or `{ env = "NAME" }`. Secrets, tokens, assertions and
 /// private keys in a file are read for every token request ([`Secret::file`]). A refresh token, a
 /// certificate and a parameter are read once, and so are environment variables, while the
-/// registration is deserialized.
+/// client table is deserialized.
 ///
 /// No field allows plain HTTP or tokens for every origin. Allow them in code, on the results of
 /// [`layer`](Self::layer) and [`credentials`](Self::credentials).
@@ -163,7 +163,7 @@ impl Clients {
 /// value, is missing, or does not go with the method or the grant. If a secret is in an environment
 /// variable that is not set or invalid, or in an unreadable file that is read once, only
 /// [`credentials`](Self::credentials) and [`layer`](Self::layer) fail, because another process may
-/// use the other registrations of the file.
+/// use the other client tables of the file.
 ///
 /// # Example
 ///
@@ -171,14 +171,14 @@ impl Clients {
 /// use tower_oauth2::config::ClientConfig;
 ///
 /// # fn main() -> Result<(), serde_json::Error> {
-/// let registration = r#"{
+/// let client_table = r#"{
 ///     "token_endpoint": "https://auth.example.com/token",
 ///     "client_id": "client-id",
 ///     "token_endpoint_auth_method": "none",
 ///     "client_secret": "s3cr3t",
 ///     "origins": ["https://api.example.com"]
 /// }"#;
-/// let error = serde_json::from_str::<ClientConfig>(registration).unwrap_err();
+/// let error = serde_json::from_str::<ClientConfig>(client_table).unwrap_err();
 /// let expected = "client_secret does not go with token_endpoint_auth_method: none";
 /// assert!(error.to_string().starts_with(expected));
 /// # Ok(())
@@ -196,13 +196,13 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Returns the credentials of the registration.
+    /// Returns the credentials of the client table.
     ///
-    /// All credentials of one registration share their state, as clones do.
+    /// All credentials of one client table share their state, as clones do.
     ///
     /// # Errors
     ///
-    /// Returns an error if a secret was not available when the registration was deserialized: in
+    /// Returns an error if a secret was not available when the client table was deserialized: in
     /// an environment variable, or in a file that is read once.
     pub fn credentials(&self) -> Result<Credentials, ConfigError> {
         self.credentials.clone()
@@ -215,22 +215,22 @@ impl ClientConfig {
 
     /// Creates a layer that sends tokens of `cache` to the origins.
     ///
-    /// Registrations with equal credentials share a slot of the cache, and so do a registration and
+    /// Client tables with equal credentials share a slot of the cache, and so do a client table and
     /// its successor in a file that was read again. A new `default_expires_in` or `label` alone has
     /// no effect while the slot exists, because these are not part of the credentials' identity.
     ///
     /// # Errors
     ///
-    /// Returns an error if a secret was not available when the registration was deserialized: in an
+    /// Returns an error if a secret was not available when the client table was deserialized: in an
     /// environment variable, or in a file that is read once.
     pub fn layer(&self, cache: &TokenCache) -> Result<OAuth2Layer, ConfigError> {
         let tokens = cache.tokens(&self.credentials()?);
         Ok(OAuth2Layer::new(tokens, self.origins.clone()))
     }
 
-    /// Checks a registration. `name` is its name in errors, and its default label.
+    /// Checks a client table. `name` is its name in errors, and its default label.
     fn new(name: Option<&str>, value: Value) -> Result<Self, ConfigError> {
-        let client = Registration::read(value).and_then(|registration| registration.build(name));
+        let client = ClientTable::read(value).and_then(|client_table| client_table.build(name));
         match name {
             None => client,
             Some(name) => {
@@ -243,8 +243,8 @@ impl ClientConfig {
     }
 }
 
-/// A registration whose fields have been checked, and whose secrets have not been read.
-struct Registration {
+/// A client table whose fields have been checked, and whose secrets have not been read.
+struct ClientTable {
     server: Server,
     auth: Auth,
     grant: GrantFields,
@@ -277,7 +277,7 @@ impl From<ConfigError> for Fault {
     }
 }
 
-impl Registration {
+impl ClientTable {
     fn read(value: Value) -> Result<Self, ConfigError> {
         let mut fields = Fields::new(value)?;
         let server = match (fields.text("token_endpoint")?, fields.text("issuer")?) {
@@ -297,7 +297,7 @@ impl Registration {
         server
             .credentials(auth.without_proof())?
             .authorization_details(authorization_details.clone())?;
-        let registration = Self {
+        let client_table = Self {
             server,
             auth,
             grant,
@@ -311,7 +311,7 @@ impl Registration {
             origins: Origins::only(fields.origins()?).map_err(|error| error.within("origins"))?,
         };
         fields.finish(&method, &grant_type)?;
-        Ok(registration)
+        Ok(client_table)
     }
 
     fn build(self, name: Option<&str>) -> Result<ClientConfig, ConfigError> {
@@ -357,7 +357,7 @@ fn in_parameter(name: &str, error: ConfigError) -> ConfigError {
 }
 
 impl Server {
-    /// Returns the method of a registration that names none.
+    /// Returns the method of a client table that names none.
     fn default_method(&self) -> &'static str {
         match self {
             // The default of RFC 7591 section 2.

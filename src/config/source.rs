@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 use crate::secret::Secret;
 use crate::util::byte_order_mark;
 
-/// The largest file that is read while a registration is read.
+/// The largest file that is read while a client table is read.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// The place of a secret. It has no `Debug`, because a text is the secret itself.

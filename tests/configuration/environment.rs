@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use tower_oauth2::config::Clients;
 use tower_oauth2::{ClientAuth, Credentials, Secret};
 
-use crate::registration;
+use crate::client_table;
 
-/// Returns a file with the registration `stock`, whose secret is this TOML.
+/// Returns a file with the client table `stock`, whose secret is this TOML.
 fn file_with(secret: &str) -> String {
-    format!("[stock]\n{}", registration(&format!("client_id = 'shop'\nclient_secret = {secret}")))
+    format!("[stock]\n{}", client_table(&format!("client_id = 'shop'\nclient_secret = {secret}")))
 }
 
 fn file() -> String {
@@ -123,7 +123,7 @@ fn a_secret_cannot_have_a_file_and_a_variable() {
 
 #[test]
 fn every_variable_with_the_prefix_is_read_as_a_client() {
-    let expected = "client name: registration must be a table of fields";
+    let expected = "client name: client table must be a table of fields";
     let error = with_config(&[("APP_NAME", "shop")]).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
 
@@ -149,7 +149,7 @@ fn clients_in_a_field_leave_other_variables_alone() -> Result<(), Box<dyn Error>
 }
 
 #[test]
-fn a_mistake_in_the_environment_names_registration_and_field() {
+fn a_mistake_in_the_environment_names_client_table_and_field() {
     for (name, value, expected) in [
         ("APP_STOCK__DEFAULT_EXPIRES_IN", "soon", "client stock: default_expires_in must be"),
         ("APP_STOCK__CLIENT_SECRT", "hidden", "unknown field: client_secrt"),

@@ -89,7 +89,7 @@ fn all_formats_lead_to_the_same_credentials() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn registrations_can_be_fields_of_other_types() {
+fn client_tables_can_be_fields_of_other_types() {
     #[derive(Deserialize)]
     struct Settings {
         port: u16,

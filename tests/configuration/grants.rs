@@ -1,4 +1,4 @@
-//! Tests the grants of registrations.
+//! Tests the grants of client tables.
 
 use crate::{File, client, public, token_request};
 

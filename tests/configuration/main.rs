@@ -19,16 +19,16 @@ use tower_oauth2::config::{ClientConfig, Clients};
 use tower_oauth2::testing::{RecordedRequest, Reply, ScriptedEndpoint};
 use tower_oauth2::{TokenCache, TokenEndpoint};
 
-/// Returns a registration with these fields besides the required ones, as TOML.
-fn registration(fields: &str) -> String {
+/// Returns a client table with these fields besides the required ones, as TOML.
+fn client_table(fields: &str) -> String {
     format!(
         "token_endpoint = 'https://auth.test/token'\norigins = ['https://api.test']\n{fields}\n"
     )
 }
 
-/// Returns a registration of a public client with these fields.
+/// Returns a client table of a public client with these fields.
 fn public(fields: &str) -> String {
-    registration(&format!("client_id = 'shop'\ntoken_endpoint_auth_method = 'none'\n{fields}"))
+    client_table(&format!("client_id = 'shop'\ntoken_endpoint_auth_method = 'none'\n{fields}"))
 }
 
 fn client(toml: &str) -> ClientConfig {
@@ -39,16 +39,16 @@ fn clients(toml: &str) -> Clients {
     toml::from_str(toml).unwrap_or_else(|error| panic!("{error}: {toml}"))
 }
 
-/// Returns the message of the error of a registration `stock` with these fields.
-fn error(registration: &str) -> String {
-    let toml = format!("[stock]\n{registration}");
+/// Returns the message of the error of a client table `stock` with these fields.
+fn error(client_table: &str) -> String {
+    let toml = format!("[stock]\n{client_table}");
     match toml::from_str::<Clients>(&toml) {
         Ok(clients) => panic!("{clients:?} was accepted: {toml}"),
         Err(error) => error.message().to_owned(),
     }
 }
 
-/// Returns the token request of a registration.
+/// Returns the token request of a client table.
 async fn token_request(client: &ClientConfig) -> RecordedRequest {
     let (http, cache) = endpoint();
     cache.tokens(&client.credentials().unwrap()).get().await.unwrap();

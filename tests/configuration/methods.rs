@@ -3,13 +3,13 @@
 use tower_oauth2::client_auth::ClientAssertion;
 use tower_oauth2::{ClientAuth, Credentials};
 
-use crate::{File, client, registration, token_request};
+use crate::{File, client, client_table, token_request};
 
 const CERTIFICATE: [u8; 5] = [0x30, 3, 1, 2, 3];
 
 fn expect(fields: &str, auth: ClientAuth) {
     let expected = Credentials::new("https://auth.test/token", auth).unwrap();
-    assert_eq!(client(&registration(fields)).credentials().unwrap(), expected, "{fields}");
+    assert_eq!(client(&client_table(fields)).credentials().unwrap(), expected, "{fields}");
 }
 
 fn with_secret(method: &str) -> String {
@@ -30,7 +30,7 @@ fn each_method_is_the_one_of_its_name() {
 fn the_metadata_of_an_issuer_choose_the_method_by_default() {
     let fields = "client_id = 'a'\nclient_secret = 'b'";
     let from_issuer = |fields: &str| {
-        let toml = registration(fields).replace("token_endpoint = ", "issuer = ");
+        let toml = client_table(fields).replace("token_endpoint = ", "issuer = ");
         client(&toml).credentials().unwrap()
     };
     let expected = |auth| Credentials::from_issuer("https://auth.test/token", auth).unwrap();
@@ -88,7 +88,7 @@ fn a_file_that_is_no_certificate_is_an_error() {
         ),
     ] {
         let file = File::new(content);
-        let client = client(&registration(&format!(
+        let client = client(&client_table(&format!(
             "client_id = 'a'\ntoken_endpoint_auth_method = 'tls_client_auth'\n\
              client_certificate = {}",
             file.toml()
@@ -100,7 +100,7 @@ fn a_file_that_is_no_certificate_is_an_error() {
 
 #[test]
 fn a_text_that_is_no_certificate_is_an_error_at_once() {
-    let error = crate::error(&registration(
+    let error = crate::error(&client_table(
         "client_id = 'a'\ntoken_endpoint_auth_method = 'tls_client_auth'\n\
          client_certificate = 'nonsense'",
     ));
@@ -110,7 +110,7 @@ fn a_text_that_is_no_certificate_is_an_error_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_secret_in_a_file_is_read_for_each_token_request() {
     let file = File::new("first\n");
-    let client = client(&registration(&format!(
+    let client = client(&client_table(&format!(
         "client_id = 'a'\ntoken_endpoint_auth_method = 'client_secret_post'\nclient_secret = {}",
         file.toml()
     )));
@@ -167,7 +167,7 @@ mod jwt {
             &format!("{fields}\ntoken_endpoint_auth_signing_alg = 'HS256'"),
             ClientAuth::client_secret_jwt("a", "b"),
         );
-        let error = crate::error(&registration(&format!(
+        let error = crate::error(&client_table(&format!(
             "{fields}\ntoken_endpoint_auth_signing_alg = 'RS256'"
         )));
         assert!(error.ends_with("must be HS256 with client_secret_jwt: RS256"), "{error}");
@@ -179,13 +179,13 @@ mod jwt {
             ("'/run/key.pem'", "client stock: private_key: signing key"),
             ("'''{\"d\":\"s3cr3t\"}'''", "client stock: private_key: "),
         ] {
-            let error = crate::error(&registration(&fields(key)));
+            let error = crate::error(&client_table(&fields(key)));
             assert!(error.starts_with(expected), "{error}");
             assert!(!error.contains("s3cr3t"), "{error}");
         }
         let fields =
             format!("{}\ntoken_endpoint_auth_signing_alg = 'RS1'", fields("{ file = 'k' }"));
-        let error = crate::error(&registration(&fields));
+        let error = crate::error(&client_table(&fields));
         assert!(error.starts_with("client stock: token_endpoint_auth_signing_alg: "), "{error}");
     }
 }
@@ -194,7 +194,7 @@ mod jwt {
 #[test]
 fn a_method_with_a_jwt_names_the_feature() {
     for method in ["private_key_jwt", "client_secret_jwt"] {
-        let error = crate::error(&registration(&with_secret(method)));
+        let error = crate::error(&client_table(&with_secret(method)));
         let expected = "client stock: token_endpoint_auth_method needs the feature `jwt` of \
                         tower-oauth2: ";
         assert_eq!(error, format!("{expected}{method}"));

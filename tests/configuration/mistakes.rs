@@ -1,38 +1,38 @@
-//! Tests that mistakes are errors that name the registration and the field.
+//! Tests that mistakes are errors that name the client table and the field.
 
 use tower_oauth2::config::Clients;
 
-use crate::{error, public, registration};
+use crate::{client_table, error, public};
 
 const METHOD: &str = "token_endpoint_auth_method";
 
-fn expect(registration: &str, expected: &str) {
-    assert_eq!(error(registration), format!("client stock: {expected}"));
+fn expect(client_table: &str, expected: &str) {
+    assert_eq!(error(client_table), format!("client stock: {expected}"));
 }
 
 // X6
 #[test]
 fn an_unknown_field_is_an_error() {
-    expect(&public("scop = 'read'"), "registration has an unknown field: scop");
-    expect(&public("[stock.dpop]\nkey = 1"), "registration has an unknown field: dpop");
+    expect(&public("scop = 'read'"), "client table has an unknown field: scop");
+    expect(&public("[stock.dpop]\nkey = 1"), "client table has an unknown field: dpop");
 }
 
 #[test]
 fn a_missing_field_is_an_error() {
     expect("client_id = 'a'", "token_endpoint is missing, and so is issuer");
-    expect(&registration("client_secret = 'b'"), "client_id is missing");
+    expect(&client_table("client_secret = 'b'"), "client_id is missing");
     let without_origins =
         format!("issuer = 'https://auth.test'\nclient_id = 'a'\n{METHOD} = 'none'");
     expect(&without_origins, "origins is missing");
     let needs = |method: &str, field: &str| {
         let fields = format!("client_id = 'a'\n{METHOD} = '{method}'");
-        expect(&registration(&fields), &format!("{field} is needed with {METHOD}: {method}"));
+        expect(&client_table(&fields), &format!("{field} is needed with {METHOD}: {method}"));
     };
     for method in ["client_secret_basic", "client_secret_basic_raw", "client_secret_post"] {
         needs(method, "client_secret");
     }
     expect(
-        &registration("client_id = 'a'"),
+        &client_table("client_id = 'a'"),
         "client_secret is needed with token_endpoint_auth_method: client_secret_basic",
     );
     for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
@@ -75,12 +75,12 @@ fn fields_that_exclude_each_other_are_an_error() {
         );
     }
     expect(
-        &registration(&format!("client_id = 'a'\n{METHOD} = 'anonymous'")),
+        &client_table(&format!("client_id = 'a'\n{METHOD} = 'anonymous'")),
         "client_id does not go with token_endpoint_auth_method: anonymous",
     );
     expect(
         &public("parameters = { scope = 'read' }"),
-        "parameters has a parameter with a field of its own in the registration: scope",
+        "parameters has a parameter with a field of its own in the client table: scope",
     );
 }
 
@@ -116,7 +116,7 @@ fn a_wrong_type_is_an_error_that_quotes_no_value() {
         ("{ file = 'a', env = 'b' }", "client_secret must have one of `file` and `env`"),
     ] {
         let fields = format!("client_id = 'a'\nclient_secret = {secret}");
-        expect(&registration(&fields), expected);
+        expect(&client_table(&fields), expected);
     }
 }
 
@@ -133,13 +133,13 @@ fn an_invalid_value_is_an_error() {
         expect(&public(fields), expected);
     }
     expect(
-        &registration(&format!("client_id = 'a'\n{METHOD} = 'basic'")),
+        &client_table(&format!("client_id = 'a'\n{METHOD} = 'basic'")),
         "token_endpoint_auth_method is not supported: basic",
     );
-    expect(&registration("client_id = ''\nclient_secret = 'b'"), "client id is empty");
-    expect(&registration("client_id = 'a'\nclient_secret = ''"), "client_secret is empty");
+    expect(&client_table("client_id = ''\nclient_secret = 'b'"), "client id is empty");
+    expect(&client_table("client_id = 'a'\nclient_secret = ''"), "client_secret is empty");
     expect(
-        &registration("client_id = 'a'\nclient_secret = \"s3cr3t\\n\""),
+        &client_table("client_id = 'a'\nclient_secret = \"s3cr3t\\n\""),
         "client_secret ends in a line break",
     );
     let elsewhere = public("").replace("https://api.test", "api.test");
@@ -156,7 +156,7 @@ fn a_file_cannot_switch_off_a_protection() {
         let error = error(&toml);
         assert!(error.starts_with("client stock: origins: origin "), "{error}");
     }
-    let field = "registration has an unknown field: dangerously_allow_http";
+    let field = "client table has an unknown field: dangerously_allow_http";
     expect(&public("dangerously_allow_http = true"), field);
 }
 
@@ -170,9 +170,9 @@ fn duplicates_and_other_shapes_are_errors() {
     let twice = error(&format!(r#"{{"stock": {whole}, "stock": {whole}}}"#));
     assert!(twice.starts_with("client is registered twice: stock"), "{twice}");
     let nothing = error(r#"{"stock": "s3cr3t"}"#);
-    assert!(nothing.starts_with("client stock: registration must be a table"), "{nothing}");
+    assert!(nothing.starts_with("client stock: client table must be a table"), "{nothing}");
     let nothing = error(r#""s3cr3t""#);
-    assert!(nothing.starts_with("clients must be a table of registrations"), "{nothing}");
+    assert!(nothing.starts_with("clients must be a table of client tables"), "{nothing}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tests that registrations keep their tokens when a file is read again.
+//! Tests that client tables keep their tokens when a file is read again.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,7 +9,7 @@ use tower_oauth2::config::Clients;
 
 use crate::{clients, endpoint, public};
 
-/// Sends a request with each registration, and returns the tokens that the APIs received.
+/// Sends a request with each client table, and returns the tokens that the APIs received.
 async fn sent(clients: &Clients, cache: &TokenCache) -> Vec<String> {
     let mut tokens = Vec::new();
     for name in ["mail", "stock"] {
@@ -29,7 +29,7 @@ fn file(mail: &str, stock: &str) -> Clients {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unchanged_registrations_keep_their_tokens() {
+async fn unchanged_client_tables_keep_their_tokens() {
     let (http, cache) = endpoint();
     let before = file("scope = 'mail'", "scope = 'read'");
     assert_eq!(sent(&before, &cache).await, ["Bearer token-1", "Bearer token-2"]);
@@ -41,7 +41,7 @@ async fn unchanged_registrations_keep_their_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn equal_registrations_share_a_token() {
+async fn equal_client_tables_share_a_token() {
     let (http, cache) = endpoint();
     let tokens = sent(&file("label = 'one'", "label = 'two'"), &cache).await;
     assert_eq!(tokens, ["Bearer token-1", "Bearer token-1"]);

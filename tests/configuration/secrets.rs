@@ -4,7 +4,7 @@ use figment::providers::Format;
 use tower_oauth2::TokenErrorKind;
 use tower_oauth2::config::Clients;
 
-use crate::{File, client, clients, endpoint, public, registration};
+use crate::{File, client, client_table, clients, endpoint, public};
 
 const SECRET: &str = "s3cr3t-of-the-file";
 
@@ -20,7 +20,7 @@ fn no_secret_is_in_debug_output() {
             file.toml()
         ),
     ] {
-        let clients = clients(&format!("[stock]\n{}", registration(&fields)));
+        let clients = clients(&format!("[stock]\n{}", client_table(&fields)));
         let shown = format!("{clients:?} {:#?}", clients.get("stock").unwrap());
         assert!(shown.contains("https://auth.test"), "{shown}");
         assert!(!shown.contains("s3cr3t"), "{shown}");
@@ -137,9 +137,9 @@ fn a_secret_in_braces_is_not_shown() {
 }
 
 #[test]
-fn a_missing_variable_affects_one_registration_only() {
+fn a_missing_variable_affects_one_client_table_only() {
     let missing =
-        registration("client_id = 'a'\nclient_secret = { env = 'TOWER_OAUTH2_NO_SUCH_VARIABLE' }");
+        client_table("client_id = 'a'\nclient_secret = { env = 'TOWER_OAUTH2_NO_SUCH_VARIABLE' }");
     let clients = clients(&format!("[mail]\n{}\n[stock]\n{missing}", public("")));
     let (_, cache) = endpoint();
     assert!(clients.get("mail").unwrap().layer(&cache).is_ok());
@@ -158,7 +158,7 @@ fn a_missing_variable_does_not_hide_a_mistake() {
         (format!("client_id = 'a'\n{secret}\nkid = 'k'"), "kid does not go with"),
         (format!("client_id = 'a'\n{secret}\ndefault_expires_in = 'x'"), "default_expires_in"),
     ] {
-        let error = crate::error(&registration(&fields));
+        let error = crate::error(&client_table(&fields));
         assert!(error.starts_with(&format!("client stock: {expected}")), "{error}");
     }
 }
@@ -183,7 +183,7 @@ fn a_file_that_is_read_once_must_be_readable() {
 async fn a_missing_secret_file_fails_token_requests() {
     let (http, cache) = endpoint();
     let client =
-        client(&registration("client_id = 'a'\nclient_secret = { file = '/no/such/file' }"));
+        client(&client_table("client_id = 'a'\nclient_secret = { file = '/no/such/file' }"));
     let error = cache.tokens(&client.credentials().unwrap()).get().await.unwrap_err();
     assert_eq!(error.kind(), TokenErrorKind::ClientAuthentication);
     assert_eq!(http.count(), 0);

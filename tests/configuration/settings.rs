@@ -68,7 +68,7 @@ fn authorization_details_must_be_objects_with_a_type() {
 }
 
 #[test]
-fn the_label_is_the_name_of_the_registration_by_default() {
+fn the_label_is_the_name_of_the_client_table_by_default() {
     let toml = format!("[stock]\n{}\n[mail]\n{}", public("label = 'post'"), public(""));
     let clients = clients(&toml);
     let label = |name| {

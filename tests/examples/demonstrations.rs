@@ -89,7 +89,7 @@ async fn the_configuration_example_reloads_its_file() {
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     for line in [
         "  reported  the new configuration is in use\n",
-        "  reported  client stock: registration has an unknown field: scop\n",
+        "  reported  client stock: client table has an unknown field: scop\n",
         "  happened  2 at the API, 0 of them 401; 1 at the token endpoint\n",
         "  happened  2 at the API, 0 of them 401; 0 at the token endpoint\n",
     ] {
