@@ -51,7 +51,7 @@ impl AssertionAudiences {
         };
         let Some(audiences) = audiences.filter(|_| refused) else { return error };
         let remedy = if audiences.iter().any(|audience| **audience == *self.token_endpoint) {
-            "its `audience` setter sets another one, such as the issuer"
+            "if the server requires another one, set `audience`, for example to the issuer"
         } else {
             "if the server requires its token endpoint there, set Audience::TokenEndpoint"
         };

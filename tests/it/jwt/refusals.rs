@@ -148,15 +148,18 @@ async fn the_error_names_the_audience_and_how_to_set_another() {
     for (auth, grant) in assertions(Audience::TokenEndpoint) {
         let text = refusal(r#"{"error":"invalid_client"}"#, auth, grant).await;
         let hint = format!(
-            "; the assertion was for {ENDPOINT}: its `audience` setter sets another one, such \
-             as the issuer"
+            "; the assertion was for {ENDPOINT}: if the server requires another one, set \
+             `audience`, for example to the issuer"
         );
         assert!(text.ends_with(&hint), "{text}");
     }
     // A custom claim may have several.
     for (claim, shown) in [
         (serde_json::json!(["https://a.test/?secret", "b"]), "for https://a.test/?... and b: if"),
-        (serde_json::json!(["b", ENDPOINT]), "and https://auth.test/token: its `audience` setter"),
+        (
+            serde_json::json!(["b", ENDPOINT]),
+            "and https://auth.test/token: if the server requires another",
+        ),
     ] {
         let auth = ClientAuth::private_key_jwt("id", jwt().claim("aud", claim));
         let text = refusal(r#"{"error":"invalid_client"}"#, auth, None).await;
