@@ -49,7 +49,8 @@ async fn a_lease_lasts_for_its_duration_and_then_ends() {
     // At different times within the current second of the server.
     let all = (0..8).map(async |n| {
         sleep(Duration::from_millis(125 * n)).await;
-        let lease = Duration::from_millis(900 + 101 * (n % 2));
+        // The server's clock may be late by half a second, because the machine is busy.
+        let lease = Duration::from_millis(500 + 1000 * (n % 2));
         let (key, end) = (format!("key-{n}"), Instant::now() + lease);
         assert!(store.lock(&key, "one", lease).await.unwrap());
         until(async || {
