@@ -2,10 +2,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Mutex;
 
-use http::{Extensions, Uri};
+use http::Uri;
 use tracing::field::display;
 
-use super::config::LayerConfig;
 use super::target::hash_named_origin;
 use crate::cache::Tokens;
 use crate::metrics;
@@ -83,17 +82,10 @@ const MAX_WARNINGS: usize = 64;
 pub(super) struct WarnedOrigins(Mutex<HashSet<(u64, NoTokenSent)>>);
 
 impl WarnedOrigins {
-    /// Returns whether to warn for this origin, which is `true` once.
-    fn is_new(&self, uri: &Uri, reason: NoTokenSent) -> bool {
-        let mut warned = self.0.lock_unpoisoned();
-        warned.len() < MAX_WARNINGS && warned.insert((hash_named_origin(uri), reason))
-    }
-}
-
-impl LayerConfig {
-    /// Logs and counts a request that is sent without a token (R10).
+    /// Logs and counts a request that is sent without a token (R10). `tokens` are those that it
+    /// would get at another origin.
     #[cold]
-    pub(super) fn report_no_token(&self, uri: &Uri, extensions: &Extensions, reason: NoTokenSent) {
+    pub(super) fn report(&self, uri: &Uri, tokens: Option<&Tokens>, reason: NoTokenSent) {
         metrics::request_without_token(reason.metric_label());
         // A CONNECT names host and port only.
         let origin = Origin::from_uri(uri).map(|origin| origin.to_string());
@@ -103,9 +95,8 @@ impl LayerConfig {
             Some(format!("{}{port}", authority.host()))
         });
         let origin = origin.map(|origin| display(Printable(origin)));
-        let label = self.tokens_for(extensions).map(Tokens::credentials);
-        let label = label.and_then(|credentials| credentials.label_field());
-        if self.warned_origins.is_new(uri, reason) {
+        let label = tokens.and_then(|tokens| tokens.credentials().label_field());
+        if self.is_new(uri, reason) {
             tracing::warn!(
                 label,
                 origin,
@@ -115,5 +106,11 @@ impl LayerConfig {
         } else {
             tracing::debug!(label, origin, reason = %Printable(reason), "a request gets no token");
         }
+    }
+
+    /// Returns whether to warn for this origin, which is `true` once.
+    fn is_new(&self, uri: &Uri, reason: NoTokenSent) -> bool {
+        let mut warned = self.0.lock_unpoisoned();
+        warned.len() < MAX_WARNINGS && warned.insert((hash_named_origin(uri), reason))
     }
 }

@@ -303,7 +303,8 @@ impl<S> OAuth2<S> {
         S: Service<Request<B>, Response = Response<ResBody>> + Clone,
         B: ReplayableBody,
     {
-        self.config.report_no_token(request.uri(), request.extensions(), reason);
+        let tokens = self.config.tokens_for(request.extensions());
+        self.config.warned_origins.report(request.uri(), tokens, reason);
         ResponseFuture::new(State::WithoutToken { response: self.inner.call(request), reason })
     }
 

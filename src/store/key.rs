@@ -6,9 +6,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tracing::field::DisplayValue;
 
-use super::record;
 use crate::credentials::Credentials;
 use crate::util::printable::{self, Printable};
+
+/// The version of the record format and of the data in its key.
+pub(super) const RECORD_VERSION: u64 = 1;
 
 /// The key of a stored token or mark, with a label for events.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,7 @@ impl Deref for StoreKey {
 pub(super) fn token_key(credentials: &Credentials) -> StoreKey {
     let mut hash = Sha256::new();
     hash.update(b"tower-oauth2 record ");
-    hash.update(record::VERSION.to_be_bytes());
+    hash.update(RECORD_VERSION.to_be_bytes());
     hash.update(credentials.digest());
     StoreKey { text: hex(&hash.finalize()), label: credentials.shared_label() }
 }
@@ -80,7 +82,7 @@ mod tests {
         assert_eq!(
             &*token_key(&credentials),
             "b9cbc754d0b03a0ae1f640998eda7924fb032557cc71f6df49ed6b7dc62828bc",
-            "if this has to change, `record::VERSION` has to change with it"
+            "if this has to change, `RECORD_VERSION` has to change with it"
         );
     }
 }

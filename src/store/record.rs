@@ -11,9 +11,6 @@ use crate::util::byte_order_mark;
 use crate::util::clock::Now;
 use crate::util::limits::MAX_LIFETIME;
 
-/// The version of the record format and of the data in its key.
-pub(super) const VERSION: u64 = 1;
-
 /// The largest size of a stored value.
 const MAX_SIZE: usize = 2 << 20;
 
@@ -56,7 +53,7 @@ pub(super) fn encode(
     }
     let ends = lifetime.map(|_| millis(since_epoch(now.wall) + time_to_live));
     let record = json!({
-        "v": VERSION,
+        "v": key::RECORD_VERSION,
         "access_token": token.secret(),
         "token_type": token.token_type(),
         "lifetime": lifetime.map(millis),
@@ -85,7 +82,7 @@ pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
     else {
         return None;
     };
-    if record.get("v")?.as_u64()? != VERSION {
+    if record.get("v")?.as_u64()? != key::RECORD_VERSION {
         return None;
     }
     let access_token = record.get("access_token")?.as_str()?;
@@ -131,7 +128,9 @@ pub(super) fn decode(stored: &StoredValue, asked_at: Now) -> Option<Record> {
 /// Encodes the mark that a token request has produced no token to share.
 pub(super) fn encode_mark(time_to_live: Duration, now: Now) -> Vec<u8> {
     let ends = millis(since_epoch(now.wall) + time_to_live);
-    json!({ "v": VERSION, "nothing_to_share": true, "ends": ends }).to_string().into_bytes()
+    json!({ "v": key::RECORD_VERSION, "nothing_to_share": true, "ends": ends })
+        .to_string()
+        .into_bytes()
 }
 
 /// Returns whether a stored value is a mark that is still recent.
