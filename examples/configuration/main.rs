@@ -1,4 +1,4 @@
-//! Calls two APIs with clients that are registered in a file. The service reads the file again
+//! Calls two APIs with the clients of a configuration file. The service reads the file again
 //! whenever it changes: a changed client table takes effect, an unchanged one keeps its token, and
 //! a broken file is reported while the old configuration stays in use.
 

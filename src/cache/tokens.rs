@@ -16,6 +16,7 @@ use super::status::TokenStatus;
 use super::{TokenCache, breaker, fixed};
 use crate::credentials::Credentials;
 use crate::error::TokenError;
+use crate::metrics::MetricLabel;
 use crate::protocol::origins::Origins;
 use crate::token::AccessToken;
 
@@ -222,6 +223,11 @@ impl Tokens {
     #[doc(alias("watch", "stream", "subscribe", "database password"))]
     pub fn changes(&self) -> TokenChanges {
         TokenChanges::new(self.clone())
+    }
+
+    /// Returns the label of the credentials in metrics.
+    pub(crate) fn metric_label(&self) -> MetricLabel {
+        self.slot.fetcher().metric_labels.of(self.credentials())
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {

@@ -77,7 +77,7 @@ impl Clients {
         let mut clients = BTreeMap::new();
         for (name, client_table) in tables {
             if clients.contains_key(&name) {
-                return Err(ConfigError::new("client", "is registered twice").with_value(name));
+                return Err(ConfigError::new("client", "is defined twice").with_value(name));
             }
             let client = ClientConfig::new(Some(&name), client_table)?;
             clients.insert(name, client);

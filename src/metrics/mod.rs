@@ -1,4 +1,4 @@
-//! Records metrics of fetches, token requests, replays and stores.
+//! Records metrics of fetches, token requests, API requests and stores.
 //!
 //! A cache hit records nothing.
 //!
@@ -6,6 +6,7 @@
 //! recorder may call back into a cache.
 
 mod error_type;
+mod failed_request;
 mod fetch;
 mod labels;
 mod recorder;
@@ -15,12 +16,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::error_type::error_type;
+pub(crate) use self::failed_request::{TokenWait, failed_request};
 pub(crate) use self::fetch::{FetchTimer, Measured};
 pub(crate) use self::labels::{MetricLabel, MetricLabels};
 use self::recorder::Label;
 pub(crate) use self::replay::{ReplayOutcome, not_replayed};
-use crate::error::TokenError;
 
 const FETCH: &str = "tower_oauth2.token.fetch.duration";
 const REQUEST: &str = "tower_oauth2.token.request.duration";
@@ -55,7 +55,7 @@ pub(crate) fn describe() {
         WITHOUT_TOKEN,
         "Requests that were sent without a token, and did not ask for that",
     );
-    describe_counter(FAILED_REQUESTS, "Requests that failed because they got no token");
+    describe_counter(FAILED_REQUESTS, "Requests that failed with a token error");
 }
 
 /// Records the back-off after a failure of `class`.
@@ -78,13 +78,6 @@ pub(crate) fn broken_apis(difference: i32, label: &MetricLabel) {
 /// Counts a request that gets no token and did not ask for that.
 pub(crate) fn request_without_token(reason: &'static str) {
     recorder::count(WITHOUT_TOKEN, &[("reason", reason.into())]);
-}
-
-/// Counts a request that fails because it gets no token.
-pub(crate) fn failed_request(error: &TokenError) {
-    if recorder::IS_ENABLED {
-        recorder::count(FAILED_REQUESTS, &[("error.type", error_type(error))]);
-    }
 }
 
 /// Measures one operation of a store.

@@ -72,11 +72,8 @@ impl EarlierSends {
         self.fail(error)
     }
 
-    /// Counts the failed request, and returns the error for the caller.
-    ///
-    /// The error has the response to the first send (R2).
+    /// Returns the error for the caller, with the response to the first send (R2).
     pub(super) fn fail(&mut self, error: TokenError) -> BoxError {
-        metrics::failed_request(&error);
         match self.rejection.take() {
             Some(rejection) => error.with_rejected_response(rejection.response).into(),
             None => error.into(),

@@ -12,6 +12,7 @@ use super::service_template::{ServiceTemplate, replace_with_unready};
 use super::snapshot::Snapshot;
 use super::state::{RequestState, State};
 use crate::cache::{IssuedToken, Tokens};
+use crate::metrics;
 use crate::replay::ReplayableBody;
 
 /// A request that only needs a token and a ready service.
@@ -60,6 +61,7 @@ where
                 replace_with_unready(service);
                 let tokens = config.tokens_for(request.extensions());
                 let label = tokens.and_then(|tokens| tokens.credentials().label_if_set());
+                metrics::failed_request(&error, &tokens.and_then(Tokens::metric_label));
                 return State::Failed { error: earlier_sends.fail(error.with_label(label)) };
             }
         };

@@ -13,6 +13,7 @@ use super::service_template::replace_with_unready;
 use super::state::RequestState;
 use crate::cache::IssuedToken;
 use crate::error::TokenError;
+use crate::metrics;
 use crate::replay::ReplayableBody;
 
 /// Waits for a token, and then for the inner service.
@@ -91,14 +92,15 @@ where
 fn acquire<S, B>(outgoing: &mut Outgoing<S, B>) -> PendingToken {
     let required = outgoing.earlier_sends.requirements.clone();
     let token = outgoing.tokens().acquire(required);
+    let wait = metrics::TokenWait::start(outgoing.tokens().metric_label());
     if outgoing.earlier_sends.deadline.is_none() {
         outgoing.earlier_sends.deadline = Deadline::of(&outgoing.request);
     }
     PendingToken::Acquiring(match outgoing.earlier_sends.deadline {
         Some(deadline) => {
             let credentials = outgoing.tokens().credentials().clone();
-            Box::pin(deadline.wait(credentials, token))
+            Box::pin(async move { wait.end(deadline.wait(credentials, token).await) })
         }
-        None => Box::pin(token),
+        None => Box::pin(async move { wait.end(token.await) }),
     })
 }

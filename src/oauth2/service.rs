@@ -332,7 +332,7 @@ impl<S> OAuth2<S> {
             Some(api) => error.with_api(api),
             None => error,
         };
-        metrics::failed_request(&error);
+        metrics::failed_request(&error, &tokens.and_then(Tokens::metric_label));
         ResponseFuture::new(State::Failed { error: error.into() })
     }
 }

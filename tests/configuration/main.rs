@@ -1,4 +1,4 @@
-//! Registrations from configuration files.
+//! Tests clients from configuration files.
 #![allow(unreachable_pub, missing_docs)]
 
 mod environment;

@@ -168,7 +168,7 @@ fn duplicates_and_other_shapes_are_errors() {
     let whole = r#"{"issuer": "https://a.test", "client_id": "a", "origins": [],
                     "token_endpoint_auth_method": "none"}"#;
     let twice = error(&format!(r#"{{"stock": {whole}, "stock": {whole}}}"#));
-    assert!(twice.starts_with("client is registered twice: stock"), "{twice}");
+    assert!(twice.starts_with("client is defined twice: stock"), "{twice}");
     let nothing = error(r#"{"stock": "s3cr3t"}"#);
     assert!(nothing.starts_with("client stock: client table must be a table"), "{nothing}");
     let nothing = error(r#""s3cr3t""#);

@@ -78,7 +78,7 @@ pub(super) struct Machine {
     failure: Option<Box<Failure>>,
     /// A fetch has failed since the last success.
     ///
-    /// It stays set when the failure is cleared.
+    /// It stays set when the failure or the slot is cleared, because the failure was logged.
     has_failed: bool,
     /// The number of consecutive failures of one class, transient or permanent.
     consecutive_failures: u32,
@@ -235,6 +235,7 @@ impl Machine {
         let breaker = self.breaker.reset();
         let mut forgotten = std::mem::replace(self, Self::starting_after(self.last_sequence));
         self.rejected_through = forgotten.rejected_through;
+        self.has_failed = forgotten.has_failed;
         let events = forgotten.clear_failures();
         Events { breaker, wakes_keep_warm: true, ..events }
     }

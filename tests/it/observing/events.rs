@@ -4,6 +4,7 @@ use http_body_util::Full;
 use tower::retry::RetryLayer;
 use tower::{Layer, ServiceExt};
 use tower_oauth2::source::TokenRetry;
+use tower_oauth2::store::{MemoryStore, TokenStoreLayer};
 use tower_oauth2::{RequestExt, TokenCache, Tokens};
 
 use super::{layer, said, send};
@@ -146,9 +147,9 @@ async fn a_recovery_is_logged_after_the_failure_was_cleared() {
     assert_eq!(said(&trace, before), expected.concat());
 }
 
-// O, C9: no token has arrived.
+// O, C9, C10: the warning was logged before the removal.
 #[tokio::test(start_paused = true)]
-async fn the_removal_of_credentials_logs_no_recovery() {
+async fn a_recovery_is_logged_after_the_credentials_were_removed() {
     let (trace, _guard) = Trace::start();
     let source = ScriptedSource::new(|n, _| async move {
         if n == 1 { Err("the source is down".into()) } else { Ok(hour(n)) }
@@ -157,8 +158,44 @@ async fn the_removal_of_credentials_logs_no_recovery() {
     let tokens = cache.tokens(&credentials());
     tokens.get().await.unwrap_err();
     cache.remove(tokens.credentials());
+    assert_eq!(trace.lines().len(), 3, "the removal is not a recovery");
     tokens.get().await.unwrap();
-    assert_eq!(said(&trace, 3), FETCH);
+    assert_eq!(said(&trace, 3), [&FETCH[..], &["INFO tokens arrive again"]].concat());
+}
+
+// O, C3, C9, S6: a panic is a failure only if it happens twice in a row.
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_failure_and_success_makes_a_recovery() {
+    let panicking = |panics: usize| {
+        ScriptedSource::new(move |n, _| async move {
+            assert!(n > panics, "on purpose");
+            Ok(hour(n))
+        })
+    };
+    for (panics, is_recovery) in [(1, false), (2, true)] {
+        let (trace, _guard) = Trace::start();
+        let tokens = Tokens::new(credentials(), panicking(panics));
+        while tokens.get().await.is_err() {
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        let last = said(&trace, 0).pop().unwrap();
+        assert_eq!(last == "INFO tokens arrive again", is_recovery, "{panics} panics: {last}");
+    }
+
+    // Another process has stored a token.
+    let (trace, _guard) = Trace::start();
+    let store = MemoryStore::new();
+    let sharing =
+        |source| Tokens::new(credentials(), TokenStoreLayer::new(store.clone()).layer(source));
+    let one = sharing(ScriptedSource::new(|_, _| async { Err("the source is down".into()) }));
+    one.get().await.unwrap_err();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    sharing(ScriptedSource::tokens(hour)).get().await.unwrap();
+    one.get().await.unwrap();
+    let last = said(&trace, 0).split_off(trace.lines().len() - 3);
+    let expected =
+        ["DEBUG found a token in the store", "DEBUG token arrived", "INFO tokens arrive again"];
+    assert_eq!(last, expected);
 }
 
 // O, C6

@@ -334,7 +334,7 @@ async fn a_rejected_request_is_counted_once_by_its_outcome() {
     assert_eq!(replays(source(), breaks).await, ["{outcome=unanswered} 1"]);
 }
 
-// O, C9, R2, X1: a request that waits, one during a back-off, a replay, and a refused request.
+// O, C9, R2, X1: one that waits, one during a back-off, a replay, and a refused request.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_fails_without_a_token_is_counted() {
     let (meter, _guard) = Meter::start();
@@ -363,6 +363,68 @@ async fn a_request_that_fails_without_a_token_is_counted() {
     let unreachable = scripted(|_| Err("no connection".into()));
     layer.layer(unreachable).oneshot(get("/")).await.unwrap_err();
     assert!(meter.take_of(FAILED_REQUESTS).is_empty());
+}
+
+// O, R5: an outer timeout is the usual reason.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_while_it_waits_is_counted() {
+    let (meter, _guard) = Meter::start();
+    let tokens = Tokens::new(credentials(), slow());
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_millis(500)))
+        .layer(layer(&tokens))
+        .service(Api::always(200));
+    client.clone().oneshot(get("/")).await.unwrap_err();
+    assert_eq!(meter.take_of(FAILED_REQUESTS), ["{error.type=dropped} 1"]);
+    advance(Duration::from_secs(1)).await;
+    settle().await;
+    client.oneshot(get("/")).await.unwrap();
+
+    // The request has a token when it is dropped.
+    let hanging = service_fn(|_: Request<Full<Bytes>>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>()
+    });
+    let sent = layer(&tokens).layer(hanging).oneshot(get("/"));
+    assert!(tokio::time::timeout(Duration::from_secs(1), sent).await.is_err());
+    assert!(meter.take_of(FAILED_REQUESTS).is_empty());
+}
+
+// O, C10
+#[tokio::test(start_paused = true)]
+async fn a_failed_request_has_the_label_of_its_credentials() {
+    let (meter, _guard) = Meter::start();
+    let source = ScriptedSource::new(|_, _| async { Err("the source is down".into()) });
+    let cache = TokenCache::builder(source).metric_labels(10).build();
+    let tokens = cache.tokens(&credentials().label("shop"));
+    assert_eq!(send(&layer(&tokens), &Api::always(200)).await, 0);
+    let expected = ["{error.type=source,credentials=shop} 1"];
+    assert_eq!(meter.take_of(FAILED_REQUESTS), expected);
+
+    let insecure = Request::get("http://api.test/").body(Full::<Bytes>::default()).unwrap();
+    let layer = OAuth2Layer::new(tokens, Origins::any());
+    layer.layer(Api::always(200)).oneshot(insecure).await.unwrap_err();
+    let expected = ["{error.type=insecure_uri,credentials=shop} 1"];
+    assert_eq!(meter.take_of(FAILED_REQUESTS), expected);
+
+    let without_tokens = OAuth2Layer::per_request(Origins::any());
+    without_tokens.layer(Api::always(200)).oneshot(get("/")).await.unwrap_err();
+    assert_eq!(meter.take_of(FAILED_REQUESTS), ["{error.type=no_tokens} 1"]);
+}
+
+// O, W10
+#[cfg(feature = "jwt")]
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_proof_is_counted() {
+    let (meter, _guard) = Meter::start();
+    let credentials = credentials().dpop(tower_oauth2::jwt::DpopKey::generate().unwrap());
+    let source =
+        ScriptedSource::tokens(|n| tower_oauth2::AccessToken::dpop(format!("token-{n}")).unwrap());
+    let origins = Origins::only(["https://api.test", "https://other.test"]).unwrap();
+    let layer = OAuth2Layer::new(Tokens::new(credentials, source), origins);
+    // A proof names the origin, which is unknown.
+    let relative = Request::get("/relative").body(Full::<Bytes>::default()).unwrap();
+    layer.layer(Api::always(200)).oneshot(relative).await.unwrap_err();
+    assert_eq!(meter.take_of(FAILED_REQUESTS), ["{error.type=proof} 1"]);
 }
 
 // O, R8: a token from a store is not fresh, so the request is sent a third time.
