@@ -6,7 +6,7 @@ const WORDINGS: [(&str, &str); 24] = [
     ("; the server's reason is in error_description()", ""),
     ("check the scheme, or dangerously_allow_http", "check the scheme, or use --allow-http"),
     (
-        "its `audience` setter sets another one, such as the issuer",
+        "if the server requires another one, set `audience`, for example to the issuer",
         "--assertion-audience sets another audience, such as the issuer",
     ),
     ("set Audience::TokenEndpoint", "use --assertion-audience token-endpoint"),
