@@ -28,7 +28,7 @@ impl TokenWait {
     }
 
     /// Ends the wait with its result, which is returned.
-    pub(crate) fn end<T>(mut self, result: Result<T, TokenError>) -> Result<T, TokenError> {
+    pub(crate) fn end<T>(&mut self, result: Result<T, TokenError>) -> Result<T, TokenError> {
         self.is_over = true;
         result.inspect_err(|error| failed_request(error, &self.label))
     }

@@ -13,7 +13,7 @@ use super::service_template::replace_with_unready;
 use super::state::RequestState;
 use crate::cache::IssuedToken;
 use crate::error::TokenError;
-use crate::metrics;
+use crate::metrics::TokenWait;
 use crate::replay::ReplayableBody;
 
 /// Waits for a token, and then for the inner service.
@@ -25,7 +25,10 @@ pub(super) struct PendingSend<S, B> {
 }
 
 enum PendingToken {
-    Acquiring(Pin<Box<dyn Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send>>),
+    Acquiring {
+        acquire: Pin<Box<dyn Future<Output = Result<Arc<IssuedToken>, TokenError>> + Send>>,
+        wait: TokenWait,
+    },
     Acquired(Arc<IssuedToken>),
 }
 
@@ -58,16 +61,18 @@ where
         loop {
             let token = match &mut self.token {
                 PendingToken::Acquired(token) => token,
-                PendingToken::Acquiring(acquire) => match ready!(acquire.as_mut().poll(cx)) {
-                    Ok(token) => {
-                        self.token = PendingToken::Acquired(token);
-                        continue;
+                PendingToken::Acquiring { acquire, wait } => {
+                    match wait.end(ready!(acquire.as_mut().poll(cx))) {
+                        Ok(token) => {
+                            self.token = PendingToken::Acquired(token);
+                            continue;
+                        }
+                        Err(error) => {
+                            let error = self.outgoing.earlier_sends.fail_without_token(error);
+                            return Poll::Ready(Err(error));
+                        }
                     }
-                    Err(error) => {
-                        let error = self.outgoing.earlier_sends.fail_without_token(error);
-                        return Poll::Ready(Err(error));
-                    }
-                },
+                }
             };
             ready!(self.service.poll_ready(cx)).map_err(Into::into)?;
             // The service may have taken a while, and the token may be expired or rejected by now.
@@ -92,15 +97,15 @@ where
 fn acquire<S, B>(outgoing: &mut Outgoing<S, B>) -> PendingToken {
     let required = outgoing.earlier_sends.requirements.clone();
     let token = outgoing.tokens().acquire(required);
-    let wait = metrics::TokenWait::start(outgoing.tokens().metric_label());
+    let wait = TokenWait::start(outgoing.tokens().metric_label());
     if outgoing.earlier_sends.deadline.is_none() {
         outgoing.earlier_sends.deadline = Deadline::of(&outgoing.request);
     }
-    PendingToken::Acquiring(match outgoing.earlier_sends.deadline {
+    match outgoing.earlier_sends.deadline {
         Some(deadline) => {
             let credentials = outgoing.tokens().credentials().clone();
-            Box::pin(async move { wait.end(deadline.wait(credentials, token).await) })
+            PendingToken::Acquiring { acquire: Box::pin(deadline.wait(credentials, token)), wait }
         }
-        None => Box::pin(async move { wait.end(token.await) }),
-    })
+        None => PendingToken::Acquiring { acquire: Box::pin(token), wait },
+    }
 }
