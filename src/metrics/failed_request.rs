@@ -37,7 +37,7 @@ impl TokenWait {
 impl Drop for TokenWait {
     /// Counts a request whose caller does not wait any longer.
     fn drop(&mut self) {
-        if !self.is_over {
+        if recorder::IS_ENABLED && !self.is_over {
             count("dropped".into(), &self.label);
         }
     }

@@ -55,7 +55,10 @@ pub(crate) fn describe() {
         WITHOUT_TOKEN,
         "Requests that were sent without a token, and did not ask for that",
     );
-    describe_counter(FAILED_REQUESTS, "Requests that failed with a token error");
+    describe_counter(
+        FAILED_REQUESTS,
+        "Requests that failed with a token error, or were dropped while they waited for a token",
+    );
 }
 
 /// Records the back-off after a failure of `class`.

@@ -82,8 +82,9 @@ const MAX_WARNINGS: usize = 64;
 pub(super) struct WarnedOrigins(Mutex<HashSet<(u64, NoTokenSent)>>);
 
 impl WarnedOrigins {
-    /// Logs and counts a request that is sent without a token (R10). `tokens` are those that it
-    /// would get at another origin.
+    /// Logs and counts a request that is sent without a token (R10).
+    ///
+    /// `tokens` are those of the request, whose label is logged.
     #[cold]
     pub(super) fn report(&self, uri: &Uri, tokens: Option<&Tokens>, reason: NoTokenSent) {
         metrics::request_without_token(reason.metric_label());

@@ -165,7 +165,7 @@ async fn a_recovery_is_logged_after_the_credentials_were_removed() {
 
 // O, C3, C9, S6: a panic is a failure only if it happens twice in a row.
 #[tokio::test(start_paused = true)]
-async fn each_kind_of_failure_and_success_makes_a_recovery() {
+async fn a_recovery_follows_two_panics_and_a_stored_token_counts() {
     let panicking = |panics: usize| {
         ScriptedSource::new(move |n, _| async move {
             assert!(n > panics, "on purpose");

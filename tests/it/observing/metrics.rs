@@ -350,8 +350,9 @@ async fn a_request_that_fails_without_a_token_is_counted() {
     advance(Duration::from_secs(10)).await;
     assert_eq!(send(&layer, &Api::always(401)).await, 0);
     let lines = meter.take();
-    assert!(lines.contains(&format!("{REPLAYS}{{outcome=no_token}} 1")), "{lines:?}");
-    assert!(lines.contains(&format!("{FAILED_REQUESTS}{{error.type=source}} 1")), "{lines:?}");
+    let of = |name: &str| lines.iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    assert_eq!(of(REPLAYS), [&format!("{REPLAYS}{{outcome=no_token}} 1")]);
+    assert_eq!(of(FAILED_REQUESTS), [&format!("{FAILED_REQUESTS}{{error.type=source}} 1")]);
 
     let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let layer = OAuth2Layer::new(tokens, Origins::any());
@@ -380,13 +381,21 @@ async fn a_request_that_is_dropped_while_it_waits_is_counted() {
     settle().await;
     client.oneshot(get("/")).await.unwrap();
 
-    // The request has a token when it is dropped.
+    // The request has waited, and has a token when it is dropped.
     let hanging = service_fn(|_: Request<Full<Bytes>>| {
         std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>()
     });
-    let sent = layer(&tokens).layer(hanging).oneshot(get("/"));
-    assert!(tokio::time::timeout(Duration::from_secs(1), sent).await.is_err());
+    let fresh = Tokens::new(credentials(), slow());
+    let sent = layer(&fresh).layer(hanging).oneshot(get("/"));
+    assert!(tokio::time::timeout(Duration::from_secs(2), sent).await.is_err());
     assert!(meter.take_of(FAILED_REQUESTS).is_empty());
+
+    // A timeout of the request itself is an error.
+    let mut call = get("/");
+    call.headers_mut().insert("grpc-timeout", "500m".parse().unwrap());
+    let fresh = Tokens::new(credentials(), slow());
+    layer(&fresh).layer(Api::always(200)).oneshot(call).await.unwrap_err();
+    assert_eq!(meter.take_of(FAILED_REQUESTS), ["{error.type=timeout} 1"]);
 }
 
 // O, C10
@@ -465,7 +474,10 @@ async fn a_dropped_replay_is_counted_as_unanswered() {
     tokens.warm().await.unwrap();
     let sent = layer(&tokens).layer(Api::always(401)).oneshot(get("/"));
     assert!(tokio::time::timeout(Duration::from_millis(500), sent).await.is_err());
-    assert_eq!(meter.take_of(REPLAYS), ["{outcome=unanswered} 1"]);
+    let lines = meter.take();
+    let of = |name: &str| lines.iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    assert_eq!(of(REPLAYS), [&format!("{REPLAYS}{{outcome=unanswered}} 1")]);
+    assert_eq!(of(FAILED_REQUESTS), [&format!("{FAILED_REQUESTS}{{error.type=dropped}} 1")]);
 }
 
 // O, R8

@@ -1,15 +1,21 @@
 use std::task::Poll;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 use tokio_test::task;
 use tower_oauth2::replay::{ReplayBody, ReplayableBody};
 
 use crate::support::*;
 
 const LIMIT: usize = 64 * 1024;
+
+/// The limit of a wait, which is not a measurement.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 fn is_error<T, E>(poll: &Poll<Option<Result<T, E>>>) -> bool {
     matches!(poll, Poll::Ready(Some(Err(_))))
@@ -112,7 +118,7 @@ fn a_first_body_cannot_be_kept_again_after_a_takeover() {
 #[test]
 fn a_takeover_by_another_thread_neither_doubles_nor_cuts_data() {
     let whole: Vec<_> = (0..200_u8).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     for round in 0..300 {
         let script = whole.chunks(1 + round % 7).map(<[u8]>::to_vec);
         let mut first = ReplayBody::new(Script::of(script), LIMIT);
@@ -131,8 +137,9 @@ fn a_takeover_by_another_thread_neither_doubles_nor_cuts_data() {
                 }
             });
             // Waits while the other thread polls the inner body.
-            let second = runtime.block_on(ReplayBody::replay(kept).unwrap().collect()).unwrap();
-            assert_eq!(second.to_bytes(), whole);
+            let second = ReplayBody::replay(kept).unwrap().collect();
+            let second = runtime.block_on(async { timeout(MAX_WAIT, second).await });
+            assert_eq!(second.expect("the second body is woken").unwrap().to_bytes(), whole);
             reader.join().unwrap()
         });
         assert!(whole.starts_with(&data));

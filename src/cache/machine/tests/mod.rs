@@ -80,6 +80,8 @@ struct World {
     issue_before: IssueId,
     /// The gauge of remembered failures, as the events report it.
     failing: i64,
+    /// A failure was reported, and no success after it.
+    has_failed: bool,
 }
 
 impl World {
@@ -96,6 +98,7 @@ impl World {
             issues: 0,
             issue_before: 100,
             failing: 0,
+            has_failed: false,
         }
     }
 
@@ -225,6 +228,10 @@ impl World {
 
     fn record(&mut self, events: Events) {
         self.failing += i64::from(events.failing_change);
+        let is_success =
+            matches!(events.event, Some(Event::Arrived { .. } | Event::NoLongerLifetime { .. }));
+        assert_eq!(events.is_recovery, is_success && self.has_failed, "the first success");
+        self.has_failed = events.has_failure() || self.has_failed && !is_success;
         self.assert_invariants();
     }
 

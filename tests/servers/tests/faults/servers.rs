@@ -106,6 +106,7 @@ async fn a_server_may_be_killed_during_requests() {
             let killed = redis.kill();
             sleep(Duration::from_millis(fastrand::u64(..20))).await;
             let restarted = killed.restart().await;
+            // The next kill, or the end, comes while rounds use the server again.
             sleep(Duration::from_millis(fastrand::u64(..20))).await;
             restarted
         };

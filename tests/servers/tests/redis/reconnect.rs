@@ -227,7 +227,8 @@ async fn an_operation_dropped_early_keeps_the_connection() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(redis.port()).await;
     let store = opened(proxy.url()).await;
-    // On a busy machine, a drop may come after the normal wait for an answer.
+    // The clock is paused, because on a busy machine a drop could come after the normal wait for an
+    // answer.
     tokio::time::pause();
     for _ in 0..100 {
         let mut answer = Box::pin(value(&store));

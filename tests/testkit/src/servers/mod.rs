@@ -21,7 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Returns a free port. The port 10,000 above, which the nodes of a Redis cluster use, is free too.
 ///
-/// Neither is one of those that the system assigns by itself, and each is returned once in a
+/// Neither is one of those that the system assigns by itself, and no port is returned twice in a
 /// process, so that the port stays free while the server is down.
 fn free_port() -> u16 {
     static RETURNED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
