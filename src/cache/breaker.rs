@@ -283,14 +283,14 @@ impl Breaker {
         reset
     }
 
-    /// Closes the breaker if there was no rejection for [`RESET_AFTER`].
+    /// Resets the breaker if there was no rejection for [`RESET_AFTER`].
     ///
     /// Each tick of the slot calls this. Without traffic, the cache's sweeper does.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<BreakerEvent> {
         if self.resets_at().is_some_and(|resets_at| now >= resets_at) { self.reset() } else { None }
     }
 
-    /// Closes the breaker. Returns an event only if the opening was announced.
+    /// Resets the breaker. Returns an event only if the opening was announced.
     pub(crate) fn reset(&mut self) -> Option<BreakerEvent> {
         self.suspicion.take()?.is_announced.then_some(BreakerEvent::Reset)
     }

@@ -208,7 +208,7 @@ impl Slot {
         });
     }
 
-    /// Closes the breaker, and stops counting a failure, once their times have passed.
+    /// Resets the breaker, and stops counting a failure, once their times have passed.
     ///
     /// Returns when to call this again.
     pub(super) fn sweep(&self) -> Option<Instant> {

@@ -50,7 +50,7 @@ impl Failure {
 }
 
 impl Machine {
-    /// Closes the breaker, and stops counting a failure, once their times have passed (R8).
+    /// Resets the breaker, and stops counting a failure, once their times have passed (R8).
     ///
     /// The breaker resets after a while without a rejection. A failure counts until its back-off
     /// has ended. Returns when to call this again.

@@ -65,7 +65,7 @@ impl Recorder for Busy {
 
 // O, R8
 #[test]
-fn a_recorder_may_use_the_layer_when_a_breaker_closes() {
+fn a_recorder_may_use_the_layer_when_a_breaker_resets() {
     ends(|busy| async move {
         let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
         let (layer, api) = (layer(&tokens), Api::always(401));

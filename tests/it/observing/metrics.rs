@@ -482,7 +482,7 @@ async fn a_dropped_replay_is_counted_as_unanswered() {
 
 // O, R8
 #[tokio::test(start_paused = true)]
-async fn open_breakers_are_counted_until_they_close() {
+async fn broken_apis_are_counted_until_the_breaker_resets() {
     let (meter, _guard) = Meter::start();
     let tokens = Tokens::new(credentials(), ScriptedSource::tokens(hour));
     let layer = OAuth2Layer::new(tokens.clone(), Origins::any());

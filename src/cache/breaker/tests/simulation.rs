@@ -49,7 +49,7 @@ pub(super) struct Finished {
 ///
 /// The slot and the decision for a response follow `machine` and `decide`, so far as rejections are
 /// concerned: suspect tokens, late rejections, fresh tokens, and a third send that is the last.
-pub(super) struct World<A> {
+pub(super) struct Simulation<A> {
     pub(super) breaker: Breaker,
     start: Instant,
     now: Duration,
@@ -122,7 +122,7 @@ enum Outcome {
     BreakerOpen,
 }
 
-impl<A: FnMut(ApiRequest) -> ApiResponse> World<A> {
+impl<A: FnMut(ApiRequest) -> ApiResponse> Simulation<A> {
     /// Creates a client with a latency of 10 ms whose fetches take 50 ms.
     pub(super) fn new(api: A) -> Self {
         Self {
@@ -191,7 +191,7 @@ impl<A: FnMut(ApiRequest) -> ApiResponse> World<A> {
         self.sweep_until(Duration::MAX);
     }
 
-    /// Closes the breaker in time, as the cache's sweeper does.
+    /// Resets the breaker in time, as the cache's sweeper does.
     fn sweep_until(&mut self, end: Duration) {
         let resets_at = self.breaker.resets_at().map(|at| at - self.start);
         if let Some(resets_at) = resets_at.filter(|at| *at <= end) {

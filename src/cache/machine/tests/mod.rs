@@ -65,7 +65,7 @@ impl Outage {
 }
 
 /// A machine with its clocks, fetches and tokens.
-struct World {
+struct Harness {
     machine: Machine,
     credentials: Credentials,
     schedule: Schedule,
@@ -84,7 +84,7 @@ struct World {
     has_failed: bool,
 }
 
-impl World {
+impl Harness {
     fn new() -> Self {
         let auth = ClientAuth::none("client-id");
         Self {

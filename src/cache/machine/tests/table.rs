@@ -2,99 +2,99 @@
 
 use super::*;
 
-/// Brings a new world into a state.
-type Reach = fn(&mut World);
+/// Brings a new harness into a state.
+type Reach = fn(&mut Harness);
 /// Plays an event, and returns the machine's answer in words.
-type Play = fn(&mut World) -> String;
+type Play = fn(&mut Harness) -> String;
 
 /// Lists the states of the table, each with the shortest way to reach it.
 const STATES: &[(&str, Reach)] = &[
     ("absent", |_| {}),
-    ("absent, fetch running", |w| drop(w.get())),
-    ("absent, fetch failed", |w| {
-        drop(w.get());
-        drop(w.fail(Outage::Transient));
+    ("absent, fetch running", |h| drop(h.get())),
+    ("absent, fetch failed", |h| {
+        drop(h.get());
+        drop(h.fail(Outage::Transient));
     }),
-    ("absent, back-off over", |w| {
-        drop(w.get());
-        drop(w.fail(Outage::Transient));
-        w.now += secs(10);
+    ("absent, back-off over", |h| {
+        drop(h.get());
+        drop(h.fail(Outage::Transient));
+        h.now += secs(10);
     }),
-    ("current", |w| w.acquire("a")),
-    ("current, renewal due", |w| {
-        w.acquire("a");
-        w.now += secs(85);
+    ("current", |h| h.acquire("a")),
+    ("current, renewal due", |h| {
+        h.acquire("a");
+        h.now += secs(85);
     }),
-    ("current, renewal running", |w| {
-        w.acquire("a");
-        w.now += secs(85);
-        drop(w.tick());
+    ("current, renewal running", |h| {
+        h.acquire("a");
+        h.now += secs(85);
+        drop(h.tick());
     }),
-    ("current, renewal failed", |w| {
-        w.acquire("a");
-        w.now += secs(85);
-        drop(w.tick());
-        drop(w.fail(Outage::Transient));
+    ("current, renewal failed", |h| {
+        h.acquire("a");
+        h.now += secs(85);
+        drop(h.tick());
+        drop(h.fail(Outage::Transient));
     }),
-    ("suspect, fetch running", |w| {
-        w.acquire("a");
-        w.reject_newest();
-        drop(w.get());
-        let token = w.token("b");
-        drop(w.complete(Ok(token)));
-        w.now += secs(1);
-        assert!(matches!(w.reject_newest(), RejectionOutcome::Replaced { .. }));
-        let newer_than = Some(w.newest_issue());
-        drop(w.step(&Requirements { newer_than, ..Requirements::default() }));
+    ("suspect, fetch running", |h| {
+        h.acquire("a");
+        h.reject_newest();
+        drop(h.get());
+        let token = h.token("b");
+        drop(h.complete(Ok(token)));
+        h.now += secs(1);
+        assert!(matches!(h.reject_newest(), RejectionOutcome::Replaced { .. }));
+        let newer_than = Some(h.newest_issue());
+        drop(h.step(&Requirements { newer_than, ..Requirements::default() }));
     }),
-    ("over by the monotonic clock", |w| {
-        w.acquire("a");
-        w.now += secs(100);
+    ("over by the monotonic clock", |h| {
+        h.acquire("a");
+        h.now += secs(100);
     }),
-    ("over by the wall clock", |w| {
-        w.acquire("a");
-        w.wall_ahead += secs(100);
+    ("over by the wall clock", |h| {
+        h.acquire("a");
+        h.wall_ahead += secs(100);
     }),
-    ("over, renewal running", |w| {
-        w.acquire("a");
-        w.now += secs(85);
-        drop(w.tick());
-        w.now += secs(20);
+    ("over, renewal running", |h| {
+        h.acquire("a");
+        h.now += secs(85);
+        drop(h.tick());
+        h.now += secs(20);
     }),
-    ("over, renewal running, caller waits", |w| {
-        w.acquire("a");
-        w.now += secs(85);
-        drop(w.tick());
-        w.now += secs(20);
-        assert!(matches!(w.get(), Step::Join(_)));
+    ("over, renewal running, caller waits", |h| {
+        h.acquire("a");
+        h.now += secs(85);
+        drop(h.tick());
+        h.now += secs(20);
+        assert!(matches!(h.get(), Step::Join(_)));
     }),
-    ("rejected", |w| {
-        w.acquire("a");
-        w.reject_newest();
+    ("rejected", |h| {
+        h.acquire("a");
+        h.reject_newest();
     }),
-    ("rejected, fetch running", |w| {
-        w.acquire("a");
-        w.reject_newest();
-        drop(w.get());
+    ("rejected, fetch running", |h| {
+        h.acquire("a");
+        h.reject_newest();
+        drop(h.get());
     }),
-    ("rejected, older renewal running", |w| {
-        w.acquire("a");
-        w.now += secs(85);
-        drop(w.tick());
-        w.reject_newest();
+    ("rejected, older renewal running", |h| {
+        h.acquire("a");
+        h.now += secs(85);
+        drop(h.tick());
+        h.reject_newest();
     }),
-    ("rejected, fetch failed", |w| {
-        w.acquire("a");
-        w.reject_newest();
-        drop(w.get());
-        drop(w.fail(Outage::Transient));
+    ("rejected, fetch failed", |h| {
+        h.acquire("a");
+        h.reject_newest();
+        drop(h.get());
+        drop(h.fail(Outage::Transient));
     }),
-    ("rejected, back-off over", |w| {
-        w.acquire("a");
-        w.reject_newest();
-        drop(w.get());
-        drop(w.fail(Outage::Transient));
-        w.now += secs(10);
+    ("rejected, back-off over", |h| {
+        h.acquire("a");
+        h.reject_newest();
+        drop(h.get());
+        drop(h.fail(Outage::Transient));
+        h.now += secs(10);
     }),
 ];
 
@@ -139,79 +139,79 @@ fn describe_abandon(outcome: &Abandoned) -> String {
 
 /// Lists the events of the table. Each returns the machine's answer in words.
 const EVENTS: &[(&str, Play)] = &[
-    ("get", |w| describe_step(&w.get())),
-    ("get newer", |w| {
-        let newer_than = Some(w.newest_issue());
-        describe_step(&w.step(&Requirements { newer_than, ..Requirements::default() }))
+    ("get", |h| describe_step(&h.get())),
+    ("get newer", |h| {
+        let newer_than = Some(h.newest_issue());
+        describe_step(&h.step(&Requirements { newer_than, ..Requirements::default() }))
     }),
-    ("get for second API", |w| {
+    ("get for second API", |h| {
         let origin = Some(SECOND_API.origin);
-        describe_step(&w.step(&Requirements { origin, ..Requirements::default() }))
+        describe_step(&h.step(&Requirements { origin, ..Requirements::default() }))
     }),
-    ("get for first API", |w| {
+    ("get for first API", |h| {
         let origin = Some(FIRST_API.origin);
-        describe_step(&w.step(&Requirements { origin, ..Requirements::default() }))
+        describe_step(&h.step(&Requirements { origin, ..Requirements::default() }))
     }),
-    ("get with claims", |w| {
+    ("get with claims", |h| {
         let claims = Claims::single("c");
-        describe_step(&w.step(&Requirements { claims, ..Requirements::default() }))
+        describe_step(&h.step(&Requirements { claims, ..Requirements::default() }))
     }),
-    ("tick", |w| match w.tick() {
+    ("tick", |h| match h.tick() {
         TickOutcome::Usable => "usable".into(),
         TickOutcome::Renew(start) => describe_step(&Step::Fetch(start)),
         TickOutcome::Expired => "expired".into(),
     }),
-    ("new token arrives", |w| {
-        let token = w.token("z");
-        describe_completion(&w.complete(Ok(token)))
+    ("new token arrives", |h| {
+        let token = h.token("z");
+        describe_completion(&h.complete(Ok(token)))
     }),
-    ("same token arrives", |w| {
-        let token = w.token("a");
-        describe_completion(&w.complete(Ok(token)))
+    ("same token arrives", |h| {
+        let token = h.token("a");
+        describe_completion(&h.complete(Ok(token)))
     }),
-    ("expired token arrives", |w| {
-        let token = w.expired_token("z");
-        describe_completion(&w.complete(Ok(token)))
+    ("expired token arrives", |h| {
+        let token = h.expired_token("z");
+        describe_completion(&h.complete(Ok(token)))
     }),
-    ("fails", |w| describe_completion(&w.fail(Outage::Transient))),
-    ("fails with Retry-After", |w| describe_completion(&w.fail(Outage::RetryAfter))),
-    ("fails, task stalled", |w| {
+    ("fails", |h| describe_completion(&h.fail(Outage::Transient))),
+    ("fails with Retry-After", |h| describe_completion(&h.fail(Outage::RetryAfter))),
+    ("fails, task stalled", |h| {
         let error = Err(Outage::Transient.error());
-        describe_completion(&w.complete_fetch(w.last_fetch(), error, TaskTiming::Stalled))
+        describe_completion(&h.complete_fetch(h.last_fetch(), error, TaskTiming::Stalled))
     }),
-    ("other fetch completes", |w| {
-        let token = w.token("z");
-        describe_completion(&w.complete_fetch(0, Ok(token), TaskTiming::OnTime))
+    ("other fetch completes", |h| {
+        let token = h.token("z");
+        describe_completion(&h.complete_fetch(0, Ok(token), TaskTiming::OnTime))
     }),
-    ("runtime ends", |w| describe_abandon(&w.abandon(Loss::RuntimeEnded))),
-    ("fetch panics", |w| describe_abandon(&w.abandon(Loss::Panicked))),
-    ("no sign of life", |w| {
-        let events = w.machine.supersede(w.last_fetch(), w.now());
+    ("runtime ends", |h| describe_abandon(&h.abandon(Loss::RuntimeEnded))),
+    ("fetch panics", |h| describe_abandon(&h.abandon(Loss::Panicked))),
+    ("no sign of life", |h| {
+        let events = h.machine.supersede(h.last_fetch(), h.now());
         let is_presumed_dead = events.event.is_some();
-        w.record(events);
+        h.record(events);
         if is_presumed_dead { "presumed dead".into() } else { "-".into() }
     }),
-    ("rejected by first API", |w| {
-        w.describe_reject(w.newest_issue(), Some(FIRST_API), Claims::default())
+    ("rejected by first API", |h| {
+        h.describe_reject(h.newest_issue(), Some(FIRST_API), Claims::default())
     }),
-    ("rejected by second API", |w| {
-        w.describe_reject(w.newest_issue(), Some(SECOND_API), Claims::default())
+    ("rejected by second API", |h| {
+        h.describe_reject(h.newest_issue(), Some(SECOND_API), Claims::default())
     }),
-    ("rejected by hand", |w| w.describe_reject(w.newest_issue(), None, Claims::default())),
-    ("late rejection", |w| {
-        w.describe_reject(w.issue(w.issues.saturating_sub(1)), Some(FIRST_API), Claims::default())
+    ("rejected by hand", |h| h.describe_reject(h.newest_issue(), None, Claims::default())),
+    ("late rejection", |h| {
+        h.describe_reject(h.issue(h.issues.saturating_sub(1)), Some(FIRST_API), Claims::default())
     }),
-    ("rejected with claims", |w| {
-        w.describe_reject(w.newest_issue(), Some(FIRST_API), Claims::single("c"))
+    ("rejected with claims", |h| {
+        h.describe_reject(h.newest_issue(), Some(FIRST_API), Claims::single("c"))
     }),
-    ("credentials change", |w| {
-        let events = w.machine.clear_failure(7);
-        w.record(events);
+    ("credentials change", |h| {
+        let events = h.machine.clear_failure(7);
+        h.record(events);
         "-".into()
     }),
-    ("forget", |w| {
-        let events = w.machine.forget();
-        w.record(events);
+    ("forget", |h| {
+        let events = h.machine.forget();
+        h.record(events);
         "-".into()
     }),
 ];
@@ -232,11 +232,11 @@ fn every_state_and_event_matches_the_table() {
     for (state, reach) in STATES {
         table.push_str(&format!("{state}\n"));
         for (event, play) in EVENTS {
-            let mut world = World::new();
-            reach(&mut world);
-            let answer = play(&mut world);
-            world.assert_invariants();
-            let row = format!("    {event:22} {answer:33} {}", world.state());
+            let mut harness = Harness::new();
+            reach(&mut harness);
+            let answer = play(&mut harness);
+            harness.assert_invariants();
+            let row = format!("    {event:22} {answer:33} {}", harness.state());
             table.push_str(row.trim_end());
             table.push('\n');
         }
@@ -265,17 +265,17 @@ fn invariants_hold_on_random_walks() {
         |state: String| state.replace("expired", "current").replace("suspect", "current");
     let mut states = std::collections::BTreeSet::new();
     for _ in 0..2000 {
-        let mut world = World::new();
+        let mut harness = Harness::new();
         for _ in 0..100 {
-            let before = world.state();
+            let before = harness.state();
             let (_, play) = EVENTS[next() % EVENTS.len()];
-            let answer = play(&mut world);
-            world.assert_invariants();
+            let answer = play(&mut harness);
+            harness.assert_invariants();
             if answer == "superseded" {
-                assert_eq!(without_expiry(world.state()), without_expiry(before));
+                assert_eq!(without_expiry(harness.state()), without_expiry(before));
             }
-            world.now += millis([0, 0, 10, 300, 1500, 40_000][next() % 6]);
-            states.insert(world.state().replace(" a", "").replace(" z", ""));
+            harness.now += millis([0, 0, 10, 300, 1500, 40_000][next() % 6]);
+            states.insert(harness.state().replace(" a", "").replace(" z", ""));
         }
     }
     println!("{} states:\n{states:#?}", states.len());
